@@ -1,0 +1,61 @@
+"""From a spec to everything that a deployment consists of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from deploy.catalog import load_catalog
+from deploy.images import ImageUse, resolve_images
+from deploy.model_files import read_model_files
+from deploy.plan import DeploymentPlan, make_plan
+from deploy.secrets import SecretStore, load_secrets
+from deploy.services import ServiceContext, Stack, make_stack
+from deploy.spec import DeploymentSpec, HostSpec
+
+
+@dataclass(frozen=True)
+class Artefacts:
+    """What is declared, what follows from it, and the secrets that belong to it."""
+
+    spec: DeploymentSpec
+    plan: DeploymentPlan
+    context: ServiceContext
+    stack: Stack
+    images: dict[str, ImageUse]
+    """The images that the stack uses, by catalogue name."""
+    secrets: SecretStore
+
+    def host(self, name: str) -> HostSpec:
+        """How a host is declared."""
+        return next(host for host in self.spec.hosts if host.name == name)
+
+
+def make_artefacts(spec: DeploymentSpec, directory: Path) -> Artefacts:
+    """Plan a deployment and render its containers and files.
+
+    Args:
+        spec: the deployment.
+        directory: what relative paths in it are relative to.
+
+    Raises:
+        AtelierError: if it cannot be carried out as declared.
+    """
+    catalog = load_catalog()
+    plan = make_plan(spec, catalog, read_model_files(spec, catalog, directory))
+    images = resolve_images(spec, catalog)
+    context = ServiceContext(
+        plan=plan,
+        images={name: use.image for name, use in images.items()},
+        directories={host.name: host.directory for host in spec.hosts},
+    )
+    stack = make_stack(context)
+    used = {component.image_name for component in stack.components}
+    return Artefacts(
+        spec=spec,
+        plan=plan,
+        context=context,
+        stack=stack,
+        images={name: use for name, use in images.items() if name in used},
+        secrets=load_secrets(spec, directory),
+    )

@@ -1,0 +1,33 @@
+"""Reading catalogue files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+
+from deploy.errors import CatalogError, Problem
+
+DIRECTORY = Path(__file__).parent
+EntryType = TypeVar("EntryType", bound="Entry")
+
+
+class Entry(BaseModel):
+    """One row of a catalogue file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+def load_entries(filename: str, entry: type[EntryType]) -> dict[str, EntryType]:
+    """Read a catalogue file of named rows.
+
+    Raises:
+        CatalogError: if the file is not a mapping of valid rows.
+    """
+    try:
+        data = yaml.safe_load((DIRECTORY / filename).read_text(encoding="utf-8"))
+        return TypeAdapter(dict[str, entry]).validate_python(data)  # type: ignore[valid-type]
+    except (yaml.YAMLError, ValidationError) as error:
+        raise CatalogError(Problem(f"catalog/{filename}", str(error))) from None

@@ -1,0 +1,50 @@
+"""The ``atelier`` command: one module per verb."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+import typer
+
+from deploy.cli.output import error_console, print_json
+from deploy.cli.schema import schema
+from deploy.errors import AtelierError
+
+app = typer.Typer(
+    name="atelier",
+    help="Plan, check and look after self-hosted coding assistants.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command()(schema)
+
+
+def main() -> None:
+    """Run the command; an operator's mistake ends it with its explanation and exit status 1."""
+    try:
+        status = app(standalone_mode=False)
+    except AtelierError as error:
+        _report(error)
+        status = 1
+    except click.ClickException as error:
+        error.show()
+        status = error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        error_console.print("stopped")
+        status = 130
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _report(error: AtelierError) -> None:
+    if "--json" in sys.argv:
+        print_json({"error": str(error), "problems": [vars(problem) for problem in error.problems]})
+    else:
+        error_console.print("[bold red]error:[/] ", end="")
+        error_console.print(str(error), markup=False)
+
+
+@app.callback()
+def _root() -> None:
+    """Keep verbs as subcommands even while there is only one."""

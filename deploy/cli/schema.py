@@ -1,0 +1,14 @@
+"""``atelier schema``: what a deployment may declare, for sites that generate inventories."""
+
+from __future__ import annotations
+
+from deploy.cli.output import print_json
+from deploy.spec import DeploymentSpec
+
+
+def schema() -> None:
+    """Print the JSON Schema of a deployment.
+
+    It describes what Deployment(...) takes in Python and Deployment.load("x.yaml") in YAML.
+    """
+    print_json(DeploymentSpec.model_json_schema())

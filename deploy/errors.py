@@ -1,0 +1,79 @@
+"""Every error an operator can meet: what was found, what is allowed, and how to mend it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong.
+
+    Attributes:
+        path: the setting, host or container concerned, e.g. ``models[0].name``.
+        found: what is there.
+        allowed: what may be there; empty where the fix says it all.
+        fix: what the operator does next.
+    """
+
+    path: str
+    found: str
+    allowed: str = ""
+    fix: str = ""
+
+    def __str__(self) -> str:
+        lines = [f"{self.path}: {self.found}"]
+        if self.allowed:
+            lines.append(f"    allowed: {self.allowed}")
+        if self.fix:
+            lines.append(f"    fix: {self.fix}")
+        return "\n".join(lines)
+
+
+class AtelierError(Exception):
+    """An error that the operator can mend; it is shown without a traceback."""
+
+    def __init__(self, *problems: Problem) -> None:
+        super().__init__("\n".join(str(problem) for problem in problems))
+        self.problems = problems
+
+    @property
+    def message(self) -> str:
+        """The text that pyinfra shows when it wraps this error."""
+        return str(self)
+
+
+class InventoryFileError(AtelierError):
+    """The inventory file cannot be read, or declares no deployment."""
+
+
+class SpecError(AtelierError):
+    """The declared deployment is not valid."""
+
+
+class CatalogError(AtelierError):
+    """A catalogue file of this installation is not valid."""
+
+
+class PlanError(AtelierError):
+    """The declared deployment is valid, but cannot be carried out as declared."""
+
+
+class SecretError(AtelierError):
+    """A secret cannot be resolved, or its value cannot be used."""
+
+
+class HostError(AtelierError):
+    """A host is not in a state that can be deployed to."""
+
+
+class ConnectionFailedError(AtelierError):
+    """The container engine of a host cannot be reached."""
+
+
+class ImageBuildError(AtelierError):
+    """An image could not be built."""
+
+
+class ServiceError(AtelierError):
+    """A deployed service does not answer as it should."""

@@ -1,0 +1,197 @@
+"""What an inventory file is written with, and how one is read.
+
+Inside pyinfra an operator's mistake ends the run with its explanation alone; pyinfra would print
+a traceback with it.
+"""
+
+from __future__ import annotations
+
+import runpy
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import yaml
+
+from deploy.catalog import with_profile
+from deploy.errors import AtelierError, InventoryFileError, Problem
+from deploy.spec import (
+    DeploymentSpec,
+    EngineSpec,
+    HostSpec,
+    ImageSpec,
+    ModelSpec,
+    RouterSpec,
+    SecretSource,
+    WebUISpec,
+)
+from deploy.spec.base import Spec, validate
+
+SpecType = TypeVar("SpecType", bound=Spec)
+PyinfraHosts = list[tuple[str, dict[str, Any]]]
+
+
+@contextmanager
+def errors_for_operators() -> Iterator[None]:
+    """Inside pyinfra, print an operator's mistake and end the run; elsewhere, raise it."""
+    try:
+        yield
+    except AtelierError as error:
+        if "pyinfra_cli" not in sys.modules:
+            raise
+        sys.stderr.write(f"\n{error}\n\n")
+        raise SystemExit(1) from None
+
+
+class Declaration(Generic[SpecType]):
+    """Makes specs of one kind from keyword arguments."""
+
+    def __init__(self, kind: type[SpecType]) -> None:
+        self._kind = kind
+        self.__doc__ = kind.__doc__
+
+    def __call__(self, **settings: Any) -> SpecType:
+        """Validate the settings.
+
+        Raises:
+            SpecError: with one problem per invalid setting.
+        """
+        with errors_for_operators():
+            return validate(self._kind, settings, self._kind.__name__.removesuffix("Spec"))
+
+
+class DeploymentDeclaration:
+    """A whole deployment, from keyword arguments or from a YAML file."""
+
+    def __call__(self, **settings: Any) -> DeploymentSpec:
+        """Validate the settings over the defaults of their profile.
+
+        Raises:
+            SpecError: with one problem per invalid setting.
+        """
+        with errors_for_operators():
+            return _deployment(_plain(settings))
+
+    def load(self, path: str | Path) -> DeploymentSpec:
+        """Read the same settings from a YAML file.
+
+        Raises:
+            InventoryFileError: if the file cannot be read as a mapping.
+            SpecError: with one problem per invalid setting.
+        """
+        with errors_for_operators():
+            return _deployment(_read_yaml(Path(path)))
+
+
+Deployment = DeploymentDeclaration()
+Engine = Declaration(EngineSpec)
+Host = Declaration(HostSpec)
+Image = Declaration(ImageSpec)
+Model = Declaration(ModelSpec)
+Router = Declaration(RouterSpec)
+Secret = Declaration(SecretSource)
+WebUI = Declaration(WebUISpec)
+
+
+@dataclass(frozen=True)
+class Declared:
+    """A deployment and the directory that its relative paths start from."""
+
+    spec: DeploymentSpec
+    directory: Path
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data; what ``pyinfra debug-inventory`` prints."""
+        return {"spec": self.spec.to_json(), "directory": str(self.directory)}
+
+
+def inventory(deployment: DeploymentSpec, inventory_file: str) -> PyinfraHosts:
+    """The deployment's hosts as pyinfra expects them.
+
+    Args:
+        deployment: what is deployed.
+        inventory_file: ``__file__`` of the inventory; relative paths start beside it.
+    """
+    declared = Declared(deployment, Path(inventory_file).resolve().parent)
+    return [(host.name, _host_data(host) | {"atelier": declared}) for host in deployment.hosts]
+
+
+def load_inventory(path: Path) -> Declared:
+    """Read an inventory file: Python, or YAML with the deployment alone.
+
+    Raises:
+        AtelierError: if it cannot be read or what it declares is not valid.
+    """
+    if not path.is_file():
+        raise InventoryFileError(
+            Problem(str(path), "no such file", fix="give the path of an inventory file")
+        )
+    if path.suffix in {".yaml", ".yml"}:
+        return Declared(Deployment.load(path), path.resolve().parent)
+    try:
+        variables = runpy.run_path(str(path))
+    except AtelierError:
+        raise
+    except Exception as error:
+        found = f"{type(error).__name__}: {error}"
+        raise InventoryFileError(Problem(str(path), found)) from error
+    found_here = {id(declared): declared for declared in _declared(variables)}
+    if len(found_here) != 1:
+        raise InventoryFileError(
+            Problem(
+                str(path),
+                f"{len(found_here)} deployments",
+                "one",
+                "end the file with: hosts = inventory(deployment, __file__)",
+            )
+        )
+    return next(iter(found_here.values()))
+
+
+def _declared(variables: dict[str, Any]) -> Iterator[Declared]:
+    for value in variables.values():
+        for item in value if isinstance(value, list) else []:
+            match item:
+                case (str(), {"atelier": Declared() as declared}):
+                    yield declared
+
+
+def _host_data(host: HostSpec) -> dict[str, Any]:
+    data = {
+        "ssh_hostname": host.address,
+        "ssh_user": host.ssh_user,
+        "ssh_port": host.ssh_port,
+        "ssh_key": host.ssh_key,
+        "_sudo": host.sudo or None,
+    }
+    return {name: value for name, value in data.items() if value is not None}
+
+
+def _deployment(settings: dict[str, Any]) -> DeploymentSpec:
+    return validate(DeploymentSpec, with_profile(settings))
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise InventoryFileError(Problem(str(path), str(error))) from None
+    if not isinstance(data, dict):
+        raise InventoryFileError(
+            Problem(str(path), f"a {type(data).__name__}", "a mapping of settings")
+        )
+    return data
+
+
+def _plain(value: Any) -> Any:
+    """Specs as mappings of what was set, so that profile defaults fill in the rest."""
+    if isinstance(value, Spec):
+        return value.model_dump(exclude_unset=True)
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value

@@ -1,0 +1,1 @@
+"""What really runs, read through the container engine API: another witness than pyinfra."""

@@ -1,0 +1,1 @@
+"""Operations: changes to a host, each naming the state it brings about."""

@@ -1,0 +1,150 @@
+"""A container as Atelier wants it: pure data, its label, and the arguments that create it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import PurePosixPath
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from deploy.spec import SecretName
+
+LABEL_DEPLOYMENT = "io.atelier.deployment"
+LABEL_SERVICE = "io.atelier.service"
+LABEL_SPEC = "io.atelier.spec"
+
+SecretDigest = Callable[[SecretName], str]
+
+
+class Part(BaseModel):
+    """A part of a container's description: immutable."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class Mount(Part):
+    """A volume or a directory of the host, seen inside the container."""
+
+    kind: Literal["volume", "bind"]
+    """A named volume, or a directory of the host."""
+    source: str
+    """Name of the volume, or absolute path on the host."""
+    read_only: bool = False
+    """Whether the container may only read it."""
+
+
+class Port(Part):
+    """A port of the container, published on an address of the host."""
+
+    host_ip: str
+    host_port: int
+    container_port: int
+
+
+class HealthCheck(Part):
+    """How the container engine finds out whether the service answers."""
+
+    command: str
+    """Shell command inside the container; exit status 0 is healthy."""
+    interval_seconds: int = 5
+    timeout_seconds: int = 5
+    start_period_seconds: int
+    """Failures within this time after the start do not count."""
+    retries: int = 3
+
+
+class ContainerSpec(Part):
+    """Everything that decides how a container runs.
+
+    ``None`` and empty values mean the container engine's own default.
+    """
+
+    name: str
+    service: str
+    image: str
+    """Reference with a version, digest or content hash."""
+    command: tuple[str, ...] = ()
+    env: dict[str, str] = Field(default_factory=dict)
+    secret_env: dict[str, SecretName] = Field(default_factory=dict)
+    """Environment variables whose values are secrets."""
+    mounts: dict[PurePosixPath, Mount] = Field(default_factory=dict)
+    """By path inside the container."""
+    tmpfs: tuple[PurePosixPath, ...] = ()
+    """Paths inside the container held in memory."""
+    ports: tuple[Port, ...] = ()
+    network: str
+    user: str = ""
+    read_only: bool = False
+    """Whether its root file system is read-only."""
+    memory_bytes: int
+    pids_limit: int = 2048
+    restart: Literal["no", "always", "unless-stopped", "on-failure"] = "unless-stopped"
+    stop_timeout_seconds: int = 10
+    healthcheck: HealthCheck
+    log_max_size: str = "10m"
+    log_max_files: int = 3
+
+    def public(self, digest: SecretDigest) -> dict[str, Any]:
+        """The whole description as plain data, with digests in the place of secrets."""
+        data = self.model_dump(mode="json")
+        data["secret_env"] = {name: digest(secret) for name, secret in self.secret_env.items()}
+        return data
+
+    def create_arguments(self, deployment: str, digest: SecretDigest) -> list[str]:
+        """The arguments of ``docker container create`` except name and secrets."""
+        arguments = [
+            *_flags("--label", self._labels(deployment, digest)),
+            *("--network", self.network, "--network-alias", self.name),
+            *("--restart", self.restart, "--stop-timeout", str(self.stop_timeout_seconds)),
+            *("--memory", str(self.memory_bytes), "--pids-limit", str(self.pids_limit)),
+            *("--cap-drop", "ALL", "--security-opt", "no-new-privileges"),
+            *("--log-driver", "json-file", "--log-opt", f"max-size={self.log_max_size}"),
+            *("--log-opt", f"max-file={self.log_max_files}"),
+            *_flags("--env", self.env),
+            *self._health_arguments(),
+        ]
+        if self.user:
+            arguments += ["--user", self.user]
+        if self.read_only:
+            arguments += ["--read-only"]
+        for path in self.tmpfs:
+            arguments += ["--tmpfs", str(path)]
+        for target, mount in self.mounts.items():
+            arguments += ["--mount", _mount_argument(target, mount)]
+        for port in self.ports:
+            published = f"{port.host_ip}:{port.host_port}:{port.container_port}"
+            arguments += ["--publish", published]
+        return [*arguments, self.image, *self.command]
+
+    def _labels(self, deployment: str, digest: SecretDigest) -> dict[str, str]:
+        return {
+            LABEL_DEPLOYMENT: deployment,
+            LABEL_SERVICE: self.service,
+            LABEL_SPEC: canonical_json(self.public(digest)),
+        }
+
+    def _health_arguments(self) -> list[str]:
+        check = self.healthcheck
+        return [
+            *("--health-cmd", check.command),
+            *("--health-interval", f"{check.interval_seconds}s"),
+            *("--health-timeout", f"{check.timeout_seconds}s"),
+            *("--health-start-period", f"{check.start_period_seconds}s"),
+            *("--health-retries", str(check.retries)),
+        ]
+
+
+def canonical_json(data: Any) -> str:
+    """Data as JSON text that is the same whenever the data is."""
+    return json.dumps(data, sort_keys=True, separators=(",", ":"))
+
+
+def _flags(flag: str, values: Mapping[str, str]) -> list[str]:
+    return [part for name, value in sorted(values.items()) for part in (flag, f"{name}={value}")]
+
+
+def _mount_argument(target: PurePosixPath, mount: Mount) -> str:
+    argument = f"type={mount.kind},source={mount.source},target={target}"
+    return f"{argument},readonly" if mount.read_only else argument

@@ -1,0 +1,46 @@
+"""What every service module is given: the deployment, and where its images and files are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from deploy.plan import DeploymentPlan
+from deploy.services.component import ConfigFile, ConfigTree
+
+
+@dataclass(frozen=True)
+class ResolvedImage:
+    """An image as a container uses it."""
+
+    name: str
+    """Name in the catalogue."""
+    reference: str
+    user: str
+    read_only: bool
+
+
+@dataclass(frozen=True)
+class ServiceContext:
+    """The plan, the images to use, and the directory of each host."""
+
+    plan: DeploymentPlan
+    images: dict[str, ResolvedImage]
+    directories: dict[str, PurePosixPath]
+
+    def container_name(self, *parts: str, index: int = 0) -> str:
+        """``<deployment>-<service>[-<model>]-<replica>``."""
+        return "-".join((self.plan.name, *parts, str(index)))
+
+    def config_tree(self, host: str, service: str, files: dict[str, ConfigFile]) -> ConfigTree:
+        """The configuration of a service below the directory of its host."""
+        root = self.config_root(host) / service
+        return ConfigTree(root=root, files=files)
+
+    def config_root(self, host: str) -> PurePosixPath:
+        """Where the configuration of this deployment is kept on a host."""
+        return self.directories[host] / self.plan.name / "config"
+
+    def model_path(self, host: str, sha256: str, filename: str) -> PurePosixPath:
+        """Where a model file is kept on a host; deployments share it."""
+        return self.directories[host] / "models" / sha256[:16] / filename

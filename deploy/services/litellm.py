@@ -1,0 +1,96 @@
+"""LiteLLM: the router, without a database, with the master key as the only key.
+
+Settings: https://docs.litellm.ai/docs/proxy/config_settings
+"""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+
+from deploy.plan import ReplicaPlan
+from deploy.render import render
+from deploy.services import llama_cpp
+from deploy.services.component import Component, ConfigFile, Tier
+from deploy.services.container import ContainerSpec, HealthCheck, Mount, Port
+from deploy.services.context import ServiceContext
+from deploy.spec import SecretName
+
+IMAGE = "litellm"
+PORT = 4000
+CONFIG = PurePosixPath("/etc/litellm")
+
+# the image has no curl, but Python
+HEALTH = (
+    'python3 -c "import urllib.request as request; '
+    f"request.urlopen('http://127.0.0.1:{PORT}/health/liveliness', timeout=4)\""
+)
+
+
+def container_name(context: ServiceContext) -> str:
+    """Name of the router's container, which is also its DNS name on the deployment's network."""
+    return context.container_name(IMAGE)
+
+
+def component(context: ServiceContext) -> Component:
+    """The container of the router."""
+    plan = context.plan.router
+    image = context.images[IMAGE]
+    config = context.config_tree(
+        plan.host, IMAGE, {"config.yaml": ConfigFile(content=_config(context))}
+    )
+    return Component(
+        host=plan.host,
+        tier=Tier.ROUTER,
+        image_name=IMAGE,
+        start_timeout_seconds=plan.spec.start_timeout_seconds,
+        config=config,
+        container=ContainerSpec(
+            name=container_name(context),
+            service=IMAGE,
+            image=image.reference,
+            user=image.user,
+            read_only=image.read_only,
+            command=("--config", str(CONFIG / "config.yaml"), "--port", str(PORT)),
+            env={
+                "HOME": "/tmp",  # noqa: S108 - inside the container
+                "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+                "LITELLM_MODE": "PRODUCTION",
+                "LITELLM_TELEMETRY": "False",
+                **plan.spec.env,
+            },
+            secret_env={
+                "ENGINE_API_KEY": SecretName.ENGINE_API_KEY,
+                "LITELLM_MASTER_KEY": SecretName.ROUTER_MASTER_KEY,
+            },
+            mounts={CONFIG: Mount(kind="bind", source=str(config.directory), read_only=True)},
+            tmpfs=(PurePosixPath("/tmp"),),  # noqa: S108 - inside the container
+            ports=(
+                Port(host_ip=str(plan.spec.listen), host_port=plan.spec.port, container_port=PORT),
+            ),
+            network=context.plan.name,
+            memory_bytes=plan.spec.memory_limit,
+            healthcheck=HealthCheck(
+                command=HEALTH, start_period_seconds=plan.spec.start_timeout_seconds
+            ),
+        ),
+    )
+
+
+def _config(context: ServiceContext) -> str:
+    router = context.plan.router.spec
+    return render(
+        "litellm/config.yaml.j2",
+        replicas=[_upstream(context, replica) for replica in context.plan.replicas],
+        num_retries=router.num_retries,
+        request_timeout_seconds=router.request_timeout_seconds,
+        stream_timeout_seconds=router.stream_timeout_seconds,
+    )
+
+
+def _upstream(context: ServiceContext, replica: ReplicaPlan) -> dict[str, str]:
+    name = llama_cpp.container_name(context, replica)
+    return {
+        "model": replica.served_model_name,
+        "api_base": f"http://{name}:{llama_cpp.PORT}/v1",
+        "id": name,
+    }

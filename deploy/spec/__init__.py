@@ -1,0 +1,22 @@
+"""What the operator declares, validated."""
+
+from deploy.spec.deployment import DeploymentSpec
+from deploy.spec.engine import EngineSpec
+from deploy.spec.host import HostSpec
+from deploy.spec.image import ImageSpec
+from deploy.spec.model import ModelSpec
+from deploy.spec.router import RouterSpec
+from deploy.spec.secrets import SecretName, SecretSource
+from deploy.spec.web_ui import WebUISpec
+
+__all__ = [
+    "DeploymentSpec",
+    "EngineSpec",
+    "HostSpec",
+    "ImageSpec",
+    "ModelSpec",
+    "RouterSpec",
+    "SecretName",
+    "SecretSource",
+    "WebUISpec",
+]

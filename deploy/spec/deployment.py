@@ -1,0 +1,87 @@
+"""A whole deployment, as declared."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from pydantic import Field, field_validator, model_validator
+
+from deploy.spec.base import Spec, refusal
+from deploy.spec.engine import EngineSpec
+from deploy.spec.host import HostSpec
+from deploy.spec.image import ImageSource, ImageSpec
+from deploy.spec.model import NAME, ModelSpec
+from deploy.spec.router import RouterSpec
+from deploy.spec.secrets import SecretName, SecretSource
+from deploy.spec.web_ui import WebUISpec
+
+
+class DeploymentSpec(Spec):
+    """What an operator wants: machines, models and the services around them."""
+
+    name: str
+    """Name of the deployment; containers, networks and volumes start with it."""
+    profile: str | None = None
+    """Name of the profile whose defaults apply, e.g. ``individual``."""
+    users: int = Field(default=1, ge=1, le=100_000)
+    """How many people use it."""
+    hosts: tuple[HostSpec, ...] = Field(min_length=1)
+    """The machines it runs on."""
+    models: tuple[ModelSpec, ...] = Field(min_length=1)
+    """The models it serves."""
+    engine: EngineSpec = EngineSpec()
+    """What runs the models."""
+    router: RouterSpec = RouterSpec()
+    """What takes requests and hands them to the engines."""
+    web_ui: WebUISpec | None = WebUISpec()
+    """Chat in a browser; ``None`` for a deployment without."""
+    image_source: ImageSource = "pull"
+    """Where images come from unless said otherwise: ``pull`` or ``build``."""
+    registry_mirror: str | None = None
+    """Registry that images are pulled through, e.g. ``registry.lab:5000``."""
+    images: dict[str, ImageSpec] = Field(default_factory=dict)
+    """Images that should differ from the catalogue's, by catalogue name."""
+    secrets: dict[SecretName, SecretSource] = Field(default_factory=dict)
+    """Secrets that come from elsewhere; every other one is generated once."""
+    secrets_file: Path | None = None
+    """Where generated secrets are kept; by default ``.secrets/<name>.yaml``."""
+
+    @field_validator("name")
+    @classmethod
+    def _name_is_plain(cls, name: str) -> str:
+        if not NAME.fullmatch(name) or len(name) > 40:
+            raise refusal(repr(name), "at most 40 lower-case letters, digits, dots and hyphens")
+        return name
+
+    @field_validator("hosts")
+    @classmethod
+    def _hosts_are_distinct(cls, hosts: tuple[HostSpec, ...]) -> tuple[HostSpec, ...]:
+        _refuse_repeats([host.name for host in hosts], "host")
+        return hosts
+
+    @field_validator("models")
+    @classmethod
+    def _models_are_distinct(cls, models: tuple[ModelSpec, ...]) -> tuple[ModelSpec, ...]:
+        _refuse_repeats([model.served_name for model in models], "model")
+        return models
+
+    @model_validator(mode="after")
+    def _ports_are_distinct(self) -> DeploymentSpec:
+        if self.web_ui and self.web_ui.port == self.router.port:
+            raise refusal(
+                f"router.port and web_ui.port are both {self.router.port}",
+                "a port of its own for each service",
+                f"give one of them another port, e.g. web_ui.port = {self.router.port + 1}",
+            )
+        return self
+
+
+def _refuse_repeats(names: list[str], what: str) -> None:
+    repeated = [name for name, count in Counter(names).items() if count > 1]
+    if repeated:
+        raise refusal(
+            f"{what} {repeated[0]!r} is declared more than once",
+            f"each {what} once",
+            f"remove or rename the second {repeated[0]!r}",
+        )

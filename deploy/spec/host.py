@@ -1,0 +1,49 @@
+"""The machines a deployment runs on."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+
+from pydantic import Field, field_validator
+
+from deploy.spec.base import Spec, refusal
+
+
+class HostSpec(Spec):
+    """One machine: this one, or one reached over SSH."""
+
+    name: str
+    """``@local`` for this machine, else the name that pyinfra connects to."""
+    address: str | None = None
+    """Address or DNS name, where it differs from the name."""
+    ssh_user: str | None = None
+    """User to log in as; by default the one of the SSH configuration."""
+    ssh_port: int | None = Field(default=None, ge=1, le=65535)
+    """Port of the SSH server."""
+    ssh_key: str | None = None
+    """Path of the private key on this machine."""
+    sudo: bool = False
+    """Run commands with sudo, for users who may not use the container engine themselves."""
+    gpus: tuple[str, ...] = ()
+    """Catalogue ids of the GPUs in this machine, e.g. ``["rtx-3090", "rtx-3090"]``."""
+    directory: PurePosixPath = PurePosixPath("/var/lib/atelier")
+    """Where configuration and model files are kept on the host."""
+
+    @field_validator("name")
+    @classmethod
+    def _name_is_connectable(cls, name: str) -> str:
+        if not name or any(character.isspace() for character in name):
+            raise refusal(repr(name), "a host name, an address or '@local'")
+        return name
+
+    @field_validator("directory")
+    @classmethod
+    def _directory_is_absolute(cls, directory: PurePosixPath) -> PurePosixPath:
+        if not directory.is_absolute() or ".." in directory.parts or len(directory.parts) < 2:
+            raise refusal(repr(str(directory)), "an absolute path below /, without '..'")
+        return directory
+
+    @property
+    def is_local(self) -> bool:
+        """Whether this is the machine that Atelier runs on."""
+        return self.name == "@local"

@@ -1,0 +1,38 @@
+"""Where container images come from."""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+from pydantic import field_validator
+
+from deploy.spec.base import Spec, refusal
+
+ImageSource = Literal["pull", "build"]
+REFERENCE = re.compile(r"[^\s:@]+(:\d+)?(/[^\s:@]+)*(:[\w][\w.-]{0,127})?(@sha256:[0-9a-f]{64})?")
+
+
+class ImageSpec(Spec):
+    """One image, where it should differ from the catalogue's."""
+
+    source: ImageSource | None = None
+    """``pull`` from a registry or ``build`` here; the deployment's ``image_source`` by default."""
+    reference: str | None = None
+    """A reference with a version or digest to pull instead of the catalogue's."""
+
+    @field_validator("reference")
+    @classmethod
+    def _reference_is_pinned(cls, reference: str | None) -> str | None:
+        if reference is None:
+            return None
+        if not REFERENCE.fullmatch(reference):
+            raise refusal(repr(reference), "registry/name:version, or name@sha256:digest")
+        name = reference.rsplit("/", 1)[-1]
+        if name.endswith(":latest") or (":" not in name and "@" not in name):
+            raise refusal(
+                repr(reference),
+                "a reference with a version or a digest",
+                "pin a version: 'latest' changes under a running deployment",
+            )
+        return reference

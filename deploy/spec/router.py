@@ -1,0 +1,28 @@
+"""The router: one address and one key for every model."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import ByteSize, Field
+
+from deploy.spec.endpoint import EndpointSpec
+
+RouterKind = Literal["litellm"]
+
+
+class RouterSpec(EndpointSpec):
+    """How requests reach the engines."""
+
+    kind: RouterKind = "litellm"
+    """Which router."""
+    port: int = Field(default=4000, ge=1, le=65535)
+    """Port on the host."""
+    memory_limit: ByteSize = ByteSize(2 * 1024**3)
+    """Memory limit of the container, e.g. ``2GiB``."""
+    num_retries: int = Field(default=2, ge=0, le=10)
+    """How often a failed request is sent again, to another replica where there is one."""
+    request_timeout_seconds: int = Field(default=600, ge=1, le=7200)
+    """How long a whole request may take."""
+    stream_timeout_seconds: int = Field(default=60, ge=1, le=7200)
+    """How long a stream may be silent; without it a hung engine hangs every client."""

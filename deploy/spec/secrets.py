@@ -1,0 +1,47 @@
+"""The secrets of a deployment, and where their values may come from."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+
+from pydantic import model_validator
+
+from deploy.spec.base import Spec, refusal
+
+
+class SecretName(StrEnum):
+    """Every secret that a deployment has."""
+
+    ROUTER_MASTER_KEY = "router_master_key"
+    """What clients send to the router; starts with ``sk-``."""
+    ENGINE_API_KEY = "engine_api_key"
+    """What the router sends to the engines."""
+    WEB_UI_SECRET_KEY = "web_ui_secret_key"
+    """Signs the web UI's sessions; a new one logs everybody out."""
+    WEB_UI_ADMIN_PASSWORD = "web_ui_admin_password"
+    """Password of the web UI's first administrator."""
+    DIGEST_KEY = "digest_key"
+    """Keys the digests by which changed secrets are recognised on the hosts."""
+
+
+class SecretSource(Spec):
+    """Where one secret comes from: exactly one of the three."""
+
+    env: str | None = None
+    """Name of an environment variable of this machine."""
+    file: Path | None = None
+    """A file on this machine, relative to the inventory; its last newline is dropped."""
+    command: tuple[str, ...] | None = None
+    """A command and its arguments that print the secret, e.g. ``["pass", "show", "router"]``."""
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> SecretSource:
+        declared = [name for name in ("env", "file", "command") if getattr(self, name)]
+        if len(declared) != 1:
+            raise refusal(
+                " and ".join(declared) or "no source",
+                "exactly one of env, file, command",
+                "leave the secret out to have it generated",
+            )
+        return self

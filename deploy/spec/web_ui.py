@@ -1,0 +1,44 @@
+"""The web UI: chat in a browser."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import ByteSize, Field, field_validator
+
+from deploy.spec.base import refusal
+from deploy.spec.endpoint import EndpointSpec
+
+WebUIKind = Literal["open_webui"]
+
+
+class WebUISpec(EndpointSpec):
+    """How people chat in a browser."""
+
+    kind: WebUIKind = "open_webui"
+    """Which web UI."""
+    port: int = Field(default=3000, ge=1, le=65535)
+    """Port on the host."""
+    memory_limit: ByteSize = ByteSize(2 * 1024**3)
+    """Memory limit of the container, e.g. ``2GiB``."""
+    title: str = "Atelier"
+    """Name shown in the browser."""
+    url: str | None = None
+    """The address that people type, where a proxy stands in front; by default host and port."""
+    admin_email: str = "admin@atelier.local"
+    """Login of the first administrator."""
+
+    @field_validator("admin_email")
+    @classmethod
+    def _email_has_a_domain(cls, email: str) -> str:
+        local, _, domain = email.partition("@")
+        if not local or "." not in domain:
+            raise refusal(repr(email), "an e-mail address such as admin@lab.example")
+        return email
+
+    @field_validator("url")
+    @classmethod
+    def _url_is_absolute(cls, url: str | None) -> str | None:
+        if url is not None and not url.startswith(("http://", "https://")):
+            raise refusal(repr(url), "an address that starts with http:// or https://")
+        return url.rstrip("/") if url else url

@@ -1,0 +1,1 @@
+"""Tasks: the operations of one concern, in order."""
