@@ -22,6 +22,8 @@ class Model(Entry):
     """Licence of the weights."""
     source: str
     """Where they come from."""
+    known_answer: str | None = None
+    """Text that its completion of ``def fib(n):`` is known to contain, where that is known."""
 
     @property
     def path(self) -> Path:

@@ -7,8 +7,14 @@ import sys
 import click
 import typer
 
+from deploy.cli.check import check
+from deploy.cli.down import down
+from deploy.cli.env import env
+from deploy.cli.logs import logs
 from deploy.cli.output import error_console, print_json
 from deploy.cli.schema import schema
+from deploy.cli.status import status
+from deploy.cli.verify import verify
 from deploy.errors import AtelierError
 
 app = typer.Typer(
@@ -18,7 +24,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-app.command()(schema)
+for verb in (check, verify, status, logs, env, down, schema):
+    app.command()(verb)
 
 
 def main() -> None:
@@ -43,8 +50,3 @@ def _report(error: AtelierError) -> None:
     else:
         error_console.print("[bold red]error:[/] ", end="")
         error_console.print(str(error), markup=False)
-
-
-@app.callback()
-def _root() -> None:
-    """Keep verbs as subcommands even while there is only one."""

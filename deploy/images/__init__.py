@@ -1,6 +1,14 @@
 """Container images: which one each service uses, and how one is built here."""
 
 from deploy.images.build_plan import BaseBuildPlan, ImageBuildPlan, make_build_plan
+from deploy.images.builder import build_images
 from deploy.images.resolve import ImageUse, resolve_images
 
-__all__ = ["BaseBuildPlan", "ImageBuildPlan", "ImageUse", "make_build_plan", "resolve_images"]
+__all__ = [
+    "BaseBuildPlan",
+    "ImageBuildPlan",
+    "ImageUse",
+    "build_images",
+    "make_build_plan",
+    "resolve_images",
+]

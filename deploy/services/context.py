@@ -33,13 +33,12 @@ class ServiceContext:
         return "-".join((self.plan.name, *parts, str(index)))
 
     def config_tree(self, host: str, service: str, files: dict[str, ConfigFile]) -> ConfigTree:
-        """The configuration of a service below the directory of its host."""
-        root = self.config_root(host) / service
-        return ConfigTree(root=root, files=files)
+        """The configuration of a service below the deployment's directory on its host."""
+        return ConfigTree(root=self.directory(host) / "config" / service, files=files)
 
-    def config_root(self, host: str) -> PurePosixPath:
-        """Where the configuration of this deployment is kept on a host."""
-        return self.directories[host] / self.plan.name / "config"
+    def directory(self, host: str) -> PurePosixPath:
+        """What belongs to this deployment alone on a host."""
+        return self.directories[host] / "deployments" / self.plan.name
 
     def model_path(self, host: str, sha256: str, filename: str) -> PurePosixPath:
         """Where a model file is kept on a host; deployments share it."""

@@ -1,0 +1,36 @@
+"""``atelier down``: removes what Atelier deployed, and only that."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from deploy.cli.options import InventoryArgument, YesOption
+from deploy.cli.output import console
+
+
+def down(
+    inventory: InventoryArgument,
+    volumes: Annotated[
+        bool, typer.Option("--volumes", help="Remove volumes too: users and chats are lost.")
+    ] = False,
+    yes: YesOption = False,
+) -> None:
+    """Remove the deployment's containers, network and configuration, after saying which.
+
+    Images, model files and the file of generated secrets stay.
+    """
+    from deploy.cli.pyinfra_run import run_pyinfra
+
+    task = ["deploy.tasks.down.remove", f"volumes={volumes}"]
+    pending = run_pyinfra(inventory, *task, "--dry", "--json").changes
+    if not pending:
+        console.print("nothing of this deployment is there")
+        return
+    for change in pending:
+        console.print(f"  {change['host']}: remove {change['resource']}")
+    if not yes:
+        typer.confirm("Remove all of this?", abort=True)
+    run_pyinfra(inventory, *task, "-y")
+    console.print(f"removed {len(pending)} things")

@@ -1,0 +1,54 @@
+"""``atelier status``: what runs, compared with the plan."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import typer
+
+from deploy.cli.options import InventoryArgument, JsonOption
+from deploy.cli.output import print_json, print_table
+
+if TYPE_CHECKING:
+    from deploy.live.status import ServiceStatus
+
+MIB = 1024**2
+
+
+def status(inventory: InventoryArgument, as_json: JsonOption = False) -> None:
+    """Show every service of the plan as it runs, read through the container engine's API.
+
+    Exit status 0 if everything runs, healthy and as planned, else 1. JSON: {"ok": bool,
+    "services": [{"service", "host", "image", "state", "health", "drift", "url",
+    "uptime_seconds", "memory_bytes", "memory_limit_bytes"}]}.
+    """
+    from deploy.cli.load import load_artefacts
+    from deploy.live.status import read_status
+
+    artefacts = load_artefacts(inventory)
+    services = list(read_status(artefacts))
+    ok = all(service.ok for service in services)
+    if as_json:
+        print_json({"ok": ok, "services": [asdict(service) for service in services]})
+    else:
+        columns = ["service", "host", "image", "state", "drift", "URL", "uptime", "memory"]
+        print_table(artefacts.plan.name, columns, [_row(service) for service in services])
+    raise typer.Exit(0 if ok else 1)
+
+
+def _row(service: ServiceStatus) -> list[str]:
+    healthy = service.state == "running" and service.health == "healthy"
+    state = f"{service.state}, {service.health}" if service.health else service.state
+    memory = f"{service.memory_bytes // MIB} of {service.memory_limit_bytes // MIB} MiB"
+    return [
+        service.service,
+        service.host,
+        service.image,
+        f"[green]{state}[/]" if healthy else f"[red]{state}[/]",
+        f"[yellow]{', '.join(service.drift)}[/]" if service.drift else "none",
+        service.url,
+        str(timedelta(seconds=service.uptime_seconds)),
+        memory,
+    ]

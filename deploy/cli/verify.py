@@ -1,0 +1,32 @@
+"""``atelier verify``: does the deployment answer?"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import typer
+
+from deploy.cli.options import InventoryArgument, JsonOption
+from deploy.cli.output import console, print_json
+
+
+def verify(inventory: InventoryArgument, as_json: JsonOption = False) -> None:
+    """Ask every engine, the router and the web UI, and believe only the answers.
+
+    Exit status 0 if every answer is as it should be, else 1. JSON: {"ok": bool, "checks":
+    [{"name", "host", "ok", "seconds", "detail"}]}.
+    """
+    from deploy.cli.load import load_artefacts
+    from deploy.live.verify import verify as ask
+
+    checks = []
+    for check in ask(load_artefacts(inventory)):
+        checks.append(check)
+        if not as_json:
+            mark = "[green]ok[/]    " if check.ok else "[red]failed[/]"
+            console.print(f"{mark} {check.seconds:6.2f} s  {check.name} on {check.host}: ", end="")
+            console.print(check.detail, markup=False)
+    ok = all(check.ok for check in checks)
+    if as_json:
+        print_json({"ok": ok, "checks": [asdict(check) for check in checks]})
+    raise typer.Exit(0 if ok else 1)

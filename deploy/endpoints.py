@@ -1,0 +1,29 @@
+"""Addresses under which users reach a deployment."""
+
+from __future__ import annotations
+
+from deploy.artefacts import Artefacts
+from deploy.spec import HostSpec
+from deploy.spec.endpoint import EndpointSpec
+
+
+def router_url(artefacts: Artefacts) -> str:
+    """Base URL of the router, without ``/v1``."""
+    router = artefacts.plan.router
+    return _url(artefacts.host(router.host), router.spec)
+
+
+def web_ui_url(artefacts: Artefacts) -> str | None:
+    """URL of the web UI, if there is one."""
+    web_ui = artefacts.plan.web_ui
+    if web_ui is None:
+        return None
+    return web_ui.spec.url or _url(artefacts.host(web_ui.host), web_ui.spec)
+
+
+def _url(host: HostSpec, endpoint: EndpointSpec) -> str:
+    """Under the address it listens on; under the host's own where it listens on all."""
+    address = str(endpoint.listen)
+    if endpoint.listen.is_unspecified:
+        address = "127.0.0.1" if host.is_local else host.address or host.name
+    return f"http://{address}:{endpoint.port}"

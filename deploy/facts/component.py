@@ -1,0 +1,108 @@
+"""Everything about one component on a host, in one round trip."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from dataclasses import dataclass, field
+
+from pyinfra.api import FactBase
+
+from deploy.drift import LiveContainer
+from deploy.live.inspect import live_container
+
+# What live_container reads of a container; the environment is left out, because it holds secrets.
+INSPECT = (
+    '{"Name":{{json .Name}},"Image":{{json .Image}},'
+    '"State":{"Status":{{json .State.Status}},"StartedAt":{{json .State.StartedAt}},'
+    '"Health":{{if .State.Health}}{"Status":{{json .State.Health.Status}}}{{else}}null{{end}}},'
+    '"HostConfig":{"RestartPolicy":{{json .HostConfig.RestartPolicy}},'
+    '"Memory":{{json .HostConfig.Memory}}},'
+    '"NetworkSettings":{"Networks":{{json .NetworkSettings.Networks}}},'
+    '"Config":{"Labels":{{json .Config.Labels}}}}'
+)
+
+
+@dataclass(frozen=True)
+class FileState:
+    """A file as the host has it."""
+
+    mode: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class ComponentState:
+    """One component on a host."""
+
+    containers: dict[str, LiveContainer] = field(default_factory=dict)
+    """The component's container and what an interrupted run left of it, by name."""
+    image_id: str | None = None
+    """Id of the wanted image, if the host has it."""
+    releases: dict[str, dict[str, FileState]] = field(default_factory=dict)
+    """Files of each release of its configuration, by release and file name."""
+    release_changed_at: float = 0
+    """When the wanted release was written, in seconds since the epoch."""
+
+
+class Component(FactBase[ComponentState]):
+    """The containers, image and configuration files of one component."""
+
+    def command(self, container: str, image: str, config_root: str = "", release: str = "") -> str:
+        """Print sections of JSON rows and of file listings."""
+        name = shlex.quote(f"^/{container}(\\.next|\\.previous)?$")
+        parts = [
+            "command -v docker >/dev/null 2>&1 || exit 0",
+            "echo '@containers'",
+            f"ids=$(docker container ls --all --quiet --no-trunc --filter name={name}) || exit 1",
+            f'[ -z "$ids" ] || docker container inspect --format {shlex.quote(INSPECT)} $ids',
+            "echo '@image'",
+            f"docker image inspect --format '{{{{.Id}}}}' {shlex.quote(image)} 2>/dev/null",
+        ]
+        if config_root:
+            root, wanted = shlex.quote(config_root), shlex.quote(f"{config_root}/{release}")
+            parts += [
+                f"echo '@changed_at'; stat -c %Y {wanted} 2>/dev/null",
+                f"echo '@files'; [ ! -d {root} ] || find {root} -mindepth 2 -maxdepth 2 -type f "
+                "-exec stat -c %a {} \\; -exec sha256sum {} \\;",
+            ]
+        return "; ".join([*parts, "true"])
+
+    @staticmethod
+    def default() -> ComponentState:
+        """A host that has nothing of it."""
+        return ComponentState()
+
+    def process(self, output: list[str]) -> ComponentState:
+        """Parse the sections."""
+        sections = split_sections(output)
+        containers = [live_container(json.loads(row)) for row in sections.get("containers", [])]
+        changed_at = sections.get("changed_at", [])
+        return ComponentState(
+            containers={container.name: container for container in containers},
+            image_id=next(iter(sections.get("image", [])), None),
+            releases=_releases(sections.get("files", [])),
+            release_changed_at=float(changed_at[0]) if changed_at else 0,
+        )
+
+
+def split_sections(output: list[str]) -> dict[str, list[str]]:
+    """Lines by the ``@section`` line above them; empty lines are dropped."""
+    sections: dict[str, list[str]] = {}
+    current: list[str] = []
+    for line in output:
+        if line.startswith("@"):
+            current = sections.setdefault(line[1:], [])
+        elif line.strip():
+            current.append(line)
+    return sections
+
+
+def _releases(lines: list[str]) -> dict[str, dict[str, FileState]]:
+    """Pairs of lines, mode and ``sha256sum`` output, by release and file name."""
+    releases: dict[str, dict[str, FileState]] = {}
+    for mode, checksum in zip(lines[::2], lines[1::2], strict=True):
+        digest, _, path = checksum.partition("  ")
+        release, filename = path.rsplit("/", 2)[-2:]
+        releases.setdefault(release, {})[filename] = FileState(int(mode, 8), digest)
+    return releases

@@ -1,0 +1,60 @@
+"""Everything on a host that belongs to a deployment."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+
+from pyinfra.api import FactBase
+
+from deploy.facts.component import split_sections
+from deploy.services.container import LABEL_DEPLOYMENT
+
+
+@dataclass(frozen=True)
+class Belongings:
+    """Names of what a deployment has on a host."""
+
+    containers: tuple[str, ...] = ()
+    networks: tuple[str, ...] = ()
+    volumes: tuple[str, ...] = ()
+    releases: tuple[str, ...] = ()
+    """Directories of configuration releases."""
+    directory: tuple[str, ...] = ()
+    """The deployment's own directory, if there is one."""
+
+
+class Deployment(FactBase[Belongings]):
+    """The containers, networks, volumes and configuration of a deployment."""
+
+    def command(self, deployment: str, directory: str) -> str:
+        """Print sections of names.
+
+        Args:
+            deployment: name of the deployment.
+            directory: the deployment's own directory on the host.
+        """
+        label = shlex.quote(f"label={LABEL_DEPLOYMENT}={deployment}")
+        path = shlex.quote(directory)
+        return "; ".join(
+            [
+                f"echo '@directory'; [ ! -d {path} ] || echo {path}",
+                f"echo '@releases'; [ ! -d {path}/config ] || "
+                f"find {path}/config -mindepth 2 -maxdepth 2 -type d",
+                "command -v docker >/dev/null 2>&1 || exit 0",
+                f"echo '@containers'; docker container ls --all --filter {label} "
+                "--format '{{.Names}}' || exit 1",
+                f"echo '@networks'; docker network ls --filter {label} --format '{{{{.Name}}}}'",
+                f"echo '@volumes'; docker volume ls --filter {label} --format '{{{{.Name}}}}'",
+            ]
+        )
+
+    @staticmethod
+    def default() -> Belongings:
+        """A host that has nothing of it."""
+        return Belongings()
+
+    def process(self, output: list[str]) -> Belongings:
+        """Parse the sections."""
+        sections = {name: tuple(sorted(rows)) for name, rows in split_sections(output).items()}
+        return Belongings(**sections)

@@ -1,0 +1,56 @@
+"""What the container engine of a host has beside containers."""
+
+from __future__ import annotations
+
+import json
+import shlex
+
+from pyinfra.api import FactBase
+
+
+class ImageIds(FactBase[dict[str, str]]):
+    """Ids of the images that the host has, by reference."""
+
+    def command(self, references: list[str]) -> str:
+        """Print reference and id of each image there is."""
+        quoted = " ".join(shlex.quote(reference) for reference in references)
+        return (
+            "command -v docker >/dev/null 2>&1 || exit 0; "
+            f"for image in {quoted}; do id=$(docker image inspect --format '{{{{.Id}}}}' "
+            '"$image" 2>/dev/null) && echo "$image $id"; done; true'
+        )
+
+    @staticmethod
+    def default() -> dict[str, str]:
+        """No images."""
+        return {}
+
+    def process(self, output: list[str]) -> dict[str, str]:
+        """Parse reference and id."""
+        rows = [line.split() for line in output]
+        return {row[0]: row[1] for row in rows}
+
+
+class Resources(FactBase[dict[str, dict[str, str]]]):
+    """Labels of the networks and volumes there are, by ``<kind> <name>``."""
+
+    def command(self, networks: list[str], volumes: list[str]) -> str:
+        """Print one JSON row for each network and volume there is."""
+        rows = [self._inspect("network", network) for network in networks]
+        rows += [self._inspect("volume", volume) for volume in volumes]
+        return "; ".join(["command -v docker >/dev/null 2>&1 || exit 0", *rows, "true"])
+
+    @staticmethod
+    def _inspect(kind: str, name: str) -> str:
+        template = shlex.quote(f'["{kind} {{{{.Name}}}}",{{{{json .Labels}}}}]')
+        return f"docker {kind} inspect --format {template} {shlex.quote(name)} 2>/dev/null"
+
+    @staticmethod
+    def default() -> dict[str, dict[str, str]]:
+        """Nothing."""
+        return {}
+
+    def process(self, output: list[str]) -> dict[str, dict[str, str]]:
+        """Parse the rows."""
+        rows = [json.loads(line) for line in output if line.startswith("[")]
+        return {key: labels or {} for key, labels in rows}

@@ -1,0 +1,134 @@
+"""Builds images on this machine's container engine: bases first, independent ones in parallel."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import shutil
+import subprocess
+import tarfile
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from deploy.errors import ImageBuildError, Problem
+from deploy.images.build_plan import BaseBuildPlan, ImageBuildPlan
+
+Report = Callable[[str], None]
+
+CA_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
+CA_FILE = "extra-ca.crt"
+"""Name of this machine's CA bundle in a build context; Dockerfiles use it in build stages only."""
+BUILD_ARGUMENTS = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "GOPROXY")
+"""Environment variables of this machine that builds see, where they are set."""
+STEP = re.compile(r"(Step \d+/\d+|#\d+ \[.*\d+/\d+\]).*")
+
+
+def build_images(plans: Iterable[ImageBuildPlan], report: Report) -> None:
+    """Build what the engine does not have yet.
+
+    Args:
+        plans: the images to build.
+        report: called with a line about each step.
+
+    Raises:
+        ImageBuildError: with the last lines of the build that failed.
+    """
+    wanted = list(plans)
+    bases = {plan.base.tag: plan.base for plan in wanted}
+    with ThreadPoolExecutor(max_workers=max(len(wanted), 1)) as pool:
+        base_builds = {tag: pool.submit(_build_base, base, report) for tag, base in bases.items()}
+
+        def build(plan: ImageBuildPlan) -> None:
+            base_builds[plan.base.tag].result()
+            _build_image(plan, report)
+
+        # threads that wait for a base must not keep the base from starting
+        with ThreadPoolExecutor(max_workers=max(len(wanted), 1)) as waiting:
+            for result in [waiting.submit(build, plan) for plan in wanted]:
+                result.result()
+
+
+def _build_base(base: BaseBuildPlan, report: Report) -> None:
+    if _exists(base.tag):
+        return
+    report(f"{base.tag}: unpacking Debian {base.entry.suite} and its packages")
+    started = time.monotonic()
+    command = ["mmdebstrap", "--variant=minbase", f"--include={','.join(base.entry.packages)}"]
+    if not base.entry.check_valid_until:
+        command.append('--aptopt=Acquire::Check-Valid-Until "false"')
+    if shutil.which(command[0]) is None:
+        raise ImageBuildError(
+            Problem(
+                f"image {base.tag}", "mmdebstrap is not installed", fix="install it with apt-get"
+            )
+        )
+    with subprocess.Popen(
+        [*command, base.entry.suite, "-"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as bootstrap:
+        imported = subprocess.run(
+            ["docker", "import", "-", base.tag], stdin=bootstrap.stdout, capture_output=True
+        )
+        messages = bootstrap.stderr.read().decode() if bootstrap.stderr else ""
+    if bootstrap.returncode or imported.returncode:
+        subprocess.run(["docker", "image", "rm", base.tag], capture_output=True)
+        raise _failure(base.tag, (messages + imported.stderr.decode()).splitlines())
+    report(f"{base.tag}: done in {time.monotonic() - started:.0f} s")
+
+
+def _build_image(plan: ImageBuildPlan, report: Report) -> None:
+    if _exists(plan.tag):
+        return
+    started = time.monotonic()
+    command = ["docker", "image", "build", "--tag", plan.tag, *_build_arguments(), "-"]
+    lines: deque[str] = deque(maxlen=30)
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as build:
+        assert build.stdin is not None  # noqa: S101 - a pipe, see above
+        assert build.stdout is not None  # noqa: S101
+        build.stdin.write(_context(plan))
+        build.stdin.close()
+        for raw in build.stdout:
+            line = raw.decode("utf-8", "replace").rstrip()
+            lines.append(line)
+            if STEP.match(line):
+                report(f"{plan.name}: {line[:100]}")
+    if build.returncode:
+        raise _failure(plan.tag, list(lines))
+    report(f"{plan.name}: done in {time.monotonic() - started:.0f} s")
+
+
+def _exists(tag: str) -> bool:
+    return subprocess.run(["docker", "image", "inspect", tag], capture_output=True).returncode == 0
+
+
+def _build_arguments() -> list[str]:
+    names = [name for name in BUILD_ARGUMENTS if name in os.environ]
+    return [part for name in names for part in ("--build-arg", name)]
+
+
+def _context(plan: ImageBuildPlan) -> bytes:
+    """The build context as a tar archive, with this machine's CA bundle beside the plan's files."""
+    files = {name: text.encode() for name, text in plan.context.items()}
+    files[CA_FILE] = CA_BUNDLE.read_bytes() if CA_BUNDLE.exists() else b""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for name, data in sorted(files.items()):
+            member = tarfile.TarInfo(name)
+            member.size, member.mode = len(data), 0o644
+            archive.addfile(member, io.BytesIO(data))
+    return buffer.getvalue()
+
+
+def _failure(tag: str, lines: list[str]) -> ImageBuildError:
+    return ImageBuildError(
+        Problem(
+            f"image {tag}",
+            "the build failed; its last lines:\n" + "\n".join(f"      {line}" for line in lines),
+            fix="mend what the last line says and run the deployment again",
+        )
+    )

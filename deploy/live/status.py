@@ -1,0 +1,106 @@
+"""What runs, compared with the plan: a row for each service."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from docker.errors import ImageNotFound, NotFound
+
+from deploy.artefacts import Artefacts
+from deploy.drift import LiveContainer, container_drift
+from deploy.live.connection import Connection, connect
+from deploy.live.inspect import live_container
+from deploy.services import Component
+
+
+@dataclass(frozen=True)
+class ServiceStatus:
+    """One service as it runs."""
+
+    service: str
+    """Name of the container."""
+    host: str
+    image: str
+    """Reference the container was made from; empty if there is no container."""
+    state: str
+    """``running``, ``exited`` ... or ``absent``."""
+    health: str
+    """``healthy``, ``starting``, ``unhealthy``, or empty."""
+    drift: tuple[str, ...]
+    """Names of the fields that differ from the plan."""
+    url: str
+    """Address that users may open; empty for services without a published port."""
+    uptime_seconds: int
+    memory_bytes: int
+    memory_limit_bytes: int
+
+    @property
+    def ok(self) -> bool:
+        """Whether it runs, healthy and as planned."""
+        return self.state == "running" and self.health == "healthy" and not self.drift
+
+
+def read_status(artefacts: Artefacts) -> Iterator[ServiceStatus]:
+    """The status of every planned service, in the order in which they start.
+
+    Raises:
+        ConnectionFailedError: if a host's container engine does not answer.
+    """
+    with ExitStack() as stack:
+        hosts = {host.name: stack.enter_context(connect(host)) for host in artefacts.spec.hosts}
+        for component in artefacts.stack.components:
+            yield _read(component, artefacts, hosts[component.host])
+
+
+def _read(component: Component, artefacts: Artefacts, connection: Connection) -> ServiceStatus:
+    spec = component.container
+    try:
+        container = connection.client.containers.get(spec.name)
+    except NotFound:
+        return ServiceStatus(
+            spec.name, component.host, "", "absent", "", ("container",), "", 0, 0, spec.memory_bytes
+        )
+    live = live_container(container.attrs)
+    wanted = spec.public(artefacts.secrets.digest)
+    drift = container_drift(live, wanted, _image_id(connection, spec.image))
+    running = live.state == "running"
+    return ServiceStatus(
+        service=spec.name,
+        host=component.host,
+        image=container.attrs["Config"]["Image"],
+        state=live.state,
+        health=live.health or "",
+        drift=tuple(dict.fromkeys(change.field for change in drift)),
+        url=_url(component),
+        uptime_seconds=_uptime(live) if running else 0,
+        memory_bytes=_memory(dict(container.stats(stream=False))) if running else 0,
+        memory_limit_bytes=live.memory_bytes,
+    )
+
+
+def _image_id(connection: Connection, reference: str) -> str | None:
+    try:
+        return str(connection.client.images.get(reference).id)
+    except ImageNotFound:
+        return None
+
+
+def _url(component: Component) -> str:
+    ports = component.container.ports
+    return f"http://{ports[0].host_ip}:{ports[0].host_port}" if ports else ""
+
+
+def _uptime(live: LiveContainer) -> int:
+    return int(datetime.now(UTC).timestamp() - live.started_at)
+
+
+def _memory(stats: dict[str, Any]) -> int:
+    """Memory in use without the page cache, as ``docker stats`` counts it."""
+    memory = stats.get("memory_stats", {})
+    detail = memory.get("stats", {})
+    cache = detail.get("total_inactive_file", detail.get("inactive_file", 0))
+    return max(int(memory.get("usage", 0)) - int(cache), 0)

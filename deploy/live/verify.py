@@ -1,0 +1,92 @@
+"""Proof that a deployment works: every service answers for real."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from functools import partial
+
+from docker.errors import NotFound
+
+from deploy.artefacts import Artefacts
+from deploy.catalog import load_catalog
+from deploy.errors import Problem, ServiceError
+from deploy.live.checks import Check, chat_in_web_ui, complete, run_check, stream_chat
+from deploy.live.connection import Connection, connect
+from deploy.plan import ReplicaPlan
+from deploy.services import llama_cpp
+from deploy.spec import SecretName
+
+
+def verify(artefacts: Artefacts) -> Iterator[Check]:
+    """Ask every engine, the router for every model, and the web UI.
+
+    Raises:
+        ConnectionFailedError: if a host's container engine does not answer.
+        SecretError: if the deployment's secrets are not known here.
+    """
+    artefacts.secrets.require_kept()
+    with ExitStack() as stack:
+        hosts = {host.name: stack.enter_context(connect(host)) for host in artefacts.spec.hosts}
+        for replica in artefacts.plan.replicas:
+            yield _check_engine(artefacts, replica, hosts[replica.host])
+        yield from _check_router(artefacts, hosts[artefacts.plan.router.host])
+        if artefacts.plan.web_ui:
+            yield _check_web_ui(artefacts, hosts[artefacts.plan.web_ui.host])
+
+
+def _check_engine(artefacts: Artefacts, replica: ReplicaPlan, connection: Connection) -> Check:
+    container = llama_cpp.container_name(artefacts.context, replica)
+    key = artefacts.secrets.value(SecretName.ENGINE_API_KEY)
+
+    def ask() -> str:
+        address = _container_address(connection, container, artefacts.plan.name)
+        url = connection.reach(address, llama_cpp.PORT)
+        return complete(url, key, replica.served_model_name, _expected(replica))
+
+    return run_check(f"engine {replica.served_model_name}", replica.host, ask)
+
+
+def _check_router(artefacts: Artefacts, connection: Connection) -> Iterator[Check]:
+    router = artefacts.plan.router
+    key = artefacts.secrets.value(SecretName.ROUTER_MASTER_KEY)
+    url = connection.reach(_loopback(str(router.spec.listen)), router.spec.port)
+    expected = {
+        replica.served_model_name: _expected(replica) for replica in artefacts.plan.replicas
+    }
+    for model in artefacts.plan.served_models:
+        ask = partial(complete, url, key, model, expected[model])
+        yield run_check(f"router {model} completion", router.host, ask)
+        chat = partial(stream_chat, url, key, model)
+        yield run_check(f"router {model} streamed chat", router.host, chat)
+
+
+def _check_web_ui(artefacts: Artefacts, connection: Connection) -> Check:
+    web_ui = artefacts.plan.web_ui
+    assert web_ui is not None  # noqa: S101 - asked for only where there is one
+    password = artefacts.secrets.value(SecretName.WEB_UI_ADMIN_PASSWORD)
+    url = connection.reach(_loopback(str(web_ui.spec.listen)), web_ui.spec.port)
+    model = artefacts.plan.served_models[0]
+    return run_check(
+        "web UI login and chat",
+        web_ui.host,
+        lambda: chat_in_web_ui(url, web_ui.spec.admin_email, password, model),
+    )
+
+
+def _container_address(connection: Connection, container: str, network: str) -> str:
+    try:
+        attributes = connection.client.containers.get(container).attrs
+    except NotFound:
+        raise ServiceError(Problem(container, "there is no such container")) from None
+    return str(attributes["NetworkSettings"]["Networks"][network]["IPAddress"])
+
+
+def _expected(replica: ReplicaPlan) -> str | None:
+    """What the model is known to answer, if it is one of the catalogue's that is."""
+    entry = load_catalog().models.get(replica.model)
+    return entry.known_answer if entry and entry.sha256 == replica.file.sha256 else None
+
+
+def _loopback(listen: str) -> str:
+    return "127.0.0.1" if listen == "0.0.0.0" else listen  # noqa: S104 - compared, not bound

@@ -1,0 +1,121 @@
+"""A container that runs as wanted: the heart of a deployment."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+
+from pyinfra import host, state
+from pyinfra.api import OperationError, operation
+
+from deploy.drift import Change, container_change
+from deploy.facts.component import Component as ComponentFact
+from deploy.facts.component import ComponentState
+from deploy.facts.health import Health
+from deploy.operations import file_tree
+from deploy.operations.change import announce, announce_all
+from deploy.operations.commands import Commands
+from deploy.operations.script import ScriptCommand
+from deploy.secrets import SecretStore
+from deploy.services import Component, ConfigTree
+
+SCRIPT = "container.sh"
+
+
+@operation()
+def running(component: Component, deployment: str, secrets: SecretStore) -> Commands:
+    """The component's files are on the host and its container runs as described, healthy.
+
+    A container that differs is replaced: the new one must become healthy, else the one before
+    serves again and the operation fails with the new one's last log lines.
+
+    Args:
+        component: the container, its files and how long it may take to start.
+        deployment: name of the deployment that it belongs to.
+        secrets: the values of its secrets.
+    """
+    container, tree = component.container, component.config
+    found = host.get_fact(
+        ComponentFact,
+        container=container.name,
+        image=container.image,
+        config_root=str(tree.root) if tree else "",
+        release=tree.release if tree else "",
+    )
+    _refuse_foreign(found, container.name, deployment)
+    outdated = tree if tree and not file_tree.is_written(tree, found.releases) else None
+    change = container_change(
+        container.name,
+        container.public(secrets.digest),
+        found.containers,
+        found.image_id,
+        config_is_newer=_config_is_newer(found, container.name, outdated),
+    )
+    if outdated:
+        announce_all(file_tree.changes(outdated, found.releases, _release_in_use(component, found)))
+    if change:
+        announce(change)
+    if outdated:
+        yield from file_tree.write(outdated)
+    if change:
+        yield _command(change, component, deployment, secrets)
+    else:
+        host.noop(f"container {container.name} runs as wanted")
+        _wait_if_starting(component, found, secrets)
+
+
+def _command(
+    change: Change, component: Component, deployment: str, secrets: SecretStore
+) -> ScriptCommand:
+    container = component.container
+    timeout = str(component.start_timeout_seconds)
+    match change.action:
+        case "create" | "recreate":
+            values = container.secret_env.items()
+            return ScriptCommand(
+                *(SCRIPT, "replace", container.name, timeout),
+                *container.create_arguments(deployment, secrets.digest),
+                stdin="\n".join(f"{name}={secrets.value(secret)}" for name, secret in values),
+                redact=secrets.redact,
+            )
+        case "start" | "restart" as action:
+            return ScriptCommand(SCRIPT, action, container.name, timeout, redact=secrets.redact)
+        case _:
+            return ScriptCommand(SCRIPT, "clean", container.name, timeout, redact=secrets.redact)
+
+
+def _config_is_newer(found: ComponentState, name: str, outdated: ConfigTree | None) -> bool:
+    """Whether the files a container mounts are, or are about to be, newer than its start."""
+    live = found.containers.get(name)
+    repaired = outdated is not None and outdated.release in found.releases
+    return repaired or (live is not None and found.release_changed_at > live.started_at)
+
+
+def _refuse_foreign(found: ComponentState, name: str, deployment: str) -> None:
+    live = found.containers.get(name)
+    if live and live.deployment != deployment:
+        owner = (
+            f"belongs to deployment {live.deployment!r}" if live.deployment else "is not Atelier's"
+        )
+        raise OperationError(
+            f"container {name} exists and {owner}: remove or rename it, or rename the deployment"
+        )
+
+
+def _release_in_use(component: Component, found: ComponentState) -> str | None:
+    """The configuration release that the running container mounts."""
+    live = found.containers.get(component.container.name)
+    if not (live and live.spec and component.config):
+        return None
+    sources = [PurePosixPath(mount["source"]) for mount in live.spec.get("mounts", {}).values()]
+    root = component.config.root
+    return next((source.name for source in sources if source.parent == root), None)
+
+
+def _wait_if_starting(component: Component, found: ComponentState, secrets: SecretStore) -> None:
+    """Wait for a container that a killed run, or the host's start, has just started."""
+    name = component.container.name
+    if not state.is_executing or found.containers[name].health != "starting":
+        return
+    problem = host.get_fact(Health, container=name, timeout_seconds=component.start_timeout_seconds)
+    if problem:
+        raise OperationError(secrets.redact(problem))

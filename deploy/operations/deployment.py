@@ -1,0 +1,42 @@
+"""A whole deployment on a host."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+
+from pyinfra import host
+from pyinfra.api import QuoteString, StringCommand, operation
+
+from deploy.drift import Change
+from deploy.facts.deployment import Deployment
+from deploy.operations.change import announce_all
+from deploy.operations.commands import Commands
+
+
+@operation()
+def absent(deployment: str, directory: PurePosixPath, *, volumes: bool = False) -> Commands:
+    """Nothing of the deployment is on the host; images and model files stay, others may use them.
+
+    Args:
+        deployment: name of the deployment.
+        directory: its own directory on the host.
+        volumes: whether its volumes go too, and with them users and chats.
+    """
+    found = host.get_fact(Deployment, deployment=deployment, directory=str(directory))
+    doomed = {
+        "container": found.containers,
+        "network": found.networks,
+        "volume": found.volumes if volumes else (),
+        "directory": found.directory,
+    }
+    announce_all(
+        Change(f"{kind} {name}", "remove") for kind, names in doomed.items() for name in names
+    )
+    if found.containers:
+        names = [QuoteString(name) for name in found.containers]
+        yield StringCommand("docker", "container", "rm", "--force", *names)
+    for kind in ("network", "volume"):
+        for name in doomed[kind]:
+            yield StringCommand("docker", kind, "rm", QuoteString(name))
+    for path in doomed["directory"]:
+        yield StringCommand("rm", "-rf", QuoteString(path))

@@ -1,0 +1,38 @@
+"""What an older plan left behind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import PurePosixPath
+
+from pyinfra import host
+from pyinfra.api import QuoteString, StringCommand, operation
+
+from deploy.drift import Change
+from deploy.facts.deployment import Deployment
+from deploy.operations.change import announce_all
+from deploy.operations.commands import Commands
+
+
+@operation()
+def removed(
+    deployment: str, directory: PurePosixPath, containers: Iterable[str], releases: Iterable[str]
+) -> Commands:
+    """The host has no other containers and configuration of the deployment than these.
+
+    Args:
+        deployment: name of the deployment.
+        directory: its own directory on the host.
+        containers: names of the containers to keep.
+        releases: directories of the configuration releases to keep.
+    """
+    found = host.get_fact(Deployment, deployment=deployment, directory=str(directory))
+    kept = {name for container in containers for name in (container, f"{container}.previous")}
+    orphans = [name for name in found.containers if name not in kept]
+    stale = [path for path in found.releases if path not in set(releases)]
+    announce_all(Change(f"container {name}", "remove") for name in orphans)
+    announce_all(Change(f"configuration {path}", "remove") for path in stale)
+    for name in orphans:
+        yield StringCommand("docker", "container", "rm", "--force", QuoteString(name))
+    for path in stale:
+        yield StringCommand("rm", "-rf", QuoteString(path))

@@ -1,0 +1,62 @@
+"""A shell script on a host: secrets on standard input only, progress while it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import gevent
+from pyinfra import logger
+from pyinfra.api import QuoteString, StringCommand
+from pyinfra.api.host import Host
+from pyinfra.api.state import State
+from pyinfra.connectors.util import CommandOutput
+
+from deploy.scripts import read_script
+
+TICK_SECONDS = 15
+
+
+class ScriptCommand(StringCommand):
+    """Runs one of Atelier's scripts.
+
+    Args:
+        filename: the script.
+        arguments: its arguments; no secret may be among them.
+        stdin: what it reads; secrets may be in it.
+        redact: applied to every line of output before anybody sees it.
+    """
+
+    def __init__(
+        self, filename: str, *arguments: str, stdin: str = "", redact: Callable[[str], str]
+    ) -> None:
+        script = QuoteString(read_script(filename))
+        quoted = [QuoteString(argument) for argument in arguments]
+        super().__init__("sh", "-c", script, "atelier", *quoted, _stdin=stdin)
+        self._redact = redact
+
+    def execute(
+        self, state: State, host: Host, connector_arguments: Any
+    ) -> tuple[bool, CommandOutput]:
+        """Run it, saying every few seconds that it still runs."""
+        connector_arguments.update(self.connector_arguments)
+        ticker = gevent.spawn(_tick, host)
+        try:
+            succeeded, output = host.run_shell_command(
+                self, print_output=False, print_input=state.print_input, **connector_arguments
+            )
+        finally:
+            ticker.kill()
+        for line in output:
+            line.line = self._redact(line.line)
+            if state.print_output:
+                logger.info(f"{host.print_prefix}{line.line}")
+        return succeeded, output
+
+
+def _tick(host: Host) -> None:
+    elapsed = 0
+    while True:
+        gevent.sleep(TICK_SECONDS)
+        elapsed += TICK_SECONDS
+        host.log(f"waiting until it is healthy: {elapsed} s so far")
