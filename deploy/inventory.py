@@ -96,7 +96,7 @@ Secret = Declaration(SecretSource)
 WebUI = Declaration(WebUISpec)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Declared:
     """A deployment and the directory that its relative paths start from."""
 

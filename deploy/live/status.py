@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 from docker.errors import ImageNotFound, NotFound
+from docker.models.containers import Container
 
 from deploy.artefacts import Artefacts
 from deploy.drift import LiveContainer, container_drift
@@ -77,7 +78,7 @@ def _read(component: Component, artefacts: Artefacts, connection: Connection) ->
         drift=tuple(dict.fromkeys(change.field for change in drift)),
         url=_url(component),
         uptime_seconds=_uptime(live) if running else 0,
-        memory_bytes=_memory(dict(container.stats(stream=False))) if running else 0,
+        memory_bytes=_memory(container) if running else 0,
         memory_limit_bytes=live.memory_bytes,
     )
 
@@ -98,8 +99,9 @@ def _uptime(live: LiveContainer) -> int:
     return int(datetime.now(UTC).timestamp() - live.started_at)
 
 
-def _memory(stats: dict[str, Any]) -> int:
-    """Memory in use without the page cache, as ``docker stats`` counts it."""
+def _memory(container: Container) -> int:
+    """Memory in use without the page cache, in bytes, as ``docker stats`` counts it."""
+    stats = cast("dict[str, Any]", container.stats(stream=False))
     memory = stats.get("memory_stats", {})
     detail = memory.get("stats", {})
     cache = detail.get("total_inactive_file", detail.get("inactive_file", 0))

@@ -23,9 +23,9 @@ def current_deployment() -> Artefacts:
                     "an inventory that ends with: hosts = inventory(deployment, __file__)",
                 )
             )
-        return _artefacts(id(declared), declared)
+        return _artefacts(declared)
 
 
 @cache
-def _artefacts(_identity: int, declared: Declared) -> Artefacts:
+def _artefacts(declared: Declared) -> Artefacts:
     return make_artefacts(declared.spec, declared.directory)
