@@ -30,10 +30,15 @@ class SecretStore:
     def __init__(self, path: Path, declared: Mapping[SecretName, str]) -> None:
         self.path = path
         kept = _read(path)
-        self.generated = tuple(name for name in SecretName if name not in {*declared, *kept})
+        self._declared = frozenset(declared)
+        self._kept = frozenset(kept)
+        self._values = kept | dict(declared)
+        self._values |= {name: _generate(name) for name in self.generated}
+
+    @property
+    def generated(self) -> tuple[SecretName, ...]:
         """Names of the secrets that are made up and not yet kept."""
-        self._kept = kept
-        self._values = kept | dict(declared) | {name: _generate(name) for name in self.generated}
+        return tuple(name for name in SecretName if name not in self._declared | self._kept)
 
     def value(self, name: SecretName) -> str:
         """The secret itself; for containers and for the command that prints it."""
@@ -71,15 +76,14 @@ class SecretStore:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         if directory.name == ".secrets" and not (directory / ".gitignore").exists():
             (directory / ".gitignore").write_text("*\n", encoding="utf-8")
-        kept = self._kept | {name: self._values[name] for name in self.generated}
-        text = HEADER + yaml.safe_dump(
-            {str(name): kept[name] for name in SecretName if name in kept}
-        )
+        kept = self._kept.union(self.generated)
+        text = HEADER + yaml.safe_dump({str(name): self._values[name] for name in sorted(kept)})
         temporary = self.path.with_suffix(".new")
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(text)
         temporary.replace(self.path)
+        self._kept = kept
 
 
 def load_secrets(spec: DeploymentSpec, directory: Path) -> SecretStore:

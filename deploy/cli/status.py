@@ -33,7 +33,7 @@ def status(inventory: InventoryArgument, as_json: JsonOption = False) -> None:
     if as_json:
         print_json({"ok": ok, "services": [asdict(service) for service in services]})
     else:
-        columns = ["service", "host", "image", "state", "drift", "URL", "uptime", "memory"]
+        columns = ["service, image, URL", "host", "state, drift", "memory, uptime"]
         print_table(artefacts.plan.name, columns, [_row(service) for service in services])
     raise typer.Exit(0 if ok else 1)
 
@@ -41,14 +41,13 @@ def status(inventory: InventoryArgument, as_json: JsonOption = False) -> None:
 def _row(service: ServiceStatus) -> list[str]:
     healthy = service.state == "running" and service.health == "healthy"
     state = f"{service.state}, {service.health}" if service.health else service.state
-    memory = f"{service.memory_bytes // MIB} of {service.memory_limit_bytes // MIB} MiB"
+    drift = ", ".join(service.drift)
+    names = [f"[bold]{service.service}[/]", f"[dim]{service.image}[/]", service.url]
+    memory = f"{service.memory_bytes // MIB} / {service.memory_limit_bytes // MIB} MiB"
     return [
-        service.service,
+        "\n".join(name for name in names if name),
         service.host,
-        service.image,
-        f"[green]{state}[/]" if healthy else f"[red]{state}[/]",
-        f"[yellow]{', '.join(service.drift)}[/]" if service.drift else "none",
-        service.url,
-        str(timedelta(seconds=service.uptime_seconds)),
-        memory,
+        (f"[green]{state}[/]" if healthy else f"[red]{state}[/]")
+        + (f"\n[yellow]drift: {drift}[/]" if drift else "\nno drift"),
+        f"{memory}\nup {timedelta(seconds=service.uptime_seconds)}",
     ]

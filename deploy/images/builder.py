@@ -24,7 +24,8 @@ CA_FILE = "extra-ca.crt"
 """Name of this machine's CA bundle in a build context; Dockerfiles use it in build stages only."""
 BUILD_ARGUMENTS = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "GOPROXY")
 """Environment variables of this machine that builds see, where they are set."""
-STEP = re.compile(r"(Step \d+/\d+|#\d+ \[.*\d+/\d+\]).*")
+STEP = re.compile(r"(Step (?P<step>\d+/\d+) : RUN|#\d+ \[.*?(?P<kit>\d+/\d+)\] RUN)")
+"""A command that runs in a build, as the classic builder and BuildKit announce it."""
 
 
 def build_images(plans: Iterable[ImageBuildPlan], report: Report) -> None:
@@ -95,8 +96,8 @@ def _build_image(plan: ImageBuildPlan, report: Report) -> None:
         for raw in build.stdout:
             line = raw.decode("utf-8", "replace").rstrip()
             lines.append(line)
-            if STEP.match(line):
-                report(f"{plan.name}: {line[:100]}")
+            if step := STEP.match(line):
+                report(f"{plan.name}: step {step['step'] or step['kit']}")
     if build.returncode:
         raise _failure(plan.tag, list(lines))
     report(f"{plan.name}: done in {time.monotonic() - started:.0f} s")

@@ -101,7 +101,7 @@ def _uptime(live: LiveContainer) -> int:
 
 def _memory(container: Container) -> int:
     """Memory in use without the page cache, in bytes, as ``docker stats`` counts it."""
-    stats = cast("dict[str, Any]", container.stats(stream=False))
+    stats = cast("dict[str, Any]", container.stats(stream=False, one_shot=True))
     memory = stats.get("memory_stats", {})
     detail = memory.get("stats", {})
     cache = detail.get("total_inactive_file", detail.get("inactive_file", 0))

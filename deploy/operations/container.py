@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 
 from pyinfra import host, state
-from pyinfra.api import OperationError, operation
+from pyinfra.api import operation
 
 from deploy.drift import Change, container_change
 from deploy.facts.component import Component as ComponentFact
@@ -13,7 +13,7 @@ from deploy.facts.component import ComponentState
 from deploy.facts.health import Health
 from deploy.operations import file_tree
 from deploy.operations.change import announce, announce_all
-from deploy.operations.commands import Commands
+from deploy.operations.commands import Commands, foreign, refuse
 from deploy.operations.script import ScriptCommand
 from deploy.secrets import SecretStore
 from deploy.services import Component, ConfigTree
@@ -41,7 +41,10 @@ def running(component: Component, deployment: str, secrets: SecretStore) -> Comm
         config_root=str(tree.root) if tree else "",
         release=tree.release if tree else "",
     )
-    _refuse_foreign(found, container.name, deployment)
+    live = found.containers.get(container.name)
+    if live and live.deployment != deployment:
+        yield from refuse(f"container {container.name} {foreign(live.deployment)}")
+        return
     outdated = tree if tree and not file_tree.is_written(tree, found.releases) else None
     change = container_change(
         container.name,
@@ -60,7 +63,8 @@ def running(component: Component, deployment: str, secrets: SecretStore) -> Comm
         yield _command(change, component, deployment, secrets)
     else:
         host.noop(f"container {container.name} runs as wanted")
-        _wait_if_starting(component, found, secrets)
+        if live and live.health == "starting" and state.is_executing:
+            yield from _wait(component, secrets)
 
 
 def _command(
@@ -90,17 +94,6 @@ def _config_is_newer(found: ComponentState, name: str, outdated: ConfigTree | No
     return repaired or (live is not None and found.release_changed_at > live.started_at)
 
 
-def _refuse_foreign(found: ComponentState, name: str, deployment: str) -> None:
-    live = found.containers.get(name)
-    if live and live.deployment != deployment:
-        owner = (
-            f"belongs to deployment {live.deployment!r}" if live.deployment else "is not Atelier's"
-        )
-        raise OperationError(
-            f"container {name} exists and {owner}: remove or rename it, or rename the deployment"
-        )
-
-
 def _release_in_use(component: Component, found: ComponentState) -> str | None:
     """The configuration release that the running container mounts."""
     live = found.containers.get(component.container.name)
@@ -111,11 +104,12 @@ def _release_in_use(component: Component, found: ComponentState) -> str | None:
     return next((source.name for source in sources if source.parent == root), None)
 
 
-def _wait_if_starting(component: Component, found: ComponentState, secrets: SecretStore) -> None:
-    """Wait for a container that a killed run, or the host's start, has just started."""
-    name = component.container.name
-    if not state.is_executing or found.containers[name].health != "starting":
-        return
-    problem = host.get_fact(Health, container=name, timeout_seconds=component.start_timeout_seconds)
+def _wait(component: Component, secrets: SecretStore) -> Commands:
+    """Wait for a container that a killed run, or the host's own start, has just started."""
+    problem = host.get_fact(
+        Health,
+        container=component.container.name,
+        timeout_seconds=component.start_timeout_seconds,
+    )
     if problem:
-        raise OperationError(secrets.redact(problem))
+        yield from refuse(secrets.redact(problem))

@@ -6,11 +6,11 @@ import re
 from collections.abc import Iterator
 
 from pyinfra import host
-from pyinfra.api import OperationError, operation
+from pyinfra.api import operation
 
 from deploy.errors import HostError, Problem
 from deploy.facts.host import Host, HostState
-from deploy.operations.commands import Commands
+from deploy.operations.commands import Commands, refuse
 from deploy.services import Component
 
 GIB = 1024**3
@@ -24,9 +24,7 @@ def passed(deployment: str, components: tuple[Component, ...]) -> Commands:
     found = host.get_fact(Host, deployment=deployment)
     problems = list(host_problems(found, components))
     if problems:
-        raise OperationError(f"{host.name} cannot be deployed to\n{HostError(*problems)}")
-    return
-    yield
+        yield from refuse(f"{host.name} cannot be deployed to\n{HostError(*problems)}")
 
 
 def host_problems(found: HostState, components: tuple[Component, ...]) -> Iterator[Problem]:

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 from pyinfra import host, state
-from pyinfra.api import OperationError, operation
+from pyinfra.api import operation
 from pyinfra.api.output import format_text
 
 from deploy.artefacts import Artefacts
 from deploy.errors import AtelierError
 from deploy.live.verify import verify
-from deploy.operations.commands import Commands
+from deploy.operations.commands import Commands, refuse
 
 
 @operation()
 def answers(artefacts: Artefacts) -> Commands:
     """Every service answers for real; nothing is changed, and a dry run asks nothing."""
-    if state.is_executing:
-        _ask(artefacts)
-    return
-    yield
+    problem = _ask(artefacts) if state.is_executing else ""
+    if problem:
+        yield from refuse(problem)
 
 
-def _ask(artefacts: Artefacts) -> None:
+def _ask(artefacts: Artefacts) -> str:
+    """Ask, printing each answer; return what is wrong, if anything."""
     failed = []
     try:
         for check in verify(artefacts):
@@ -30,6 +30,5 @@ def _ask(artefacts: Artefacts) -> None:
             if not check.ok:
                 failed.append(check.name)
     except AtelierError as error:
-        raise OperationError(str(error)) from None
-    if failed:
-        raise OperationError(f"deployed, but not working: {', '.join(failed)}")
+        return str(error)
+    return f"deployed, but not working: {', '.join(failed)}" if failed else ""
