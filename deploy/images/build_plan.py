@@ -56,4 +56,4 @@ def _base(name: str, entry: BaseImage) -> BaseBuildPlan:
 
 
 def _digest(data: object) -> str:
-    return hashlib.sha256(canonical_json(data).encode()).hexdigest()[:12]
+    return hashlib.sha256(canonical_json(data).encode()).hexdigest()[:8]
