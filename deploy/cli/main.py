@@ -10,6 +10,7 @@ import typer
 from deploy.cli.check import check
 from deploy.cli.down import down
 from deploy.cli.env import env
+from deploy.cli.info import info
 from deploy.cli.logs import logs
 from deploy.cli.output import error_console, print_json
 from deploy.cli.schema import schema
@@ -24,7 +25,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for verb in (check, verify, status, logs, env, down, schema):
+for verb in (check, verify, status, logs, info, env, down, schema):
     app.command()(verb)
 
 

@@ -1,0 +1,44 @@
+# make help lists what there is.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help demo demo-down check test engine lock clean
+
+VENV := .venv
+BIN := $(VENV)/bin
+INVENTORY := inventories/demo.py
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: ## deploy a whole stack on this machine, with a tiny model, and show where it answers
+	@scripts/demo $(INVENTORY)
+
+demo-down: $(VENV)/runtime ## remove the demo, with its data
+	@$(BIN)/atelier down $(INVENTORY) --volumes --yes
+
+check: $(VENV)/dev ## lint, types, import contracts, unit, golden and @fake tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy deploy tests
+	$(BIN)/mypy deploy.py config.py
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/pytest -q -n 2 -m "not e2e"
+
+test: check engine ## make check, and end-to-end tests with real containers
+	@scripts/install-packages chromium fonts-dejavu-core docker-registry openssh-server
+	$(BIN)/pytest -q -m e2e
+
+engine: ## make sure that a container engine runs on this machine
+	@scripts/ensure-engine
+
+lock: $(VENV)/dev ## pin the dependencies anew
+	scripts/lock
+
+clean: ## remove the environment and every cache
+	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
+
+$(VENV)/runtime: requirements/runtime.txt requirements/bootstrap.txt pyproject.toml
+	@scripts/make-environment $(VENV) runtime
+
+$(VENV)/dev: requirements/dev.txt requirements/bootstrap.txt pyproject.toml
+	@scripts/make-environment $(VENV) dev

@@ -1,0 +1,47 @@
+"""``atelier info``: where a deployment answers, and what to try."""
+
+from __future__ import annotations
+
+from deploy.cli.options import InventoryArgument, JsonOption
+from deploy.cli.output import console, print_json
+
+
+def info(inventory: InventoryArgument, as_json: JsonOption = False) -> None:
+    """Show addresses, models and where the logins are kept.
+
+    JSON: {"router_url", "web_ui_url", "admin_email", "secrets_file", "models"}.
+    """
+    from deploy.cli.load import load_artefacts
+    from deploy.endpoints import router_url, web_ui_url
+
+    artefacts = load_artefacts(inventory)
+    web_ui = artefacts.spec.web_ui
+    facts = {
+        "router_url": f"{router_url(artefacts)}/v1",
+        "web_ui_url": web_ui_url(artefacts),
+        "admin_email": web_ui.admin_email if web_ui else None,
+        "secrets_file": str(artefacts.secrets.path),
+        "models": artefacts.plan.served_models,
+    }
+    if as_json:
+        print_json(facts)
+        return
+    lines = [f"  API for editors    {facts['router_url']}  (models: {', '.join(facts['models'])})"]
+    if web_ui:
+        lines = [
+            f"  chat in a browser  {facts['web_ui_url']}",
+            f"                     log in as {facts['admin_email']},",
+            "                     the password is web_ui_admin_password in the file of secrets",
+            *lines,
+        ]
+    lines += [
+        f"  secrets            {facts['secrets_file']}",
+        "",
+        "  try next",
+        f'    eval "$(atelier env {inventory})"     then any OpenAI client works',
+        f"    atelier status {inventory}",
+        f"    pyinfra {inventory} deploy.py --dry --diff     after changing a value",
+        f"    atelier down {inventory}     removes it",
+    ]
+    console.print(f"\n[bold]{artefacts.plan.name}[/] answers at\n")
+    console.print("\n".join(lines) + "\n", markup=False, soft_wrap=True)
