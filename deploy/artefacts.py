@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.catalog import load_catalog
+from deploy.errors import PlanError, Problem
 from deploy.images import ImageUse, resolve_images
 from deploy.model_files import read_model_files
 from deploy.plan import DeploymentPlan, make_plan
@@ -50,12 +51,28 @@ def make_artefacts(spec: DeploymentSpec, directory: Path) -> Artefacts:
         directories={host.name: host.directory for host in spec.hosts},
     )
     stack = make_stack(context)
-    used = {component.image_name for component in stack.components}
+    used = {component.image_name: images[component.image_name] for component in stack.components}
+    _require_local_builds(spec, used)
     return Artefacts(
         spec=spec,
         plan=plan,
         context=context,
         stack=stack,
-        images={name: use for name, use in images.items() if name in used},
+        images=used,
         secrets=load_secrets(spec, directory),
     )
+
+
+def _require_local_builds(spec: DeploymentSpec, images: dict[str, ImageUse]) -> None:
+    """Images are built by this machine's container engine, so only this machine has them."""
+    builds = sorted(name for name, use in images.items() if use.build)
+    remote = [host.name for host in spec.hosts if not host.is_local]
+    if builds and remote:
+        raise PlanError(
+            Problem(
+                "image_source",
+                f"{', '.join(builds)} would be built on this machine, but run on {remote[0]}",
+                "pull, for hosts over SSH",
+                "pull them from a registry that the host reaches",
+            )
+        )

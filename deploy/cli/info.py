@@ -16,17 +16,18 @@ def info(inventory: InventoryArgument, as_json: JsonOption = False) -> None:
 
     artefacts = load_artefacts(inventory)
     web_ui = artefacts.spec.web_ui
+    models = artefacts.plan.served_models
     facts = {
         "router_url": f"{router_url(artefacts)}/v1",
         "web_ui_url": web_ui_url(artefacts),
         "admin_email": web_ui.admin_email if web_ui else None,
         "secrets_file": str(artefacts.secrets.path),
-        "models": artefacts.plan.served_models,
+        "models": models,
     }
     if as_json:
         print_json(facts)
         return
-    lines = [f"  API for editors    {facts['router_url']}  (models: {', '.join(facts['models'])})"]
+    lines = [f"  API for editors    {facts['router_url']}  (models: {', '.join(models)})"]
     if web_ui:
         lines = [
             f"  chat in a browser  {facts['web_ui_url']}",

@@ -7,10 +7,12 @@ from contextlib import ExitStack, contextmanager
 
 import docker
 import paramiko
+import requests
 from docker.errors import DockerException
+from paramiko import SSHException
 
 from deploy.errors import ConnectionFailedError, Problem
-from deploy.live.tunnel import open_tunnel
+from deploy.live.tunnel import open_command, open_port
 from deploy.spec import HostSpec
 
 TIMEOUT_SECONDS = 30
@@ -19,10 +21,7 @@ TIMEOUT_SECONDS = 30
 class Connection:
     """One host's container engine."""
 
-    def __init__(
-        self, host: HostSpec, client: docker.DockerClient, ssh: paramiko.SSHClient | None
-    ) -> None:
-        self.host = host
+    def __init__(self, client: docker.DockerClient, ssh: paramiko.SSHClient | None) -> None:
         self.client = client
         self._ssh = ssh
         self._tunnels = ExitStack()
@@ -36,15 +35,13 @@ class Connection:
         """
         if self._ssh is None:
             return f"http://{address}:{port}"
-        local_port = self._tunnels.enter_context(open_tunnel(self._ssh, address, port))
-        return f"http://127.0.0.1:{local_port}"
+        return (
+            f"http://127.0.0.1:{self._tunnels.enter_context(open_port(self._ssh, address, port))}"
+        )
 
     def close(self) -> None:
-        """Close tunnels and connections."""
+        """Close the ways to services."""
         self._tunnels.close()
-        self.client.close()
-        if self._ssh is not None:
-            self._ssh.close()
 
 
 @contextmanager
@@ -54,38 +51,40 @@ def connect(host: HostSpec) -> Iterator[Connection]:
     Raises:
         ConnectionFailedError: if the host or its engine does not answer.
     """
-    try:
-        connection = _open(host)
-    except (DockerException, paramiko.SSHException, OSError) as error:
-        where = "this machine" if host.is_local else f"{host.name} over SSH"
-        raise ConnectionFailedError(
-            Problem(
-                f"host {host.name}",
-                f"no answer from the container engine of {where}: {error}",
-                fix="check that Docker runs there and that this user may use it",
-            )
-        ) from None
-    try:
+    with ExitStack() as stack:
+        try:
+            connection = _open(host, stack)
+        except (DockerException, requests.RequestException, SSHException, OSError) as error:
+            where = "this machine" if host.is_local else f"{host.name} over SSH"
+            raise ConnectionFailedError(
+                Problem(
+                    f"host {host.name}",
+                    f"no answer from the container engine of {where}: {error}",
+                    fix="check that Docker runs there and that this user may use it",
+                )
+            ) from None
+        stack.callback(connection.close)
         yield connection
-    finally:
-        connection.close()
 
 
-def _open(host: HostSpec) -> Connection:
-    if host.is_local:
+def _open(host: HostSpec, stack: ExitStack) -> Connection:
+    ssh = None if host.is_local else stack.enter_context(_open_ssh(host))
+    if ssh is None:
         client = docker.from_env(timeout=TIMEOUT_SECONDS)
-        client.ping()
-        return Connection(host, client, None)
-    ssh = _open_ssh(host)
-    user = f"{host.ssh_user}@" if host.ssh_user else ""
-    port = f":{host.ssh_port}" if host.ssh_port else ""
-    address = host.address or host.name
-    client = docker.DockerClient(base_url=f"ssh://{user}{address}{port}", timeout=TIMEOUT_SECONDS)
+    else:
+        # the engine's socket through the docker command of the host, as the docker CLI does it
+        command = "docker system dial-stdio"
+        path = stack.enter_context(
+            open_command(ssh, f"sudo -n {command}" if host.sudo else command)
+        )
+        client = docker.DockerClient(base_url=f"unix://{path}", timeout=TIMEOUT_SECONDS)
+    stack.callback(client.close)
     client.ping()
-    return Connection(host, client, ssh)
+    return Connection(client, ssh)
 
 
 def _open_ssh(host: HostSpec) -> paramiko.SSHClient:
+    """Connect with the known hosts, keys and agent of this user."""
     ssh = paramiko.SSHClient()
     ssh.load_system_host_keys()
     ssh.connect(

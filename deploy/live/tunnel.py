@@ -1,41 +1,85 @@
-"""A local port that leads through SSH to a port which only the host reaches."""
+"""Local sockets that lead through SSH to what only the host reaches."""
 
 from __future__ import annotations
 
 import select
 import socket
 import socketserver
+import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import paramiko
 
 CHUNK_BYTES = 65536
+OpenChannel = Callable[[], paramiko.Channel]
 
 
 @contextmanager
-def open_tunnel(ssh: paramiko.SSHClient, address: str, port: int) -> Iterator[int]:
+def open_port(ssh: paramiko.SSHClient, address: str, port: int) -> Iterator[int]:
     """Forward a free port of 127.0.0.1 to ``address:port`` as the SSH server sees it.
 
     Yields:
         The local port.
     """
-    transport = ssh.get_transport()
-    assert transport is not None  # noqa: S101 - the client is connected
-    open_channel = transport.open_channel
 
+    def open_channel() -> paramiko.Channel:
+        return _transport(ssh).open_channel("direct-tcpip", (address, port), ("127.0.0.1", 0))
+
+    with _serve(
+        socketserver.ThreadingTCPServer(("127.0.0.1", 0), _handler(open_channel))
+    ) as server:
+        yield server.server_address[1]
+
+
+@contextmanager
+def open_command(ssh: paramiko.SSHClient, command: str) -> Iterator[Path]:
+    """Make a socket file, for this user alone, that talks to a command's standard input and output.
+
+    Yields:
+        Path of the socket; each connection to it runs the command anew.
+    """
+
+    def open_channel() -> paramiko.Channel:
+        channel = _transport(ssh).open_session()
+        channel.exec_command(command)
+        return channel
+
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "socket"
+        server = socketserver.ThreadingUnixStreamServer(str(path), _handler(open_channel))
+        with _serve(server):
+            yield path
+
+
+def _transport(ssh: paramiko.SSHClient) -> paramiko.Transport:
+    transport = ssh.get_transport()
+    if transport is None:
+        raise paramiko.SSHException("the connection was closed")
+    return transport
+
+
+def _handler(open_channel: OpenChannel) -> type[socketserver.BaseRequestHandler]:
     class Handler(socketserver.BaseRequestHandler):
         def handle(self) -> None:
-            peer = self.request.getpeername()
-            with open_channel("direct-tcpip", (address, port), peer) as channel:
+            with open_channel() as channel:
                 _relay(self.request, channel)
 
-    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
-        server.daemon_threads = True
+    return Handler
+
+
+ServerType = socketserver.ThreadingTCPServer | socketserver.ThreadingUnixStreamServer
+
+
+@contextmanager
+def _serve(server: ServerType) -> Iterator[None]:
+    server.daemon_threads = True
+    with server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         try:
-            yield server.server_address[1]
+            yield
         finally:
             server.shutdown()
 
