@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import Any
@@ -94,7 +94,12 @@ def container_drift(
     live: LiveContainer, wanted: dict[str, Any], image_id: str | None
 ) -> list[FieldChange]:
     """Everything about a container that a new one is needed for."""
-    return _spec_changes(live.spec or {}, wanted) + _live_changes(live, wanted, image_id)
+    declared = live.spec or {}
+    return _spec_changes(declared, wanted) + [
+        change
+        for field, change in _live_changes(live, wanted, image_id)
+        if declared.get(field) == wanted[field]
+    ]
 
 
 def _spec_changes(old: dict[str, Any], new: dict[str, Any]) -> list[FieldChange]:
@@ -110,15 +115,17 @@ def _spec_changes(old: dict[str, Any], new: dict[str, Any]) -> list[FieldChange]
 
 def _live_changes(
     live: LiveContainer, wanted: dict[str, Any], image_id: str | None
-) -> list[FieldChange]:
-    """What was changed behind the label: image, limits, restart policy, networks."""
+) -> Iterator[tuple[str, FieldChange]]:
+    """What was changed behind the label, with the name of the declared field that it belongs to."""
     pairs = [
-        ("live image id", live.image_id, image_id or "(to be fetched)"),
-        ("live memory_bytes", live.memory_bytes, wanted["memory_bytes"]),
-        ("live restart", live.restart, wanted["restart"]),
-        ("live networks", ", ".join(live.networks), wanted["network"]),
+        ("image", "live image id", live.image_id, image_id or "(to be fetched)"),
+        ("memory_bytes", "live memory_bytes", live.memory_bytes, wanted["memory_bytes"]),
+        ("restart", "live restart", live.restart, wanted["restart"]),
+        ("network", "live networks", ", ".join(live.networks), wanted["network"]),
     ]
-    return [FieldChange(field, str(old), str(new)) for field, old, new in pairs if old != new]
+    for declared, field, old, new in pairs:
+        if old != new:
+            yield declared, FieldChange(field, str(old), str(new))
 
 
 def _flatten(value: Any, path: str = "") -> dict[str, Any]:

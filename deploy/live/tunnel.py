@@ -28,10 +28,9 @@ def open_port(ssh: paramiko.SSHClient, address: str, port: int) -> Iterator[int]
     def open_channel() -> paramiko.Channel:
         return _transport(ssh).open_channel("direct-tcpip", (address, port), ("127.0.0.1", 0))
 
-    with _serve(
-        socketserver.ThreadingTCPServer(("127.0.0.1", 0), _handler(open_channel))
-    ) as server:
-        yield server.server_address[1]
+    server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), _handler(open_channel))
+    with _serve(server):
+        yield int(server.socket.getsockname()[1])
 
 
 @contextmanager

@@ -27,7 +27,7 @@ wait_healthy() {
     state=${status%% *} health=${status##* } count=${status#* } count=${count%% *}
     reason="is $state and ${health:-not checked}, restarted $count times"
     if [ "$state/$health" = running/healthy ]; then return 0; fi
-    if [ "$health" = unhealthy ] || [ "$count" -ge 3 ]; then return 1; fi
+    if [ "$count" -ge 3 ]; then return 1; fi
     if [ "$(date +%s)" -ge "$deadline" ]; then return 1; fi
     sleep 0.5
   done

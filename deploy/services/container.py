@@ -48,7 +48,7 @@ class HealthCheck(Part):
 
     command: str
     """Shell command inside the container; exit status 0 is healthy."""
-    interval_seconds: int = 5
+    interval_seconds: int = 3
     timeout_seconds: int = 5
     start_period_seconds: int
     """Failures within this time after the start do not count."""

@@ -49,6 +49,7 @@ def component(context: ServiceContext, replica: ReplicaPlan) -> Component:
             memory_bytes=replica.memory_limit_bytes,
             healthcheck=HealthCheck(
                 command=f"curl -fsS -o /dev/null http://127.0.0.1:{PORT}/health",
+                interval_seconds=2,
                 start_period_seconds=replica.engine.start_timeout_seconds,
             ),
         ),

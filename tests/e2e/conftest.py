@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.registry import Registry, run_registry
+from tests.e2e.site import MASTER_KEY, Settings, Site, free_port
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.e2e)
+
+
+@pytest.fixture(scope="session")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+    yield from run_registry(tmp_path_factory.mktemp("registry"))
+
+
+@pytest.fixture(scope="session")
+def base_settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """Engine and router, without a web UI: what most tests change."""
+    return {
+        "name": "e2e",
+        "profile": "individual",
+        "hosts": [{"name": "@local", "directory": str(tmp_path_factory.mktemp("host"))}],
+        "models": [{"name": "tiny-coder"}],
+        "engine": {"start_timeout_seconds": 30},
+        "router": {"port": free_port(), "start_timeout_seconds": 60},
+        "web_ui": None,
+        "image_source": "build",
+        "secrets": {"router_master_key": {"env": "E2E_MASTER_KEY"}},
+    }
+
+
+@pytest.fixture(scope="session")
+def shared_site(
+    tmp_path_factory: pytest.TempPathFactory, base_settings: Settings
+) -> Iterator[Site]:
+    directory = tmp_path_factory.mktemp("site")
+    site = Site("e2e", directory, base_settings, {"E2E_MASTER_KEY": MASTER_KEY})
+    site.remove()
+    site = Site("e2e", directory, base_settings, {"E2E_MASTER_KEY": MASTER_KEY})
+    yield site
+    site.remove()
+
+
+@pytest.fixture
+def site(shared_site: Site, base_settings: Settings) -> Site:
+    """The shared deployment, as base_settings declare it."""
+    shared_site.environment = {"E2E_MASTER_KEY": MASTER_KEY}
+    shared_site.converge(base_settings)
+    return shared_site
+
+
+@pytest.fixture
+def changed(base_settings: Settings) -> Callable[..., Settings]:
+    """The base settings with some of them changed; nested ones by dotted names."""
+
+    def change(**changes: Any) -> Settings:
+        settings = copy.deepcopy(base_settings)
+        for dotted, value in changes.items():
+            *path, last = dotted.split("__")
+            target = settings
+            for name in path:
+                target = target.setdefault(name, {})
+            target[last] = value
+        return settings
+
+    return change

@@ -1,0 +1,167 @@
+"""A deployment of the tests: written, run and looked at from outside."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import docker
+import httpx
+import yaml
+from docker.models.containers import Container
+
+PROJECT = Path(__file__).parent.parent.parent
+PYINFRA = [sys.executable, "-m", "pyinfra"]
+ATELIER = [str(Path(sys.executable).parent / "atelier")]
+MASTER_KEY = "sk-test-master-key-0123456789"
+
+Settings = dict[str, Any]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass(frozen=True)
+class Result:
+    status: int
+    output: str
+    changes: list[dict[str, Any]]
+    succeeded: int | None
+    """Operations that changed something; None for a dry run."""
+
+    @property
+    def announced(self) -> set[tuple[str, str]]:
+        return {(change["action"], change["resource"]) for change in self.changes}
+
+    @property
+    def fields(self) -> set[str]:
+        return {field["field"] for change in self.changes for field in change["fields"]}
+
+
+@dataclass
+class Site:
+    """One deployment in a directory of its own."""
+
+    name: str
+    directory: Path
+    settings: Settings
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.client = docker.from_env()
+        self.write(self.settings)
+
+    @property
+    def inventory(self) -> Path:
+        return self.directory / "inventory.py"
+
+    def write(self, settings: Settings) -> None:
+        """Declare these settings; an inventory of two lines reads them from YAML."""
+        self.settings = settings
+        (self.directory / "deployment.yaml").write_text(yaml.safe_dump(settings))
+        self.inventory.write_text(
+            "from pathlib import Path\n\n"
+            "from deploy import Deployment, inventory\n\n"
+            "deployment = Deployment.load(Path(__file__).parent / 'deployment.yaml')\n"
+            "hosts = inventory(deployment, __file__)\n"
+        )
+
+    def command(self, *flags: str) -> list[str]:
+        return [*PYINFRA, str(self.inventory), "deploy.py", *flags]
+
+    def env(self) -> dict[str, str]:
+        return {**os.environ, "PYINFRA_PROGRESS": "off", **self.environment}
+
+    def run(self, *flags: str) -> Result:
+        changes = self.directory / "changes.jsonl"
+        changes.unlink(missing_ok=True)
+        finished = subprocess.run(
+            self.command("--json", "--diff", *flags),
+            cwd=PROJECT,
+            env=self.env() | {"ATELIER_CHANGES_FILE": str(changes)},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=600,
+        )
+        rows = changes.read_text().splitlines() if changes.exists() else []
+        totals = None
+        if finished.stdout.startswith("{"):
+            results = json.loads(finished.stdout)["results"]
+            totals = results["totals"]["success"] if results else None
+        output = finished.stdout + finished.stderr
+        return Result(finished.returncode, output, [json.loads(row) for row in rows], totals)
+
+    def dry_run(self) -> Result:
+        return self.run("--dry")
+
+    def deploy(self) -> Result:
+        return self.run("-y")
+
+    def converge(self, settings: Settings) -> None:
+        """Bring the deployment into a known state, however it was left."""
+        self.write(settings)
+        result = self.deploy()
+        assert result.status == 0, result.output
+
+    def atelier(self, verb: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*ATELIER, verb, str(self.inventory), *arguments],
+            cwd=self.directory,
+            env=self.env(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+
+    def container(self, service: str) -> Container:
+        return self.client.containers.get(f"{self.name}-{service}-0")
+
+    def snapshot(self) -> dict[str, tuple[str, str, str]]:
+        """Everything that identifies what runs: id, state and start time by container name."""
+        return {
+            container.name: (
+                str(container.id),
+                container.status,
+                container.attrs["State"]["StartedAt"],
+            )
+            for container in self.client.containers.list(
+                all=True, filters={"label": f"io.atelier.deployment={self.name}"}
+            )
+        }
+
+    @property
+    def router_url(self) -> str:
+        return f"http://127.0.0.1:{self.settings['router']['port']}"
+
+    def complete(self, model: str = "tiny-coder", key: str = MASTER_KEY) -> str:
+        """What the deployment completes ``def fib(n):`` with, through the router."""
+        reply = httpx.post(
+            f"{self.router_url}/v1/completions",
+            headers={"Authorization": f"Bearer {key}"},
+            json={"model": model, "prompt": "def fib(n):", "max_tokens": 60, "temperature": 0},
+            timeout=60,
+        )
+        reply.raise_for_status()
+        return str(reply.json()["choices"][0]["text"])
+
+    def remove(self) -> None:
+        """Remove everything of the deployment, without Atelier."""
+        only = {"label": f"io.atelier.deployment={self.name}"}
+        for container in self.client.containers.list(all=True, filters=only):
+            container.remove(force=True)
+        for network in self.client.networks.list(filters=only):
+            network.remove()
+        for volume in self.client.volumes.list(filters=only):
+            volume.remove()
+        self.client.close()
