@@ -1,4 +1,4 @@
-"""Every kind of change: the dry run announces it, the run makes it, the next run changes nothing."""
+"""Every kind of change: announced by the dry run, made by the run, and then nothing is left."""
 
 from __future__ import annotations
 

@@ -1,0 +1,97 @@
+"""A deployment killed at any point is mended by running it again."""
+
+from __future__ import annotations
+
+import itertools
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+
+import pytest
+
+from tests.e2e.site import PROJECT, Settings, Site
+
+Change = Callable[..., Settings]
+
+OPERATIONS = 12
+"""Operations of a deployment with one engine and no web UI."""
+_flip = itertools.cycle(["first", "second"])
+
+
+def start(site: Site) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        site.command("-y"),
+        cwd=PROJECT,
+        env=site.env(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def kill_at_operation(site: Site, number: int, delay_seconds: float = 0) -> str:
+    """Start a deployment and kill it when its n-th operation begins; returns what it printed."""
+    printed, begun = "", 0
+    with start(site) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            printed += line
+            begun += "--> Starting" in line
+            if begun == number:
+                time.sleep(delay_seconds)
+                process.send_signal(signal.SIGKILL)
+                break
+        process.wait()
+    assert process.returncode == -signal.SIGKILL, printed
+    return printed
+
+
+def other_settings(changed: Change) -> Settings:
+    """Settings that replace engine and router, different from the last ones."""
+    value = next(_flip)
+    return changed(engine__env={"ROUND": value}, router__env={"ROUND": value})
+
+
+def mended(site: Site) -> None:
+    """Running it again brings everything about, and once more changes nothing."""
+    result = site.deploy()
+    assert result.status == 0, result.output
+    assert "a, b = b, a + b" in site.complete()
+    assert set(site.snapshot()) == {"e2e-llama-cpp-tiny-coder-0", "e2e-litellm-0"}
+    again = site.deploy()
+    assert (again.status, again.succeeded) == (0, 0), again.output
+    (environment,) = {site.settings["router"]["env"]["ROUND"]}
+    assert f"ROUND={environment}" in site.container("litellm").attrs["Config"]["Env"]
+
+
+def test_operations_are_as_many_as_are_killed(site: Site) -> None:
+    assert site.run("--dry").output.count('"op_hash"') == OPERATIONS
+
+
+@pytest.mark.parametrize("number", range(1, OPERATIONS + 1))
+def test_killed_between_operations(shared_site: Site, changed: Change, number: int) -> None:
+    shared_site.write(other_settings(changed))
+    kill_at_operation(shared_site, number)
+    mended(shared_site)
+
+
+@pytest.mark.parametrize(
+    ("operation", "delay_seconds"), [(7, 0.5), (7, 1.5), (9, 1.0), (9, 2.5), (9, 6.0)]
+)
+def test_killed_while_a_container_is_replaced(
+    shared_site: Site, changed: Change, operation: int, delay_seconds: float
+) -> None:
+    shared_site.write(other_settings(changed))
+    kill_at_operation(shared_site, operation, delay_seconds)
+    mended(shared_site)
+
+
+def test_killed_first_deployment(shared_site: Site, changed: Change) -> None:
+    """From an empty host, killed while the first container starts."""
+    shared_site.write(other_settings(changed))
+    assert shared_site.atelier("down", "--volumes", "--yes").returncode == 0
+    assert shared_site.snapshot() == {}
+    kill_at_operation(shared_site, 7, 0.7)
+    mended(shared_site)
