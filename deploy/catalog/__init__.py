@@ -1,12 +1,8 @@
 """What is true of the world: images, models, GPUs and profiles, each with its source."""
 
-from __future__ import annotations
-
-from dataclasses import dataclass
-from functools import cache
-
-from deploy.catalog.entry import load_entries
-from deploy.catalog.gpus import Gpu
+from deploy.catalog.catalog import Catalog, load_catalog
+from deploy.catalog.find_gpus import find_gpu, parse_gpus
+from deploy.catalog.gpus import DenseTflops, Gpu
 from deploy.catalog.images import BaseImage, Image, ImageBuild
 from deploy.catalog.models import Model
 from deploy.catalog.profiles import profile_names, with_profile
@@ -14,36 +10,14 @@ from deploy.catalog.profiles import profile_names, with_profile
 __all__ = [
     "BaseImage",
     "Catalog",
+    "DenseTflops",
     "Gpu",
     "Image",
     "ImageBuild",
     "Model",
+    "find_gpu",
     "load_catalog",
+    "parse_gpus",
     "profile_names",
     "with_profile",
 ]
-
-
-@dataclass(frozen=True)
-class Catalog:
-    """The whole catalogue, by name."""
-
-    images: dict[str, Image]
-    bases: dict[str, BaseImage]
-    models: dict[str, Model]
-    gpus: dict[str, Gpu]
-
-
-@cache
-def load_catalog() -> Catalog:
-    """Read the catalogue that this installation carries.
-
-    Raises:
-        CatalogError: if one of its files is not valid.
-    """
-    return Catalog(
-        images=load_entries("images.yaml", Image),
-        bases=load_entries("bases.yaml", BaseImage),
-        models=load_entries("models.yaml", Model),
-        gpus=load_entries("gpus.yaml", Gpu),
-    )
