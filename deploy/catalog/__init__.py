@@ -1,20 +1,31 @@
-"""What is true of the world: images, models, GPUs and profiles, each with its source."""
+"""What is true of the world: images, models, licences, GPUs, prices and profiles."""
 
 from deploy.catalog.catalog import Catalog, load_catalog
 from deploy.catalog.find_gpus import find_gpu, parse_gpus
 from deploy.catalog.gpus import DenseTflops, Gpu
 from deploy.catalog.images import BaseImage, Image, ImageBuild
-from deploy.catalog.models import Model
+from deploy.catalog.licences import Licence, Permission, Use, UserThreshold
+from deploy.catalog.models import FillInTheMiddle, Model, Origin, Variant
 from deploy.catalog.profiles import profile_names, with_profile
+from deploy.catalog.providers import Offer, Provider
 
 __all__ = [
     "BaseImage",
     "Catalog",
     "DenseTflops",
+    "FillInTheMiddle",
     "Gpu",
     "Image",
     "ImageBuild",
+    "Licence",
     "Model",
+    "Offer",
+    "Origin",
+    "Permission",
+    "Provider",
+    "Use",
+    "UserThreshold",
+    "Variant",
     "find_gpu",
     "load_catalog",
     "parse_gpus",

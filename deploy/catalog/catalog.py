@@ -7,7 +7,9 @@ from functools import cache, cached_property
 from deploy.catalog.entry import load_entries
 from deploy.catalog.gpus import Gpu
 from deploy.catalog.images import BaseImage, Image
+from deploy.catalog.licences import Licence
 from deploy.catalog.models import Model
+from deploy.catalog.providers import Provider
 
 
 class Catalog:
@@ -32,6 +34,16 @@ class Catalog:
     def gpus(self) -> dict[str, Gpu]:
         """GPUs."""
         return load_entries("gpus.yaml", Gpu)
+
+    @cached_property
+    def licences(self) -> dict[str, Licence]:
+        """Licences of models and software."""
+        return load_entries("licences.yaml", Licence)
+
+    @cached_property
+    def providers(self) -> dict[str, Provider]:
+        """Where machines can be rented."""
+        return load_entries("providers.yaml", Provider)
 
 
 @cache

@@ -11,7 +11,8 @@ from deploy.errors import Problem, SpecError
 
 EXAMPLES = "'2x l40s', 'l40s' or '1x l40s, 2x rtx-3090', with the names that 'atelier gpus' lists"
 MAX_COUNT = 1024
-COUNTED = re.compile(r"(?:(?P<count>\d+)\s*[x×*]\s*)?(?P<name>\S.*)", re.IGNORECASE)
+TIMES = "\u00d7"
+COUNTED = re.compile(rf"(?:(?P<count>\d+)\s*[x*{TIMES}]\s*)?(?P<name>\S.*)", re.IGNORECASE)
 MEMORY_SIZE = re.compile(r"^(\d+)(?:g|gb|gib)$")
 BRANDS = {"nvidia", "geforce", "tesla", "quadro", "amd", "radeon", "instinct", "apple", "gpu"}
 UNITS = {"g", "gb", "gib"}

@@ -7,6 +7,8 @@ import sys
 import click
 import typer
 
+from deploy.cli.gpus import gpus
+from deploy.cli.models import models
 from deploy.cli.output import error_console, print_json
 from deploy.cli.schema import schema
 from deploy.errors import AtelierError
@@ -18,7 +20,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-app.command()(schema)
+for verb in (models, gpus, schema):
+    app.command()(verb)
 
 
 def main() -> None:
@@ -43,8 +46,3 @@ def _report(error: AtelierError) -> None:
     else:
         error_console.print("[bold red]error:[/] ", end="")
         error_console.print(str(error), markup=False)
-
-
-@app.callback()
-def _root() -> None:
-    """Keep verbs as subcommands even while there is only one."""
