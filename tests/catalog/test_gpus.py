@@ -9,7 +9,39 @@ from deploy.catalog import Gpu, find_gpu, load_catalog
 from deploy.catalog.find_gpus import _plain
 
 GPUS = load_catalog().gpus
-REQUIRED = ["rtx-3060", "rtx-3090", "rtx-4060-ti-16", "rtx-4080", "rtx-4090", "rtx-5090", "a10", "a6000", "rtx-6000-ada", "rtx-", "pro-6000", "l4", "t4", "v100-16", "v100-32", "l40s", "a100-40", "a100-80", "h100", "h100-pcie", "h100-nvl", "h200", "b200", "mi210", "mi300x", "rx-7900-xtx", "mac-studio-64", "mac-studio-128", "mac-studio-256", "mac-studio-512", "cpu"]
+REQUIRED = [
+    "rtx-3060",
+    "rtx-3090",
+    "rtx-4060-ti-16",
+    "rtx-4080",
+    "rtx-4090",
+    "rtx-5090",
+    "a10",
+    "a6000",
+    "rtx-6000-ada",
+    "rtx-",
+    "pro-6000",
+    "l4",
+    "t4",
+    "v100-16",
+    "v100-32",
+    "l40s",
+    "a100-40",
+    "a100-80",
+    "h100",
+    "h100-pcie",
+    "h100-nvl",
+    "h200",
+    "b200",
+    "mi210",
+    "mi300x",
+    "rx-7900-xtx",
+    "mac-studio-64",
+    "mac-studio-128",
+    "mac-studio-256",
+    "mac-studio-512",
+    "cpu",
+]
 # memory (GB), power (W) and price (EUR) in the reference slides
 SLIDES = {
     "rtx-3060": (12, 170, 330),

@@ -10,7 +10,30 @@ from deploy.catalog import Model, Variant, load_catalog
 from tests.catalog.parameters import count_parameters
 
 MODELS = load_catalog().models
-REQUIRED = ["tiny-coder", "qwen2.5-coder-0.5b", "qwen2.5-coder-1.5b", "qwen2.5-coder-3b", "qwen2.5-coder-7b", "qwen2.5-coder-14b", "qwen2.5-coder-32b", "starcoder2-3b", "starcoder2-7b", "starcoder2-15b", "deepseek-", "coder-v2-lite", "deepseek-coder-v2", "codellama-7b", "codellama-13b", "codellama-34b", "codellama-70b", "opencodeinterpreter-ds-6.7b", "opencodeinterpreter-ds-33b", "qwen3-coder-30b-a3b", "gpt-oss-20b", "devstral-small"]
+REQUIRED = [
+    "tiny-coder",
+    "qwen2.5-coder-0.5b",
+    "qwen2.5-coder-1.5b",
+    "qwen2.5-coder-3b",
+    "qwen2.5-coder-7b",
+    "qwen2.5-coder-14b",
+    "qwen2.5-coder-32b",
+    "starcoder2-3b",
+    "starcoder2-7b",
+    "starcoder2-15b",
+    "deepseek-",
+    "coder-v2-lite",
+    "deepseek-coder-v2",
+    "codellama-7b",
+    "codellama-13b",
+    "codellama-34b",
+    "codellama-70b",
+    "opencodeinterpreter-ds-6.7b",
+    "opencodeinterpreter-ds-33b",
+    "qwen3-coder-30b-a3b",
+    "gpt-oss-20b",
+    "devstral-small",
+]
 # bits of a weight, with its scales; embeddings often stay in 16 bits, hence the upper bounds
 BITS = {
     "none": (15.9, 32.1),
