@@ -11,6 +11,7 @@ from deploy.cli.gpus import gpus
 from deploy.cli.models import models
 from deploy.cli.output import error_console, print_json
 from deploy.cli.schema import schema
+from deploy.cli.size import size
 from deploy.errors import AtelierError
 
 app = typer.Typer(
@@ -20,7 +21,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for verb in (models, gpus, schema):
+for verb in (size, models, gpus, schema):
     app.command()(verb)
 
 
@@ -32,8 +33,7 @@ def main() -> None:
         _report(error)
         status = 1
     except click.ClickException as error:
-        error.show()
-        status = error.exit_code
+        status = _report_usage(error)
     except (click.Abort, KeyboardInterrupt):
         error_console.print("stopped")
         status = 130
@@ -46,3 +46,12 @@ def _report(error: AtelierError) -> None:
     else:
         error_console.print("[bold red]error:[/] ", end="")
         error_console.print(str(error), markup=False)
+
+
+def _report_usage(error: click.ClickException) -> int:
+    """A mistake in the command line itself; an object too, where objects are asked for."""
+    if "--json" not in sys.argv:
+        error.show()
+        return error.exit_code
+    print_json({"error": error.format_message(), "problems": []})
+    return 1

@@ -9,6 +9,7 @@ from deploy.catalog.quantization import BY_NAME, Quantization
 from deploy.catalog.weight_tensors import count_active_parameters, count_parameters
 from deploy.errors import PlanError, Problem
 from deploy.plan.sizing.arrangement import Arrangement, Setup, arrange
+from deploy.plan.sizing.check import check_request
 from deploy.plan.sizing.device import weakest
 from deploy.plan.sizing.explain import (
     chosen_reason,
@@ -32,6 +33,7 @@ def size_model(request: SizingRequest) -> Sizing:
     Raises:
         PlanError: if the request contradicts itself.
     """
+    check_request(request)
     setup = make_setup(request)
     refusals = tuple(_refusals(setup))
     if refusals:
@@ -45,8 +47,6 @@ def size_model(request: SizingRequest) -> Sizing:
 
 def make_setup(request: SizingRequest) -> Setup:
     """What all arrangements of a request share."""
-    if not request.devices:
-        raise PlanError(Problem("gpus", "none", "at least one GPU"))
     device = weakest(request.devices)
     dtype = request.dtype or request.model.dtype
     if (

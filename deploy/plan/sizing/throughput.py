@@ -91,7 +91,7 @@ def _read(engine: Engine, tensor: WeightTensor, batch: float) -> float:
     size = tensor_bytes(tensor, engine.model, engine.precision)
     if tensor.copies == 1:
         return size
-    untouched = (1 - tensor.copies_per_token / tensor.copies) ** batch
+    untouched: float = (1 - tensor.copies_per_token / tensor.copies) ** batch
     return size * tensor.copies * (1 - untouched)
 
 
