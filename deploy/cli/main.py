@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 
-import click
 import typer
 
 from deploy.cli.gpus import gpus
@@ -31,10 +30,10 @@ def main() -> None:
     except AtelierError as error:
         _report(error)
         status = 1
-    except click.ClickException as error:
-        error.show()
-        status = error.exit_code
-    except (click.Abort, KeyboardInterrupt):
+    except typer.TyperException as error:
+        # typer carries a click of its own: its errors are not those of the click package
+        status = _report_usage(error)
+    except (typer.Abort, KeyboardInterrupt):
         error_console.print("stopped")
         status = 130
     sys.exit(status if isinstance(status, int) else 0)
@@ -46,3 +45,13 @@ def _report(error: AtelierError) -> None:
     else:
         error_console.print("[bold red]error:[/] ", end="")
         error_console.print(str(error), markup=False)
+
+
+def _report_usage(error: typer.TyperException) -> int:
+    message = error.format_message().replace("Value error, ", "")
+    if "--json" in sys.argv:
+        print_json({"error": message, "problems": []})
+        return 1
+    error_console.print("[bold red]error:[/] ", end="")
+    error_console.print(message, markup=False)
+    return error.exit_code
