@@ -124,6 +124,7 @@ FAMILIES: dict[str, Family] = {
 }
 """Families by ``model_type``."""
 
+ENCODER = "it is an encoder: it keeps no KV cache, and engines run it in other ways"
 STATE_SPACE = "its state-space or linear-attention layers keep a state that engines lay out anew"
 DECLINED: dict[str, str] = {
     "qwen3_next": STATE_SPACE,
@@ -155,6 +156,11 @@ DECLINED: dict[str, str] = {
     "llama4_text": "its chunked attention is allocated in a way of its own",
     "gemma3n_text": "its layers share KV caches and keep embeddings off the GPU",
     "gemma4_text": "its layers share KV caches and differ in head size",
+    "bert": ENCODER,
+    "roberta": ENCODER,
+    "xlm-roberta": ENCODER,
+    "nomic_bert": ENCODER,
+    "modernbert": ENCODER,
     "t5": "it is an encoder-decoder: its memory follows the encoder's input too",
     "bart": "it is an encoder-decoder: its memory follows the encoder's input too",
     "whisper": "it is an encoder-decoder: its memory follows the encoder's input too",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 
-import click
 import typer
 
 from deploy.cli.gpus import gpus
@@ -32,9 +31,10 @@ def main() -> None:
     except AtelierError as error:
         _report(error)
         status = 1
-    except click.ClickException as error:
+    except typer.TyperException as error:
+        # typer carries a click of its own: its errors are not those of the click package
         status = _report_usage(error)
-    except (click.Abort, KeyboardInterrupt):
+    except (typer.Abort, KeyboardInterrupt):
         error_console.print("stopped")
         status = 130
     sys.exit(status if isinstance(status, int) else 0)
@@ -48,10 +48,11 @@ def _report(error: AtelierError) -> None:
         error_console.print(str(error), markup=False)
 
 
-def _report_usage(error: click.ClickException) -> int:
-    """A mistake in the command line itself; an object too, where objects are asked for."""
-    if "--json" not in sys.argv:
-        error.show()
-        return error.exit_code
-    print_json({"error": error.format_message(), "problems": []})
-    return 1
+def _report_usage(error: typer.TyperException) -> int:
+    message = error.format_message().replace("Value error, ", "")
+    if "--json" in sys.argv:
+        print_json({"error": message, "problems": []})
+        return 1
+    error_console.print("[bold red]error:[/] ", end="")
+    error_console.print(message, markup=False)
+    return error.exit_code

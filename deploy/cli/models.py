@@ -105,7 +105,7 @@ def _parameters(model: Model) -> str:
 
 
 def _short(billion: float) -> str:
-    return f"{billion:.0f}" if billion >= 100 else f"{billion:.2g}"
+    return f"{billion:.0f}" if billion >= 100 else f"{billion:.{2 if billion > 0.01 else 1}g}"
 
 
 def _use_letter(licence: Licence, use: Use) -> str:

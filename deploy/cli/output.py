@@ -33,7 +33,8 @@ def print_table(
     """
     table = Table(title=title, title_justify="left", title_style="bold")
     if numbers:
-        table.box, table.padding, table.pad_edge = box.SIMPLE_HEAD, (0, 1, 0, 0), False
+        table.box, table.padding, table.show_edge = box.SIMPLE_HEAD, (0, 1, 0, 0), False
+        table.pad_edge = False
     for column in columns:
         justify: Any = "right" if column in numbers else "left"
         table.add_column(column, overflow="fold", justify=justify)

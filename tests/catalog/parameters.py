@@ -25,12 +25,12 @@ def count_parameters(config: Config) -> int:
     tied = config.get("tie_word_embeddings", config["model_type"] in ("xlm-roberta", "gemma3_text"))
     embeddings = config["vocab_size"] * config["hidden_size"] * (1 if tied else 2)
     positions = config["max_position_embeddings"] if config["model_type"] == "xlm-roberta" else 0
-    return layers + embeddings + positions * config["hidden_size"]
+    return int(layers + embeddings + positions * config["hidden_size"])
 
 
 def _layer(config: Config, index: int) -> int:
-    interval = config.get("full_attention_interval")
-    linear = bool(interval) and (index + 1) % interval != 0
+    interval: int = config.get("full_attention_interval") or 1
+    linear = (index + 1) % interval != 0
     attention = _linear_attention(config) if linear else _attention(config)
     experts = next(
         (
@@ -46,12 +46,12 @@ def _layer(config: Config, index: int) -> int:
     shared = config.get("shared_expert_intermediate_size") or 0
     always = config.get("n_shared_experts", 0) * width + shared
     router = config["hidden_size"] * experts
-    return attention + router + _feed_forward(config, experts * width + always)
+    return int(attention + router + _feed_forward(config, experts * width + always))
 
 
 def _feed_forward(config: Config, width: int) -> int:
     matrices = 2 if config["model_type"] in ("starcoder2", "xlm-roberta") else 3
-    return matrices * config["hidden_size"] * width
+    return int(matrices * config["hidden_size"] * width)
 
 
 def _attention(config: Config) -> int:
@@ -61,7 +61,7 @@ def _attention(config: Config) -> int:
     head_dim = config.get("head_dim") or hidden // heads
     gated = 1 if config.get("full_attention_interval") else 0
     queries = (2 + gated) * hidden * heads * head_dim
-    return queries + 2 * hidden * config.get("num_key_value_heads", heads) * head_dim
+    return int(queries + 2 * hidden * config.get("num_key_value_heads", heads) * head_dim)
 
 
 def _latent_attention(config: Config, hidden: int, heads: int) -> int:
@@ -70,11 +70,11 @@ def _latent_attention(config: Config, hidden: int, heads: int) -> int:
     query = heads * (nope + rope)
     queries = hidden * query_rank + query_rank * query if query_rank else hidden * query
     keys_and_values = hidden * (rank + rope) + rank * heads * (nope + config["v_head_dim"])
-    return queries + keys_and_values + heads * config["v_head_dim"] * hidden
+    return int(queries + keys_and_values + heads * config["v_head_dim"] * hidden)
 
 
 def _linear_attention(config: Config) -> int:
     hidden = config["hidden_size"]
     keys = config["linear_num_key_heads"] * config["linear_key_head_dim"]
     values = config["linear_num_value_heads"] * config["linear_value_head_dim"]
-    return hidden * (2 * keys + 3 * values + 2 * config["linear_num_value_heads"])
+    return int(hidden * (2 * keys + 3 * values + 2 * config["linear_num_value_heads"]))

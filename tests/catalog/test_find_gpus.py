@@ -43,7 +43,7 @@ ALLOWED = ", ".join(load_catalog().gpus)
         ("AMD Instinct MI300X", ("mi300x",)),
     ],
 )
-def test_good_spellings(text: str, gpus: tuple[str, ...]):
+def test_good_spellings(text: str, gpus: tuple[str, ...]) -> None:
     assert parse_gpus(text) == gpus
 
 
@@ -57,7 +57,8 @@ FORM = "'2x l40s', 'l40s' or '1x l40s, 2x rtx-3090', with the names that 'atelie
         ("l40s,", f"gpus: 'l40s,'\n    allowed: {FORM}"),
         (
             "2x",
-            f"gpus: '2x' is not in the catalogue\n    allowed: {ALLOWED}\n    fix: see 'atelier gpus'",
+            f"gpus: '2x' is not in the catalogue\n    allowed: {ALLOWED}\n"
+            "    fix: see 'atelier gpus'",
         ),
         ("0x l40s", "gpus: 0 in '0x l40s'\n    allowed: 1 to 1024 of each"),
         ("9999x l40s", "gpus: 9999 in '9999x l40s'\n    allowed: 1 to 1024 of each"),
@@ -78,11 +79,12 @@ FORM = "'2x l40s', 'l40s' or '1x l40s, 2x rtx-3090', with the names that 'atelie
         ),
         (
             "abacus",
-            f"gpus: 'abacus' is not in the catalogue\n    allowed: {ALLOWED}\n    fix: see 'atelier gpus'",
+            f"gpus: 'abacus' is not in the catalogue\n    allowed: {ALLOWED}\n"
+            "    fix: see 'atelier gpus'",
         ),
     ],
 )
-def test_bad_spellings(text: str, message: str):
+def test_bad_spellings(text: str, message: str) -> None:
     with pytest.raises(SpecError) as error:
         parse_gpus(text)
     assert str(error.value) == message

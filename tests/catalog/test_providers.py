@@ -7,13 +7,13 @@ from deploy.catalog import load_catalog
 PROVIDERS = load_catalog().providers
 
 
-def test_every_gpu_is_in_the_catalogue():
+def test_every_gpu_is_in_the_catalogue() -> None:
     gpus = load_catalog().gpus
     offers = [offer for provider in PROVIDERS.values() for offer in provider.offers]
     assert [offer.name for offer in offers if not set(offer.gpus) <= set(gpus)] == []
 
 
-def test_the_figures_of_the_slides():
+def test_the_figures_of_the_slides() -> None:
     prices = {
         (name, *offer.gpu_ids): offer.price_eur_per_month
         for name, provider in PROVIDERS.items()
@@ -30,7 +30,7 @@ def test_the_figures_of_the_slides():
     }
 
 
-def test_the_memory_of_the_slides():
+def test_the_memory_of_the_slides() -> None:
     gpus = load_catalog().gpus
     memory = [
         sum(gpus[gpu].memory_gib or 0 for gpu in offer.gpu_ids)
