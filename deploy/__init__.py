@@ -3,17 +3,24 @@
 These are the words of an inventory file; everything else is in the subpackages.
 """
 
-from deploy.inventory import (
-    Deployment,
-    Engine,
-    Host,
-    Image,
-    Model,
-    Router,
-    Secret,
-    WebUI,
-    inventory,
-)
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from deploy.lazy import export_lazily
+
+if TYPE_CHECKING:
+    from deploy.inventory import (
+        Deployment,
+        Engine,
+        Host,
+        Image,
+        Model,
+        Router,
+        Secret,
+        WebUI,
+        inventory,
+    )
 
 __all__ = [
     "Deployment",
@@ -26,3 +33,5 @@ __all__ = [
     "WebUI",
     "inventory",
 ]
+
+export_lazily(__name__, dict.fromkeys(__all__, "deploy.inventory"))

@@ -33,7 +33,7 @@ class EngineName(StrEnum):
     OLLAMA = "ollama"
 
 
-def size(
+def size(  # noqa: PLR0913, PLR0917  one parameter per option
     model: Annotated[
         str, typer.Argument(metavar="MODEL", help="A model of the catalogue, or a config.json.")
     ],

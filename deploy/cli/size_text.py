@@ -103,5 +103,7 @@ def _print_list(title: str, texts: Iterable[str]) -> None:
 def _line(text: str) -> None:
     indent = " " * (len(text) - len(text.lstrip()))
     for line in text.splitlines() or [""]:
-        wrapped = textwrap.fill(line, WIDTH, subsequent_indent=indent + "  ")
+        wrapped = textwrap.fill(
+            line, WIDTH, subsequent_indent=indent + "  ", break_on_hyphens=False
+        )
         console.print(wrapped, markup=False, soft_wrap=True)

@@ -8,6 +8,7 @@ from dataclasses import replace
 from deploy.catalog.quantization import BY_NAME
 from deploy.plan.memory import GIB
 from deploy.plan.sizing.arrangement import Arrangement, arrange
+from deploy.plan.sizing.choose import Scored
 from deploy.plan.sizing.parallelism import legal_tensor_parallel_sizes
 from deploy.plan.sizing.precision import hardware_refusals
 
@@ -83,30 +84,30 @@ def chosen_reason(best: Arrangement) -> str:
         parts.append(f"pipeline_parallel_size {pp}")
     if replicas > 1:
         parts.append(f"{replicas} replicas")
-    return f"{', '.join(parts)}: answers the most users at once, then the fastest"
+    return f"{', '.join(parts)}: the most users at reading speed (10 tokens/s), then the fastest"
 
 
-def rejected_reason(other: Arrangement, best: Arrangement, users: int, best_users: int) -> str:
+def rejected_reason(other: Scored, best: Scored) -> str:
     """Why not that one."""
-    stage = other.tightest
-    if not other.fits:
+    split, gpus = other.arrangement, len(other.arrangement.setup.request.devices)
+    stage = split.tightest
+    if not split.fits:
         return (
             f"does not fit: {stage.weights_gib:.1f} GiB of weights and"
             f" {stage.overhead.total_gib:.1f} GiB of overhead in"
-            f" {other.setup.budget_gib:.1f} GiB per GPU"
+            f" {split.setup.budget_gib:.1f} GiB per GPU"
         )
-    if users < best_users:
-        return f"answers {users} users at once instead of {best_users}"
-    same = other.replicas == best.replicas
-    return "no more users, and slower" if not same else "no more users, and no faster"
+    if other.served(gpus) < best.served(gpus):
+        return f"answers {other.served(gpus)} users at once instead of {best.served(gpus)}"
+    reading = other.comfortable * (gpus // other.gpus)
+    if reading < best.comfortable * (gpus // best.gpus):
+        return f"only {reading} users at reading speed (10 tokens/s)"
+    return "no more users, and no faster"
 
 
 def request_warnings(best: Arrangement, users: int) -> Iterator[str]:
     """What works otherwise than the operator may think."""
     setup, request = best.setup, best.setup.request
-    names = dict.fromkeys(device.name for device in request.devices)
-    if len(names) > 1:
-        yield f"GPUs of several kinds ({', '.join(names)}): the smallest decides for all"
     used = best.tensor_parallel_size * best.pipeline_parallel_size * best.replicas
     if used < len(request.devices):
         yield f"{len(request.devices) - used} of {len(request.devices)} GPUs stay unused"

@@ -8,9 +8,10 @@ from dataclasses import replace
 from deploy.catalog.quantization import BY_NAME, Quantization
 from deploy.catalog.weight_tensors import count_active_parameters, count_parameters
 from deploy.errors import PlanError, Problem
-from deploy.plan.sizing.arrangement import Arrangement, Setup, arrange
+from deploy.plan.sizing.arrangement import Setup
 from deploy.plan.sizing.check import check_request
-from deploy.plan.sizing.device import weakest
+from deploy.plan.sizing.choose import Scored, candidates, choose, split_sizes
+from deploy.plan.sizing.device import Device, weakest
 from deploy.plan.sizing.explain import (
     chosen_reason,
     context_reason,
@@ -24,42 +25,69 @@ from deploy.plan.sizing.parallelism import legal_tensor_parallel_sizes, tensor_p
 from deploy.plan.sizing.precision import Precision, hardware_refusals, hardware_warnings
 from deploy.plan.sizing.release import find_release
 from deploy.plan.sizing.request import Rejected, Sizing, SizingRequest
-from deploy.plan.sizing.throughput import prefill_tokens_per_second, tokens_per_second_per_user
+from deploy.plan.sizing.throughput import prefill_tokens_per_second
 
 
 def size_model(request: SizingRequest) -> Sizing:
     """Size a model; without ``tensor_parallel_size``, choose the best legal arrangement.
 
+    GPUs of several kinds may be used together, where the smallest decides, or only the larger
+    ones: whichever serves more.
+
     Raises:
         PlanError: if the request contradicts itself.
     """
     check_request(request)
-    setup = make_setup(request)
-    refusals = tuple(_refusals(setup))
-    if refusals:
-        return _unsupported(setup, refusals)
-    arrangements = [arrange(setup, tp, pp) for tp, pp in _candidates(setup)]
-    if not arrangements:
-        return _unsupported(setup, tuple(_no_candidate(setup)))
-    best = max(arrangements, key=_merit)
-    return _sizing(best, arrangements)
+    groups = list(_device_groups(request.devices))
+    sizings = [_size_group(replace(request, devices=group)) for group in groups]
+    best = max(sizings, key=lambda s: (s.supported, s.fits, s.concurrent_users, len(s.gpus)))
+    warnings = tuple(_group_warnings(request, best))
+    names = tuple(device.name for device in request.devices)
+    return replace(best, gpus=names, warnings=(*warnings, *best.warnings))
 
 
 def make_setup(request: SizingRequest) -> Setup:
     """What all arrangements of a request share."""
     device = weakest(request.devices)
     dtype = request.dtype or request.model.dtype
-    if (
-        request.dtype is None
-        and dtype == "bfloat16"
-        and (0, 0) < device.compute_capability < (8, 0)
-    ):
+    old = (0, 0) < device.compute_capability < (8, 0)
+    if request.dtype is None and dtype == "bfloat16" and old:
         dtype = "float16"
-    marlin = device.compute_capability < (9, 0) or device.compute_capability >= (12, 0)
+    marlin = not device.is_hopper_or_later
     precision = Precision(dtype, _quantization(request), marlin)
     kv_dtype = dtype if request.kv_cache_dtype == "auto" else "fp8"
     release = find_release(request.engine_version)
     return Setup(request, request.model, precision, device, release, kv_dtype)
+
+
+def _size_group(request: SizingRequest) -> Sizing:
+    setup = make_setup(request)
+    refusals = tuple(_refusals(setup))
+    if refusals:
+        return replace(_common(setup), reasons=refusals)
+    scored = list(candidates(setup))
+    if not scored:
+        return replace(_common(setup), reasons=tuple(_no_candidate(setup)))
+    return _sizing(choose(scored, len(request.devices), request.users), scored)
+
+
+def _device_groups(devices: tuple[Device, ...]) -> Iterator[tuple[Device, ...]]:
+    """All of them, and without the smallest kinds."""
+    ordered = sorted(devices, key=lambda device: (-device.usable_gib, device.name))
+    for index, device in enumerate(ordered):
+        if index + 1 == len(ordered) or ordered[index + 1].name != device.name:
+            yield tuple(ordered[: index + 1])
+
+
+def _group_warnings(request: SizingRequest, best: Sizing) -> Iterator[str]:
+    kinds = dict.fromkeys(device.name for device in request.devices)
+    if len(kinds) < 2:
+        return
+    unused = [name for name in kinds if name not in best.gpus]
+    if unused:
+        yield f"{', '.join(unused)} stay unused: together the smallest would decide for all"
+    else:
+        yield f"GPUs of several kinds ({', '.join(kinds)}): the smallest decides for all"
 
 
 def _quantization(request: SizingRequest) -> Quantization:
@@ -89,26 +117,6 @@ def _refusals(setup: Setup) -> Iterator[str]:
         yield f"{len(setup.model.layers)} layers cannot make {stages} pipeline stages"
 
 
-def _candidates(setup: Setup) -> Iterator[tuple[int, int]]:
-    request, count = setup.request, len(setup.request.devices)
-    tps = [request.tensor_parallel_size] if request.tensor_parallel_size else _sizes(count)
-    for tp in tps:
-        if any(tensor_parallel_problems(setup.model, setup.precision.quantization, tp)):
-            continue
-        if request.pipeline_parallel_size:
-            stages: list[int] = [request.pipeline_parallel_size]
-        elif request.tensor_parallel_size:
-            stages = [1]
-        else:
-            stages = _sizes(min(count // tp, len(setup.model.layers)))
-        yield from ((tp, pp) for pp in stages if tp * pp <= count)
-
-
-def _sizes(largest: int) -> list[int]:
-    """Every size up to 16, then powers of two: nobody splits a model 37 ways."""
-    return [n for n in range(1, largest + 1) if n <= 16 or n & (n - 1) == 0]
-
-
 def _no_candidate(setup: Setup) -> Iterator[str]:
     tp = setup.request.tensor_parallel_size or 1
     legal = legal_tensor_parallel_sizes(setup.model, setup.precision.quantization)
@@ -117,44 +125,23 @@ def _no_candidate(setup: Setup) -> Iterator[str]:
         yield f"--tensor-parallel-size {tp}: {problem}; legal: {sizes}"
 
 
-def _merit(arrangement: Arrangement) -> tuple[bool, int, float, float, int]:
-    """More users first, then speed; ties go to the simplest split, then to more context."""
-    users = served(arrangement)
-    wanted = min(users, arrangement.setup.request.users or users)
-    size = arrangement.tensor_parallel_size * arrangement.pipeline_parallel_size
-    speed = round(_per_user(arrangement, max(wanted, 1)), 3)
-    return arrangement.fits, wanted, speed, arrangement.tightest.kv_cache_gib, -size
-
-
-def served(arrangement: Arrangement) -> int:
-    """Requests that all replicas answer at once."""
-    return arrangement.slots(arrangement.context_tokens) * arrangement.replicas
-
-
-def _per_user(arrangement: Arrangement, users: int) -> float:
-    slots = arrangement.slots(arrangement.context_tokens)
-    each = users / max(arrangement.replicas, 1)
-    return tokens_per_second_per_user(
-        arrangement.engine, max(each, 1.0), slots, arrangement.context_tokens
-    )
-
-
-def _sizing(best: Arrangement, arrangements: list[Arrangement]) -> Sizing:
-    setup, stage = best.setup, best.tightest
-    request, users = setup.request, served(best)
+def _sizing(chosen: Scored, scored: list[Scored]) -> Sizing:
+    best = chosen.arrangement
+    setup, stage, request = best.setup, best.tightest, best.setup.request
+    fits = best.fits and not context_reason(best)
+    users = chosen.served(len(request.devices)) if fits else 0
     load = request.users or users
-    per_user = _per_user(best, load) if best.fits and load else 0.0
+    per_user = chosen.speed(load / best.replicas) if fits and load else 0.0
     return replace(
         _common(setup),
         supported=True,
-        fits=best.fits and not context_reason(best),
-        reasons=tuple(_reasons(best, len(arrangements))),
-        warnings=tuple(_warnings(best, users)),
-        rejected=tuple(_rejected(best, arrangements)),
+        fits=fits,
+        reasons=tuple(_reasons(chosen, len(scored))),
+        warnings=tuple(_warnings(chosen, users)),
+        rejected=tuple(_rejected(chosen, scored)),
         replicas=best.replicas,
         tensor_parallel_size=best.tensor_parallel_size,
         pipeline_parallel_size=best.pipeline_parallel_size,
-        usable_gib_per_gpu=setup.device.usable_gib,
         weights_gib_per_gpu=stage.weights_gib,
         overhead=stage.overhead,
         kv_cache_gib_per_gpu=max(stage.kv_cache_gib, 0.0),
@@ -171,42 +158,41 @@ def _sizing(best: Arrangement, arrangements: list[Arrangement]) -> Sizing:
         tokens_per_second_per_user=per_user,
         tokens_per_second=per_user * load,
         prefill_tokens_per_second=prefill_tokens_per_second(best.engine) * best.replicas,
-        at_the_limit=limit_text(best, users),
+        at_the_limit=limit_text(best, users) if fits else "",
+        details={"users_at_reading_speed": chosen.comfortable * best.replicas if fits else 0},
     )
 
 
-def _reasons(best: Arrangement, count: int) -> Iterator[str]:
-    if not best.fits:
-        yield memory_reason(best)
-    elif context_reason(best):
+def _reasons(chosen: Scored, count: int) -> Iterator[str]:
+    best = chosen.arrangement
+    if context_reason(best):
         yield context_reason(best)
+    elif not best.fits:
+        yield memory_reason(best)
     elif count > 1:
         yield chosen_reason(best)
 
 
-def _warnings(best: Arrangement, users: int) -> Iterator[str]:
-    setup = best.setup
+def _warnings(chosen: Scored, users: int) -> Iterator[str]:
+    setup = chosen.arrangement.setup
     yield from hardware_warnings(setup.device, setup.precision, setup.request.kv_cache_dtype)
-    yield from request_warnings(best, users)
+    yield from request_warnings(chosen.arrangement, users)
 
 
-def _rejected(best: Arrangement, arrangements: list[Arrangement]) -> Iterator[Rejected]:
-    setup = best.setup
-    for other in arrangements:
-        if other is not best:
-            reason = rejected_reason(other, best, served(other), served(best))
-            yield Rejected(other.tensor_parallel_size, other.pipeline_parallel_size, reason)
+def _rejected(chosen: Scored, scored: list[Scored]) -> Iterator[Rejected]:
+    setup = chosen.arrangement.setup
+    for other in scored:
+        if other is not chosen:
+            split = other.arrangement
+            reason = rejected_reason(other, chosen)
+            yield Rejected(split.tensor_parallel_size, split.pipeline_parallel_size, reason)
     if setup.request.tensor_parallel_size:
         return
-    for tp in _sizes(len(setup.request.devices)):
+    for tp in split_sizes(len(setup.request.devices)):
         problems = tensor_parallel_problems(setup.model, setup.precision.quantization, tp)
         reason = "; ".join(problems)
         if reason:
             yield Rejected(tp, 1, reason)
-
-
-def _unsupported(setup: Setup, reasons: tuple[str, ...]) -> Sizing:
-    return replace(_common(setup), reasons=reasons)
 
 
 def _common(setup: Setup) -> Sizing:
@@ -226,6 +212,7 @@ def _common(setup: Setup) -> Sizing:
         quantization=scheme.method,
         kv_cache_dtype=setup.kv_dtype,
         gpu_memory_utilization=request.gpu_memory_utilization,
+        usable_gib_per_gpu=setup.device.usable_gib,
         legal_tensor_parallel_sizes=legal_tensor_parallel_sizes(setup.model, scheme),
         users=request.users,
     )
