@@ -12,6 +12,8 @@ from deploy.catalog.model_families import Family, declined, find_family
 from deploy.catalog.quantization import Quantization, read_quantization
 
 Dtype = Literal["bfloat16", "float16", "float32"]
+STRETCHED = ("yarn", "linear", "dynamic")
+"""Kinds of ``rope_scaling`` that lengthen the context by their factor."""
 NESTED = ("text_config", "llm_config", "language_config")
 DTYPES: dict[str, Dtype] = {
     "bfloat16": "bfloat16",
@@ -145,14 +147,25 @@ def _decoder(config: ConfigReader, outer: ConfigReader) -> Architecture:
         tied_embeddings=config.boolean(
             "tie_word_embeddings", default=outer.boolean("tie_word_embeddings", default=tied)
         ),
-        max_position_embeddings=config.integer(
-            "max_position_embeddings", "n_positions", "seq_length", default=8192, maximum=10**8
-        ),
+        max_position_embeddings=_context(config),
         dtype=_dtype(config, outer),
         quantization=read_quantization(outer if outer.has("quantization_config") else config),
         moe=_moe(config, count, intermediate),
         mla=_mla(config) if family.attention == "mla" else None,
     )
+
+
+def _context(config: ConfigReader) -> int:
+    """Context that the model was made for, stretched positions included."""
+    names = ("max_position_embeddings", "n_positions", "seq_length")
+    context = config.integer(*names, default=8192, maximum=10**8)
+    scaling = config.section("rope_scaling")
+    kind = scaling.text("rope_type", "type", default="") if scaling else ""
+    if scaling is None or kind not in STRETCHED:
+        return context
+    factor = scaling.number("factor", default=1.0, minimum=1.0, maximum=1024.0)
+    own = scaling.integer("original_max_position_embeddings", default=context, maximum=10**8)
+    return max(context, int((own if kind == "yarn" else context) * factor))
 
 
 def _nested_vocab(outer: ConfigReader) -> int | None:

@@ -39,6 +39,18 @@ class ConfigReader:
             raise self._error(f"{self._path}.{name}", value, bounds)
         return int(value)
 
+    def number(self, name: str, default: float, minimum: float, maximum: float) -> float:
+        """A number within bounds."""
+        found = self._find((name,))
+        if found is None:
+            return default
+        value = found[1]
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise self.error(name, value, f"a number from {minimum:g} to {maximum:g}")
+        if not minimum <= value <= maximum:
+            raise self.error(name, value, f"a number from {minimum:g} to {maximum:g}")
+        return float(value)
+
     def boolean(self, *names: str, default: bool) -> bool:
         """The first of these keys that is set, true or false."""
         found = self._find(names)

@@ -75,6 +75,12 @@ def test_a_window_as_long_as_the_context_is_none() -> None:
     assert model.layers[0].kind == "full"
 
 
+def test_yarn_stretches_the_context() -> None:
+    yarn = {"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32768}
+    model = read_architecture({**c.QWEN2_7B, "rope_scaling": yarn})
+    assert model.max_position_embeddings == 131072
+
+
 def test_the_text_model_of_a_multimodal_one_is_read() -> None:
     vision = {"hidden_size": 1152, "num_hidden_layers": 27, "intermediate_size": 4304}
     config = {

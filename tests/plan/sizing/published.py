@@ -64,7 +64,7 @@ class Published:
         return sizing.kv_cache_gib_per_gpu / self.kv_cache_gib - 1
 
 
-def _h100(
+def _h100(  # noqa: PLR0913, PLR0917
     model: str,
     config: c.Config,
     tp: int,
@@ -83,7 +83,7 @@ def _older_h100(model: str, config: c.Config, tp: int, weights: float, kv: float
     return Published(model, config, "h100", tp, 1, *where, weights, kv, None, LLM_D)
 
 
-def _a100(
+def _a100(  # noqa: PLR0913, PLR0917
     model: str,
     config: c.Config,
     tp: int,
