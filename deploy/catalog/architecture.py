@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -102,6 +103,13 @@ class Architecture:
     def is_moe_layer(self, layer: int) -> bool:
         """Whether a layer has experts."""
         return self.moe is not None and layer not in self.moe.dense_layers
+
+    def layer_kinds(self) -> tuple[tuple[int, int], ...]:
+        """A layer of each kind (with experts, without) and how many there are of it."""
+        layers = range(len(self.layers))
+        kinds = {self.is_moe_layer(layer): layer for layer in reversed(layers)}
+        counts = Counter(self.is_moe_layer(layer) for layer in layers)
+        return tuple((layer, counts[kind]) for kind, layer in kinds.items())
 
 
 def read_architecture(config: Mapping[str, Any]) -> Architecture:

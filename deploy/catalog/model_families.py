@@ -58,6 +58,14 @@ FAMILIES: dict[str, Family] = {
     "ministral3": LLAMA,
     "smollm3": LLAMA,
     "internlm2": LLAMA,
+    "internlm3": LLAMA,
+    "mimo": Family(qkv_bias=True),
+    "ernie4_5": Family(tied_by_default=True),
+    "hunyuan_v1_dense": Family(qk_norm="head"),
+    "olmoe": Family(qk_norm="whole"),
+    "gpt_neox": Family(
+        gated_mlp=False, qkv_bias=True, output_bias=True, mlp_bias=True, norm_bias=True
+    ),
     "granite": LLAMA,
     "granitemoe": LLAMA,
     "mixtral": LLAMA,

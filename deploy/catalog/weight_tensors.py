@@ -63,23 +63,23 @@ def head_tensors(model: Architecture, tp: int = 1, pad_to: int = 1) -> Iterator[
         yield _vector("lm_head", _vocab(model, tp, pad_to))
 
 
-def all_tensors(model: Architecture) -> Iterator[WeightTensor]:
-    """Every tensor of the model on one GPU, the vision tower aside."""
-    yield from embedding_tensors(model)
-    for layer in range(len(model.layers)):
-        yield from layer_tensors(model, layer)
-    yield from head_tensors(model)
+def all_tensors(model: Architecture) -> Iterator[tuple[WeightTensor, int]]:
+    """Every tensor of the model on one GPU, and how often it occurs; the vision tower aside."""
+    yield from ((tensor, 1) for tensor in embedding_tensors(model))
+    for layer, number in model.layer_kinds():
+        yield from ((tensor, number) for tensor in layer_tensors(model, layer))
+    yield from ((tensor, 1) for tensor in head_tensors(model))
 
 
 def count_parameters(model: Architecture) -> int:
     """Parameters of the whole model."""
-    text = sum(tensor.parameters for tensor in all_tensors(model))
+    text = sum(tensor.parameters * number for tensor, number in all_tensors(model))
     return text + model.vision_parameters
 
 
 def count_active_parameters(model: Architecture) -> int:
     """Parameters that one token of text meets."""
-    return sum(tensor.active_parameters for tensor in all_tensors(model))
+    return sum(tensor.active_parameters * number for tensor, number in all_tensors(model))
 
 
 def share(total: int, parts: int) -> int:

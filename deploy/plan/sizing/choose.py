@@ -11,11 +11,13 @@ from deploy.plan.sizing.throughput import tokens_per_second_per_user
 
 READING_TOKENS_PER_SECOND = 10.0
 """About the speed people read at: slower than this is no service."""
+NEARLY = 0.8
+"""Arrangements that serve this share of the most are compared by speed."""
 LARGEST_SPLIT = 16
 """Beyond this many GPUs only powers of two are tried: nobody splits a model 37 ways."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Scored:
     """An arrangement and what one replica of it gives."""
 
@@ -66,18 +68,42 @@ def candidates(setup: Setup) -> Iterator[Scored]:
 
 
 def choose(scored: list[Scored], gpus: int, users: int | None) -> Scored:
-    """The best one: it starts, serves the most at reading speed, then is the fastest.
+    """The best one: it starts, serves nearly the most at reading speed, and is the fastest.
 
     One GPU more never makes it serve fewer: what the best arrangement of fewer GPUs serves is the
     least that is accepted.
     """
-    best, least = None, 0
+    best, least = scored[0], 0
     for count in split_sizes(gpus):
         possible = [s for s in scored if s.gpus <= count and s.served(count) >= least]
         if possible:
-            best = max(possible, key=lambda s: _merit(s, count, users))
+            best = _best(possible, count, users)
             least = best.served(count)
-    return best or scored[0]
+    return best
+
+
+def _best(possible: list[Scored], gpus: int, users: int | None) -> Scored:
+    possible = [s for s in possible if s.arrangement.fits] or possible
+    possible = _nearly_the_most(
+        possible, {s: s.comfortable * (gpus // s.gpus) for s in possible}, users
+    )
+    possible = _nearly_the_most(possible, {s: s.served(gpus) for s in possible}, users)
+    return max(possible, key=lambda s: _speed_and_room(s, gpus, users))
+
+
+def _nearly_the_most(
+    possible: list[Scored], served: dict[Scored, int], users: int | None
+) -> list[Scored]:
+    """Those that serve all the users there are, or at least nearly as many as any."""
+    most = max(served.values())
+    least = users if users is not None and most >= users else NEARLY * most
+    return [scored for scored in possible if served[scored] >= least]
+
+
+def _speed_and_room(scored: Scored, gpus: int, users: int | None) -> tuple[float, float, int]:
+    load = (users or scored.served(gpus)) / (gpus // scored.gpus)
+    room = scored.arrangement.tightest.kv_cache_gib
+    return round(scored.speed(load), 2), room, -scored.gpus
 
 
 def split_sizes(largest: int) -> list[int]:
@@ -93,13 +119,3 @@ def _stages(setup: Setup, most: int) -> list[int]:
     if request.tensor_parallel_size:
         return [1] if most else []
     return split_sizes(min(most, len(setup.model.layers)))
-
-
-def _merit(scored: Scored, gpus: int, users: int | None) -> tuple[bool, int, int, float, float]:
-    replicas = gpus // scored.gpus
-    comfortable, served = scored.comfortable * replicas, scored.served(gpus)
-    if users is not None:
-        comfortable, served = min(comfortable, users), min(served, users)
-    load = (users or served) / replicas
-    room = scored.arrangement.tightest.kv_cache_gib
-    return scored.arrangement.fits, comfortable, served, round(scored.speed(load), 3), room

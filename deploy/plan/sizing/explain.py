@@ -8,7 +8,7 @@ from dataclasses import replace
 from deploy.catalog.quantization import BY_NAME
 from deploy.plan.memory import GIB
 from deploy.plan.sizing.arrangement import Arrangement, arrange
-from deploy.plan.sizing.choose import Scored
+from deploy.plan.sizing.choose import NEARLY, Scored
 from deploy.plan.sizing.parallelism import legal_tensor_parallel_sizes
 from deploy.plan.sizing.precision import hardware_refusals
 
@@ -84,7 +84,9 @@ def chosen_reason(best: Arrangement) -> str:
         parts.append(f"pipeline_parallel_size {pp}")
     if replicas > 1:
         parts.append(f"{replicas} replicas")
-    return f"{', '.join(parts)}: the most users at reading speed (10 tokens/s), then the fastest"
+    return (
+        f"{', '.join(parts)}: among the most users at reading speed (10 tokens/s), and the fastest"
+    )
 
 
 def rejected_reason(other: Scored, best: Scored) -> str:
@@ -97,12 +99,13 @@ def rejected_reason(other: Scored, best: Scored) -> str:
             f" {stage.overhead.total_gib:.1f} GiB of overhead in"
             f" {split.setup.budget_gib:.1f} GiB per GPU"
         )
-    if other.served(gpus) < best.served(gpus):
-        return f"answers {other.served(gpus)} users at once instead of {best.served(gpus)}"
+    served, best_served = other.served(gpus), best.served(gpus)
+    if served < NEARLY * best_served:
+        return f"answers {served} users at once instead of {best_served}"
     reading = other.comfortable * (gpus // other.gpus)
     if reading < best.comfortable * (gpus // best.gpus):
-        return f"only {reading} users at reading speed (10 tokens/s)"
-    return "no more users, and no faster"
+        return f"{reading or 'no'} users at reading speed (10 tokens/s)"
+    return f"answers {served} users at once, but no faster"
 
 
 def request_warnings(best: Arrangement, users: int) -> Iterator[str]:

@@ -200,6 +200,9 @@ def _limit_text(fit: _Fit) -> str:
 
 
 def _reasons(fit: _Fit) -> Iterator[str]:
+    if weakest(fit.request.devices).usable_gib <= 0:
+        yield "the memory of this machine's CPU is not declared: it cannot be sized"
+        return
     if fit.context_tokens > fit.context_limit:
         yield (
             f"a context of {fit.context_tokens} tokens: the model was made for"

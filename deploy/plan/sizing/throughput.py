@@ -7,7 +7,9 @@ compute (Databricks, "LLM Inference Performance Engineering: Best Practices").
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
+from functools import cached_property
 
 from deploy.catalog.architecture import Architecture
 from deploy.catalog.weight_tensors import (
@@ -45,6 +47,24 @@ class Engine:
     weights_scale: float = 1.0
     """Real size of the weights over the computed one."""
 
+    @cached_property
+    def active_parameters(self) -> int:
+        """Parameters that a token meets."""
+        return count_active_parameters(self.model)
+
+    @cached_property
+    def reads(self) -> tuple[tuple[WeightTensor, float], ...]:
+        """Tensors that a step reads on one GPU, and the bytes of all of their kind."""
+        model, tp = self.model, self.tensor_parallel_size
+        counts: Counter[WeightTensor] = Counter(head_tensors(model, tp))
+        for layer, number in model.layer_kinds():
+            for tensor in layer_tensors(model, layer, tp):
+                counts[tensor] += number
+        return tuple(
+            (tensor, count * tensor_bytes(tensor, model, self.precision) * self.weights_scale)
+            for tensor, count in counts.items()
+        )
+
 
 def decode_seconds(engine: Engine, requests: float, context_tokens: float) -> float:
     """Time of one token for each of so many requests."""
@@ -59,7 +79,7 @@ def decode_seconds(engine: Engine, requests: float, context_tokens: float) -> fl
 def prefill_tokens_per_second(engine: Engine) -> float:
     """Prompt tokens that one replica reads in a second."""
     flops = engine.device.flops_per_second * COMPUTE_SHARE * engine.tensor_parallel_size
-    return flops / (2 * count_active_parameters(engine.model))
+    return flops / (2 * engine.active_parameters)
 
 
 def tokens_per_second_per_user(
@@ -74,25 +94,20 @@ def tokens_per_second_per_user(
 
 def _weights_read_bytes(engine: Engine, batch: float) -> float:
     """Bytes of weights per GPU, over all stages, that a step of so many tokens reads."""
-    model, tp = engine.model, engine.tensor_parallel_size
-    total = sum(_read(engine, t, batch) for t in head_tensors(model, tp))
+    model = engine.model
+    total = sum(size * _copies_read(tensor, batch) for tensor, size in engine.reads)
     if model.tied_embeddings:
-        total += model.vocab * model.hidden * engine.precision.dtype_bytes / tp
-    for moe in (True, False):
-        layers = [n for n in range(len(model.layers)) if model.is_moe_layer(n) is moe]
-        if layers:
-            tensors = layer_tensors(model, layers[0], tp)
-            total += len(layers) * sum(_read(engine, t, batch) for t in tensors)
-    return total * engine.weights_scale
+        head = model.vocab * model.hidden * engine.precision.dtype_bytes
+        total += head / engine.tensor_parallel_size
+    return total
 
 
-def _read(engine: Engine, tensor: WeightTensor, batch: float) -> float:
+def _copies_read(tensor: WeightTensor, batch: float) -> float:
     """Of experts, those that at least one token of the batch goes to."""
-    size = tensor_bytes(tensor, engine.model, engine.precision)
     if tensor.copies == 1:
-        return size
+        return 1.0
     untouched: float = (1 - tensor.copies_per_token / tensor.copies) ** batch
-    return size * tensor.copies * (1 - untouched)
+    return tensor.copies * (1 - untouched)
 
 
 def _kv_read_bytes(engine: Engine, context_tokens: float) -> float:

@@ -48,7 +48,7 @@ def stage_weights_bytes(
 def file_bytes(model: Architecture, precision: Precision) -> int:
     """Size of the weights on disk."""
     tensors = all_tensors(model)
-    text = sum(tensor_bytes(t, model, precision) * t.copies for t in tensors)
+    text = sum(tensor_bytes(t, model, precision) * t.copies * number for t, number in tensors)
     return text + model.vision_parameters * precision.dtype_bytes
 
 
