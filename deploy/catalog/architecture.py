@@ -126,7 +126,7 @@ def read_architecture(config: Mapping[str, Any]) -> Architecture:
     text = outer.section(nested)
     assert text is not None  # noqa: S101  the key was just seen
     architecture = _decoder(text, outer)
-    return replace(architecture, vision_parameters=max(_vision_parameters(outer), 1))
+    return replace(architecture, vision_parameters=_vision_parameters(outer))
 
 
 def _decoder(config: ConfigReader, outer: ConfigReader) -> Architecture:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 
 import typer
@@ -26,6 +27,8 @@ for verb in (size, models, gpus, schema):
 
 def main() -> None:
     """Run the command; an operator's mistake ends it with its explanation and exit status 1."""
+    gc.freeze()
+    gc.enable()
     try:
         status = app(standalone_mode=False)
     except AtelierError as error:

@@ -123,8 +123,8 @@ def request_warnings(best: Arrangement, users: int) -> Iterator[str]:
 
 def _model_warnings(best: Arrangement) -> Iterator[str]:
     setup, request = best.setup, best.setup.request
-    if setup.precision.dtype != (request.dtype or setup.model.dtype):
-        yield f"{setup.device.name} does not compute in bfloat16: float16 is used"
+    if request.dtype is None and setup.precision.dtype != setup.model.dtype:
+        yield f"config.json says {setup.model.dtype}: {setup.device.name} uses {setup.precision.dtype}"
     declared = setup.model.quantization
     if declared.is_quantized and setup.precision.quantization.method != declared.method:
         yield f"config.json says {declared.method}, sized as {setup.precision.quantization.method}"

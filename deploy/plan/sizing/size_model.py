@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from deploy.catalog.architecture import DTYPES
 from deploy.catalog.quantization import BY_NAME, Quantization
 from deploy.catalog.weight_tensors import count_active_parameters, count_parameters
 from deploy.errors import PlanError, Problem
@@ -49,10 +50,7 @@ def size_model(request: SizingRequest) -> Sizing:
 def make_setup(request: SizingRequest) -> Setup:
     """What all arrangements of a request share."""
     device = weakest(request.devices)
-    dtype = request.dtype or request.model.dtype
-    old = (0, 0) < device.compute_capability < (8, 0)
-    if request.dtype is None and dtype == "bfloat16" and old:
-        dtype = "float16"
+    dtype = _dtype(request, device)
     marlin = not device.is_hopper_or_later
     precision = Precision(dtype, _quantization(request), marlin)
     kv_dtype = dtype if request.kv_cache_dtype == "auto" else "fp8"
@@ -88,6 +86,15 @@ def _group_warnings(request: SizingRequest, best: Sizing) -> Iterator[str]:
         yield f"{', '.join(unused)} stay unused: together the smallest would decide for all"
     else:
         yield f"GPUs of several kinds ({', '.join(kinds)}): the smallest decides for all"
+
+
+def _dtype(request: SizingRequest, device: Device) -> str:
+    """vLLM's "auto": 16 bits for models published in 32, float16 where there is no bfloat16."""
+    if request.dtype is not None:
+        return DTYPES[request.dtype]
+    dtype = "bfloat16" if request.model.dtype == "float32" else request.model.dtype
+    old = (0, 0) < device.compute_capability < (8, 0)
+    return "float16" if dtype == "bfloat16" and old else dtype
 
 
 def _quantization(request: SizingRequest) -> Quantization:

@@ -158,7 +158,14 @@ def test_gpus_of_two_vendors_do_not_work_together() -> None:
 def test_old_gpus_use_float16_and_say_so() -> None:
     sizing = size(c.QWEN2_7B, "2x v100-32")
     assert sizing.dtype == "float16"
-    assert any("float16 is used" in warning for warning in sizing.warnings)
+    assert any("v100-32 uses float16" in warning for warning in sizing.warnings)
+
+
+def test_models_published_in_32_bits_run_in_16() -> None:
+    sizing = size({**c.QWEN2_7B, "torch_dtype": "float32"}, "l40s")
+    assert sizing.dtype == "bfloat16"
+    assert sizing.weights_gib_per_gpu == pytest.approx(14.25, abs=0.01)
+    assert size(c.QWEN2_7B, "h100", dtype="float32").weights_gib_per_gpu > 28
 
 
 def test_fp8_on_ampere_is_weights_only() -> None:
