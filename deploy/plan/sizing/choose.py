@@ -11,8 +11,6 @@ from deploy.plan.sizing.throughput import tokens_per_second_per_user
 
 READING_TOKENS_PER_SECOND = 10.0
 """About the speed people read at: slower than this is no service."""
-NEARLY = 0.8
-"""Arrangements that serve this share of the most are compared by speed."""
 LARGEST_SPLIT = 16
 """Beyond this many GPUs only powers of two are tried: nobody splits a model 37 ways."""
 
@@ -31,6 +29,15 @@ class Scored:
     def gpus(self) -> int:
         """GPUs of one replica."""
         return self.arrangement.tensor_parallel_size * self.arrangement.pipeline_parallel_size
+
+    @property
+    def is_preferred(self) -> bool:
+        """Whether no tensor parallelism over as many GPUs is legal instead."""
+        setup = self.arrangement.setup
+        if self.arrangement.pipeline_parallel_size == 1:
+            return True
+        scheme = setup.precision.quantization
+        return any(tensor_parallel_problems(setup.model, scheme, self.gpus))
 
     def served(self, gpus: int) -> int:
         """Requests at once with so many GPUs."""
@@ -68,42 +75,22 @@ def candidates(setup: Setup) -> Iterator[Scored]:
 
 
 def choose(scored: list[Scored], gpus: int, users: int | None) -> Scored:
-    """The best one: it starts, serves nearly the most at reading speed, and is the fastest.
+    """The best one: it starts, serves the most users at once, and of equals is the fastest.
 
-    One GPU more never makes it serve fewer: what the best arrangement of fewer GPUs serves is the
-    least that is accepted.
+    Layers are shared out over a pipeline only where as many GPUs cannot share each layer: a
+    pipeline answers each user more slowly. What is compared does not depend on the context or the
+    users asked for, so that more context never serves more, and one GPU more never fewer.
     """
-    best, least = scored[0], 0
-    for count in split_sizes(gpus):
-        possible = [s for s in scored if s.gpus <= count and s.served(count) >= least]
-        if possible:
-            best = _best(possible, count, users)
-            least = best.served(count)
-    return best
+    possible = [s for s in scored if s.is_preferred and s.arrangement.fits]
+    possible = possible or [s for s in scored if s.arrangement.fits] or scored
+    return max(possible, key=lambda s: _merit(s, gpus, users))
 
 
-def _best(possible: list[Scored], gpus: int, users: int | None) -> Scored:
-    possible = [s for s in possible if s.arrangement.fits] or possible
-    possible = _nearly_the_most(
-        possible, {s: s.comfortable * (gpus // s.gpus) for s in possible}, users
-    )
-    possible = _nearly_the_most(possible, {s: s.served(gpus) for s in possible}, users)
-    return max(possible, key=lambda s: _speed_and_room(s, gpus, users))
-
-
-def _nearly_the_most(
-    possible: list[Scored], served: dict[Scored, int], users: int | None
-) -> list[Scored]:
-    """Those that serve all the users there are, or at least nearly as many as any."""
-    most = max(served.values())
-    least = users if users is not None and most >= users else NEARLY * most
-    return [scored for scored in possible if served[scored] >= least]
-
-
-def _speed_and_room(scored: Scored, gpus: int, users: int | None) -> tuple[float, float, int]:
-    load = (users or scored.served(gpus)) / (gpus // scored.gpus)
+def _merit(scored: Scored, gpus: int, users: int | None) -> tuple[int, float, float, int]:
+    served = scored.served(gpus)
+    speed = scored.speed((users or served) / (gpus // scored.gpus))
     room = scored.arrangement.tightest.kv_cache_gib
-    return round(scored.speed(load), 2), room, -scored.gpus
+    return served, round(speed, 2), room, -scored.gpus
 
 
 def split_sizes(largest: int) -> list[int]:

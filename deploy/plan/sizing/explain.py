@@ -8,7 +8,7 @@ from dataclasses import replace
 from deploy.catalog.quantization import BY_NAME
 from deploy.plan.memory import GIB
 from deploy.plan.sizing.arrangement import Arrangement, arrange
-from deploy.plan.sizing.choose import NEARLY, Scored
+from deploy.plan.sizing.choose import Scored
 from deploy.plan.sizing.parallelism import legal_tensor_parallel_sizes
 from deploy.plan.sizing.precision import hardware_refusals
 
@@ -84,9 +84,7 @@ def chosen_reason(best: Arrangement) -> str:
         parts.append(f"pipeline_parallel_size {pp}")
     if replicas > 1:
         parts.append(f"{replicas} replicas")
-    return (
-        f"{', '.join(parts)}: among the most users at reading speed (10 tokens/s), and the fastest"
-    )
+    return f"{', '.join(parts)}: answers the most users at once; of equals, the fastest"
 
 
 def rejected_reason(other: Scored, best: Scored) -> str:
@@ -100,12 +98,16 @@ def rejected_reason(other: Scored, best: Scored) -> str:
             f" {split.setup.budget_gib:.1f} GiB per GPU"
         )
     served, best_served = other.served(gpus), best.served(gpus)
-    if served < NEARLY * best_served:
+    if served < best_served:
         return f"answers {served} users at once instead of {best_served}"
-    reading = other.comfortable * (gpus // other.gpus)
-    if reading < best.comfortable * (gpus // best.gpus):
-        return f"{reading or 'no'} users at reading speed (10 tokens/s)"
-    return f"answers {served} users at once, but no faster"
+    reading, best_reading = other.comfortable * (gpus // other.gpus), best.comfortable
+    best_reading *= gpus // best.gpus
+    if not other.is_preferred:
+        return (
+            f"answers {served} users at once, {reading} at reading speed (10 tokens/s;"
+            f" {best_reading} here): a pipeline answers each of them more slowly"
+        )
+    return "no more users at once, and no faster"
 
 
 def request_warnings(best: Arrangement, users: int) -> Iterator[str]:
@@ -123,8 +125,9 @@ def request_warnings(best: Arrangement, users: int) -> Iterator[str]:
 
 def _model_warnings(best: Arrangement) -> Iterator[str]:
     setup, request = best.setup, best.setup.request
-    if request.dtype is None and setup.precision.dtype != setup.model.dtype:
-        yield f"config.json says {setup.model.dtype}: {setup.device.name} uses {setup.precision.dtype}"
+    declared_dtype, dtype = setup.model.dtype, setup.precision.dtype
+    if request.dtype is None and dtype != declared_dtype:
+        yield f"config.json says {declared_dtype}: {setup.device.name} uses {dtype}"
     declared = setup.model.quantization
     if declared.is_quantized and setup.precision.quantization.method != declared.method:
         yield f"config.json says {declared.method}, sized as {setup.precision.quantization.method}"

@@ -89,7 +89,7 @@ def _group_warnings(request: SizingRequest, best: Sizing) -> Iterator[str]:
 
 
 def _dtype(request: SizingRequest, device: Device) -> str:
-    """vLLM's "auto": 16 bits for models published in 32, float16 where there is no bfloat16."""
+    """The engine's "auto": 16 bits for models published in 32, float16 where bfloat16 is not."""
     if request.dtype is not None:
         return DTYPES[request.dtype]
     dtype = "bfloat16" if request.model.dtype == "float32" else request.model.dtype

@@ -72,9 +72,7 @@ def test_more_gpus_never_serve_fewer_users(model: Any, gpu: str, count: int, con
 def test_more_context_never_serves_more_users(model: Any, gpu: str, one: int, two: int) -> None:
     devices = find_devices(f"2x {gpu}", load_catalog())
     less, more = (
-        size_model(
-            SizingRequest(model, devices, tensor_parallel_size=2, context_tokens=context)
-        ).concurrent_users
+        size_model(SizingRequest(model, devices, context_tokens=context)).concurrent_users
         for context in sorted((one, two))
     )
     assert less >= more
