@@ -1,19 +1,25 @@
 """Atelier deploys self-hosted coding assistants.
 
-These are the words of an inventory file; everything else is in the subpackages.
+These are the words of an inventory file; everything else is in the subpackages. They are imported
+when they are first used, so that a command which needs none of them starts at once.
 """
 
-from deploy.inventory import (
-    Deployment,
-    Engine,
-    Host,
-    Image,
-    Model,
-    Router,
-    Secret,
-    WebUI,
-    inventory,
-)
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from deploy.inventory import (
+        Deployment,
+        Engine,
+        Host,
+        Image,
+        Model,
+        Router,
+        Secret,
+        WebUI,
+        pyinfra_hosts,
+    )
 
 __all__ = [
     "Deployment",
@@ -24,5 +30,13 @@ __all__ = [
     "Router",
     "Secret",
     "WebUI",
-    "inventory",
+    "pyinfra_hosts",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from deploy import inventory
+
+    return getattr(inventory, name)

@@ -9,7 +9,8 @@ from deploy.catalog import load_catalog
 from deploy.errors import PlanError, Problem
 from deploy.images import ImageUse, resolve_images
 from deploy.model_files import read_model_files
-from deploy.plan import DeploymentPlan, make_plan
+from deploy.plan.deployment_plan import DeploymentPlan
+from deploy.plan.make_plan import make_plan
 from deploy.secrets import SecretStore, load_secrets
 from deploy.services import ServiceContext, Stack, make_stack
 from deploy.spec import DeploymentSpec, HostSpec

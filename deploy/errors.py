@@ -55,6 +55,14 @@ class CatalogError(AtelierError):
     """A catalogue file of this installation is not valid."""
 
 
+class ModelConfigError(AtelierError):
+    """A model's config.json cannot be read, or contradicts itself."""
+
+
+class UnsupportedModelError(AtelierError):
+    """A model whose memory cannot be worked out honestly; it is declined rather than guessed."""
+
+
 class PlanError(AtelierError):
     """The declared deployment is valid, but cannot be carried out as declared."""
 

@@ -108,7 +108,7 @@ class Declared:
         return {"spec": self.spec.to_json(), "directory": str(self.directory)}
 
 
-def inventory(deployment: DeploymentSpec, inventory_file: str) -> PyinfraHosts:
+def pyinfra_hosts(deployment: DeploymentSpec, inventory_file: str) -> PyinfraHosts:
     """The deployment's hosts as pyinfra expects them.
 
     Args:
@@ -145,7 +145,7 @@ def load_inventory(path: Path) -> Declared:
                 str(path),
                 f"{len(found_here)} deployments",
                 "one",
-                "end the file with: hosts = inventory(deployment, __file__)",
+                "end the file with: hosts = pyinfra_hosts(deployment, __file__)",
             )
         )
     return next(iter(found_here.values()))

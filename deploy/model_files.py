@@ -37,9 +37,10 @@ def read_model_files(
     for index, model in enumerate(spec.models):
         if model.path is not None:
             files[model.name] = _read_own(model, directory, f"models[{index}].path")
-        elif model.name in catalog.models:
-            entry = catalog.models[model.name]
-            files[model.name] = ModelFile(entry.path, entry.path.stat().st_size, entry.sha256)
+        else:
+            entry = catalog.models.get(model.name)
+            if entry and entry.path and entry.sha256:
+                files[model.name] = ModelFile(entry.path, entry.path.stat().st_size, entry.sha256)
     return files
 
 

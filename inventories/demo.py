@@ -2,7 +2,7 @@
 
 import os
 
-from deploy import Deployment, Host, Model, inventory
+from deploy import Deployment, Host, Model, pyinfra_hosts
 
 deployment = Deployment(
     name="demo",
@@ -12,4 +12,4 @@ deployment = Deployment(
     image_source="build",
 )
 
-hosts = inventory(deployment, __file__)
+hosts = pyinfra_hosts(deployment, __file__)

@@ -1,49 +1,34 @@
-"""What is true of the world: images, models, GPUs and profiles, each with its source."""
+"""What is true of the world: images, models, licences, GPUs, prices and profiles."""
 
-from __future__ import annotations
-
-from dataclasses import dataclass
-from functools import cache
-
-from deploy.catalog.entry import load_entries
-from deploy.catalog.gpus import Gpu
+from deploy.catalog.catalog import Catalog, load_catalog
+from deploy.catalog.find_gpus import find_gpu, parse_gpus
+from deploy.catalog.gpus import DenseTflops, Gpu
 from deploy.catalog.images import BaseImage, Image, ImageBuild
-from deploy.catalog.models import Model
+from deploy.catalog.licences import Licence, Permission, Use, UserThreshold
+from deploy.catalog.models import FillInTheMiddle, Model, Origin, Variant
 from deploy.catalog.profiles import profile_names, with_profile
+from deploy.catalog.providers import Offer, Provider
 
 __all__ = [
     "BaseImage",
     "Catalog",
+    "DenseTflops",
+    "FillInTheMiddle",
     "Gpu",
     "Image",
     "ImageBuild",
+    "Licence",
     "Model",
+    "Offer",
+    "Origin",
+    "Permission",
+    "Provider",
+    "Use",
+    "UserThreshold",
+    "Variant",
+    "find_gpu",
     "load_catalog",
+    "parse_gpus",
     "profile_names",
     "with_profile",
 ]
-
-
-@dataclass(frozen=True)
-class Catalog:
-    """The whole catalogue, by name."""
-
-    images: dict[str, Image]
-    bases: dict[str, BaseImage]
-    models: dict[str, Model]
-    gpus: dict[str, Gpu]
-
-
-@cache
-def load_catalog() -> Catalog:
-    """Read the catalogue that this installation carries.
-
-    Raises:
-        CatalogError: if one of its files is not valid.
-    """
-    return Catalog(
-        images=load_entries("images.yaml", Image),
-        bases=load_entries("bases.yaml", BaseImage),
-        models=load_entries("models.yaml", Model),
-        gpus=load_entries("gpus.yaml", Gpu),
-    )

@@ -3,29 +3,125 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
 
 from deploy.catalog.entry import DIRECTORY, Entry
+
+Role = Literal["chat", "completion", "embedding"]
+Quantization = Literal[
+    "none", "awq", "gptq", "fp8", "mxfp4", "q4_0", "q4_k_m", "q5_k_m", "q8_0", "f16"
+]
+WeightFormat = Literal["safetensors", "gguf"]
+
+
+class Origin(Entry):
+    """Who made a model."""
+
+    organisation: str
+    """The organisation that published it."""
+    country: str
+    """Where it sits; ``international`` where several did it together."""
+
+
+class FillInTheMiddle(Entry):
+    """The tokens that ask a model for what stands between a prefix and a suffix."""
+
+    prefix: str
+    """Before the text that precedes the cursor."""
+    suffix: str
+    """Before the text that follows it."""
+    middle: str
+    """Where the completion begins; empty where the model needs no token for it."""
+    suffix_first: bool = False
+    """Whether the suffix comes before the prefix."""
+
+
+class Variant(Entry):
+    """One set of weight files of a model."""
+
+    quantization: Quantization
+    """How the weights are kept; ``none`` for the precision they were published in."""
+    format: WeightFormat
+    """``safetensors`` for vLLM, ``gguf`` for llama.cpp and Ollama."""
+    size_bytes: int | None
+    """What the weight files hold, as published; ``None`` where that is not known."""
+    huggingface: str | None
+    """Repository on Hugging Face."""
+    revision: str | None = None
+    """Commit of that repository, where it is pinned."""
+    ollama: str | None = None
+    """Tag in Ollama's library."""
+    group_size: int | None = None
+    """Weights that share a scale (AWQ, GPTQ); it limits ``tensor_parallel_size``."""
 
 
 class Model(Entry):
     """One model of the catalogue."""
 
-    description: str
-    """What it is, in a line."""
-    file: str
-    """Name of the GGUF file below ``catalog/models``."""
-    sha256: str
-    """Digest of that file."""
+    name: str
+    """What its makers call it."""
+    description: str = ""
+    """What it is, where the name does not say it."""
+    family: str
+    """The models it belongs to."""
+    origin: Origin
+    """Who made it."""
+    roles: tuple[Role, ...]
+    """What it can serve for."""
+    fill_in_the_middle: FillInTheMiddle | None = None
+    """How it is asked to complete; only for models with the role ``completion``."""
+    languages: int | tuple[str, ...] | None = None
+    """Programming languages it was trained on: how many, or which."""
+    licence: str
+    """Id of its licence in ``licences.yaml``."""
+    parameters_billion: float
+    """Parameters, in 10^9."""
+    active_parameters_billion: float | None = None
+    """Parameters that one token uses, in 10^9; only for a mixture of experts."""
     max_model_len: int
     """Context length in tokens."""
-    licence: str
-    """Licence of the weights."""
+    config: dict[str, Any] = Field(repr=False)
+    """The part of its ``config.json`` that says how large it is, keys verbatim."""
+    variants: tuple[Variant, ...]
+    """Its weight files, the unquantised ones first."""
+    file: str | None = None
+    """Name of a GGUF file below ``catalog/models``, for models shipped with Atelier."""
+    sha256: str | None = None
+    """Digest of that file."""
     source: str
-    """Where they come from."""
+    """Where the figures come from."""
     known_answer: str | None = None
     """Text that its completion of ``def fib(n):`` is known to contain, where that is known."""
+    notes: str = ""
+    """What the figures do not say."""
 
     @property
-    def path(self) -> Path:
-        """The file on this machine."""
-        return DIRECTORY / "models" / self.file
+    def path(self) -> Path | None:
+        """The shipped file on this machine."""
+        return DIRECTORY / "models" / self.file if self.file else None
+
+    @property
+    def huggingface(self) -> str | None:
+        """Repository of the weights as their makers published them."""
+        return next((v.huggingface for v in self.variants if v.format == "safetensors"), None)
+
+    @property
+    def ollama(self) -> str | None:
+        """Its tag in Ollama's library: the first, the smallest that is recommended."""
+        return next((v.ollama for v in self.variants if v.ollama), None)
+
+    def variant(
+        self, quantization: Quantization, weight_format: WeightFormat | None = None
+    ) -> Variant | None:
+        """Its weight files in that quantisation, if there are any.
+
+        Args:
+            quantization: how the weights are kept.
+            weight_format: in which format; either by default.
+        """
+        for variant in self.variants:
+            if variant.quantization == quantization and weight_format in (None, variant.format):
+                return variant
+        return None

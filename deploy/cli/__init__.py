@@ -1,1 +1,1 @@
-"""The `atelier` command."""
+"""The `atelier` command: one module per verb, imported when the verb is used."""

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import sys
 
-import click
 import typer
 
 from deploy.cli.check import check
 from deploy.cli.down import down
 from deploy.cli.env import env
+from deploy.cli.gpus import gpus
 from deploy.cli.info import info
 from deploy.cli.logs import logs
+from deploy.cli.models import models
 from deploy.cli.output import error_console, print_json
 from deploy.cli.schema import schema
+from deploy.cli.size import size
 from deploy.cli.status import status
 from deploy.cli.verify import verify
 from deploy.errors import AtelierError
@@ -25,7 +27,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for verb in (check, verify, status, logs, info, env, down, schema):
+for verb in (size, models, gpus, check, verify, status, logs, info, env, down, schema):
     app.command()(verb)
 
 
@@ -36,10 +38,10 @@ def main() -> None:
     except AtelierError as error:
         _report(error)
         status = 1
-    except click.ClickException as error:
-        error.show()
-        status = error.exit_code
-    except (click.Abort, KeyboardInterrupt):
+    except typer.TyperException as error:
+        # typer carries a click of its own: its errors are not those of the click package
+        status = _report_usage(error)
+    except (typer.Abort, KeyboardInterrupt):
         error_console.print("stopped")
         status = 130
     sys.exit(status if isinstance(status, int) else 0)
@@ -51,3 +53,13 @@ def _report(error: AtelierError) -> None:
     else:
         error_console.print("[bold red]error:[/] ", end="")
         error_console.print(str(error), markup=False)
+
+
+def _report_usage(error: typer.TyperException) -> int:
+    message = error.format_message().replace("Value error, ", "")
+    if "--json" in sys.argv:
+        print_json({"error": message, "problems": []})
+        return 1
+    error_console.print("[bold red]error:[/] ", end="")
+    error_console.print(message, markup=False)
+    return error.exit_code

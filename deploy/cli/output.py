@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Collection
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -19,11 +20,24 @@ def print_json(data: Any) -> None:
     sys.stdout.write(json.dumps(data, indent=2) + "\n")
 
 
-def print_table(title: str, columns: list[str], rows: list[list[str]]) -> None:
-    """Print rows under their column names."""
-    table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD)
+def print_table(
+    title: str, columns: list[str], rows: list[list[str]], numbers: Collection[str] = ()
+) -> None:
+    """Print rows under their column names.
+
+    Args:
+        title: what stands above the table.
+        columns: the column names.
+        rows: the cells of each row.
+        numbers: columns of numbers, set to the right; with any, the table has no vertical lines.
+    """
+    table = Table(title=title, title_justify="left", title_style="bold")
+    if numbers:
+        table.box, table.padding, table.show_edge = box.SIMPLE_HEAD, (0, 1, 0, 0), False
+        table.pad_edge = False
     for column in columns:
-        table.add_column(column, overflow="fold")
+        justify: Any = "right" if column in numbers else "left"
+        table.add_column(column, overflow="fold", justify=justify)
     for row in rows:
         table.add_row(*row)
     console.print(table)

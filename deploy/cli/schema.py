@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from deploy.cli.output import print_json
-from deploy.spec import DeploymentSpec
 
 
 def schema() -> None:
@@ -11,4 +10,6 @@ def schema() -> None:
 
     It describes what Deployment(...) takes in Python and Deployment.load("x.yaml") in YAML.
     """
+    from deploy.spec import DeploymentSpec  # only this verb pays for importing it
+
     print_json(DeploymentSpec.model_json_schema())

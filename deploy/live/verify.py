@@ -13,7 +13,7 @@ from deploy.catalog import load_catalog
 from deploy.errors import Problem, ServiceError
 from deploy.live.checks import Check, chat_in_web_ui, complete, run_check, stream_chat
 from deploy.live.connection import Connection, connect
-from deploy.plan import ReplicaPlan
+from deploy.plan.deployment_plan import ReplicaPlan
 from deploy.services import llama_cpp
 from deploy.spec import SecretName
 

@@ -66,8 +66,10 @@ def _problems(
 ) -> Iterator[Problem]:
     yield from _host_problems(spec, catalog)
     for index, model in enumerate(spec.models):
-        if model.name not in model_files:
-            path = f"models[{index}].name"
+        path = f"models[{index}].name"
+        if model.name not in model_files and model.name in catalog.models:
+            yield _without_file(path, model.name)
+        elif model.name not in model_files:
             yield _unknown(path, model.name, list(catalog.models), " (or declare a path)")
         else:
             yield from _context_problems(model, catalog, f"models[{index}].max_model_len")
@@ -99,6 +101,15 @@ def _context_problems(model: ModelSpec, catalog: Catalog, path: str) -> Iterator
             f"{model.max_model_len} tokens",
             f"at most {entry.max_model_len}, what {model.name} was trained for",
         )
+
+
+def _without_file(path: str, name: str) -> Problem:
+    return Problem(
+        path,
+        f"{name!r} is not shipped with Atelier",
+        "a model with a file on this machine",
+        "download its GGUF file and declare it with path",
+    )
 
 
 def _unknown(path: str, found: str, allowed: list[str], or_else: str = "") -> Problem:

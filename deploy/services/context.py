@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from deploy.plan import DeploymentPlan
+from deploy.plan.deployment_plan import DeploymentPlan
 from deploy.services.component import ConfigFile, ConfigTree
 
 

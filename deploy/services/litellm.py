@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import PurePosixPath
 
-from deploy.plan import ReplicaPlan
+from deploy.plan.deployment_plan import ReplicaPlan
 from deploy.render import render
 from deploy.services import llama_cpp
 from deploy.services.component import Component, ConfigFile, Tier

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import PurePosixPath
 
-from deploy.plan import ReplicaPlan
+from deploy.plan.deployment_plan import ReplicaPlan
 from deploy.services.component import Component, HostModelFile, Tier
 from deploy.services.container import ContainerSpec, HealthCheck, Mount
 from deploy.services.context import ServiceContext

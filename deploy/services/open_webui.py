@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import PurePosixPath
 
-from deploy.plan import WebUIPlan
+from deploy.plan.deployment_plan import WebUIPlan
 from deploy.services import litellm
 from deploy.services.component import Component, Tier
 from deploy.services.container import ContainerSpec, HealthCheck, Mount, Port

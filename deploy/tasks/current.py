@@ -20,7 +20,7 @@ def current_deployment() -> Artefacts:
                 Problem(
                     host.name,
                     "no deployment is declared for this host",
-                    "an inventory that ends with: hosts = inventory(deployment, __file__)",
+                    "an inventory that ends with: hosts = pyinfra_hosts(deployment, __file__)",
                 )
             )
         return _artefacts(declared)

@@ -70,9 +70,9 @@ class Site:
         (self.directory / "deployment.yaml").write_text(yaml.safe_dump(settings))
         self.inventory.write_text(
             "from pathlib import Path\n\n"
-            "from deploy import Deployment, inventory\n\n"
+            "from deploy import Deployment, pyinfra_hosts\n\n"
             "deployment = Deployment.load(Path(__file__).parent / 'deployment.yaml')\n"
-            "hosts = inventory(deployment, __file__)\n"
+            "hosts = pyinfra_hosts(deployment, __file__)\n"
         )
 
     def command(self, *flags: str) -> list[str]:

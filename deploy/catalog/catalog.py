@@ -1,0 +1,55 @@
+"""The whole catalogue: each file is read when it is first asked for."""
+
+from __future__ import annotations
+
+from functools import cache, cached_property
+
+from deploy.catalog.entry import load_entries
+from deploy.catalog.gpus import Gpu
+from deploy.catalog.images import BaseImage, Image
+from deploy.catalog.licences import Licence
+from deploy.catalog.models import Model
+from deploy.catalog.providers import Provider
+
+
+class Catalog:
+    """The whole catalogue, by name."""
+
+    @cached_property
+    def images(self) -> dict[str, Image]:
+        """Container images."""
+        return load_entries("images.yaml", Image)
+
+    @cached_property
+    def bases(self) -> dict[str, BaseImage]:
+        """Root file systems that images are built on."""
+        return load_entries("bases.yaml", BaseImage)
+
+    @cached_property
+    def models(self) -> dict[str, Model]:
+        """Models."""
+        return load_entries("models.yaml", Model)
+
+    @cached_property
+    def gpus(self) -> dict[str, Gpu]:
+        """GPUs."""
+        return load_entries("gpus.yaml", Gpu)
+
+    @cached_property
+    def licences(self) -> dict[str, Licence]:
+        """Licences of models and software."""
+        return load_entries("licences.yaml", Licence)
+
+    @cached_property
+    def providers(self) -> dict[str, Provider]:
+        """Where machines can be rented."""
+        return load_entries("providers.yaml", Provider)
+
+
+@cache
+def load_catalog() -> Catalog:
+    """The catalogue that this installation carries.
+
+    A file of it that is not valid raises ``CatalogError`` when it is first asked for.
+    """
+    return Catalog()

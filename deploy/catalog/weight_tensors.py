@@ -1,0 +1,154 @@
+"""The weight tensors of a model, as an engine loads them onto one of ``tp`` GPUs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from deploy.catalog.architecture import Architecture, Mla, Moe
+
+
+@dataclass(frozen=True)
+class WeightTensor:
+    """One tensor, or one of several of the same shape."""
+
+    module: str
+    """Module that it belongs to, as lists of unquantised modules name it."""
+    rows: int
+    """Outputs."""
+    columns: int
+    """Inputs; 1 for biases and norms."""
+    is_linear: bool = True
+    """Whether quantisation applies to it."""
+    copies: int = 1
+    """How many there are: experts of a layer."""
+    copies_per_token: int = 1
+    """How many of them a token passes through."""
+
+    @property
+    def parameters(self) -> int:
+        """Parameters of all copies."""
+        return self.rows * self.columns * self.copies
+
+    @property
+    def active_parameters(self) -> int:
+        """Parameters that one token meets."""
+        return self.rows * self.columns * self.copies_per_token
+
+
+def layer_tensors(model: Architecture, layer: int, tp: int = 1) -> tuple[WeightTensor, ...]:
+    """The tensors of a layer on one GPU."""
+    attention = _mla(model, model.mla, tp) if model.mla else _attention(model, tp)
+    moe = model.moe if model.is_moe_layer(layer) else None
+    mlp = _experts(model, moe, tp) if moe else _mlp(model, model.intermediate, tp)
+    norm = model.hidden * (2 if model.family.norm_bias else 1)
+    norms = [_vector("norm", norm)] * model.family.norms_per_layer
+    return (*attention, *mlp, *norms)
+
+
+def embedding_tensors(model: Architecture, tp: int = 1, pad_to: int = 1) -> Iterator[WeightTensor]:
+    """The input embeddings on one GPU."""
+    yield WeightTensor("embed_tokens", _vocab(model, tp, pad_to), model.hidden, is_linear=False)
+    if model.family.learned_positions:
+        yield WeightTensor("wpe", model.max_position_embeddings, model.hidden, is_linear=False)
+
+
+def head_tensors(model: Architecture, tp: int = 1, pad_to: int = 1) -> Iterator[WeightTensor]:
+    """The final norm, and the output head where it is not the embeddings."""
+    if model.family.final_norm:
+        yield _vector("norm", model.hidden * (2 if model.family.norm_bias else 1))
+    if not model.tied_embeddings:
+        yield WeightTensor("lm_head", _vocab(model, tp, pad_to), model.hidden, is_linear=False)
+    if model.family.head_bias:
+        yield _vector("lm_head", _vocab(model, tp, pad_to))
+
+
+def all_tensors(model: Architecture) -> Iterator[tuple[WeightTensor, int]]:
+    """Every tensor of the model on one GPU, and how often it occurs; the vision tower aside."""
+    yield from ((tensor, 1) for tensor in embedding_tensors(model))
+    for layer, number in model.layer_kinds():
+        yield from ((tensor, number) for tensor in layer_tensors(model, layer))
+    yield from ((tensor, 1) for tensor in head_tensors(model))
+
+
+def count_parameters(model: Architecture) -> int:
+    """Parameters of the whole model."""
+    text = sum(tensor.parameters * number for tensor, number in all_tensors(model))
+    return text + model.vision_parameters
+
+
+def count_active_parameters(model: Architecture) -> int:
+    """Parameters that one token of text meets."""
+    return sum(tensor.active_parameters * number for tensor, number in all_tensors(model))
+
+
+def share(total: int, parts: int) -> int:
+    """The larger part of something split."""
+    return -(-total // parts)
+
+
+def _vector(module: str, size: int) -> WeightTensor:
+    return WeightTensor(module, size, 1, is_linear=False)
+
+
+def _vocab(model: Architecture, tp: int, pad_to: int) -> int:
+    return share(share(model.vocab, pad_to) * pad_to, tp)
+
+
+def _attention(model: Architecture, tp: int) -> Iterator[WeightTensor]:
+    heads = share(model.heads, tp)
+    kv_heads = share(model.kv_heads, tp)
+    qkv, output = (heads + 2 * kv_heads) * model.head_dim, heads * model.head_dim
+    yield WeightTensor("self_attn.qkv_proj", qkv, model.hidden)
+    yield WeightTensor("self_attn.o_proj", model.hidden, output)
+    if model.family.qkv_bias:
+        yield _vector("self_attn.qkv_proj", qkv)
+    if model.family.output_bias:
+        yield _vector("self_attn.o_proj", model.hidden)
+    if model.family.sinks:
+        yield _vector("self_attn.sinks", heads)
+    if model.family.qk_norm == "head":
+        yield _vector("self_attn.norm", 2 * model.head_dim)
+    elif model.family.qk_norm == "whole":
+        yield _vector("self_attn.norm", (heads + kv_heads) * model.head_dim)
+
+
+def _mla(model: Architecture, mla: Mla, tp: int) -> Iterator[WeightTensor]:
+    heads = share(model.heads, tp)
+    query = heads * (mla.nope_head_dim + mla.rope_head_dim)
+    if mla.q_lora_rank:
+        yield WeightTensor("self_attn.q_a_proj", mla.q_lora_rank, model.hidden)
+        yield WeightTensor("self_attn.q_b_proj", query, mla.q_lora_rank)
+        yield _vector("self_attn.norm", mla.q_lora_rank)
+    else:
+        yield WeightTensor("self_attn.q_proj", query, model.hidden)
+    latent = mla.kv_lora_rank + mla.rope_head_dim
+    yield WeightTensor("self_attn.kv_a_proj", latent, model.hidden)
+    yield _vector("self_attn.norm", mla.kv_lora_rank)
+    inner = heads * (mla.nope_head_dim + mla.v_head_dim)
+    yield WeightTensor("self_attn.kv_b_proj", inner, mla.kv_lora_rank)
+    yield WeightTensor("self_attn.o_proj", model.hidden, heads * mla.v_head_dim)
+
+
+def _mlp(model: Architecture, intermediate: int, tp: int) -> Iterator[WeightTensor]:
+    inner = share(intermediate, tp)
+    up = inner * (2 if model.family.gated_mlp else 1)
+    yield WeightTensor("mlp.up_proj", up, model.hidden)
+    yield WeightTensor("mlp.down_proj", model.hidden, inner)
+    if model.family.mlp_bias:
+        yield _vector("mlp", up + model.hidden)
+
+
+def _experts(model: Architecture, moe: Moe, tp: int) -> Iterator[WeightTensor]:
+    inner = share(moe.intermediate, tp)
+    copies = (moe.experts, moe.experts_per_token)
+    yield WeightTensor("mlp.experts.up", 2 * inner, model.hidden, True, *copies)
+    yield WeightTensor("mlp.experts.down", model.hidden, inner, True, *copies)
+    yield WeightTensor("mlp.router", moe.experts, model.hidden, is_linear=False)
+    if model.family.moe_bias:
+        yield WeightTensor("mlp.experts.bias", 2 * inner + model.hidden, 1, False, *copies)
+        yield _vector("mlp.router", moe.experts)
+    if moe.shared_intermediate:
+        yield from _mlp(model, moe.shared_intermediate, tp)
+    if moe.shared_gate:
+        yield _vector("mlp.shared_gate", model.hidden)

@@ -1,0 +1,112 @@
+"""``atelier size``: whether a model fits on GPUs, for how many people, and how fast."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from deploy.catalog import load_catalog
+from deploy.cli.options import JsonOption
+from deploy.cli.output import print_json
+from deploy.cli.size_text import print_sizing
+from deploy.errors import UnsupportedModelError
+from deploy.plan.sizing import (
+    Sizing,
+    SizingRequest,
+    find_devices,
+    find_model,
+    size_gguf,
+    size_model,
+    sizing_to_json,
+)
+from deploy.plan.sizing.release import DEFAULT_VERSION
+
+DEFAULT_UTILIZATION = 0.9
+
+
+class EngineName(StrEnum):
+    """The engines that can be sized."""
+
+    VLLM = "vllm"
+    OLLAMA = "ollama"
+
+
+def size(  # noqa: PLR0913, PLR0917  one parameter per option
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="A model of the catalogue, or a config.json.")
+    ],
+    gpus: Annotated[str, typer.Option(help="What it runs on, e.g. '2x l40s'.")],
+    tensor_parallel_size: Annotated[
+        int | None, typer.Option(help="GPUs that share each layer; the best by default.")
+    ] = None,
+    pipeline_parallel_size: Annotated[
+        int | None, typer.Option(help="Groups of GPUs that share the layers out.")
+    ] = None,
+    gpu_memory_utilization: Annotated[
+        float, typer.Option(help="Share of each GPU's memory that vLLM takes.")
+    ] = DEFAULT_UTILIZATION,
+    max_model_len: Annotated[
+        int | None, typer.Option(help="Longest request; the longest that fits by default.")
+    ] = None,
+    dtype: Annotated[str | None, typer.Option(help="bfloat16, float16 or float32.")] = None,
+    quantization: Annotated[
+        str | None,
+        typer.Option(help="none, awq, gptq, fp8, int8, mxfp4, bitsandbytes; GGUF: q4_k_m, ..."),
+    ] = None,
+    kv_cache_dtype: Annotated[str, typer.Option(help="auto or fp8.")] = "auto",
+    users: Annotated[int | None, typer.Option(help="Requests at the same time.")] = None,
+    context: Annotated[
+        int | None, typer.Option(help="Tokens of each of them; 8192 by default.")
+    ] = None,
+    weights_gib: Annotated[
+        float | None, typer.Option(help="Size of the weight files, where you know it.")
+    ] = None,
+    max_num_seqs: Annotated[
+        int | None, typer.Option(help="Requests of one step; vLLM's default by default.")
+    ] = None,
+    max_num_batched_tokens: Annotated[
+        int | None, typer.Option(help="Tokens of one step; vLLM's default by default.")
+    ] = None,
+    engine: Annotated[EngineName, typer.Option(help="What serves it.")] = EngineName.VLLM,
+    engine_version: Annotated[
+        str, typer.Option(help="Version of vLLM; its overheads changed a lot.")
+    ] = DEFAULT_VERSION,
+    json: JsonOption = False,
+) -> None:
+    """Size one model on GPUs: memory, context, users at once, and an estimate of the speed."""
+    catalog = load_catalog()
+    devices = find_devices(gpus, catalog)
+    try:
+        found = find_model(model, catalog, quantization, engine.value)
+    except UnsupportedModelError as error:
+        names = tuple(device.name for device in devices)
+        _print(Sizing(False, False, (str(error),), model, engine.value, names), json)
+        return
+    request = SizingRequest(
+        model=found.architecture,
+        devices=devices,
+        name=found.name,
+        tensor_parallel_size=tensor_parallel_size,
+        pipeline_parallel_size=pipeline_parallel_size,
+        gpu_memory_utilization=gpu_memory_utilization,
+        max_model_len=max_model_len,
+        dtype=dtype,
+        quantization=quantization,
+        kv_cache_dtype=kv_cache_dtype,
+        users=users,
+        context_tokens=context,
+        weights_gib=found.weights_gib if weights_gib is None else weights_gib,
+        max_num_seqs=max_num_seqs,
+        max_num_batched_tokens=max_num_batched_tokens,
+        engine_version=engine_version,
+    )
+    _print(size_model(request) if engine is EngineName.VLLM else size_gguf(request), json)
+
+
+def _print(sizing: Sizing, as_json: bool) -> None:
+    if as_json:
+        print_json(sizing_to_json(sizing))
+    else:
+        print_sizing(sizing)

@@ -1,0 +1,109 @@
+"""A sizing for people, in 80 columns."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable
+
+from deploy.cli.output import console
+from deploy.plan.sizing import Sizing
+from deploy.plan.sizing.to_json import ESTIMATE
+
+BAR = 50
+WIDTH = 78
+
+
+def print_sizing(sizing: Sizing) -> None:
+    """Print the verdict, a memory bar, what users get, and every reason."""
+    _line(f"{sizing.model} on {_gpus(sizing)}: {_verdict(sizing)}")
+    if sizing.supported and sizing.usable_gib_per_gpu:
+        _print_memory(sizing)
+    if sizing.fits:
+        _print_users(sizing)
+    _print_list("reasons", sizing.reasons)
+    _print_list("warnings", sizing.warnings)
+    _print_list("not chosen", (_rejected(sizing)))
+
+
+def _verdict(sizing: Sizing) -> str:
+    if not sizing.supported:
+        return "not supported"
+    return "fits" if sizing.fits else "does not fit"
+
+
+def _gpus(sizing: Sizing) -> str:
+    counts = {name: sizing.gpus.count(name) for name in sizing.gpus}
+    return " + ".join(f"{count}x {name}" for name, count in counts.items())
+
+
+def _print_memory(sizing: Sizing) -> None:
+    _line(
+        f"  {sizing.parameters_billion:.1f} billion parameters, {sizing.quantization}"
+        f" ({sizing.dtype}), tensor parallel {sizing.tensor_parallel_size},"
+        f" pipeline parallel {sizing.pipeline_parallel_size}, replicas {sizing.replicas}"
+    )
+    _line("")
+    _line(f"  each GPU  [{memory_bar(sizing)}] {sizing.usable_gib_per_gpu:.1f} GiB")
+    parts = (
+        ("#", "weights", sizing.weights_gib_per_gpu),
+        ("+", "overhead", sizing.overhead_gib_per_gpu),
+        ("=", "KV cache", sizing.kv_cache_gib_per_gpu),
+    )
+    for sign, name, gib in parts:
+        _line(f"            {sign} {name:10}{gib:8.2f} GiB")
+    _line("")
+
+
+def memory_bar(sizing: Sizing) -> str:
+    """Weights, overhead and KV cache in one bar; what the engine leaves alone stays empty."""
+    bar = ""
+    parts = (
+        ("#", sizing.weights_gib_per_gpu),
+        ("+", sizing.overhead_gib_per_gpu),
+        ("=", sizing.kv_cache_gib_per_gpu),
+    )
+    total = 0.0
+    for sign, gib in parts:
+        total += gib
+        wanted = round(total / sizing.usable_gib_per_gpu * BAR)
+        bar += sign * max(min(wanted, BAR) - len(bar), 0)
+    return bar.ljust(BAR, ".")
+
+
+def _print_users(sizing: Sizing) -> None:
+    rows = (
+        ("KV cache", f"{sizing.kv_cache_tokens} tokens per replica"),
+        ("max_model_len", f"{sizing.max_model_len} (up to {sizing.max_model_len_that_fits} fit)"),
+        ("users at once", f"{sizing.concurrent_users} with {sizing.context_tokens} tokens each"),
+        ("speed", f"{sizing.tokens_per_second_per_user:.1f} tokens/s each"),
+        ("", f"{sizing.tokens_per_second:.0f} tokens/s together ({ESTIMATE})"),
+    )
+    for name, value in rows:
+        _line(f"  {name:16}{value}")
+    _line("")
+    _line("  " + sizing.at_the_limit)
+
+
+def _rejected(sizing: Sizing) -> list[str]:
+    return [
+        f"tensor parallel {r.tensor_parallel_size}, pipeline parallel"
+        f" {r.pipeline_parallel_size}: {r.reason}"
+        for r in sizing.rejected
+    ]
+
+
+def _print_list(title: str, texts: Iterable[str]) -> None:
+    texts = list(texts)
+    if texts:
+        _line(f"\n  {title}:")
+    for text in texts:
+        _line(f"  - {text}")
+
+
+def _line(text: str) -> None:
+    indent = " " * (len(text) - len(text.lstrip()))
+    for line in text.splitlines() or [""]:
+        wrapped = textwrap.fill(
+            line, WIDTH, subsequent_indent=indent + "  ", break_on_hyphens=False
+        )
+        console.print(wrapped, markup=False, soft_wrap=True)

@@ -1,0 +1,29 @@
+"""How the command ends when it is called wrongly."""
+
+import json
+
+import pytest
+
+from tests.cli.run import run
+
+USAGE = [
+    (
+        ["gpus", "--vendor", "intel"],
+        "Invalid value for '--vendor': 'intel' is not one of 'nvidia', 'amd', 'apple', 'cpu'.",
+    ),
+    (["gpus", "--min-memory", "much"], "Invalid value for '--min-memory'"),
+    (["models", "--rolle", "chat"], "No such option: --rolle"),
+    (["modells"], "No such command 'modells'."),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), USAGE)
+def test_usage_errors_are_explained_without_a_traceback(arguments: list[str], message: str) -> None:
+    error = " ".join(run(*arguments, stream="stderr", status=2).split())
+    assert error.startswith(f"error: {message}")
+    assert "Traceback" not in error
+
+
+def test_with_json_a_usage_error_is_an_object() -> None:
+    error = json.loads(run("gpus", "--vendor", "intel", "--json", status=1))
+    assert error == {"error": USAGE[0][1], "problems": []}
