@@ -91,7 +91,7 @@ def _build_image(plan: ImageBuildPlan, report: Report) -> None:
     ) as build:
         assert build.stdin is not None  # noqa: S101 - a pipe, see above
         assert build.stdout is not None  # noqa: S101
-        build.stdin.write(_context(plan))
+        build.stdin.write(make_context(plan))
         build.stdin.close()
         for raw in build.stdout:
             line = raw.decode("utf-8", "replace").rstrip()
@@ -112,7 +112,7 @@ def _build_arguments() -> list[str]:
     return [part for name in names for part in ("--build-arg", name)]
 
 
-def _context(plan: ImageBuildPlan) -> bytes:
+def make_context(plan: ImageBuildPlan) -> bytes:
     """The build context as a tar archive, with this machine's CA bundle beside the plan's files."""
     files = {name: text.encode() for name, text in plan.context.items()}
     files[CA_FILE] = CA_BUNDLE.read_bytes() if CA_BUNDLE.exists() else b""
