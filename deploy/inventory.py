@@ -177,12 +177,19 @@ def _deployment(settings: dict[str, Any]) -> DeploymentSpec:
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise InventoryFileError(Problem(str(path), str(error))) from None
-    if not isinstance(data, dict):
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         raise InventoryFileError(
-            Problem(str(path), f"a {type(data).__name__}", "a mapping of settings")
-        )
+            Problem(f"{path}{where}", f"not YAML: {error.problem}", "a mapping of settings")
+        ) from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InventoryFileError(
+            Problem(str(path), f"cannot be read: {error}", "a YAML file")
+        ) from None
+    if not isinstance(data, dict):
+        found = "an empty file" if data is None else f"a {type(data).__name__}"
+        raise InventoryFileError(Problem(str(path), found, "a mapping of settings"))
     return data
 
 
