@@ -122,12 +122,16 @@ def _live_changes(
 
 
 def _flatten(value: Any, path: str = "") -> dict[str, Any]:
-    """Nested mappings as one mapping with dotted names; sequences stay whole."""
+    """Nested mappings as one mapping with dotted names; sequences of plain values stay whole."""
+    if isinstance(value, list) and any(isinstance(item, dict) for item in value):
+        value = {f"[{index}]": item for index, item in enumerate(value)}
     if not isinstance(value, dict):
         return {path: value}
     flat: dict[str, Any] = {}
     for name, item in value.items():
-        flat |= _flatten(item, f"{path}.{name}" if path else name)
+        flat |= _flatten(
+            item, f"{path}.{name}" if path and not name.startswith("[") else path + name
+        )
     return flat
 
 
