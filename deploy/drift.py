@@ -76,7 +76,11 @@ def container_change(
     live = containers.get(name)
     if live is None:
         return Change(resource, "create", (FieldChange("image", ABSENT, wanted["image"]),))
-    if fields := container_drift(live, wanted, image_id):
+    fields = container_drift(live, wanted, image_id)
+    if not fields and f"{name}.previous" in containers and live.health != "healthy":
+        # not proven yet, and what ran before it is still there to go back to
+        fields = [FieldChange("state", "left by an interrupted change", "healthy")]
+    if fields:
         return Change(resource, "recreate", tuple(fields))
     if live.state in STOPPED:
         return Change(resource, "start", (FieldChange("state", live.state, "running"),))

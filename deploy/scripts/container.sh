@@ -85,6 +85,7 @@ case $action in
   replace) replace "$@" ;;
   clean) for name in "$next" "$previous"; do quietly docker container rm --force "$name" || true; done ;;
   start | restart)
+    quietly docker container rm --force "$next" || true
     quietly docker container unpause "$name" || true
     quietly docker container "$action" "$name" || true
     wait_healthy || { fail; exit 1; }
