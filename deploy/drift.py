@@ -129,13 +129,14 @@ def _flatten(value: Any, path: str = "") -> dict[str, Any]:
     """Nested mappings as one mapping with dotted names; sequences of plain values stay whole."""
     if isinstance(value, list) and any(isinstance(item, dict) for item in value):
         value = {f"[{index}]": item for index, item in enumerate(value)}
+    if value == []:
+        return {}
     if not isinstance(value, dict):
         return {path: value}
     flat: dict[str, Any] = {}
     for name, item in value.items():
-        flat |= _flatten(
-            item, f"{path}.{name}" if path and not name.startswith("[") else path + name
-        )
+        dot = "." if path and not name.startswith("[") else ""
+        flat |= _flatten(item, f"{path}{dot}{name}")
     return flat
 
 
