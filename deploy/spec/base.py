@@ -82,6 +82,19 @@ def validate(model: type[SpecType], data: Any, root: str = "") -> SpecType:
         raise SpecError(*problems) from None
 
 
+def refuse_unnamed(model: type[Spec], values: tuple[Any, ...]) -> None:
+    """Refuse values that were given without the name of a setting.
+
+    Raises:
+        SpecError: without quoting them.
+    """
+    if values:
+        count = "1 value" if len(values) == 1 else f"{len(values)} values"
+        allowed = f"its settings by name: {', '.join(_settings(model))}"
+        title = model.__name__.removesuffix("Spec")
+        raise SpecError(Problem(title, f"{count} without a name", allowed))
+
+
 def _own_errors(error: ValidationError) -> Iterator[ErrorDetails]:
     """The errors, without "too short" for a sequence whose items are what is wrong."""
     errors = error.errors(include_url=False)
