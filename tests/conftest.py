@@ -1,0 +1,67 @@
+"""Deployments to test with: the demo's, and others made from it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deploy import Deployment
+from deploy.artefacts import Artefacts, make_artefacts
+from deploy.catalog import Catalog, load_catalog
+from deploy.operations.change import CHANGES_FILE
+from deploy.spec import DeploymentSpec
+from tests.recognisable import write_secrets
+
+MakeArtefacts = Callable[..., Artefacts]
+
+
+def declare(**settings: Any) -> DeploymentSpec:
+    """The demo's deployment with other settings."""
+    demo: dict[str, Any] = {
+        "name": "demo",
+        "profile": "individual",
+        "hosts": [{"name": "@local"}],
+        "models": [{"name": "tiny-coder"}],
+    }
+    return Deployment(**demo | settings)
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> MakeArtefacts:
+    """Makes artefacts whose secrets have recognisable values."""
+
+    def _make(**settings: Any) -> Artefacts:
+        spec = declare(**settings)
+        write_secrets(tmp_path / ".secrets" / f"{spec.name}.yaml")
+        return make_artefacts(spec, tmp_path)
+
+    return _make
+
+
+@pytest.fixture
+def demo(make: MakeArtefacts) -> Artefacts:
+    """The demo, from images that are pulled."""
+    return make()
+
+
+@pytest.fixture(scope="session")
+def catalog() -> Catalog:
+    return load_catalog()
+
+
+@pytest.fixture
+def announced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[Any]]:
+    """What operations announced so far, as they write it for ``atelier check``."""
+    path = tmp_path / "changes.jsonl"
+    monkeypatch.setenv(CHANGES_FILE, str(path))
+
+    def read() -> list[Any]:
+        if not path.exists():
+            return []
+        return [json.loads(line) for line in path.read_text().splitlines()]
+
+    return read
