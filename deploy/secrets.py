@@ -79,7 +79,8 @@ class SecretStore:
         kept = self._kept.union(self.generated)
         text = HEADER + yaml.safe_dump({str(name): self._values[name] for name in sorted(kept)})
         temporary = self.path.with_suffix(".new")
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        temporary.unlink(missing_ok=True)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(text)
         temporary.replace(self.path)
