@@ -9,6 +9,7 @@ from difflib import SequenceMatcher
 from typing import Any
 
 ABSENT = "(none)"
+EMPTY = "(empty)"
 STOPPED = {"exited", "created", "dead", "paused"}
 HEALTHY = {"healthy", "starting", None}
 
@@ -120,7 +121,7 @@ def _live_changes(
         ("live image id", live.image_id, image_id or "(to be fetched)"),
         ("live memory_bytes", live.memory_bytes, wanted["memory_bytes"]),
         ("live restart", live.restart, wanted["restart"]),
-        ("live networks", ", ".join(live.networks), wanted["network"]),
+        ("live networks", ", ".join(live.networks) or ABSENT, wanted["network"]),
     ]
     return [FieldChange(field, str(old), str(new)) for field, old, new in pairs if old != new]
 
@@ -161,8 +162,8 @@ def _sequence_changes(field: str, old: list[str], new: list[str]) -> list[FieldC
 
 
 def _show(value: Any) -> str:
-    if value is None or value in ("", [], {}):
+    if value is None:
         return ABSENT
     if isinstance(value, list):
-        return ", ".join(str(item) for item in value)
-    return str(value)
+        return shlex.join(str(item) for item in value)
+    return str(value) or EMPTY
