@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 
-import click
 import typer
 
 from deploy.cli.check import check
@@ -31,17 +30,10 @@ for verb in (check, verify, status, logs, env, down, schema):
 def main() -> None:
     """Run the command; an operator's mistake ends it with its explanation and exit status 1."""
     try:
-        status = app(standalone_mode=False)
+        app(prog_name="atelier")
     except AtelierError as error:
         _report(error)
-        status = 1
-    except click.ClickException as error:
-        error.show()
-        status = error.exit_code
-    except (click.Abort, KeyboardInterrupt):
-        error_console.print("stopped")
-        status = 130
-    sys.exit(status if isinstance(status, int) else 0)
+        sys.exit(1)
 
 
 def _report(error: AtelierError) -> None:
