@@ -41,4 +41,4 @@ def _report(error: AtelierError) -> None:
         print_json({"error": str(error), "problems": [vars(problem) for problem in error.problems]})
     else:
         error_console.print("[bold red]error:[/] ", end="")
-        error_console.print(str(error), markup=False)
+        error_console.print(str(error), markup=False, soft_wrap=True)
