@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from deploy import Deployment
 from deploy.artefacts import Artefacts, make_artefacts
@@ -16,10 +17,14 @@ from deploy.operations.change import CHANGES_FILE
 from deploy.spec import DeploymentSpec
 from tests.recognisable import write_secrets
 
+# the same examples on every machine, however busy it is
+settings.register_profile("atelier", derandomize=True, deadline=None)
+settings.load_profile("atelier")
+
 MakeArtefacts = Callable[..., Artefacts]
 
 
-def declare(**settings: Any) -> DeploymentSpec:
+def declare(**more: Any) -> DeploymentSpec:
     """The demo's deployment with other settings."""
     demo: dict[str, Any] = {
         "name": "demo",
@@ -27,15 +32,15 @@ def declare(**settings: Any) -> DeploymentSpec:
         "hosts": [{"name": "@local"}],
         "models": [{"name": "tiny-coder"}],
     }
-    return Deployment(**demo | settings)
+    return Deployment(**demo | more)
 
 
 @pytest.fixture
 def make(tmp_path: Path) -> MakeArtefacts:
     """Makes artefacts whose secrets have recognisable values."""
 
-    def _make(**settings: Any) -> Artefacts:
-        spec = declare(**settings)
+    def _make(**more: Any) -> Artefacts:
+        spec = declare(**more)
         write_secrets(tmp_path / ".secrets" / f"{spec.name}.yaml")
         return make_artefacts(spec, tmp_path)
 

@@ -13,7 +13,7 @@ import typer
 
 from deploy.artefacts import Artefacts
 from deploy.cli import main as command
-from deploy.cli import pyinfra_run
+from deploy.cli import output, pyinfra_run
 from deploy.cli.pyinfra_run import Run, run_pyinfra
 from deploy.errors import HostError, Problem
 from deploy.live.checks import Check
@@ -50,7 +50,7 @@ def atelier(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
         said = capsys.readouterr()
         return int(ended.value.code or 0), said.out, said.err
 
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(output.console, "width", 200)
     return run
 
 
@@ -109,7 +109,7 @@ def test_a_mistake_is_explained(atelier: Atelier, tmp_path: Path) -> None:
     status, out, err = atelier("status", tmp_path / "no.py")
     assert (status, out) == (1, "")
     assert err.startswith("error: ")
-    assert "no.py: no such file" in err.replace("\n", "")
+    assert "no.py: no such file" in err
 
 
 def test_a_mistake_is_explained_to_programs(atelier: Atelier, inventory: Path) -> None:
