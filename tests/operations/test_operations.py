@@ -18,6 +18,7 @@ from pyinfra.api import OperationError
 from pyinfra.api.command import FileUploadCommand, FunctionCommand
 
 from deploy.artefacts import Artefacts
+from deploy.facts.component import FileState
 from deploy.facts.deployment import Belongings
 from deploy.facts.deployment import Deployment as DeploymentFact
 from deploy.facts.engine import ImageIds, Resources
@@ -154,6 +155,17 @@ def test_a_release_is_unpacked_whole(tmp_path: Path) -> None:
     assert release.name == tree.release
     assert (release / "a.yaml").read_text() == "é\n"
     assert stat.S_IMODE((release / "key").stat().st_mode) == 0o600
+
+
+def test_a_release_is_written_with_its_modes_and_contents_and_nothing_else() -> None:
+    tree = ConfigTree(root=PurePosixPath("/x"), files={"key": ConfigFile(content="k", mode=0o600)})
+    # printf k | sha256sum
+    digest = "8254c329a92850f6d539dd376f4816ee2764517da5e0235514af433164480d7a"
+    good = {"key": FileState(0o600, digest)}
+    assert file_tree.is_written(tree, {tree.release: good})
+    for found in ({}, {"key": FileState(0o644, digest)}, good | {"more": FileState(0o600, digest)}):
+        assert not file_tree.is_written(tree, {tree.release: found})
+    assert not file_tree.is_written(tree, {})
 
 
 def test_an_archive_is_the_same_whenever_the_files_are() -> None:
