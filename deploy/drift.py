@@ -9,6 +9,7 @@ from difflib import SequenceMatcher
 from typing import Any
 
 ABSENT = "(none)"
+EMPTY = "(empty)"
 STOPPED = {"exited", "created", "dead", "paused"}
 HEALTHY = {"healthy", "starting", None}
 
@@ -76,7 +77,11 @@ def container_change(
     live = containers.get(name)
     if live is None:
         return Change(resource, "create", (FieldChange("image", ABSENT, wanted["image"]),))
-    if fields := container_drift(live, wanted, image_id):
+    fields = container_drift(live, wanted, image_id)
+    if not fields and f"{name}.previous" in containers and live.health != "healthy":
+        # not proven yet, and what ran before it is still there to go back to
+        fields = [FieldChange("state", "left by an interrupted change", "healthy")]
+    if fields:
         return Change(resource, "recreate", tuple(fields))
     if live.state in STOPPED:
         return Change(resource, "start", (FieldChange("state", live.state, "running"),))
@@ -121,7 +126,7 @@ def _live_changes(
         ("image", "live image id", live.image_id, image_id or "(to be fetched)"),
         ("memory_bytes", "live memory_bytes", live.memory_bytes, wanted["memory_bytes"]),
         ("restart", "live restart", live.restart, wanted["restart"]),
-        ("network", "live networks", ", ".join(live.networks), wanted["network"]),
+        ("network", "live networks", ", ".join(live.networks) or ABSENT, wanted["network"]),
     ]
     for declared, field, old, new in pairs:
         if old != new:
@@ -129,12 +134,17 @@ def _live_changes(
 
 
 def _flatten(value: Any, path: str = "") -> dict[str, Any]:
-    """Nested mappings as one mapping with dotted names; sequences stay whole."""
+    """Nested mappings as one mapping with dotted names; sequences of plain values stay whole."""
+    if isinstance(value, list) and any(isinstance(item, dict) for item in value):
+        value = {f"[{index}]": item for index, item in enumerate(value)}
+    if value == []:
+        return {}
     if not isinstance(value, dict):
         return {path: value}
     flat: dict[str, Any] = {}
     for name, item in value.items():
-        flat |= _flatten(item, f"{path}.{name}" if path else name)
+        dot = "." if path and not name.startswith("[") else ""
+        flat |= _flatten(item, f"{path}{dot}{name}")
     return flat
 
 
@@ -159,8 +169,8 @@ def _sequence_changes(field: str, old: list[str], new: list[str]) -> list[FieldC
 
 
 def _show(value: Any) -> str:
-    if value is None or value in ("", [], {}):
+    if value is None:
         return ABSENT
     if isinstance(value, list):
-        return ", ".join(str(item) for item in value)
-    return str(value)
+        return shlex.join(str(item) for item in value)
+    return str(value) or EMPTY

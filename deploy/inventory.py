@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import runpy
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ from deploy.spec import (
     SecretSource,
     WebUISpec,
 )
-from deploy.spec.base import Spec, validate
+from deploy.spec.base import Spec, refuse_unnamed, validate
 
 SpecType = TypeVar("SpecType", bound=Spec)
 PyinfraHosts = list[tuple[str, dict[str, Any]]]
@@ -53,26 +54,28 @@ class Declaration(Generic[SpecType]):
         self._kind = kind
         self.__doc__ = kind.__doc__
 
-    def __call__(self, **settings: Any) -> SpecType:
+    def __call__(self, *unnamed: Any, **settings: Any) -> SpecType:
         """Validate the settings.
 
         Raises:
             SpecError: with one problem per invalid setting.
         """
         with errors_for_operators():
+            refuse_unnamed(self._kind, unnamed)
             return validate(self._kind, settings, self._kind.__name__.removesuffix("Spec"))
 
 
 class DeploymentDeclaration:
     """A whole deployment, from keyword arguments or from a YAML file."""
 
-    def __call__(self, **settings: Any) -> DeploymentSpec:
+    def __call__(self, *unnamed: Any, **settings: Any) -> DeploymentSpec:
         """Validate the settings over the defaults of their profile.
 
         Raises:
             SpecError: with one problem per invalid setting.
         """
         with errors_for_operators():
+            refuse_unnamed(DeploymentSpec, unnamed)
             return _deployment(_plain(settings))
 
     def load(self, path: str | Path) -> DeploymentSpec:
@@ -136,8 +139,7 @@ def load_inventory(path: Path) -> Declared:
     except AtelierError:
         raise
     except Exception as error:
-        found = f"{type(error).__name__}: {error}"
-        raise InventoryFileError(Problem(str(path), found)) from error
+        raise InventoryFileError(_python_problem(path, error)) from error
     found_here = {id(declared): declared for declared in _declared(variables)}
     if len(found_here) != 1:
         raise InventoryFileError(
@@ -149,6 +151,18 @@ def load_inventory(path: Path) -> Declared:
             )
         )
     return next(iter(found_here.values()))
+
+
+def _python_problem(path: Path, error: Exception) -> Problem:
+    """What Python says of an inventory file, and in which of its lines."""
+    if isinstance(error, SyntaxError):
+        line, message = error.lineno, error.msg
+    else:
+        frames = traceback.extract_tb(error.__traceback__)
+        own = [frame.lineno for frame in frames if frame.filename == str(path)]
+        line, message = next(reversed(own), None), str(error)
+    where = f"{path}, line {line}" if line else str(path)
+    return Problem(where, f"{type(error).__name__}: {message}", fix="mend the inventory file")
 
 
 def _declared(variables: dict[str, Any]) -> Iterator[Declared]:
@@ -177,12 +191,19 @@ def _deployment(settings: dict[str, Any]) -> DeploymentSpec:
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise InventoryFileError(Problem(str(path), str(error))) from None
-    if not isinstance(data, dict):
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         raise InventoryFileError(
-            Problem(str(path), f"a {type(data).__name__}", "a mapping of settings")
-        )
+            Problem(f"{path}{where}", f"not YAML: {error.problem}", "a mapping of settings")
+        ) from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InventoryFileError(
+            Problem(str(path), f"cannot be read: {error}", "a YAML file")
+        ) from None
+    if not isinstance(data, dict):
+        found = "an empty file" if data is None else f"a {type(data).__name__}"
+        raise InventoryFileError(Problem(str(path), found, "a mapping of settings"))
     return data
 
 

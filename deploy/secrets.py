@@ -79,7 +79,8 @@ class SecretStore:
         kept = self._kept.union(self.generated)
         text = HEADER + yaml.safe_dump({str(name): self._values[name] for name in sorted(kept)})
         temporary = self.path.with_suffix(".new")
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        temporary.unlink(missing_ok=True)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(text)
         temporary.replace(self.path)
@@ -115,27 +116,43 @@ def _resolve(source: SecretSource, directory: Path, setting: str) -> str:
     if source.env:
         if source.env not in os.environ:
             raise SecretError(
-                Problem(setting, f"the environment variable {source.env} is not set", fix="set it")
+                Problem(
+                    setting,
+                    f"the environment variable {source.env} is not set",
+                    fix="set it, or leave the secret out to have it generated",
+                )
             )
         return os.environ[source.env]
     if source.file:
+        path = directory / source.file
         try:
-            return (directory / source.file).read_text(encoding="utf-8").removesuffix("\n")
+            return path.read_text(encoding="utf-8").removesuffix("\n")
         except (OSError, UnicodeDecodeError) as error:
-            raise SecretError(Problem(setting, f"cannot read the file: {error}")) from None
+            # a decoding error would quote the file
+            reason = error.strerror if isinstance(error, OSError) else "not text"
+            fix = "make it readable, or leave the secret out to have it generated"
+            found = f"cannot read {path}: {reason}"
+            raise SecretError(Problem(setting, found, fix=fix)) from None
     return _run(source.command or (), setting)
 
 
 def _run(command: tuple[str, ...], setting: str) -> str:
+    fix = "run it by hand to see what it needs"
     try:
         result = subprocess.run(
             command, capture_output=True, check=True, text=True, timeout=COMMAND_TIMEOUT_SECONDS
         )
     except subprocess.CalledProcessError as error:
         found = f"{command[0]!r} failed with exit status {error.returncode}: {error.stderr.strip()}"
-        raise SecretError(Problem(setting, found)) from None
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise SecretError(Problem(setting, f"cannot run {command[0]!r}: {error}")) from None
+        raise SecretError(Problem(setting, found, fix=fix)) from None
+    except subprocess.TimeoutExpired:
+        found = f"{command[0]!r} took more than {COMMAND_TIMEOUT_SECONDS} s"
+        raise SecretError(Problem(setting, found, fix=fix)) from None
+    except UnicodeDecodeError:
+        raise SecretError(Problem(setting, f"{command[0]!r} did not print text")) from None
+    except OSError as error:
+        found = f"cannot run {command[0]!r}: {error.strerror}"
+        raise SecretError(Problem(setting, found, fix=fix)) from None
     return result.stdout.removesuffix("\n")
 
 

@@ -34,7 +34,7 @@ for verb in (size, models, gpus, check, verify, status, logs, info, env, down, s
 def main() -> None:
     """Run the command; an operator's mistake ends it with its explanation and exit status 1."""
     try:
-        status = app(standalone_mode=False)
+        status = app(prog_name="atelier", standalone_mode=False)
     except AtelierError as error:
         _report(error)
         status = 1
@@ -52,7 +52,7 @@ def _report(error: AtelierError) -> None:
         print_json({"error": str(error), "problems": [vars(problem) for problem in error.problems]})
     else:
         error_console.print("[bold red]error:[/] ", end="")
-        error_console.print(str(error), markup=False)
+        error_console.print(str(error), markup=False, soft_wrap=True)
 
 
 def _report_usage(error: typer.TyperException) -> int:
@@ -61,5 +61,5 @@ def _report_usage(error: typer.TyperException) -> int:
         print_json({"error": message, "problems": []})
         return 1
     error_console.print("[bold red]error:[/] ", end="")
-    error_console.print(message, markup=False)
+    error_console.print(message, markup=False, soft_wrap=True)
     return error.exit_code

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 from deploy.errors import HostError, Problem
 
 PROJECT = Path(__file__).parent.parent.parent
+READY = re.compile(r"\] (Connected|Ready: \S+)\s*$")
 CHANGES_FILE = "ATELIER_CHANGES_FILE"
 
 
@@ -57,9 +60,9 @@ def run_pyinfra(inventory: Path, *operations: str) -> Run:
 def _essence(messages: str) -> str:
     """What pyinfra said, without its own progress lines."""
     lines = [line for line in messages.splitlines() if line.strip()]
-    return "\n".join(line for line in lines if not _is_progress(line))
+    return dedent("\n".join(line for line in lines if not _is_progress(line)))
 
 
 def _is_progress(line: str) -> bool:
     progress = ("--> Load", "--> Connect", "--> Prepar", "--> Disconnect", "Loading: ")
-    return line.startswith(progress) or line.rstrip().endswith(("Connected", "Ready: deploy.py"))
+    return line.strip().startswith(progress) or bool(READY.search(line))

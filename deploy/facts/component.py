@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from dataclasses import dataclass, field
 
@@ -50,7 +51,7 @@ class Component(FactBase[ComponentState]):
 
     def command(self, container: str, image: str, config_root: str = "", release: str = "") -> str:
         """Print sections of JSON rows and of file listings."""
-        name = shlex.quote(f"^/{container}(\\.next|\\.previous)?$")
+        name = shlex.quote(f"^/{re.escape(container)}(\\.next|\\.previous)?$")
         parts = [
             "command -v docker >/dev/null 2>&1 || exit 0",
             "echo '@containers'",

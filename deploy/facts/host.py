@@ -29,7 +29,7 @@ class HostState:
     listening_ports: frozenset[int] = frozenset()
     """TCP ports that somebody listens on."""
     own_ports: frozenset[int] = field(default_factory=frozenset)
-    """TCP ports that the containers of this deployment publish."""
+    """TCP ports that the containers of this deployment publish, or would if they ran."""
 
 
 class Host(FactBase[HostState]):
@@ -46,7 +46,7 @@ class Host(FactBase[HostState]):
                 "root=$(docker info --format '{{.DockerRootDir}}' 2>/dev/null)",
                 "echo '@disk'; df -B1 --output=avail \"${root:-/}\" 2>/dev/null | tail -n 1",
                 "echo '@sockets'; cat /proc/net/tcp /proc/net/tcp6 2>/dev/null",
-                f"echo '@own'; ids=$(docker container ls --quiet --filter {label} 2>/dev/null)",
+                f"echo '@own'; ids=$(docker container ls -aq --filter {label} 2>/dev/null)",
                 '[ -z "$ids" ] || docker container inspect --format '
                 "'{{json .HostConfig.PortBindings}}' $ids",
                 "true",

@@ -43,6 +43,9 @@ def run_check(name: str, host: str, ask: Callable[[], str]) -> Check:
         detail, ok = str(error), False
     except httpx.HTTPError as error:
         detail, ok = f"{type(error).__name__}: {error}", False
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        # something answers there, but it is not the service
+        detail, ok = f"not an answer of this service ({type(error).__name__}: {error})", False
     return Check(name, host, ok, round(time.monotonic() - started, 3), detail)
 
 

@@ -27,7 +27,7 @@ def removed(
         releases: directories of the configuration releases to keep.
     """
     found = host.get_fact(Deployment, deployment=deployment, directory=str(directory))
-    kept = {name for container in containers for name in (container, f"{container}.previous")}
+    kept = {f"{name}{suffix}" for name in containers for suffix in ("", ".next", ".previous")}
     orphans = [name for name in found.containers if name not in kept]
     stale = [path for path in found.releases if path not in set(releases)]
     announce_all(Change(f"container {name}", "remove") for name in orphans)

@@ -70,7 +70,8 @@ def _problems(
         if model.name not in model_files and model.name in catalog.models:
             yield _without_file(path, model.name)
         elif model.name not in model_files:
-            yield _unknown(path, model.name, list(catalog.models), " (or declare a path)")
+            allowed = "a model that `atelier models` lists, or any with a path"
+            yield _unknown(path, model.name, list(catalog.models), allowed)
         else:
             yield from _context_problems(model, catalog, f"models[{index}].max_model_len")
     for name in spec.images:
@@ -90,7 +91,7 @@ def _host_problems(spec: DeploymentSpec, catalog: Catalog) -> Iterator[Problem]:
         for gpu_index, gpu in enumerate(host.gpus):
             path = f"hosts[{host_index}].gpus[{gpu_index}]"
             if gpu not in catalog.gpus:
-                yield _unknown(path, gpu, list(catalog.gpus))
+                yield _unknown(path, gpu, list(catalog.gpus), "a GPU that `atelier gpus` lists")
 
 
 def _context_problems(model: ModelSpec, catalog: Catalog, path: str) -> Iterator[Problem]:
@@ -112,7 +113,7 @@ def _without_file(path: str, name: str) -> Problem:
     )
 
 
-def _unknown(path: str, found: str, allowed: list[str], or_else: str = "") -> Problem:
-    matches = difflib.get_close_matches(found, allowed, n=1)
+def _unknown(path: str, found: str, known: list[str], allowed: str = "") -> Problem:
+    matches = difflib.get_close_matches(found, known, n=1)
     fix = f"did you mean {matches[0]!r}?" if matches else ""
-    return Problem(path, repr(found), ", ".join(sorted(allowed)) + or_else, fix)
+    return Problem(path, repr(found), allowed or ", ".join(sorted(known)), fix)

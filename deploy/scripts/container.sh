@@ -27,6 +27,8 @@ wait_healthy() {
     state=${status%% *} health=${status##* } count=${status#* } count=${count%% *}
     reason="is $state and ${health:-not checked}, restarted $count times"
     if [ "$state/$health" = running/healthy ]; then return 0; fi
+    # a container that was paused is unhealthy until its next check
+    if [ "$health" = unhealthy ] && [ "$action" != start ]; then return 1; fi
     if [ "$count" -ge 3 ]; then return 1; fi
     if [ "$(date +%s)" -ge "$deadline" ]; then return 1; fi
     sleep 0.5
@@ -85,9 +87,12 @@ case $action in
   replace) replace "$@" ;;
   clean) for name in "$next" "$previous"; do quietly docker container rm --force "$name" || true; done ;;
   start | restart)
+    quietly docker container rm --force "$next" || true
     quietly docker container unpause "$name" || true
-    quietly docker container "$action" "$name" || true
-    wait_healthy || { fail; exit 1; }
+    if error=$(docker container "$action" "$name" 2>&1 >/dev/null) && wait_healthy; then exit 0; fi
+    if [ -n "$error" ]; then reason="does not $action: $error"; fi
+    fail
+    exit 1
     ;;
   wait) wait_healthy || { fail; exit 1; } ;;
 esac

@@ -6,20 +6,40 @@ import difflib
 import types
 import typing
 from collections.abc import Iterator
-from typing import Any, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ByteSize, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from deploy.errors import Problem, SpecError
 
 SpecType = TypeVar("SpecType", bound="Spec")
+ALLOWED = {
+    "bool_parsing": "true or false",
+    "bool_type": "true or false",
+    "byte_size": "a size such as 512MiB or 8GiB",
+    "byte_size_unit": "a size such as 512MiB or 8GiB",
+    "dict_type": "a mapping of names to values",
+    "greater_than_equal": "at least {ge}",
+    "int_from_float": "a whole number",
+    "int_parsing": "a whole number",
+    "int_type": "a whole number",
+    "ip_v4_address": "an IPv4 address such as 127.0.0.1, or 0.0.0.0 for every interface",
+    "less_than_equal": "at most {le}",
+    "path_type": "a path in quotes",
+    "string_type": "text in quotes",
+    "tuple_type": "a list",
+}
+"""What may be there instead, by pydantic's name for what is wrong."""
 
 
 class Spec(BaseModel):
     """Something an operator declares: immutable, and refusing settings it does not know."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    hide_values: ClassVar[bool] = False
+    """Whether error messages must not quote what is declared."""
 
     def to_json(self) -> dict[str, Any]:
         """The declared values as plain data; what ``pyinfra debug-inventory`` prints."""
@@ -31,6 +51,17 @@ def refusal(found: str, allowed: str = "", fix: str = "") -> PydanticCustomError
     return PydanticCustomError(
         "refused", "{found}", {"found": found, "allowed": allowed, "fix": fix}
     )
+
+
+def _enough_to_start(size: ByteSize) -> ByteSize:
+    if size < MINIMUM_MEMORY_BYTES:
+        raise refusal(size.human_readable(), "at least 64MiB")
+    return size
+
+
+MINIMUM_MEMORY_BYTES = 64 * 1024**2
+MemoryLimit = Annotated[ByteSize, AfterValidator(_enough_to_start)]
+"""Memory limit of a container; Docker takes 0 for no limit at all."""
 
 
 def validate(model: type[SpecType], data: Any, root: str = "") -> SpecType:
@@ -51,6 +82,19 @@ def validate(model: type[SpecType], data: Any, root: str = "") -> SpecType:
         raise SpecError(*problems) from None
 
 
+def refuse_unnamed(model: type[Spec], values: tuple[Any, ...]) -> None:
+    """Refuse values that were given without the name of a setting.
+
+    Raises:
+        SpecError: without quoting them.
+    """
+    if values:
+        count = "1 value" if len(values) == 1 else f"{len(values)} values"
+        allowed = f"its settings by name: {', '.join(_settings(model))}"
+        title = model.__name__.removesuffix("Spec")
+        raise SpecError(Problem(title, f"{count} without a name", allowed))
+
+
 def _own_errors(error: ValidationError) -> Iterator[ErrorDetails]:
     """The errors, without "too short" for a sequence whose items are what is wrong."""
     errors = error.errors(include_url=False)
@@ -64,9 +108,10 @@ def _own_errors(error: ValidationError) -> Iterator[ErrorDetails]:
 
 
 def _problem(model: type[Spec], details: ErrorDetails, root: str) -> Problem:
-    location = details["loc"]
-    path = format_path((root, *location) if root else location) or model.__name__
+    location = tuple(step for step in details["loc"] if step != "[key]")
+    path = format_path((root, *location) if root else location) or _title(model)
     context = details.get("ctx", {})
+    found = _found(model, details)
     match details["type"]:
         case "refused":
             return Problem(path, context["found"], context["allowed"], context["fix"])
@@ -77,15 +122,34 @@ def _problem(model: type[Spec], details: ErrorDetails, root: str) -> Problem:
         case "missing":
             return Problem(path, "not set", fix="this setting is required: declare it")
         case "literal_error" | "enum":
-            found = details["input"]
             allowed = str(context["expected"]).replace("'", "").replace(" or ", ", ")
-            return Problem(path, repr(found), allowed, _did_you_mean(found, allowed.split(", ")))
-        case _:
-            return Problem(path, repr(details["input"]), details["msg"])
+            fix = _did_you_mean(details["input"], allowed.split(", "))
+            return Problem(path, found, allowed, fix)
+        case "model_type":
+            settings = ", ".join(_settings(_annotation_at(model, location)))
+            return Problem(path, found, f"its settings by name: {settings}")
+        case kind:
+            return Problem(path, found, ALLOWED.get(kind, details["msg"]).format_map(context))
+
+
+def _title(model: type[Spec]) -> str:
+    return model.__name__.removesuffix("Spec").lower()
+
+
+def _found(model: type[Spec], details: ErrorDetails) -> str:
+    """What was declared, or its type alone where it may be a secret."""
+    is_key = details["loc"][-1:] == ("[key]",)
+    hidden = any(
+        part.hide_values
+        for length in range(len(details["loc"]) + 1)
+        for part in _specs(_annotation_at(model, details["loc"][:length]))
+    )
+    value = details["input"]
+    return f"a {type(value).__name__}, not shown" if hidden and not is_key else repr(value)
 
 
 def _unknown_setting(model: type[Spec], location: tuple[int | str, ...], path: str) -> Problem:
-    settings = _settings_at(model, location[:-1])
+    settings = _settings(_annotation_at(model, location[:-1]))
     return Problem(
         path, "unknown setting", ", ".join(settings), _did_you_mean(location[-1], settings)
     )
@@ -96,14 +160,23 @@ def _did_you_mean(found: Any, allowed: list[str]) -> str:
     return f"did you mean {matches[0]!r}?" if matches else ""
 
 
-def _settings_at(model: Any, location: tuple[int | str, ...]) -> list[str]:
-    """The names of the settings that the spec at ``location`` inside ``model`` knows."""
+def _annotation_at(model: Any, location: tuple[int | str, ...]) -> Any:
+    """The type that is declared for the setting at ``location`` inside ``model``."""
     for step in location:
-        candidates = [part for part in _parts(model) if _is_spec(part)]
-        fields = {name: field for part in candidates for name, field in part.model_fields.items()}
+        fields = {
+            name: field for part in _specs(model) for name, field in part.model_fields.items()
+        }
         if isinstance(step, str) and step in fields:
             model = fields[step].annotation
-    return sorted({name for part in _parts(model) if _is_spec(part) for name in part.model_fields})
+    return model
+
+
+def _settings(annotation: Any) -> list[str]:
+    return sorted({name for part in _specs(annotation) for name in part.model_fields})
+
+
+def _specs(annotation: Any) -> list[type[Spec]]:
+    return [part for part in _parts(annotation) if _is_spec(part)]
 
 
 def _parts(annotation: Any) -> list[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from deploy.spec.model import NAME, ModelSpec
 from deploy.spec.router import RouterSpec
 from deploy.spec.secrets import SecretName, SecretSource
 from deploy.spec.web_ui import WebUISpec
+
+REGISTRY = re.compile(r"[\w.-]+(:\d+)?(/[\w.-]+)*/?")
 
 
 class DeploymentSpec(Spec):
@@ -54,6 +57,17 @@ class DeploymentSpec(Spec):
             raise refusal(repr(name), "at most 40 lower-case letters, digits, dots and hyphens")
         return name
 
+    @field_validator("registry_mirror")
+    @classmethod
+    def _mirror_is_a_registry(cls, mirror: str | None) -> str | None:
+        if mirror is not None and not REGISTRY.fullmatch(mirror):
+            raise refusal(
+                repr(mirror),
+                "host or host:port, and a path where there is one, e.g. registry.lab:5000/hub",
+                "leave out http:// and https://",
+            )
+        return mirror
+
     @field_validator("hosts")
     @classmethod
     def _hosts_are_distinct(cls, hosts: tuple[HostSpec, ...]) -> tuple[HostSpec, ...]:
@@ -63,7 +77,8 @@ class DeploymentSpec(Spec):
     @field_validator("models")
     @classmethod
     def _models_are_distinct(cls, models: tuple[ModelSpec, ...]) -> tuple[ModelSpec, ...]:
-        _refuse_repeats([model.served_name for model in models], "model")
+        _refuse_repeats([model.name for model in models], "model")
+        _refuse_repeats([model.served_name for model in models], "served model name")
         return models
 
     @model_validator(mode="after")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import ByteSize, Field
+from pydantic import Field
 
-from deploy.spec.base import Spec
+from deploy.spec.base import MemoryLimit, Spec
 
 EngineKind = Literal["llama_cpp"]
 
@@ -20,7 +20,7 @@ class EngineSpec(Spec):
     """Requests answered at the same time by one replica."""
     threads: int | None = Field(default=None, ge=1, le=1024)
     """CPU threads for generation; all cores by default."""
-    memory_limit: ByteSize | None = None
+    memory_limit: MemoryLimit | None = None
     """Memory limit of one replica, e.g. ``8GiB``; derived from the model's size by default."""
     start_timeout_seconds: int = Field(default=600, ge=5, le=7200)
     """How long a replica may take until it is healthy."""

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import ByteSize, Field
 
+from deploy.spec.base import MemoryLimit
 from deploy.spec.endpoint import EndpointSpec
 
 RouterKind = Literal["litellm"]
@@ -18,7 +19,7 @@ class RouterSpec(EndpointSpec):
     """Which router."""
     port: int = Field(default=4000, ge=1, le=65535)
     """Port on the host."""
-    memory_limit: ByteSize = ByteSize(2 * 1024**3)
+    memory_limit: MemoryLimit = ByteSize(2 * 1024**3)
     """Memory limit of the container, e.g. ``2GiB``."""
     num_retries: int = Field(default=2, ge=0, le=10)
     """How often a failed request is sent again, to another replica where there is one."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from pathlib import Path
+from typing import ClassVar
 
-from pydantic import model_validator
+from pydantic import field_validator, model_validator
 
 from deploy.spec.base import Spec, refusal
 
@@ -25,8 +27,13 @@ class SecretName(StrEnum):
     """Keys the digests by which changed secrets are recognised on the hosts."""
 
 
+VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
 class SecretSource(Spec):
     """Where one secret comes from: exactly one of the three."""
+
+    hide_values: ClassVar[bool] = True
 
     env: str | None = None
     """Name of an environment variable of this machine."""
@@ -34,6 +41,18 @@ class SecretSource(Spec):
     """A file on this machine, relative to the inventory; its last newline is dropped."""
     command: tuple[str, ...] | None = None
     """A command and its arguments that print the secret, e.g. ``["pass", "show", "router"]``."""
+
+    @field_validator("env")
+    @classmethod
+    def _env_is_a_name(cls, env: str | None) -> str | None:
+        if env and not VARIABLE.fullmatch(env):
+            # somebody may have put the secret itself there: it is not quoted
+            raise refusal(
+                "not the name of an environment variable",
+                "letters, digits and underscores",
+                "name the variable that holds the secret, never the secret itself",
+            )
+        return env
 
     @model_validator(mode="after")
     def _exactly_one(self) -> SecretSource:

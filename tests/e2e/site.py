@@ -130,7 +130,7 @@ class Site:
     def snapshot(self) -> dict[str, tuple[str, str, str]]:
         """Everything that identifies what runs: id, state and start time by container name."""
         return {
-            container.name: (
+            str(container.name): (
                 str(container.id),
                 container.status,
                 container.attrs["State"]["StartedAt"],
@@ -157,7 +157,7 @@ class Site:
 
     def remove(self) -> None:
         """Remove everything of the deployment, without Atelier."""
-        only = {"label": f"io.atelier.deployment={self.name}"}
+        only: dict[str, Any] = {"label": f"io.atelier.deployment={self.name}"}
         for container in self.client.containers.list(all=True, filters=only):
             container.remove(force=True)
         for network in self.client.networks.list(filters=only):

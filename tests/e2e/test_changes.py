@@ -98,8 +98,9 @@ def test_image_version(site: Site, changed: Change, registry: Registry) -> None:
             {ENGINE},
         ),
     )
-    assert site.container(ENGINE).image is not None
-    assert site.container(ENGINE).image.labels["release"] == "v2"
+    image = site.container(ENGINE).image
+    assert image is not None
+    assert image.labels["release"] == "v2"
 
 
 def test_environment(site: Site, changed: Change) -> None:

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 from collections.abc import Iterator
+from typing import Any
 
 import docker
 import pytest
@@ -40,8 +41,8 @@ def make(target: str) -> str:
 
 def containers() -> dict[str, str]:
     client = docker.from_env()
-    only = {"label": "io.atelier.deployment=demo"}
-    found = {item.name: str(item.id) for item in client.containers.list(filters=only)}
+    only: dict[str, Any] = {"label": "io.atelier.deployment=demo"}
+    found = {str(item.name): str(item.id) for item in client.containers.list(filters=only)}
     client.close()
     return found
 

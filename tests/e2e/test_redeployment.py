@@ -8,7 +8,9 @@ from tests.e2e.site import Site
 
 
 def test_requests_during_an_unchanged_redeployment(site: Site) -> None:
-    stop, failures, answered = threading.Event(), [], []
+    stop = threading.Event()
+    failures: list[Exception] = []
+    answered: list[str] = []
 
     def ask() -> None:
         while not stop.is_set() and len(answered) < 5000:

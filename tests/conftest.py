@@ -1,0 +1,80 @@
+"""Deployments to test with: the demo's, and others made from it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import settings
+
+from deploy import Deployment
+from deploy.artefacts import Artefacts, make_artefacts
+from deploy.catalog import Catalog, load_catalog
+from deploy.operations.change import CHANGES_FILE
+from deploy.spec import DeploymentSpec
+from tests.recognisable import write_secrets
+
+# the same examples on every machine, however busy it is
+settings.register_profile("atelier", derandomize=True, deadline=None)
+settings.load_profile("atelier")
+
+MakeArtefacts = Callable[..., Artefacts]
+
+
+def declare(**more: Any) -> DeploymentSpec:
+    """The demo's deployment with other settings."""
+    demo: dict[str, Any] = {
+        "name": "demo",
+        "profile": "individual",
+        "hosts": [{"name": "@local"}],
+        "models": [{"name": "tiny-coder"}],
+    }
+    return Deployment(**demo | more)
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> MakeArtefacts:
+    """Makes artefacts whose secrets have recognisable values."""
+
+    def _make(**more: Any) -> Artefacts:
+        spec = declare(**more)
+        write_secrets(tmp_path / ".secrets" / f"{spec.name}.yaml")
+        return make_artefacts(spec, tmp_path)
+
+    return _make
+
+
+@pytest.fixture
+def demo(make: MakeArtefacts) -> Artefacts:
+    """The demo, from images that are pulled."""
+    return make()
+
+
+@pytest.fixture(scope="session")
+def catalog() -> Catalog:
+    return load_catalog()
+
+
+def catalog_with(**parts: Any) -> Catalog:
+    """The shipped catalogue with some of its files replaced."""
+    changed = Catalog()
+    for name, rows in parts.items():
+        setattr(changed, name, rows)
+    return changed
+
+
+@pytest.fixture
+def announced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[Any]]:
+    """What operations announced so far, as they write it for ``atelier check``."""
+    path = tmp_path / "changes.jsonl"
+    monkeypatch.setenv(CHANGES_FILE, str(path))
+
+    def read() -> list[Any]:
+        if not path.exists():
+            return []
+        return [json.loads(line) for line in path.read_text().splitlines()]
+
+    return read

@@ -1,0 +1,244 @@
+"""Facts: what their commands ask for, and what is made of the answers."""
+
+from __future__ import annotations
+
+import base64
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyinfra.api import FactBase
+
+from deploy.facts.component import Component, ComponentState, FileState
+from deploy.facts.deployment import Belongings, Deployment
+from deploy.facts.engine import ImageIds, Resources
+from deploy.facts.files import Contents, FileSize
+from deploy.facts.health import Health
+from deploy.facts.host import Host, HostState
+
+FIXTURES = Path(__file__).parent / "fixtures"
+AWKWARD = "it's; touch broken #"
+
+
+def read(name: str) -> list[str]:
+    return (FIXTURES / name).read_text().splitlines()
+
+
+def test_component() -> None:
+    state = Component().process(read("component.txt"))
+    assert sorted(state.containers) == ["demo-litellm-0", "demo-litellm-0.next"]
+    live = state.containers["demo-litellm-0"]
+    assert live.image_id == "sha256:0d5d3c1e9a"
+    assert (live.state, live.health, live.restart) == ("running", "healthy", "unless-stopped")
+    assert live.started_at == datetime(2025, 3, 1, 10, 20, 30, tzinfo=UTC).timestamp()
+    assert (live.memory_bytes, live.networks) == (2147483648, ("demo",))
+    assert live.deployment == "demo"
+    assert live.spec == {"name": "demo-litellm-0", "image": "litellm:v1"}
+    assert state.image_id == "sha256:0d5d3c1e9a"
+    assert state.release_changed_at == 1740824400
+    assert state.releases == {
+        "0123456789abcdef": {
+            "config.yaml": FileState(
+                0o644, "b5bb9d8014a0f9b1d61e21e796d78dccdf1352f23cd32812f4850b878ae4944c"
+            )
+        },
+        "fedcba9876543210": {
+            "two words.yaml": FileState(
+                0o600, "7d865e959b2466918c9863afca942d0fb89d7c9ac0c99bafc3749504ded97730"
+            )
+        },
+    }
+
+
+def test_a_container_that_never_ran_and_is_not_ours() -> None:
+    live = Component().process(read("component.txt")).containers["demo-litellm-0.next"]
+    assert (live.state, live.health, live.started_at) == ("created", None, 0)
+    assert (live.deployment, live.spec, live.networks) == (None, None, ())
+
+
+def test_a_component_of_which_there_is_nothing() -> None:
+    sections = ["@containers", "@image", "@changed_at", "@files"]
+    assert Component().process(sections) == ComponentState()
+
+
+def test_deployment() -> None:
+    assert Deployment().process(read("deployment.txt")) == Belongings(
+        containers=("demo-litellm-0", "demo-llama-cpp-tiny-coder-0"),
+        networks=("demo",),
+        volumes=("demo-open-webui",),
+        releases=(
+            "/var/lib/atelier/deployments/demo/config/litellm/0123456789abcdef",
+            "/var/lib/atelier/deployments/demo/config/litellm/fedcba9876543210",
+        ),
+        directory=("/var/lib/atelier/deployments/demo",),
+    )
+
+
+def test_host() -> None:
+    assert Host().process(read("host.txt")) == HostState(
+        engine_version="20.10.24+dfsg1",
+        engine_error="",
+        memory_bytes=33524700000,
+        disk_free_bytes=52428800000,
+        listening_ports=frozenset({22, 4000, 3000}),
+        own_ports=frozenset({4000}),
+    )
+
+
+def test_a_host_without_docker() -> None:
+    state = Host().process(read("host_without_docker.txt"))
+    assert state.engine_version is None
+    assert state.engine_error == "sh: 1: docker: not found"
+    assert state.memory_bytes == 33524700000
+
+
+def test_image_ids() -> None:
+    found = ImageIds().process(["litellm:v1 sha256:aa", "registry.lab:5000/x@sha256:1 sha256:bb"])
+    assert found == {"litellm:v1": "sha256:aa", "registry.lab:5000/x@sha256:1": "sha256:bb"}
+
+
+def test_resources() -> None:
+    rows = ['["network demo",{"io.atelier.deployment":"demo"}]', "", '["volume data",null]']
+    assert Resources().process(rows) == {
+        "network demo": {"io.atelier.deployment": "demo"},
+        "volume data": {},
+    }
+
+
+def test_contents() -> None:
+    encoded = base64.b64encode("é: 1\n".encode()).decode()
+    assert Contents().process(["/etc/x", encoded]) == {"/etc/x": "é: 1\n"}
+
+
+def test_file_size() -> None:
+    assert FileSize().process(["1234"]) == 1234
+    assert FileSize().process([]) is None
+
+
+FACTS: list[tuple[FactBase[Any], dict[str, Any], Any]] = [
+    (
+        Component(),
+        {"container": "x-0", "image": "i:1", "config_root": "/none/x", "release": "1"},
+        ComponentState(),
+    ),
+    (Component(), {"container": "x-0", "image": "i:1"}, ComponentState()),
+    (Deployment(), {"deployment": "x", "directory": "/none"}, Belongings()),
+    (ImageIds(), {"references": ["i:1"]}, {}),
+    (Resources(), {"networks": ["x"], "volumes": ["y"]}, {}),
+    (Contents(), {"paths": ["/none/x"]}, {}),
+    (FileSize(), {"path": "/none/x"}, None),
+]
+AWKWARD_FACTS: list[tuple[FactBase[Any], dict[str, Any]]] = [
+    (
+        Component(),
+        {"container": AWKWARD, "image": AWKWARD, "config_root": AWKWARD, "release": AWKWARD},
+    ),
+    (Deployment(), {"deployment": AWKWARD, "directory": AWKWARD}),
+    (ImageIds(), {"references": [AWKWARD]}),
+    (Resources(), {"networks": [AWKWARD], "volumes": [AWKWARD]}),
+    (Contents(), {"paths": [AWKWARD]}),
+    (FileSize(), {"path": AWKWARD}),
+    (Host(), {"deployment": AWKWARD}),
+]
+
+
+def name_of(value: Any) -> str:
+    return type(value).__name__ if isinstance(value, FactBase) else ""
+
+
+@pytest.fixture
+def bare_path(tmp_path: Path) -> Path:
+    """A search path with a shell's own tools and no docker."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for tool in ("sh", "stat", "find", "sha256sum", "base64", "cat", "awk", "df", "tail"):
+        (folder / tool).symlink_to(f"/usr/bin/{tool}")
+    return folder
+
+
+def run(command: str, path: Path | str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["/bin/sh", "-c", command], env={"PATH": str(path)}, cwd=cwd, capture_output=True, text=True
+    )
+
+
+@pytest.mark.parametrize(("fact", "arguments", "nothing"), FACTS, ids=name_of)
+def test_a_bare_machine_has_nothing(
+    fact: FactBase[Any], arguments: dict[str, Any], nothing: Any, bare_path: Path, tmp_path: Path
+) -> None:
+    """The command really runs: no docker, no files, and still an exit status of 0."""
+    result = run(str(fact.command(**arguments)), bare_path, tmp_path)
+    assert (result.returncode, result.stderr) == (0, "")
+    output = result.stdout.splitlines()
+    assert (fact.process(output) if output else fact.default()) == nothing
+
+
+def test_a_bare_machine_says_why_there_is_no_engine(bare_path: Path, tmp_path: Path) -> None:
+    result = run(Host().command(deployment="x"), bare_path, tmp_path)
+    state = Host().process(result.stdout.splitlines())
+    assert state.engine_version is None
+    assert "not found" in state.engine_error
+    assert state.memory_bytes > 1024**3
+    assert state.disk_free_bytes > 0
+
+
+@pytest.mark.parametrize(("fact", "arguments"), AWKWARD_FACTS, ids=name_of)
+def test_names_are_quoted(
+    fact: FactBase[Any], arguments: dict[str, Any], bare_path: Path, tmp_path: Path
+) -> None:
+    docker = bare_path / "docker"
+    docker.write_text("#!/bin/sh\nexit 0\n")
+    docker.chmod(0o755)
+    (bare_path / "touch").symlink_to("/usr/bin/touch")
+    result = run(str(fact.command(**arguments)), bare_path, tmp_path)
+    assert result.returncode == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["bin"]
+
+
+@pytest.mark.parametrize(("fact", "arguments"), AWKWARD_FACTS, ids=name_of)
+def test_no_fact_asks_for_the_environment(fact: FactBase[Any], arguments: dict[str, Any]) -> None:
+    command = str(fact.command(**arguments))
+    assert ".Config.Env" not in command
+    # nor for everything, which the environment is a part of
+    for whole in ("json .}}", "json .Config}}", "container inspect $"):
+        assert whole not in command
+
+
+def test_real_files_are_found(bare_path: Path, tmp_path: Path) -> None:
+    release = tmp_path / "config" / "litellm" / "0123"
+    release.mkdir(parents=True)
+    file = release / "config.yaml"
+    file.write_text("foo\n")
+    file.chmod(0o640)
+    arguments = {"config_root": str(release.parent), "release": "0123"}
+    command = Component().command(container="x-0", image="i:1", **arguments)
+    # only the part after the container engine's, which need not be here
+    listing = command[command.index("echo '@changed_at'") :]
+    state = Component().process(run(listing, bare_path, tmp_path).stdout.splitlines())
+    # printf 'foo\n' | sha256sum
+    digest = "b5bb9d8014a0f9b1d61e21e796d78dccdf1352f23cd32812f4850b878ae4944c"
+    assert state.releases == {"0123": {"config.yaml": FileState(0o640, digest)}}
+    assert abs(state.release_changed_at - datetime.now(UTC).timestamp()) < 60
+    contents = run(Contents().command(paths=[str(file)]), bare_path, tmp_path).stdout.splitlines()
+    assert Contents().process(contents) == {str(file): "foo\n"}
+    assert (
+        FileSize().process(
+            run(FileSize().command(path=str(file)), bare_path, tmp_path).stdout.splitlines()
+        )
+        == 4
+    )
+    owned = run(Deployment().command("x", str(tmp_path)), bare_path, tmp_path).stdout.splitlines()
+    assert str(release) in owned
+
+
+def test_a_name_with_a_dot_is_no_pattern() -> None:
+    command = Component().command(container="demo-qwen2.5-0", image="i:1")
+    assert r"qwen2\.5" in command
+
+
+def test_health_carries_the_script_and_never_fails() -> None:
+    command = Health().command(container="x-0", timeout_seconds=5)
+    assert command.startswith("sh -c ")
+    assert command.endswith(" atelier wait x-0 5 || true")

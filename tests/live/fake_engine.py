@@ -1,0 +1,87 @@
+"""The container engine's API, as far as day-2 verbs read it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from docker.errors import ImageNotFound, NotFound
+
+from deploy.artefacts import Artefacts
+from deploy.spec import HostSpec
+from tests.fake_host import image_id, inspect_row
+
+USED_BYTES = 300 * 1024**2
+
+
+@dataclass
+class FakeContainer:
+    """A container of the API."""
+
+    attrs: dict[str, Any]
+    log: bytes = b""
+
+    def stats(self, **_: Any) -> dict[str, Any]:
+        """Memory with 50 MiB of page cache in it."""
+        cache = 50 * 1024**2
+        return {"memory_stats": {"usage": USED_BYTES + cache, "stats": {"inactive_file": cache}}}
+
+    def logs(self, *, tail: int, stream: bool = False, **_: Any) -> Any:
+        """Whole, or in chunks that end anywhere."""
+        lines = self.log.splitlines(keepends=True)
+        text = b"".join(lines[-tail:] if tail else [])
+        return iter([text[:7], text[7:20], text[20:]]) if stream else text
+
+
+@dataclass
+class FakeEngine:
+    """What runs on a host, by name."""
+
+    running: dict[str, FakeContainer] = field(default_factory=dict)
+    images_by_reference: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def containers(self) -> SimpleNamespace:
+        return SimpleNamespace(get=self._get_container)
+
+    @property
+    def images(self) -> SimpleNamespace:
+        return SimpleNamespace(get=self._get_image)
+
+    def _get_container(self, name: str) -> FakeContainer:
+        if name not in self.running:
+            raise NotFound(name)
+        return self.running[name]
+
+    def _get_image(self, reference: str) -> SimpleNamespace:
+        if reference not in self.images_by_reference:
+            raise ImageNotFound(reference)
+        return SimpleNamespace(id=self.images_by_reference[reference])
+
+
+def running(artefacts: Artefacts) -> FakeEngine:
+    """An engine on which everything runs as planned."""
+    components = artefacts.stack.components
+    references = [component.container.image for component in components]
+    return FakeEngine(
+        {
+            component.container.name: FakeContainer(inspect_row(component, artefacts))
+            for component in components
+        },
+        {reference: image_id(reference) for reference in references},
+    )
+
+
+def use(engine: FakeEngine, monkeypatch: pytest.MonkeyPatch, *modules: str) -> None:
+    """Let these modules find that engine on every host."""
+
+    @contextmanager
+    def connect(_: HostSpec) -> Iterator[SimpleNamespace]:
+        yield SimpleNamespace(client=engine)
+
+    for module in modules:
+        monkeypatch.setattr(f"{module}.connect", connect)

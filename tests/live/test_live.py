@@ -1,0 +1,324 @@
+"""Day-2 reads, from a made-up container engine and real HTTP servers."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+from docker.errors import DockerException
+
+from deploy.artefacts import Artefacts
+from deploy.endpoints import router_url, web_ui_url
+from deploy.errors import ConnectionFailedError, ServiceError
+from deploy.live import checks
+from deploy.live.connection import connect
+from deploy.live.inspect import parse_spec, parse_time
+from deploy.live.logs import find_component, read_logs
+from deploy.live.status import read_status
+from tests.conftest import MakeArtefacts, declare
+from tests.live.fake_engine import USED_BYTES, running, use
+
+ROUTER = "demo-litellm-0"
+
+
+# status
+
+
+def test_everything_runs_as_planned(demo: Artefacts, monkeypatch: pytest.MonkeyPatch) -> None:
+    use(running(demo), monkeypatch, "deploy.live.status")
+    services = list(read_status(demo))
+    assert [service.service for service in services] == [
+        "demo-llama-cpp-tiny-coder-0",
+        ROUTER,
+        "demo-open-webui-0",
+    ]
+    assert all(service.ok for service in services)
+    router = services[1]
+    assert (router.url, router.drift) == ("http://127.0.0.1:4000", ())
+    assert (router.memory_bytes, router.memory_limit_bytes) == (USED_BYTES, 2 * 1024**3)
+
+
+def test_uptime(demo: Artefacts, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = running(demo)
+    started = datetime.now(UTC) - timedelta(minutes=5)
+    state = engine.running[ROUTER].attrs["State"]
+    state["StartedAt"] = started.strftime("%Y-%m-%dT%H:%M:%S.123456789Z")
+    use(engine, monkeypatch, "deploy.live.status")
+    router = list(read_status(demo))[1]
+    assert 299 <= router.uptime_seconds <= 310
+
+
+def test_an_absent_service(demo: Artefacts, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = running(demo)
+    del engine.running[ROUTER]
+    use(engine, monkeypatch, "deploy.live.status")
+    router = list(read_status(demo))[1]
+    assert (router.state, router.drift, router.ok) == ("absent", ("container",), False)
+
+
+@pytest.mark.parametrize(
+    ("state", "health", "ok"),
+    [
+        ("running", "healthy", True),
+        ("running", "starting", False),
+        ("running", "unhealthy", False),
+        ("exited", "healthy", False),
+    ],
+)
+def test_only_healthy_is_ok(
+    demo: Artefacts, monkeypatch: pytest.MonkeyPatch, state: str, health: str, ok: bool
+) -> None:
+    engine = running(demo)
+    engine.running[ROUTER].attrs["State"] |= {"Status": state, "Health": {"Status": health}}
+    use(engine, monkeypatch, "deploy.live.status")
+    router = list(read_status(demo))[1]
+    assert (router.state, router.health, router.ok) == (state, health, ok)
+    assert (router.memory_bytes > 0) is (state == "running")
+
+
+def test_drift_is_named(make: MakeArtefacts, monkeypatch: pytest.MonkeyPatch) -> None:
+    before, after = make(), make(router={"port": 4001, "memory_limit": "1GiB"})
+    engine = running(before)
+    engine.images_by_reference.clear()
+    use(engine, monkeypatch, "deploy.live.status")
+    router = list(read_status(after))[1]
+    assert router.drift == ("memory_bytes", "ports[0].host_port", "live image id")
+    assert not router.ok
+
+
+@pytest.mark.parametrize(
+    ("timestamp", "seconds"),
+    [
+        ("0001-01-01T00:00:00Z", 0),
+        ("1970-01-01T00:01:00.999999999Z", 60),
+        ("1970-01-02T00:00:00Z", 86400),
+    ],
+)
+def test_times_of_the_engine(timestamp: str, seconds: float) -> None:
+    assert parse_time(timestamp) == seconds
+
+
+@pytest.mark.parametrize("label", [None, "", "{", "[]", '"x"'])
+def test_labels_that_say_nothing(label: str | None) -> None:
+    assert parse_spec(label) is None
+
+
+# logs
+
+
+@pytest.mark.parametrize(
+    ("service", "name"),
+    [(ROUTER, ROUTER), ("litellm", ROUTER), ("web", "demo-open-webui-0"), ("tiny", "llama-cpp")],
+)
+def test_a_part_of_a_name_is_enough(demo: Artefacts, service: str, name: str) -> None:
+    assert name in find_component(demo, service).container.name
+
+
+@pytest.mark.parametrize(
+    ("service", "found"),
+    [
+        ("-0", "'-0' is in demo-llama-cpp-tiny-coder-0, demo-litellm-0, demo-open-webui-0"),
+        ("vllm", "no service 'vllm'"),
+    ],
+)
+def test_a_name_must_mean_one_service(demo: Artefacts, service: str, found: str) -> None:
+    with pytest.raises(ServiceError) as refused:
+        find_component(demo, service)
+    assert str(refused.value) == (
+        f"service: {found}\n"
+        "    allowed: demo-llama-cpp-tiny-coder-0, demo-litellm-0, demo-open-webui-0"
+    )
+
+
+@pytest.mark.parametrize("follow", [False, True])
+def test_logs_are_redacted_wherever_chunks_end(
+    demo: Artefacts, monkeypatch: pytest.MonkeyPatch, follow: bool
+) -> None:
+    engine = running(demo)
+    engine.running[ROUTER].log = b"one\nkey sk-leaked-router-master refused\n\xff last"
+    use(engine, monkeypatch, "deploy.live.logs")
+    component = find_component(demo, "litellm")
+    lines = list(read_logs(demo, component, tail=2, follow=follow))
+    assert lines == ["key <router_master_key> refused", "\N{REPLACEMENT CHARACTER} last"]
+
+
+def test_logs_of_a_container_that_is_not_there(
+    demo: Artefacts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = running(demo)
+    engine.running.clear()
+    use(engine, monkeypatch, "deploy.live.logs")
+    with pytest.raises(ServiceError, match=f"{ROUTER}: there is no such container"):
+        list(read_logs(demo, find_component(demo, "litellm"), tail=1, follow=False))
+
+
+# connections and addresses
+
+
+def test_an_engine_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(**_: Any) -> None:
+        raise DockerException("connection refused")
+
+    monkeypatch.setattr("docker.from_env", refuse)
+    with pytest.raises(ConnectionFailedError) as refused, connect(declare().hosts[0]):
+        pass
+    assert str(refused.value) == (
+        "host @local: no answer from the container engine of this machine: connection refused\n"
+        "    fix: check that Docker runs there and that this user may use it"
+    )
+
+
+@pytest.mark.parametrize(
+    ("host", "listen", "url"),
+    [
+        ({"name": "@local"}, "127.0.0.1", "http://127.0.0.1:4000"),
+        ({"name": "@local"}, "0.0.0.0", "http://127.0.0.1:4000"),  # noqa: S104
+        ({"name": "gpu1"}, "0.0.0.0", "http://gpu1:4000"),  # noqa: S104
+        ({"name": "gpu1", "address": "10.0.0.1"}, "0.0.0.0", "http://10.0.0.1:4000"),  # noqa: S104
+        ({"name": "gpu1"}, "10.0.0.9", "http://10.0.0.9:4000"),
+    ],
+)
+def test_addresses(make: MakeArtefacts, host: dict[str, str], listen: str, url: str) -> None:
+    assert router_url(make(hosts=[host], router={"listen": listen})) == url
+
+
+def test_the_web_uis_address(make: MakeArtefacts) -> None:
+    assert web_ui_url(make()) == "http://127.0.0.1:3000"
+    assert web_ui_url(make(web_ui={"url": "https://chat.lab"})) == "https://chat.lab"
+    assert web_ui_url(make(web_ui=None)) is None
+
+
+# questions to services
+
+Answer = Callable[[str, dict[str, str], dict[str, Any]], tuple[int, str]]
+Serve = Callable[[Answer], str]
+
+
+@pytest.fixture
+def serve() -> Iterator[Serve]:
+    """Starts a server that answers each POST with what a function says; gives its address."""
+    servers: list[ThreadingHTTPServer] = []
+
+    def start(answer: Answer) -> str:
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                status, text = answer(self.path, dict(self.headers), body)
+                self.send_response(status)
+                self.end_headers()
+                self.wfile.write(text.encode())
+
+            def log_message(self, *_: Any) -> None:
+                """Say nothing."""
+
+        servers.append(ThreadingHTTPServer(("127.0.0.1", 0), Handler))
+        threading.Thread(target=servers[-1].serve_forever, args=[0.01], daemon=True).start()
+        return f"http://127.0.0.1:{servers[-1].server_address[1]}"
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+def completion(text: str) -> str:
+    return json.dumps({"choices": [{"text": text}]})
+
+
+def test_a_completion(serve: Serve) -> None:
+    asked: list[Any] = []
+
+    def answer(path: str, headers: dict[str, str], body: dict[str, Any]) -> tuple[int, str]:
+        asked.append((path, headers["Authorization"], body["prompt"], body["model"]))
+        return 200, completion("\n    a, b = 0, 1")
+
+    said = checks.complete(serve(answer), "sk-key", "tiny", "a, b")
+    assert said == "answered 'a, b = 0, 1'"
+    assert asked == [("/v1/completions", "Bearer sk-key", "def fib(n):", "tiny")]
+
+
+@pytest.mark.parametrize(
+    ("status", "text", "message"),
+    [
+        (200, completion(" "), "tiny: answered ' '"),
+        (200, completion("nonsense"), "tiny: answered 'nonsense'\n    allowed: a, b"),
+        (401, "bad key", "/v1/completions: HTTP 401: bad key"),
+    ],
+)
+def test_completions_that_are_not_believed(
+    serve: Serve, status: int, text: str, message: str
+) -> None:
+    url = serve(lambda *_: (status, text))
+    with pytest.raises(ServiceError) as refused:
+        checks.complete(url, "sk-key", "tiny", "a, b")
+    assert str(refused.value).startswith(message)
+
+
+def events(*texts: str) -> str:
+    rows = [json.dumps({"choices": [{"delta": {"content": text}}]}) for text in texts]
+    return "".join(f"data: {row}\n\n" for row in rows)
+
+
+def test_a_streamed_chat(serve: Serve) -> None:
+    url = serve(lambda *_: (200, events("po", "ng") + "data: [DONE]\n\n"))
+    assert checks.stream_chat(url, "sk-key", "tiny") == "answered 'pong' (2 events)"
+
+
+@pytest.mark.parametrize(
+    ("status", "text", "message"),
+    [
+        (200, events("po"), "the stream ended early"),
+        (200, "", "the stream ended early"),
+        (200, "data: [DONE]\n\n", "the stream had no text"),
+        (200, events(" ") + "data: [DONE]\n\n", "the stream had no text"),
+        (500, "boom", "HTTP 500: boom"),
+    ],
+)
+def test_streams_that_are_not_believed(serve: Serve, status: int, text: str, message: str) -> None:
+    url = serve(lambda *_: (status, text))
+    with pytest.raises(ServiceError, match=message):
+        checks.stream_chat(url, "sk-key", "tiny")
+
+
+def test_a_chat_in_the_web_ui(serve: Serve) -> None:
+    def answer(path: str, headers: dict[str, str], body: dict[str, Any]) -> tuple[int, str]:
+        if path == "/api/v1/auths/signin":
+            assert body == {"email": "a@b.c", "password": "secret"}
+            return 200, '{"token": "t"}'
+        assert headers["Authorization"] == "Bearer t"
+        return 200, '{"choices": [{"message": {"content": "pong"}}]}'
+
+    said = checks.chat_in_web_ui(serve(answer), "a@b.c", "secret", "tiny")
+    assert said == "logged in as a@b.c; answered 'pong'"
+
+
+def test_a_password_that_was_changed_in_the_web_ui(serve: Serve) -> None:
+    url = serve(lambda *_: (400, "wrong"))
+    with pytest.raises(ServiceError) as refused:
+        checks.chat_in_web_ui(url, "a@b.c", "hunter2-secret", "tiny")
+    assert "web_ui_admin_password: does not log in" in str(refused.value)
+    assert "change it in the web UI to match" in str(refused.value)
+    assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "garbage", ["not json", "[]", "{}", '{"choices": []}', '{"choices": [{"text": null}]}']
+)
+def test_garbage_is_a_failed_check_and_not_a_crash(serve: Serve, garbage: str) -> None:
+    url = serve(lambda *_: (200, garbage))
+    check = checks.run_check("x", "h1", lambda: checks.complete(url, "k", "tiny", "a, b"))
+    assert not check.ok
+    assert check.detail.startswith(("not an answer of this service", "tiny: answered 'None'"))
+
+
+def test_a_service_that_is_not_there_is_a_failed_check() -> None:
+    url = "http://127.0.0.1:1"
+    check = checks.run_check("x", "h1", lambda: checks.complete(url, "k", "tiny", None))
+    assert (check.name, check.host, check.ok) == ("x", "h1", False)
+    assert check.detail.startswith("ConnectError: ")
+    assert check.seconds >= 0

@@ -1,0 +1,377 @@
+"""All other operations: commands where something differs, none where nothing does."""
+
+from __future__ import annotations
+
+import base64
+import io
+import stat
+import subprocess
+import tarfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from pyinfra.api import OperationError
+from pyinfra.api.command import FileUploadCommand, FunctionCommand
+
+from deploy.artefacts import Artefacts
+from deploy.facts.component import FileState
+from deploy.facts.deployment import Belongings
+from deploy.facts.deployment import Deployment as DeploymentFact
+from deploy.facts.engine import ImageIds, Resources
+from deploy.facts.files import FileSize
+from deploy.facts.host import Host, HostState
+from deploy.operations import (
+    barrier,
+    deployment,
+    file_tree,
+    image,
+    model_file,
+    network,
+    orphan,
+    precheck,
+    secret_file,
+    verified,
+    volume,
+)
+from deploy.operations.script import ScriptCommand
+from deploy.secrets import SecretStore
+from deploy.services import ConfigFile, ConfigTree
+from tests.conftest import MakeArtefacts
+from tests.operations.harness import Facts, run
+
+Announced = Callable[[], list[Any]]
+GIB = 1024**3
+
+
+def rows(announced: Announced) -> list[tuple[str, str]]:
+    return [(row["action"], row["resource"]) for row in announced()]
+
+
+# images
+
+
+def test_images_that_are_there_are_left_alone(demo: Artefacts, announced: Announced) -> None:
+    uses = list(demo.images.values())
+    found = {use.image.reference: "sha256:1" for use in uses}
+    assert run(image.present, {ImageIds: found}, uses=uses).commands == []
+    assert announced() == []
+
+
+def test_a_missing_image_is_pulled(demo: Artefacts, announced: Announced) -> None:
+    first, *others = demo.images.values()
+    found = {use.image.reference: "sha256:1" for use in others}
+    outcome = run(image.present, {ImageIds: found}, uses=[first, *others])
+    assert outcome.shell == [f"docker image pull -q {first.image.reference}"]
+    assert rows(announced) == [("pull", f"image {first.image.reference}")]
+
+
+def test_missing_images_are_built_together(make: MakeArtefacts, announced: Announced) -> None:
+    uses = list(make(image_source="build").images.values())
+    [command] = run(image.present, {ImageIds: {}}, uses=uses).commands
+    assert isinstance(command, FunctionCommand)
+    assert command.args == ([use.build for use in uses],)
+    assert rows(announced) == [("build", f"image {use.image.reference}") for use in uses]
+
+
+# networks and volumes
+
+
+@pytest.mark.parametrize(
+    ("kind", "operation", "names"),
+    [
+        ("network", network.present, {"network": "demo"}),
+        ("volume", volume.present, {"volumes": ["demo"]}),
+    ],
+)
+class TestResources:
+    def test_missing(
+        self, kind: str, operation: Any, names: dict[str, Any], announced: Announced
+    ) -> None:
+        outcome = run(operation, {Resources: {}}, deployment="lab", **names)
+        assert outcome.shell == [f"docker {kind} create --label io.atelier.deployment=lab demo"]
+        assert rows(announced) == [("create", f"{kind} demo")]
+
+    def test_there(
+        self, kind: str, operation: Any, names: dict[str, Any], announced: Announced
+    ) -> None:
+        found = {f"{kind} demo": {"io.atelier.deployment": "lab"}}
+        assert run(operation, {Resources: found}, deployment="lab", **names).commands == []
+        assert announced() == []
+
+    @pytest.mark.parametrize(
+        ("labels", "whose"),
+        [({}, "somebody else"), ({"io.atelier.deployment": "x"}, "deployment 'x'")],
+    )
+    def test_somebody_elses(
+        self, kind: str, operation: Any, names: dict[str, Any], labels: dict[str, str], whose: str
+    ) -> None:
+        with pytest.raises(OperationError, match=f"^{kind} demo belongs to {whose}: "):
+            run(operation, {Resources: {f"{kind} demo": labels}}, deployment="lab", **names)
+
+
+# model files
+
+
+def test_a_model_file_is_copied_and_checked(demo: Artefacts, announced: Announced) -> None:
+    file = demo.stack.components[0].model_file
+    assert file is not None
+    outcome = run(model_file.present, {FileSize: None}, file=file)
+    _, upload, _ = outcome.commands
+    assert isinstance(upload, FileUploadCommand)
+    assert (upload.src, upload.dest) == (str(file.source.path), f"{file.path}.part")
+    make_directory, check = outcome.shell
+    assert make_directory == f"mkdir -p {file.path.parent}"
+    assert f"{file.source.sha256}  {file.path}.part" in check
+    assert check.endswith(f"mv {file.path}.part {file.path}")
+    assert rows(announced) == [("copy", f"model file {file.path}")]
+
+
+def test_half_a_model_file_is_copied_again(demo: Artefacts) -> None:
+    file = demo.stack.components[0].model_file
+    assert file is not None
+    assert len(run(model_file.present, {FileSize: 17}, file=file).commands) == 3
+    size = file.source.path.stat().st_size
+    assert run(model_file.present, {FileSize: size}, file=file).commands == []
+
+
+# configuration files
+
+
+def test_a_release_is_unpacked_whole(tmp_path: Path) -> None:
+    root = tmp_path / "it's config"
+    tree = ConfigTree(
+        root=PurePosixPath(root),
+        files={"a.yaml": ConfigFile(content="é\n"), "key": ConfigFile(content="k", mode=0o600)},
+    )
+    [command] = file_tree.write(tree)
+    for _ in range(2):  # also over what is there already
+        stdin = str(command.connector_arguments["_stdin"])
+        subprocess.run(["sh", "-c", command.get_raw_value()], input=stdin, text=True, check=True)  # type: ignore[attr-defined]
+    [release] = root.iterdir()
+    assert release.name == tree.release
+    assert (release / "a.yaml").read_text() == "é\n"
+    assert stat.S_IMODE((release / "key").stat().st_mode) == 0o600
+
+
+def test_a_release_is_written_with_its_modes_and_contents_and_nothing_else() -> None:
+    tree = ConfigTree(root=PurePosixPath("/x"), files={"key": ConfigFile(content="k", mode=0o600)})
+    # printf k | sha256sum
+    digest = "8254c329a92850f6d539dd376f4816ee2764517da5e0235514af433164480d7a"
+    good = {"key": FileState(0o600, digest)}
+    assert file_tree.is_written(tree, {tree.release: good})
+    for found in ({}, {"key": FileState(0o644, digest)}, good | {"more": FileState(0o600, digest)}):
+        assert not file_tree.is_written(tree, {tree.release: found})
+    assert not file_tree.is_written(tree, {})
+
+
+def test_an_archive_is_the_same_whenever_the_files_are() -> None:
+    tree = ConfigTree(root=PurePosixPath("/x"), files={"b": ConfigFile(content="1")})
+    [command] = file_tree.write(tree)
+    data = base64.b64decode(str(command.connector_arguments["_stdin"]))
+    with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+        [member] = archive.getmembers()
+    assert (member.name, member.mode, member.uid, member.mtime) == ("b", 0o644, 0, 0)
+
+
+# orphans and the whole deployment
+
+DIRECTORY = PurePosixPath("/var/lib/atelier/deployments/demo")
+BELONGINGS = Belongings(
+    containers=("demo-litellm-0", "demo-old-0"),
+    networks=("demo",),
+    volumes=("demo-open-webui",),
+    releases=(f"{DIRECTORY}/config/litellm/new", f"{DIRECTORY}/config/litellm/old"),
+    directory=(str(DIRECTORY),),
+)
+KEPT: dict[str, Any] = {
+    "deployment": "demo",
+    "directory": DIRECTORY,
+    "containers": ["demo-litellm-0"],
+    "releases": [f"{DIRECTORY}/config/litellm/new"],
+}
+
+
+def test_orphans_are_removed(announced: Announced) -> None:
+    outcome = run(orphan.removed, {DeploymentFact: BELONGINGS}, **KEPT)
+    old = f"{DIRECTORY}/config/litellm/old"
+    assert outcome.shell == ["docker container rm --force demo-old-0", f"rm -rf {old}"]
+    assert rows(announced) == [
+        ("remove", "container demo-old-0"),
+        ("remove", f"configuration {old}"),
+    ]
+
+
+@pytest.mark.parametrize("name", ["demo-litellm-0.next", "demo-litellm-0.previous"])
+def test_what_a_change_left_is_not_an_orphan(name: str, announced: Announced) -> None:
+    """The container operation sees to it, and announces it."""
+    found = replace(BELONGINGS, containers=("demo-litellm-0", name), releases=())
+    assert run(orphan.removed, {DeploymentFact: found}, **KEPT).commands == []
+    assert announced() == []
+
+
+@pytest.mark.parametrize("volumes", [False, True])
+def test_a_deployment_is_removed(volumes: bool, announced: Announced) -> None:
+    outcome = run(
+        deployment.absent,
+        {DeploymentFact: BELONGINGS},
+        deployment="demo",
+        directory=DIRECTORY,
+        volumes=volumes,
+    )
+    of_volume = ["docker volume rm demo-open-webui"] if volumes else []
+    assert outcome.shell == [
+        "docker container rm --force demo-litellm-0 demo-old-0",
+        "docker network rm demo",
+        *of_volume,
+        f"rm -rf {DIRECTORY}",
+    ]
+    assert (("remove", "volume demo-open-webui") in rows(announced)) is volumes
+    assert len(announced()) == 4 + volumes
+
+
+def test_nothing_is_removed_where_nothing_is(announced: Announced) -> None:
+    arguments: dict[str, Any] = {
+        "deployment": "demo",
+        "directory": DIRECTORY,
+        "volumes": True,
+    }
+    outcome = run(deployment.absent, {DeploymentFact: Belongings()}, **arguments)
+    assert outcome.commands == []
+    assert announced() == []
+
+
+# prechecks
+
+GOOD_HOST = HostState("24.0.5", "", 64 * GIB, 100 * GIB, frozenset({22}), frozenset())
+
+
+@pytest.mark.parametrize(
+    "differences",
+    [
+        {},
+        {"engine_version": "20.10.24+dfsg1"},
+        # our own containers hold the ports
+        {"listening_ports": frozenset({3000, 4000}), "own_ports": frozenset({3000, 4000})},
+    ],
+)
+def test_a_good_host_passes(demo: Artefacts, differences: dict[str, Any]) -> None:
+    facts: Facts = {Host: replace(GOOD_HOST, **differences)}
+    components = demo.stack.on("@local")
+    assert run(precheck.passed, facts, deployment="demo", components=components).commands == []
+
+
+@pytest.mark.parametrize(
+    ("differences", "message"),
+    [
+        (
+            {"engine_version": None, "engine_error": "permission denied"},
+            "container engine: permission denied\n"
+            "    allowed: Docker 20.10 or newer that this user may use\n"
+            "    fix: install and start Docker, or declare sudo=True for the host",
+        ),
+        (
+            {"engine_version": "19.03.15"},
+            "container engine: Docker 19.03.15\n    allowed: 20.10 or newer\n    fix: upgrade it",
+        ),
+        (
+            {"listening_ports": frozenset({4000}), "own_ports": frozenset({3000})},
+            "router.port: port 4000 is in use by another program\n"
+            "    allowed: a free port\n"
+            "    fix: stop that program, or declare another port for router",
+        ),
+        (
+            {"memory_bytes": 4 * GIB},
+            "memory: the containers may use 6.0 GiB of 4.0 GiB\n"
+            "    allowed: memory limits that fit into the machine\n"
+            "    fix: lower memory_limit of engine, router or web_ui",
+        ),
+        (
+            {"disk_free_bytes": GIB},
+            "disk: 1.0 GiB free where images are kept\n"
+            "    allowed: at least 2 GiB\n"
+            "    fix: free some, e.g. docker system prune",
+        ),
+    ],
+)
+def test_a_bad_host_is_refused(demo: Artefacts, differences: dict[str, Any], message: str) -> None:
+    facts: Facts = {Host: replace(GOOD_HOST, **differences)}
+    components = demo.stack.on("@local")
+    with pytest.raises(OperationError) as refused:
+        run(precheck.passed, facts, deployment="demo", components=components)
+    assert str(refused.value) == f"h1 cannot be deployed to\n{message}"
+
+
+# the file of secrets, the barrier, the verification
+
+
+def test_generated_secrets_are_kept_when_executed(tmp_path: Path, announced: Announced) -> None:
+    store = SecretStore(tmp_path / ".secrets" / "demo.yaml", {})
+    [command] = run(secret_file.kept, {}, secrets=store).commands
+    assert isinstance(command, FunctionCommand)
+    [(action, resource)] = rows(announced)
+    assert (action.split()[0], resource) == ("generate", f"secrets {store.path}")
+    assert not store.path.exists()
+    assert command.function(None, None, *command.args) is True
+    assert store.path.exists()
+    assert run(secret_file.kept, {}, secrets=store).commands == []
+
+
+def test_a_barrier_does_nothing() -> None:
+    assert run(barrier.reached, {}).commands == []
+
+
+def test_verification_asks_nothing_in_a_dry_run(
+    demo: Artefacts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ask(_: Artefacts) -> Any:
+        raise AssertionError
+
+    monkeypatch.setattr(verified, "verify", ask)
+    assert run(verified.answers, {}, artefacts=demo).commands == []
+
+
+@pytest.mark.parametrize("ok", [True, False])
+def test_verification_fails_with_what_does_not_answer(
+    demo: Artefacts, monkeypatch: pytest.MonkeyPatch, ok: bool
+) -> None:
+    check = SimpleNamespace(name="router", ok=ok, seconds=1.0, detail="said x")
+    monkeypatch.setattr(verified, "verify", lambda _: iter([check]))
+    outcome = run(verified.answers, {}, executing=True, artefacts=demo)
+    assert "said x" in outcome.host.said[0]
+    messages = [command.args for command in outcome.commands]  # type: ignore[attr-defined]
+    assert messages == ([] if ok else [("deployed, but not working: router",)])
+
+
+# the script command
+
+
+class ScriptHost:
+    """A host on which every command says the same."""
+
+    print_prefix = ""
+
+    def __init__(self, *said: str) -> None:
+        self.said = said
+        self.given: dict[str, Any] = {}
+
+    def run_shell_command(self, _: Any, **arguments: Any) -> tuple[bool, list[Any]]:
+        """Answer."""
+        self.given = arguments
+        return False, [SimpleNamespace(line=line) for line in self.said]
+
+
+def test_a_scripts_output_is_redacted_before_anybody_sees_it(
+    demo: Artefacts, capsys: pytest.CaptureFixture[str]
+) -> None:
+    host = ScriptHost("key sk-leaked-engine-api refused")
+    command = ScriptCommand("container.sh", "x", stdin="A=b", redact=demo.secrets.redact)
+    state = SimpleNamespace(print_input=False, print_output=True)
+    succeeded, output = command.execute(state, host, {})  # type: ignore[arg-type]
+    assert not succeeded
+    assert [line.line for line in output] == ["key <engine_api_key> refused"]
+    assert host.given["_stdin"] == "A=b"
+    assert host.given["print_output"] is False

@@ -1,0 +1,51 @@
+"""What follows from a deployment."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from deploy.plan.memory import container_memory_bytes
+from tests.conftest import MakeArtefacts
+
+GIB = 1024**3
+MIB = 1024**2
+
+
+def test_the_demo(make: MakeArtefacts) -> None:
+    plan = make().plan
+    [replica] = plan.replicas
+    assert (replica.host, replica.index, replica.served_model_name) == ("@local", 0, "tiny-coder")
+    assert (replica.max_model_len, replica.max_num_seqs) == (2048, 2)
+    assert replica.memory_limit_bytes == 2 * GIB
+    assert plan.router.host == "@local"
+    assert plan.served_models == ["tiny-coder"]
+
+
+def test_a_model_of_ones_own(make: MakeArtefacts, tmp_path: Path) -> None:
+    content = b"GGUF" + bytes(1000)
+    (tmp_path / "own.gguf").write_bytes(content)
+    model = {"name": "own", "path": "own.gguf", "served_model_name": "coder"}
+    [replica] = make(models=[model]).plan.replicas
+    assert replica.file.path == tmp_path / "own.gguf"
+    assert replica.file.size_bytes == 1004
+    assert replica.file.sha256 == hashlib.sha256(content).hexdigest()
+    assert (replica.served_model_name, replica.max_model_len) == ("coder", 8192)
+
+
+def test_a_models_settings_win_over_the_engines(make: MakeArtefacts) -> None:
+    model = {"name": "tiny-coder", "max_model_len": 512, "max_num_seqs": 7}
+    engine = {"max_num_seqs": 3, "memory_limit": "5GiB"}
+    [replica] = make(models=[model], engine=engine).plan.replicas
+    assert (replica.max_model_len, replica.max_num_seqs) == (512, 7)
+    assert replica.memory_limit_bytes == 5 * GIB
+
+
+@pytest.mark.parametrize(
+    ("weights", "limit"),
+    [(0, GIB), (1, 2 * GIB), (600 * MIB, 2 * GIB), (GIB, 3 * GIB), (4 * GIB, 7 * GIB)],
+)
+def test_memory_is_rounded_up_to_whole_gib(weights: int, limit: int) -> None:
+    assert container_memory_bytes(weights) == limit

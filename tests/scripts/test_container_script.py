@@ -1,0 +1,302 @@
+"""container.sh against a container engine whose state is a directory (the ``docker`` beside)."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from deploy.scripts import read_script
+
+HERE = Path(__file__).parent
+NAME = "demo-litellm-0"
+NEXT, PREVIOUS = f"{NAME}.next", f"{NAME}.previous"
+PATIENCE = {"never": 1, "slow": 20, "sick": 20}
+"""Seconds that a container gets; only one that is never healthy is given up on by the clock."""
+SECRETS = "LITELLM_MASTER_KEY=sk-leaked-key\nENGINE_API_KEY=sk-leaked-engine"
+
+
+@dataclass
+class Engine:
+    """A container engine to run the script against."""
+
+    directory: Path
+
+    def run(
+        self, action: str, *arguments: str, stdin: str = "", timeout: int = 20, kill_after: int = 0
+    ) -> subprocess.CompletedProcess[str]:
+        """Run the script as the operation does."""
+        command = ["sh", "-c", read_script("container.sh"), "atelier", action, NAME, str(timeout)]
+        environment = {
+            "PATH": f"{HERE}:{os.environ['PATH']}",
+            "TMPDIR": str(self.directory),
+            "FAKE_DOCKER": str(self.directory),
+            "FAKE_DOCKER_KILL": str(kill_after),
+        }
+        (self.directory / "changes").write_text("")
+        return subprocess.run(
+            [*command, *arguments],
+            env=environment,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            start_new_session=True,
+            timeout=60,
+        )
+
+    def replace(
+        self, image: str, timeout: int = 20, kill_after: int = 0
+    ) -> subprocess.CompletedProcess[str]:
+        """Replace the container by one of an image."""
+        arguments = ["--label", "a=b c", "--read-only", "--memory", "1024", image, "serve", "it's"]
+        return self.run(
+            "replace", *arguments, stdin=SECRETS, timeout=timeout, kill_after=kill_after
+        )
+
+    def add(self, name: str, image: str, status: str = "running") -> None:
+        """A container that is there already."""
+        folder = self.directory / "containers" / name
+        folder.mkdir()
+        for field, value in {"image": image, "status": status, "looks": "0"}.items():
+            (folder / field).write_text(value + "\n")
+
+    @property
+    def containers(self) -> dict[str, tuple[str, str]]:
+        """Image and status of each container."""
+        return {
+            folder.name: (
+                (folder / "image").read_text().strip(),
+                (folder / "status").read_text().strip(),
+            )
+            for folder in sorted((self.directory / "containers").iterdir())
+        }
+
+    @property
+    def log(self) -> list[str]:
+        """Every call of the engine's command."""
+        return (self.directory / "log").read_text().splitlines()
+
+
+@pytest.fixture
+def new_engine(tmp_path: Path) -> Callable[[], Engine]:
+    made: list[Engine] = []
+
+    def make() -> Engine:
+        directory = tmp_path / str(len(made))
+        (directory / "containers").mkdir(parents=True)
+        made.append(Engine(directory))
+        return made[-1]
+
+    return make
+
+
+@pytest.fixture
+def engine(new_engine: Callable[[], Engine]) -> Engine:
+    return new_engine()
+
+
+def test_it_is_plain_shell() -> None:
+    script = HERE.parent.parent / "deploy" / "scripts" / "container.sh"
+    subprocess.run(["sh", "-n", str(script)], check=True)
+
+
+@pytest.mark.parametrize("image", ["good", "slow"])
+def test_a_first_container_is_created(engine: Engine, image: str) -> None:
+    result = engine.replace(image)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+    assert engine.containers == {NAME: (image, "running")}
+
+
+def test_a_healthy_new_container_takes_the_olds_place(engine: Engine) -> None:
+    engine.add(NAME, "old")
+    assert engine.replace("good").returncode == 0
+    assert engine.containers == {NAME: ("good", "running")}
+
+
+def test_the_old_one_stops_only_when_the_new_one_is_created(engine: Engine) -> None:
+    engine.add(NAME, "old")
+    engine.replace("good")
+    verbs = [call.split()[2] for call in engine.log if call.split()[2] != "inspect"]
+    assert verbs == ["rm", "create", "rename", "stop", "rename", "start", "rm"]
+
+
+@pytest.mark.parametrize(
+    ("image", "reason"),
+    [
+        ("sick", "is running and unhealthy"),
+        ("crash", "is restarting and starting, restarted 3 times"),
+        ("never", "is running and starting"),
+        ("nostart", "does not start: Error: driver failed: port is already allocated"),
+    ],
+)
+def test_a_broken_new_container_gives_way_to_the_old_one(
+    engine: Engine, image: str, reason: str
+) -> None:
+    engine.add(NAME, "good")
+    timeout = PATIENCE.get(image, 20)
+    result = engine.replace(image, timeout=timeout)
+    assert result.returncode == 1
+    first, *lines = result.stdout.splitlines()
+    assert first.startswith(f"container {NAME} {reason}")
+    assert first.endswith(f"; it had {timeout} s to become healthy. Its last lines:")
+    assert lines == [
+        f"    first line of {image}",
+        f"    last line of {image}",
+        "it was removed; the container before it serves again",
+    ]
+    assert engine.containers == {NAME: ("good", "running")}
+
+
+def test_a_broken_first_container_is_removed(engine: Engine) -> None:
+    result = engine.replace("sick")
+    assert result.returncode == 1
+    assert result.stdout.splitlines()[-1] == "it was removed; there was no container before it"
+    assert engine.containers == {}
+
+
+def test_both_broken_is_said(engine: Engine) -> None:
+    engine.add(NAME, "sick")
+    result = engine.replace("crash")
+    assert result.returncode == 1
+    assert result.stdout.splitlines()[-1].startswith(
+        "it was removed; the container before it was started again, but is running and unhealthy"
+    )
+    assert engine.containers == {NAME: ("sick", "running")}
+
+
+def test_a_container_that_cannot_be_created_leaves_the_old_one_untouched(engine: Engine) -> None:
+    engine.add(NAME, "old")
+    result = engine.replace("nocreate")
+    assert result.returncode != 0
+    assert "No such image: nocreate" in result.stderr
+    assert engine.containers == {NAME: ("old", "running")}
+    assert not any(call.split()[2] in {"stop", "rename", "start"} for call in engine.log)
+
+
+def test_secrets_arrive_on_standard_input_alone(engine: Engine) -> None:
+    engine.replace("good")
+    assert (engine.directory / "stdin").read_text() == SECRETS
+    assert "leaked" not in "\n".join(engine.log)
+
+
+def test_arguments_arrive_whole(engine: Engine) -> None:
+    engine.replace("good")
+    [create] = [call for call in engine.log if call.startswith("docker container create")]
+    assert create == (
+        f"docker container create --name {NEXT} --env-file /dev/stdin "
+        "--label a=b c --read-only --memory 1024 good serve it's"
+    )
+
+
+@pytest.mark.parametrize("image", ["good", "sick"])
+@pytest.mark.parametrize(
+    "leftovers",
+    [
+        {NEXT: "x"},
+        {PREVIOUS: "good"},
+        {NEXT: "x", PREVIOUS: "good"},
+        {NAME: "x", PREVIOUS: "good"},
+        {NAME: "good", NEXT: "x"},
+        {NAME: "x", NEXT: "x", PREVIOUS: "good"},
+    ],
+    ids=lambda leftovers: "+".join(leftovers) if isinstance(leftovers, dict) else leftovers,
+)
+def test_what_a_killed_run_left_is_gone_on_from(
+    engine: Engine, leftovers: dict[str, str], image: str
+) -> None:
+    for name, kept in leftovers.items():
+        engine.add(name, kept, "exited" if name == PREVIOUS else "running")
+    result = engine.replace(image)
+    had_a_good_one = "good" in leftovers.values()
+    if image == "good":
+        assert result.returncode == 0
+    else:
+        assert result.returncode == 1
+    serving = {NAME: ("good", "running")} if had_a_good_one or image == "good" else {}
+    assert engine.containers == serving
+
+
+CHANGES_OF_A_REPLACEMENT = 6  # create, rename, stop, rename, start, rm
+
+
+@pytest.mark.parametrize("killed_after", range(1, CHANGES_OF_A_REPLACEMENT + 1))
+def test_killed_at_any_moment_the_next_run_mends_it(
+    new_engine: Callable[[], Engine], killed_after: int
+) -> None:
+    for wanted, status in (("slow", 0), ("sick", 1)):
+        engine = new_engine()
+        engine.add(NAME, "good")
+        assert engine.replace("slow", kill_after=killed_after).returncode == -9
+        images = {image for image, _ in engine.containers.values()}
+        # the kill after the last change finds the new one proven and the old one gone
+        proven = "good" if "good" in images else "slow"
+        assert engine.replace(wanted).returncode == status
+        serving = wanted if status == 0 else proven
+        assert engine.containers == {NAME: (serving, "running")}
+
+
+def test_a_replacement_has_as_many_changes_as_are_killed_after(engine: Engine) -> None:
+    engine.add(NAME, "good")
+    engine.replace("slow")
+    changes = (engine.directory / "changes").read_text().splitlines()
+    assert len(changes) == CHANGES_OF_A_REPLACEMENT
+
+
+def test_clean_removes_what_is_beside(engine: Engine) -> None:
+    for name in (NAME, NEXT, PREVIOUS):
+        engine.add(name, "good")
+    assert engine.run("clean").returncode == 0
+    assert engine.containers == {NAME: ("good", "running")}
+
+
+@pytest.mark.parametrize("status", ["exited", "created", "paused"])
+@pytest.mark.parametrize("action", ["start", "restart"])
+def test_a_stopped_container_starts_and_becomes_healthy(
+    engine: Engine, action: str, status: str
+) -> None:
+    engine.add(NAME, "slow", status)
+    engine.add(NEXT, "x", "created")
+    result = engine.run(action)
+    assert (result.returncode, result.stdout) == (0, "")
+    assert engine.containers == {NAME: ("slow", "running")}
+
+
+def test_a_container_that_stays_sick_is_kept_and_shown(engine: Engine) -> None:
+    engine.add(NAME, "sick")
+    result = engine.run("restart")
+    assert result.returncode == 1
+    assert "    last line of sick" in result.stdout.splitlines()
+    assert engine.containers == {NAME: ("sick", "running")}
+
+
+@pytest.mark.parametrize(
+    ("image", "status", "said"),
+    [("slow", 0, ""), ("never", 1, "is running and starting"), ("sick", 1, "unhealthy")],
+)
+def test_wait_changes_nothing(engine: Engine, image: str, status: int, said: str) -> None:
+    engine.add(NAME, image)
+    result = engine.run("wait", timeout=PATIENCE[image])
+    assert result.returncode == status
+    assert said in result.stdout
+    assert {call.split()[2] for call in engine.log} <= {"inspect", "logs"}
+
+
+def test_waiting_for_a_container_that_is_gone_fails(engine: Engine) -> None:
+    assert engine.run("wait").returncode == 1
+
+
+def test_two_runs_at_once_do_not_mix(engine: Engine) -> None:
+    engine.add(NAME, "good")
+    command = ["sh", "-c", read_script("container.sh"), "atelier", "replace", NAME, "20", "slow"]
+    environment = {
+        "PATH": f"{HERE}:{os.environ['PATH']}",
+        "TMPDIR": str(engine.directory),
+        "FAKE_DOCKER": str(engine.directory),
+    }
+    runs = [subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL) for _ in range(3)]
+    assert [run.wait(timeout=60) for run in runs] == [0, 0, 0]
+    assert engine.containers == {NAME: ("slow", "running")}

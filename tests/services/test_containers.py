@@ -1,0 +1,235 @@
+"""What holds for every container, whatever service it runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import PurePosixPath
+
+import pytest
+import yaml
+
+from deploy.artefacts import Artefacts
+from deploy.services import Component, ConfigFile, ConfigTree, Tier
+from deploy.services.container import LABEL_DEPLOYMENT, LABEL_SERVICE, LABEL_SPEC
+from tests.conftest import MakeArtefacts
+from tests.recognisable import LEAK
+
+SERVICES = ["llama-cpp", "litellm", "open-webui"]
+
+
+@pytest.fixture(params=["pull", "build"])
+def artefacts(request: pytest.FixtureRequest, make: MakeArtefacts) -> Artefacts:
+    return make(image_source=request.param)
+
+
+@pytest.fixture(params=SERVICES)
+def component(request: pytest.FixtureRequest, artefacts: Artefacts) -> Component:
+    [found] = [c for c in artefacts.stack.components if c.container.service == request.param]
+    return found
+
+
+@pytest.fixture
+def arguments(component: Component, artefacts: Artefacts) -> list[str]:
+    return component.container.create_arguments("demo", artefacts.secrets.digest)
+
+
+def values(arguments: list[str], flag: str) -> Iterator[str]:
+    for name, value in pairwise(arguments):
+        if name == flag:
+            yield value
+
+
+def labels(arguments: list[str]) -> dict[str, str]:
+    return dict(label.split("=", 1) for label in values(arguments, "--label"))
+
+
+def test_it_has_no_privileges(arguments: list[str]) -> None:
+    assert list(values(arguments, "--cap-drop")) == ["ALL"]
+    assert list(values(arguments, "--security-opt")) == ["no-new-privileges"]
+    assert not {"--privileged", "--cap-add", "--device", "--pid"} & set(arguments)
+    assert not any("docker.sock" in argument for argument in arguments)
+
+
+def test_it_is_limited(arguments: list[str]) -> None:
+    [memory] = values(arguments, "--memory")
+    assert int(memory) >= 1024**3
+    assert list(values(arguments, "--pids-limit")) == ["2048"]
+    assert list(values(arguments, "--log-opt")) == ["max-size=10m", "max-file=3"]
+
+
+def test_it_is_watched_and_restarted(arguments: list[str]) -> None:
+    [check] = values(arguments, "--health-cmd")
+    assert "http://127.0.0.1:" in check
+    assert list(values(arguments, "--restart")) == ["unless-stopped"]
+
+
+def test_it_is_labelled(component: Component, arguments: list[str], artefacts: Artefacts) -> None:
+    found = labels(arguments)
+    assert found[LABEL_DEPLOYMENT] == "demo"
+    assert found[LABEL_SERVICE] == component.container.service
+    public = component.container.public(artefacts.secrets.digest)
+    assert json.loads(found[LABEL_SPEC]) == public
+
+
+def test_no_secret_is_in_its_arguments(arguments: list[str], component: Component) -> None:
+    assert LEAK not in "\0".join(arguments)
+    assert component.container.secret_env
+    variables = {value.split("=")[0] for value in values(arguments, "--env")}
+    assert not variables & set(component.container.secret_env)
+
+
+def test_a_secret_is_noticed_by_its_digest_alone(
+    component: Component, artefacts: Artefacts
+) -> None:
+    public = component.container.public(artefacts.secrets.digest)
+    assert all(value.startswith("hmac:") for value in public["secret_env"].values())
+    assert LEAK not in json.dumps(public)
+
+
+def test_ours_need_neither_root_nor_a_writable_root(make: MakeArtefacts) -> None:
+    for component in make(image_source="build").stack.components:
+        assert component.container.user == "65534:65534"
+        assert component.container.read_only
+
+
+def test_the_image_comes_before_the_command(component: Component, arguments: list[str]) -> None:
+    image = arguments.index(component.container.image)
+    assert tuple(arguments[image + 1 :]) == component.container.command
+
+
+def test_names(make: MakeArtefacts) -> None:
+    stack = make(name="lab").stack
+    assert [component.container.name for component in stack.components] == [
+        "lab-llama-cpp-tiny-coder-0",
+        "lab-litellm-0",
+        "lab-open-webui-0",
+    ]
+    assert [component.tier for component in stack.components] == list(Tier)
+    assert {component.container.network for component in stack.components} == {"lab"}
+
+
+def ports(artefacts: Artefacts) -> dict[str, list[str]]:
+    return {
+        component.container.service: list(
+            values(component.container.create_arguments("demo", lambda _: ""), "--publish")
+        )
+        for component in artefacts.stack.components
+    }
+
+
+def test_what_is_published_is_published_on_this_machine(artefacts: Artefacts) -> None:
+    assert ports(artefacts) == {
+        "llama-cpp": [],
+        "litellm": ["127.0.0.1:4000:4000"],
+        "open-webui": ["127.0.0.1:3000:8080"],
+    }
+
+
+def test_the_engine_publishes_nothing_whatever_is_declared(make: MakeArtefacts) -> None:
+    open_to_all = {"listen": "0.0.0.0"}  # noqa: S104
+    published = ports(make(router=open_to_all, web_ui=open_to_all | {"port": 80}))
+    assert published == {
+        "llama-cpp": [],
+        "litellm": ["0.0.0.0:4000:4000"],
+        "open-webui": ["0.0.0.0:80:8080"],
+    }
+
+
+def find(artefacts: Artefacts, service: str) -> Component:
+    return next(c for c in artefacts.stack.components if c.container.service == service)
+
+
+def test_the_engines_context_is_shared_by_its_slots(make: MakeArtefacts) -> None:
+    model = {"name": "tiny-coder", "max_model_len": 1024, "max_num_seqs": 4}
+    engine = {"threads": 3, "extra_args": ["--a"]}
+    command = find(make(models=[model | {"extra_args": ["--b"]}], engine=engine), "llama-cpp")
+    arguments = list(command.container.command)
+    assert list(values(arguments, "--ctx-size")) == ["4096"]
+    assert list(values(arguments, "--parallel")) == ["4"]
+    assert list(values(arguments, "--threads")) == ["3"]
+    assert arguments[-2:] == ["--a", "--b"]
+
+
+def test_the_engine_serves_the_file_that_is_copied(demo: Artefacts) -> None:
+    engine = find(demo, "llama-cpp")
+    assert engine.model_file is not None
+    [(target, mount)] = engine.container.mounts.items()
+    [path] = values(list(engine.container.command), "--model")
+    assert PurePosixPath(mount.source) / PurePosixPath(path).name == engine.model_file.path
+    assert PurePosixPath(path).parent == target
+    assert mount.read_only
+
+
+def test_the_router_knows_the_engine(make: MakeArtefacts) -> None:
+    artefacts = make(models=[{"name": "tiny-coder", "served_model_name": "coder"}])
+    router, engine = find(artefacts, "litellm"), find(artefacts, "llama-cpp")
+    assert router.config is not None
+    [upstream] = yaml.safe_load(router.config.files["config.yaml"].content)["model_list"]
+    [engine_port] = values(list(engine.container.command), "--port")
+    [alias] = values(list(engine.container.command), "--alias")
+    assert upstream["litellm_params"]["api_base"] == (
+        f"http://{engine.container.name}:{engine_port}/v1"
+    )
+    assert upstream["model_name"] == alias == "coder"
+    engine_key = engine.container.secret_env["LLAMA_API_KEY"]
+    assert router.container.secret_env["ENGINE_API_KEY"] == engine_key
+
+
+def test_the_web_ui_knows_the_router_and_lets_nobody_sign_up(demo: Artefacts) -> None:
+    web_ui, router = find(demo, "open-webui").container, find(demo, "litellm").container
+    assert web_ui.env["OPENAI_API_BASE_URLS"] == f"http://{router.name}:4000/v1"
+    assert web_ui.env["ENABLE_SIGNUP"] == "false"
+    assert web_ui.env["ENABLE_PERSISTENT_CONFIG"] == "false"
+    assert web_ui.secret_env["OPENAI_API_KEYS"] == router.secret_env["LITELLM_MASTER_KEY"]
+    assert web_ui.env["CORS_ALLOW_ORIGIN"] == "http://127.0.0.1:3000;http://localhost:3000"
+
+
+def test_a_public_address_is_an_allowed_origin(make: MakeArtefacts) -> None:
+    env = find(make(web_ui={"url": "https://chat.lab"}), "open-webui").container.env
+    assert env["WEBUI_URL"] == "https://chat.lab"
+    assert env["CORS_ALLOW_ORIGIN"].split(";")[0] == "https://chat.lab"
+
+
+def test_declared_environment_wins(make: MakeArtefacts) -> None:
+    artefacts = make(
+        engine={"env": {"A": "1"}},
+        router={"env": {"LITELLM_MODE": "DEV"}},
+        web_ui={"env": {"ENABLE_SIGNUP": "true"}},
+    )
+    assert find(artefacts, "llama-cpp").container.env == {"A": "1"}
+    assert find(artefacts, "litellm").container.env["LITELLM_MODE"] == "DEV"
+    assert find(artefacts, "open-webui").container.env["ENABLE_SIGNUP"] == "true"
+
+
+def test_a_deployment_without_a_web_ui(make: MakeArtefacts) -> None:
+    stack = make(web_ui=None).stack
+    assert [c.container.service for c in stack.components] == ["llama-cpp", "litellm"]
+    assert "web_ui_admin_password" not in stack.secrets
+
+
+def tree(**files: ConfigFile) -> ConfigTree:
+    return ConfigTree(root=PurePosixPath("/srv/config/x"), files=files)
+
+
+def test_a_release_is_named_after_names_modes_and_contents() -> None:
+    first = tree(a=ConfigFile(content="1"), b=ConfigFile(content="2"))
+    assert first.release == tree(b=ConfigFile(content="2"), a=ConfigFile(content="1")).release
+    others = [
+        tree(a=ConfigFile(content="1"), b=ConfigFile(content="3")),
+        tree(a=ConfigFile(content="1"), c=ConfigFile(content="2")),
+        tree(a=ConfigFile(content="1", mode=0o600), b=ConfigFile(content="2")),
+        tree(a=ConfigFile(content="1")),
+    ]
+    assert len({first.release, *(other.release for other in others)}) == 5
+    assert first.directory == PurePosixPath("/srv/config/x") / first.release
+
+
+def test_changed_files_change_the_container(make: MakeArtefacts) -> None:
+    """Through the mounted directory: a container never sees its files change."""
+    one, two = (find(make(router={"num_retries": n}), "litellm") for n in (1, 2))
+    assert one.container != two.container
+    assert one.config is not None
+    [mount] = one.container.mounts.values()
+    assert mount.source == str(one.config.directory)

@@ -1,0 +1,638 @@
+"""What an operator reads when a deployment is wrong: the path, what was found, what is allowed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from textwrap import dedent
+from typing import Any
+
+import pytest
+
+from deploy import Deployment, Host, Model, Secret
+from deploy.artefacts import make_artefacts
+from deploy.errors import AtelierError
+from deploy.inventory import load_inventory
+
+DEMO: dict[str, Any] = {
+    "name": "demo",
+    "hosts": [{"name": "@local"}],
+    "models": [{"name": "tiny-coder"}],
+}
+
+
+def key(**source: Any) -> dict[str, Any]:
+    """Settings that declare where the router's master key comes from."""
+    return {"secrets": {"router_master_key": source}}
+
+
+# what differs from a good deployment, and the whole message
+BAD_SPECS: list[tuple[dict[str, Any], str]] = [
+    (
+        {"modles": []},
+        """
+        modles: unknown setting
+            allowed: engine, hosts, image_source, images, models, name, profile, registry_mirror, \
+router, secrets, secrets_file, users, web_ui
+            fix: did you mean 'models'?
+        """,
+    ),
+    (
+        {"engine": {"max_num_seq": 3}},
+        """
+        engine.max_num_seq: unknown setting
+            allowed: env, extra_args, kind, max_num_seqs, memory_limit, start_timeout_seconds, \
+threads
+            fix: did you mean 'max_num_seqs'?
+        """,
+    ),
+    (
+        {"hosts": [{"name": "@local", "gpu": ["h100"]}]},
+        """
+        hosts[0].gpu: unknown setting
+            allowed: address, directory, gpus, name, ssh_key, ssh_port, ssh_user, sudo
+            fix: did you mean 'gpus'?
+        """,
+    ),
+    (
+        {"models": [{"name": "tiny-coder", "context": 1}]},
+        """
+        models[0].context: unknown setting
+            allowed: extra_args, max_model_len, max_num_seqs, name, path, served_model_name
+        """,
+    ),
+    (
+        {"name": "Demo!"},
+        """
+        name: 'Demo!'
+            allowed: at most 40 lower-case letters, digits, dots and hyphens
+        """,
+    ),
+    (
+        {"name": 3},
+        """
+        name: 3
+            allowed: text in quotes
+        """,
+    ),
+    (
+        {"hosts": []},
+        """
+        hosts: nothing declared
+            allowed: at least 1
+        """,
+    ),
+    (
+        {"hosts": "@local"},
+        """
+        hosts: '@local'
+            allowed: a list
+        """,
+    ),
+    (
+        {"hosts": ["@local"]},
+        """
+        hosts[0]: '@local'
+            allowed: its settings by name: address, directory, gpus, name, ssh_key, ssh_port, \
+ssh_user, sudo
+        """,
+    ),
+    (
+        {"hosts": [{"name": "gpu1"}, {"name": "gpu1"}]},
+        """
+        hosts: host 'gpu1' is declared more than once
+            allowed: each host once
+            fix: remove or rename the second 'gpu1'
+        """,
+    ),
+    (
+        {"hosts": [{"address": "10.0.0.1"}]},
+        """
+        hosts[0].name: not set
+            fix: this setting is required: declare it
+        """,
+    ),
+    (
+        {"hosts": [{"name": "my host"}]},
+        """
+        hosts[0].name: 'my host'
+            allowed: a host name, an address or '@local'
+        """,
+    ),
+    (
+        {"hosts": [{"name": "@local", "directory": "srv"}]},
+        """
+        hosts[0].directory: 'srv'
+            allowed: an absolute path below /, without '..'
+        """,
+    ),
+    (
+        {"hosts": [{"name": "gpu1", "sudo": "perhaps"}]},
+        """
+        hosts[0].sudo: 'perhaps'
+            allowed: true or false
+        """,
+    ),
+    (
+        {"models": []},
+        """
+        models: nothing declared
+            allowed: at least 1
+        """,
+    ),
+    (
+        {"models": [{"name": "a", "path": "a.gguf"}, {"name": "a", "path": "b.gguf"}]},
+        """
+        models: model 'a' is declared more than once
+            allowed: each model once
+            fix: remove or rename the second 'a'
+        """,
+    ),
+    (
+        {"models": [{"name": "a", "served_model_name": "x"}, {"name": "x"}]},
+        """
+        models: served model name 'x' is declared more than once
+            allowed: each served model name once
+            fix: remove or rename the second 'x'
+        """,
+    ),
+    (
+        {"models": [{"name": "Qwen/Qwen3"}]},
+        """
+        models[0].name: 'Qwen/Qwen3'
+            allowed: lower-case letters, digits, dots and hyphens
+        """,
+    ),
+    (
+        {"models": [{"name": "tiny-coder", "max_model_len": "8k"}]},
+        """
+        models[0].max_model_len: '8k'
+            allowed: a whole number
+        """,
+    ),
+    (
+        {"users": 0},
+        """
+        users: 0
+            allowed: at least 1
+        """,
+    ),
+    (
+        {"profile": "individul"},
+        """
+        profile: 'individul'
+            allowed: individual
+            fix: did you mean 'individual'?
+        """,
+    ),
+    (
+        {"router": {"port": 3000}},
+        """
+        deployment: router.port and web_ui.port are both 3000
+            allowed: a port of its own for each service
+            fix: give one of them another port, e.g. web_ui.port = 3001
+        """,
+    ),
+    (
+        {"router": {"port": 70000}},
+        """
+        router.port: 70000
+            allowed: at most 65535
+        """,
+    ),
+    (
+        {"router": {"listen": "localhost"}},
+        """
+        router.listen: 'localhost'
+            allowed: an IPv4 address such as 127.0.0.1, or 0.0.0.0 for every interface
+        """,
+    ),
+    (
+        {"engine": {"memory_limit": "8 GBs"}},
+        """
+        engine.memory_limit: '8 GBs'
+            allowed: a size such as 512MiB or 8GiB
+        """,
+    ),
+    (
+        {"router": {"memory_limit": "lots"}},
+        """
+        router.memory_limit: 'lots'
+            allowed: a size such as 512MiB or 8GiB
+        """,
+    ),
+    (
+        {"web_ui": {"memory_limit": "1KiB"}},
+        """
+        web_ui.memory_limit: 1.0KiB
+            allowed: at least 64MiB
+        """,
+    ),
+    (
+        {"engine": {"kind": "lama_cpp"}},
+        """
+        engine.kind: 'lama_cpp'
+            allowed: llama_cpp
+            fix: did you mean 'llama_cpp'?
+        """,
+    ),
+    (
+        {"engine": {"extra_args": "--verbose"}},
+        """
+        engine.extra_args: '--verbose'
+            allowed: a list
+        """,
+    ),
+    (
+        {"engine": {"env": {"DEBUG": 1}}},
+        """
+        engine.env.DEBUG: 1
+            allowed: text in quotes
+        """,
+    ),
+    (
+        {"engine": {"env": ["DEBUG=1"]}},
+        """
+        engine.env: ['DEBUG=1']
+            allowed: a mapping of names to values
+        """,
+    ),
+    (
+        {"web_ui": {"admin_email": "root"}},
+        """
+        web_ui.admin_email: 'root'
+            allowed: an e-mail address such as admin@lab.example
+        """,
+    ),
+    (
+        {"web_ui": {"url": "chat.lab.example"}},
+        """
+        web_ui.url: 'chat.lab.example'
+            allowed: an address that starts with http:// or https://
+        """,
+    ),
+    (
+        {"image_source": "biuld"},
+        """
+        image_source: 'biuld'
+            allowed: pull, build
+            fix: did you mean 'build'?
+        """,
+    ),
+    (
+        {"images": {"litellm": {"reference": "registry.lab/litellm:latest"}}},
+        """
+        images.litellm.reference: 'registry.lab/litellm:latest'
+            allowed: a reference with a version or a digest
+            fix: pin a version: 'latest' changes under a running deployment
+        """,
+    ),
+    (
+        {"images": {"litellm": {"reference": "registry.lab/litellm"}}},
+        """
+        images.litellm.reference: 'registry.lab/litellm'
+            allowed: a reference with a version or a digest
+            fix: pin a version: 'latest' changes under a running deployment
+        """,
+    ),
+    (
+        {"images": {"litellm": {"reference": "not an image"}}},
+        """
+        images.litellm.reference: 'not an image'
+            allowed: registry/name:version, or name@sha256:digest
+        """,
+    ),
+    (
+        {"registry_mirror": "https://registry.lab"},
+        """
+        registry_mirror: 'https://registry.lab'
+            allowed: host or host:port, and a path where there is one, e.g. registry.lab:5000/hub
+            fix: leave out http:// and https://
+        """,
+    ),
+    (
+        key(env="KEY", file="key.txt"),
+        """
+        secrets.router_master_key: env and file
+            allowed: exactly one of env, file, command
+            fix: leave the secret out to have it generated
+        """,
+    ),
+    (
+        key(),
+        """
+        secrets.router_master_key: no source
+            allowed: exactly one of env, file, command
+            fix: leave the secret out to have it generated
+        """,
+    ),
+    (
+        {"secrets": {"router_key": {"env": "KEY"}}},
+        """
+        secrets.router_key: 'router_key'
+            allowed: router_master_key, engine_api_key, web_ui_secret_key, web_ui_admin_password, \
+digest_key
+            fix: did you mean 'router_master_key'?
+        """,
+    ),
+    # the secret itself where its source belongs: it must not be quoted
+    (
+        {"secrets": {"router_master_key": "sk-mine"}},
+        """
+        secrets.router_master_key: a str, not shown
+            allowed: its settings by name: command, env, file
+        """,
+    ),
+    (
+        key(command="echo sk-mine"),
+        """
+        secrets.router_master_key.command: a str, not shown
+            allowed: a list
+        """,
+    ),
+    (
+        key(env="sk-mine"),
+        """
+        secrets.router_master_key.env: not the name of an environment variable
+            allowed: letters, digits and underscores
+            fix: name the variable that holds the secret, never the secret itself
+        """,
+    ),
+    (
+        {"users": "many", "router": {"port": "http"}},
+        """
+        users: 'many'
+            allowed: a whole number
+        router.port: 'http'
+            allowed: a whole number
+        """,
+    ),
+]
+
+# valid by themselves, but they cannot be carried out; DIRECTORY is where the inventory is
+BAD_PLANS: list[tuple[dict[str, Any], str]] = [
+    (
+        {"models": [{"name": "tiny-codr"}, {"name": "gpt-9"}]},
+        """
+        models[0].name: 'tiny-codr'
+            allowed: a model that `atelier models` lists, or any with a path
+            fix: did you mean 'tiny-coder'?
+        models[1].name: 'gpt-9'
+            allowed: a model that `atelier models` lists, or any with a path
+        """,
+    ),
+    (
+        {"hosts": [{"name": "@local", "gpus": ["rtx-3090", "rtx3090"]}]},
+        """
+        hosts[0].gpus[1]: 'rtx3090'
+            allowed: a GPU that `atelier gpus` lists
+            fix: did you mean 'rtx-3090'?
+        """,
+    ),
+    (
+        {"hosts": [{"name": "one"}, {"name": "two"}]},
+        """
+        hosts: 2 hosts
+            allowed: one host
+            fix: this version places everything on one machine: declare only that one
+        """,
+    ),
+    (
+        {"models": [{"name": "tiny-coder", "max_model_len": 4096}]},
+        """
+        models[0].max_model_len: 4096 tokens
+            allowed: at most 2048, what tiny-coder was trained for
+        """,
+    ),
+    (
+        {"images": {"litelm": {"source": "build"}}},
+        """
+        images.litelm: 'litelm'
+            allowed: litellm, llama-cpp, open-webui
+            fix: did you mean 'litellm'?
+        """,
+    ),
+    (
+        {"models": [{"name": "own", "path": "no.gguf"}]},
+        """
+        models[0].path: no file at DIRECTORY/no.gguf
+            fix: give the path of a GGUF file
+        """,
+    ),
+    (
+        {"models": [{"name": "own", "path": "text.txt"}]},
+        """
+        models[0].path: DIRECTORY/text.txt is not a GGUF file
+            allowed: a file that starts with 'GGUF'
+        """,
+    ),
+    (
+        key(env="NOT_SET"),
+        """
+        secrets.router_master_key: the environment variable NOT_SET is not set
+            fix: set it, or leave the secret out to have it generated
+        """,
+    ),
+    (
+        key(env="SHORT"),
+        """
+        secrets.router_master_key: 6 characters
+            allowed: at least 8 characters
+        """,
+    ),
+    (
+        key(env="TWO_LINES"),
+        """
+        secrets.router_master_key: a line break or a control character
+            allowed: one line of printable text
+        """,
+    ),
+    (
+        key(env="NOT_SK"),
+        """
+        secrets.router_master_key: does not start with 'sk-'
+            allowed: LiteLLM only accepts keys like 'sk-...'
+        """,
+    ),
+    (
+        key(file="no.key"),
+        """
+        secrets.router_master_key: cannot read DIRECTORY/no.key: No such file or directory
+            fix: make it readable, or leave the secret out to have it generated
+        """,
+    ),
+    (
+        key(command=["sh", "-c", "echo locked >&2; exit 3"]),
+        """
+        secrets.router_master_key: 'sh' failed with exit status 3: locked
+            fix: run it by hand to see what it needs
+        """,
+    ),
+    (
+        key(command=["no-such-program"]),
+        """
+        secrets.router_master_key: cannot run 'no-such-program': No such file or directory
+            fix: run it by hand to see what it needs
+        """,
+    ),
+]
+
+BAD_FILES: list[tuple[str, str, str]] = [
+    (
+        "list.yaml",
+        "- name: demo\n",
+        """
+        DIRECTORY/list.yaml: a list
+            allowed: a mapping of settings
+        """,
+    ),
+    (
+        "empty.yaml",
+        "",
+        """
+        DIRECTORY/empty.yaml: an empty file
+            allowed: a mapping of settings
+        """,
+    ),
+    (
+        "syntax.yaml",
+        "name: demo\nhosts: [{name: a}\nmodels: []\n",
+        """
+        DIRECTORY/syntax.yaml, line 3, column 1: not YAML: expected ',' or ']', but got '<scalar>'
+            allowed: a mapping of settings
+        """,
+    ),
+    (
+        "unknown.yaml",
+        "name: demo\nhost: [{name: a}]\nmodels: [{name: tiny-coder}]\n",
+        """
+        hosts: not set
+            fix: this setting is required: declare it
+        host: unknown setting
+            allowed: engine, hosts, image_source, images, models, name, profile, registry_mirror, \
+router, secrets, secrets_file, users, web_ui
+            fix: did you mean 'hosts'?
+        """,
+    ),
+    (
+        "none.py",
+        "x = 1\n",
+        """
+        DIRECTORY/none.py: 0 deployments
+            allowed: one
+            fix: end the file with: hosts = pyinfra_hosts(deployment, __file__)
+        """,
+    ),
+    (
+        "two.py",
+        """
+from deploy import Deployment, Host, Model, pyinfra_hosts
+def make(name):
+    return Deployment(name=name, hosts=[Host(name="@local")], models=[Model(name="tiny-coder")])
+one = pyinfra_hosts(make("one"), __file__)
+two = pyinfra_hosts(make("two"), __file__)
+""",
+        """
+        DIRECTORY/two.py: 2 deployments
+            allowed: one
+            fix: end the file with: hosts = pyinfra_hosts(deployment, __file__)
+        """,
+    ),
+    (
+        "typo.py",
+        "from deploy import Deployment\n\nDeploymnt()\n",
+        """
+        DIRECTORY/typo.py, line 3: NameError: name 'Deploymnt' is not defined
+            fix: mend the inventory file
+        """,
+    ),
+    (
+        "broken.py",
+        "x = (\n",
+        """
+        DIRECTORY/broken.py, line 1: SyntaxError: '(' was never closed
+            fix: mend the inventory file
+        """,
+    ),
+]
+
+
+def lines(text: str, directory: Path) -> str:
+    return dedent(text).strip().replace("DIRECTORY", str(directory))
+
+
+def case_id(value: Any) -> str:
+    return value.strip().splitlines()[0] if isinstance(value, str) and "\n" in value else ""
+
+
+@pytest.mark.parametrize(("settings", "message"), BAD_SPECS, ids=case_id)
+def test_settings_that_are_refused(settings: dict[str, Any], message: str, tmp_path: Path) -> None:
+    with pytest.raises(AtelierError) as refused:
+        Deployment(**DEMO | settings)
+    assert str(refused.value) == lines(message, tmp_path)
+    assert "sk-mine" not in str(refused.value)
+
+
+@pytest.mark.parametrize(("settings", "message"), BAD_PLANS, ids=case_id)
+def test_deployments_that_cannot_be(
+    settings: dict[str, Any], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NOT_SET", raising=False)
+    for name, value in {
+        "SHORT": "sk-abc",
+        "TWO_LINES": "sk-abcd\nefgh",
+        "NOT_SK": "abcdefgh",
+    }.items():
+        monkeypatch.setenv(name, value)
+    (tmp_path / "text.txt").write_text("hello")
+    with pytest.raises(AtelierError) as refused:
+        make_artefacts(Deployment(**DEMO | settings), tmp_path)
+    assert str(refused.value) == lines(message, tmp_path)
+    assert "abcd" not in str(refused.value)
+
+
+@pytest.mark.parametrize(("name", "text", "message"), BAD_FILES, ids=case_id)
+def test_inventory_files_that_are_refused(
+    name: str, text: str, message: str, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(AtelierError) as refused:
+        load_inventory(tmp_path / name)
+    assert str(refused.value) == lines(message, tmp_path)
+
+
+def test_a_missing_inventory_file(tmp_path: Path) -> None:
+    with pytest.raises(AtelierError) as refused:
+        load_inventory(tmp_path / "prod.py")
+    assert str(refused.value) == lines(
+        """
+        DIRECTORY/prod.py: no such file
+            fix: give the path of an inventory file
+        """,
+        tmp_path,
+    )
+
+
+def test_a_part_by_itself_says_which_part_it_is() -> None:
+    with pytest.raises(AtelierError) as refused:
+        Host(name="gpu1", ssh_prt=22)
+    assert str(refused.value) == (
+        "Host.ssh_prt: unknown setting\n"
+        "    allowed: address, directory, gpus, name, ssh_key, ssh_port, ssh_user, sudo\n"
+        "    fix: did you mean 'ssh_port'?"
+    )
+
+
+def test_settings_without_names() -> None:
+    with pytest.raises(AtelierError) as refused:
+        Model("tiny-coder")
+    assert str(refused.value) == (
+        "Model: 1 value without a name\n"
+        "    allowed: its settings by name: extra_args, max_model_len, max_num_seqs, name, path, "
+        "served_model_name"
+    )
+
+
+def test_a_secret_without_a_name_is_not_quoted() -> None:
+    with pytest.raises(AtelierError) as refused:
+        Secret("sk-mine")
+    assert "sk-mine" not in str(refused.value)

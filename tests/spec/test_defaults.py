@@ -1,0 +1,250 @@
+"""What an operator gets without asking, and that nobody changes it later."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel, ValidationError
+
+from deploy import Deployment, Engine, Host, Image, Model, Router, Secret, WebUI, pyinfra_hosts
+from deploy.spec import DeploymentSpec
+from deploy.spec.base import Spec
+from tests.conftest import declare
+
+GIB = 1024**3
+ENGINE = {
+    "kind": "llama_cpp",
+    "max_num_seqs": 2,
+    "threads": None,
+    "memory_limit": None,
+    "start_timeout_seconds": 600,
+    "env": {},
+    "extra_args": [],
+}
+ROUTER = {
+    "listen": "127.0.0.1",
+    "port": 4000,
+    "memory_limit": 2 * GIB,
+    "start_timeout_seconds": 180,
+    "env": {},
+    "kind": "litellm",
+    "num_retries": 2,
+    "request_timeout_seconds": 600,
+    "stream_timeout_seconds": 60,
+}
+WEB_UI = {
+    "listen": "127.0.0.1",
+    "port": 3000,
+    "memory_limit": 2 * GIB,
+    "start_timeout_seconds": 180,
+    "env": {},
+    "kind": "open_webui",
+    "title": "Atelier",
+    "url": None,
+    "admin_email": "admin@atelier.local",
+}
+
+
+@pytest.mark.parametrize(
+    ("declared", "defaults"),
+    [
+        (Engine(), ENGINE),
+        (Router(), ROUTER),
+        (WebUI(), WEB_UI),
+        (Image(), {"source": None, "reference": None}),
+        (
+            Host(name="@local"),
+            {
+                "name": "@local",
+                "address": None,
+                "ssh_user": None,
+                "ssh_port": None,
+                "ssh_key": None,
+                "sudo": False,
+                "gpus": [],
+                "directory": "/var/lib/atelier",
+            },
+        ),
+        (
+            Model(name="m"),
+            {
+                "name": "m",
+                "path": None,
+                "served_model_name": None,
+                "max_model_len": None,
+                "max_num_seqs": None,
+                "extra_args": [],
+            },
+        ),
+        (Secret(env="KEY"), {"env": "KEY", "file": None, "command": None}),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Spec) else "",
+)
+def test_defaults_of_a_part(declared: Spec, defaults: dict[str, Any]) -> None:
+    assert declared.to_json() == defaults
+
+
+def test_defaults_of_a_deployment() -> None:
+    spec = Deployment(name="d", hosts=[Host(name="h")], models=[Model(name="m")])
+    data = spec.to_json()
+    del data["hosts"], data["models"]
+    assert data == {
+        "name": "d",
+        "profile": None,
+        "users": 1,
+        "engine": ENGINE,
+        "router": ROUTER,
+        "web_ui": WEB_UI,
+        "image_source": "pull",
+        "registry_mirror": None,
+        "images": {},
+        "secrets": {},
+        "secrets_file": None,
+    }
+
+
+def specs(kind: type[BaseModel] = Spec) -> Iterator[type[BaseModel]]:
+    for subclass in kind.__subclasses__():
+        yield subclass
+        yield from specs(subclass)
+
+
+@pytest.mark.parametrize("spec", list(specs()), ids=lambda spec: spec.__name__)
+def test_specs_are_frozen_and_refuse_extras(spec: type[BaseModel]) -> None:
+    with pytest.raises(ValidationError, match="Extra inputs are not permitted"):
+        spec.model_validate({"surely_not_a_setting": 1})
+    blank = spec.model_construct()
+    with pytest.raises(ValidationError, match="frozen"):
+        blank.env = {}  # type: ignore[attr-defined]
+
+
+def test_the_profile_fills_in_what_is_not_declared() -> None:
+    spec = declare(engine={"threads": 4}, router=Router(port=4001))
+    assert (spec.users, spec.engine.threads, spec.engine.max_num_seqs) == (3, 4, 2)
+    assert spec.router.port == 4001
+    assert declare(users=2).users == 2
+
+
+def test_specs_and_mappings_declare_the_same() -> None:
+    mixed = declare(
+        hosts=[Host(name="h", gpus=["h100"])],
+        router=Router(memory_limit="1GiB"),
+        secrets={"router_master_key": Secret(command=["pass", "show", "router"])},
+    )
+    plain = declare(
+        hosts=[{"name": "h", "gpus": ["h100"]}],
+        router={"memory_limit": GIB},
+        secrets={"router_master_key": {"command": ["pass", "show", "router"]}},
+    )
+    assert mixed == plain
+
+
+YAML = """
+name: demo
+profile: individual
+hosts:
+  - name: gpu1
+    address: 10.0.0.1
+    ssh_port: 2222
+    sudo: true
+    directory: /srv/atelier
+models:
+  - name: own
+    path: models/own.gguf
+    served_model_name: coder
+    extra_args: [--no-warmup]
+engine: {memory_limit: 8GiB, env: {LLAMA_LOG_COLORS: "0"}}
+web_ui: {listen: 0.0.0.0, port: 8080, url: "https://chat.lab.example/"}
+secrets:
+  router_master_key: {file: master.key}
+images:
+  litellm: {reference: "registry.lab/litellm:v1"}
+"""
+
+
+def test_yaml_declares_the_same_as_python(tmp_path: Path) -> None:
+    path = tmp_path / "x.yaml"
+    path.write_text(YAML)
+    assert Deployment.load(path) == Deployment(
+        name="demo",
+        profile="individual",
+        hosts=[
+            Host(
+                name="gpu1",
+                address="10.0.0.1",
+                ssh_port=2222,
+                sudo=True,
+                directory="/srv/atelier",
+            )
+        ],
+        models=[
+            Model(
+                name="own",
+                path="models/own.gguf",
+                served_model_name="coder",
+                extra_args=["--no-warmup"],
+            )
+        ],
+        engine=Engine(memory_limit="8GiB", env={"LLAMA_LOG_COLORS": "0"}),
+        web_ui=WebUI(listen="0.0.0.0", port=8080, url="https://chat.lab.example"),  # noqa: S104
+        secrets={"router_master_key": Secret(file="master.key")},
+        images={"litellm": Image(reference="registry.lab/litellm:v1")},
+    )
+
+
+def test_a_spec_survives_json() -> None:
+    spec = declare(
+        engine={"memory_limit": "8GiB"}, secrets={"router_master_key": {"env": "KEY"}}, web_ui=None
+    )
+    assert DeploymentSpec.model_validate_json(spec.model_dump_json()) == spec
+
+
+def schema_properties(schema: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    if isinstance(schema, dict):
+        for name, definition in schema.get("properties", {}).items():
+            yield f"{path}/{name}", definition
+        for name, value in schema.items():
+            yield from schema_properties(value, f"{path}/{name}")
+
+
+def test_the_schema_describes_every_setting() -> None:
+    properties = dict(schema_properties(DeploymentSpec.model_json_schema()))
+    assert len(properties) > 50
+    assert [path for path, setting in properties.items() if not setting.get("description")] == []
+
+
+def test_the_schema_knows_what_is_required_and_allowed() -> None:
+    schema = DeploymentSpec.model_json_schema()
+    assert schema["required"] == ["name", "hosts", "models"]
+    assert schema["additionalProperties"] is False
+    assert schema["properties"]["image_source"]["enum"] == ["pull", "build"]
+
+
+def test_an_inventory_gives_pyinfra_its_hosts(tmp_path: Path) -> None:
+    spec = declare(
+        hosts=[
+            {
+                "name": "gpu1",
+                "address": "10.0.0.1",
+                "ssh_user": "me",
+                "ssh_port": 22,
+                "ssh_key": "k",
+                "sudo": True,
+            }
+        ]
+    )
+    [(name, data)] = pyinfra_hosts(spec, str(tmp_path / "x.py"))
+    declared = data.pop("atelier")
+    assert name == "gpu1"
+    assert data == {
+        "ssh_hostname": "10.0.0.1",
+        "ssh_user": "me",
+        "ssh_port": 22,
+        "ssh_key": "k",
+        "_sudo": True,
+    }
+    assert (declared.spec, declared.directory) == (spec, tmp_path)
+    assert declared.to_json()["spec"]["name"] == "demo"

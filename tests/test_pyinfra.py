@@ -1,0 +1,256 @@
+"""The whole command line of pyinfra, on hosts of its ``@fake`` connector.
+
+Such a host has no services that could answer, so runs that execute leave out the last step of
+deploy.py, the verification.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deploy.artefacts import Artefacts, make_artefacts
+from deploy.inventory import load_inventory
+from tests.fake_host import Responses, converged, fresh
+from tests.recognisable import LEAK, write_secrets
+
+ROOT = Path(__file__).parent.parent
+INVENTORY = """
+import json
+from pathlib import Path
+
+from deploy import Deployment, Host, Model, Router, Secret, pyinfra_hosts
+
+deployment = Deployment(
+    name="demo",
+    profile="individual",
+    hosts=[Host(name="@fake/h1")],
+    models=[Model(name="tiny-coder")],
+    image_source="pull",
+    # more
+)
+
+responses = json.loads((Path(__file__).parent / "responses.json").read_text())
+fake = {"fake_delay": 0, "fake_delay_jitter": 0, "fake_responses": responses}
+hosts = [(name, data | fake) for name, data in pyinfra_hosts(deployment, __file__)]
+"""
+EVERYTHING = [
+    "Check the host",
+    "Keep generated secrets",
+    "Provide images",
+    "Create the network",
+    "Create volumes",
+    "Copy model file tiny-coder-q8_0.gguf",
+    "Run demo-llama-cpp-tiny-coder-0",
+    "All engines run",
+    "Run demo-litellm-0",
+    "All routers run",
+    "Run demo-open-webui-0",
+    "All web UIs run",
+    "Remove what the plan no longer has",
+    "Ask every service",
+]
+UNCHANGING = [
+    "Check the host",
+    "All engines run",
+    "All routers run",
+    "All web UIs run",
+    "Remove what the plan no longer has",
+    "Ask every service",
+]
+"""What changes nothing on a fresh host."""
+
+
+@dataclass
+class Site:
+    """An inventory of one fake host, and what the host answers."""
+
+    directory: Path
+
+    @property
+    def inventory(self) -> Path:
+        return self.directory / "site.py"
+
+    def declare(self, more: str = "") -> Artefacts:
+        """Write the inventory, with more settings than usual."""
+        self.inventory.write_text(INVENTORY.replace("# more", more))
+        self.answer(fresh())
+        declared = load_inventory(self.inventory)
+        return make_artefacts(declared.spec, declared.directory)
+
+    def answer(self, responses: Responses) -> None:
+        (self.directory / "responses.json").write_text(json.dumps(responses))
+
+    def keep_secrets(self) -> None:
+        write_secrets(self.directory / ".secrets" / "demo.yaml")
+
+    def run(self, *arguments: str, deploy: str = "deploy.py") -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "pyinfra", str(self.inventory), deploy, *arguments],
+            cwd=ROOT,
+            env=os.environ | {"PYINFRA_PROGRESS": "off"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+
+    def execute(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run everything but the verification."""
+        deploy = (ROOT / "deploy.py").read_text()
+        last = "verify.ask(deployment)\n"
+        assert deploy.endswith(last)
+        path = self.directory / "all_but_verify.py"
+        path.write_text(deploy.removesuffix(last))
+        return self.run("-y", *arguments, deploy=str(path))
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return Site(tmp_path)
+
+
+def plan(result: subprocess.CompletedProcess[str]) -> dict[str, bool]:
+    """Every operation, and whether it would change the host."""
+    assert result.returncode == 0, result.stderr
+    rows: list[dict[str, Any]] = json.loads(result.stdout)["plan"]
+    assert not any(row["hosts_with_conditional_change"] for row in rows)
+    return {row["name"]: bool(row["hosts_with_change"]) for row in rows}
+
+
+def test_a_fresh_host_gets_everything(site: Site) -> None:
+    site.declare()
+    found = plan(site.run("--dry", "--json"))
+    assert list(found) == EVERYTHING
+    assert [name for name, changed in found.items() if not changed] == UNCHANGING
+    assert not (site.directory / ".secrets").exists()
+
+
+def test_a_converged_host_gets_nothing(site: Site) -> None:
+    site.keep_secrets()
+    site.answer(converged(site.declare()))
+    result = site.run("--dry", "--json", "--diff")
+    found = plan(result)
+    assert list(found) == EVERYTHING
+    assert not any(found.values())
+    assert "Will " not in result.stderr
+
+
+def test_a_converged_host_stays_unchanged_when_executed(site: Site) -> None:
+    site.keep_secrets()
+    site.answer(converged(site.declare()))
+    result = site.execute("--json")
+    assert result.returncode == 0, result.stderr
+    results = json.loads(result.stdout)["results"]
+    assert results["totals"]["success"] == 0
+    assert results["totals"]["error"] == 0
+    assert results["failed_hosts"] == []
+
+
+def test_one_changed_setting_changes_one_container(site: Site) -> None:
+    site.keep_secrets()
+    before = converged(site.declare())
+    site.declare("router=Router(memory_limit='1GiB'),")
+    site.answer(before)
+    result = site.run("--dry", "--json", "--diff")
+    assert [name for name, changed in plan(result).items() if changed] == ["Run demo-litellm-0"]
+    assert "memory_bytes: 2147483648 -> 1073741824" in result.stderr
+
+
+def test_a_first_deployment_does_what_its_dry_run_says(site: Site) -> None:
+    """And no secret is in anything that the loudest run prints."""
+    site.keep_secrets()
+    site.declare()
+    result = site.execute("--json", "-vvv", "--diff")
+    assert result.returncode == 0, result.stderr
+    assert LEAK not in result.stdout + result.stderr
+    assert "docker network create" in result.stderr
+    rows = json.loads(result.stdout)["results"]["operations"]
+    executed = [row["name"] for row in rows if row["success"]]
+    kept = {*UNCHANGING, "Keep generated secrets"}
+    assert executed == [name for name in EVERYTHING if name not in kept]
+
+
+def test_a_host_without_docker_is_refused_before_anything_is_done(site: Site) -> None:
+    site.declare()
+    site.answer({"@engine": ["@engine", "@engine_error", "sh: 1: docker: not found"]})
+    result = site.run("--dry", "--json")
+    assert result.returncode == 1
+    assert "Traceback" not in result.stderr
+    assert "container engine: sh: 1: docker: not found" in result.stderr
+    assert "install and start Docker" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        # found while the inventory is read, and while deploy.py is
+        ("modles=[],", "modles: unknown setting"),
+        (
+            "secrets={'router_master_key': Secret(env='ATELIER_NOT_SET')},",
+            "secrets.router_master_key: the environment variable ATELIER_NOT_SET is not set",
+        ),
+    ],
+)
+def test_mistakes_are_explained_without_a_traceback(site: Site, more: str, message: str) -> None:
+    site.inventory.write_text(INVENTORY.replace("# more", more))
+    site.answer(fresh())
+    result = site.run("--dry")
+    assert result.returncode == 1
+    assert message in result.stderr
+    assert "Traceback" not in result.stdout + result.stderr
+
+
+def test_an_inventory_without_a_deployment_is_explained(site: Site) -> None:
+    site.inventory.write_text('hosts = ["@fake/h1"]\n')
+    result = site.run("--dry")
+    assert result.returncode == 1
+    assert "@fake/h1: no deployment is declared for this host" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def atelier(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", "from deploy.cli.main import main; main()", *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def test_check_lists_each_pending_change(site: Site) -> None:
+    site.keep_secrets()
+    before = converged(site.declare())
+    site.declare("router=Router(port=4001),")
+    site.answer(before)
+    result = atelier("check", str(site.inventory), "--json")
+    assert result.returncode == 2, result.stderr
+    report = json.loads(result.stdout)
+    assert report["pending"] == len(report["changes"])
+    changed = [change for change in report["changes"] if change["resource"].endswith("litellm-0")]
+    assert changed == [
+        {
+            "host": "@fake/h1",
+            "resource": "container demo-litellm-0",
+            "action": "recreate",
+            "fields": [{"field": "ports[0].host_port", "old": "4000", "new": "4001"}],
+        }
+    ]
+
+
+def test_check_of_a_bad_inventory_is_an_error_and_not_a_change(site: Site) -> None:
+    site.inventory.write_text(INVENTORY.replace("# more", "modles=[],"))
+    site.answer(fresh())
+    result = atelier("check", str(site.inventory), "--json")
+    assert result.returncode == 1
+    report = json.loads(result.stdout)
+    assert "modles: unknown setting" in report["error"]
+    assert "Traceback" not in result.stderr

@@ -1,0 +1,70 @@
+"""Templates: a missing value is an error, and what they render is what they say it is."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+from jinja2 import UndefinedError
+
+from deploy.catalog import Catalog
+from deploy.images import make_build_plan
+from deploy.render import TEMPLATES, render
+
+AWKWARD = 'a "quoted": {{ name }} # \n- x'
+VALUES = {
+    "replicas": [
+        {"model": AWKWARD, "api_base": "http://one:8080/v1", "id": "one"},
+        {"model": "two", "api_base": "http://two:8080/v1", "id": "two"},
+    ],
+    "num_retries": 3,
+    "request_timeout_seconds": 100,
+    "stream_timeout_seconds": 10,
+}
+
+
+@pytest.mark.parametrize("missing", VALUES)
+def test_a_missing_value_is_an_error(missing: str) -> None:
+    values = {name: value for name, value in VALUES.items() if name != missing}
+    with pytest.raises(UndefinedError, match=missing):
+        render("litellm/config.yaml.j2", **values)
+
+
+def test_litellm_config_parses_back() -> None:
+    config = yaml.safe_load(render("litellm/config.yaml.j2", **VALUES))
+    assert config["model_list"] == [
+        {
+            "model_name": model,
+            "litellm_params": {
+                "model": f"openai/{model}",
+                "api_base": f"http://{name}:8080/v1",
+                "api_key": "os.environ/ENGINE_API_KEY",
+            },
+            "model_info": {"id": name},
+        }
+        for model, name in ((AWKWARD, "one"), ("two", "two"))
+    ]
+    assert config["router_settings"]["num_retries"] == 3
+    assert config["router_settings"]["stream_timeout"] == 10
+    assert config["litellm_settings"]["request_timeout"] == 100
+    assert config["general_settings"] == {"master_key": "os.environ/LITELLM_MASTER_KEY"}
+
+
+def test_every_dockerfile_renders(catalog: Catalog) -> None:
+    folders = sorted(path.name for path in (TEMPLATES / "images").iterdir())
+    assert folders == sorted(catalog.images)
+    for name in folders:
+        plan = make_build_plan(name, catalog)
+        instructions = [
+            line.split()[0]
+            for line in plan.context["Dockerfile"].replace("\\\n", "").splitlines()
+            if line and not line.startswith("#")
+        ]
+        known = {"FROM", "COPY", "ARG", "RUN", "ENV", "USER", "WORKDIR", "VOLUME", "EXPOSE"}
+        assert set(instructions) <= known | {"ENTRYPOINT", "CMD"}
+        assert instructions[0] == "FROM"
+
+
+def test_there_is_no_template_that_no_test_renders() -> None:
+    templates = {str(path.relative_to(TEMPLATES)) for path in TEMPLATES.rglob("*.j2")}
+    dockerfiles = {f"images/{path.name}/Dockerfile.j2" for path in (TEMPLATES / "images").iterdir()}
+    assert templates == dockerfiles | {"litellm/config.yaml.j2"}
