@@ -77,7 +77,7 @@ def refusal(model: Model, use: Use, users: int, catalog: Catalog) -> str:
     for limit in licence.exceeded_thresholds(users):
         if limit.forbids:
             return (
-                f"{licence.name}, {limit.clause}: above {limit.users:,} users a {limit.period},"
+                f"{licence.name}, {limit.clause}: above {limit.users:,} users per {limit.period},"
                 f" {limit.consequence}"
             )
     return ""
@@ -109,8 +109,9 @@ def _ways_out(name: str, use: Use, users: int, catalog: Catalog) -> Iterator[str
     for other in alternatives(name, use, users, catalog):
         licence = catalog.licences[catalog.models[other].licence]
         yield f"serve {other!r} ({licence.name})"
-    notes = catalog.licences[catalog.models[name].licence].notes
-    yield "agree with its makers" + (f" ({notes.rstrip('.')})" if notes else "")
+    licence = catalog.licences[catalog.models[name].licence]
+    notes = "" if licence.permission(use).allowed else licence.notes.rstrip(".")
+    yield "agree with its makers" + (f" ({notes})" if notes else "")
 
 
 def alternatives(name: str, use: Use, users: int, catalog: Catalog) -> list[str]:
@@ -124,12 +125,13 @@ def alternatives(name: str, use: Use, users: int, catalog: Catalog) -> list[str]
         and not refusal(entry, use, users, catalog)
     ]
 
-    def distance(other: str) -> float:
-        ratio = catalog.models[other].parameters_billion / model.parameters_billion
-        return abs(math.log(ratio))
+    def distance(other: str) -> tuple[float, bool]:
+        entry = catalog.models[other]
+        ratio = entry.parameters_billion / model.parameters_billion
+        return abs(math.log(ratio)), entry.roles != model.roles
 
     family = [other for other in allowed if catalog.models[other].family == model.family]
-    near = [other for other in family if distance(other) <= math.log(ALTERNATIVE_FACTOR)]
+    near = [other for other in family if distance(other)[0] <= math.log(ALTERNATIVE_FACTOR)]
     found = [min(group, key=distance) for group in (near, allowed) if group]
     return list(dict.fromkeys(found))
 
@@ -145,6 +147,6 @@ def _warnings(work: str, users: int, catalog: Catalog, use: Use) -> Iterator[str
     for limit in licence.exceeded_thresholds(users):
         if not limit.forbids:
             yield (
-                f"{work}: {licence.name}, {limit.clause}: above {limit.users:,} users in"
-                f" {limit.period.removeprefix('a ')}, {limit.consequence}"
+                f"{work}: {licence.name}, {limit.clause}: above {limit.users:,} users per"
+                f" {limit.period}, {limit.consequence}"
             )
