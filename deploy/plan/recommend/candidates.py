@@ -20,7 +20,7 @@ SMALLEST_BILLION = 0.4
 """Smaller models are for tests."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Candidate:
     """A model, kept in one way, for one engine."""
 
@@ -81,7 +81,7 @@ def _reason_against(name: str, use: Use, users: int, catalog: Catalog) -> str:
     try:
         find_model(name, catalog)
     except UnsupportedModelError as error:
-        return f"its memory cannot be worked out honestly: {error}"
+        return f"its memory cannot be worked out honestly: {error.problems[0].found}"
     return ""
 
 

@@ -9,9 +9,11 @@ What one option is worth never depends on the others: a bigger budget never give
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from deploy.plan.cost import MONTHS_PER_YEAR
 from deploy.plan.recommend.evaluate import Option
 from deploy.plan.recommend.hardware import Hardware
 from deploy.plan.recommend.request import RecommendRequest
@@ -48,27 +50,26 @@ def value(option: Option) -> float:
     if not option.eur_per_month:
         return 0.0
     safe = min(option.tokens_per_second_per_user / SAFE_TOKENS_PER_SECOND, 1.0)
-    return safe * option.strength**STRENGTH_EXPONENT / option.eur_per_month
+    return safe * math.pow(option.strength, STRENGTH_EXPONENT) / option.eur_per_month
 
 
 def over_budget(hardware: Hardware, request: RecommendRequest) -> str:
     """Why hardware is too dear; empty where it is not."""
-    for name, budget, cost, unit in (
-        ("--budget", request.budget_eur, hardware.price_eur, "EUR"),
-        (
-            "--budget-per-month",
-            request.budget_eur_per_month,
-            hardware.eur_per_month,
-            "EUR a month",
-        ),
-    ):
-        if budget is None:
-            continue
-        if cost is None:
-            return f"no price is known: {name} cannot be kept"
-        if cost > budget:
-            return f"{cost:,.0f} {unit}, {name} is {budget:,.0f}"
-    return ""
+    months = request.rates.years * MONTHS_PER_YEAR
+    total = hardware.price_eur
+    if hardware.kind == "hosted" and hardware.eur_per_month is not None:
+        total = hardware.eur_per_month * months
+    return _over("--budget", request.budget_eur, total, "EUR") or _over(
+        "--budget-per-month", request.budget_eur_per_month, hardware.eur_per_month, "EUR a month"
+    )
+
+
+def _over(name: str, budget: float | None, cost: float | None, unit: str) -> str:
+    if budget is None:
+        return ""
+    if cost is None:
+        return f"no price is known: {name} cannot be kept"
+    return f"{cost:,.0f} {unit}, {name} is {budget:,.0f}" if cost > budget else ""
 
 
 def frontier(options: list[Option]) -> list[Option]:
@@ -97,33 +98,26 @@ def side_by_side(best: Option, options: list[Option], request: RecommendRequest)
 
 
 def losers(best: Option, options: list[Option], request: RecommendRequest) -> Iterator[NotChosen]:
-    """Why each other option was not chosen."""
-    for option in options:
+    """Why each other option was not chosen, the nearest first."""
+    for option in sorted(options, key=lambda o: worth(o, request), reverse=True):
         if option is not best:
-            yield _against(option, best, request)
+            yield _against(option, best)
 
 
-def _against(option: Option, best: Option, request: RecommendRequest) -> NotChosen:
+def _against(option: Option, best: Option) -> NotChosen:
     what = f"{option.hardware.label}, {option.candidate.text}"
     cost, best_cost = option.eur_per_month or 0.0, best.eur_per_month or 0.0
     here, there = step(option.strength), step(best.strength)
     if here <= there and cost > best_cost:
-        return NotChosen(
-            what, "dearer", f"no stronger, {cost:,.0f} EUR a month instead of {best_cost:,.0f}"
-        )
+        reason = f"{cost:,.0f} EUR a month instead of {best_cost:,.0f}"
+        return NotChosen(what, "dearer", reason)
     if here < there:
-        return NotChosen(
-            what,
-            "weaker",
-            f"a weaker model (strength {option.strength:.0f} instead of {best.strength:.0f})",
-        )
+        reason = f"strength {option.strength:.0f} instead of {best.strength:.0f}"
+        return NotChosen(what, "weaker", reason)
     if here == there:
         speed, best_speed = option.tokens_per_second_per_user, best.tokens_per_second_per_user
-        text = f"as strong, {speed:.0f} tokens/s per user instead of {best_speed:.0f}"
-        return NotChosen(what, "less_value", text)
-    return NotChosen(
-        what,
-        "less_value",
-        f"{option.strength / best.strength:.1f} times as strong,"
-        f" {cost / max(best_cost, 0.01):.1f} times the price",
-    )
+        reason = f"as strong, {speed:.0f} tokens/s per user instead of {best_speed:.0f}"
+        return NotChosen(what, "less_value", reason)
+    ratio = option.strength / best.strength
+    reason = f"{ratio:.1f} times as strong, {cost / max(best_cost, 0.01):.1f} times the price"
+    return NotChosen(what, "less_value", reason)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from deploy.catalog import Catalog
 from deploy.plan.cost import eur_per_million_tokens, eur_per_user
@@ -12,6 +13,7 @@ from deploy.plan.recommend.hardware import OLLAMA_USERS, Hardware
 from deploy.plan.recommend.request import RecommendRequest
 from deploy.plan.sizing import Device, Sizing, SizingRequest, device_of, size_gguf, size_model
 from deploy.plan.sizing.choose import READING_TOKENS_PER_SECOND
+from deploy.plan.sizing.kv_cache import kv_layout
 
 MOST_SLOTS = 8
 """Slots that llama.cpp is considered with (OLLAMA_NUM_PARALLEL)."""
@@ -72,6 +74,20 @@ class Loss:
 
     reason: str
     users_served: int = 0
+
+
+def room(hardware: Hardware, candidate: Candidate, context_tokens: int, catalog: Catalog) -> int:
+    """Requests that memory holds at the very most: all of it for weights and an FP8 cache."""
+    usable = sum(catalog.gpus[gpu].usable_memory_gib or 0.0 for gpu in hardware.gpus)
+    left = usable - _weights_gib(candidate)
+    return max(int(left / _request_gib(candidate, context_tokens)), 0) * hardware.machines
+
+
+@lru_cache(maxsize=1024)
+def _request_gib(candidate: Candidate, context_tokens: int) -> float:
+    model = candidate.declared.architecture
+    layout = kv_layout(model, range(len(model.layers)), 1, "fp8", 1)
+    return layout.request_blocks(context_tokens) * layout.block_bytes / GIB
 
 
 def evaluate(
@@ -149,8 +165,6 @@ def _with_ollama(
     request: RecommendRequest,
     devices: tuple[Device, ...],
 ) -> Option | Loss:
-    if any(device.vendor == "cpu" for device in devices):
-        return Loss("a processor serves one user at most, and its memory is not declared")
     if request.users > OLLAMA_USERS and devices[0].vendor != "apple":
         return Loss(f"llama.cpp is for up to {OLLAMA_USERS} users: vLLM serves more together")
     served = 0

@@ -24,6 +24,8 @@ from deploy.plan.recommend.reference import Finding, Reference, compare, find_re
 from deploy.plan.recommend.request import RecommendRequest, check_request
 from deploy.plan.recommend.search import Failure, Search
 
+PROCESSOR = "a processor serves one user at most, and its memory is not declared"
+
 
 @dataclass(frozen=True)
 class BreakEven:
@@ -84,21 +86,20 @@ def recommend(request: RecommendRequest, catalog: Catalog) -> Recommendation:
         warnings=tuple(_warnings(best, request, catalog)) if best else (),
         not_chosen=(*not_chosen, *lost),
         excluded_models=tuple(excluded),
-        break_even=_break_even(best, options, search) if best else None,
+        break_even=_break_even(best, search) if best else None,
         reference=find_reference(request.users),
         findings=tuple(compare(best, candidates, request, catalog)),
     )
 
 
-def _options(
-    search: Search, hardware: list[Hardware]
-) -> tuple[list[Option], list[NotChosen]]:
+def _options(search: Search, hardware: list[Hardware]) -> tuple[list[Option], list[NotChosen]]:
     options: list[Option] = []
     not_chosen: list[NotChosen] = []
     for machine in hardware:
         dear = over_budget(machine, search.request)
-        if dear:
-            not_chosen.append(NotChosen(machine.label, "over_budget", dear))
+        if dear or "cpu" in machine.gpus:
+            kind, reason = ("over_budget", dear) if dear else ("too_small", PROCESSOR)
+            not_chosen.append(NotChosen(machine.label, kind, reason))
             continue
         given = bool(search.request.gpus)
         for found in search.of_each_model(machine) if given else [search.best(machine)]:
@@ -147,7 +148,7 @@ def _warnings(best: Option, request: RecommendRequest, catalog: Catalog) -> Iter
     yield from licence_warnings([model, "open-webui"], request.users, catalog, request.use)
 
 
-def _break_even(best: Option, options: list[Option], search: Search) -> BreakEven | None:
+def _break_even(best: Option, search: Search) -> BreakEven | None:
     request = search.request
     months, rented = _against_rent(best, search)
     saas, cost = request.saas_eur_per_million_tokens, best.eur_per_month

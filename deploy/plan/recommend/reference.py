@@ -133,10 +133,10 @@ def _choice_finding(
         if (owned := buy(gpus, request.rates, catalog)) and owned.eur_per_month is not None
     ]
     ours = "?" if best.eur_per_month is None else f"{best.eur_per_month:,.0f}"
+    model = f"{best.candidate.model} ({best.candidate.parameters_billion:.0f} billion)"
     text = (
-        f"{best.hardware.label} with {best.candidate.model} ({best.candidate.parameters_billion:.0f}"
-        f" billion), {ours} EUR a month, instead of {' or '.join(named)} (a month:"
-        f" {', '.join(costs)} EUR): {_why(best, row, request)}"
+        f"{best.hardware.label} with {model}, {ours} EUR a month, instead of"
+        f" {' or '.join(named)} (a month: {', '.join(costs)} EUR): {_why(best, row, request)}"
     )
     return Finding("our choice", "disagrees", text)
 

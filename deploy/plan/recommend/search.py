@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from deploy.catalog import Catalog
 from deploy.plan.recommend.candidates import Candidate
-from deploy.plan.recommend.evaluate import Loss, Option, evaluate
+from deploy.plan.recommend.evaluate import Loss, Option, evaluate, room
 from deploy.plan.recommend.hardware import Hardware
 from deploy.plan.recommend.request import RecommendRequest
 from deploy.plan.recommend.strength import step
@@ -69,7 +69,7 @@ def best_of(
     for candidate in candidates:
         if found and step(candidate.strength) < step(found[0].strength):
             break
-        result = evaluate(hardware, candidate, request, catalog)
+        result = _evaluated(hardware, candidate, request, catalog)
         if isinstance(result, Option):
             found.append(result)
         elif failure.candidate is None or result.users_served > failure.loss.users_served:
@@ -77,6 +77,16 @@ def best_of(
     if not found:
         return failure
     return max(found, key=lambda option: (step(option.strength), *_speed(option)))
+
+
+def _evaluated(
+    hardware: Hardware, candidate: Candidate, request: RecommendRequest, catalog: Catalog
+) -> Option | Loss:
+    """Sized only where memory could hold all users at all."""
+    most = room(hardware, candidate, request.context, catalog)
+    if 0 < most < request.users:
+        return Loss(f"memory for {most} of {request.users} users at the very most", most)
+    return evaluate(hardware, candidate, request, catalog)
 
 
 def _speed(option: Option) -> tuple[float, float, int]:
