@@ -165,6 +165,8 @@ def _with_ollama(
     request: RecommendRequest,
     devices: tuple[Device, ...],
 ) -> Option | Loss:
+    if len({device.vendor for device in devices}) > 1:
+        return Loss("GPUs of several vendors do not serve one engine together")
     if request.users > OLLAMA_USERS and devices[0].vendor != "apple":
         return Loss(f"llama.cpp is for up to {OLLAMA_USERS} users: vLLM serves more together")
     served = 0

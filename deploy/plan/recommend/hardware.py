@@ -66,8 +66,15 @@ def gpus_text(gpus: tuple[str, ...]) -> str:
 def find_hardware(request: RecommendRequest, catalog: Catalog) -> list[Hardware]:
     """What is worth considering: the GPUs given, or those of the catalogue that have a price."""
     if request.gpus:
-        return list(_given(request.gpus, request.rates, catalog))
+        groups = dict.fromkeys((request.gpus, *_kinds(request.gpus)))
+        return [found for gpus in groups for found in _given(gpus, request.rates, catalog)]
     return [*_to_buy(request, catalog), *_to_rent(catalog)]
+
+
+def _kinds(gpus: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """The GPUs of each kind on their own: together, the smallest would decide for all."""
+    for kind, count in Counter(gpus).items():
+        yield (kind,) * count
 
 
 def buy(gpus: tuple[str, ...], rates: Rates, catalog: Catalog) -> Hardware | None:

@@ -72,7 +72,7 @@ def best_of(
         result = _evaluated(hardware, candidate, request, catalog)
         if isinstance(result, Option):
             found.append(result)
-        elif failure.candidate is None or result.users_served > failure.loss.users_served:
+        elif failure.candidate is None or result.users_served >= failure.loss.users_served:
             failure = Failure(hardware, candidate, result)
     if not found:
         return failure
@@ -83,6 +83,8 @@ def _evaluated(
     hardware: Hardware, candidate: Candidate, request: RecommendRequest, catalog: Catalog
 ) -> Option | Loss:
     """Sized only where memory could hold all users at all."""
+    if request.context > candidate.declared.architecture.max_position_embeddings:
+        return evaluate(hardware, candidate, request, catalog)
     most = room(hardware, candidate, request.context, catalog)
     if 0 < most < request.users:
         return Loss(f"memory for {most} of {request.users} users at the very most", most)

@@ -67,6 +67,26 @@ def test_given_gpus_are_all_that_is_offered() -> None:
     assert len(set(models)) == len(models)
 
 
+@pytest.mark.parametrize("more", ["rtx-3060", "rtx-3090", "rx-7900-xtx", "h100", "cpu"])
+@pytest.mark.parametrize("users", [2, 20])
+def test_another_gpu_never_gives_a_worse_answer(users: int, more: str) -> None:
+    one, two = ask(users, gpus=("l40s",)).best, ask(users, gpus=("l40s", more)).best
+    assert one is not None
+    assert two is not None
+    assert step(two.strength) >= step(one.strength)
+
+
+def test_gpus_of_two_vendors_do_not_serve_one_engine() -> None:
+    for option in ask(2, gpus=("rx-7900-xtx", "rtx-3090")).options:
+        assert len(set(option.hardware.gpus)) == 1
+
+
+def test_too_long_a_context_is_named() -> None:
+    answer = ask(20, context_tokens=1_000_000)
+    assert answer.best is None
+    assert {"over_budget", "too_small"} >= {lost.kind for lost in answer.not_chosen}
+
+
 def test_the_slides_architecture_for_100_is_checked() -> None:
     findings = {f.subject: f for f in ask(100, gpus=("h100",) * 4).findings}
     assert findings["our choice"].verdict == "agrees"
