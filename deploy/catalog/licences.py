@@ -48,6 +48,8 @@ class UserThreshold(Entry):
     """The clause that says so."""
     consequence: str
     """What applies above it."""
+    forbids: bool = False
+    """Whether the work may not be used above it without another agreement."""
 
 
 class Uses(Entry):

@@ -66,6 +66,10 @@ class Model(Entry):
     """What it is, where the name does not say it."""
     family: str
     """The models it belongs to."""
+    year: int = Field(ge=2020, le=2100)
+    """When it was published; of a tune of somebody else's model, when that one was."""
+    made_for_code: bool = True
+    """Whether it was trained for code above all; ``False`` for general models."""
     origin: Origin
     """Who made it."""
     roles: tuple[Role, ...]
