@@ -29,7 +29,8 @@ from deploy.spec import (
     SecretSource,
     WebUISpec,
 )
-from deploy.spec.base import Spec, refuse_unnamed, validate
+from deploy.spec.base import Spec
+from deploy.spec.validation import refuse_unnamed, validate
 
 SpecType = TypeVar("SpecType", bound=Spec)
 PyinfraHosts = list[tuple[str, dict[str, Any]]]
