@@ -14,7 +14,7 @@ from deploy.errors import Problem, ServiceError
 from deploy.live.checks import Check, chat_in_web_ui, complete, run_check, stream_chat
 from deploy.live.connection import Connection, connect
 from deploy.plan.deployment_plan import ReplicaPlan
-from deploy.services import llama_cpp
+from deploy.services import engines
 from deploy.spec import SecretName
 
 
@@ -36,12 +36,12 @@ def verify(artefacts: Artefacts) -> Iterator[Check]:
 
 
 def _check_engine(artefacts: Artefacts, replica: ReplicaPlan, connection: Connection) -> Check:
-    container = llama_cpp.container_name(artefacts.context, replica)
+    container = engines.container_name(artefacts.context, replica)
     key = artefacts.secrets.value(SecretName.ENGINE_API_KEY)
 
     def ask() -> str:
         address = _container_address(connection, container, artefacts.plan.name)
-        url = connection.reach(address, llama_cpp.PORT)
+        url = connection.reach(address, engines.container_port(replica))
         return complete(url, key, replica.served_model_name, _expected(replica))
 
     return run_check(f"engine {replica.served_model_name}", replica.host, ask)
@@ -85,7 +85,11 @@ def _container_address(connection: Connection, container: str, network: str) -> 
 def _expected(replica: ReplicaPlan) -> str | None:
     """What the model is known to answer, if it is one of the catalogue's that is."""
     entry = load_catalog().models.get(replica.model)
-    return entry.known_answer if entry and entry.sha256 == replica.file.sha256 else None
+    return (
+        entry.known_answer
+        if entry and replica.file and entry.sha256 == replica.file.sha256
+        else None
+    )
 
 
 def _loopback(listen: str) -> str:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 
 from deploy.model_files import ModelFile
 from deploy.spec import EngineSpec, RouterSpec, WebUISpec
@@ -186,13 +184,16 @@ class DeploymentPlan(PlanPart):
     """What for."""
     warnings: tuple[str, ...] = ()
     """What works, but otherwise than one may think."""
-    cost: dict[str, Any] = Field(default_factory=dict)
-    """What it costs; empty until costs are planned."""
 
     @property
     def served_models(self) -> list[str]:
         """What clients can ask for, in the order of declaration."""
         return list(dict.fromkeys(replica.served_model_name for replica in self.replicas))
+
+    @property
+    def concurrent_users(self) -> int:
+        """People who can use every model at the same time."""
+        return min((model.concurrent_users for model in self.models), default=0)
 
     def host(self, name: str) -> HostPlan:
         """A machine by its name."""

@@ -41,6 +41,8 @@ class Claim:
     """How its weights are kept; ``None`` for as published."""
     engine_version: str = ""
     """Version of vLLM."""
+    users: int | None = None
+    """Requests at once that speeds are estimated for; as many as fit by default."""
 
     @property
     def path(self) -> str:

@@ -63,9 +63,7 @@ class Layouts:
 
 def _after(layout: Layout, count: int) -> Layout:
     """The same layout, so many GPUs further on."""
-    seats = (
-        replace(seat, gpus=tuple(gpu + count for gpu in seat.gpus)) for seat in layout.seats
-    )
+    seats = (replace(seat, gpus=tuple(gpu + count for gpu in seat.gpus)) for seat in layout.seats)
     return replace(layout, seats=tuple(seats))
 
 

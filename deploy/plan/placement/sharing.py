@@ -82,9 +82,7 @@ def _guests(claim: Claim, table: Table, width: int, share: float) -> list[Seat]:
     return max(options, key=served, default=[])
 
 
-def _main_options(
-    claim: Claim, table: Table, width: int, left: float
-) -> Iterator[list[Seat]]:
+def _main_options(claim: Claim, table: Table, width: int, left: float) -> Iterator[list[Seat]]:
     """Replicas over all GPUs; those that touch the guests' leave room for them."""
     options = []
     for split in table.sizer.splits(claim, table.device, table.count):

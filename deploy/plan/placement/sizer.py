@@ -21,6 +21,10 @@ class Sizer:
 
     _sizings: dict[tuple[object, ...], Sizing] = field(default_factory=dict)
 
+    def best(self, claim: Claim, device: Device, gpus: int, share: float | None) -> Sizing:
+        """The sizing's own choice on so many GPUs, with what it rejected and why."""
+        return self._size(claim, device, gpus, share or claim.utilization, None)
+
     def replica(self, claim: Claim, device: Device, split: Split, share: float) -> Sizing:
         """One replica with a given split."""
         return self._size(claim, device, split[0] * split[1], share, split)
@@ -88,11 +92,13 @@ def _request(
         tensor_parallel_size=tp,
         pipeline_parallel_size=pp,
         gpu_memory_utilization=share,
-        max_model_len=claim.max_model_len if on_vllm else claim.max_model_len or claim.context_tokens,
+        max_model_len=claim.max_model_len
+        if on_vllm
+        else claim.max_model_len or claim.context_tokens,
         dtype=None if engine.dtype == "auto" else engine.dtype,
         quantization=claim.quantization,
         kv_cache_dtype="fp8" if engine.kv_cache_dtype in {"fp8", "q8_0"} else "auto",
-        users=None if on_vllm else claim.slots,
+        users=claim.users if on_vllm else claim.slots,
         context_tokens=claim.context_tokens,
         weights_gib=claim.model.weights_gib or claim.declared.weights_gib,
         max_num_seqs=claim.slots,
