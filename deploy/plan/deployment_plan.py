@@ -202,3 +202,7 @@ class DeploymentPlan(PlanPart):
     def replicas_of(self, served_model_name: str) -> tuple[ReplicaPlan, ...]:
         """The replicas of one model."""
         return tuple(r for r in self.replicas if r.served_model_name == served_model_name)
+
+    def on_gpu(self, host: str, index: int) -> tuple[ReplicaPlan, ...]:
+        """The replicas that use a GPU."""
+        return tuple(r for r in self.replicas if r.host == host and index in r.gpus)

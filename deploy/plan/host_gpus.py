@@ -35,7 +35,9 @@ def _text_problems(path: str, text: str, catalog: Catalog) -> Iterator[Problem]:
                 yield Problem(path, f"{name!r} is no GPU", "GPUs of NVIDIA or AMD", fix)
             case "apple":
                 found = f"{name!r}: containers cannot reach Apple GPUs"
-                fix = f'see what it gives natively: atelier size MODEL --gpus "{name}" --engine ollama'
+                fix = (
+                    f"size it for its own Ollama: atelier size MODEL --gpus {name} --engine ollama"
+                )
                 yield Problem(path, found, "GPUs of NVIDIA or AMD", fix)
 
 

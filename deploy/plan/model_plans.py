@@ -96,10 +96,10 @@ def _reasons(claim: Claim, seats: tuple[Seat, ...], outcome: Outcome) -> Iterato
     companions = sorted({name for seat in seats for name in seat.companions})
     if companions:
         share = min(seat.share for seat in seats if seat.companions)
-        gain = _gain(claim, outcome)
+        gain = _gain(outcome)
         yield f"shares GPUs with {', '.join(companions)}, with {share:.0%} of their memory{gain}"
     elif outcome.placement.other:
-        yield f"has its GPUs for itself{_gain(claim, outcome)}"
+        yield f"has its GPUs for itself{_gain(outcome)}"
 
 
 def _split_reason(tp: int, pp: int, count: int, claim: Claim) -> str:
@@ -118,7 +118,7 @@ def _replicas(count: int) -> str:
     return "1 replica" if count == 1 else f"{count} replicas"
 
 
-def _gain(claim: Claim, outcome: Outcome) -> str:
+def _gain(outcome: Outcome) -> str:
     """What the best layout of the other kind would give."""
     other, chosen = outcome.placement.other, outcome.placement.chosen
     if other is None or chosen is None:
@@ -130,7 +130,7 @@ def _rejected(claim: Claim, seats: tuple[Seat, ...], outcome: Outcome) -> Iterat
     """Other layouts first, then other splits on the same GPUs."""
     if not seats:
         return
-    yield from _other_layouts(claim, seats, outcome)
+    yield from _other_layouts(seats, outcome)
     if claim.engine.kind != "vllm":
         return
     sizing = _on_same_gpus(claim, seats, outcome)
@@ -145,9 +145,7 @@ def _rejected(claim: Claim, seats: tuple[Seat, ...], outcome: Outcome) -> Iterat
             yield RejectedPlan(arrangement=_split(*split), reason=other.reason)
 
 
-def _other_layouts(
-    claim: Claim, seats: tuple[Seat, ...], outcome: Outcome
-) -> Iterator[RejectedPlan]:
+def _other_layouts(seats: tuple[Seat, ...], outcome: Outcome) -> Iterator[RejectedPlan]:
     other, chosen = outcome.placement.other, outcome.placement.chosen
     if chosen is None or len(chosen.users) == 1:
         return

@@ -15,7 +15,7 @@ LEFT_OUT = re.compile(r"^\d+ (users at once|of \d+ GPUs)")
 """Warnings of the sizing that a whole plan words better."""
 
 
-def warnings(
+def warnings(  # noqa: PLR0913, PLR0917
     spec: DeploymentSpec,
     claims: tuple[Claim, ...],
     hosts: tuple[HostPlan, ...],

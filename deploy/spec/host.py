@@ -26,7 +26,7 @@ class HostSpec(Spec):
     sudo: bool = False
     """Run commands with sudo, for users who may not use the container engine themselves."""
     gpus: tuple[str, ...] = ()
-    """Its GPUs in the order of ``nvidia-smi``: ``"2x l40s"``, or one by one ``["l40s", "l40s"]``."""
+    """Its GPUs, in the order of ``nvidia-smi``: ``"2x l40s"`` or ``["l40s", "l40s"]``."""
     gpu_runtime: Literal["nvidia", "cdi"] = "nvidia"
     """How containers reach NVIDIA GPUs: the container toolkit's runtime, or CDI device names."""
     gpu_groups: tuple[int, ...] = (44,)

@@ -36,7 +36,7 @@ def seats_alone(claim: Claim, device: Device, count: int, sizer: Sizer) -> Itera
         yield from [max(found, key=served)] if found else []
 
 
-def seat(
+def seat(  # noqa: PLR0913, PLR0917
     claim: Claim, size: int, number: int, share: float, sizing: Sizing, first: int = 0
 ) -> Seat:
     """One of several replicas that lie side by side.
