@@ -15,11 +15,13 @@ from deploy.plan.sizing import (
     size_gguf,
     size_model,
 )
+from deploy.plan.sizing.gguf import BITS_PER_WEIGHT
 
-FIT_COLUMNS = ["Model", "engine, weights", "TP", "PP", "replicas", "context", "users", "tokens/s"]
+FIT_COLUMNS = ["Model", "engine, weights", "GPUs", "context", "users", "tok/s"]
 FIT_LEGEND = (
-    "The least quantised weights that fit. context: longest request. users: at once,\n"
-    "with 8192 tokens each (or the model's own limit). tokens/s: each; an estimate."
+    "The least quantised weights that fit. GPUs: replicas x tensor_parallel_size x\n"
+    "pipeline_parallel_size. context: longest request. users: at once,\n"
+    "with 8192 tokens each (or the model's own limit). tok/s: each; an estimate."
 )
 
 
@@ -43,6 +45,8 @@ def best_fit(name: str, model: Model, gpus: str, catalog: Catalog) -> Fit | None
     variants = sorted(model.variants, key=lambda variant: variant.format == "gguf")
     for variant in variants:
         engine = "ollama" if variant.format == "gguf" else "vllm"
+        if engine == "ollama" and variant.quantization not in BITS_PER_WEIGHT:
+            continue
         try:
             sizing = _size(name, variant.quantization, engine, devices, catalog)
         except UnsupportedModelError:
@@ -67,9 +71,7 @@ def fit_row(name: str, fit: Fit | None) -> list[str]:
     return [
         name,
         f"{fit.engine}, {fit.quantization}",
-        str(fit.tensor_parallel_size),
-        str(fit.pipeline_parallel_size),
-        str(fit.replicas),
+        f"{fit.replicas}x{fit.tensor_parallel_size}x{fit.pipeline_parallel_size}",
         f"{fit.max_model_len}",
         str(fit.concurrent_users),
         f"{fit.tokens_per_second_per_user:.0f}",

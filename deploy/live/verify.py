@@ -57,8 +57,9 @@ def _check_router(artefacts: Artefacts, connection: Connection) -> Iterator[Chec
     for model in artefacts.plan.served_models:
         ask = partial(complete, url, key, model, expected[model])
         yield run_check(f"router {model} completion", router.host, ask)
-        chat = partial(stream_chat, url, key, model)
-        yield run_check(f"router {model} streamed chat", router.host, chat)
+        if artefacts.plan.is_for_chat(model):
+            chat = partial(stream_chat, url, key, model)
+            yield run_check(f"router {model} streamed chat", router.host, chat)
 
 
 def _check_web_ui(artefacts: Artefacts, connection: Connection) -> Check:
@@ -66,7 +67,7 @@ def _check_web_ui(artefacts: Artefacts, connection: Connection) -> Check:
     assert web_ui is not None  # noqa: S101 - asked for only where there is one
     password = artefacts.secrets.value(SecretName.WEB_UI_ADMIN_PASSWORD)
     url = connection.reach(_loopback(str(web_ui.spec.listen)), web_ui.spec.port)
-    model = artefacts.plan.served_models[0]
+    model = artefacts.plan.default_model
     return run_check(
         "web UI login and chat",
         web_ui.host,

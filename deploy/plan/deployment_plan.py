@@ -190,6 +190,18 @@ class DeploymentPlan(PlanPart):
         """What clients can ask for, in the order of declaration."""
         return list(dict.fromkeys(replica.served_model_name for replica in self.replicas))
 
+    def is_for_chat(self, served_model_name: str) -> bool:
+        """Whether a model is asked to chat, not only to complete."""
+        return any(
+            m.served_model_name == served_model_name and "chat" in m.roles for m in self.models
+        )
+
+    @property
+    def default_model(self) -> str:
+        """What a chat starts with: the first model for chat."""
+        chat = [name for name in self.served_models if self.is_for_chat(name)]
+        return (chat or self.served_models)[0]
+
     @property
     def concurrent_users(self) -> int:
         """People who can use every model at the same time."""

@@ -140,8 +140,7 @@ def _declared(  # noqa: PLR0913, PLR0917
 
 def _placed(path: str, problem: Problem) -> Problem:
     found = f"{problem.path}: {problem.found}"
-    fix = problem.fix or "choose another model: its memory would only be guessed"
-    return Problem(path, found, problem.allowed, fix)
+    return Problem(path, found, problem.allowed, problem.fix)
 
 
 def _roles(entry: Model | None) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from deploy.plan.on_cpu import cpu_hosts
 from deploy.plan.placement import Claim, Gpus, Placement, Seat, Sizer, place
 from deploy.plan.ports import port_problems
 from deploy.plan.refusals import engine_path, placement_problems, share_problems, split_problems
-from deploy.plan.replicas import cpu_replica, gpu_replica, with_ports
+from deploy.plan.replicas import cpu_replica, gpu_replica, with_one_length, with_ports
 from deploy.plan.unknown import unknown
 from deploy.plan.warnings import warnings
 from deploy.spec import DeploymentSpec
@@ -51,7 +51,8 @@ def make_plan(
         _raise(placement_problems(list(on_gpus), list(hosts), sizer))
     outcome = Outcome(placement, hosts, sizer, spec.users)
     router_host = spec.router.host or spec.hosts[0].name
-    replicas = tuple(with_ports(_replicas(spec, claims, outcome, sources), router_host))
+    found = with_one_length(_replicas(spec, claims, outcome, sources))
+    replicas = tuple(with_ports(found, router_host))
     _raise(port_problems(spec, replicas, router_host))
     models = tuple(
         model_plan(claim, tuple(r for r in replicas if r.served_model_name == claim.name), outcome)

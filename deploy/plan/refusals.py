@@ -69,16 +69,37 @@ def _alone_problems(claim: Claim, hosts: list[Gpus], sizer: Sizer) -> Iterator[P
         yield _does_not_fit(claim, hosts, sizer)
         return
     if claim.model.replicas and place((claim,), hosts, sizer).chosen is None:
-        gpus = sum(len(host.devices) for host in hosts)
-        found = f"{claim.model.replicas} of {claim.name} do not fit on {gpus} GPUs"
-        yield Problem(f"{claim.path}.replicas", found, fix="declare fewer, or more GPUs")
+        wanted, most = claim.model.replicas, _most_replicas(claim, hosts, sizer)
+        found = f"{wanted} replicas of {claim.name} do not fit on {_gpus(hosts)}"
+        fix = "declare fewer replicas, or more GPUs"
+        yield Problem(f"{claim.path}.replicas", found, f"at most {most}", fix)
+
+
+def _most_replicas(claim: Claim, hosts: list[Gpus], sizer: Sizer) -> int:
+    """The most replicas that the GPUs hold."""
+    for count in range((claim.model.replicas or 1) - 1, 0, -1):
+        fewer = replace(claim, model=claim.model.model_copy(update={"replicas": count}))
+        if place((fewer,), hosts, sizer).chosen is not None:
+            return count
+    return 0
+
+
+def _gpus(hosts: list[Gpus]) -> str:
+    count = sum(len(host.devices) for host in hosts)
+    return "one GPU" if count == 1 else f"{count} GPUs"
 
 
 def _does_not_fit(claim: Claim, hosts: list[Gpus], sizer: Sizer) -> Problem:
     pool, sizing = _nearest(claim, hosts, sizer)
-    where = f"{claim.name} does not fit on {pool.size}x {pool.device.name}"
+    verb = "fit" if sizing.supported else "run"
+    share = f" with {claim.share:g} of its memory" if claim.share else ""
+    where = f"{claim.name} does not {verb} on {pool.size}x {pool.device.name}{share}"
     reason = in_settings("; ".join(sizing.reasons)) or "no arrangement of it is legal"
+    if claim.share:
+        reason = reason.replace("raise gpu_memory_utilization", "declare a larger share")
     found, _, fix = reason.rpartition(": ")
+    if found.startswith("context_tokens"):
+        return Problem("context_tokens", f"{claim.context_tokens} for {claim.name}", fix=fix)
     return Problem(f"{claim.path}.name", f"{where}: {found or reason}", fix=fix if found else "")
 
 
@@ -109,15 +130,16 @@ def _together_problem(claims: list[Claim], hosts: list[Gpus], sizer: Sizer) -> P
         assert placed is not None  # noqa: S101 - each fits alone, see above
         seat = placed.seats[0]
         size = seat.sizing.weights_gib_per_gpu + seat.sizing.overhead_gib_per_gpu
-        needs.append(
-            f"{claim.name} {size:.1f} GiB of weights and overhead on each of {len(seat.gpus)} GPUs"
-        )
+        on = f" on each of {len(seat.gpus)} GPUs" if len(seat.gpus) > 1 else ""
+        declared = f" ({claim.share:g} of a GPU declared)" if claim.share else ""
+        declared += " (a GPU for itself declared)" if claim.gpu_count else ""
+        needs.append(f"{claim.name} {size:.1f} GiB of weights and overhead{on}{declared}")
     usable = sum(device.usable_gib for host in hosts for device in host.devices)
-    count = sum(len(host.devices) for host in hosts)
+    utilization = min(claim.utilization for claim in claims)
     return Problem(
         "models",
-        f"each fits alone, but not all together: {'; '.join(needs)}; {count} GPUs have"
-        f" {usable:.1f} GiB together",
+        f"each fits alone, but not all together: {'; '.join(needs)}; {_gpus(hosts)}"
+        f" and gpu_memory_utilization {utilization:g} leave {usable * utilization:.1f} GiB",
         fix="take smaller weights (quantization awq or fp8), a shorter context, or more GPUs",
     )
 

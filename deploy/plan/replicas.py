@@ -85,6 +85,18 @@ def with_ports(replicas: Iterable[ReplicaPlan], router_host: str) -> Iterator[Re
         published[first] += 1
 
 
+def with_one_length(replicas: Iterable[ReplicaPlan]) -> Iterator[ReplicaPlan]:
+    """Every replica of a model takes the same requests: the router sends any of them to any."""
+    replicas = list(replicas)
+    longest: dict[str, int] = {}
+    for replica in replicas:
+        known = longest.get(replica.served_model_name, replica.max_model_len)
+        longest[replica.served_model_name] = min(known, replica.max_model_len)
+    for replica in replicas:
+        length = longest[replica.served_model_name]
+        yield replica.model_copy(update={"max_model_len": length})
+
+
 def _file(claim: Claim, sources: Sources) -> ModelFile | None:
     return None if claim.engine.kind == "vllm" else sources.files.get(claim.model.name)
 
