@@ -44,7 +44,7 @@ def make_artefacts(spec: DeploymentSpec, directory: Path) -> Artefacts:
         AtelierError: if it cannot be carried out as declared.
     """
     catalog = load_catalog()
-    plan = make_plan(spec, catalog, read_model_files(spec, catalog, directory))
+    plan = make_plan(spec, catalog, read_model_files(spec, catalog, directory), directory)
     images = resolve_images(spec, catalog)
     context = ServiceContext(
         plan=plan,
@@ -53,6 +53,7 @@ def make_artefacts(spec: DeploymentSpec, directory: Path) -> Artefacts:
     )
     stack = make_stack(context)
     used = {component.image_name: images[component.image_name] for component in stack.components}
+    _require_recipes(used)
     _require_local_builds(spec, used)
     return Artefacts(
         spec=spec,
@@ -62,6 +63,23 @@ def make_artefacts(spec: DeploymentSpec, directory: Path) -> Artefacts:
         images=used,
         secrets=load_secrets(spec, directory),
     )
+
+
+def _require_recipes(images: dict[str, ImageUse]) -> None:
+    """Engines on GPUs are only pulled."""
+    names = [name for name, use in images.items() if use.source == "build" and not use.build]
+    if names:
+        raise PlanError(
+            *(
+                Problem(
+                    f"images.{name}",
+                    f"image_source is 'build', but {name} is not built here",
+                    "pull",
+                    f"declare images={{{name!r}: Image(source='pull')}}",
+                )
+                for name in names
+            )
+        )
 
 
 def _require_local_builds(spec: DeploymentSpec, images: dict[str, ImageUse]) -> None:

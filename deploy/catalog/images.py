@@ -44,5 +44,5 @@ class Image(Entry):
     """User it runs as; empty for the image's own."""
     read_only: bool = False
     """Whether it runs on a read-only root file system."""
-    build: ImageBuild
-    """How it is built here."""
+    build: ImageBuild | None = None
+    """How it is built here; ``None`` for images that are only pulled."""

@@ -14,6 +14,7 @@ from deploy.cli.info import info
 from deploy.cli.logs import logs
 from deploy.cli.models import models
 from deploy.cli.output import error_console, print_json
+from deploy.cli.plan import plan
 from deploy.cli.recommend import recommend
 from deploy.cli.schema import schema
 from deploy.cli.size import size
@@ -28,7 +29,11 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for verb in (size, recommend, models, gpus, check, verify, status, logs, info, env, down, schema):
+VERBS = (
+    *(plan, size, recommend, models, gpus),
+    *(check, verify, status, logs, info, env, down, schema),
+)
+for verb in VERBS:
     app.command()(verb)
 
 

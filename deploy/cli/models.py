@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from deploy.catalog import Catalog, Licence, Model, Use, load_catalog
+from deploy.cli.fits import FIT_COLUMNS, FIT_LEGEND, best_fit, fit_row
 from deploy.cli.options import JsonOption
 from deploy.cli.output import console, print_json, print_table
 from deploy.errors import Problem, SpecError
@@ -39,7 +40,7 @@ class UseName(StrEnum):
     THIRD_PARTY_SERVICE = "third-party-service"
 
 
-def models(
+def models(  # noqa: PLR0913, PLR0917  one parameter per option
     role: Annotated[RoleName | None, typer.Option(help="Only models with this role.")] = None,
     licence: Annotated[
         str | None, typer.Option(metavar="ID", help="Only under this licence, e.g. apache-2.0.")
@@ -49,6 +50,10 @@ def models(
     ] = None,
     family: Annotated[
         str | None, typer.Option(metavar="NAME", help="Only this family, e.g. qwen2.5-coder.")
+    ] = None,
+    fits: Annotated[
+        str | None,
+        typer.Option(metavar="GPUS", help="Only models that fit on these, e.g. '2x l40s'."),
     ] = None,
     json: JsonOption = False,
 ) -> None:
@@ -67,9 +72,18 @@ def models(
         and (family is None or _plain(family) == _plain(model.family))
         and (use is None or _licence(catalog, model).permission(_use(use)).allowed)
     }
+    best = {name: best_fit(name, model, fits, catalog) for name, model in chosen.items() if fits}
+    chosen = {name: model for name, model in chosen.items() if not fits or best[name]}
     if json:
-        rows = [model_to_json(name, model, catalog) for name, model in chosen.items()]
+        rows = [
+            model_to_json(name, model, catalog) | ({"fits": vars(best[name])} if fits else {})
+            for name, model in chosen.items()
+        ]
         print_json({"models": rows})
+    elif chosen and fits:
+        table = [fit_row(name, best[name]) for name in chosen]
+        print_table(f"Models that fit on {fits}", FIT_COLUMNS, table, FIT_COLUMNS[2:])
+        console.print(FIT_LEGEND, markup=False)
     elif chosen:
         table = [_row(name, model, catalog) for name, model in chosen.items()]
         print_table("Models", COLUMNS, table, ["params", "ctx"])

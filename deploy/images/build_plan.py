@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import dataclass
 
 from deploy.catalog import BaseImage, Catalog
+from deploy.errors import PlanError, Problem
 from deploy.render import TEMPLATES, render
 from deploy.services.container import canonical_json
 
@@ -36,8 +37,13 @@ def make_build_plan(name: str, catalog: Catalog) -> ImageBuildPlan:
     Args:
         name: the image's name in the catalogue, and of its folder in ``templates/images``.
         catalog: where the image and its base are described.
+
+    Raises:
+        PlanError: if the image is only pulled.
     """
     build = catalog.images[name].build
+    if build is None:
+        raise PlanError(Problem(f"images.{name}", "there is no recipe to build it", "pull"))
     base = _base(build.base, catalog.bases[build.base])
     folder = TEMPLATES / "images" / name
     context = {

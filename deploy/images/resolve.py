@@ -8,6 +8,7 @@ from deploy.catalog import Catalog, Image
 from deploy.images.build_plan import ImageBuildPlan, make_build_plan
 from deploy.services import ResolvedImage
 from deploy.spec import DeploymentSpec, ImageSpec
+from deploy.spec.image import ImageSource
 
 
 @dataclass(frozen=True)
@@ -16,6 +17,8 @@ class ImageUse:
 
     image: ResolvedImage
     build: ImageBuildPlan | None
+    source: ImageSource = "pull"
+    """What is declared: ``build`` without a way to build it is refused where the image is used."""
 
 
 def resolve_images(spec: DeploymentSpec, catalog: Catalog) -> dict[str, ImageUse]:
@@ -26,13 +29,13 @@ def resolve_images(spec: DeploymentSpec, catalog: Catalog) -> dict[str, ImageUse
 def _resolve(name: str, entry: Image, spec: DeploymentSpec, catalog: Catalog) -> ImageUse:
     own = spec.images.get(name, ImageSpec())
     source = own.source or ("pull" if own.reference else spec.image_source)
-    if source == "build":
+    if source == "build" and entry.build is not None:
         build = make_build_plan(name, catalog)
         user = entry.user if entry.build.user is None else entry.build.user
         read_only = entry.read_only if entry.build.read_only is None else entry.build.read_only
-        return ImageUse(ResolvedImage(name, build.tag, user, read_only), build)
+        return ImageUse(ResolvedImage(name, build.tag, user, read_only), build, source)
     reference = own.reference or _reference(entry, spec.registry_mirror)
-    return ImageUse(ResolvedImage(name, reference, entry.user, entry.read_only), None)
+    return ImageUse(ResolvedImage(name, reference, entry.user, entry.read_only), None, source)
 
 
 def _reference(entry: Image, mirror: str | None) -> str:

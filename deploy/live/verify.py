@@ -15,7 +15,7 @@ from deploy.errors import Problem, ServiceError
 from deploy.live.checks import Check, chat_in_web_ui, complete, run_check, stream_chat
 from deploy.live.connection import Connection, connect
 from deploy.plan.deployment_plan import ReplicaPlan
-from deploy.services import llama_cpp
+from deploy.services import engines
 from deploy.spec import SecretName
 
 
@@ -43,12 +43,12 @@ def _checks(artefacts: Artefacts) -> Iterator[Check]:
 
 
 def _check_engine(artefacts: Artefacts, replica: ReplicaPlan, connection: Connection) -> Check:
-    container = llama_cpp.container_name(artefacts.context, replica)
+    container = engines.container_name(artefacts.context, replica)
     key = artefacts.secrets.value(SecretName.ENGINE_API_KEY)
 
     def ask() -> str:
         address = _container_address(connection, container, artefacts.plan.name)
-        url = connection.reach(address, llama_cpp.PORT)
+        url = connection.reach(address, engines.container_port(replica))
         return complete(url, key, replica.served_model_name, _expected(replica))
 
     return run_check(f"engine {replica.served_model_name}", replica.host, ask)
@@ -64,8 +64,9 @@ def _check_router(artefacts: Artefacts, connection: Connection) -> Iterator[Chec
     for model in artefacts.plan.served_models:
         ask = partial(complete, url, key, model, expected[model])
         yield run_check(f"router {model} completion", router.host, ask)
-        chat = partial(stream_chat, url, key, model)
-        yield run_check(f"router {model} streamed chat", router.host, chat)
+        if artefacts.plan.is_for_chat(model):
+            chat = partial(stream_chat, url, key, model)
+            yield run_check(f"router {model} streamed chat", router.host, chat)
 
 
 def _check_web_ui(artefacts: Artefacts, connection: Connection) -> Check:
@@ -73,7 +74,7 @@ def _check_web_ui(artefacts: Artefacts, connection: Connection) -> Check:
     assert web_ui is not None  # noqa: S101 - asked for only where there is one
     password = artefacts.secrets.value(SecretName.WEB_UI_ADMIN_PASSWORD)
     url = connection.reach(_loopback(str(web_ui.spec.listen)), web_ui.spec.port)
-    model = artefacts.plan.served_models[0]
+    model = artefacts.plan.default_model
     return run_check(
         "web UI login and chat",
         web_ui.host,
@@ -92,7 +93,11 @@ def _container_address(connection: Connection, container: str, network: str) -> 
 def _expected(replica: ReplicaPlan) -> str | None:
     """What the model is known to answer, if it is one of the catalogue's that is."""
     entry = load_catalog().models.get(replica.model)
-    return entry.known_answer if entry and entry.sha256 == replica.file.sha256 else None
+    return (
+        entry.known_answer
+        if entry and replica.file and entry.sha256 == replica.file.sha256
+        else None
+    )
 
 
 def _loopback(listen: str) -> str:

@@ -14,6 +14,35 @@ class PlanPart(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
+class MemoryPlan(PlanPart):
+    """What a replica takes of each of its GPUs; of a pipeline, of the tightest stage's."""
+
+    weights_gib: float
+    """Weights."""
+    overhead_gib: float
+    """Activations, CUDA graphs, the engine itself."""
+    kv_cache_gib: float
+    """KV cache."""
+
+    @property
+    def total_gib(self) -> float:
+        """All of it."""
+        return self.weights_gib + self.overhead_gib + self.kv_cache_gib
+
+
+class WeightsPlan(PlanPart):
+    """Where an engine finds the weights, where they are not a file of this machine."""
+
+    repository: str | None = None
+    """Repository on Hugging Face."""
+    revision: str | None = None
+    """Revision of that repository."""
+    directory: str | None = None
+    """Directory of the host."""
+    tag: str | None = None
+    """Tag in Ollama's library."""
+
+
 class ReplicaPlan(PlanPart):
     """One replica of a model: an engine on a host."""
 
@@ -25,8 +54,10 @@ class ReplicaPlan(PlanPart):
     """Name of the model."""
     served_model_name: str
     """What clients ask for."""
-    file: ModelFile
-    """The weights."""
+    file: ModelFile | None = None
+    """The weights, where they are a file of this machine."""
+    weights: WeightsPlan = WeightsPlan()
+    """Where they are otherwise."""
     engine: EngineSpec
     """How it is served."""
     max_model_len: int
@@ -35,8 +66,83 @@ class ReplicaPlan(PlanPart):
     """Requests answered at the same time."""
     memory_limit_bytes: int
     """Memory limit of its container."""
-    extra_args: tuple[str, ...]
+    extra_args: tuple[str, ...] = ()
     """Arguments added to the engine's command line."""
+    quantization: str | None = None
+    """What the engine is told about the weights; ``None`` where it reads it from them."""
+    gpus: tuple[int, ...] = ()
+    """Indices of its GPUs on the host."""
+    gpu_vendor: str = ""
+    """Who made them; empty on a CPU."""
+    tensor_parallel_size: int = 1
+    """GPUs that share each layer."""
+    pipeline_parallel_size: int = 1
+    """Groups of GPUs that share the layers out."""
+    gpu_memory_utilization: float | None = None
+    """Share of each GPU's memory; ``None`` on a CPU."""
+    memory: MemoryPlan | None = None
+    """Memory on each of its GPUs; ``None`` on a CPU."""
+    kv_cache_tokens: int = 0
+    """Tokens of its KV cache."""
+    concurrent_users: int = 0
+    """Requests of the declared context that it answers at once."""
+    port: int | None = None
+    """Port of the host that it is published on; only where the router is on another host."""
+
+
+class RejectedPlan(PlanPart):
+    """An arrangement that was not chosen."""
+
+    arrangement: str
+    """Which."""
+    reason: str
+    """Why not."""
+
+
+class ModelPlan(PlanPart):
+    """What one model gives, by all its replicas."""
+
+    name: str
+    """Name of the model."""
+    served_model_name: str
+    """What clients ask for."""
+    roles: tuple[str, ...]
+    """What it is for."""
+    engine: str
+    """Kind of the engine."""
+    quantization: str
+    """How its weights are kept."""
+    max_model_len: int
+    """Longest request, in tokens."""
+    context_tokens: int
+    """Tokens of a request, as users are counted."""
+    concurrent_users: int
+    """Requests of so many tokens that are answered at once."""
+    tokens_per_second_per_user: float | None
+    """Estimate for each of them; ``None`` where there is none (on a CPU)."""
+    at_the_limit: str
+    """What happens to one request more."""
+    reasons: tuple[str, ...] = ()
+    """Why this arrangement."""
+    rejected: tuple[RejectedPlan, ...] = ()
+    """Why not another."""
+
+
+class HostPlan(PlanPart):
+    """A machine of the plan."""
+
+    name: str
+    """Its name."""
+    gpus: tuple[str, ...] = ()
+    """Catalogue ids of its GPUs, in order."""
+    usable_gib: tuple[float, ...] = ()
+    """Memory of each that an engine sees."""
+    gpu_runtime: str = "nvidia"
+    """How containers reach NVIDIA GPUs."""
+    gpu_groups: tuple[int, ...] = ()
+    """Groups that own AMD's devices."""
+    address: str = ""
+    """Where other hosts reach it."""
 
 
 class RouterPlan(PlanPart):
@@ -68,8 +174,47 @@ class DeploymentPlan(PlanPart):
     """The router."""
     web_ui: WebUIPlan | None
     """The web UI, if there is one."""
+    hosts: tuple[HostPlan, ...] = ()
+    """The machines."""
+    models: tuple[ModelPlan, ...] = ()
+    """What each model gives."""
+    users: int = 1
+    """How many people use it."""
+    use: str = "internal_commercial"
+    """What for."""
+    warnings: tuple[str, ...] = ()
+    """What works, but otherwise than one may think."""
 
     @property
     def served_models(self) -> list[str]:
         """What clients can ask for, in the order of declaration."""
         return list(dict.fromkeys(replica.served_model_name for replica in self.replicas))
+
+    def is_for_chat(self, served_model_name: str) -> bool:
+        """Whether a model is asked to chat, not only to complete."""
+        return any(
+            m.served_model_name == served_model_name and "chat" in m.roles for m in self.models
+        )
+
+    @property
+    def default_model(self) -> str:
+        """What a chat starts with: the first model for chat."""
+        chat = [name for name in self.served_models if self.is_for_chat(name)]
+        return (chat or self.served_models)[0]
+
+    @property
+    def concurrent_users(self) -> int:
+        """People who can use every model at the same time."""
+        return min((model.concurrent_users for model in self.models), default=0)
+
+    def host(self, name: str) -> HostPlan:
+        """A machine by its name."""
+        return next(host for host in self.hosts if host.name == name)
+
+    def replicas_of(self, served_model_name: str) -> tuple[ReplicaPlan, ...]:
+        """The replicas of one model."""
+        return tuple(r for r in self.replicas if r.served_model_name == served_model_name)
+
+    def on_gpu(self, host: str, index: int) -> tuple[ReplicaPlan, ...]:
+        """The replicas that use a GPU."""
+        return tuple(r for r in self.replicas if r.host == host and index in r.gpus)

@@ -2,118 +2,148 @@
 
 from __future__ import annotations
 
-import difflib
+from collections import Counter
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 from deploy.catalog import Catalog
-from deploy.errors import PlanError, Problem
+from deploy.errors import AtelierError, PlanError, Problem
 from deploy.model_files import ModelFile
 from deploy.plan.deployment_plan import DeploymentPlan, ReplicaPlan, RouterPlan, WebUIPlan
-from deploy.plan.memory import container_memory_bytes
-from deploy.spec import DeploymentSpec, ModelSpec
-
-DEFAULT_MAX_MODEL_LEN = 8192
+from deploy.plan.host_gpus import gpus_of, host_plan, host_problems
+from deploy.plan.licence import licence_problems
+from deploy.plan.make_claims import Sources, make_claim
+from deploy.plan.model_plans import Outcome, model_plan
+from deploy.plan.on_cpu import cpu_hosts
+from deploy.plan.placement import Claim, Gpus, Placement, Seat, Sizer, place
+from deploy.plan.ports import port_problems
+from deploy.plan.refusals import engine_path, placement_problems, share_problems, split_problems
+from deploy.plan.replicas import cpu_replica, gpu_replica, with_one_length, with_ports
+from deploy.plan.unknown import unknown
+from deploy.plan.warnings import warnings
+from deploy.spec import DeploymentSpec
 
 
 def make_plan(
-    spec: DeploymentSpec, catalog: Catalog, model_files: Mapping[str, ModelFile]
+    spec: DeploymentSpec,
+    catalog: Catalog,
+    model_files: Mapping[str, ModelFile],
+    directory: Path = Path(),
 ) -> DeploymentPlan:
     """Work out what runs where.
 
     Args:
         spec: the declared deployment.
         catalog: what is known of models, images and GPUs.
-        model_files: the file of each model, by its name.
+        model_files: the file of each model that has one, by its name.
+        directory: what the paths of ``config`` are relative to.
 
     Raises:
         PlanError: with one problem per thing that cannot be carried out.
     """
-    problems = list(_problems(spec, catalog, model_files))
-    if problems:
-        raise PlanError(*problems)
-    host = spec.hosts[0].name
+    sources = Sources(catalog, model_files, directory)
+    claims = _claims(spec, sources)
+    hosts = tuple(gpus_of(host, catalog) for host in spec.hosts if host.gpus)
+    on_gpus = tuple(claim for claim in claims if runs_on_gpus(claim, hosts))
+    sizer = Sizer()
+    _raise(_gpu_problems(claims, on_gpus, hosts))
+    placement = place(on_gpus, hosts, sizer) if on_gpus else Placement(None, None)
+    if on_gpus and placement.chosen is None:
+        _raise(placement_problems(list(on_gpus), list(hosts), sizer))
+    outcome = Outcome(placement, hosts, sizer, spec.users)
+    router_host = spec.router.host or spec.hosts[0].name
+    found = with_one_length(_replicas(spec, claims, outcome, sources))
+    replicas = tuple(with_ports(found, router_host))
+    _raise(port_problems(spec, replicas, router_host))
+    models = tuple(
+        model_plan(claim, tuple(r for r in replicas if r.served_model_name == claim.name), outcome)
+        for claim in claims
+    )
+    host_plans = tuple(host_plan(host, catalog) for host in spec.hosts)
     return DeploymentPlan(
         name=spec.name,
-        replicas=tuple(
-            _replica(spec, model, host, catalog, model_files[model.name]) for model in spec.models
-        ),
-        router=RouterPlan(host=host, spec=spec.router),
-        web_ui=WebUIPlan(host=host, spec=spec.web_ui) if spec.web_ui else None,
+        replicas=replicas,
+        router=RouterPlan(host=router_host, spec=spec.router),
+        web_ui=WebUIPlan(host=router_host, spec=spec.web_ui) if spec.web_ui else None,
+        hosts=host_plans,
+        models=models,
+        users=spec.users,
+        use=spec.use,
+        warnings=tuple(warnings(spec, claims, host_plans, models, replicas, outcome, catalog)),
     )
 
 
-def _replica(
-    spec: DeploymentSpec, model: ModelSpec, host: str, catalog: Catalog, file: ModelFile
-) -> ReplicaPlan:
-    entry = catalog.models.get(model.name) if model.path is None else None
-    max_model_len = model.max_model_len or (entry.max_model_len if entry else DEFAULT_MAX_MODEL_LEN)
-    return ReplicaPlan(
-        host=host,
-        index=0,
-        model=model.name,
-        served_model_name=model.served_name,
-        file=file,
-        engine=spec.engine,
-        max_model_len=max_model_len,
-        max_num_seqs=model.max_num_seqs or spec.engine.max_num_seqs,
-        memory_limit_bytes=spec.engine.memory_limit or container_memory_bytes(file.size_bytes),
-        extra_args=(*spec.engine.extra_args, *model.extra_args),
-    )
+def runs_on_gpus(claim: Claim, hosts: tuple[Gpus, ...]) -> bool:
+    """Whether a model is served on GPUs: by vLLM always, by Ollama where there are any."""
+    return claim.engine.kind == "vllm" or (claim.engine.kind == "ollama" and bool(hosts))
 
 
-def _problems(
-    spec: DeploymentSpec, catalog: Catalog, model_files: Mapping[str, ModelFile]
-) -> Iterator[Problem]:
-    yield from _host_problems(spec, catalog)
-    for index, model in enumerate(spec.models):
-        path = f"models[{index}].name"
-        if model.name not in model_files and model.name in catalog.models:
-            yield _without_file(path, model.name)
-        elif model.name not in model_files:
-            allowed = "a model that `atelier models` lists, or any with a path"
-            yield _unknown(path, model.name, list(catalog.models), allowed)
-        else:
-            yield from _context_problems(model, catalog, f"models[{index}].max_model_len")
+def _claims(spec: DeploymentSpec, sources: Sources) -> tuple[Claim, ...]:
+    problems = [*host_problems(spec, sources.catalog)]
+    claims = []
+    for index in range(len(spec.models)):
+        try:
+            claims.append(make_claim(spec, index, sources))
+        except AtelierError as error:
+            problems += error.problems
     for name in spec.images:
-        if name not in catalog.images:
-            yield _unknown(f"images.{name}", name, list(catalog.images))
+        if name not in sources.catalog.images:
+            problems.append(unknown(f"images.{name}", name, list(sources.catalog.images)))
+    problems += licence_problems(spec, sources.catalog)
+    _raise(problems)
+    return tuple(claims)
 
 
-def _host_problems(spec: DeploymentSpec, catalog: Catalog) -> Iterator[Problem]:
-    if len(spec.hosts) > 1:
-        yield Problem(
-            "hosts",
-            f"{len(spec.hosts)} hosts",
-            "one host",
-            "this version places everything on one machine: declare only that one",
-        )
-    for host_index, host in enumerate(spec.hosts):
-        for gpu_index, gpu in enumerate(host.gpus):
-            path = f"hosts[{host_index}].gpus[{gpu_index}]"
-            if gpu not in catalog.gpus:
-                yield _unknown(path, gpu, list(catalog.gpus), "a GPU that `atelier gpus` lists")
+def _gpu_problems(
+    claims: tuple[Claim, ...], on_gpus: tuple[Claim, ...], hosts: tuple[Gpus, ...]
+) -> Iterator[Problem]:
+    for claim in on_gpus:
+        if not hosts:
+            found = f"{claim.name} is served by vllm, and no host has GPUs"
+            fix = "declare gpus of a host, or engine kind llama_cpp or ollama"
+            yield Problem(f"{engine_path(claim)}.kind", found, "vllm on hosts with GPUs", fix)
+        elif claim.declared is None:
+            found = f"how much memory {claim.name} takes on GPUs is not known from its file"
+            fix = "declare config with its config.json, or engine kind llama_cpp"
+            yield Problem(f"{claim.path}.config", found, fix=fix)
+    for claim in claims:
+        if claim not in on_gpus and claim.model.gpus is not None:
+            found = f"{claim.name} runs on the CPU with {claim.engine.kind}"
+            fix = "remove gpus, or serve it with vllm"
+            yield Problem(f"{claim.path}.gpus", found, "models on GPUs", fix)
+    yield from share_problems(list(on_gpus), list(hosts))
+    yield from split_problems(list(on_gpus), list(hosts))
 
 
-def _context_problems(model: ModelSpec, catalog: Catalog, path: str) -> Iterator[Problem]:
-    entry = catalog.models.get(model.name) if model.path is None else None
-    if entry and model.max_model_len and model.max_model_len > entry.max_model_len:
-        yield Problem(
-            path,
-            f"{model.max_model_len} tokens",
-            f"at most {entry.max_model_len}, what {model.name} was trained for",
-        )
+def _replicas(
+    spec: DeploymentSpec, claims: tuple[Claim, ...], outcome: Outcome, sources: Sources
+) -> Iterator[ReplicaPlan]:
+    """Replicas in the order of declaration; numbered by model."""
+    numbers: Counter[tuple[str, str]] = Counter()
+    on_cpus = 0
+    for claim in claims:
+        key = (claim.engine.kind, claim.model.name)
+        seats = outcome.seats(claim)
+        for seat in sorted(seats, key=lambda seat: (_position(spec, seat), seat.gpus)):
+            vendor = sources.catalog.gpus[_device_name(seat, outcome)].vendor
+            yield gpu_replica(seat, numbers[key], vendor, sources)
+            numbers[key] += 1
+        for host in [] if seats else cpu_hosts(spec, claim, on_cpus):
+            yield cpu_replica(claim, host, numbers[key], sources)
+            numbers[key] += 1
+            on_cpus += 1
 
 
-def _without_file(path: str, name: str) -> Problem:
-    return Problem(
-        path,
-        f"{name!r} is not shipped with Atelier",
-        "a model with a file on this machine",
-        "download its GGUF file and declare it with path",
-    )
+def _position(spec: DeploymentSpec, seat: Seat) -> int:
+    return [host.name for host in spec.hosts].index(seat.host)
 
 
-def _unknown(path: str, found: str, known: list[str], allowed: str = "") -> Problem:
-    matches = difflib.get_close_matches(found, known, n=1)
-    fix = f"did you mean {matches[0]!r}?" if matches else ""
-    return Problem(path, repr(found), allowed or ", ".join(sorted(known)), fix)
+def _device_name(seat: Seat, outcome: Outcome) -> str:
+    host = next(host for host in outcome.hosts if host.host == seat.host)
+    return host.devices[seat.gpus[0]].name
+
+
+def _raise(problems: Iterator[Problem] | list[Problem]) -> None:
+    found = tuple(problems)
+    if found:
+        raise PlanError(*found)

@@ -15,6 +15,9 @@ LABEL_DEPLOYMENT = "io.atelier.deployment"
 LABEL_SERVICE = "io.atelier.service"
 LABEL_SPEC = "io.atelier.spec"
 
+HARDWARE = ("gpus", "devices", "group_add", "ipc", "shm_size_bytes", "ulimits")
+"""Fields that only containers on GPUs have."""
+
 SecretDigest = Callable[[SecretName], str]
 
 
@@ -85,10 +88,26 @@ class ContainerSpec(Part):
     healthcheck: HealthCheck
     log_max_size: str = "10m"
     log_max_files: int = 3
+    gpus: tuple[int, ...] = ()
+    """Indices of NVIDIA GPUs, through the container toolkit's runtime."""
+    devices: tuple[str, ...] = ()
+    """Devices of the host, by path or by CDI name."""
+    group_add: tuple[int, ...] = ()
+    """Groups that its user is in, by number."""
+    ipc: Literal["", "host"] = ""
+    """``host`` for the host's shared memory."""
+    shm_size_bytes: int = 0
+    """Shared memory."""
+    ulimits: dict[str, int] = Field(default_factory=dict)
+    """Resource limits, soft and hard, e.g. ``{"memlock": -1}``."""
 
     def public(self, digest: SecretDigest) -> dict[str, Any]:
         """The whole description as plain data, with digests in the place of secrets."""
         data = self.model_dump(mode="json")
+        # left out where unset: the label of a container that needs none of them never changes
+        for name in HARDWARE:
+            if not data[name]:
+                del data[name]
         data["secret_env"] = {name: digest(secret) for name, secret in self.secret_env.items()}
         return data
 
@@ -116,7 +135,7 @@ class ContainerSpec(Part):
         for port in self.ports:
             published = f"{port.host_ip}:{port.host_port}:{port.container_port}"
             arguments += ["--publish", published]
-        return [*arguments, self.image, *self.command]
+        return [*arguments, *self._hardware_arguments(), self.image, *self.command]
 
     def _labels(self, deployment: str, digest: SecretDigest) -> dict[str, str]:
         return {
@@ -124,6 +143,22 @@ class ContainerSpec(Part):
             LABEL_SERVICE: self.service,
             LABEL_SPEC: canonical_json(self.public(digest)),
         }
+
+    def _hardware_arguments(self) -> list[str]:
+        arguments = []
+        if self.gpus:
+            # the value is read as CSV: the quotes keep the list of indices in one field
+            arguments += ["--gpus", f'"device={",".join(map(str, self.gpus))}"']
+        for device in self.devices:
+            arguments += ["--device", device]
+        for group in self.group_add:
+            arguments += ["--group-add", str(group)]
+        if self.ipc:
+            arguments += ["--ipc", self.ipc]
+        if self.shm_size_bytes:
+            arguments += ["--shm-size", str(self.shm_size_bytes)]
+        limits = {name: f"{limit}:{limit}" for name, limit in self.ulimits.items()}
+        return [*arguments, *_flags("--ulimit", limits)]
 
     def _health_arguments(self) -> list[str]:
         check = self.healthcheck

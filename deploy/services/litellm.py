@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from pathlib import PurePosixPath
 
-from deploy.plan.deployment_plan import ReplicaPlan
 from deploy.render import render
-from deploy.services import llama_cpp
+from deploy.services import engines
 from deploy.services.component import Component, ConfigFile, Tier
 from deploy.services.container import ContainerSpec, HealthCheck, Mount, Port
 from deploy.services.context import ServiceContext
@@ -80,17 +79,8 @@ def _config(context: ServiceContext) -> str:
     router = context.plan.router.spec
     return render(
         "litellm/config.yaml.j2",
-        replicas=[_upstream(context, replica) for replica in context.plan.replicas],
+        replicas=[engines.upstream(context, replica) for replica in context.plan.replicas],
         num_retries=router.num_retries,
         request_timeout_seconds=router.request_timeout_seconds,
         stream_timeout_seconds=router.stream_timeout_seconds,
     )
-
-
-def _upstream(context: ServiceContext, replica: ReplicaPlan) -> dict[str, str]:
-    name = llama_cpp.container_name(context, replica)
-    return {
-        "model": replica.served_model_name,
-        "api_base": f"http://{name}:{llama_cpp.PORT}/v1",
-        "id": name,
-    }

@@ -11,6 +11,7 @@ from deploy.plan.deployment_plan import ReplicaPlan
 from deploy.services.component import Component, HostModelFile, Tier
 from deploy.services.container import ContainerSpec, HealthCheck, Mount
 from deploy.services.context import ServiceContext
+from deploy.services.published import ports
 from deploy.spec import SecretName
 
 IMAGE = "llama-cpp"
@@ -25,7 +26,8 @@ def container_name(context: ServiceContext, replica: ReplicaPlan) -> str:
 
 def component(context: ServiceContext, replica: ReplicaPlan) -> Component:
     """The container of one replica."""
-    file = replica.file
+    file, host = replica.file, context.plan.host(replica.host)
+    assert file is not None  # noqa: S101 - a plan with llama.cpp has a file
     host_path = context.model_path(replica.host, file.sha256, file.path.name)
     image = context.images[IMAGE]
     return Component(
@@ -45,6 +47,7 @@ def component(context: ServiceContext, replica: ReplicaPlan) -> Component:
             secret_env={"LLAMA_API_KEY": SecretName.ENGINE_API_KEY},
             mounts={MODELS: Mount(kind="bind", source=str(host_path.parent), read_only=True)},
             tmpfs=(PurePosixPath("/tmp"),),  # noqa: S108 - inside the container
+            ports=ports(replica, host, PORT),
             network=context.plan.name,
             memory_bytes=replica.memory_limit_bytes,
             healthcheck=HealthCheck(

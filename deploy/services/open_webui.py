@@ -82,7 +82,7 @@ def _environment(context: ServiceContext, plan: WebUIPlan) -> dict[str, str]:
         "ENABLE_OLLAMA_API": "false",
         "ENABLE_OPENAI_API": "true",
         "OPENAI_API_BASE_URLS": router,
-        "DEFAULT_MODELS": context.plan.served_models[0],
+        "DEFAULT_MODELS": context.plan.default_model,
         # models are the router's business: without this, users see none
         "BYPASS_MODEL_ACCESS_CONTROL": "true",
         # nothing is fetched from a model hub or an update server

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from deploy.services import litellm, llama_cpp, open_webui
+from deploy.services import engines, litellm, open_webui
 from deploy.services.component import Component, Tier
 from deploy.services.context import ServiceContext
 from deploy.spec import SecretName
@@ -38,7 +38,7 @@ class Stack:
 def make_stack(context: ServiceContext) -> Stack:
     """The containers and files of a plan."""
     plan = context.plan
-    components = [llama_cpp.component(context, replica) for replica in plan.replicas]
+    components = [engines.component(context, replica) for replica in plan.replicas]
     components.append(litellm.component(context))
     if plan.web_ui:
         components.append(open_webui.component(context, plan.web_ui))

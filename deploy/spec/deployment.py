@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -18,6 +19,7 @@ from deploy.spec.secrets import SecretName, SecretSource
 from deploy.spec.web_ui import WebUISpec
 
 REGISTRY = re.compile(r"[\w.-]+(:\d+)?(/[\w.-]+)*/?")
+Use = Literal["research", "internal_commercial", "third_party_service"]
 
 
 class DeploymentSpec(Spec):
@@ -29,6 +31,11 @@ class DeploymentSpec(Spec):
     """Name of the profile whose defaults apply, e.g. ``individual``."""
     users: int = Field(default=1, ge=1, le=100_000)
     """How many people use it."""
+    use: Use = "internal_commercial"
+    """What for; licences allow one and not another."""
+    context_tokens: int | None = Field(default=None, ge=1, le=10_000_000)
+    """Tokens of a typical request, which users are counted at; 8192 by default, 2048 of models
+    that only complete."""
     hosts: tuple[HostSpec, ...] = Field(min_length=1)
     """The machines it runs on."""
     models: tuple[ModelSpec, ...] = Field(min_length=1)
@@ -82,6 +89,15 @@ class DeploymentSpec(Spec):
         return models
 
     @model_validator(mode="after")
+    def _router_has_a_host(self) -> DeploymentSpec:
+        names = [host.name for host in self.hosts]
+        if self.router.host is not None and self.router.host not in names:
+            raise refusal(
+                f"router.host is {self.router.host!r}, which is not declared", ", ".join(names)
+            )
+        return self
+
+    @model_validator(mode="after")
     def _ports_are_distinct(self) -> DeploymentSpec:
         if self.web_ui and self.web_ui.port == self.router.port:
             raise refusal(
@@ -90,6 +106,16 @@ class DeploymentSpec(Spec):
                 f"give one of them another port, e.g. web_ui.port = {self.router.port + 1}",
             )
         return self
+
+    def engine_of(self, model: ModelSpec) -> EngineSpec:
+        """How a model is served: its own settings over the deployment's of the same engine."""
+        own = model.engine
+        if own is None:
+            return self.engine
+        if own.kind != self.engine.kind:
+            return own
+        common = self.engine.model_dump(exclude_unset=True)
+        return EngineSpec.model_validate(common | own.model_dump(exclude_unset=True))
 
 
 def _refuse_repeats(names: list[str], what: str) -> None:

@@ -2,24 +2,68 @@
 
 from __future__ import annotations
 
+from pathlib import PurePosixPath
 from typing import Literal
 
-from pydantic import Field
+from pydantic import ByteSize, Field, ValidationInfo, field_validator, model_validator
 
-from deploy.spec.base import MemoryLimit, Spec
+from deploy.spec.base import MemoryLimit, Spec, refusal
 
-EngineKind = Literal["llama_cpp"]
+EngineKind = Literal["llama_cpp", "ollama", "vllm"]
+KvCacheDtype = Literal["auto", "fp8", "f16", "q8_0"]
+OWN_SETTINGS: dict[str, tuple[EngineKind, ...]] = {
+    "threads": ("llama_cpp",),
+    "extra_args": ("llama_cpp", "vllm"),
+    "kv_cache_dtype": ("ollama", "vllm"),
+    "tensor_parallel_size": ("vllm",),
+    "pipeline_parallel_size": ("vllm",),
+    "gpu_memory_utilization": ("vllm",),
+    "max_num_batched_tokens": ("vllm",),
+    "dtype": ("vllm",),
+    "shm_size": ("vllm",),
+    "ipc": ("vllm",),
+    "huggingface_cache": ("vllm",),
+    "offline": ("vllm",),
+}
+"""Settings that only some engines have."""
+KV_CACHE_DTYPES = {"ollama": ("auto", "f16", "q8_0"), "vllm": ("auto", "fp8")}
 
 
 class EngineSpec(Spec):
-    """How models are served."""
+    """How models are served. Settings bear the engine's own names; each engine refuses others'."""
 
     kind: EngineKind = "llama_cpp"
-    """Which engine."""
-    max_num_seqs: int = Field(default=2, ge=1, le=4096)
-    """Requests answered at the same time by one replica."""
+    """Which engine: ``vllm`` on GPUs, ``llama_cpp`` on CPUs, ``ollama`` on either."""
+    max_num_seqs: int | None = Field(default=None, ge=1, le=4096)
+    """Requests answered at the same time by one replica; 2 by default, of vLLM its own default."""
+    max_model_len: int | None = Field(default=None, ge=256, le=10_000_000)
+    """Context length in tokens of models that declare none."""
+    quantization: str | None = None
+    """How the weights are kept, of models that declare nothing, e.g. ``awq`` or ``q4_k_m``."""
     threads: int | None = Field(default=None, ge=1, le=1024)
-    """CPU threads for generation; all cores by default."""
+    """llama.cpp: CPU threads for generation; all cores by default."""
+    tensor_parallel_size: int | None = Field(default=None, ge=1, le=64)
+    """vLLM: GPUs that share each layer of one replica; the best by default."""
+    pipeline_parallel_size: int | None = Field(default=None, ge=1, le=64)
+    """vLLM: groups of GPUs that share the layers of one replica out; the best by default."""
+    gpu_memory_utilization: float = Field(default=0.9, ge=0.05, le=0.99)
+    """vLLM: share of each GPU's memory that its engines take, together where they share it."""
+    max_num_batched_tokens: int | None = Field(default=None, ge=256, le=1_000_000)
+    """vLLM: tokens of one step; its own default by default."""
+    kv_cache_dtype: KvCacheDtype = "auto"
+    """How the KV cache is kept: vLLM ``auto`` or ``fp8``, Ollama ``f16`` or ``q8_0``."""
+    dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
+    """vLLM: type of what is not quantised; what the model and the GPU allow by default."""
+    shm_size: ByteSize = ByteSize(8 * 1024**3)
+    """vLLM: shared memory of its processes, e.g. ``8GiB``."""
+    ipc: Literal["private", "host"] = "private"
+    """vLLM: ``host`` shares the host's shared memory instead."""
+    huggingface_cache: PurePosixPath | None = None
+    """vLLM: directory of the host with the Hugging Face cache; a volume by default."""
+    offline: bool = False
+    """vLLM: nothing is fetched from Hugging Face; the weights must be on the host."""
+    port: int = Field(default=8000, ge=1024, le=65000)
+    """First port of the host that replicas are published on, where the router is on another."""
     memory_limit: MemoryLimit | None = None
     """Memory limit of one replica, e.g. ``8GiB``; derived from the model's size by default."""
     start_timeout_seconds: int = Field(default=600, ge=5, le=7200)
@@ -28,3 +72,44 @@ class EngineSpec(Spec):
     """Environment variables added to the container."""
     extra_args: tuple[str, ...] = ()
     """Arguments added to the engine's command line."""
+
+    @field_validator(*OWN_SETTINGS)
+    @classmethod
+    def _belongs_to_the_engine(cls, value: object, info: ValidationInfo) -> object:
+        kind, name = info.data.get("kind"), str(info.field_name)
+        owners = OWN_SETTINGS[name]
+        if kind and kind not in owners:
+            raise refusal(
+                f"{kind} has no such setting",
+                f"with engine kind {' or '.join(owners)}",
+                f"remove {name}, or declare kind={owners[-1]!r}",
+            )
+        return value
+
+    @field_validator("kv_cache_dtype")
+    @classmethod
+    def _cache_is_kept_as_the_engine_can(cls, dtype: str, info: ValidationInfo) -> str:
+        kind = str(info.data.get("kind"))
+        allowed = KV_CACHE_DTYPES.get(kind, ())
+        if allowed and dtype not in allowed:
+            raise refusal(f"{kind} knows no {dtype!r}", ", ".join(allowed))
+        return dtype
+
+    @field_validator("huggingface_cache")
+    @classmethod
+    def _cache_is_absolute(cls, path: PurePosixPath | None) -> PurePosixPath | None:
+        if path is not None and (not path.is_absolute() or ".." in path.parts):
+            raise refusal(repr(str(path)), "an absolute path of the host, without '..'")
+        return path
+
+    @model_validator(mode="after")
+    def _environment_is_its_own(self) -> EngineSpec:
+        names = {"HF_HUB_OFFLINE", "VLLM_API_KEY", "OLLAMA_HOST"} & self.env.keys()
+        if names:
+            name = min(names)
+            raise refusal(
+                f"env sets {name}, which Atelier sets itself",
+                "other variables",
+                f"remove {name}" + (", declare offline" if name == "HF_HUB_OFFLINE" else ""),
+            )
+        return self

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import PurePosixPath
+from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
@@ -25,7 +26,12 @@ class HostSpec(Spec):
     sudo: bool = False
     """Run commands with sudo, for users who may not use the container engine themselves."""
     gpus: tuple[str, ...] = ()
-    """Catalogue ids of the GPUs in this machine, e.g. ``["rtx-3090", "rtx-3090"]``."""
+    """Its GPUs, in the order of ``nvidia-smi``: ``"2x l40s"`` or ``["l40s", "l40s"]``."""
+    gpu_runtime: Literal["nvidia", "cdi"] = "nvidia"
+    """How containers reach NVIDIA GPUs: the container toolkit's runtime, or CDI device names."""
+    gpu_groups: tuple[int, ...] = (44,)
+    """AMD: numeric ids of the groups that own ``/dev/kfd`` and ``/dev/dri/render*``; by default
+    ``video`` of Debian and Ubuntu."""
     directory: PurePosixPath = PurePosixPath("/var/lib/atelier")
     """Where configuration and model files are kept on the host."""
 
@@ -35,6 +41,11 @@ class HostSpec(Spec):
         if not name or any(character.isspace() for character in name):
             raise refusal(repr(name), "a host name, an address or '@local'")
         return name
+
+    @field_validator("gpus", mode="before")
+    @classmethod
+    def _gpus_may_be_one_text(cls, gpus: Any) -> Any:
+        return (gpus,) if isinstance(gpus, str) else gpus
 
     @field_validator("directory")
     @classmethod

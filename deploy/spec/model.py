@@ -4,25 +4,49 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, field_validator
 
 from deploy.spec.base import Spec, refusal
+from deploy.spec.engine import EngineSpec
 
 NAME = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
+REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+(@[\w.-]+)?")
+TAG = re.compile(r"[\w.-]+(/[\w.-]+)*:[\w.-]+")
+
+RoleName = Literal["chat", "completion"]
 
 
 class ModelSpec(Spec):
-    """One model, by its name in the catalogue or as a file of the operator's own."""
+    """One model, by its name in the catalogue or as files of the operator's own."""
 
     name: str
-    """Name in the catalogue, or a name of your own together with ``path``."""
+    """Name in the catalogue, or a name of your own together with ``path`` or ``config``."""
     path: Path | None = None
     """A GGUF file on this machine, relative to the inventory; for models outside the catalogue."""
+    config: Path | None = None
+    """vLLM: the ``config.json`` of a model outside the catalogue, relative to the inventory."""
+    weights: str | None = None
+    """vLLM: a repository on Hugging Face (``org/name`` or ``org/name@revision``) or a directory of
+    the host; Ollama: a tag such as ``qwen2.5-coder:7b``. The catalogue's by default."""
+    weights_gib: float | None = Field(default=None, gt=0, le=100_000)
+    """Size of the weight files, where it is known better than by their number."""
+    quantization: str | None = None
+    """How the weights are kept, e.g. ``awq``, ``fp8`` or ``q4_k_m``; as published by default."""
     served_model_name: str | None = None
     """What clients ask for; the name by default."""
+    roles: tuple[RoleName, ...] | None = Field(default=None, min_length=1)
+    """What it is for: ``chat``, ``completion`` or both; what the catalogue says by default."""
+    replicas: int | None = Field(default=None, ge=1, le=256)
+    """How many engines serve it; as many as are best by default."""
+    gpus: float | None = Field(default=None, gt=0, le=1024)
+    """Below 1: the share of a GPU's memory that each replica takes. From 1: how many GPUs of each
+    host it has for itself. What is best by default."""
+    engine: EngineSpec | None = None
+    """Settings of the engine for this model alone; another ``kind`` starts from its defaults."""
     max_model_len: int | None = Field(default=None, ge=256, le=10_000_000)
-    """Context length in tokens; the model's own by default."""
+    """Context length in tokens; the longest that fits of the model's own by default."""
     max_num_seqs: int | None = Field(default=None, ge=1, le=4096)
     """Requests answered at the same time by one replica; the engine's setting by default."""
     extra_args: tuple[str, ...] = ()
@@ -34,6 +58,25 @@ class ModelSpec(Spec):
         if not NAME.fullmatch(name):
             raise refusal(repr(name), "lower-case letters, digits, dots and hyphens")
         return name
+
+    @field_validator("weights")
+    @classmethod
+    def _weights_are_named(cls, weights: str | None) -> str | None:
+        if weights is None or REPOSITORY.fullmatch(weights) or TAG.fullmatch(weights):
+            return weights
+        if not weights.startswith("/") or ".." in weights.split("/"):
+            raise refusal(
+                repr(weights),
+                "a repository such as 'Qwen/Qwen2.5-Coder-7B-Instruct', or an absolute path",
+            )
+        return weights
+
+    @field_validator("gpus")
+    @classmethod
+    def _gpus_are_a_share_or_a_count(cls, gpus: float | None) -> float | None:
+        if gpus is not None and gpus >= 1 and gpus != int(gpus):
+            raise refusal(str(gpus), "a share below 1, or a whole number of GPUs")
+        return gpus
 
     @property
     def served_name(self) -> str:

@@ -17,6 +17,8 @@ class RouterSpec(EndpointSpec):
 
     kind: RouterKind = "litellm"
     """Which router."""
+    host: str | None = None
+    """Name of the host that it runs on, with the web UI; the first by default."""
     port: int = Field(default=4000, ge=1, le=65535)
     """Port on the host."""
     memory_limit: MemoryLimit = ByteSize(2 * 1024**3)

@@ -13,7 +13,7 @@ def prepare(deployment: Artefacts) -> None:
     network.present(
         name="Create the network", network=deployment.plan.name, deployment=deployment.plan.name
     )
-    volumes = [name for component in own for name in _volumes(component)]
+    volumes = list(dict.fromkeys(name for component in own for name in _volumes(component)))
     volume.present(name="Create volumes", volumes=volumes, deployment=deployment.plan.name)
     files = {component.model_file for component in own if component.model_file}
     for file in host.loop(_model_files(deployment)):

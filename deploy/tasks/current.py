@@ -7,7 +7,7 @@ from functools import cache
 from pyinfra import host
 
 from deploy.artefacts import Artefacts, make_artefacts
-from deploy.errors import InventoryFileError, Problem
+from deploy.errors import InventoryFileError, PlanError, Problem
 from deploy.inventory import Declared, errors_for_operators
 
 
@@ -28,4 +28,13 @@ def current_deployment() -> Artefacts:
 
 @cache
 def _artefacts(declared: Declared) -> Artefacts:
+    if len(declared.spec.hosts) > 1:
+        raise PlanError(
+            Problem(
+                "hosts",
+                f"{len(declared.spec.hosts)} hosts",
+                "one host",
+                "this version plans several hosts, but deploys to one: declare only that one",
+            )
+        )
     return make_artefacts(declared.spec, declared.directory)

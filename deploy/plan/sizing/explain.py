@@ -68,10 +68,12 @@ def context_reason(best: Arrangement) -> str:
             f"--max-model-len {request.max_model_len}: the model was made for {limit} tokens;"
             f" use --max-model-len {limit} or less"
         )
-    if (request.context_tokens or 0) > best.max_model_len:
+    longest = request.max_model_len or limit
+    if (request.context_tokens or 0) > longest:
+        raise_it = ", or raise --max-model-len" if longest < limit else ""
         return (
-            f"--context {request.context_tokens}: requests have at most"
-            f" {best.max_model_len} tokens here; lower it, or raise --max-model-len"
+            f"--context {request.context_tokens}: requests have at most {longest} tokens here;"
+            f" lower it{raise_it}"
         )
     return ""
 

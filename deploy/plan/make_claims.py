@@ -1,0 +1,164 @@
+"""From declared models to claims that can be placed, or to why a model cannot be served."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from deploy.catalog import Catalog, Model
+from deploy.errors import AtelierError, PlanError, Problem
+from deploy.model_files import ModelFile
+from deploy.plan.memory import GIB
+from deploy.plan.placement import Claim, counted_context
+from deploy.plan.sizing import DeclaredModel, find_model
+from deploy.plan.sizing.release import DEFAULT_VERSION
+from deploy.plan.unknown import unknown
+from deploy.plan.weights import ollama_weights, vllm_weights
+from deploy.spec import DeploymentSpec, EngineSpec, ModelSpec
+
+IMAGE_VERSION = re.compile(r":v?(\d+\.\d+(\.\d+)*)")
+ROLES = ("chat", "completion")
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where models are looked up."""
+
+    catalog: Catalog
+    files: Mapping[str, ModelFile]
+    """Files on this machine, by the model's name."""
+    directory: Path
+    """What relative paths are relative to."""
+
+
+def make_claim(spec: DeploymentSpec, index: int, sources: Sources) -> Claim:
+    """One model, ready to be placed.
+
+    Raises:
+        AtelierError: if it cannot be served as declared.
+    """
+    model = spec.models[index]
+    engine, path = spec.engine_of(model), f"models[{index}]"
+    own = model.path is not None or model.config is not None
+    entry = None if own else sources.catalog.models.get(model.name)
+    method = model.quantization or engine.quantization
+    problems = list(_problems(path, model, engine, entry, sources))
+    if problems:
+        raise PlanError(*problems)
+    declared = _declared(path, model, engine, entry, method, sources)
+    roles = model.roles or _roles(entry)
+    limit = _limit(entry, declared)
+    longest = model.max_model_len or engine.max_model_len
+    if longest and longest > limit:
+        found, allowed = f"{longest} tokens", f"at most {limit}, what {model.name} was trained for"
+        where = f"{path}.max_model_len" if model.max_model_len else "engine.max_model_len"
+        raise PlanError(Problem(where, found, allowed))
+    return Claim(
+        index=index,
+        model=model,
+        engine=engine,
+        entry=entry,
+        roles=roles,
+        context_tokens=counted_context(spec.context_tokens, roles, longest, limit),
+        max_model_len=longest,
+        declared=declared,
+        quantization=method,
+        engine_version=engine_version(spec, sources.catalog),
+    )
+
+
+def engine_version(spec: DeploymentSpec, catalog: Catalog) -> str:
+    """Version of vLLM, as the image that it runs from is tagged."""
+    own = spec.images.get("vllm")
+    reference = (own.reference if own else None) or catalog.images["vllm"].reference
+    match = IMAGE_VERSION.search(reference.rsplit("/", 1)[-1])
+    return match[1] if match else DEFAULT_VERSION
+
+
+def _problems(
+    path: str, model: ModelSpec, engine: EngineSpec, entry: Model | None, sources: Sources
+) -> Iterator[Problem]:
+    kind, known = engine.kind, entry is not None
+    if model.path is not None and kind == "vllm":
+        found = "vllm does not serve GGUF files here"
+        fix = "declare config and weights, or engine kind llama_cpp or ollama"
+        yield Problem(f"{path}.path", found, "engine kind llama_cpp, ollama", fix)
+    if model.config is not None and kind == "llama_cpp":
+        fix = "remove config: path is enough on a CPU"
+        yield Problem(f"{path}.config", f"{kind} takes no config.json", "ollama, vllm", fix)
+    if model.extra_args and kind == "ollama":
+        yield Problem(f"{path}.extra_args", "ollama takes no arguments", "none", "declare env")
+    if kind == "llama_cpp" and model.name not in sources.files and known:
+        yield _without_file(f"{path}.name", model.name)
+    elif not known and model.path is None and model.config is None:
+        names = list(sources.catalog.models)
+        own = "config" if kind == "vllm" else "path"
+        allowed = f"a model that `atelier models` lists, or any with a {own}"
+        yield unknown(f"{path}.name", model.name, names, allowed)
+    if entry is not None:
+        yield from _role_problems(path, model, entry)
+
+
+def _role_problems(path: str, model: ModelSpec, entry: Model) -> Iterator[Problem]:
+    possible = [role for role in entry.roles if role in ROLES]
+    if not possible:
+        found = f"{model.name} is for {', '.join(entry.roles)} only"
+        yield Problem(
+            f"{path}.name", found, "a model for chat or completion", "see: atelier models"
+        )
+    elif missing := [role for role in model.roles or () if role not in possible]:
+        found = f"{model.name} was not trained for {', '.join(missing)}"
+        fix = f"see: atelier models --role {missing[0]}"
+        yield Problem(f"{path}.roles", found, ", ".join(possible), fix)
+
+
+def _declared(  # noqa: PLR0913, PLR0917
+    path: str,
+    model: ModelSpec,
+    engine: EngineSpec,
+    entry: Model | None,
+    method: str | None,
+    sources: Sources,
+) -> DeclaredModel | None:
+    """What sizing knows; ``None`` of llama.cpp's, and of GGUF files with nothing else."""
+    file = sources.files.get(model.name) if engine.kind == "ollama" else None
+    if engine.kind == "llama_cpp" or (model.path is not None and model.config is None):
+        return None
+    if engine.kind == "vllm":
+        vllm_weights(path, model, entry, method)
+    elif file is None:
+        ollama_weights(path, model, entry, method)
+    name = str(sources.directory / model.config) if model.config else model.name
+    try:
+        found = find_model(name, sources.catalog, method, engine.kind)
+        return replace(found, weights_gib=file.size_bytes / GIB) if file else found
+    except AtelierError as error:
+        place = f"{path}.config" if model.config else f"{path}.name"
+        raise PlanError(*(_placed(place, problem) for problem in error.problems)) from None
+
+
+def _placed(path: str, problem: Problem) -> Problem:
+    found = f"{problem.path}: {problem.found}"
+    return Problem(path, found, problem.allowed, problem.fix)
+
+
+def _roles(entry: Model | None) -> tuple[str, ...]:
+    return tuple(role for role in entry.roles if role in ROLES) if entry else ("chat",)
+
+
+def _limit(entry: Model | None, declared: DeclaredModel | None) -> int:
+    """Tokens of context that the model was made for."""
+    if declared is not None:
+        return declared.architecture.max_position_embeddings
+    return entry.max_model_len if entry else 10_000_000
+
+
+def _without_file(path: str, name: str) -> Problem:
+    return Problem(
+        path,
+        f"{name!r} is not shipped with Atelier",
+        "a model with a file on this machine",
+        "download its GGUF file and declare it with path",
+    )

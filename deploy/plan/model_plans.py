@@ -1,0 +1,176 @@
+"""What each model gives, and why it is arranged as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from deploy.plan.deployment_plan import ModelPlan, RejectedPlan, ReplicaPlan
+from deploy.plan.placement import Claim, Gpus, Placement, Seat, Sizer
+from deploy.plan.placement.pool import pools
+from deploy.plan.sizing import Sizing
+
+AT_THE_LIMIT = "waits in the queue until one ends"
+PREEMPTION = (
+    "; when running requests outgrow the KV cache, vLLM preempts the latest one and computes it"
+    " again later"
+)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What placement decided, with what is needed to explain it."""
+
+    placement: Placement
+    hosts: tuple[Gpus, ...]
+    sizer: Sizer
+    users: int
+    """How many people use the deployment."""
+
+    def seats(self, claim: Claim) -> tuple[Seat, ...]:
+        """The replicas of one model that lie on GPUs."""
+        chosen = self.placement.chosen
+        return tuple(s for s in (chosen.seats if chosen else ()) if s.claim is claim)
+
+
+def model_plan(claim: Claim, replicas: tuple[ReplicaPlan, ...], outcome: Outcome) -> ModelPlan:
+    """What a model gives, by all its replicas."""
+    seats = outcome.seats(claim)
+    users = sum(replica.concurrent_users for replica in replicas)
+    return ModelPlan(
+        name=claim.model.name,
+        served_model_name=claim.name,
+        roles=claim.roles,
+        engine=claim.engine.kind,
+        quantization=seats[0].sizing.quantization if seats else claim.quantization or "as its file",
+        max_model_len=min(replica.max_model_len for replica in replicas),
+        context_tokens=min(claim.context_tokens, *(r.max_model_len for r in replicas)),
+        concurrent_users=users,
+        tokens_per_second_per_user=_speed(seats, outcome, users),
+        at_the_limit=_at_the_limit(claim, replicas, users),
+        reasons=tuple(_reasons(claim, seats, outcome)),
+        rejected=tuple(_rejected(claim, seats, outcome)),
+    )
+
+
+def loaded(seat: Seat, outcome: Outcome, all_users: int) -> Sizing:
+    """A replica with its part of the people, at most as many as it answers at once."""
+    if seat.claim.engine.kind != "vllm":
+        return seat.sizing
+    own = seat.sizing.concurrent_users
+    load = min(own, max(1, round(outcome.users * own / max(all_users, 1))))
+    device = next(
+        pool.device
+        for host in outcome.hosts
+        if host.host == seat.host
+        for ways in pools(host)
+        for pool in ways
+        if set(seat.gpus) <= set(pool.indices)
+    )
+    split = (seat.sizing.tensor_parallel_size, seat.sizing.pipeline_parallel_size)
+    claim = replace(seat.claim, users=load)
+    return Sizer().replica(claim, device, split, seat.share)
+
+
+def _speed(seats: tuple[Seat, ...], outcome: Outcome, users: int) -> float | None:
+    """Of the slowest replica."""
+    if not seats:
+        return None
+    speeds = [loaded(seat, outcome, users).tokens_per_second_per_user for seat in seats]
+    return round(min(speeds), 1)
+
+
+def _at_the_limit(claim: Claim, replicas: tuple[ReplicaPlan, ...], users: int) -> str:
+    if claim.engine.kind == "vllm":
+        return f"request {users + 1} {AT_THE_LIMIT}{PREEMPTION}"
+    slots, length = replicas[0].max_num_seqs, replicas[0].max_model_len
+    return f"request {users + 1} {AT_THE_LIMIT}; each of {slots} slots keeps {length} tokens"
+
+
+def _reasons(claim: Claim, seats: tuple[Seat, ...], outcome: Outcome) -> Iterator[str]:
+    if not seats:
+        yield "runs on the CPU: its speed depends on the machine and is not estimated"
+        return
+    first = seats[0].sizing
+    yield _split_reason(first.tensor_parallel_size, first.pipeline_parallel_size, len(seats), claim)
+    companions = sorted({name for seat in seats for name in seat.companions})
+    if companions:
+        share = min(seat.share for seat in seats if seat.companions)
+        gain = _gain(outcome)
+        yield f"shares GPUs with {', '.join(companions)}, with {share:.0%} of their memory{gain}"
+    elif outcome.placement.other:
+        yield f"has its GPUs for itself{_gain(outcome)}"
+
+
+def _split_reason(tp: int, pp: int, count: int, claim: Claim) -> str:
+    if claim.engine.kind == "ollama":
+        return f"{_replicas(count)} over {pp} GPU{'s' if pp > 1 else ''}, layer by layer"
+    if tp * pp == 1:
+        each = "" if count == 1 else " each"
+        return f"{_replicas(count)} on one GPU{each}: no traffic between GPUs"
+    if pp == 1:
+        return f"tensor_parallel_size {tp}, {_replicas(count)}: serves the most users at once"
+    why = f"{tp * pp} GPUs cannot share each layer" if tp == 1 else "as declared"
+    return f"pipeline_parallel_size {pp}, tensor_parallel_size {tp}, {_replicas(count)}: {why}"
+
+
+def _replicas(count: int) -> str:
+    return "1 replica" if count == 1 else f"{count} replicas"
+
+
+def _gain(outcome: Outcome) -> str:
+    """What the best layout of the other kind would give."""
+    other, chosen = outcome.placement.other, outcome.placement.chosen
+    if other is None or chosen is None:
+        return ""
+    return f": {min(chosen.users)} people use all models at once instead of {min(other.users)}"
+
+
+def _rejected(claim: Claim, seats: tuple[Seat, ...], outcome: Outcome) -> Iterator[RejectedPlan]:
+    """Other layouts first, then other splits on the same GPUs."""
+    if not seats:
+        return
+    yield from _other_layouts(seats, outcome)
+    if claim.engine.kind != "vllm":
+        return
+    sizing = _on_same_gpus(claim, seats, outcome)
+    taken = (seats[0].sizing.tensor_parallel_size, seats[0].sizing.pipeline_parallel_size)
+    best = (sizing.tensor_parallel_size, sizing.pipeline_parallel_size)
+    if best != taken and sizing.fits:
+        reason = "as declared" if claim.model.replicas else "its other models would get less"
+        yield RejectedPlan(arrangement=_split(*best), reason=reason)
+    for other in sizing.rejected:
+        split = (other.tensor_parallel_size, other.pipeline_parallel_size)
+        if split != taken:
+            yield RejectedPlan(arrangement=_split(*split), reason=other.reason)
+
+
+def _other_layouts(seats: tuple[Seat, ...], outcome: Outcome) -> Iterator[RejectedPlan]:
+    other, chosen = outcome.placement.other, outcome.placement.chosen
+    if chosen is None or len(chosen.users) == 1:
+        return
+    name = "GPUs of its own" if seats[0].companions else "GPUs shared with other models"
+    if other is not None:
+        reason = f"{min(other.users)} people use all models at once instead of {min(chosen.users)}"
+        yield RejectedPlan(arrangement=name, reason=reason)
+    elif seats[0].companions:
+        count = sum(len(host.devices) for host in outcome.hosts)
+        gpus = "the one GPU" if count == 1 else f"{count} GPUs"
+        reason = f"{len(chosen.users)} models do not fit on {gpus} side by side"
+        yield RejectedPlan(arrangement=name, reason=reason)
+
+
+def _on_same_gpus(claim: Claim, seats: tuple[Seat, ...], outcome: Outcome) -> Sizing:
+    """The sizing's own view of all GPUs that the model has on its first host."""
+    host = next(host for host in outcome.hosts if host.host == seats[0].host)
+    used = {gpu for seat in seats if seat.host == host.host for gpu in seat.gpus}
+    pool = max(
+        (pool for ways in pools(host) for pool in ways),
+        key=lambda pool: len(used & set(pool.indices)),
+    )
+    share = min(seat.share for seat in seats)
+    return outcome.sizer.best(claim, pool.device, len(used), share)
+
+
+def _split(tp: int, pp: int) -> str:
+    return f"tensor_parallel_size {tp}" + (f", pipeline_parallel_size {pp}" if pp > 1 else "")

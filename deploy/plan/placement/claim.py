@@ -1,0 +1,102 @@
+"""What a model claims: an architecture, an engine with its settings, and how it is counted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from deploy.catalog import Model
+from deploy.plan.sizing import DeclaredModel
+from deploy.spec import EngineSpec, ModelSpec
+
+DEFAULT_CONTEXT_TOKENS = 8192
+COMPLETION_CONTEXT_TOKENS = 2048
+"""Requests of editors are short: what stands around the cursor."""
+DEFAULT_SLOTS = 2
+"""Requests at once of engines that keep a fixed context for each."""
+LEAST_SHARE = 0.05
+SHARE_STEP = 0.02
+
+
+@dataclass(frozen=True, eq=False)
+class Claim:
+    """One model of the deployment, ready to be sized."""
+
+    index: int
+    """Which of the deployment's models."""
+    model: ModelSpec
+    """As declared."""
+    engine: EngineSpec
+    """How it is served."""
+    entry: Model | None
+    """Its row of the catalogue."""
+    roles: tuple[str, ...]
+    """What it is for."""
+    context_tokens: int
+    """Tokens of a request, as users are counted."""
+    max_model_len: int | None
+    """Longest request, where declared."""
+    declared: DeclaredModel | None = None
+    """What sizing knows of it; ``None`` on a CPU."""
+    quantization: str | None = None
+    """How its weights are kept; ``None`` for as published."""
+    engine_version: str = ""
+    """Version of vLLM."""
+    users: int | None = None
+    """Requests at once that speeds are estimated for; as many as fit by default."""
+
+    @property
+    def path(self) -> str:
+        """Where it stands in the inventory."""
+        return f"models[{self.index}]"
+
+    @property
+    def name(self) -> str:
+        """What clients ask for."""
+        return self.model.served_name
+
+    @property
+    def slots(self) -> int | None:
+        """Requests at once of one replica, where declared; never ``None`` but for vLLM."""
+        declared = self.model.max_num_seqs or self.engine.max_num_seqs
+        return declared or (None if self.engine.kind == "vllm" else DEFAULT_SLOTS)
+
+    @property
+    def utilization(self) -> float:
+        """Share of a GPU's memory that engines take together."""
+        return self.engine.gpu_memory_utilization
+
+    @property
+    def share(self) -> float | None:
+        """Share of a GPU's memory that each replica takes, where declared."""
+        gpus = self.model.gpus
+        return gpus if gpus is not None and gpus < 1 else None
+
+    @property
+    def gpu_count(self) -> int | None:
+        """GPUs of each host for itself, where declared."""
+        gpus = self.model.gpus
+        return int(gpus) if gpus is not None and gpus >= 1 else None
+
+    def shares(self, most: float) -> tuple[float, ...]:
+        """Shares of a card that it may have beside others."""
+        if self.share is not None:
+            return (self.share,) if self.share <= most + 1e-9 else ()
+        count = int((most - LEAST_SHARE) / SHARE_STEP + 1e-9) + 1
+        return tuple(round(LEAST_SHARE + SHARE_STEP * step, 2) for step in range(max(count, 0)))
+
+
+def counted_context(
+    declared: int | None, roles: tuple[str, ...], max_model_len: int | None, limit: int
+) -> int:
+    """Tokens of a typical request of a model.
+
+    Args:
+        declared: the deployment's ``context_tokens``.
+        roles: what the model is for; one that only completes has short requests.
+        max_model_len: its longest request, where declared.
+        limit: what the model was made for.
+    """
+    completes_only = set(roles) == {"completion"}
+    default = min(DEFAULT_CONTEXT_TOKENS, max_model_len or limit, limit)
+    wanted = declared or default
+    return min(wanted, COMPLETION_CONTEXT_TOKENS) if completes_only else wanted

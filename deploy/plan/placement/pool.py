@@ -1,0 +1,65 @@
+"""GPUs that engines may use together: those of one kind in one host."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from deploy.plan.sizing.device import Device, weakest
+
+
+@dataclass(frozen=True)
+class Gpus:
+    """The GPUs of one host."""
+
+    host: str
+    devices: tuple[Device, ...]
+
+
+@dataclass(frozen=True)
+class Pool:
+    """GPUs of one host that count as equal."""
+
+    host: str
+    device: Device
+    """Each of them; of several kinds, the weakest figures."""
+    indices: tuple[int, ...]
+    """Which GPUs of the host."""
+
+    @property
+    def size(self) -> int:
+        """How many."""
+        return len(self.indices)
+
+
+def pools(gpus: Gpus) -> Iterator[tuple[Pool, ...]]:
+    """Every way to see a host's GPUs as pools.
+
+    Kinds stay apart, or the larger ones are taken together, where the weakest decides for all.
+    """
+    kinds = _kinds(gpus)
+    for together in range(1, len(kinds) + 1):
+        head, tail = kinds[:together], kinds[together:]
+        if len({pool.device.vendor for pool in head}) == 1:
+            yield (_merged(gpus, head), *tail)
+
+
+def _kinds(gpus: Gpus) -> tuple[Pool, ...]:
+    """One pool for each kind, the largest cards first."""
+    names = dict.fromkeys(device.name for device in gpus.devices)
+    found = [
+        _pool(gpus, tuple(i for i, device in enumerate(gpus.devices) if device.name == name))
+        for name in names
+    ]
+    return tuple(sorted(found, key=lambda pool: (-pool.device.usable_gib, pool.device.name)))
+
+
+def _merged(gpus: Gpus, parts: tuple[Pool, ...]) -> Pool:
+    if len(parts) == 1:
+        return parts[0]
+    return _pool(gpus, tuple(index for part in parts for index in part.indices))
+
+
+def _pool(gpus: Gpus, indices: tuple[int, ...]) -> Pool:
+    devices = tuple(gpus.devices[index] for index in indices)
+    return Pool(gpus.host, weakest(devices), indices)

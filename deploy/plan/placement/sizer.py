@@ -1,0 +1,107 @@
+"""What one claim gets of given GPUs: every answer is worked out once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from deploy.plan.placement.claim import Claim
+from deploy.plan.sizing import Device, Sizing, SizingRequest, size_gguf, size_model
+from deploy.plan.sizing.choose import split_sizes
+from deploy.plan.sizing.parallelism import tensor_parallel_problems
+from deploy.plan.sizing.size_model import make_setup
+
+Split = tuple[int, int]
+"""``tensor_parallel_size`` and ``pipeline_parallel_size``."""
+LITTLE_CONTEXT_TOKENS = 2048
+
+
+@dataclass
+class Sizer:
+    """Sizes claims, and remembers."""
+
+    _sizings: dict[tuple[object, ...], Sizing] = field(default_factory=dict)
+
+    def best(self, claim: Claim, device: Device, gpus: int, share: float | None) -> Sizing:
+        """The sizing's own choice on so many GPUs, with what it rejected and why."""
+        return self._size(claim, device, gpus, share or claim.utilization, None)
+
+    def replica(self, claim: Claim, device: Device, split: Split, share: float) -> Sizing:
+        """One replica with a given split."""
+        return self._size(claim, device, split[0] * split[1], share, split)
+
+    def splits(self, claim: Claim, device: Device, most: int) -> list[Split]:
+        """The splits of one replica over at most so many GPUs.
+
+        Layers are shared out over a pipeline only where so many GPUs cannot share each layer, and
+        no fewer of them that can hold the model: a pipeline answers each user more slowly.
+        """
+        if claim.engine.kind != "vllm":
+            return [(1, size) for size in split_sizes(most)]
+        tp, pp = claim.engine.tensor_parallel_size, claim.engine.pipeline_parallel_size
+        if tp or pp:
+            split = (tp or 1, pp or 1)
+            return [split] if split[0] * split[1] <= most else []
+        request = _request(claim, device, 1, claim.utilization, None)
+        scheme = make_setup(request).precision.quantization
+        sizes = split_sizes(most)
+        legal = [
+            size for size in sizes if not any(tensor_parallel_problems(request.model, scheme, size))
+        ]
+        holding = (size for size in legal if self._holds(claim, device, size))
+        smallest = next(holding, most + 1)
+        stages = [size for size in sizes if size < smallest and size not in legal]
+        most_stages = len(request.model.layers)
+        return [(size, 1) for size in legal] + [(1, n) for n in stages if n <= most_stages]
+
+    def _holds(self, claim: Claim, device: Device, size: int) -> bool:
+        """Whether so many GPUs hold the weights and a little context."""
+        little = replace(claim, context_tokens=LITTLE_CONTEXT_TOKENS, max_model_len=None)
+        key = (claim.index, device, size, "holds")
+        if key not in self._sizings:
+            self._sizings[key] = _size(little, device, size, claim.utilization, (size, 1))
+        return self._sizings[key].fits
+
+    def _size(
+        self, claim: Claim, device: Device, gpus: int, share: float, split: Split | None
+    ) -> Sizing:
+        key = (claim.index, device, gpus, round(share, 4), split)
+        if key not in self._sizings:
+            self._sizings[key] = _size(claim, device, gpus, share, split)
+        return self._sizings[key]
+
+
+def _size(claim: Claim, device: Device, gpus: int, share: float, split: Split | None) -> Sizing:
+    if claim.engine.kind == "vllm":
+        return size_model(_request(claim, device, gpus, share, split))
+    smaller = replace(device, usable_gib=device.usable_gib * share)
+    sizing = size_gguf(_request(claim, smaller, gpus, 1.0, None))
+    users = sizing.max_num_seqs if sizing.fits else 0
+    return replace(sizing, concurrent_users=users, usable_gib_per_gpu=device.usable_gib)
+
+
+def _request(
+    claim: Claim, device: Device, gpus: int, share: float, split: Split | None
+) -> SizingRequest:
+    assert claim.declared is not None  # noqa: S101 - claims on GPUs are known to sizing
+    engine, on_vllm = claim.engine, claim.engine.kind == "vllm"
+    tp, pp = split or (engine.tensor_parallel_size, engine.pipeline_parallel_size)
+    return SizingRequest(
+        model=claim.declared.architecture,
+        devices=(device,) * gpus,
+        name=claim.model.name,
+        tensor_parallel_size=tp,
+        pipeline_parallel_size=pp,
+        gpu_memory_utilization=share,
+        max_model_len=claim.max_model_len
+        if on_vllm
+        else claim.max_model_len or claim.context_tokens,
+        dtype=None if engine.dtype == "auto" else engine.dtype,
+        quantization=claim.quantization,
+        kv_cache_dtype="fp8" if engine.kv_cache_dtype in {"fp8", "q8_0"} else "auto",
+        users=claim.users if on_vllm else claim.slots,
+        context_tokens=claim.context_tokens,
+        weights_gib=claim.model.weights_gib or claim.declared.weights_gib,
+        max_num_seqs=claim.slots,
+        max_num_batched_tokens=engine.max_num_batched_tokens,
+        engine_version=claim.engine_version,
+    )

@@ -1,0 +1,53 @@
+"""Ports that replicas are published on, where the router is on another host."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ipaddress import ip_address
+
+from deploy.errors import Problem
+from deploy.plan.deployment_plan import ReplicaPlan
+from deploy.spec import DeploymentSpec
+
+
+def port_problems(
+    spec: DeploymentSpec, replicas: tuple[ReplicaPlan, ...], router_host: str
+) -> Iterator[Problem]:
+    """Two replicas on one port, and hosts that the router could not reach."""
+    taken: dict[tuple[str, int], ReplicaPlan] = {}
+    for replica in replicas:
+        if replica.port is None:
+            continue
+        other = taken.setdefault((replica.host, replica.port), replica)
+        if other is not replica:
+            yield Problem(
+                "engine.port",
+                f"{other.served_model_name} and {replica.served_model_name} would both be"
+                f" published on port {replica.port} of {replica.host}",
+                "a port of its own for each replica",
+                "declare ports of their engines that lie further apart",
+            )
+    published = {replica.host for replica in replicas if replica.port}
+    for index, host in enumerate(spec.hosts):
+        if host.name in published and host.is_local and not host.address:
+            yield Problem(
+                f"hosts[{index}].address",
+                f"not set, but the router on {router_host} must reach the engines here",
+                "an address or name of this machine that the other host knows",
+                "declare address, or run the router here: router.host",
+            )
+        elif host.name in published and not _is_address(host.address or host.name):
+            yield Problem(
+                f"hosts[{index}].address",
+                f"{host.address or host.name!r} is a name: engines are published on an address",
+                "an IP address of this host, in the network that it shares with the router",
+                "declare address",
+            )
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,155 @@
+"""Why models cannot be placed: each with numbers and a way out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+
+from deploy.errors import Problem
+from deploy.plan.placement import Claim, Gpus, Sizer, place
+from deploy.plan.placement.pool import Pool, pools
+from deploy.plan.sizing import Sizing
+from deploy.plan.sizing.parallelism import legal_tensor_parallel_sizes, tensor_parallel_problems
+
+FLAG = re.compile(r"--([a-z-]+)")
+SETTINGS = {"context": "context_tokens", "engine": "engine kind"}
+
+
+def split_problems(claims: list[Claim], hosts: list[Gpus]) -> Iterator[Problem]:
+    """Declared splits that are not legal, or larger than any host."""
+    most = max((len(host.devices) for host in hosts), default=0)
+    for claim in claims:
+        engine, sizing = claim.engine, claim.declared
+        if sizing is None or engine.kind != "vllm":
+            continue
+        path = engine_path(claim)
+        tp, pp = engine.tensor_parallel_size or 1, engine.pipeline_parallel_size or 1
+        model, scheme = sizing.architecture, sizing.architecture.quantization
+        legal = legal_tensor_parallel_sizes(model, scheme)
+        problems = list(tensor_parallel_problems(model, scheme, tp))
+        if problems:
+            found, sizes = f"{tp} for {claim.name}: {problems[0]}", ", ".join(map(str, legal))
+            yield Problem(f"{path}.tensor_parallel_size", found, sizes)
+        if pp > len(model.layers):
+            found = f"{pp} for {claim.name}, which has {len(model.layers)} layers"
+            yield Problem(f"{path}.pipeline_parallel_size", found, f"1 to {len(model.layers)}")
+        if not problems and most and tp * pp > most:
+            found = f"{tp} x {pp} = {tp * pp} GPUs for one replica of {claim.name}"
+            name = "tensor" if tp > 1 else "pipeline"
+            fix = "split less, or declare more GPUs in one host"
+            yield Problem(
+                f"{path}.{name}_parallel_size", found, f"at most {most}, of one host", fix
+            )
+
+
+def share_problems(claims: list[Claim], hosts: list[Gpus]) -> Iterator[Problem]:
+    """Declared shares and counts of GPUs that no host has."""
+    most = max((len(host.devices) for host in hosts), default=0)
+    for claim in claims:
+        if claim.share is not None and claim.share > claim.utilization:
+            found = f"{claim.share:g} of a GPU's memory"
+            limit = f"at most {claim.utilization:g}, the engine's gpu_memory_utilization"
+            yield Problem(f"{claim.path}.gpus", found, limit)
+        if most and claim.gpu_count is not None and claim.gpu_count > most:
+            found = f"{claim.gpu_count} GPUs of one host"
+            fix = "declare fewer, or a share below 1"
+            yield Problem(f"{claim.path}.gpus", found, f"at most {most}", fix)
+
+
+def placement_problems(claims: list[Claim], hosts: list[Gpus], sizer: Sizer) -> Iterator[Problem]:
+    """Why there is no layout: models that fit nowhere, or not together."""
+    single = [problem for claim in claims for problem in _alone_problems(claim, hosts, sizer)]
+    yield from single or [_together_problem(claims, hosts, sizer)]
+
+
+def _alone_problems(claim: Claim, hosts: list[Gpus], sizer: Sizer) -> Iterator[Problem]:
+    free = replace(claim, model=claim.model.model_copy(update={"replicas": None}))
+    if place((free,), hosts, sizer).chosen is None:
+        yield _does_not_fit(claim, hosts, sizer)
+        return
+    if claim.model.replicas and place((claim,), hosts, sizer).chosen is None:
+        wanted, most = claim.model.replicas, _most_replicas(claim, hosts, sizer)
+        found = f"{wanted} replicas of {claim.name} do not fit on {_gpus(hosts)}"
+        fix = "declare fewer replicas, or more GPUs"
+        yield Problem(f"{claim.path}.replicas", found, f"at most {most}", fix)
+
+
+def _most_replicas(claim: Claim, hosts: list[Gpus], sizer: Sizer) -> int:
+    """The most replicas that the GPUs hold."""
+    for count in range((claim.model.replicas or 1) - 1, 0, -1):
+        fewer = replace(claim, model=claim.model.model_copy(update={"replicas": count}))
+        if place((fewer,), hosts, sizer).chosen is not None:
+            return count
+    return 0
+
+
+def _gpus(hosts: list[Gpus]) -> str:
+    count = sum(len(host.devices) for host in hosts)
+    return "one GPU" if count == 1 else f"{count} GPUs"
+
+
+def _does_not_fit(claim: Claim, hosts: list[Gpus], sizer: Sizer) -> Problem:
+    pool, sizing = _nearest(claim, hosts, sizer)
+    verb = "fit" if sizing.supported else "run"
+    share = f" with {claim.share:g} of its memory" if claim.share else ""
+    where = f"{claim.name} does not {verb} on {pool.size}x {pool.device.name}{share}"
+    reason = in_settings("; ".join(sizing.reasons)) or "no arrangement of it is legal"
+    if claim.share:
+        reason = reason.replace("raise gpu_memory_utilization", "declare a larger share")
+    found, _, fix = reason.rpartition(": ")
+    if found.startswith("context_tokens"):
+        return Problem("context_tokens", f"{claim.context_tokens} for {claim.name}", fix=fix)
+    return Problem(f"{claim.path}.name", f"{where}: {found or reason}", fix=fix if found else "")
+
+
+def _nearest(claim: Claim, hosts: list[Gpus], sizer: Sizer) -> tuple[Pool, Sizing]:
+    """The pool that comes nearest to holding it."""
+    found = []
+    for host in hosts:
+        for ways in pools(host):
+            for pool in ways:
+                count = claim.gpu_count or pool.size
+                sizing = sizer.best(claim, pool.device, min(count, pool.size), claim.share)
+                found.append((pool, sizing))
+    return max(
+        found,
+        key=lambda one: (
+            one[1].supported,
+            one[1].fits,
+            one[1].max_model_len_that_fits,
+            one[0].device.usable_gib * one[0].size,
+        ),
+    )
+
+
+def _together_problem(claims: list[Claim], hosts: list[Gpus], sizer: Sizer) -> Problem:
+    needs = []
+    for claim in claims:
+        placed = place((claim,), hosts, sizer).chosen
+        assert placed is not None  # noqa: S101 - each fits alone, see above
+        seat = placed.seats[0]
+        size = seat.sizing.weights_gib_per_gpu + seat.sizing.overhead_gib_per_gpu
+        on = f" on each of {len(seat.gpus)} GPUs" if len(seat.gpus) > 1 else ""
+        declared = f" ({claim.share:g} of a GPU declared)" if claim.share else ""
+        declared += " (a GPU for itself declared)" if claim.gpu_count else ""
+        needs.append(f"{claim.name} {size:.1f} GiB of weights and overhead{on}{declared}")
+    usable = sum(device.usable_gib for host in hosts for device in host.devices)
+    utilization = min(claim.utilization for claim in claims)
+    return Problem(
+        "models",
+        f"each fits alone, but not all together: {'; '.join(needs)}; {_gpus(hosts)}"
+        f" and gpu_memory_utilization {utilization:g} leave {usable * utilization:.1f} GiB",
+        fix="take smaller weights (quantization awq or fp8), a shorter context, or more GPUs",
+    )
+
+
+def engine_path(claim: Claim) -> str:
+    """Where the settings of a model's engine stand in the inventory."""
+    own = claim.model.engine is not None
+    return f"{claim.path}.engine" if own else "engine"
+
+
+def in_settings(text: str) -> str:
+    """Words of the command line as an inventory spells them."""
+    return FLAG.sub(lambda match: SETTINGS.get(match[1], match[1].replace("-", "_")), text)

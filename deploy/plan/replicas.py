@@ -1,0 +1,120 @@
+"""From where replicas lie to everything that their containers need to know."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+from deploy.model_files import ModelFile
+from deploy.plan.deployment_plan import MemoryPlan, ReplicaPlan, WeightsPlan
+from deploy.plan.make_claims import Sources
+from deploy.plan.memory import GIB, container_memory_bytes
+from deploy.plan.on_cpu import cpu_max_model_len, gguf_bytes
+from deploy.plan.placement import Claim, Seat
+from deploy.plan.weights import ollama_weights, vllm_quantization, vllm_weights
+
+VLLM_MEMORY_BYTES = 8 * GIB
+"""Memory of the host that vLLM's server takes; the weights pass through the page cache."""
+VLLM_WORKER_BYTES = 6 * GIB
+"""The same for each GPU's worker: CUDA, pinned buffers, compiled kernels."""
+
+
+def gpu_replica(seat: Seat, index: int, vendor: str, sources: Sources) -> ReplicaPlan:
+    """A replica on GPUs."""
+    claim, sizing = seat.claim, seat.sizing
+    file = _file(claim, sources)
+    return ReplicaPlan(
+        host=seat.host,
+        index=index,
+        model=claim.model.name,
+        served_model_name=claim.name,
+        file=file,
+        weights=_weights(claim, file),
+        engine=claim.engine,
+        max_model_len=sizing.max_model_len,
+        max_num_seqs=sizing.max_num_seqs,
+        memory_limit_bytes=claim.engine.memory_limit or _memory_limit(claim, file, len(seat.gpus)),
+        extra_args=(*claim.engine.extra_args, *claim.model.extra_args),
+        quantization=_told_quantization(claim),
+        gpus=seat.gpus,
+        gpu_vendor=vendor,
+        tensor_parallel_size=sizing.tensor_parallel_size,
+        pipeline_parallel_size=sizing.pipeline_parallel_size,
+        gpu_memory_utilization=seat.share,
+        memory=MemoryPlan(
+            weights_gib=sizing.weights_gib_per_gpu,
+            overhead_gib=sizing.overhead_gib_per_gpu,
+            kv_cache_gib=sizing.kv_cache_gib_per_gpu,
+        ),
+        kv_cache_tokens=sizing.kv_cache_tokens,
+        concurrent_users=sizing.concurrent_users,
+    )
+
+
+def cpu_replica(claim: Claim, host: str, index: int, sources: Sources) -> ReplicaPlan:
+    """A replica on a CPU."""
+    file = _file(claim, sources)
+    limit = claim.engine.memory_limit or container_memory_bytes(gguf_bytes(claim, file))
+    slots = claim.slots or 1
+    return ReplicaPlan(
+        host=host,
+        index=index,
+        model=claim.model.name,
+        served_model_name=claim.name,
+        file=file,
+        weights=_weights(claim, file),
+        engine=claim.engine,
+        max_model_len=cpu_max_model_len(claim),
+        max_num_seqs=slots,
+        memory_limit_bytes=limit,
+        extra_args=(*claim.engine.extra_args, *claim.model.extra_args),
+        kv_cache_tokens=cpu_max_model_len(claim) * slots,
+        concurrent_users=slots,
+    )
+
+
+def with_ports(replicas: Iterable[ReplicaPlan], router_host: str) -> Iterator[ReplicaPlan]:
+    """Replicas on other hosts than the router's are published, each on the next free port."""
+    published: Counter[tuple[str, int]] = Counter()
+    for replica in replicas:
+        if replica.host == router_host:
+            yield replica
+            continue
+        first = (replica.host, replica.engine.port)
+        yield replica.model_copy(update={"port": replica.engine.port + published[first]})
+        published[first] += 1
+
+
+def with_one_length(replicas: Iterable[ReplicaPlan]) -> Iterator[ReplicaPlan]:
+    """Every replica of a model takes the same requests: the router sends any of them to any."""
+    replicas = list(replicas)
+    longest: dict[str, int] = {}
+    for replica in replicas:
+        known = longest.get(replica.served_model_name, replica.max_model_len)
+        longest[replica.served_model_name] = min(known, replica.max_model_len)
+    for replica in replicas:
+        length = longest[replica.served_model_name]
+        yield replica.model_copy(update={"max_model_len": length})
+
+
+def _file(claim: Claim, sources: Sources) -> ModelFile | None:
+    return None if claim.engine.kind == "vllm" else sources.files.get(claim.model.name)
+
+
+def _weights(claim: Claim, file: ModelFile | None) -> WeightsPlan:
+    if file is not None or claim.engine.kind == "llama_cpp":
+        return WeightsPlan()
+    find = vllm_weights if claim.engine.kind == "vllm" else ollama_weights
+    return find(claim.path, claim.model, claim.entry, claim.quantization)
+
+
+def _told_quantization(claim: Claim) -> str | None:
+    if claim.engine.kind != "vllm":
+        return None
+    return vllm_quantization(claim.model, claim.entry, claim.quantization)
+
+
+def _memory_limit(claim: Claim, file: ModelFile | None, gpus: int) -> int:
+    if claim.engine.kind == "vllm":
+        return VLLM_MEMORY_BYTES + gpus * VLLM_WORKER_BYTES + claim.engine.shm_size
+    return container_memory_bytes(gguf_bytes(claim, file))

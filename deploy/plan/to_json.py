@@ -1,0 +1,83 @@
+"""A plan as plain data, with the keys that docs/reference-plan.md promises."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from deploy.plan.deployment_plan import DeploymentPlan, HostPlan, ModelPlan, ReplicaPlan
+from deploy.plan.sizing.to_json import ESTIMATE
+
+
+def plan_to_json(plan: DeploymentPlan) -> dict[str, Any]:
+    """Every figure of a plan; memory in GiB to two decimals."""
+    return {
+        "name": plan.name,
+        "users": plan.users,
+        "use": plan.use,
+        "concurrent_users": plan.concurrent_users,
+        "hosts": [_host(host, plan) for host in plan.hosts],
+        "models": [_model(model) for model in plan.models],
+        "replicas": [_replica(replica) for replica in plan.replicas],
+        "router": {"host": plan.router.host, "port": plan.router.spec.port},
+        "web_ui": {"host": plan.web_ui.host, "port": plan.web_ui.spec.port}
+        if plan.web_ui
+        else None,
+        "warnings": list(plan.warnings),
+    }
+
+
+def _host(host: HostPlan, plan: DeploymentPlan) -> dict[str, Any]:
+    gpus = zip(host.gpus, host.usable_gib, strict=True)
+    return {
+        "name": host.name,
+        "gpus": [
+            {"index": index, "id": name, "usable_gib": usable} | _used(host, index, plan)
+            for index, (name, usable) in enumerate(gpus)
+        ],
+    }
+
+
+def _used(host: HostPlan, index: int, plan: DeploymentPlan) -> dict[str, Any]:
+    replicas = plan.on_gpu(host.name, index)
+    return {
+        "used_gib": round(sum(r.memory.total_gib for r in replicas if r.memory), 2),
+        "replicas": [
+            {"served_model_name": replica.served_model_name, "index": replica.index}
+            | _memory(replica)
+            for replica in replicas
+        ],
+    }
+
+
+def _memory(replica: ReplicaPlan) -> dict[str, float]:
+    memory = replica.memory.model_dump() if replica.memory else {}
+    return {name: round(gib, 2) for name, gib in memory.items()}
+
+
+def _model(model: ModelPlan) -> dict[str, Any]:
+    return {**model.model_dump(mode="json"), "throughput": ESTIMATE}
+
+
+def _replica(replica: ReplicaPlan) -> dict[str, Any]:
+    weights = {name: value for name, value in replica.weights.model_dump().items() if value}
+    if replica.file is not None:
+        weights["file"] = replica.file.path.name
+    return {
+        "served_model_name": replica.served_model_name,
+        "model": replica.model,
+        "index": replica.index,
+        "host": replica.host,
+        "engine": replica.engine.kind,
+        "weights": weights,
+        "gpus": list(replica.gpus),
+        "tensor_parallel_size": replica.tensor_parallel_size,
+        "pipeline_parallel_size": replica.pipeline_parallel_size,
+        "gpu_memory_utilization": replica.gpu_memory_utilization,
+        "memory_gib_per_gpu": _memory(replica) or None,
+        "kv_cache_tokens": replica.kv_cache_tokens,
+        "max_model_len": replica.max_model_len,
+        "max_num_seqs": replica.max_num_seqs,
+        "concurrent_users": replica.concurrent_users,
+        "memory_limit_gib": round(replica.memory_limit_bytes / 1024**3, 2),
+        "port": replica.port,
+    }

@@ -1,0 +1,102 @@
+"""What works, but otherwise than an operator may think."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from deploy.catalog import Catalog, Use
+from deploy.plan.deployment_plan import HostPlan, ModelPlan, ReplicaPlan
+from deploy.plan.licence import licence_warnings
+from deploy.plan.model_plans import Outcome
+from deploy.plan.placement import Claim
+from deploy.plan.refusals import in_settings
+from deploy.spec import DeploymentSpec
+
+LEFT_OUT = re.compile(r"^\d+ (users at once|of \d+ GPUs)")
+"""Warnings of the sizing that a whole plan words better."""
+
+
+def warnings(  # noqa: PLR0913, PLR0917
+    spec: DeploymentSpec,
+    claims: tuple[Claim, ...],
+    hosts: tuple[HostPlan, ...],
+    models: tuple[ModelPlan, ...],
+    replicas: tuple[ReplicaPlan, ...],
+    outcome: Outcome,
+    catalog: Catalog,
+) -> Iterator[str]:
+    """Everything worth saying about a plan that can be carried out."""
+    yield from _too_many_users(spec, models)
+    yield from _unused(hosts, replicas)
+    yield from _shared(replicas)
+    yield from _by_sizing(claims, outcome)
+    yield from _open_engines(replicas)
+    yield from _licences(spec, replicas, catalog)
+    if any(replica.gpu_vendor == "amd" for replica in replicas):
+        amd = {replica.host for replica in replicas if replica.gpu_vendor == "amd"}
+        for host in spec.hosts:
+            if host.name in amd and "gpu_groups" not in host.model_fields_set:
+                yield (
+                    f"{host.name}: gpu_groups is not declared, 44 (video) is assumed; see"
+                    " 'stat -c %g /dev/kfd /dev/dri/renderD*' on the host"
+                )
+
+
+def _too_many_users(spec: DeploymentSpec, models: tuple[ModelPlan, ...]) -> Iterator[str]:
+    for model in models:
+        if model.concurrent_users < spec.users:
+            yield (
+                f"{model.served_model_name}: {model.concurrent_users} of {spec.users} people are"
+                f" answered at once with {model.context_tokens} tokens each; others wait meanwhile"
+            )
+
+
+def _licences(
+    spec: DeploymentSpec, replicas: tuple[ReplicaPlan, ...], catalog: Catalog
+) -> Iterator[str]:
+    """What licences ask for without refusing."""
+    works = [replica.model for replica in replicas if replica.model in catalog.models]
+    if spec.web_ui:
+        works.append("open-webui")
+    yield from licence_warnings(list(dict.fromkeys(works)), spec.users, catalog, Use(spec.use))
+
+
+def _unused(hosts: tuple[HostPlan, ...], replicas: tuple[ReplicaPlan, ...]) -> Iterator[str]:
+    for host in hosts:
+        used = {gpu for replica in replicas if replica.host == host.name for gpu in replica.gpus}
+        for index, name in enumerate(host.gpus):
+            if index not in used:
+                yield f"{host.name}: GPU {index} ({name}) stays unused"
+
+
+def _shared(replicas: tuple[ReplicaPlan, ...]) -> Iterator[str]:
+    shared: dict[tuple[str, int], list[str]] = {}
+    for replica in replicas:
+        for gpu in replica.gpus:
+            shared.setdefault((replica.host, gpu), []).append(replica.served_model_name)
+    together = {(host, *names) for (host, _), names in shared.items() if len(set(names)) > 1}
+    for host, *names in sorted(together):
+        yield (
+            f"{host}: {' and '.join(dict.fromkeys(names))} share GPUs: each is slower while the"
+            " other works; speeds are those of one working alone"
+        )
+
+
+def _by_sizing(claims: tuple[Claim, ...], outcome: Outcome) -> Iterator[str]:
+    seen = set()
+    for claim in claims:
+        for seat in outcome.seats(claim):
+            for text in seat.sizing.warnings:
+                if not LEFT_OUT.match(text):
+                    seen.add(f"{claim.name}: {in_settings(text)}")
+    yield from sorted(seen)
+
+
+def _open_engines(replicas: tuple[ReplicaPlan, ...]) -> Iterator[str]:
+    for replica in replicas:
+        if replica.port and replica.engine.kind == "ollama":
+            yield (
+                f"{replica.host}: Ollama asks for no key; port {replica.port} must be reachable"
+                " from the router's host only"
+            )

@@ -1,0 +1,107 @@
+"""Where an engine finds the weights of a model."""
+
+from __future__ import annotations
+
+from deploy.catalog import Model, Variant
+from deploy.errors import PlanError, Problem
+from deploy.plan.deployment_plan import WeightsPlan
+from deploy.plan.sizing.gguf import DEFAULT_QUANTIZATION
+from deploy.spec import ModelSpec
+
+IN_FLIGHT = ("fp8", "bitsandbytes")
+"""What vLLM can make of unquantised weights while it loads them."""
+
+
+def vllm_weights(
+    path: str, model: ModelSpec, entry: Model | None, method: str | None
+) -> WeightsPlan:
+    """A repository or a directory of the host.
+
+    Raises:
+        PlanError: if there are no weights of that kind.
+    """
+    if model.weights:
+        return declared_weights(model.weights)
+    if entry is None:
+        allowed = "a repository such as 'org/name', or a directory of the host"
+        raise PlanError(Problem(f"{path}.weights", "not set", allowed, "declare weights"))
+    variant = _safetensors(path, model, entry, method)
+    if variant.huggingface is None:
+        found = f"nobody publishes {method or 'the'} weights of {model.name} that we know of"
+        raise PlanError(Problem(f"{path}.weights", found, fix="declare weights"))
+    return WeightsPlan(repository=variant.huggingface, revision=variant.revision)
+
+
+def vllm_quantization(model: ModelSpec, entry: Model | None, method: str | None) -> str | None:
+    """What vLLM must be told: nothing of weights that are quantised already.
+
+    ``--quantization awq`` would even keep it from its faster kernels (``awq_marlin``).
+    """
+    if method not in IN_FLIGHT:
+        return None
+    ready = entry is not None and _find(entry, method) is not None
+    return None if ready or (entry is None and method == "fp8" and model.weights) else method
+
+
+def ollama_weights(
+    path: str, model: ModelSpec, entry: Model | None, method: str | None
+) -> WeightsPlan:
+    """A tag of Ollama's library.
+
+    Raises:
+        PlanError: if there is none.
+    """
+    if model.weights:
+        return declared_weights(model.weights)
+    wanted = method or DEFAULT_QUANTIZATION
+    tags = {v.quantization: v.ollama for v in (entry.variants if entry else ()) if v.ollama}
+    if wanted in tags:
+        return WeightsPlan(tag=tags[wanted])
+    found = f"{wanted} weights of {model.name} are not in Ollama's library, as far as we know"
+    fix = "declare path with a GGUF file, or weights with a tag"
+    raise PlanError(Problem(f"{path}.quantization", found, ", ".join(sorted(tags)), fix))
+
+
+def declared_weights(text: str) -> WeightsPlan:
+    """What the operator named: a directory, a tag or a repository."""
+    if text.startswith("/"):
+        return WeightsPlan(directory=text)
+    if ":" in text:
+        return WeightsPlan(tag=text)
+    repository, _, revision = text.partition("@")
+    return WeightsPlan(repository=repository, revision=revision or None)
+
+
+def _safetensors(path: str, model: ModelSpec, entry: Model, method: str | None) -> Variant:
+    variants = {v.quantization: v for v in entry.variants if v.format == "safetensors"}
+    if not variants:
+        raise PlanError(
+            Problem(
+                f"{path}.name",
+                f"{model.name} has no weights that vLLM loads, only GGUF",
+                "a model with safetensors",
+                "serve it with engine kind llama_cpp or ollama",
+            )
+        )
+    first = next(iter(variants))
+    wanted = method or first
+    if wanted in variants:
+        return variants[wanted]
+    if wanted in IN_FLIGHT and "none" in variants:
+        return variants["none"]
+    allowed = dict.fromkeys([*variants, *(IN_FLIGHT if "none" in variants else ())])
+    raise PlanError(
+        Problem(
+            f"{path}.quantization",
+            f"{wanted!r}: there are no such weights of {model.name} that vLLM loads",
+            ", ".join(allowed),
+            "declare weights with a repository that has them",
+        )
+    )
+
+
+def _find(entry: Model, method: str) -> Variant | None:
+    for variant in entry.variants:
+        if variant.quantization == method and variant.format == "safetensors":
+            return variant
+    return None

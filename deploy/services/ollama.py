@@ -1,0 +1,83 @@
+"""Ollama: one model on GPUs or a CPU, loaded once and kept; behind an API without a key.
+
+Variables: https://docs.ollama.com/faq
+"""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+
+from deploy.plan.deployment_plan import ReplicaPlan
+from deploy.services.component import Component, HostModelFile, Tier
+from deploy.services.container import ContainerSpec, HealthCheck, Mount
+from deploy.services.context import ServiceContext
+from deploy.services.gpu_access import gpu_access, image_name, visible_devices
+from deploy.services.published import ports
+
+IMAGE = "ollama"
+PORT = 11434
+MODELS = PurePosixPath("/models")
+DATA = PurePosixPath("/root/.ollama")
+
+
+def container_name(context: ServiceContext, replica: ReplicaPlan) -> str:
+    """Name of the replica's container, which is also its DNS name on the deployment's network."""
+    return context.container_name(IMAGE, replica.model, index=replica.index)
+
+
+def model_name(replica: ReplicaPlan) -> str:
+    """What Ollama calls the model: its tag in the library, or one made from a file."""
+    return replica.weights.tag or f"{replica.model}:latest"
+
+
+def component(context: ServiceContext, replica: ReplicaPlan) -> Component:
+    """The container of one replica; the model is pulled or created in it later."""
+    name = image_name(replica, IMAGE)
+    image, host, file = context.images[name], context.plan.host(replica.host), None
+    mounts = {DATA: Mount(kind="volume", source=container_name(context, replica))}
+    if replica.file is not None:
+        path = context.model_path(replica.host, replica.file.sha256, replica.file.path.name)
+        file = HostModelFile(source=replica.file, path=path)
+        mounts[MODELS] = Mount(kind="bind", source=str(path.parent), read_only=True)
+    return Component(
+        host=replica.host,
+        tier=Tier.ENGINE,
+        image_name=name,
+        start_timeout_seconds=replica.engine.start_timeout_seconds,
+        model_file=file,
+        container=ContainerSpec(
+            name=container_name(context, replica),
+            service=IMAGE,
+            image=image.reference,
+            user=image.user,
+            read_only=image.read_only,
+            env=environment(replica) | replica.engine.env,
+            mounts=mounts,
+            ports=ports(replica, host, PORT),
+            network=context.plan.name,
+            memory_bytes=replica.memory_limit_bytes,
+            healthcheck=HealthCheck(
+                command="ollama list",
+                start_period_seconds=replica.engine.start_timeout_seconds,
+            ),
+            **gpu_access(replica, host),
+        ),
+    )
+
+
+def environment(replica: ReplicaPlan) -> dict[str, str]:
+    """One model, always loaded, with a fixed number of slots; its cloud is switched off."""
+    cache = "f16" if replica.engine.kv_cache_dtype == "auto" else replica.engine.kv_cache_dtype
+    # a quantised cache needs flash attention
+    flash = {"OLLAMA_FLASH_ATTENTION": "1"} if cache != "f16" else {}
+    return {
+        "OLLAMA_HOST": f"0.0.0.0:{PORT}",
+        "OLLAMA_CONTEXT_LENGTH": str(replica.max_model_len),
+        "OLLAMA_NUM_PARALLEL": str(replica.max_num_seqs),
+        "OLLAMA_MAX_LOADED_MODELS": "1",
+        "OLLAMA_KEEP_ALIVE": "-1",
+        "OLLAMA_KV_CACHE_TYPE": cache,
+        "OLLAMA_NO_CLOUD": "1",
+        **flash,
+        **visible_devices(replica, "ROCR_VISIBLE_DEVICES"),
+    }

@@ -1,0 +1,56 @@
+"""``atelier plan`` and ``atelier models --fits``."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from deploy.errors import PlanError
+from deploy.inventory import Declared, Deployment
+from deploy.tasks.current import _artefacts
+from tests.cli.run import run
+
+TOO_LARGE = """name: lab
+hosts: [{name: gpu1, gpus: 1x rtx-3060}]
+engine: {kind: vllm}
+models: [{name: qwen2.5-coder-32b}]
+"""
+
+
+def test_a_refusal_is_explained(tmp_path: Path) -> None:
+    inventory = tmp_path / "lab.yaml"
+    inventory.write_text(TOO_LARGE, encoding="utf-8")
+    message = run("plan", str(inventory), stream="stderr", status=1)
+    assert "qwen2.5-coder-32b does not fit on 1x rtx-3060" in message.replace("\n", " ")
+    error = json.loads(run("plan", str(inventory), "--json", status=1))
+    assert error["problems"][0]["path"] == "models[0].name"
+
+
+def test_models_that_fit() -> None:
+    text = run("models", "--fits", "1x rtx-3060", "--role", "chat")
+    assert "qwen2.5-coder-7b" in text
+    assert "qwen2.5-coder-32b" not in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_models_that_fit_as_json() -> None:
+    found = json.loads(run("models", "--fits", "4x h100", "--family", "qwen2.5-coder", "--json"))
+    rows = {row["id"]: row["fits"] for row in found["models"]}
+    assert rows["qwen2.5-coder-32b"]["engine"] == "vllm"
+    assert rows["qwen2.5-coder-32b"]["concurrent_users"] >= 100
+
+
+def test_several_hosts_are_planned_but_not_deployed() -> None:
+    spec = Deployment(
+        name="lab",
+        hosts=[{"name": "10.0.0.1"}, {"name": "10.0.0.2", "gpus": "1x l40s"}],
+        engine={"kind": "vllm"},
+        models=[{"name": "qwen2.5-coder-7b"}],
+    )
+    with pytest.raises(PlanError) as error:
+        _artefacts(Declared(spec, Path()))
+    assert str(error.value) == (
+        "hosts: 2 hosts\n"
+        "    allowed: one host\n"
+        "    fix: this version plans several hosts, but deploys to one: declare only that one"
+    )

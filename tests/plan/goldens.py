@@ -1,0 +1,75 @@
+"""The plans of the profiles, as files: ``python -m tests.plan.goldens`` writes them anew.
+
+docs/plans.md is made of the same text, so that it cannot go stale.
+"""
+
+import io
+import json
+from pathlib import Path
+
+from rich.console import Console
+
+from deploy.catalog import load_catalog
+from deploy.cli.plan_text import plan_text
+from deploy.inventory import load_inventory
+from deploy.model_files import read_model_files
+from deploy.plan.deployment_plan import DeploymentPlan
+from deploy.plan.make_plan import make_plan
+from deploy.plan.to_json import plan_to_json
+
+ROOT = Path(__file__).parents[2]
+GOLDEN = Path(__file__).parent / "golden"
+DOCUMENT = ROOT / "docs" / "plans.md"
+INVENTORIES = {
+    "demo": "individual: the demo, a tiny model on this machine's CPU",
+    "users_20": "20-users: one server with an L40S",
+    "users_100": "100-users: one server with 4 H100",
+}
+HEAD = """# The plans of the profiles
+
+Made by `python -m tests.plan.goldens`, kept by a test. The words: [the plan](reference-plan.md).
+"""
+
+
+def plan_of(name: str) -> DeploymentPlan:
+    """The plan of an inventory."""
+    declared, catalog = load_inventory(ROOT / "inventories" / f"{name}.py"), load_catalog()
+    files = read_model_files(declared.spec, catalog, declared.directory)
+    return make_plan(declared.spec, catalog, files, declared.directory)
+
+
+def text_of(plan: DeploymentPlan) -> str:
+    """What a terminal of 80 columns without colours shows."""
+    console = Console(file=io.StringIO(), width=80, color_system=None, highlight=False)
+    for line in plan_text(plan):
+        console.print(line, soft_wrap=True)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def json_of(plan: DeploymentPlan) -> str:
+    """What ``--json`` prints."""
+    return json.dumps(plan_to_json(plan), indent=2) + "\n"
+
+
+def document() -> str:
+    """docs/plans.md."""
+    parts = []
+    for name, title in INVENTORIES.items():
+        command = f"atelier plan inventories/{name}.py"
+        parts.append(f"\n## {title}\n\n`{command}`\n\n```\n{text_of(plan_of(name))}```\n")
+    return HEAD + "".join(parts)
+
+
+def write() -> None:
+    """Write every file anew."""
+    GOLDEN.mkdir(exist_ok=True)
+    for name in INVENTORIES:
+        plan = plan_of(name)
+        (GOLDEN / f"{name}.txt").write_text(text_of(plan), encoding="utf-8")
+        (GOLDEN / f"{name}.json").write_text(json_of(plan), encoding="utf-8")
+    DOCUMENT.write_text(document(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write()

@@ -1,0 +1,62 @@
+"""The plans of the three profiles, word for word and key by key."""
+
+import json
+
+import pytest
+
+from tests.cli.run import run
+from tests.plan.goldens import (
+    DOCUMENT,
+    GOLDEN,
+    INVENTORIES,
+    ROOT,
+    document,
+    json_of,
+    plan_of,
+    text_of,
+)
+
+REFERENCE = ROOT / "docs" / "reference-plan.md"
+
+
+@pytest.mark.parametrize("name", INVENTORIES)
+def test_text_is_as_written(name: str) -> None:
+    text = text_of(plan_of(name))
+    assert text == (GOLDEN / f"{name}.txt").read_text(encoding="utf-8")
+    assert max(map(len, text.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("name", INVENTORIES)
+def test_json_is_as_written(name: str) -> None:
+    assert json_of(plan_of(name)) == (GOLDEN / f"{name}.json").read_text(encoding="utf-8")
+
+
+def test_the_document_is_not_stale() -> None:
+    assert DOCUMENT.read_text(encoding="utf-8") == document()
+
+
+def test_the_command_prints_the_same() -> None:
+    path = str(ROOT / "inventories" / "users_20.py")
+    assert run("plan", path) == (GOLDEN / "users_20.txt").read_text(encoding="utf-8")
+    found = json.loads(run("plan", path, "--json"))
+    assert found == json.loads((GOLDEN / "users_20.json").read_text(encoding="utf-8"))
+
+
+def test_every_key_is_documented() -> None:
+    text = REFERENCE.read_text(encoding="utf-8").split("## JSON")[1]
+    keys = _keys(json.loads((GOLDEN / "users_20.json").read_text(encoding="utf-8")))
+    assert sorted(key for key in keys if f"`{key}`" not in text and f"`{key}[]`" not in text) == []
+
+
+def test_inventories_are_short() -> None:
+    for name in ("users_20", "users_100"):
+        path = ROOT / "inventories" / f"{name}.py"
+        assert len(path.read_text(encoding="utf-8").splitlines()) <= 30
+
+
+def _keys(value: object) -> set[str]:
+    if isinstance(value, dict):
+        return {*value, *(key for inner in value.values() for key in _keys(inner))}
+    if isinstance(value, list):
+        return {key for inner in value for key in _keys(inner)}
+    return set()

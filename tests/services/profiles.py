@@ -1,0 +1,63 @@
+"""The rendered containers and files of the profiles.
+
+``python -m tests.services.profiles`` writes them anew.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from deploy.artefacts import Artefacts, make_artefacts
+from deploy.inventory import load_inventory
+from deploy.spec import SecretName
+
+ROOT = Path(__file__).parents[2]
+GOLDEN = Path(__file__).parent / "golden"
+PROFILES = ("users_20", "users_100")
+
+
+def digest(secret: SecretName) -> str:
+    """A digest that is the same everywhere."""
+    return f"digest of {secret.value}"
+
+
+def artefacts_of(name: str) -> Artefacts:
+    """Everything that an inventory renders to."""
+    declared = load_inventory(ROOT / "inventories" / f"{name}.py")
+    return make_artefacts(declared.spec, declared.directory)
+
+
+def rendered(artefacts: Artefacts) -> dict[str, Any]:
+    """Containers, the arguments that create them, and files; the label is a test of its own."""
+    containers = [component.container for component in artefacts.stack.components]
+    return {
+        container.name: {
+            "spec": container.public(digest),
+            "create_arguments": _without_labels(container.create_arguments("coder", digest)),
+            "files": {
+                name: file.content.splitlines() for name, file in component.config.files.items()
+            }
+            if component.config
+            else {},
+        }
+        for component, container in zip(artefacts.stack.components, containers, strict=True)
+    }
+
+
+def _without_labels(arguments: list[str]) -> list[str]:
+    labels = {index for index, argument in enumerate(arguments) if argument == "--label"}
+    return [
+        argument
+        for index, argument in enumerate(arguments)
+        if index not in labels and index - 1 not in labels
+    ]
+
+
+def text_of(name: str) -> str:
+    """The golden text of an inventory."""
+    return json.dumps(rendered(artefacts_of(name)), indent=1) + "\n"
+
+
+if __name__ == "__main__":
+    for profile in PROFILES:
+        (GOLDEN / f"{profile}.json").write_text(text_of(profile), encoding="utf-8")

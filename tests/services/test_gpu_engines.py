@@ -1,0 +1,185 @@
+"""Containers of engines on GPUs, and what the router is told about them."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from deploy.artefacts import Artefacts, make_artefacts
+from deploy.catalog import load_catalog
+from deploy.errors import PlanError
+from deploy.inventory import Deployment
+from deploy.plan.sizing.release import DEFAULT_VERSION
+from deploy.services import ContainerSpec, Tier
+from deploy.services.container import HARDWARE
+from tests.services.profiles import digest
+
+ANYWHERE = "0.0.0.0"  # noqa: S104 - inside the container
+CHAT = {"name": "qwen2.5-coder-7b"}
+
+
+def made(directory: Path, **settings: Any) -> Artefacts:
+    defaults = {
+        "name": "lab",
+        "hosts": [{"name": "gpu1", "gpus": "2x l40s"}],
+        "engine": {"kind": "vllm"},
+        "models": [CHAT],
+    }
+    return make_artefacts(Deployment(**{**defaults, **settings}), directory)
+
+
+def engine(artefacts: Artefacts) -> ContainerSpec:
+    return artefacts.stack.tier(Tier.ENGINE)[0].container
+
+
+def arguments(artefacts: Artefacts) -> str:
+    return " ".join(engine(artefacts).create_arguments("lab", digest))
+
+
+def upstreams(artefacts: Artefacts) -> list[dict[str, Any]]:
+    (router,) = artefacts.stack.tier(Tier.ROUTER)
+    assert router.config is not None
+    config = yaml.safe_load(router.config.files["config.yaml"].content)
+    return [entry["litellm_params"] for entry in config["model_list"]]
+
+
+def test_nvidia_gpus_by_index(tmp_path: Path) -> None:
+    found = engine(made(tmp_path)).create_arguments("lab", digest)
+    assert found[found.index("--gpus") + 1] == '"device=0,1"'
+    assert found[found.index("--shm-size") + 1] == str(8 * 1024**3)
+
+
+def test_nvidia_gpus_by_cdi(tmp_path: Path) -> None:
+    hosts = [{"name": "gpu1", "gpus": "2x l40s", "gpu_runtime": "cdi"}]
+    found = arguments(made(tmp_path, hosts=hosts))
+    assert "--device nvidia.com/gpu=0 --device nvidia.com/gpu=1" in found
+    assert "--gpus" not in found
+
+
+def test_amd_gpus_by_device_and_group(tmp_path: Path) -> None:
+    hosts = [{"name": "gpu1", "gpus": "2x mi300x", "gpu_groups": [44, 992]}]
+    artefacts = made(tmp_path, hosts=hosts, models=[{**CHAT, "replicas": 2}])
+    second = artefacts.stack.tier(Tier.ENGINE)[1].container
+    assert second.devices == ("/dev/kfd", "/dev/dri")
+    assert second.group_add == (44, 992)
+    assert second.env["HIP_VISIBLE_DEVICES"] == "1"
+    assert "vllm-openai-rocm" in second.image
+    assert "--group-add 44 --group-add 992" in " ".join(second.create_arguments("lab", digest))
+
+
+def test_the_hosts_shared_memory(tmp_path: Path) -> None:
+    found = arguments(made(tmp_path, engine={"kind": "vllm", "ipc": "host"}))
+    assert "--ipc host" in found
+    assert "--shm-size" not in found
+
+
+def test_arguments_of_vllm(tmp_path: Path) -> None:
+    own = {
+        "kind": "vllm",
+        "tensor_parallel_size": 2,
+        "kv_cache_dtype": "fp8",
+        "max_num_batched_tokens": 4096,
+        "extra_args": ["--enable-prefix-caching"],
+    }
+    models = [{**CHAT, "served_model_name": "coder", "max_model_len": 16384, "max_num_seqs": 64}]
+    assert engine(made(tmp_path, engine=own, models=models)).command == (
+        "Qwen/Qwen2.5-Coder-7B-Instruct",
+        *("--served-model-name", "coder", "--host", ANYWHERE, "--port", "8000"),
+        *("--tensor-parallel-size", "2", "--pipeline-parallel-size", "1"),
+        *("--gpu-memory-utilization", "0.9", "--max-model-len", "16384", "--max-num-seqs", "64"),
+        *("--kv-cache-dtype", "fp8", "--dtype", "auto", "--max-num-batched-tokens", "4096"),
+        "--enable-prefix-caching",
+    )
+
+
+def test_quantisation_is_said_only_where_vllm_does_it(tmp_path: Path) -> None:
+    awq = engine(made(tmp_path, models=[{**CHAT, "quantization": "awq"}])).command
+    assert awq[0].endswith("-AWQ")
+    assert "--quantization" not in awq
+    fp8 = engine(made(tmp_path, models=[{**CHAT, "quantization": "fp8"}])).command
+    assert fp8[fp8.index("--quantization") + 1] == "fp8"
+
+
+def test_weights_in_a_directory_without_a_network(tmp_path: Path) -> None:
+    own = {"kind": "vllm", "offline": True, "huggingface_cache": "/srv/huggingface"}
+    models = [{**CHAT, "weights": "/srv/models/coder"}]
+    container = engine(made(tmp_path, engine=own, models=models))
+    assert container.command[0] == "/models/qwen2.5-coder-7b"
+    assert container.env["HF_HUB_OFFLINE"] == container.env["TRANSFORMERS_OFFLINE"] == "1"
+    mounts = {str(path): (m.kind, m.source, m.read_only) for path, m in container.mounts.items()}
+    assert mounts["/models/qwen2.5-coder-7b"] == ("bind", "/srv/models/coder", True)
+    assert mounts["/root/.cache/huggingface"] == ("bind", "/srv/huggingface", False)
+
+
+def test_a_revision(tmp_path: Path) -> None:
+    command = engine(made(tmp_path, models=[{**CHAT, "weights": "lab/coder@v2"}])).command
+    assert command[0] == "lab/coder"
+    assert command[command.index("--revision") + 1] == "v2"
+
+
+def test_the_key_is_a_secret_of_the_environment(tmp_path: Path) -> None:
+    container = engine(made(tmp_path))
+    assert list(container.secret_env) == ["VLLM_API_KEY"]
+    assert "--api-key" not in container.command
+
+
+def test_ollama(tmp_path: Path) -> None:
+    own = {"kind": "ollama", "kv_cache_dtype": "q8_0", "max_num_seqs": 4}
+    artefacts = made(tmp_path, engine=own, models=[{**CHAT, "replicas": 1}])
+    container = engine(artefacts)
+    assert container.gpus == (0,)
+    assert container.env == {
+        "OLLAMA_HOST": f"{ANYWHERE}:11434",
+        "OLLAMA_CONTEXT_LENGTH": "8192",
+        "OLLAMA_NUM_PARALLEL": "4",
+        "OLLAMA_MAX_LOADED_MODELS": "1",
+        "OLLAMA_KEEP_ALIVE": "-1",
+        "OLLAMA_KV_CACHE_TYPE": "q8_0",
+        "OLLAMA_NO_CLOUD": "1",
+        "OLLAMA_FLASH_ATTENTION": "1",
+    }
+    assert upstreams(artefacts) == [
+        {
+            "model": "ollama_chat/qwen2.5-coder:7b-instruct-q4_K_M",
+            "api_base": "http://lab-ollama-qwen2.5-coder-7b-0:11434",
+        }
+    ]
+
+
+def test_engines_on_another_host_are_published_on_its_address(tmp_path: Path) -> None:
+    hosts = [{"name": "10.0.0.1"}, {"name": "gpu1", "address": "10.0.0.2", "gpus": "2x l40s"}]
+    models = [{**CHAT, "replicas": 2}, {"name": "tiny-coder", "engine": {"kind": "llama_cpp"}}]
+    artefacts = made(tmp_path, hosts=hosts, models=models)
+    assert "--publish 10.0.0.2:8000:8000" in arguments(artefacts)
+    assert [upstream["api_base"] for upstream in upstreams(artefacts)] == [
+        "http://10.0.0.2:8000/v1",
+        "http://10.0.0.2:8001/v1",
+        "http://lab-llama-cpp-tiny-coder-0:8080/v1",
+    ]
+    assert [upstream["model"].split("/")[0] for upstream in upstreams(artefacts)] == [
+        "hosted_vllm",
+        "hosted_vllm",
+        "openai",
+    ]
+
+
+def test_engines_on_gpus_are_not_built(tmp_path: Path) -> None:
+    with pytest.raises(PlanError) as error:
+        made(tmp_path, image_source="build")
+    assert str(error.value) == (
+        "images.vllm: image_source is 'build', but vllm is not built here\n"
+        "    allowed: pull\n"
+        "    fix: declare images={'vllm': Image(source='pull')}"
+    )
+
+
+def test_labels_without_gpus_say_nothing_of_them(tmp_path: Path) -> None:
+    hosts, own = [{"name": "@local"}], {"kind": "llama_cpp"}
+    artefacts = made(tmp_path, hosts=hosts, engine=own, models=[{"name": "tiny-coder"}])
+    for component in artefacts.stack.components:
+        assert not set(HARDWARE) & set(component.container.public(digest))
+
+
+def test_the_image_of_vllm_is_the_release_that_is_sized() -> None:
+    assert f":v{DEFAULT_VERSION}." in load_catalog().images["vllm"].reference

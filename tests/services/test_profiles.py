@@ -1,0 +1,33 @@
+"""What the profiles render to."""
+
+import pytest
+import yaml
+
+from deploy.services import Tier
+from tests.services.profiles import GOLDEN, PROFILES, artefacts_of, text_of
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_containers_and_files_are_as_written(name: str) -> None:
+    assert text_of(name) == (GOLDEN / f"{name}.json").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_the_router_knows_every_replica(name: str) -> None:
+    stack = artefacts_of(name).stack
+    (router,) = stack.tier(Tier.ROUTER)
+    assert router.config is not None
+    config = yaml.safe_load(router.config.files["config.yaml"].content)
+    engines = [component.container.name for component in stack.tier(Tier.ENGINE)]
+    assert [entry["model_info"]["id"] for entry in config["model_list"]] == engines
+    for entry, engine in zip(config["model_list"], engines, strict=True):
+        parameters = entry["litellm_params"]
+        assert parameters["model"] == f"hosted_vllm/{entry['model_name']}"
+        assert parameters["api_base"] == f"http://{engine}:8000/v1"
+        assert parameters["api_key"] == "os.environ/ENGINE_API_KEY"
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_engines_are_not_published_beside_the_router(name: str) -> None:
+    engines = artefacts_of(name).stack.tier(Tier.ENGINE)
+    assert [component.container.ports for component in engines] == [()] * len(engines)
