@@ -123,7 +123,8 @@ def _gain(outcome: Outcome) -> str:
     other, chosen = outcome.placement.other, outcome.placement.chosen
     if other is None or chosen is None:
         return ""
-    return f": {min(chosen.users)} people use all models at once instead of {min(other.users)}"
+    now, then = min(chosen.users), min(other.users)
+    return f": {now} people use all models at once instead of {then}" if now > then else ""
 
 
 def _rejected(claim: Claim, seats: tuple[Seat, ...], outcome: Outcome) -> Iterator[RejectedPlan]:
@@ -151,7 +152,10 @@ def _other_layouts(seats: tuple[Seat, ...], outcome: Outcome) -> Iterator[Reject
         return
     name = "GPUs of its own" if seats[0].companions else "GPUs shared with other models"
     if other is not None:
-        reason = f"{min(other.users)} people use all models at once instead of {min(chosen.users)}"
+        now, then = min(chosen.users), min(other.users)
+        reason = f"{then} people use all models at once instead of {now}"
+        if then == now:
+            reason = "no more people use all models at once"
         yield RejectedPlan(arrangement=name, reason=reason)
     elif seats[0].companions:
         count = sum(len(host.devices) for host in outcome.hosts)

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from pathlib import PurePosixPath
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, WithJsonSchema, field_validator
 
 from deploy.spec.base import Spec, refusal
+
+GpuNames = Annotated[
+    tuple[str, ...],
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
+]
 
 
 class HostSpec(Spec):
@@ -25,7 +30,7 @@ class HostSpec(Spec):
     """Path of the private key on this machine."""
     sudo: bool = False
     """Run commands with sudo, for users who may not use the container engine themselves."""
-    gpus: tuple[str, ...] = ()
+    gpus: GpuNames = ()
     """Its GPUs, in the order of ``nvidia-smi``: ``"2x l40s"`` or ``["l40s", "l40s"]``."""
     gpu_runtime: Literal["nvidia", "cdi"] = "nvidia"
     """How containers reach NVIDIA GPUs: the container toolkit's runtime, or CDI device names."""

@@ -44,15 +44,6 @@ class Layout:
         slowest = round(min(speeds, default=0.0), 2)
         return (sorted(self.users), not self.shared, slowest, -len(self.seats))
 
-    def __add__(self, other: Layout) -> Layout:
-        """Both, on GPUs of their own."""
-        return Layout(
-            self.seats + other.seats,
-            _sum(self.users, other.users),
-            _sum(self.counted, other.counted),
-            self.shared or other.shared,
-        )
-
 
 def empty(claims: Iterable[Claim]) -> Layout:
     """Nothing on no GPU."""
@@ -72,32 +63,3 @@ def layout_of(seats: Iterable[Seat], claims: tuple[Claim, ...], *, shared: bool 
         replicas[position] += 1
     counted = [n for n, claim in zip(replicas, claims, strict=True) if claim.model.replicas]
     return Layout(seats, tuple(users), tuple(counted), shared)
-
-
-def best_only(layouts: Iterable[Layout]) -> list[Layout]:
-    """Layouts that no other one beats for every model; shared cards and counts are kept apart."""
-    groups: dict[tuple[object, ...], list[Layout]] = {}
-    for layout in layouts:
-        groups.setdefault((layout.shared, layout.counted), []).append(layout)
-    return [layout for group in groups.values() for layout in _undominated(group)]
-
-
-def _undominated(layouts: list[Layout]) -> list[Layout]:
-    by_users: dict[tuple[int, ...], Layout] = {}
-    for layout in layouts:
-        known = by_users.get(layout.users)
-        if known is None or layout.merit > known.merit:
-            by_users[layout.users] = layout
-    kept: list[Layout] = []
-    for users in sorted(by_users, reverse=True):
-        if not any(_covers(other.users, users) for other in kept):
-            kept.append(by_users[users])
-    return kept
-
-
-def _covers(users: tuple[int, ...], others: tuple[int, ...]) -> bool:
-    return all(mine >= other for mine, other in zip(users, others, strict=True))
-
-
-def _sum(left: tuple[int, ...], right: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(a + b for a, b in zip(left, right, strict=True))

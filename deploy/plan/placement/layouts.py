@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import combinations
 
 from deploy.plan.placement.alone import seats_alone
 from deploy.plan.placement.claim import Claim
-from deploy.plan.placement.layout import Layout, best_only, empty, layout_of
+from deploy.plan.placement.frontier import best_only, best_sums
+from deploy.plan.placement.layout import Layout, empty, layout_of
 from deploy.plan.placement.sharing import seats_shared
 from deploy.plan.placement.sizer import Sizer
 from deploy.plan.sizing import Device
@@ -41,9 +43,10 @@ class Layouts:
             others = tuple(claim for claim in rest if claim not in guests)
             for count in range(1, gpus + 1):
                 own = self._cluster((first, *guests), count)
-                beside = self.of(others, gpus - count) if own else []
-                both = (one + _after(two, count) for one in own for two in beside)
-                found = best_only([*found, *both])
+                if own:
+                    beside = self.of(others, gpus - count)
+                    both = best_sums(own, beside, partial(_after, count=count))
+                    found = best_only([*found, *both])
         return found
 
     def _cluster(self, some: tuple[Claim, ...], gpus: int) -> list[Layout]:

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from deploy.plan.placement.claim import Claim
-from deploy.plan.placement.layout import Layout, best_only, empty
+from deploy.plan.placement.frontier import best_only, best_sums
+from deploy.plan.placement.layout import Layout, empty
 from deploy.plan.placement.layouts import Layouts
 from deploy.plan.placement.pool import Gpus, Pool, pools
 from deploy.plan.placement.sizer import Sizer
@@ -30,13 +31,14 @@ def place(claims: tuple[Claim, ...], hosts: Iterable[Gpus], sizer: Sizer) -> Pla
 
     The objective is the number of people who can use every model at the same time. Every layout
     of fewer GPUs is one of more GPUs too, and every layout serves no more people with a longer
-    context: so more GPUs never serve fewer, and more context never more.
+    context: so more GPUs never serve fewer, and more context never more (of one or two models,
+    where every layout is looked at).
     """
     found = [empty(claims)]
     known: Known = {}
     for host in hosts:
         own = best_only(_on_host(claims, host, sizer, known))
-        found = best_only(one + other for one in found for other in own)
+        found = best_sums(found, own)
     complete = [layout for layout in found if _is_complete(layout, claims)]
     chosen = max(complete, key=lambda layout: layout.merit, default=None)
     others = [layout for layout in complete if chosen and layout.shared != chosen.shared]
@@ -54,7 +56,7 @@ def _on_host(claims: tuple[Claim, ...], gpus: Gpus, sizer: Sizer, known: Known) 
         for pool in ways:
             layouts = known.setdefault(pool.device, Layouts(claims, pool.device, sizer))
             own = [_moved(layout, pool) for layout in layouts.of(claims, pool.size)]
-            found = best_only(one + other for one in found for other in own)
+            found = best_sums(found, own)
         yield from found
 
 

@@ -13,7 +13,7 @@ from deploy.plan.placement.sizer import Sizer
 from deploy.plan.sizing import Device
 
 COARSE = 5
-"""With several guests only every fifth share is tried: there are too many combinations."""
+"""With several guests only every fifth share is tried, on one GPU or all: there are too many."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,8 @@ def seats_shared(
     table = Table(device, count, sizer)
     for main in claims:
         guests = tuple(claim for claim in claims if claim is not main)
-        for width in range(1, count + 1):
+        widths = range(1, count + 1) if len(guests) == 1 else dict.fromkeys((1, count))
+        for width in widths:
             yield from (_introduced(seats) for seats in _seats(main, guests, table, width))
 
 

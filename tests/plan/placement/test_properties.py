@@ -69,7 +69,9 @@ def test_splits_are_legal(hosts: Hosts, models: Models, context: int) -> None:
         assert tp * pp == len(replica.gpus)
         assert len({plan.host(replica.host).gpus[gpu] for gpu in replica.gpus}) == 1
         assert replica.memory is not None
-        assert replica.kv_cache_tokens >= replica.max_model_len
+        # of sliding windows, a request takes less than its length
+        if all(layer.kind == "full" for layer in architecture.layers):
+            assert replica.kv_cache_tokens >= replica.max_model_len
 
 
 @few
