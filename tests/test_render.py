@@ -11,11 +11,21 @@ from deploy.images import make_build_plan
 from deploy.render import TEMPLATES, render
 
 AWKWARD = 'a "quoted": {{ name }} # \n- x'
+
+
+def upstream(model: str, name: str) -> dict[str, object]:
+    return {
+        "model": model,
+        "provider": "openai",
+        "upstream_model": model,
+        "api_base": f"http://{name}:8080/v1",
+        "has_key": True,
+        "name": name,
+    }
+
+
 VALUES = {
-    "replicas": [
-        {"model": AWKWARD, "api_base": "http://one:8080/v1", "id": "one"},
-        {"model": "two", "api_base": "http://two:8080/v1", "id": "two"},
-    ],
+    "replicas": [upstream(AWKWARD, "one"), upstream("two", "two")],
     "num_retries": 3,
     "request_timeout_seconds": 100,
     "stream_timeout_seconds": 10,
@@ -51,7 +61,7 @@ def test_litellm_config_parses_back() -> None:
 
 def test_every_dockerfile_renders(catalog: Catalog) -> None:
     folders = sorted(path.name for path in (TEMPLATES / "images").iterdir())
-    assert folders == sorted(catalog.images)
+    assert folders == sorted(name for name, image in catalog.images.items() if image.build)
     for name in folders:
         plan = make_build_plan(name, catalog)
         instructions = [

@@ -78,7 +78,8 @@ class EngineSpec(Spec):
     def _belongs_to_the_engine(cls, value: object, info: ValidationInfo) -> object:
         kind, name = info.data.get("kind"), str(info.field_name)
         owners = OWN_SETTINGS[name]
-        if kind and kind not in owners:
+        is_default = value == cls.model_fields[name].default
+        if kind and kind not in owners and not is_default:
             raise refusal(
                 f"{kind} has no such setting",
                 f"with engine kind {' or '.join(owners)}",

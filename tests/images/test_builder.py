@@ -25,7 +25,7 @@ def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def plans(catalog: Catalog) -> list[ImageBuildPlan]:
-    return [make_build_plan(name, catalog) for name in catalog.images]
+    return [make_build_plan(name, catalog) for name, image in catalog.images.items() if image.build]
 
 
 def calls(engine: Path, verb: str) -> list[str]:

@@ -40,7 +40,9 @@ def tag(catalog: Catalog, name: str = "litellm") -> str:
 def test_the_tag_names_image_version_and_content(catalog: Catalog) -> None:
     name, _, version = tag(catalog).partition(":")
     assert name == "atelier/litellm"
-    assert version.rpartition("-")[0] == catalog.images["litellm"].build.version
+    build = catalog.images["litellm"].build
+    assert build is not None
+    assert version.rpartition("-")[0] == build.version
     assert tag(catalog) == tag(catalog)
 
 
@@ -55,10 +57,11 @@ def test_the_tag_changes_with_a_file(catalog: Catalog, templates: Path, file: st
 
 
 def test_the_tag_changes_with_the_base(catalog: Catalog) -> None:
-    image = catalog.images["litellm"]
-    base = catalog.bases[image.build.base]
+    build = catalog.images["litellm"].build
+    assert build is not None
+    base = catalog.bases[build.base]
     richer = base.model_copy(update={"packages": (*base.packages, "tini")})
-    changed = catalog_with(bases=catalog.bases | {image.build.base: richer})
+    changed = catalog_with(bases=catalog.bases | {build.base: richer})
     assert tag(changed) != tag(catalog)
     assert tag(changed, "llama-cpp") == tag(catalog, "llama-cpp")
 
@@ -120,9 +123,11 @@ def test_a_mirror_takes_the_registrys_place(catalog: Catalog, mirror: str) -> No
 
 def test_built_images_have_a_plan_and_their_own_user(catalog: Catalog) -> None:
     uses = resolve_images(declare(image_source="build"), catalog)
-    assert {use.image.reference for use in uses.values()} == {
-        use.build.tag for use in uses.values() if use.build
-    }
+    built = {name: use for name, use in uses.items() if use.build}
+    assert set(built) == {"litellm", "llama-cpp", "open-webui"}
+    for use in built.values():
+        assert use.build is not None
+        assert use.image.reference == use.build.tag
     # upstream's needs root and a writable root, ours does not
     pulled = resolve_images(declare(), catalog)["open-webui"].image
     assert (pulled.user, pulled.read_only) == ("", False)

@@ -10,11 +10,14 @@ from pathlib import Path
 from rich.console import Console
 
 from deploy.catalog import load_catalog
+from deploy.cli.cost_text import cost_text, cost_to_json
 from deploy.cli.plan_text import plan_text
 from deploy.inventory import load_inventory
 from deploy.model_files import read_model_files
+from deploy.plan.cost import Rates
 from deploy.plan.deployment_plan import DeploymentPlan
 from deploy.plan.make_plan import make_plan
+from deploy.plan.plan_cost import plan_cost
 from deploy.plan.to_json import plan_to_json
 
 ROOT = Path(__file__).parents[2]
@@ -41,7 +44,8 @@ def plan_of(name: str) -> DeploymentPlan:
 def text_of(plan: DeploymentPlan) -> str:
     """What a terminal of 80 columns without colours shows."""
     console = Console(file=io.StringIO(), width=80, color_system=None, highlight=False)
-    for line in plan_text(plan):
+    cost = plan_cost(plan, load_catalog(), Rates())
+    for line in (*plan_text(plan), *cost_text(cost)):
         console.print(line, soft_wrap=True)
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
@@ -49,7 +53,8 @@ def text_of(plan: DeploymentPlan) -> str:
 
 def json_of(plan: DeploymentPlan) -> str:
     """What ``--json`` prints."""
-    return json.dumps(plan_to_json(plan), indent=2) + "\n"
+    cost = cost_to_json(plan_cost(plan, load_catalog(), Rates()))
+    return json.dumps(plan_to_json(plan) | {"cost": cost}, indent=2) + "\n"
 
 
 def document() -> str:

@@ -29,6 +29,7 @@ def test_a_model_of_ones_own(make: MakeArtefacts, tmp_path: Path) -> None:
     (tmp_path / "own.gguf").write_bytes(content)
     model = {"name": "own", "path": "own.gguf", "served_model_name": "coder"}
     [replica] = make(models=[model]).plan.replicas
+    assert replica.file is not None
     assert replica.file.path == tmp_path / "own.gguf"
     assert replica.file.size_bytes == 1004
     assert replica.file.sha256 == hashlib.sha256(content).hexdigest()

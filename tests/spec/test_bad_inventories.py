@@ -31,8 +31,8 @@ BAD_SPECS: list[tuple[dict[str, Any], str]] = [
         {"modles": []},
         """
         modles: unknown setting
-            allowed: engine, hosts, image_source, images, models, name, profile, registry_mirror, \
-router, secrets, secrets_file, users, web_ui
+            allowed: context_tokens, engine, hosts, image_source, images, models, name, profile, \
+registry_mirror, router, secrets, secrets_file, use, users, web_ui
             fix: did you mean 'models'?
         """,
     ),
@@ -40,8 +40,10 @@ router, secrets, secrets_file, users, web_ui
         {"engine": {"max_num_seq": 3}},
         """
         engine.max_num_seq: unknown setting
-            allowed: env, extra_args, kind, max_num_seqs, memory_limit, start_timeout_seconds, \
-threads
+            allowed: dtype, env, extra_args, gpu_memory_utilization, huggingface_cache, ipc, \
+kind, kv_cache_dtype, max_model_len, max_num_batched_tokens, max_num_seqs, memory_limit, \
+offline, pipeline_parallel_size, port, quantization, shm_size, start_timeout_seconds, \
+tensor_parallel_size, threads
             fix: did you mean 'max_num_seqs'?
         """,
     ),
@@ -49,7 +51,8 @@ threads
         {"hosts": [{"name": "@local", "gpu": ["h100"]}]},
         """
         hosts[0].gpu: unknown setting
-            allowed: address, directory, gpus, name, ssh_key, ssh_port, ssh_user, sudo
+            allowed: address, directory, gpu_groups, gpu_runtime, gpus, name, ssh_key, ssh_port, \
+ssh_user, sudo
             fix: did you mean 'gpus'?
         """,
     ),
@@ -57,7 +60,8 @@ threads
         {"models": [{"name": "tiny-coder", "context": 1}]},
         """
         models[0].context: unknown setting
-            allowed: extra_args, max_model_len, max_num_seqs, name, path, served_model_name
+            allowed: config, engine, extra_args, gpus, max_model_len, max_num_seqs, name, path, \
+quantization, replicas, roles, served_model_name, weights, weights_gib
         """,
     ),
     (
@@ -92,8 +96,8 @@ threads
         {"hosts": ["@local"]},
         """
         hosts[0]: '@local'
-            allowed: its settings by name: address, directory, gpus, name, ssh_key, ssh_port, \
-ssh_user, sudo
+            allowed: its settings by name: address, directory, gpu_groups, gpu_runtime, gpus, \
+name, ssh_key, ssh_port, ssh_user, sudo
         """,
     ),
     (
@@ -180,7 +184,7 @@ ssh_user, sudo
         {"profile": "individul"},
         """
         profile: 'individul'
-            allowed: individual
+            allowed: 100-users, 20-users, individual
             fix: did you mean 'individual'?
         """,
     ),
@@ -231,7 +235,7 @@ ssh_user, sudo
         {"engine": {"kind": "lama_cpp"}},
         """
         engine.kind: 'lama_cpp'
-            allowed: llama_cpp
+            allowed: llama_cpp, ollama, vllm
             fix: did you mean 'llama_cpp'?
         """,
     ),
@@ -381,22 +385,6 @@ BAD_PLANS: list[tuple[dict[str, Any], str]] = [
         """,
     ),
     (
-        {"hosts": [{"name": "@local", "gpus": ["rtx-3090", "rtx3090"]}]},
-        """
-        hosts[0].gpus[1]: 'rtx3090'
-            allowed: a GPU that `atelier gpus` lists
-            fix: did you mean 'rtx-3090'?
-        """,
-    ),
-    (
-        {"hosts": [{"name": "one"}, {"name": "two"}]},
-        """
-        hosts: 2 hosts
-            allowed: one host
-            fix: this version places everything on one machine: declare only that one
-        """,
-    ),
-    (
         {"models": [{"name": "tiny-coder", "max_model_len": 4096}]},
         """
         models[0].max_model_len: 4096 tokens
@@ -407,7 +395,7 @@ BAD_PLANS: list[tuple[dict[str, Any], str]] = [
         {"images": {"litelm": {"source": "build"}}},
         """
         images.litelm: 'litelm'
-            allowed: litellm, llama-cpp, open-webui
+            allowed: litellm, llama-cpp, ollama, ollama-rocm, open-webui, vllm, vllm-rocm
             fix: did you mean 'litellm'?
         """,
     ),
@@ -508,8 +496,8 @@ BAD_FILES: list[tuple[str, str, str]] = [
         hosts: not set
             fix: this setting is required: declare it
         host: unknown setting
-            allowed: engine, hosts, image_source, images, models, name, profile, registry_mirror, \
-router, secrets, secrets_file, users, web_ui
+            allowed: context_tokens, engine, hosts, image_source, images, models, name, profile, \
+registry_mirror, router, secrets, secrets_file, use, users, web_ui
             fix: did you mean 'hosts'?
         """,
     ),
@@ -617,7 +605,8 @@ def test_a_part_by_itself_says_which_part_it_is() -> None:
         Host(name="gpu1", ssh_prt=22)
     assert str(refused.value) == (
         "Host.ssh_prt: unknown setting\n"
-        "    allowed: address, directory, gpus, name, ssh_key, ssh_port, ssh_user, sudo\n"
+        "    allowed: address, directory, gpu_groups, gpu_runtime, gpus, name, ssh_key, "
+        "ssh_port, ssh_user, sudo\n"
         "    fix: did you mean 'ssh_port'?"
     )
 
@@ -627,8 +616,9 @@ def test_settings_without_names() -> None:
         Model("tiny-coder")
     assert str(refused.value) == (
         "Model: 1 value without a name\n"
-        "    allowed: its settings by name: extra_args, max_model_len, max_num_seqs, name, path, "
-        "served_model_name"
+        "    allowed: its settings by name: config, engine, extra_args, gpus, max_model_len, "
+        "max_num_seqs, name, path, quantization, replicas, roles, served_model_name, weights, "
+        "weights_gib"
     )
 
 
