@@ -11,10 +11,7 @@ from deploy.catalog import Use, load_catalog, parse_gpus
 from deploy.cli.models import UseName
 from deploy.cli.options import JsonOption
 from deploy.cli.output import print_json
-from deploy.cli.recommend_text import print_recommendation
 from deploy.plan.cost import Rates
-from deploy.plan.recommend import RecommendRequest, recommendation_to_json
-from deploy.plan.recommend import recommend as find_recommendation
 
 RATES = Rates()
 
@@ -59,6 +56,10 @@ def recommend(  # noqa: PLR0913, PLR0917  one parameter per option
     json: JsonOption = False,
 ) -> None:
     """Recommend GPUs and a model for so many users, side by side with what else there is."""
+    from deploy.cli.recommend_text import print_recommendation
+    from deploy.plan.recommend import RecommendRequest, recommendation_to_json
+    from deploy.plan.recommend import recommend as find_recommendation
+
     catalog = load_catalog()
     request = RecommendRequest(
         users=users,

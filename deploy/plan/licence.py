@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from deploy.catalog import Catalog, Licence, Model, Use
 from deploy.errors import Problem
-from deploy.spec import DeploymentSpec
+
+if TYPE_CHECKING:
+    from deploy.spec import DeploymentSpec
 
 DEFAULT_USE = Use.INTERNAL_COMMERCIAL
 """What is assumed where nothing is declared: the usual case."""
