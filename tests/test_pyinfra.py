@@ -197,6 +197,7 @@ def test_a_host_without_docker_is_refused_before_anything_is_done(site: Site) ->
             "secrets={'router_master_key': Secret(env='ATELIER_NOT_SET')},",
             "secrets.router_master_key: the environment variable ATELIER_NOT_SET is not set",
         ),
+        ("engine={'kind': 'ollama'},", "models[0].engine.kind: 'ollama'"),
     ],
 )
 def test_mistakes_are_explained_without_a_traceback(site: Site, more: str, message: str) -> None:

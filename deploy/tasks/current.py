@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cache
 
 from pyinfra import host
@@ -9,6 +10,7 @@ from pyinfra import host
 from deploy.artefacts import Artefacts, make_artefacts
 from deploy.errors import InventoryFileError, PlanError, Problem
 from deploy.inventory import Declared, errors_for_operators
+from deploy.spec import DeploymentSpec
 
 
 def current_deployment() -> Artefacts:
@@ -28,13 +30,26 @@ def current_deployment() -> Artefacts:
 
 @cache
 def _artefacts(declared: Declared) -> Artefacts:
-    if len(declared.spec.hosts) > 1:
-        raise PlanError(
-            Problem(
-                "hosts",
-                f"{len(declared.spec.hosts)} hosts",
-                "one host",
-                "this version plans several hosts, but deploys to one: declare only that one",
-            )
-        )
+    problems = list(_not_deployed_yet(declared.spec))
+    if problems:
+        raise PlanError(*problems)
     return make_artefacts(declared.spec, declared.directory)
+
+
+def _not_deployed_yet(spec: DeploymentSpec) -> Iterator[Problem]:
+    """What this version plans and renders, but does not deploy."""
+    if len(spec.hosts) > 1:
+        yield Problem(
+            "hosts",
+            f"{len(spec.hosts)} hosts",
+            "one host",
+            "this version plans several hosts, but deploys to one: declare only that one",
+        )
+    for index, model in enumerate(spec.models):
+        if spec.engine_of(model).kind == "ollama":
+            yield Problem(
+                f"models[{index}].engine.kind",
+                "'ollama'",
+                "llama_cpp on a CPU, vllm on GPUs",
+                "this version plans Ollama, but does not create models in it yet",
+            )
