@@ -58,6 +58,13 @@ class HealthCheck(Part):
     retries: int = 3
 
 
+def http_get(port: int, path: str) -> str:
+    """A health command for images that have Python, but not always curl."""
+    url = f"http://127.0.0.1:{port}{path}"
+    code = f"import urllib.request as request; request.urlopen('{url}', timeout=4)"
+    return f'python3 -c "{code}"'
+
+
 class ContainerSpec(Part):
     """Everything that decides how a container runs.
 

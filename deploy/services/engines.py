@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from deploy.plan.deployment_plan import ReplicaPlan
 from deploy.services import llama_cpp, ollama, vllm
 from deploy.services.component import Component
 from deploy.services.context import ServiceContext
+from deploy.spec.engine import EngineKind
 
 
 @dataclass(frozen=True)
@@ -27,31 +29,39 @@ class Upstream:
     """Whether it wants the engines' key."""
 
 
+class EngineModule(Protocol):
+    """What the module of an engine offers."""
+
+    PORT: int
+    """The port that it listens on in its container."""
+
+    def component(self, context: ServiceContext, replica: ReplicaPlan) -> Component:
+        """The container of one replica."""
+
+    def container_name(self, context: ServiceContext, replica: ReplicaPlan) -> str:
+        """Name of a replica's container."""
+
+
+MODULES: dict[EngineKind, EngineModule] = {
+    "llama_cpp": llama_cpp,
+    "ollama": ollama,
+    "vllm": vllm,
+}
+
+
 def component(context: ServiceContext, replica: ReplicaPlan) -> Component:
     """The container of one replica."""
-    match replica.engine.kind:
-        case "vllm":
-            return vllm.component(context, replica)
-        case "ollama":
-            return ollama.component(context, replica)
-        case _:
-            return llama_cpp.component(context, replica)
+    return MODULES[replica.engine.kind].component(context, replica)
 
 
 def container_name(context: ServiceContext, replica: ReplicaPlan) -> str:
     """Name of a replica's container."""
-    match replica.engine.kind:
-        case "vllm":
-            return vllm.container_name(context, replica)
-        case "ollama":
-            return ollama.container_name(context, replica)
-        case _:
-            return llama_cpp.container_name(context, replica)
+    return MODULES[replica.engine.kind].container_name(context, replica)
 
 
 def container_port(replica: ReplicaPlan) -> int:
     """The port that a replica listens on in its container."""
-    return {"vllm": vllm.PORT, "ollama": ollama.PORT}.get(replica.engine.kind, llama_cpp.PORT)
+    return MODULES[replica.engine.kind].PORT
 
 
 def upstream(context: ServiceContext, replica: ReplicaPlan) -> Upstream:

@@ -10,19 +10,13 @@ from pathlib import PurePosixPath
 from deploy.render import render
 from deploy.services import engines
 from deploy.services.component import Component, ConfigFile, Tier
-from deploy.services.container import ContainerSpec, HealthCheck, Mount, Port
+from deploy.services.container import ContainerSpec, HealthCheck, Mount, Port, http_get
 from deploy.services.context import ServiceContext
 from deploy.spec import SecretName
 
 IMAGE = "litellm"
 PORT = 4000
 CONFIG = PurePosixPath("/etc/litellm")
-
-# the image has no curl, but Python
-HEALTH = (
-    'python3 -c "import urllib.request as request; '
-    f"request.urlopen('http://127.0.0.1:{PORT}/health/liveliness', timeout=4)\""
-)
 
 
 def container_name(context: ServiceContext) -> str:
@@ -69,7 +63,8 @@ def component(context: ServiceContext) -> Component:
             network=context.plan.name,
             memory_bytes=plan.spec.memory_limit,
             healthcheck=HealthCheck(
-                command=HEALTH, start_period_seconds=plan.spec.start_timeout_seconds
+                command=http_get(PORT, "/health/liveliness"),
+                start_period_seconds=plan.spec.start_timeout_seconds,
             ),
         ),
     )

@@ -10,18 +10,13 @@ from pathlib import PurePosixPath
 from deploy.plan.deployment_plan import WebUIPlan
 from deploy.services import litellm
 from deploy.services.component import Component, Tier
-from deploy.services.container import ContainerSpec, HealthCheck, Mount, Port
+from deploy.services.container import ContainerSpec, HealthCheck, Mount, Port, http_get
 from deploy.services.context import ServiceContext
 from deploy.spec import SecretName
 
 IMAGE = "open-webui"
 PORT = 8080
 DATA = PurePosixPath("/app/backend/data")
-
-HEALTH = (
-    'python3 -c "import urllib.request as request; '
-    f"request.urlopen('http://127.0.0.1:{PORT}/health', timeout=4)\""
-)
 
 
 def volume_name(context: ServiceContext) -> str:
@@ -57,7 +52,8 @@ def component(context: ServiceContext, plan: WebUIPlan) -> Component:
             network=context.plan.name,
             memory_bytes=plan.spec.memory_limit,
             healthcheck=HealthCheck(
-                command=HEALTH, start_period_seconds=plan.spec.start_timeout_seconds
+                command=http_get(PORT, "/health"),
+                start_period_seconds=plan.spec.start_timeout_seconds,
             ),
         ),
     )

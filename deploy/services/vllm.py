@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 
 from deploy.plan.deployment_plan import ReplicaPlan
 from deploy.services.component import Component, Tier
-from deploy.services.container import ContainerSpec, HealthCheck, Mount
+from deploy.services.container import ContainerSpec, HealthCheck, Mount, http_get
 from deploy.services.context import ServiceContext
 from deploy.services.gpu_access import gpu_access, image_name, visible_devices
 from deploy.services.published import ports
@@ -22,12 +22,6 @@ MODELS = PurePosixPath("/models")
 HUGGINGFACE = PurePosixPath("/root/.cache/huggingface")
 CACHE = PurePosixPath("/root/.cache/vllm")
 """Compiled graphs, kept from one container to the next."""
-
-# the image has no curl in every variant, but Python
-HEALTH = (
-    'python3 -c "import urllib.request as request; '
-    f"request.urlopen('http://127.0.0.1:{PORT}/health', timeout=4)\""
-)
 
 
 def container_name(context: ServiceContext, replica: ReplicaPlan) -> str:
@@ -61,7 +55,7 @@ def component(context: ServiceContext, replica: ReplicaPlan) -> Component:
             pids_limit=8192,
             stop_timeout_seconds=30,
             healthcheck=HealthCheck(
-                command=HEALTH,
+                command=http_get(PORT, "/health"),
                 interval_seconds=5,
                 start_period_seconds=engine.start_timeout_seconds,
             ),
