@@ -105,4 +105,5 @@ def _memory(container: Container) -> int:
     memory = stats.get("memory_stats", {})
     detail = memory.get("stats", {})
     cache = detail.get("total_inactive_file", detail.get("inactive_file", 0))
-    return max(int(memory.get("usage", 0)) - int(cache), 0)
+    usage = int(memory.get("usage", 0))
+    return usage - int(cache) if int(cache) < usage else usage
