@@ -7,6 +7,7 @@ import sys
 import typer
 
 from deploy.cli.check import check
+from deploy.cli.doctor import doctor
 from deploy.cli.down import down
 from deploy.cli.env import env
 from deploy.cli.gpus import gpus
@@ -28,7 +29,11 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for verb in (size, recommend, models, gpus, check, verify, status, logs, info, env, down, schema):
+VERBS = (
+    *(size, recommend, models, gpus, doctor, check, verify, status),
+    *(logs, info, env, down, schema),
+)
+for verb in VERBS:
     app.command()(verb)
 
 

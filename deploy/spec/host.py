@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import PurePosixPath
+from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from deploy.spec.base import Spec, refusal
+
+HOP = re.compile(r"([\w.-]+@)?[\w.-]+(:\d{1,5})?")
+"""A jump host: ``user@name:port``, of which only the name is needed."""
+HostKeys = Literal["known", "accept-new"]
+DockerSource = Literal["distribution", "upstream", "present"]
 
 
 class HostSpec(Spec):
@@ -22,8 +29,19 @@ class HostSpec(Spec):
     """Port of the SSH server."""
     ssh_key: str | None = None
     """Path of the private key on this machine."""
+    ssh_jump: str | None = None
+    """Host to go through, e.g. ``me@bastion.lab:2222``; several with commas between them."""
+    ssh_host_keys: HostKeys = "known"
+    """``known``: the host's key must be in ``~/.ssh/known_hosts``; ``accept-new``: it is added."""
     sudo: bool = False
     """Run commands with sudo, for users who may not use the container engine themselves."""
+    docker: DockerSource | None = None
+    """Where Docker comes from: ``distribution``, ``upstream`` or ``present`` (left alone).
+
+    By default it is installed where there is none, and left alone where there is one.
+    """
+    docker_settings: dict[str, Any] = Field(default_factory=dict)
+    """Settings of Docker's daemon.json beside Atelier's own; they win over those."""
     gpus: tuple[str, ...] = ()
     """Catalogue ids of the GPUs in this machine, e.g. ``["rtx-3090", "rtx-3090"]``."""
     directory: PurePosixPath = PurePosixPath("/var/lib/atelier")
@@ -35,6 +53,23 @@ class HostSpec(Spec):
         if not name or any(character.isspace() for character in name):
             raise refusal(repr(name), "a host name, an address or '@local'")
         return name
+
+    @field_validator("ssh_jump")
+    @classmethod
+    def _jump_is_hosts(cls, jump: str | None) -> str | None:
+        if jump is not None and not all(HOP.fullmatch(hop) for hop in jump.split(",")):
+            raise refusal(repr(jump), "user@name:port, of which only the name is needed")
+        return jump
+
+    @model_validator(mode="after")
+    def _settings_are_of_a_docker_that_is_managed(self) -> HostSpec:
+        if self.docker == "present" and self.docker_settings:
+            raise refusal(
+                "docker_settings for a Docker that is left alone",
+                "docker = 'distribution' or 'upstream' beside docker_settings",
+                "edit daemon.json on the host, or declare docker = 'distribution'",
+            )
+        return self
 
     @field_validator("directory")
     @classmethod

@@ -9,6 +9,7 @@ from pyinfra import host
 from deploy.artefacts import Artefacts, make_artefacts
 from deploy.errors import InventoryFileError, Problem
 from deploy.inventory import Declared, errors_for_operators
+from deploy.operations import sudo
 
 
 def current_deployment() -> Artefacts:
@@ -23,7 +24,10 @@ def current_deployment() -> Artefacts:
                     "an inventory that ends with: hosts = pyinfra_hosts(deployment, __file__)",
                 )
             )
-        return _artefacts(declared)
+        artefacts = _artefacts(declared)
+        if artefacts.host(host.name).sudo:
+            sudo.unlock()
+        return artefacts
 
 
 @cache

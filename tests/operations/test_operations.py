@@ -23,7 +23,8 @@ from deploy.facts.deployment import Belongings
 from deploy.facts.deployment import Deployment as DeploymentFact
 from deploy.facts.engine import ImageIds, Resources
 from deploy.facts.files import FileSize
-from deploy.facts.host import Host, HostState
+from deploy.facts.host import Host
+from deploy.hosts.state import HostState
 from deploy.operations import (
     barrier,
     deployment,
