@@ -23,7 +23,7 @@ class Belongings:
     """Directories of configuration releases."""
     directory: tuple[str, ...] = ()
     """The deployment's own directory, if there is one."""
-    engine_is_down: tuple[str, ...] = ()
+    unanswering_engine: tuple[str, ...] = ()
     """Not empty if there is a container engine, but it does not answer."""
 
 
@@ -45,7 +45,7 @@ class Deployment(FactBase[Belongings]):
                 f"echo '@releases'; [ ! -d {path}/config ] || "
                 f"find {path}/config -mindepth 2 -maxdepth 2 -type d",
                 "command -v docker >/dev/null 2>&1 || exit 0",
-                f"{{ {ENGINE_ANSWERS}; }} || {{ echo '@engine_is_down'; echo yes; exit 0; }}",
+                f"{{ {ENGINE_ANSWERS}; }} || {{ echo '@unanswering_engine'; echo yes; exit 0; }}",
                 f"echo '@containers'; docker container ls --all --filter {label} "
                 "--format '{{.Names}}' || exit 1",
                 f"echo '@networks'; docker network ls --filter {label} --format '{{{{.Name}}}}'",

@@ -9,7 +9,8 @@ from pyinfra.api import FactBase
 
 from deploy.facts.sections import first, split_sections
 from deploy.facts.system import SYSTEM_SECTIONS, parse_system
-from deploy.hosts.docker_setup import DAEMON_JSON, INSTALLED_MARK, LOADED_JSON
+from deploy.hosts.daemon_settings import DAEMON_JSON
+from deploy.hosts.docker_setup import INSTALLED_MARK, LOADED_JSON
 from deploy.hosts.state import DockerState
 
 INFO = (

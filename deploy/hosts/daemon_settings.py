@@ -11,6 +11,7 @@ from deploy.errors import HostError, Problem
 from deploy.hosts.state import DockerState
 from deploy.spec import HostSpec
 
+DAEMON_JSON = "/etc/docker/daemon.json"
 LOG_ROTATION = {"log-driver": "json-file", "log-opts": {"max-size": "50m", "max-file": "3"}}
 CGROUPFS = "native.cgroupdriver=cgroupfs"
 """With the cgroup driver systemd, a reload of systemd takes the GPU away from containers."""
@@ -26,7 +27,7 @@ def wanted_settings(
         found: what it is like.
         cgroupfs: whether a container would lose its GPU under the cgroup driver systemd.
     """
-    old = read_daemon_json(found.daemon_json, "daemon.json")
+    old = read_daemon_json(found.daemon_json)
     settings: dict[str, Any] = {}
     if old.get("log-driver", "json-file") == "json-file":
         # another driver has options of its own, and the operator's reasons
@@ -70,7 +71,7 @@ def _show(value: Any) -> str:
     return ABSENT if value is None else value if isinstance(value, str) else json.dumps(value)
 
 
-def read_daemon_json(text: str | None, path: str) -> dict[str, Any]:
+def read_daemon_json(text: str | None, path: str = DAEMON_JSON) -> dict[str, Any]:
     """The settings in a daemon.json.
 
     Raises:

@@ -9,12 +9,17 @@ from typing import Any, Literal
 
 from deploy.drift import ABSENT, Change, FieldChange
 from deploy.errors import HostError, Problem
-from deploy.hosts.daemon_settings import differing, merge, read_daemon_json
+from deploy.hosts.daemon_settings import (
+    DAEMON_JSON,
+    differing,
+    merge,
+    read_daemon_json,
+    wanted_settings,
+)
 from deploy.hosts.docker_packages import Packages, find_packages
 from deploy.hosts.state import DockerState
 from deploy.spec import HostSpec
 
-DAEMON_JSON = "/etc/docker/daemon.json"
 INSTALLED_MARK = "/etc/docker/installed-by-atelier"
 """Says that Atelier installed Docker, and so looks after its daemon.json."""
 LOADED_JSON = "/run/atelier-docker-daemon.json"
@@ -55,13 +60,13 @@ def is_managed(host: HostSpec, found: DockerState) -> bool:
     return not found.is_installed and not found.answers
 
 
-def make_docker_setup(host: HostSpec, found: DockerState, settings: dict[str, Any]) -> DockerSetup:
+def make_docker_setup(host: HostSpec, found: DockerState, *, cgroupfs: bool = False) -> DockerSetup:
     """What to do about Docker on a host.
 
     Args:
         host: the host as declared.
         found: what it is like.
-        settings: what daemon.json should hold, beside what is the operator's own.
+        cgroupfs: whether a container would lose its GPU under the cgroup driver systemd.
 
     Raises:
         HostError: if it cannot be done.
@@ -72,7 +77,8 @@ def make_docker_setup(host: HostSpec, found: DockerState, settings: dict[str, An
     if refusals:
         raise HostError(*refusals)
     is_missing = not found.is_installed
-    old = read_daemon_json(found.daemon_json, DAEMON_JSON)
+    settings = wanted_settings(host, found, cgroupfs=cgroupfs)
+    old = read_daemon_json(found.daemon_json)
     new = merge(old, settings)
     setup = DockerSetup(
         install=find_packages(found.system, host.docker) if is_missing else None,
@@ -86,7 +92,7 @@ def make_docker_setup(host: HostSpec, found: DockerState, settings: dict[str, An
 def refusals_of_installing(host: HostSpec, found: DockerState) -> list[Problem]:
     """Why Docker cannot be brought about on this host; empty if it can, or runs."""
     try:
-        make_docker_setup(host, found, {})
+        make_docker_setup(host, found)
     except HostError as error:
         return list(error.problems)
     return []

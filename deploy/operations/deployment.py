@@ -23,7 +23,7 @@ def absent(deployment: str, directory: PurePosixPath, *, volumes: bool = False) 
         volumes: whether its volumes go too, and with them users and chats.
     """
     found = host.get_fact(Deployment, deployment=deployment, directory=str(directory))
-    if found.engine_is_down:
+    if found.unanswering_engine:
         yield from refuse("Docker does not answer: start it, so that containers can be removed")
         return
     doomed = {

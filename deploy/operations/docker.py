@@ -7,7 +7,6 @@ from pyinfra.api import operation
 
 from deploy.errors import HostError
 from deploy.facts.docker import Docker
-from deploy.hosts.daemon_settings import wanted_settings
 from deploy.hosts.docker_setup import DockerSetup, make_docker_setup
 from deploy.operations.change import announce_all
 from deploy.operations.commands import Commands, refuse
@@ -27,7 +26,7 @@ def running(spec: HostSpec, *, cgroupfs: bool = False) -> Commands:
     """
     found = host.get_fact(Docker)
     try:
-        setup = make_docker_setup(spec, found, wanted_settings(spec, found, cgroupfs=cgroupfs))
+        setup = make_docker_setup(spec, found, cgroupfs=cgroupfs)
     except HostError as error:
         yield from refuse(f"{host.name} cannot be deployed to\n{error}")
         return

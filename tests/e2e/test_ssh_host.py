@@ -1,0 +1,301 @@
+"""A fresh Debian host over SSH: Atelier installs Docker there, configures it and mends it.
+
+Asserted on the host itself, past SSH and past Atelier.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.hosts import USER, Host, run_host
+from tests.e2e.site import ATELIER, PROJECT
+
+NAME = os.environ.get("E2E_HOST_NAME", "e2e-host")
+MARK = "/etc/docker/installed-by-atelier"
+INVENTORY = """
+from pathlib import Path
+
+from deploy import Deployment, Host, Model, pyinfra_hosts
+
+deployment = Deployment(
+    name="e2e-ssh",
+    profile="individual",
+    hosts=[Host(name="box", {host})],
+    models=[Model(name="tiny-coder")],
+    image_source="pull",
+)
+hosts = pyinfra_hosts(deployment, __file__)
+"""
+DEPLOY = """
+from deploy.tasks import docker, precheck
+from deploy.tasks.current import current_deployment
+
+deployment = current_deployment()
+precheck.check(deployment)
+docker.install(deployment)
+"""
+OPERATORS_OWN = {"debug": False, "labels": ["rack=7"], "log-opts": {"tag": "{{.Name}}"}}
+ATELIERS = {
+    "log-driver": "json-file",
+    "log-opts": {"max-size": "50m", "max-file": "3", "tag": "{{.Name}}"},
+    "live-restore": True,
+}
+
+
+@dataclass
+class Site:
+    """The deployment's first two steps, run from a home directory of its own."""
+
+    directory: Path
+    host: Host
+
+    def declare(self, **settings: Any) -> None:
+        declared: dict[str, Any] = {
+            "address": self.host.address,
+            "ssh_user": USER,
+            "ssh_key": str(self.host.key),
+            "sudo": True,
+        }
+        arguments = ", ".join(
+            f"{name}={value!r}" for name, value in (declared | settings).items() if value
+        )
+        (self.directory / "site.py").write_text(INVENTORY.format(host=arguments))
+        (self.directory / "docker_only.py").write_text(DEPLOY)
+
+    def know_host(self) -> None:
+        ssh = self.directory / ".ssh"
+        ssh.mkdir(exist_ok=True)
+        (ssh / "known_hosts").write_text(self.host.known_host())
+
+    @property
+    def env(self) -> dict[str, str]:
+        changes = str(self.directory / "changes.jsonl")
+        own = {"HOME": str(self.directory), "ATELIER_CHANGES_FILE": changes}
+        return {**os.environ, "PYINFRA_PROGRESS": "off", **own}
+
+    def run(self, *flags: str) -> tuple[int, list[dict[str, Any]], str]:
+        """Exit status, what was announced, and everything that was printed."""
+        changes = self.directory / "changes.jsonl"
+        changes.unlink(missing_ok=True)
+        finished = subprocess.run(
+            [
+                *(sys.executable, "-m", "pyinfra", str(self.directory / "site.py")),
+                *(str(self.directory / "docker_only.py"), "--json", "--diff", *flags),
+            ],
+            cwd=PROJECT,
+            env=self.env,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=600,
+        )
+        rows = changes.read_text().splitlines() if changes.exists() else []
+        return (
+            finished.returncode,
+            [json.loads(row) for row in rows],
+            finished.stdout + finished.stderr,
+        )
+
+    def announced(self, *flags: str) -> dict[str, list[tuple[str, str, str]]]:
+        """What a run that succeeds announces: the fields of each change."""
+        status, changes, output = self.run(*flags)
+        assert status == 0, output
+        return {
+            f"{change['action']} {change['resource']}": [
+                (field["field"], field["old"], field["new"]) for field in change["fields"]
+            ]
+            for change in changes
+        }
+
+    def deploy(self) -> dict[str, list[tuple[str, str, str]]]:
+        """What a dry run announces; the run announces the same, and the one after it nothing."""
+        planned = self.announced("--dry")
+        assert self.announced("-y") == planned
+        assert self.announced("-y") == {}
+        return planned
+
+    def doctor(self) -> tuple[int, dict[str, dict[str, Any]]]:
+        finished = subprocess.run(
+            [*ATELIER, "doctor", str(self.directory / "site.py"), "--json"],
+            env=self.env,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        findings = json.loads(finished.stdout)["findings"]
+        return finished.returncode, {finding["name"]: finding for finding in findings}
+
+    def daemon_json(self) -> dict[str, Any]:
+        return dict(json.loads(self.host.run("cat /etc/docker/daemon.json")))
+
+    def daemon_pid(self) -> str:
+        return self.host.run("pidof dockerd")
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    directory = tmp_path_factory.mktemp("ssh-site")
+    with run_host(NAME, directory) as host:
+        site = Site(directory, host)
+        site.declare()
+        yield site
+
+
+def test_a_host_that_nobody_knows_is_refused(site: Site) -> None:
+    status, changes, output = site.run("-y")
+    assert (status, changes) == (1, [])
+    assert "not found in known_hosts" in output or "No host key for" in output
+    assert f"ssh-keyscan -p 22 {site.host.address}" in output
+    code, findings = site.doctor()
+    assert code == 1
+    assert findings["connection"]["status"] == "problem"
+    site.know_host()
+
+
+def test_a_wrong_key_is_explained(site: Site, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(other)], check=True)
+    site.declare(ssh_key=str(other))
+    status, _, output = site.run("-y")
+    site.declare()
+    assert status == 1
+    assert "Authentication error" in output
+    assert f"ssh-copy-id -p 22 {USER}@{site.host.address}" in output
+
+
+def test_a_user_without_sudo_is_told_so(site: Site) -> None:
+    site.declare(sudo=False)
+    status, _, output = site.run("--dry")
+    site.declare()
+    assert status == 1
+    assert "Docker can only be installed and configured by root" in output
+
+
+def test_doctor_before_docker_is_there(site: Site) -> None:
+    code, findings = site.doctor()
+    assert code == 0, findings
+    assert findings["operating system"]["found"].startswith("Debian GNU/Linux 12")
+    assert findings["container engine"]["found"] == "Docker is not installed; deploying sees to it"
+    assert findings["clock"]["status"] == "ok"
+
+
+def test_docker_is_installed_and_the_operators_settings_stay(site: Site) -> None:
+    assert site.host.run("command -v dockerd", check=False) == ""
+    site.host.run("mkdir -p /etc/docker && cat >/etc/docker/daemon.json", json.dumps(OPERATORS_OWN))
+    planned = site.deploy()
+    assert list(planned) == [
+        "install Docker from Debian's packages",
+        "update file /etc/docker/daemon.json",
+        "enable unit docker.service",
+        "start unit docker.service",
+    ]
+    assert site.daemon_json() == OPERATORS_OWN | ATELIERS
+    assert site.host.run("systemctl is-enabled docker") == "enabled"
+    assert site.host.run("systemctl is-active docker") == "active"
+    assert site.host.run("dpkg-query -W -f '${Status}' docker.io") == "install ok installed"
+    assert site.host.run("docker info --format '{{.LiveRestoreEnabled}}'") == "true"
+    assert site.host.run("docker info --format '{{.Labels}}'") == "[rack=7]"
+    assert site.host.run(f"test -f {MARK} && echo yes") == "yes"
+
+
+def test_a_removed_setting_comes_back_without_a_restart(site: Site) -> None:
+    pid = site.daemon_pid()
+    own = site.daemon_json()
+    del own["live-restore"]
+    site.host.run(
+        "cat >/etc/docker/daemon.json; kill -HUP $(pidof dockerd); sleep 1", json.dumps(own)
+    )
+    site.host.run("rm -f /run/atelier-docker-daemon.json")
+    assert site.host.run("docker info --format '{{.LiveRestoreEnabled}}'") == "false"
+    assert site.deploy() == {
+        "update file /etc/docker/daemon.json": [("live-restore", "(none)", "true")],
+        "reload unit docker.service": [],
+    }
+    assert site.host.run("docker info --format '{{.LiveRestoreEnabled}}'") == "true"
+    assert site.daemon_pid() == pid
+
+
+def test_an_altered_setting_needs_a_restart_that_containers_outlive(site: Site) -> None:
+    pid = site.daemon_pid()
+    site.host.run(
+        "tar -c -C / bin lib lib64 usr/bin/sleep usr/lib/x86_64-linux-gnu/libc.so.6 "
+        "| docker import - sleeper:1"
+    )
+    container = site.host.run(
+        "docker run -d --network none --name sleeper sleeper:1 /usr/bin/sleep 900"
+    )
+    started = site.host.run("docker inspect -f '{{.State.StartedAt}}' sleeper")
+    altered = site.daemon_json()
+    altered["log-opts"]["max-size"] = "1g"
+    site.host.run(
+        "cat >/etc/docker/daemon.json; rm -f /run/atelier-docker-daemon.json", json.dumps(altered)
+    )
+    assert site.deploy() == {
+        "update file /etc/docker/daemon.json": [("log-opts.max-size", "1g", "50m")],
+        "restart unit docker.service": [("containers", "1 running", "keep running")],
+    }
+    assert site.daemon_pid() != pid
+    assert site.host.run("docker ps -q --no-trunc") == container
+    assert site.host.run("docker inspect -f '{{.State.StartedAt}}' sleeper") == started
+    site.host.run("docker rm --force sleeper")
+
+
+def test_declared_settings_win(site: Site) -> None:
+    site.declare(docker_settings={"max-concurrent-downloads": 1})
+    assert list(site.deploy()) == [
+        "update file /etc/docker/daemon.json",
+        "reload unit docker.service",
+    ]
+    site.declare()
+    assert site.daemon_json()["max-concurrent-downloads"] == 1
+
+
+def test_an_interrupted_change_is_mended(site: Site) -> None:
+    """As if the host had been lost between writing the file and reloading the daemon."""
+    loaded = site.daemon_json()
+    loaded["live-restore"] = False
+    site.host.run("cat >/run/atelier-docker-daemon.json", json.dumps(loaded))
+    assert list(site.deploy()) == ["reload unit docker.service"]
+
+
+def test_a_stopped_daemon_is_started(site: Site) -> None:
+    site.host.run("systemctl disable --now docker.service docker.socket")
+    assert list(site.deploy()) == ["enable unit docker.service", "start unit docker.service"]
+    assert site.host.run("systemctl is-active docker") == "active"
+
+
+def test_settings_that_docker_refuses_do_not_stop_it(site: Site) -> None:
+    before = site.daemon_json()
+    site.declare(docker_settings={"log-opts": {"max-file": "many"}})
+    status, _, output = site.run("-y")
+    site.declare()
+    assert status == 1
+    assert "the one before is back" in output or "does not take the new" in output
+    assert site.daemon_json() == before
+    assert site.host.run("docker version --format '{{.Server.Version}}'")
+
+
+def test_a_file_that_is_no_json_is_refused_with_the_place(site: Site) -> None:
+    good = site.host.run("cat /etc/docker/daemon.json")
+    site.host.run("printf '{\\n  \"debug\": yes\\n}\\n' >/etc/docker/daemon.json")
+    status, changes, output = site.run("-y")
+    site.host.run("cat >/etc/docker/daemon.json", good + "\n")
+    assert (status, changes) == (1, [])
+    assert "/etc/docker/daemon.json, line 2, column 12: not JSON" in output
+    assert site.deploy() == {}
+
+
+def test_doctor_when_everything_is_there(site: Site) -> None:
+    code, findings = site.doctor()
+    assert code == 0, findings
+    assert findings["container engine"]["found"].startswith("Docker 20.10")
