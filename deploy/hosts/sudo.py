@@ -28,6 +28,11 @@ def ask_password(host: str) -> str:
     return _typed[0]
 
 
+def is_typed() -> bool:
+    """Whether the password is typed, so that it can be asked for again."""
+    return not os.environ.get(PASSWORD_VARIABLE)
+
+
 def forget_password() -> None:
     """Ask again: the one that was typed is wrong."""
     _typed.clear()

@@ -16,7 +16,8 @@ from deploy.images.builder import build_images
 USER = "alice"
 DOCKERFILE = """
 FROM {base}
-RUN apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends \\
+RUN apt-get update -q \\
+ && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends \\
       systemd systemd-sysv dbus openssh-server sudo iproute2 procps \\
  && rm -f /usr/sbin/policy-rc.d
 RUN systemctl mask systemd-udevd.service systemd-udevd-kernel.socket systemd-logind.service \\

@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +57,7 @@ class Site:
 
     directory: Path
     host: Host
+    environment: dict[str, str] = field(default_factory=dict)
 
     def declare(self, **settings: Any) -> None:
         declared: dict[str, Any] = {
@@ -80,7 +81,7 @@ class Site:
     def env(self) -> dict[str, str]:
         changes = str(self.directory / "changes.jsonl")
         own = {"HOME": str(self.directory), "ATELIER_CHANGES_FILE": changes}
-        return {**os.environ, "PYINFRA_PROGRESS": "off", **own}
+        return {**os.environ, "PYINFRA_PROGRESS": "off", **own, **self.environment}
 
     def run(self, *flags: str) -> tuple[int, list[dict[str, Any]], str]:
         """Exit status, what was announced, and everything that was printed."""
@@ -123,15 +124,18 @@ class Site:
         assert self.announced("-y") == {}
         return planned
 
-    def doctor(self) -> tuple[int, dict[str, dict[str, Any]]]:
-        finished = subprocess.run(
-            [*ATELIER, "doctor", str(self.directory / "site.py"), "--json"],
+    def atelier(self, verb: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*ATELIER, verb, str(self.directory / "site.py"), "--json"],
             env=self.env,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             timeout=300,
         )
+
+    def doctor(self) -> tuple[int, dict[str, dict[str, Any]]]:
+        finished = self.atelier("doctor")
         findings = json.loads(finished.stdout)["findings"]
         return finished.returncode, {finding["name"]: finding for finding in findings}
 
@@ -301,3 +305,62 @@ def test_doctor_when_everything_is_there(site: Site) -> None:
     code, findings = site.doctor()
     assert code == 0, findings
     assert findings["container engine"]["found"].startswith("Docker 20.10")
+
+
+def test_through_a_jump_host(site: Site) -> None:
+    """The host is its own jump host: its loopback address is reached from nowhere else."""
+    known = site.directory / ".ssh" / "known_hosts"
+    line = site.host.known_host()
+    known.write_text(line + line.replace(site.host.address, "127.0.0.1"))
+    site.declare(address="127.0.0.1", ssh_jump=f"{USER}@{site.host.address}:22")
+    assert site.announced("-y") == {}
+    # the other way to the engine: status, logs and verify
+    status = site.atelier("status")
+    assert json.loads(status.stdout)["services"][0]["state"] == "absent", status.stderr
+    known.write_text(line.replace(site.host.address, "127.0.0.1"))
+    code, _, output = site.run("-y")
+    site.know_host()
+    site.declare()
+    assert code == 1
+    assert "not found in known_hosts" in output
+
+
+@pytest.fixture
+def sudo_password(site: Site) -> Iterator[str]:
+    password = "it's a $ecret"
+    rule = f"/etc/sudoers.d/{USER}"
+    site.host.run("chpasswd", f"{USER}:{password}\n")
+    site.host.run(f"echo '{USER} ALL=(ALL) ALL' >{rule}")
+    yield password
+    site.host.run(f"echo '{USER} ALL=(ALL) NOPASSWD: ALL' >{rule}")
+    site.environment.clear()
+
+
+def test_sudo_with_a_password_that_shows_nowhere(site: Site, sudo_password: str) -> None:
+    site.environment["ATELIER_SUDO_PASSWORD"] = sudo_password
+    watch = (
+        "rm -f /tmp/seen /tmp/stop; while [ ! -f /tmp/stop ]; do "
+        "cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ >>/tmp/seen 2>/dev/null; sleep 0.01; done"
+    )
+    with subprocess.Popen(["docker", "exec", site.host.name, "sh", "-c", watch]):
+        status, changes, output = site.run("-y", "-vvv")
+        answer = site.atelier("status")
+        site.host.run("touch /tmp/stop")
+    assert (status, changes) == (0, []), output
+    assert json.loads(answer.stdout)["services"][0]["state"] == "absent", answer.stderr
+    assert sudo_password not in output + answer.stdout + answer.stderr
+    assert site.host.run("grep -ac docker /tmp/seen") != "0"
+    assert site.host.run('grep -acF "it\'s a" /tmp/seen', check=False) == "0"
+    assert site.host.run("ls /dev/shm /tmp | grep -c -e atelier- -e pyinfra-", check=False) == "0"
+
+
+def test_a_sudo_password_that_is_wrong_or_missing(site: Site, sudo_password: str) -> None:
+    site.environment["ATELIER_SUDO_PASSWORD"] = "wrong"
+    status, _, output = site.run("-y")
+    assert (status, "Traceback" in output) == (1, False), output
+    assert "sudo does not let this user in" in output
+    site.environment.clear()
+    status, _, output = site.run("-y")
+    assert (status, "Traceback" in output) == (1, False), output
+    assert "there is no terminal to ask for it" in output
+    assert "ATELIER_SUDO_PASSWORD" in output
