@@ -12,8 +12,12 @@ from deploy.inventory import Declared, errors_for_operators
 from deploy.operations import sudo
 
 
-def current_deployment() -> Artefacts:
-    """Everything that the inventory's deployment consists of; the same for all its hosts."""
+def current_deployment(*, unlock_sudo: bool = True) -> Artefacts:
+    """Everything that the inventory's deployment consists of; the same for all its hosts.
+
+    Args:
+        unlock_sudo: whether sudo on the host must let this user in, where it is declared.
+    """
     with errors_for_operators():
         declared = host.data.get("atelier")
         if not isinstance(declared, Declared):
@@ -25,7 +29,7 @@ def current_deployment() -> Artefacts:
                 )
             )
         artefacts = _artefacts(declared)
-        if artefacts.host(host.name).sudo:
+        if unlock_sudo and artefacts.host(host.name).sudo:
             sudo.unlock()
         return artefacts
 

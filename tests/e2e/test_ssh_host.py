@@ -190,7 +190,8 @@ def test_doctor_before_docker_is_there(site: Site) -> None:
     assert code == 0, findings
     assert findings["operating system"]["found"].startswith("Debian GNU/Linux 12")
     assert findings["container engine"]["found"] == "Docker is not installed; deploying sees to it"
-    assert findings["clock"]["status"] == "ok"
+    assert findings["clock"]["status"] == findings["sudo"]["status"] == "ok"
+    assert findings["registry"]["status"] in {"ok", "warning"}
 
 
 def test_docker_is_installed_and_the_operators_settings_stay(site: Site) -> None:
@@ -359,6 +360,10 @@ def test_a_sudo_password_that_is_wrong_or_missing(site: Site, sudo_password: str
     status, _, output = site.run("-y")
     assert (status, "Traceback" in output) == (1, False), output
     assert "sudo does not let this user in" in output
+    code, findings = site.doctor()
+    assert (code, findings["connection"]["status"], findings["sudo"]["status"]) == (
+        *(1, "ok", "problem"),
+    )
     site.environment.clear()
     status, _, output = site.run("-y")
     assert (status, "Traceback" in output) == (1, False), output
