@@ -86,7 +86,10 @@ def make_docker_setup(host: HostSpec, found: DockerState, *, cgroupfs: bool = Fa
         load=_load(found, new, settings),
         enable=not found.unit_is_enabled,
     )
-    return replace(setup, changes=list(_changes(found, old, new, setup)))
+    changes = list(_changes(found, old, new, setup))
+    if changes and not found.system.is_root:
+        raise HostError(_needs_root(changes))
+    return replace(setup, changes=changes)
 
 
 def refusals_of_installing(host: HostSpec, found: DockerState) -> list[Problem]:
@@ -96,6 +99,16 @@ def refusals_of_installing(host: HostSpec, found: DockerState) -> list[Problem]:
     except HostError as error:
         return list(error.problems)
     return []
+
+
+def _needs_root(changes: list[Change]) -> Problem:
+    needed = ", ".join(f"{change.action} {change.resource}" for change in changes)
+    return Problem(
+        "docker",
+        f"Docker can only be installed and configured by root, and this is to be done: {needed}",
+        "sudo=True, or ssh_user='root'",
+        "declare sudo=True for the host, or let its administrator do it",
+    )
 
 
 def _refusals(host: HostSpec, found: DockerState) -> Iterator[Problem]:
@@ -113,13 +126,6 @@ def _refusals(host: HostSpec, found: DockerState) -> Iterator[Problem]:
             "Docker is not running, and systemd, which would run it, does not run either",
             "a host with systemd, or with a Docker that answers",
             "start Docker on the host and declare docker='present' for it",
-        )
-    if not found.system.is_root:
-        yield Problem(
-            "docker",
-            "Docker can only be installed and configured by root",
-            "sudo=True, or ssh_user='root'",
-            "declare sudo=True for the host, or let its administrator install Docker",
         )
     if found.is_podman and not found.is_installed:
         yield Problem(

@@ -326,6 +326,34 @@ def test_through_a_jump_host(site: Site) -> None:
     assert "not found in known_hosts" in output
 
 
+def test_keys_of_hosts_never_seen_are_accepted_where_that_is_declared(site: Site) -> None:
+    known = site.directory / ".ssh" / "known_hosts"
+    known.write_text("# mine\n")
+    jump = f"{USER}@{site.host.address}"
+    site.declare(address="127.0.0.1", ssh_jump=jump, ssh_host_keys="accept-new")
+    assert site.announced("-y") == {}
+    written = known.read_text()
+    assert [line.split()[0] for line in written.splitlines()] == [
+        *("#", site.host.address, "127.0.0.1"),
+    ]
+    site.declare(address="127.0.0.1", ssh_jump=jump)
+    assert site.announced("-y") == {}
+    assert known.read_text() == written
+    # a key that changed is refused even so
+    subprocess.run(
+        ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(site.directory / "strange")],
+        check=True,
+    )
+    kind, key, *_ = (site.directory / "strange.pub").read_text().split()
+    known.write_text(f"{site.host.address} {kind} {key}\n")
+    site.declare(ssh_host_keys="accept-new")
+    status, _, output = site.run("-y")
+    site.know_host()
+    site.declare()
+    assert status == 1
+    assert f"ssh-keygen -R '{site.host.address}'" in output
+
+
 @pytest.fixture
 def sudo_password(site: Site) -> Iterator[str]:
     password = "it's a $ecret"

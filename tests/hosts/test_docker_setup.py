@@ -141,6 +141,13 @@ def test_what_the_daemon_has_not_loaded_yet_is_loaded() -> None:
     assert setup(found) == DockerSetup()
 
 
+def test_who_is_not_root_may_use_what_needs_no_change() -> None:
+    nobody = replace(DEBIAN, is_root=False)
+    assert setup(replace(OURS, system=nobody)) == DockerSetup()
+    with pytest.raises(HostError, match="this is to be done: reload unit docker.service"):
+        setup(replace(OURS, system=nobody, loaded_json=json.dumps(SETTINGS | {"live-restore": 0})))
+
+
 def test_a_stopped_daemon_that_is_ours() -> None:
     found = replace(OURS, answers=False, unit_is_enabled=False)
     assert words(setup(found)) == ["enable unit docker.service", "start unit docker.service"]

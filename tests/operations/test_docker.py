@@ -34,7 +34,8 @@ def test_a_bare_host(announced: Callable[[], list[Any]]) -> None:
     outcome = deploy(BARE)
     assert steps(outcome) == [
         "configure -",
-        "install dnf https://download.docker.com/linux/centos '' docker-ce docker-ce-cli containerd.io",
+        "install dnf https://download.docker.com/linux/centos '' "
+        "docker-ce docker-ce-cli containerd.io",
         "start",
     ]
     assert json.loads(outcome.stdin[0])["live-restore"] is True

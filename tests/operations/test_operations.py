@@ -242,7 +242,7 @@ def test_nothing_is_removed_where_nothing_is(announced: Announced) -> None:
         "directory": DIRECTORY,
         "volumes": True,
     }
-    with pytest.raises(OperationError, match="^Docker does not answer"):
+    with pytest.raises(OperationError, match=r"^Docker does not answer"):
         run(
             deployment.absent,
             {DeploymentFact: Belongings(unanswering_engine=("yes",))},
