@@ -24,7 +24,12 @@ def registry_of(reference: str) -> str:
 def registry_urls(pulled: Iterable[Component]) -> tuple[str, ...]:
     """Where each registry says that it is one."""
     registries = {registry_of(component.container.image) for component in pulled}
-    return tuple(f"https://{registry}/v2/" for registry in sorted(registries))
+    return tuple(f"{_scheme(registry)}://{registry}/v2/" for registry in sorted(registries))
+
+
+def _scheme(registry: str) -> str:
+    """Docker speaks HTTP without TLS to registries on the host itself."""
+    return "http" if registry.startswith(("127.", "localhost")) else "https"
 
 
 def surroundings_findings(found: Surroundings) -> Iterator[Finding]:

@@ -17,10 +17,18 @@ shift
 folder=/etc/docker config=/etc/docker/daemon.json mark=/etc/docker/installed-by-atelier
 loaded=/run/atelier-docker-daemon.json
 
+lock() {
+  if command -v flock >/dev/null 2>&1; then
+    # a killed run leaves this script running: wait for it
+    exec 9>>/run/atelier-docker.lock
+    flock --wait 900 9
+  fi
+}
+
 apt() { apt-get -q -y -o DPkg::Lock::Timeout=300 "$@"; }
 
 show_unless_ok() {
-  if output=$("$@" 2>&1); then return 0; fi
+  if output=$("$@" 2>&1 9>&-); then return 0; fi
   echo "$* failed:"
   echo "$output" | tail -n 15 | sed 's/^/    /'
   return 1
@@ -121,6 +129,7 @@ restart() {
   fail_with_journal "Docker does not start"
 }
 
+lock
 case $action in
   install)
     manager=$1 repository=$2 codename=$3

@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -397,3 +398,33 @@ def test_a_sudo_password_that_is_wrong_or_missing(site: Site, sudo_password: str
     assert (status, "Traceback" in output) == (1, False), output
     assert "there is no terminal to ask for it" in output
     assert "ATELIER_SUDO_PASSWORD" in output
+
+
+def test_an_installation_that_was_killed_is_mended(site: Site) -> None:
+    site.host.run(
+        "systemctl stop docker.service docker.socket; "
+        "apt-get purge -q -y docker.io containerd runc; rm -rf /etc/docker /run/atelier-*"
+    )
+    with subprocess.Popen(
+        [
+            *(sys.executable, "-m", "pyinfra", str(site.directory / "site.py")),
+            *(str(site.directory / "docker_only.py"), "-y"),
+        ],
+        cwd=PROJECT,
+        env=site.env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as run:
+        assert run.stderr is not None
+        for line in run.stderr:
+            if "Starting operation: Install and configure Docker" in line:
+                time.sleep(2)
+                run.kill()
+    assert site.host.run(f"test -f {MARK} && echo yes") == "yes"
+    status, _, output = site.run("-y")
+    assert status == 0, output
+    assert site.host.run("docker version --format '{{.Server.Version}}'")
+    assert site.host.run("dpkg --audit") == ""
+    assert site.announced("-y") == {}

@@ -144,7 +144,7 @@ def test_what_the_daemon_has_not_loaded_yet_is_loaded() -> None:
 def test_who_is_not_root_may_use_what_needs_no_change() -> None:
     nobody = replace(DEBIAN, is_root=False)
     assert setup(replace(OURS, system=nobody)) == DockerSetup()
-    with pytest.raises(HostError, match="this is to be done: reload unit docker.service"):
+    with pytest.raises(HostError, match="this is to be done: reload unit"):
         setup(replace(OURS, system=nobody, loaded_json=json.dumps(SETTINGS | {"live-restore": 0})))
 
 
