@@ -352,6 +352,13 @@ def test_doctor_of_hosts_that_cannot_be_reached(site: Site) -> None:
     assert "start the SSH server there" in finding["fix"]
 
 
+def test_doctor_says_first_what_is_wrong_with_the_declaration(site: Site) -> None:
+    site.inventory.write_text(INVENTORY.replace("# more", "modles=[],"))
+    result = atelier("doctor", str(site.inventory), "--json")
+    assert result.returncode == 1
+    assert "modles: unknown setting" in json.loads(result.stdout)["error"]
+
+
 def test_one_host_down_stops_before_anything_is_done(site: Site) -> None:
     site.declare()
     hosts = 'hosts=[Host(name="@fake/h1"), Host(name="h2", address="127.0.0.1", ssh_port=1)],'

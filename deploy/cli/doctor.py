@@ -19,8 +19,11 @@ def doctor(inventory: InventoryArgument, as_json: JsonOption = False) -> None:
     Exit status 0 if it can be deployed to, 1 if there is a problem. JSON: {"ok": bool,
     "findings": [{"host", "name", "status", "found", "allowed", "fix"}]}.
     """
+    from deploy.cli.load import load_artefacts
     from deploy.cli.pyinfra_run import run_doctor
 
+    # what is wrong with the declaration itself is said first
+    load_artefacts(inventory)
     findings = run_doctor(inventory)
     ok = all(finding["status"] != "problem" for finding in findings)
     if as_json:
