@@ -4,12 +4,22 @@ Run: pyinfra inventories/demo.py deploy.py
 """
 
 from deploy.services import Tier
-from deploy.tasks import barrier, components, images, orphans, precheck, secrets, verify
+from deploy.tasks import (
+    barrier,
+    components,
+    docker,
+    images,
+    orphans,
+    precheck,
+    secrets,
+    verify,
+)
 from deploy.tasks.current import current_deployment
 
 deployment = current_deployment()
 
 precheck.check(deployment)
+docker.install(deployment)
 secrets.keep(deployment)
 images.provide(deployment)
 components.prepare(deployment)

@@ -19,6 +19,20 @@ Responses = dict[str, list[str]]
 
 ENGINE = ["@engine", '"24.0.5"', "@engine_error", "@memory", "64000000000", "@disk", " 99000000000"]
 """A machine with a container engine and room."""
+DOCKER = [
+    "@dockerd",
+    "/usr/sbin/dockerd",
+    "@info",
+    '{"version":"24.0.5","running":3,"swarm":"inactive"}',
+]
+"""Its Docker, which somebody else installed."""
+BARE_ENGINE = ["@engine", "@engine_error", "sh: 1: docker: not found", *ENGINE[3:]]
+"""A machine with room and no container engine."""
+BARE_DOCKER = [
+    *("@os", "ID=debian", 'PRETTY_NAME="Debian GNU/Linux 12 (bookworm)"'),
+    *("VERSION_CODENAME=bookworm", "@uid", "0", "@systemd", "yes", "@dockerd", "@info"),
+]
+"""A fresh Debian, seen by root."""
 
 
 def inspect_row(component: Component, artefacts: Artefacts, **state: str) -> dict[str, Any]:
@@ -55,7 +69,12 @@ def image_id(reference: str) -> str:
 
 def fresh() -> Responses:
     """A host with a container engine and nothing else."""
-    return {"@engine": ENGINE}
+    return {"@engine": ENGINE, "@dockerd": DOCKER}
+
+
+def bare() -> Responses:
+    """A fresh Debian host."""
+    return {"@engine": BARE_ENGINE, "@dockerd": BARE_DOCKER}
 
 
 def converged(artefacts: Artefacts) -> Responses:
@@ -73,6 +92,7 @@ def converged(artefacts: Artefacts) -> Responses:
     files = [component.model_file for component in components if component.model_file]
     return {
         "@engine": ENGINE,
+        "@dockerd": DOCKER,
         **{_containers(component): _component(component, artefacts) for component in components},
         "for image in": [
             f"{use.image.reference} {image_id(use.image.reference)}"

@@ -18,7 +18,7 @@ import pytest
 
 from deploy.artefacts import Artefacts, make_artefacts
 from deploy.inventory import load_inventory
-from tests.fake_host import Responses, converged, fresh
+from tests.fake_host import BARE_DOCKER, BARE_ENGINE, Responses, bare, converged, fresh
 from tests.recognisable import LEAK, write_secrets
 
 ROOT = Path(__file__).parent.parent
@@ -43,6 +43,7 @@ hosts = [(name, data | fake) for name, data in pyinfra_hosts(deployment, __file_
 """
 EVERYTHING = [
     "Check the host",
+    "Install and configure Docker",
     "Keep generated secrets",
     "Provide images",
     "Create the network",
@@ -59,6 +60,7 @@ EVERYTHING = [
 ]
 UNCHANGING = [
     "Check the host",
+    "Install and configure Docker",
     "All engines run",
     "All routers run",
     "All web UIs run",
@@ -178,14 +180,53 @@ def test_a_first_deployment_does_what_its_dry_run_says(site: Site) -> None:
     assert executed == [name for name in EVERYTHING if name not in kept]
 
 
-def test_a_host_without_docker_is_refused_before_anything_is_done(site: Site) -> None:
+def test_a_bare_host_gets_docker_and_everything_else(site: Site) -> None:
     site.declare()
-    site.answer({"@engine": ["@engine", "@engine_error", "sh: 1: docker: not found"]})
+    site.answer(bare())
+    result = site.run("--dry", "--json", "--diff")
+    found = plan(result)
+    assert list(found) == EVERYTHING
+    assert found["Install and configure Docker"]
+    assert "Will install Docker from Debian's packages" in result.stderr
+    assert "packages: (none) -> docker.io iptables ca-certificates" in result.stderr
+    assert "live-restore: (none) -> true" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("more", "docker", "message"),
+    [
+        (
+            'hosts=[Host(name="@fake/h1", docker="present")],',
+            BARE_DOCKER,
+            ["container engine: sh: 1: docker: not found", "install and start Docker"],
+        ),
+        (
+            "",
+            [line for line in BARE_DOCKER if line != "0"],
+            ["docker: Docker can only be installed and configured by root", "sudo=True"],
+        ),
+        (
+            "",
+            [line for line in BARE_DOCKER if line != "yes"],
+            ["docker: Docker is not running, and systemd"],
+        ),
+        ("", ["@os", "ID=alpine", "@uid", "0", "@systemd", "yes"], ["docker: Docker cannot be"]),
+    ],
+    ids=["left alone", "not root", "no systemd", "unknown"],
+)
+def test_a_host_that_docker_cannot_be_brought_to_is_refused_before_anything_is_done(
+    site: Site, more: str, docker: list[str], message: list[str]
+) -> None:
+    site.declare()
+    if more:
+        declared = 'hosts=[Host(name="@fake/h1")],'
+        site.inventory.write_text(INVENTORY.replace(declared, more))
+    site.answer({"@engine": BARE_ENGINE, "@dockerd": docker})
     result = site.run("--dry", "--json")
     assert result.returncode == 1
     assert "Traceback" not in result.stderr
-    assert "container engine: sh: 1: docker: not found" in result.stderr
-    assert "install and start Docker" in result.stderr
+    for part in message:
+        assert part in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -254,4 +295,77 @@ def test_check_of_a_bad_inventory_is_an_error_and_not_a_change(site: Site) -> No
     assert result.returncode == 1
     report = json.loads(result.stdout)
     assert "modles: unknown setting" in report["error"]
+    assert "Traceback" not in result.stderr
+
+
+def test_doctor_finds_nothing_wrong(site: Site) -> None:
+    site.declare()
+    site.answer(
+        fresh() | {"@resolved": ["@resolved", "yes ghcr.io", "@reached", "https://ghcr.io/v2/ 401"]}
+    )
+    result = atelier("doctor", str(site.inventory), "--json")
+    assert result.returncode == 0, result.stdout + result.stderr
+    report = json.loads(result.stdout)
+    assert report["ok"] is True
+    found = {finding["name"]: finding["status"] for finding in report["findings"]}
+    assert found == {
+        "connection": "ok",
+        "operating system": "ok",
+        "container engine": "ok",
+        "ports": "ok",
+        "memory": "ok",
+        "disk": "ok",
+        "GPUs": "ok",
+        "DNS": "ok",
+        "registry": "ok",
+    }
+
+
+def test_doctor_says_what_to_do(site: Site) -> None:
+    declared = 'hosts=[Host(name="@fake/h1", docker="present", gpus=["rtx-3090"])],'
+    site.declare()
+    site.inventory.write_text(INVENTORY.replace('hosts=[Host(name="@fake/h1")],', declared))
+    broken = "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver."
+    site.answer(bare() | {"@nvidia": ["@nvidia", broken, "@nvidia_status", "9"]})
+    result = atelier("doctor", str(site.inventory), "--json")
+    assert result.returncode == 1, result.stdout + result.stderr
+    findings = json.loads(result.stdout)["findings"]
+    problems = {item["name"]: item for item in findings if item["status"] == "problem"}
+    assert set(problems) == {"container engine", "GPU driver"}
+    assert problems["GPU driver"]["found"] == broken
+    assert "restart the host" in problems["GPU driver"]["fix"]
+    shown = atelier("doctor", str(site.inventory))
+    assert shown.returncode == 1
+    assert "cannot be deployed yet" in shown.stdout
+
+
+def test_doctor_of_hosts_that_cannot_be_reached(site: Site) -> None:
+    """Port 1 of this machine: nothing listens there."""
+    site.declare()
+    hosts = 'hosts=[Host(name="h1", address="127.0.0.1", ssh_port=1)],'
+    text = INVENTORY.replace('hosts=[Host(name="@fake/h1")],', hosts)
+    site.inventory.write_text(text)
+    result = atelier("doctor", str(site.inventory), "--json")
+    assert result.returncode == 1, result.stderr
+    [finding] = json.loads(result.stdout)["findings"]
+    assert (finding["host"], finding["name"], finding["status"]) == ("h1", "connection", "problem")
+    assert "Unable to connect to port 1" in finding["found"]
+    assert "start the SSH server there" in finding["fix"]
+
+
+def test_doctor_says_first_what_is_wrong_with_the_declaration(site: Site) -> None:
+    site.inventory.write_text(INVENTORY.replace("# more", "modles=[],"))
+    result = atelier("doctor", str(site.inventory), "--json")
+    assert result.returncode == 1
+    assert "modles: unknown setting" in json.loads(result.stdout)["error"]
+
+
+def test_one_host_down_stops_before_anything_is_done(site: Site) -> None:
+    site.declare()
+    hosts = 'hosts=[Host(name="@fake/h1"), Host(name="h2", address="127.0.0.1", ssh_port=1)],'
+    site.inventory.write_text(INVENTORY.replace('hosts=[Host(name="@fake/h1")],', hosts))
+    result = site.run("-y")
+    assert result.returncode == 1
+    assert "fix: nothing answers on port 1" in result.stderr
+    assert "Starting operation" not in result.stderr
     assert "Traceback" not in result.stderr

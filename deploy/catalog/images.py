@@ -44,5 +44,7 @@ class Image(Entry):
     """User it runs as; empty for the image's own."""
     read_only: bool = False
     """Whether it runs on a read-only root file system."""
+    cuda: str = ""
+    """CUDA version that upstream's image is made for, e.g. ``13.0``; empty where it has none."""
     build: ImageBuild | None = None
     """How it is built here; ``None`` for images that are only pulled."""

@@ -7,6 +7,7 @@ import sys
 import typer
 
 from deploy.cli.check import check
+from deploy.cli.doctor import doctor
 from deploy.cli.down import down
 from deploy.cli.env import env
 from deploy.cli.gpus import gpus
@@ -30,8 +31,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 VERBS = (
-    *(plan, size, recommend, models, gpus),
-    *(check, verify, status, logs, info, env, down, schema),
+    *(plan, size, recommend, models, gpus, doctor, check),
+    *(verify, status, logs, info, env, down, schema),
 )
 for verb in VERBS:
     app.command()(verb)

@@ -14,6 +14,7 @@ from textwrap import dedent
 from typing import Any
 
 from deploy.errors import HostError, Problem
+from deploy.hosts.finding import FINDINGS_FILE
 
 PROJECT = Path(__file__).parent.parent.parent
 READY = re.compile(r"\] (Connected|Ready: \S+)\s*$")
@@ -40,21 +41,46 @@ def run_pyinfra(inventory: Path, *operations: str) -> Run:
     Raises:
         HostError: with what pyinfra said, if it failed.
     """
+    result, changes = _run(inventory, operations, CHANGES_FILE)
+    if result.returncode:
+        raise HostError(Problem(f"pyinfra {inventory}", _essence(result.stderr)))
+    return Run(changes, result.stderr)
+
+
+def run_doctor(inventory: Path) -> list[dict[str, Any]]:
+    """Look at every host; one that cannot be reached does not keep the others from it.
+
+    Returns:
+        Findings, host by host.
+
+    Raises:
+        HostError: with what pyinfra said, if it failed for a reason that is not among them.
+    """
+    operations = ("deploy.tasks.doctor.examine", "--dry", "--json", "--fail-percent", "100")
+    result, findings = _run(inventory, operations, FINDINGS_FILE)
+    explained = any(finding["status"] == "problem" for finding in findings)
+    if result.returncode and not explained:
+        raise HostError(Problem(f"pyinfra {inventory}", _essence(result.stderr)))
+    return sorted(findings, key=lambda finding: str(finding["host"]))
+
+
+def _run(
+    inventory: Path, operations: tuple[str, ...], file_variable: str
+) -> tuple[subprocess.CompletedProcess[str], list[dict[str, Any]]]:
+    """How pyinfra ended, and the lines of JSON that it wrote to the file of that variable."""
     command = [sys.executable, "-m", "pyinfra", str(inventory.resolve()), *operations]
     with tempfile.TemporaryDirectory() as directory:
-        changes = Path(directory) / "changes.jsonl"
+        written = Path(directory) / "written.jsonl"
         result = subprocess.run(
             command,
             cwd=PROJECT,
-            env=os.environ | {CHANGES_FILE: str(changes), "PYINFRA_PROGRESS": "off"},
+            env=os.environ | {file_variable: str(written), "PYINFRA_PROGRESS": "off"},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
         )
-        rows = changes.read_text(encoding="utf-8").splitlines() if changes.exists() else []
-    if result.returncode:
-        raise HostError(Problem(f"pyinfra {inventory}", _essence(result.stderr)))
-    return Run([json.loads(row) for row in rows], result.stderr)
+        rows = written.read_text(encoding="utf-8").splitlines() if written.exists() else []
+    return result, [json.loads(row) for row in rows]
 
 
 def _essence(messages: str) -> str:

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pyinfra.api import FactBase
 
 from deploy.drift import LiveContainer
+from deploy.facts.engine import UNLESS_ENGINE
+from deploy.facts.sections import split_sections
 from deploy.live.inspect import live_container
 
 # What live_container reads of a container; the environment is left out, because it holds secrets.
@@ -53,7 +55,7 @@ class Component(FactBase[ComponentState]):
         """Print sections of JSON rows and of file listings."""
         name = shlex.quote(f"^/{re.escape(container)}(\\.next|\\.previous)?$")
         parts = [
-            "command -v docker >/dev/null 2>&1 || exit 0",
+            UNLESS_ENGINE,
             "echo '@containers'",
             f"ids=$(docker container ls --all --quiet --no-trunc --filter name={name}) || exit 1",
             f'[ -z "$ids" ] || docker container inspect --format {shlex.quote(INSPECT)} $ids',
@@ -85,18 +87,6 @@ class Component(FactBase[ComponentState]):
             releases=_releases(sections.get("files", [])),
             release_changed_at=float(changed_at[0]) if changed_at else 0,
         )
-
-
-def split_sections(output: list[str]) -> dict[str, list[str]]:
-    """Lines by the ``@section`` line above them; empty lines are dropped."""
-    sections: dict[str, list[str]] = {}
-    current: list[str] = []
-    for line in output:
-        if line.startswith("@"):
-            current = sections.setdefault(line[1:], [])
-        elif line.strip():
-            current.append(line)
-    return sections
 
 
 def _releases(lines: list[str]) -> dict[str, dict[str, FileState]]:

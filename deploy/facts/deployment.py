@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from pyinfra.api import FactBase
 
-from deploy.facts.component import split_sections
+from deploy.facts.engine import ENGINE_ANSWERS
+from deploy.facts.sections import split_sections
 from deploy.services.container import LABEL_DEPLOYMENT
 
 
@@ -22,6 +23,8 @@ class Belongings:
     """Directories of configuration releases."""
     directory: tuple[str, ...] = ()
     """The deployment's own directory, if there is one."""
+    unanswering_engine: tuple[str, ...] = ()
+    """Not empty if there is a container engine, but it does not answer."""
 
 
 class Deployment(FactBase[Belongings]):
@@ -42,6 +45,7 @@ class Deployment(FactBase[Belongings]):
                 f"echo '@releases'; [ ! -d {path}/config ] || "
                 f"find {path}/config -mindepth 2 -maxdepth 2 -type d",
                 "command -v docker >/dev/null 2>&1 || exit 0",
+                f"{{ {ENGINE_ANSWERS}; }} || {{ echo '@unanswering_engine'; echo yes; exit 0; }}",
                 f"echo '@containers'; docker container ls --all --filter {label} "
                 "--format '{{.Names}}' || exit 1",
                 f"echo '@networks'; docker network ls --filter {label} --format '{{{{.Name}}}}'",

@@ -7,6 +7,14 @@ import shlex
 
 from pyinfra.api import FactBase
 
+ENGINE_ANSWERS = (
+    "command -v docker >/dev/null 2>&1 && "
+    '{ [ -S /var/run/docker.sock ] || [ -n "$DOCKER_HOST" ] || docker version >/dev/null 2>&1; }'
+)
+"""Shell condition: there is an engine to ask. The socket comes first, because it is cheap."""
+UNLESS_ENGINE = f"{{ {ENGINE_ANSWERS}; }} || exit 0"
+"""A host without an engine has nothing: in a dry run it is still to be installed or started."""
+
 
 class ImageIds(FactBase[dict[str, str]]):
     """Ids of the images that the host has, by reference."""
@@ -15,7 +23,7 @@ class ImageIds(FactBase[dict[str, str]]):
         """Print reference and id of each image there is."""
         quoted = " ".join(shlex.quote(reference) for reference in references)
         return (
-            "command -v docker >/dev/null 2>&1 || exit 0; "
+            f"{UNLESS_ENGINE}; "
             f"for image in {quoted}; do id=$(docker image inspect --format '{{{{.Id}}}}' "
             '"$image" 2>/dev/null) && echo "$image $id"; done; true'
         )
@@ -38,7 +46,7 @@ class Resources(FactBase[dict[str, dict[str, str]]]):
         """Print one JSON row for each network and volume there is."""
         rows = [self._inspect("network", network) for network in networks]
         rows += [self._inspect("volume", volume) for volume in volumes]
-        return "; ".join(["command -v docker >/dev/null 2>&1 || exit 0", *rows, "true"])
+        return "; ".join([UNLESS_ENGINE, *rows, "true"])
 
     @staticmethod
     def _inspect(kind: str, name: str) -> str:

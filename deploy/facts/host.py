@@ -1,39 +1,22 @@
-"""What a host offers: container engine, free ports, disk and memory."""
+"""What a host offers: container engine, free ports, disk and memory, operating system."""
 
 from __future__ import annotations
 
 import json
 import shlex
-from dataclasses import dataclass, field
 
 from pyinfra.api import FactBase
 
-from deploy.facts.component import split_sections
+from deploy.facts.sections import first, split_sections
+from deploy.facts.system import SYSTEM_SECTIONS, parse_system
+from deploy.hosts.state import HostState
 from deploy.services.container import LABEL_DEPLOYMENT
 
 LISTEN_STATE = "0A"
 
 
-@dataclass(frozen=True)
-class HostState:
-    """What a host offers."""
-
-    engine_version: str | None = None
-    """Version of the container engine, if it answers."""
-    engine_error: str = ""
-    """Why the container engine does not answer."""
-    memory_bytes: int = 0
-    """Memory installed."""
-    disk_free_bytes: int = 0
-    """Free space where the container engine keeps images."""
-    listening_ports: frozenset[int] = frozenset()
-    """TCP ports that somebody listens on."""
-    own_ports: frozenset[int] = field(default_factory=frozenset)
-    """TCP ports that the containers of this deployment publish, or would if they ran."""
-
-
 class Host(FactBase[HostState]):
-    """Container engine, memory, disk and ports of a host."""
+    """Container engine, memory, disk, ports, clock and operating system of a host."""
 
     def command(self, deployment: str) -> str:
         """Print sections."""
@@ -49,6 +32,8 @@ class Host(FactBase[HostState]):
                 f"echo '@own'; ids=$(docker container ls -aq --filter {label} 2>/dev/null)",
                 '[ -z "$ids" ] || docker container inspect --format '
                 "'{{json .HostConfig.PortBindings}}' $ids",
+                *SYSTEM_SECTIONS,
+                "echo '@clock'; date +%s",
                 "true",
             ]
         )
@@ -62,13 +47,16 @@ class Host(FactBase[HostState]):
         """Parse the sections."""
         sections = split_sections(output)
         engine = sections.get("engine", [])
+        clock = first(sections.get("clock"))
         return HostState(
             engine_version=json.loads(engine[0]) if engine else None,
             engine_error=" ".join(sections.get("engine_error", [])),
-            memory_bytes=int(float(next(iter(sections.get("memory", [])), "0"))),
-            disk_free_bytes=int(next(iter(sections.get("disk", [])), "0")),
+            memory_bytes=int(float(first(sections.get("memory"), "0"))),
+            disk_free_bytes=int(first(sections.get("disk"), "0")),
             listening_ports=_listening(sections.get("sockets", [])),
             own_ports=_published(sections.get("own", [])),
+            system=parse_system(sections),
+            clock_seconds=float(clock) if clock else None,
         )
 
 

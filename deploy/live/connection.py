@@ -12,6 +12,9 @@ from docker.errors import DockerException
 from paramiko import SSHException
 
 from deploy.errors import ConnectionFailedError, Problem
+from deploy.hosts.connection import explain
+from deploy.hosts.ssh import open_ssh
+from deploy.hosts.sudo import ask_password
 from deploy.live.tunnel import open_command, open_port
 from deploy.spec import HostSpec
 
@@ -60,7 +63,8 @@ def connect(host: HostSpec) -> Iterator[Connection]:
                 Problem(
                     f"host {host.name}",
                     f"no answer from the container engine of {where}: {error}",
-                    fix="check that Docker runs there and that this user may use it",
+                    fix=explain(str(error), host)
+                    or "check that Docker runs there and that this user may use it",
                 )
             ) from None
         stack.callback(connection.close)
@@ -68,30 +72,24 @@ def connect(host: HostSpec) -> Iterator[Connection]:
 
 
 def _open(host: HostSpec, stack: ExitStack) -> Connection:
-    ssh = None if host.is_local else stack.enter_context(_open_ssh(host))
+    ssh = None if host.is_local else stack.enter_context(open_ssh(host))
     if ssh is None:
         client = docker.from_env(timeout=TIMEOUT_SECONDS)
     else:
         # the engine's socket through the docker command of the host, as the docker CLI does it
-        command = "docker system dial-stdio"
-        path = stack.enter_context(
-            open_command(ssh, f"sudo -n {command}" if host.sudo else command)
-        )
+        command, first_line = "docker system dial-stdio", ""
+        if host.sudo:
+            command, first_line = _with_sudo(ssh, host, command)
+        path = stack.enter_context(open_command(ssh, command, first_line))
         client = docker.DockerClient(base_url=f"unix://{path}", timeout=TIMEOUT_SECONDS)
     stack.callback(client.close)
     client.ping()
     return Connection(client, ssh)
 
 
-def _open_ssh(host: HostSpec) -> paramiko.SSHClient:
-    """Connect with the known hosts, keys and agent of this user."""
-    ssh = paramiko.SSHClient()
-    ssh.load_system_host_keys()
-    ssh.connect(
-        host.address or host.name,
-        port=host.ssh_port or 22,
-        username=host.ssh_user,
-        key_filename=host.ssh_key,
-        timeout=TIMEOUT_SECONDS,
-    )
-    return ssh
+def _with_sudo(ssh: paramiko.SSHClient, host: HostSpec, command: str) -> tuple[str, str]:
+    """The command under sudo, and the line that it reads first where sudo wants a password."""
+    _, output, _ = ssh.exec_command("sudo -n true")
+    if output.channel.recv_exit_status() == 0:
+        return f"sudo -n {command}", ""
+    return f"sudo -k -S -p '' {command}", f"{ask_password(host.name)}\n"

@@ -34,8 +34,13 @@ def open_port(ssh: paramiko.SSHClient, address: str, port: int) -> Iterator[int]
 
 
 @contextmanager
-def open_command(ssh: paramiko.SSHClient, command: str) -> Iterator[Path]:
+def open_command(ssh: paramiko.SSHClient, command: str, first_line: str = "") -> Iterator[Path]:
     """Make a socket file, for this user alone, that talks to a command's standard input and output.
+
+    Args:
+        ssh: the connection.
+        command: what is run on the host.
+        first_line: what it reads before anything else, e.g. sudo a password.
 
     Yields:
         Path of the socket; each connection to it runs the command anew.
@@ -44,6 +49,8 @@ def open_command(ssh: paramiko.SSHClient, command: str) -> Iterator[Path]:
     def open_channel() -> paramiko.Channel:
         channel = _transport(ssh).open_session()
         channel.exec_command(command)
+        if first_line:
+            channel.sendall(first_line.encode())
         return channel
 
     with tempfile.TemporaryDirectory() as directory:

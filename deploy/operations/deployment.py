@@ -10,7 +10,7 @@ from pyinfra.api import QuoteString, StringCommand, operation
 from deploy.drift import Change
 from deploy.facts.deployment import Deployment
 from deploy.operations.change import announce_all
-from deploy.operations.commands import Commands
+from deploy.operations.commands import Commands, refuse
 
 
 @operation()
@@ -23,6 +23,9 @@ def absent(deployment: str, directory: PurePosixPath, *, volumes: bool = False) 
         volumes: whether its volumes go too, and with them users and chats.
     """
     found = host.get_fact(Deployment, deployment=deployment, directory=str(directory))
+    if found.unanswering_engine:
+        yield from refuse("Docker does not answer: start it, so that containers can be removed")
+        return
     doomed = {
         "container": found.containers,
         "network": found.networks,

@@ -25,22 +25,29 @@ class ScriptCommand(StringCommand):
         arguments: its arguments; no secret may be among them.
         stdin: what it reads; secrets may be in it.
         redact: applied to every line of output before anybody sees it.
+        progress: what is said every few seconds while it runs.
     """
 
     def __init__(
-        self, filename: str, *arguments: str, stdin: str = "", redact: Callable[[str], str]
+        self,
+        filename: str,
+        *arguments: str,
+        stdin: str = "",
+        redact: Callable[[str], str],
+        progress: str = "waiting until it is healthy",
     ) -> None:
         script = QuoteString(read_script(filename))
         quoted = [QuoteString(argument) for argument in arguments]
         super().__init__("sh", "-c", script, "atelier", *quoted, _stdin=stdin)
         self._redact = redact
+        self._progress = progress
 
     def execute(
         self, state: State, host: Host, connector_arguments: Any
     ) -> tuple[bool, CommandOutput]:
         """Run it, saying every few seconds that it still runs."""
         connector_arguments.update(self.connector_arguments)
-        ticker = gevent.spawn(_tick, host)
+        ticker = gevent.spawn(_tick, host, self._progress)
         try:
             succeeded, output = host.run_shell_command(
                 self, print_output=False, print_input=state.print_input, **connector_arguments
@@ -54,9 +61,9 @@ class ScriptCommand(StringCommand):
         return succeeded, output
 
 
-def _tick(host: Host) -> None:
+def _tick(host: Host, progress: str) -> None:
     elapsed = 0
     while True:
         gevent.sleep(TICK_SECONDS)
         elapsed += TICK_SECONDS
-        host.log(f"waiting until it is healthy: {elapsed} s so far")
+        host.log(f"{progress}: {elapsed} s so far")

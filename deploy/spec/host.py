@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, WithJsonSchema, field_validator
+from pydantic import Field, WithJsonSchema, field_validator, model_validator
 
 from deploy.spec.base import Spec, refusal
 
+HOP = re.compile(r"([\w.-]+@)?[\w.-]+(:\d{1,5})?")
+"""A jump host: ``user@name:port``, of which only the name is needed."""
+HostKeys = Literal["known", "accept-new"]
+DockerSource = Literal["distribution", "upstream", "present"]
 GpuNames = Annotated[
     tuple[str, ...],
     WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
@@ -28,8 +33,19 @@ class HostSpec(Spec):
     """Port of the SSH server."""
     ssh_key: str | None = None
     """Path of the private key on this machine."""
+    ssh_jump: str | None = None
+    """Host to go through, e.g. ``me@bastion.lab:2222``; several with commas between them."""
+    ssh_host_keys: HostKeys = "known"
+    """``known``: the host's key must be in ``~/.ssh/known_hosts``; ``accept-new``: it is added."""
     sudo: bool = False
     """Run commands with sudo, for users who may not use the container engine themselves."""
+    docker: DockerSource | None = None
+    """Where Docker comes from: ``distribution``, ``upstream`` or ``present`` (left alone).
+
+    By default it is installed where there is none, and left alone where there is one.
+    """
+    docker_settings: dict[str, Any] = Field(default_factory=dict)
+    """Settings of Docker's daemon.json beside Atelier's own; they win over those."""
     gpus: GpuNames = ()
     """Its GPUs, in the order of ``nvidia-smi``: ``"2x l40s"`` or ``["l40s", "l40s"]``."""
     gpu_runtime: Literal["nvidia", "cdi"] = "nvidia"
@@ -51,6 +67,23 @@ class HostSpec(Spec):
     @classmethod
     def _gpus_may_be_one_text(cls, gpus: Any) -> Any:
         return (gpus,) if isinstance(gpus, str) else gpus
+
+    @field_validator("ssh_jump")
+    @classmethod
+    def _jump_is_hosts(cls, jump: str | None) -> str | None:
+        if jump is not None and not all(HOP.fullmatch(hop) for hop in jump.split(",")):
+            raise refusal(repr(jump), "user@name:port, of which only the name is needed")
+        return jump
+
+    @model_validator(mode="after")
+    def _settings_are_of_a_docker_that_is_managed(self) -> HostSpec:
+        if self.docker == "present" and self.docker_settings:
+            raise refusal(
+                "docker_settings for a Docker that is left alone",
+                "docker = 'distribution' or 'upstream' beside docker_settings",
+                "edit daemon.json on the host, or declare docker = 'distribution'",
+            )
+        return self
 
     @field_validator("directory")
     @classmethod

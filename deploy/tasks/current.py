@@ -10,11 +10,16 @@ from pyinfra import host
 from deploy.artefacts import Artefacts, make_artefacts
 from deploy.errors import InventoryFileError, PlanError, Problem
 from deploy.inventory import Declared, errors_for_operators
+from deploy.operations import sudo
 from deploy.spec import DeploymentSpec
 
 
-def current_deployment() -> Artefacts:
-    """Everything that the inventory's deployment consists of; the same for all its hosts."""
+def current_deployment(*, unlock_sudo: bool = True) -> Artefacts:
+    """Everything that the inventory's deployment consists of; the same for all its hosts.
+
+    Args:
+        unlock_sudo: whether sudo on the host must let this user in, where it is declared.
+    """
     with errors_for_operators():
         declared = host.data.get("atelier")
         if not isinstance(declared, Declared):
@@ -25,7 +30,10 @@ def current_deployment() -> Artefacts:
                     "an inventory that ends with: hosts = pyinfra_hosts(deployment, __file__)",
                 )
             )
-        return _artefacts(declared)
+        artefacts = _artefacts(declared)
+        if unlock_sudo and artefacts.host(host.name).sudo:
+            sudo.unlock()
+        return artefacts
 
 
 @cache

@@ -3,13 +3,14 @@
 from pyinfra import host
 
 from deploy.artefacts import Artefacts
+from deploy.hosts.checks import Subject
 from deploy.operations import precheck
 
 
 def check(deployment: Artefacts) -> None:
-    """Container engine, ports, memory and disk."""
+    """Container engine, ports, memory, disk and declared GPUs."""
     precheck.passed(
         name="Check the host",
         deployment=deployment.plan.name,
-        components=deployment.stack.on(host.name),
+        subject=Subject(deployment.host(host.name), deployment.stack.on(host.name)),
     )

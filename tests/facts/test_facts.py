@@ -16,7 +16,8 @@ from deploy.facts.deployment import Belongings, Deployment
 from deploy.facts.engine import ImageIds, Resources
 from deploy.facts.files import Contents, FileSize
 from deploy.facts.health import Health
-from deploy.facts.host import Host, HostState
+from deploy.facts.host import Host
+from deploy.hosts.state import HostState
 
 FIXTURES = Path(__file__).parent / "fixtures"
 AWKWARD = "it's; touch broken #"

@@ -21,9 +21,12 @@ from deploy.artefacts import Artefacts
 from deploy.facts.component import FileState
 from deploy.facts.deployment import Belongings
 from deploy.facts.deployment import Deployment as DeploymentFact
+from deploy.facts.docker import Docker
 from deploy.facts.engine import ImageIds, Resources
 from deploy.facts.files import FileSize
-from deploy.facts.host import Host, HostState
+from deploy.facts.host import Host
+from deploy.hosts.checks import Subject
+from deploy.hosts.state import DockerState, HostState
 from deploy.operations import (
     barrier,
     deployment,
@@ -239,6 +242,13 @@ def test_nothing_is_removed_where_nothing_is(announced: Announced) -> None:
         "directory": DIRECTORY,
         "volumes": True,
     }
+    with pytest.raises(OperationError, match=r"^Docker does not answer"):
+        run(
+            deployment.absent,
+            {DeploymentFact: Belongings(unanswering_engine=("yes",))},
+            **arguments,
+        )
+
     outcome = run(deployment.absent, {DeploymentFact: Belongings()}, **arguments)
     assert outcome.commands == []
     assert announced() == []
@@ -260,8 +270,8 @@ GOOD_HOST = HostState("24.0.5", "", 64 * GIB, 100 * GIB, frozenset({22}), frozen
 )
 def test_a_good_host_passes(demo: Artefacts, differences: dict[str, Any]) -> None:
     facts: Facts = {Host: replace(GOOD_HOST, **differences)}
-    components = demo.stack.on("@local")
-    assert run(precheck.passed, facts, deployment="demo", components=components).commands == []
+    subject = Subject(demo.host("@local"), demo.stack.on("@local"))
+    assert run(precheck.passed, facts, deployment="demo", subject=subject).commands == []
 
 
 @pytest.mark.parametrize(
@@ -298,10 +308,12 @@ def test_a_good_host_passes(demo: Artefacts, differences: dict[str, Any]) -> Non
     ],
 )
 def test_a_bad_host_is_refused(demo: Artefacts, differences: dict[str, Any], message: str) -> None:
-    facts: Facts = {Host: replace(GOOD_HOST, **differences)}
-    components = demo.stack.on("@local")
+    # a Docker that this user may not use
+    docker = DockerState(is_installed=True)
+    facts: Facts = {Host: replace(GOOD_HOST, **differences), Docker: docker}
+    subject = Subject(demo.host("@local"), demo.stack.on("@local"))
     with pytest.raises(OperationError) as refused:
-        run(precheck.passed, facts, deployment="demo", components=components)
+        run(precheck.passed, facts, deployment="demo", subject=subject)
     assert str(refused.value) == f"h1 cannot be deployed to\n{message}"
 
 

@@ -51,8 +51,8 @@ tensor_parallel_size, threads
         {"hosts": [{"name": "@local", "gpu": ["h100"]}]},
         """
         hosts[0].gpu: unknown setting
-            allowed: address, directory, gpu_groups, gpu_runtime, gpus, name, ssh_key, ssh_port, \
-ssh_user, sudo
+            allowed: address, directory, docker, docker_settings, gpu_groups, gpu_runtime, gpus, \
+name, ssh_host_keys, ssh_jump, ssh_key, ssh_port, ssh_user, sudo
             fix: did you mean 'gpus'?
         """,
     ),
@@ -96,8 +96,30 @@ quantization, replicas, roles, served_model_name, weights, weights_gib
         {"hosts": ["@local"]},
         """
         hosts[0]: '@local'
-            allowed: its settings by name: address, directory, gpu_groups, gpu_runtime, gpus, \
-name, ssh_key, ssh_port, ssh_user, sudo
+            allowed: its settings by name: address, directory, docker, docker_settings, \
+gpu_groups, gpu_runtime, gpus, name, ssh_host_keys, ssh_jump, ssh_key, ssh_port, ssh_user, sudo
+        """,
+    ),
+    (
+        {"hosts": [{"name": "gpu1", "ssh_jump": "bastion:x"}]},
+        """
+        hosts[0].ssh_jump: 'bastion:x'
+            allowed: user@name:port, of which only the name is needed
+        """,
+    ),
+    (
+        {"hosts": [{"name": "gpu1", "docker": "snap"}]},
+        """
+        hosts[0].docker: 'snap'
+            allowed: distribution, upstream, present
+        """,
+    ),
+    (
+        {"hosts": [{"name": "gpu1", "docker": "present", "docker_settings": {"debug": True}}]},
+        """
+        hosts[0]: docker_settings for a Docker that is left alone
+            allowed: docker = 'distribution' or 'upstream' beside docker_settings
+            fix: edit daemon.json on the host, or declare docker = 'distribution'
         """,
     ),
     (
@@ -605,8 +627,8 @@ def test_a_part_by_itself_says_which_part_it_is() -> None:
         Host(name="gpu1", ssh_prt=22)
     assert str(refused.value) == (
         "Host.ssh_prt: unknown setting\n"
-        "    allowed: address, directory, gpu_groups, gpu_runtime, gpus, name, ssh_key, "
-        "ssh_port, ssh_user, sudo\n"
+        "    allowed: address, directory, docker, docker_settings, gpu_groups, gpu_runtime, gpus, "
+        "name, ssh_host_keys, ssh_jump, ssh_key, ssh_port, ssh_user, sudo\n"
         "    fix: did you mean 'ssh_port'?"
     )
 

@@ -10,6 +10,7 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from deploy import Deployment, Engine, Host, Image, Model, Router, Secret, WebUI, pyinfra_hosts
+from deploy.hosts.ssh import open_transport
 from deploy.spec import DeploymentSpec
 from deploy.spec.base import Spec
 from tests.conftest import declare
@@ -77,6 +78,10 @@ WEB_UI = {
                 "ssh_user": None,
                 "ssh_port": None,
                 "ssh_key": None,
+                "ssh_jump": None,
+                "ssh_host_keys": "known",
+                "docker": None,
+                "docker_settings": {},
                 "sudo": False,
                 "gpus": [],
                 "gpu_runtime": "nvidia",
@@ -271,6 +276,8 @@ def test_an_inventory_gives_pyinfra_its_hosts(tmp_path: Path) -> None:
         "ssh_port": 22,
         "ssh_key": "k",
         "_sudo": True,
+        "ssh_strict_host_key_checking": "yes",
+        "ssh_paramiko_connect_kwargs": {"transport_factory": open_transport},
     }
     assert (declared.spec, declared.directory) == (spec, tmp_path)
     assert declared.to_json()["spec"]["name"] == "demo"

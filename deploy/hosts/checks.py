@@ -1,0 +1,165 @@
+"""Whether a host can be deployed to: each check looks at one thing, and says how to mend it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from deploy.hosts.docker_setup import is_managed, refusals_of_installing
+from deploy.hosts.finding import Finding
+from deploy.hosts.state import DockerState, HostState
+from deploy.services import Component
+from deploy.spec import HostSpec
+
+GIB = 1024**3
+DISK_NEEDED_BYTES = 2 * GIB
+MINIMUM_ENGINE = (20, 10)
+CLOCK_SKEW_SECONDS = 30
+TRIED_SYSTEMS = ("debian", "ubuntu", "rhel", "fedora", "centos")
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A host as it is declared, and what is to run on it."""
+
+    spec: HostSpec
+    components: tuple[Component, ...]
+
+
+def host_findings(
+    subject: Subject, found: HostState, docker: DockerState | None, now: float
+) -> Iterator[Finding]:
+    """Everything about a host but its GPUs and what it reaches.
+
+    Args:
+        subject: the host as declared.
+        found: what it is like.
+        docker: its Docker, looked at where no engine answers.
+        now: this machine's clock, in seconds since the epoch.
+    """
+    yield _system(found)
+    yield from _engine(subject.spec, found, docker)
+    yield from _ports(subject.components, found)
+    yield _memory(subject.components, found)
+    yield _disk(found)
+    yield from _clock(found, now)
+
+
+def _system(found: HostState) -> Finding:
+    system = found.system
+    name = " ".join(part for part in (system.name, system.kernel) if part) or "not known"
+    if system.is_like(*TRIED_SYSTEMS) or not system.id:
+        return Finding("operating system", "ok", name)
+    return Finding(
+        "operating system",
+        "warning",
+        name,
+        "Debian, Ubuntu, or the RHEL family",
+        "nobody has tried this one: it may work where Docker runs",
+    )
+
+
+def _engine(spec: HostSpec, found: HostState, docker: DockerState | None) -> Iterator[Finding]:
+    if found.engine_version is None:
+        yield from _missing_engine(spec, found, docker)
+    elif _version(found.engine_version) < MINIMUM_ENGINE:
+        yield Finding(
+            "container engine",
+            "problem",
+            f"Docker {found.engine_version}",
+            f"{'.'.join(map(str, MINIMUM_ENGINE))} or newer",
+            "upgrade it",
+        )
+    else:
+        yield Finding("container engine", "ok", f"Docker {found.engine_version}")
+
+
+def _missing_engine(
+    spec: HostSpec, found: HostState, docker: DockerState | None
+) -> Iterator[Finding]:
+    if docker is None or not is_managed(spec, docker):
+        yield Finding(
+            "container engine",
+            "problem",
+            found.engine_error or "docker is not installed",
+            f"Docker {'.'.join(map(str, MINIMUM_ENGINE))} or newer that this user may use",
+            "install and start Docker, or declare sudo=True for the host",
+        )
+        return
+    refusals = refusals_of_installing(spec, docker)
+    for problem in refusals:
+        yield Finding(problem.path, "problem", problem.found, problem.allowed, problem.fix)
+    if not refusals:
+        found_here = "not running" if docker.is_installed else "not installed"
+        yield Finding("container engine", "ok", f"Docker is {found_here}; deploying sees to it")
+
+
+def _ports(components: tuple[Component, ...], found: HostState) -> Iterator[Finding]:
+    taken = found.listening_ports - found.own_ports
+    wanted = [
+        (component.tier.value, port.host_port)
+        for component in components
+        for port in component.container.ports
+    ]
+    for service, port in wanted:
+        if port in taken:
+            yield Finding(
+                f"{service}.port",
+                "problem",
+                f"port {port} is in use by another program",
+                "a free port",
+                f"stop that program, or declare another port for {service}",
+            )
+    free = [str(port) for _, port in wanted if port not in taken]
+    if free:
+        yield Finding("ports", "ok", f"free or ours: {', '.join(free)}")
+
+
+def _memory(components: tuple[Component, ...], found: HostState) -> Finding:
+    needed = sum(component.container.memory_bytes for component in components)
+    use = f"the containers may use {needed / GIB:.1f} GiB of {found.memory_bytes / GIB:.1f} GiB"
+    if needed <= found.memory_bytes:
+        return Finding("memory", "ok", use)
+    return Finding(
+        "memory",
+        "problem",
+        use,
+        "memory limits that fit into the machine",
+        "lower memory_limit of engine, router or web_ui",
+    )
+
+
+def _disk(found: HostState) -> Finding:
+    free = f"{found.disk_free_bytes / GIB:.1f} GiB free where images are kept"
+    if found.disk_free_bytes >= DISK_NEEDED_BYTES:
+        return Finding("disk", "ok", free)
+    return Finding(
+        "disk",
+        "problem",
+        free,
+        f"at least {DISK_NEEDED_BYTES / GIB:.0f} GiB",
+        "free some, e.g. docker system prune",
+    )
+
+
+def _clock(found: HostState, now: float) -> Iterator[Finding]:
+    if found.clock_seconds is None:
+        return
+    skew = found.clock_seconds - now
+    if abs(skew) <= CLOCK_SKEW_SECONDS:
+        yield Finding("clock", "ok", "agrees with this machine's")
+        return
+    direction = "ahead of" if skew > 0 else "behind"
+    yield Finding(
+        "clock",
+        "warning",
+        f"{abs(skew):.0f} s {direction} this machine's",
+        f"at most {CLOCK_SKEW_SECONDS} s",
+        "certificates and logins fail with wrong clocks: run a time service, e.g. chrony",
+    )
+
+
+def _version(text: str) -> tuple[int, ...]:
+    """Major and minor of e.g. ``20.10.24+dfsg1``."""
+    return tuple(int(part) for part in re.findall(r"\d+", text)[:2])

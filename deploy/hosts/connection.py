@@ -1,0 +1,49 @@
+"""What an operator does about a connection that fails."""
+
+from __future__ import annotations
+
+import re
+
+from deploy.hosts.ssh import find_endpoint
+from deploy.spec import HostSpec
+
+
+def explain(message: str, host: HostSpec) -> str:
+    """How to mend a connection, by what the SSH client says of it; empty if that is not known."""
+    if host.is_local:
+        return ""
+    target = find_endpoint(host)
+    known = target.address if target.port == 22 else f"[{target.address}]:{target.port}"
+    who = f"{target.user}@{target.address}" if target.user else target.address
+    fixes = {
+        r"No host key for|not found in known_hosts": (
+            f"compare the key with the one on the host's console, then add it: "
+            f"ssh-keyscan -p {target.port} {target.address} >> ~/.ssh/known_hosts; "
+            "or declare ssh_host_keys='accept-new' for a network you trust"
+        ),
+        r"does not match|host key error": (
+            f"if the host was installed anew, remove its old key: ssh-keygen -R '{known}'; "
+            "else somebody answers in its place"
+        ),
+        r"resolve|Name or service|gaierror|nodename nor": (
+            f"check the spelling of {target.address}, or declare address='...' for the host"
+        ),
+        r"Authentication|No authentication methods|PasswordRequired": (
+            f"try: ssh -p {target.port} {who}; declare ssh_user and ssh_key, "
+            f"or copy your key there: ssh-copy-id -p {target.port} {who}"
+        ),
+        r"refused|Unable to connect to port": (
+            f"nothing answers on port {target.port}: start the SSH server there, "
+            "or declare ssh_port"
+        ),
+        r"timed out|unreachable|No route": (
+            f"{target.address} is off, or a firewall is between: declare ssh_jump "
+            "for a host that is reached through another"
+        ),
+        r"banner|EOF": f"what answers on port {target.port} is no SSH server, or it is overloaded",
+        r"open failed|administratively": (
+            f"the jump host {target.jump} does not let you through to {target.address}: "
+            "see AllowTcpForwarding in its sshd_config"
+        ),
+    }
+    return next((fix for pattern, fix in fixes.items() if re.search(pattern, message)), "")

@@ -1,0 +1,138 @@
+"""What a host is like, as the facts read it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class System:
+    """The operating system of a host."""
+
+    id: str = ""
+    """``ID`` of /etc/os-release, e.g. ``debian``."""
+    like: tuple[str, ...] = ()
+    """``ID_LIKE`` of /etc/os-release."""
+    name: str = ""
+    """``PRETTY_NAME`` of /etc/os-release."""
+    version: str = ""
+    """``VERSION_ID`` of /etc/os-release."""
+    codename: str = ""
+    """Code name of the release that packages come from, e.g. ``bookworm``."""
+    kernel: str = ""
+    """Kernel and architecture, e.g. ``Linux x86_64``."""
+    has_systemd: bool = False
+    """Whether systemd runs."""
+    is_root: bool = False
+    """Whether commands run as root."""
+
+    def is_like(self, *names: str) -> bool:
+        """Whether it is one of these distributions or made from one."""
+        return self.id in names or any(name in self.like for name in names)
+
+
+@dataclass(frozen=True)
+class HostState:
+    """What a host offers."""
+
+    engine_version: str | None = None
+    """Version of the container engine, if it answers."""
+    engine_error: str = ""
+    """Why the container engine does not answer."""
+    memory_bytes: int = 0
+    """Memory installed."""
+    disk_free_bytes: int = 0
+    """Free space where the container engine keeps images."""
+    listening_ports: frozenset[int] = frozenset()
+    """TCP ports that somebody listens on."""
+    own_ports: frozenset[int] = field(default_factory=frozenset)
+    """TCP ports that the containers of this deployment publish, or would if they ran."""
+    system: System = field(default_factory=System)
+    """Its operating system."""
+    clock_seconds: float | None = None
+    """Its clock when it was read, in seconds since the epoch."""
+
+
+GpuVendor = Literal["nvidia", "amd", "intel", "apple", "other"]
+
+
+@dataclass(frozen=True)
+class PciGpu:
+    """A GPU as the PCI bus has it, whether or not its driver works."""
+
+    address: str
+    vendor: GpuVendor
+    device: str
+    """PCI id of the device, e.g. ``2330``."""
+    name: str = ""
+    """Name in the PCI database, if the host has one."""
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """A GPU as its working driver reports it."""
+
+    vendor: GpuVendor
+    name: str
+    memory_mib: int | None = None
+    """Its memory; ``None`` where it has none of its own, or does not say."""
+    uuid: str = ""
+    address: str = ""
+    """PCI address, or empty."""
+    mig: bool = False
+    """NVIDIA: whether it is split into instances (MIG)."""
+    ecc: bool | None = None
+    """NVIDIA: whether ECC is on; ``None`` where it has none."""
+    mig_instances: tuple[str, ...] = ()
+    """NVIDIA: profiles of its instances, e.g. ``1g.10gb``."""
+
+
+@dataclass(frozen=True)
+class GpuState:
+    """The GPUs of a host and their drivers."""
+
+    pci: tuple[PciGpu, ...] = ()
+    """What the hardware has."""
+    gpus: tuple[Gpu, ...] = ()
+    """What working drivers report."""
+    driver_version: str = ""
+    """Version of the NVIDIA or AMD driver."""
+    cuda_version: str = ""
+    """Newest CUDA version that the NVIDIA driver carries."""
+    driver_error: str = ""
+    """Why a driver's tool reports nothing."""
+
+
+@dataclass(frozen=True)
+class DockerState:
+    """Docker on a host, installed, configured and running or not."""
+
+    system: System = field(default_factory=System)
+    is_installed: bool = False
+    """Whether there is a dockerd."""
+    is_podman: bool = False
+    """Whether the ``docker`` command is Podman's."""
+    answers: bool = False
+    """Whether the daemon answers."""
+    unit_is_enabled: bool = False
+    """Whether it starts with the host."""
+    installed_by_atelier: bool = False
+    """Whether Atelier installed it, or began to."""
+    is_swarm: bool = False
+    """Whether it is a node of a swarm."""
+    running_containers: int = 0
+    daemon_json: str | None = None
+    """The text of daemon.json; ``None`` if there is none."""
+    loaded_json: str | None = None
+    """What the daemon loaded, where that is another text: a change was interrupted."""
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a host reaches."""
+
+    resolved: dict[str, bool] = field(default_factory=dict)
+    """Whether each name has an address there."""
+    reached: dict[str, str] = field(default_factory=dict)
+    """By URL: an HTTP status, or what went wrong."""

@@ -1,0 +1,57 @@
+"""The password that sudo asks for: from the environment, or typed once for all hosts."""
+
+from __future__ import annotations
+
+import os
+import sys
+from getpass import getpass
+
+from deploy.errors import HostError, Problem
+
+PASSWORD_VARIABLE = "ATELIER_SUDO_PASSWORD"  # noqa: S105 - the name of a variable
+_typed: list[str] = []
+
+
+def ask_password(host: str) -> str:
+    """The password; it is kept in this process's memory and nowhere else.
+
+    Raises:
+        HostError: if nobody can be asked.
+    """
+    given = os.environ.get(PASSWORD_VARIABLE)
+    if given:
+        return given
+    if not _typed:
+        if not sys.stdin.isatty():
+            raise HostError(_nobody_to_ask(host))
+        _typed.append(getpass(f"sudo password on {host} (and on all other hosts): "))
+    return _typed[0]
+
+
+def is_typed() -> bool:
+    """Whether the password is typed, so that it can be asked for again."""
+    return not os.environ.get(PASSWORD_VARIABLE)
+
+
+def forget_password() -> None:
+    """Ask again: the one that was typed is wrong."""
+    _typed.clear()
+
+
+def _nobody_to_ask(host: str) -> Problem:
+    return Problem(
+        f"host {host}",
+        "sudo wants a password there, and there is no terminal to ask for it",
+        "sudo without a password, a password typed at a terminal, or one in the environment",
+        f"run it in a terminal, set {PASSWORD_VARIABLE}, or allow this user NOPASSWD in sudoers",
+    )
+
+
+def wrong_password(host: str, said: str) -> Problem:
+    """What is shown when sudo does not let the user in."""
+    return Problem(
+        f"host {host}",
+        f"sudo does not let this user in: {said}",
+        "a user who may run every command with sudo",
+        "check the password, and the host's sudoers file",
+    )

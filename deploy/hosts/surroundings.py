@@ -1,0 +1,61 @@
+"""What a host has to reach for its images, and what it means if it does not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from urllib.parse import urlsplit
+
+from deploy.hosts.finding import Finding
+from deploy.hosts.state import Surroundings
+from deploy.services import Component
+
+DEFAULT_REGISTRY = "docker.io"
+DOCKER_HUB = "registry-1.docker.io"
+"""Where images without a registry's name come from."""
+
+
+def registry_of(reference: str) -> str:
+    """Host, and port where there is one, of the registry that an image is pulled from."""
+    head, slash, _ = reference.partition("/")
+    is_registry = bool(slash) and ("." in head or ":" in head or head == "localhost")
+    return head if is_registry and head != DEFAULT_REGISTRY else DOCKER_HUB
+
+
+def registry_urls(pulled: Iterable[Component]) -> tuple[str, ...]:
+    """Where each registry says that it is one."""
+    registries = {registry_of(component.container.image) for component in pulled}
+    return tuple(f"{_scheme(registry)}://{registry}/v2/" for registry in sorted(registries))
+
+
+def _scheme(registry: str) -> str:
+    """Docker speaks HTTP without TLS to registries on the host itself."""
+    return "http" if registry.startswith(("127.", "localhost")) else "https"
+
+
+def surroundings_findings(found: Surroundings) -> Iterator[Finding]:
+    """What is to be said about names and registries."""
+    for name, has_address in sorted(found.resolved.items()):
+        if has_address:
+            yield Finding("DNS", "ok", f"{name} has an address")
+        else:
+            yield Finding(
+                "DNS",
+                "warning",
+                f"{name} has no address on the host",
+                fix="see /etc/resolv.conf there; without names no image can be pulled",
+            )
+    for url, answer in sorted(found.reached.items()):
+        yield _registry(urlsplit(url).netloc, answer)
+
+
+def _registry(name: str, answer: str) -> Finding:
+    # a registry asks for a login with 401: it is one, and it is there
+    if answer in {"200", "401", "403"}:
+        return Finding("registry", "ok", f"{name} answers")
+    return Finding(
+        "registry",
+        "warning",
+        f"{name} does not answer the host: {answer}",
+        fix="images that are not on the host yet cannot be pulled: declare registry_mirror, "
+        "give the host a proxy, or bring the images there yourself",
+    )

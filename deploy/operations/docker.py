@@ -1,0 +1,53 @@
+"""Docker on a host, installed, configured and running."""
+
+from __future__ import annotations
+
+from pyinfra import host
+from pyinfra.api import operation
+
+from deploy.errors import HostError
+from deploy.facts.docker import Docker
+from deploy.hosts.docker_setup import DockerSetup, make_docker_setup
+from deploy.operations.change import announce_all
+from deploy.operations.commands import Commands, refuse
+from deploy.operations.script import ScriptCommand
+from deploy.spec import HostSpec
+
+SCRIPT = "docker.sh"
+
+
+@operation()
+def running(spec: HostSpec, *, cgroupfs: bool = False) -> Commands:
+    """Docker is installed, configured and runs, where it is Atelier's to look after.
+
+    Args:
+        spec: the host as declared.
+        cgroupfs: whether a container would lose its GPU under the cgroup driver systemd.
+    """
+    found = host.get_fact(Docker)
+    try:
+        setup = make_docker_setup(spec, found, cgroupfs=cgroupfs)
+    except HostError as error:
+        yield from refuse(f"{host.name} cannot be deployed to\n{error}")
+        return
+    announce_all(setup.changes)
+    yield from _carry_out(setup)
+    if not setup.changes:
+        host.noop("Docker is as it should be, or not Atelier's to look after")
+
+
+def _carry_out(setup: DockerSetup) -> Commands:
+    """Configure before installing, so that the daemon's first start is with its settings."""
+    if setup.daemon_json is not None or setup.load in {"reload", "restart"}:
+        load = setup.load if setup.load in {"reload", "restart"} else "-"
+        yield _script("configure", load, stdin=setup.daemon_json or "")
+    if setup.install:
+        packages = setup.install
+        origin = (packages.manager, packages.repository, packages.codename)
+        yield _script("install", *origin, *packages.names)
+    if setup.enable or setup.load == "start":
+        yield _script("start")
+
+
+def _script(*arguments: str, stdin: str = "") -> ScriptCommand:
+    return ScriptCommand(SCRIPT, *arguments, stdin=stdin, redact=str, progress="still at it")

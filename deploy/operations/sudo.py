@@ -1,0 +1,81 @@
+"""sudo on a host, before anything else is done there."""
+
+from __future__ import annotations
+
+import base64
+
+from pyinfra import host
+from pyinfra.api import StringCommand
+
+from deploy.errors import HostError, Problem
+from deploy.hosts.sudo import ask_password, forget_password, is_typed, wrong_password
+
+ATTEMPTS = 3
+QUIETLY = 'said=$(LC_ALL=C {} 2>&1) || {{ echo "it says: $said"; exit 1; }}'
+"""With words before what sudo says: at the bare words pyinfra would ask for a password itself."""
+ASKPASS = """
+umask 077; script=$(cat)
+for d in "/run/user/$(id -u)" /dev/shm "${TMPDIR:-/tmp}" "$HOME"; do
+  [ -w "$d" ] || continue
+  f=$(mktemp "$d/atelier-XXXXXXXX") || continue
+  printf '%s\\n' "$script" >"$f"
+  chmod 700 "$f"
+  if "$f" >/dev/null 2>&1; then echo "$f"; exit 0; fi
+  rm -f "$f"
+done
+exit 1
+""".strip()
+"""In memory where the system has a place there that programs may run from; for this user alone."""
+
+
+def unlock() -> None:
+    """Make sure that sudo lets this user in, with a password where it wants one.
+
+    pyinfra would put the password into the environment of every command, which everybody on the
+    host can read while the shell that sets it runs. So it is given a program that knows it: a file
+    for the user alone, which pyinfra removes when it disconnects.
+
+    Raises:
+        HostError: if sudo does not let the user in.
+    """
+    if "prompted_sudo_password" in host.connector_data:
+        return
+    succeeded, output = _run(QUIETLY.format("sudo -n true"))
+    if succeeded:
+        return
+    if "password is required" not in output and "authentication is required" not in output:
+        raise HostError(wrong_password(host.name, output))
+    _give(_ask())
+
+
+def _ask() -> str:
+    for _ in range(ATTEMPTS if is_typed() else 1):
+        password = ask_password(host.name)
+        succeeded, output = _run(QUIETLY.format("sudo -k -S -p '' true"), stdin=password)
+        if succeeded:
+            return password
+        forget_password()
+    raise HostError(wrong_password(host.name, output))
+
+
+def _give(password: str) -> None:
+    encoded = base64.b64encode(f"{password}\n".encode()).decode()
+    script = f"#!/bin/sh\nbase64 -d <<'end'\n{encoded}\nend\n"
+    succeeded, path = _run(ASKPASS, stdin=script)
+    if not succeeded:
+        raise HostError(
+            Problem(
+                f"host {host.name}",
+                "there is no directory that this user may run a program from",
+                fix="let this user use sudo without a password, or mount /tmp without noexec",
+            )
+        )
+    # where pyinfra looks for the program and for whether there is a password at all
+    host.connector_data[f"sudo_askpass_path__{host.get_temp_dir_config()}"] = path.strip()
+    host.connector_data["prompted_sudo_password"] = "given to sudo by a program"  # noqa: S105
+
+
+def _run(command: str, stdin: str = "") -> tuple[bool, str]:
+    """Run a command as the user who logged in."""
+    succeeded, output = host.run_shell_command(StringCommand(command), _stdin=stdin or None)
+    return succeeded, output.output.strip()

@@ -1,0 +1,48 @@
+"""Looking at the hosts of a deployment.
+
+Run: atelier doctor inventories/demo.py
+"""
+
+from pyinfra import host
+from pyinfra.api import deploy
+
+from deploy.artefacts import Artefacts
+from deploy.errors import HostError
+from deploy.hosts.checks import Subject
+from deploy.hosts.finding import Finding
+from deploy.hosts.surroundings import registry_urls
+from deploy.operations import doctor, sudo
+from deploy.tasks.current import current_deployment
+
+
+@deploy("Look at the host")
+def examine() -> None:
+    """Write down what is to be known of each host."""
+    deployment = current_deployment(unlock_sudo=False)
+    doctor.record([Finding("connection", "ok", "reached")])
+    if not _may_look(deployment):
+        return
+    own = deployment.stack.on(host.name)
+    pulled = [item for item in own if not deployment.images[item.image_name].build]
+    doctor.examined(
+        name="Look at the host",
+        deployment=deployment.plan.name,
+        subject=Subject(deployment.host(host.name), own),
+        urls=registry_urls(pulled),
+    )
+
+
+def _may_look(deployment: Artefacts) -> bool:
+    """Whether sudo lets this user in, where it is declared; if not, that is what is found."""
+    if not deployment.host(host.name).sudo:
+        return True
+    try:
+        sudo.unlock()
+    except HostError as error:
+        doctor.record(
+            Finding("sudo", "problem", problem.found, problem.allowed, problem.fix)
+            for problem in error.problems
+        )
+        return False
+    doctor.record([Finding("sudo", "ok", "lets this user in")])
+    return True

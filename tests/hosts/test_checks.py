@@ -1,0 +1,169 @@
+"""What atelier doctor says of hosts."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from deploy.artefacts import Artefacts
+from deploy.catalog import Catalog
+from deploy.hosts.checks import Subject, host_findings
+from deploy.hosts.connection import explain
+from deploy.hosts.finding import Finding
+from deploy.hosts.gpu_checks import gpu_findings
+from deploy.hosts.state import Gpu, GpuState, HostState, PciGpu, Surroundings, System
+from deploy.hosts.surroundings import registry_of, surroundings_findings
+from deploy.spec import HostSpec
+
+GIB = 1024**3
+GOOD = HostState(
+    engine_version="24.0.5",
+    memory_bytes=64 * GIB,
+    disk_free_bytes=100 * GIB,
+    system=System(id="debian", name="Debian 12", kernel="Linux x86_64"),
+)
+CARD = Gpu("nvidia", "NVIDIA GeForce RTX 3090", 24576)
+PCI = PciGpu("0000:01:00.0", "nvidia", "2204", "GA102 [GeForce RTX 3090]")
+
+
+def look(demo: Artefacts, **differences: Any) -> dict[str, Finding]:
+    subject = Subject(demo.host("@local"), demo.stack.on("@local"))
+    found = host_findings(subject, replace(GOOD, **differences), None, time.time())
+    return {finding.name: finding for finding in found}
+
+
+def test_a_good_host(demo: Artefacts) -> None:
+    found = look(demo, clock_seconds=time.time())
+    assert {finding.status for finding in found.values()} == {"ok"}
+    assert set(found) == {
+        *("operating system", "container engine", "ports", "memory", "disk", "clock"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("differences", "name", "status", "words"),
+    [
+        ({"system": System(id="gentoo", name="Gentoo")}, "operating system", "warning", "Gentoo"),
+        ({"clock_seconds": time.time() + 3600}, "clock", "warning", "ahead of this machine's"),
+        ({"clock_seconds": time.time() - 3600}, "clock", "warning", "behind this machine's"),
+        ({"disk_free_bytes": 0}, "disk", "problem", "0.0 GiB free"),
+        ({"listening_ports": frozenset({4000})}, "router.port", "problem", "port 4000 is in use"),
+    ],
+)
+def test_what_is_wrong(
+    demo: Artefacts, differences: dict[str, Any], name: str, status: str, words: str
+) -> None:
+    finding = look(demo, **differences)[name]
+    assert finding.status == status
+    assert words in finding.found
+    assert finding.fix
+
+
+def gpus(
+    catalog: Catalog, declared: list[str], found: GpuState, cuda: dict[str, str] | None = None
+) -> list[tuple[str, str, str]]:
+    spec = HostSpec(name="h1", gpus=tuple(declared))
+    findings = list(gpu_findings(spec, found, catalog, cuda or {}))
+    assert all(finding.fix for finding in findings if finding.status != "ok")
+    return [(finding.name, finding.status, finding.found) for finding in findings]
+
+
+def test_gpus_as_declared(catalog: Catalog) -> None:
+    found = GpuState((PCI,), (CARD, CARD), "550.90.07", "12.4")
+    assert gpus(catalog, ["rtx-3090", "3090"], found, {"vllm": "12.4"}) == [
+        ("GPUs", "ok", "2x rtx-3090, as declared"),
+        ("GPU driver", "ok", "driver 550.90.07 carries CUDA 12.4"),
+    ]
+    assert gpus(catalog, [], GpuState()) == [("GPUs", "ok", "none, as declared")]
+
+
+def test_gpus_that_are_not_there(catalog: Catalog) -> None:
+    found = GpuState((PCI,), (CARD,))
+    assert gpus(catalog, ["rtx-3090", "rtx-3090"], found) == [
+        ("GPUs", "problem", "1x rtx-3090; missing: 1x rtx-3090")
+    ]
+    assert gpus(catalog, ["h100"], GpuState())[0][1] == "problem"
+
+
+def test_gpus_that_nobody_declared(catalog: Catalog) -> None:
+    assert gpus(catalog, [], GpuState((PCI,), (CARD,))) == [
+        ("GPUs", "warning", "1x rtx-3090; not declared: 1x rtx-3090")
+    ]
+
+
+def test_a_driver_that_fails(catalog: Catalog) -> None:
+    broken = GpuState((PCI,), driver_error="NVIDIA-SMI has failed because")
+    assert gpus(catalog, ["rtx-3090"], broken)[0][:2] == ("GPU driver", "problem")
+    assert gpus(catalog, [], broken)[0][:2] == ("GPU driver", "warning")
+    [(_, status, found)] = gpus(catalog, ["rtx-3090"], GpuState((PCI,)))
+    assert (status, found) == ("problem", "GA102 [GeForce RTX 3090] without a working driver")
+
+
+@pytest.mark.parametrize(
+    ("driver", "image", "status"),
+    [("12.4", "13.0", "problem"), ("12.4", "12.9", "warning"), ("13.0", "12.9", "ok")],
+)
+def test_cuda_of_driver_and_image(catalog: Catalog, driver: str, image: str, status: str) -> None:
+    found = GpuState((PCI,), (CARD,), "550.90.07", driver)
+    assert gpus(catalog, ["rtx-3090"], found, {"vllm": image})[-1][1] == status
+
+
+def test_mig(catalog: Catalog) -> None:
+    found = GpuState((PCI,), (replace(CARD, mig=True, mig_instances=("1g.10gb",)),))
+    assert gpus(catalog, ["rtx-3090"], found)[-1][1:] == (
+        "warning",
+        "NVIDIA GeForce RTX 3090 is split by MIG: 1g.10gb",
+    )
+
+
+@pytest.mark.parametrize(
+    ("reference", "registry"),
+    [
+        ("ghcr.io/berriai/litellm:v1", "ghcr.io"),
+        ("registry.lab:5000/x@sha256:1", "registry.lab:5000"),
+        ("localhost/x", "localhost"),
+        ("ollama/ollama:0.34.0", "registry-1.docker.io"),
+        ("postgres:17", "registry-1.docker.io"),
+    ],
+)
+def test_registry_of(reference: str, registry: str) -> None:
+    assert registry_of(reference) == registry
+
+
+def test_surroundings() -> None:
+    found = Surroundings(
+        {"a": True, "b": False}, {"https://a/v2/": "401", "https://b:5000/v2/": "curl error 6"}
+    )
+    assert [(item.name, item.status, item.found) for item in surroundings_findings(found)] == [
+        ("DNS", "ok", "a has an address"),
+        ("DNS", "warning", "b has no address on the host"),
+        ("registry", "ok", "a answers"),
+        ("registry", "warning", "b:5000 does not answer the host: curl error 6"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("message", "fix"),
+    [
+        (
+            "SSH error (StrictPolicy: No host key for gpu1 found in known_hosts)",
+            "ssh-keyscan -p 2222",
+        ),
+        ("SSH host key error (Host key for gpu1 does not match.)", "ssh-keygen -R '[gpu1]:2222'"),
+        ("Could not resolve hostname ([Errno -2] Name or service not known)", "spelling of gpu1"),
+        (
+            "Authentication error (username=me) (Authentication failed.)",
+            "ssh-copy-id -p 2222 me@gpu1",
+        ),
+        ("Could not connect ([Errno None] Unable to connect to port 2222 on 10.0.0.1)", "ssh_port"),
+        ("Could not connect (timed out)", "ssh_jump"),
+        ("SSH error (Error reading SSH protocol banner)", "no SSH server"),
+        ("something else", ""),
+    ],
+)
+def test_connection_errors_say_what_to_do(message: str, fix: str) -> None:
+    text = explain(message, HostSpec(name="gpu1", ssh_user="me", ssh_port=2222))
+    assert (fix in text) if fix else text == ""
