@@ -43,7 +43,9 @@ def _row(service: ServiceStatus) -> list[str]:
     state = f"{service.state}, {service.health}" if service.health else service.state
     drift = ", ".join(service.drift)
     names = [f"[bold]{service.service}[/]", f"[dim]{service.image}[/]", service.url]
-    memory = f"{service.memory_bytes // MIB} / {service.memory_limit_bytes // MIB} MiB"
+    # an engine that cannot read the host's cgroups reports no memory
+    used = str(service.memory_bytes // MIB) if service.memory_bytes else "?"
+    memory = f"{used} / {service.memory_limit_bytes // MIB} MiB"
     return [
         "\n".join(name for name in names if name),
         service.host,

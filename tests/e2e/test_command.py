@@ -10,6 +10,7 @@ from pathlib import Path
 
 import openai
 import pytest
+from pydantic import ByteSize, TypeAdapter
 
 from tests.e2e.site import ATELIER, MASTER_KEY, Settings, Site, free_port
 from tests.e2e.test_changes import ENGINE, ROUTER, docker
@@ -59,7 +60,9 @@ def test_status(site: Site) -> None:
     engine, router = report["services"]
     assert engine["service"] == f"e2e-{ENGINE}-0"
     assert (engine["state"], engine["health"], engine["drift"]) == ("running", "healthy", [])
-    assert engine["memory_bytes"] > 1024**2
+    used = docker("stats", "--no-stream", "--format", "{{.MemUsage}}", f"e2e-{ENGINE}-0")
+    shown = TypeAdapter(ByteSize).validate_python(used.split(" / ")[0])
+    assert abs(engine["memory_bytes"] - shown) < 4 * 1024**2
     assert router["url"] == site.router_url
     docker("update", "--restart", "no", f"e2e-{ENGINE}-0")
     docker("rm", "--force", f"e2e-{ROUTER}-0")
