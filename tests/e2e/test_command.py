@@ -61,8 +61,8 @@ def test_status(site: Site) -> None:
     assert engine["service"] == f"e2e-{ENGINE}-0"
     assert (engine["state"], engine["health"], engine["drift"]) == ("running", "healthy", [])
     used = docker("stats", "--no-stream", "--format", "{{.MemUsage}}", f"e2e-{ENGINE}-0")
-    shown = TypeAdapter(ByteSize).validate_python(used.split(" / ")[0])
-    assert abs(engine["memory_bytes"] - shown) < 4 * 1024**2
+    expected = TypeAdapter(ByteSize).validate_python(used.split(" / ")[0])
+    assert abs(engine["memory_bytes"] - expected) < 4 * 1024**2
     assert router["url"] == site.router_url
     docker("update", "--restart", "no", f"e2e-{ENGINE}-0")
     docker("rm", "--force", f"e2e-{ROUTER}-0")
