@@ -25,7 +25,7 @@ check: $(VENV)/dev ## lint, types, import contracts, unit, golden and @fake test
 	$(BIN)/pytest -q -n 2 -m "not e2e"
 
 test: check engine ## make check, and end-to-end tests with real containers
-	@scripts/install-packages chromium fonts-dejavu-core docker-registry openssh-server
+	@scripts/install-packages mmdebstrap chromium fonts-dejavu-core docker-registry openssh-server
 	$(BIN)/pytest -q -m e2e
 
 engine: ## make sure that a container engine runs on this machine
