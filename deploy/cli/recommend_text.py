@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 
 from deploy.cli.output import console
+from deploy.cli.paragraphs import print_list, print_text
 from deploy.plan.licence import use_name
 from deploy.plan.recommend import Option, Recommendation
 from deploy.plan.recommend.choose import NotChosen
@@ -14,7 +15,6 @@ from deploy.plan.recommend.reference import SOURCE, Reference
 from deploy.plan.recommend.strength import RULE
 from deploy.plan.sizing.to_json import ESTIMATE
 
-WIDTH = 78
 NAME_WIDTH = 17
 CELL_WIDTH = 15
 SHOWN_LOSERS = 4
@@ -31,23 +31,23 @@ Row = tuple[str, Callable[[Option], str]]
 def print_recommendation(answer: Recommendation) -> None:
     """Print the options, why the first, why not the others, and the reference."""
     request = answer.request
-    _line(
+    print_text(
         f"{request.users} users, {request.role}, {request.context} tokens of context each,"
         f" {use_name(request.use)}"
     )
-    _line("")
+    print_text("")
     if answer.best is None:
-        _line("Nothing will do: give more GPUs or budget, less context, or fewer users.")
+        print_text("Nothing will do: give more GPUs or budget, less context, or fewer users.")
     else:
         _print_options(answer)
-        _print_list("why A", answer.reasons)
-        _print_list("mind", answer.warnings)
-    _print_list("why not", _losers(answer.not_chosen))
-    _print_list("models left out", (f"{m.model}: {m.reason}" for m in answer.excluded_models))
-    _print_list("where the costs cross", _break_even(answer))
-    _print_list(_reference_title(answer.reference), _findings(answer))
-    _line(f"\n  strength: {RULE}")
-    _line(f"  tokens/s: {ESTIMATE}")
+        print_list("why A", answer.reasons)
+        print_list("mind", answer.warnings)
+    print_list("why not", _losers(answer.not_chosen))
+    print_list("models left out", (f"{m.model}: {m.reason}" for m in answer.excluded_models))
+    print_list("where the costs cross", _break_even(answer))
+    print_list(_reference_title(answer.reference), _findings(answer))
+    print_text(f"\n  strength: {RULE}")
+    print_text(f"  tokens/s: {ESTIMATE}")
 
 
 def _print_options(answer: Recommendation) -> None:
@@ -147,18 +147,3 @@ def _reference_title(row: Reference) -> str:
 def _findings(answer: Recommendation) -> Iterator[str]:
     for finding in answer.findings:
         yield f"{finding.subject}: {finding.verdict}: {finding.text}"
-
-
-def _print_list(title: str, texts: Iterable[str]) -> None:
-    texts = list(texts)
-    if texts:
-        _line(f"\n  {title}:")
-    for text in texts:
-        _line(f"  - {text}")
-
-
-def _line(text: str) -> None:
-    for line in text.splitlines() or [""]:
-        indent = " " * (len(line) - len(line.lstrip()) + 2)
-        wrapped = textwrap.fill(line, WIDTH, subsequent_indent=indent, break_on_hyphens=False)
-        console.print(wrapped, markup=False, soft_wrap=True)

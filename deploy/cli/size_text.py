@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Iterable
-
-from deploy.cli.output import console
+from deploy.cli.paragraphs import print_list, print_text
 from deploy.plan.sizing import Sizing
 from deploy.plan.sizing.to_json import ESTIMATE
 
 BAR = 50
-WIDTH = 78
 
 
 def print_sizing(sizing: Sizing) -> None:
     """Print the verdict, a memory bar, what users get, and every reason."""
-    _line(f"{sizing.model} on {_gpus(sizing)}: {_verdict(sizing)}")
+    print_text(f"{sizing.model} on {_gpus(sizing)}: {_verdict(sizing)}")
     if sizing.supported and sizing.usable_gib_per_gpu:
         _print_memory(sizing)
     if sizing.fits:
         _print_users(sizing)
-    _print_list("reasons", sizing.reasons)
-    _print_list("warnings", sizing.warnings)
-    _print_list("not chosen", (_rejected(sizing)))
+    print_list("reasons", sizing.reasons)
+    print_list("warnings", sizing.warnings)
+    print_list("not chosen", (_rejected(sizing)))
 
 
 def _verdict(sizing: Sizing) -> str:
@@ -37,21 +33,21 @@ def _gpus(sizing: Sizing) -> str:
 
 
 def _print_memory(sizing: Sizing) -> None:
-    _line(
+    print_text(
         f"  {sizing.parameters_billion:.1f} billion parameters, {sizing.quantization}"
         f" ({sizing.dtype}), tensor parallel {sizing.tensor_parallel_size},"
         f" pipeline parallel {sizing.pipeline_parallel_size}, replicas {sizing.replicas}"
     )
-    _line("")
-    _line(f"  each GPU  [{memory_bar(sizing)}] {sizing.usable_gib_per_gpu:.1f} GiB")
+    print_text("")
+    print_text(f"  each GPU  [{memory_bar(sizing)}] {sizing.usable_gib_per_gpu:.1f} GiB")
     parts = (
         ("#", "weights", sizing.weights_gib_per_gpu),
         ("+", "overhead", sizing.overhead_gib_per_gpu),
         ("=", "KV cache", sizing.kv_cache_gib_per_gpu),
     )
     for sign, name, gib in parts:
-        _line(f"            {sign} {name:10}{gib:8.2f} GiB")
-    _line("")
+        print_text(f"            {sign} {name:10}{gib:8.2f} GiB")
+    print_text("")
 
 
 def memory_bar(sizing: Sizing) -> str:
@@ -79,9 +75,9 @@ def _print_users(sizing: Sizing) -> None:
         ("", f"{sizing.tokens_per_second:.0f} tokens/s together ({ESTIMATE})"),
     )
     for name, value in rows:
-        _line(f"  {name:16}{value}")
-    _line("")
-    _line("  " + sizing.at_the_limit)
+        print_text(f"  {name:16}{value}")
+    print_text("")
+    print_text("  " + sizing.at_the_limit)
 
 
 def _rejected(sizing: Sizing) -> list[str]:
@@ -90,20 +86,3 @@ def _rejected(sizing: Sizing) -> list[str]:
         f" {r.pipeline_parallel_size}: {r.reason}"
         for r in sizing.rejected
     ]
-
-
-def _print_list(title: str, texts: Iterable[str]) -> None:
-    texts = list(texts)
-    if texts:
-        _line(f"\n  {title}:")
-    for text in texts:
-        _line(f"  - {text}")
-
-
-def _line(text: str) -> None:
-    indent = " " * (len(text) - len(text.lstrip()))
-    for line in text.splitlines() or [""]:
-        wrapped = textwrap.fill(
-            line, WIDTH, subsequent_indent=indent + "  ", break_on_hyphens=False
-        )
-        console.print(wrapped, markup=False, soft_wrap=True)
