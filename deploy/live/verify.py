@@ -36,22 +36,33 @@ def _checks(artefacts: Artefacts) -> Iterator[Check]:
     with ExitStack() as stack:
         hosts = {host.name: stack.enter_context(connect(host)) for host in artefacts.spec.hosts}
         for replica in artefacts.plan.replicas:
-            yield _check_engine(artefacts, replica, hosts[replica.host])
+            yield _check_engine(artefacts, replica, hosts)
         yield from _check_router(artefacts, hosts[artefacts.plan.router.host])
         if artefacts.plan.web_ui:
             yield _check_web_ui(artefacts, hosts[artefacts.plan.web_ui.host])
 
 
-def _check_engine(artefacts: Artefacts, replica: ReplicaPlan, connection: Connection) -> Check:
-    container = engines.container_name(artefacts.context, replica)
+def _check_engine(
+    artefacts: Artefacts, replica: ReplicaPlan, hosts: dict[str, Connection]
+) -> Check:
     key = artefacts.secrets.value(SecretName.ENGINE_API_KEY)
 
     def ask() -> str:
-        address = _container_address(connection, container, artefacts.plan.name)
-        url = connection.reach(address, engines.container_port(replica))
+        url = _engine_url(artefacts, replica, hosts)
         return complete(url, key, replica.served_model_name, _expected(replica))
 
     return run_check(f"engine {replica.served_model_name}", replica.host, ask)
+
+
+def _engine_url(artefacts: Artefacts, replica: ReplicaPlan, hosts: dict[str, Connection]) -> str:
+    """The way that the router takes: from its host to a published port, or to a container."""
+    plan = artefacts.plan
+    if replica.port is not None:
+        return hosts[plan.router.host].reach(plan.host(replica.host).address, replica.port)
+    connection = hosts[replica.host]
+    container = engines.container_name(artefacts.context, replica)
+    address = _container_address(connection, container, plan.name)
+    return connection.reach(address, engines.container_port(replica))
 
 
 def _check_router(artefacts: Artefacts, connection: Connection) -> Iterator[Check]:

@@ -26,7 +26,8 @@ def _ask(artefacts: Artefacts) -> str:
     try:
         for check in verify(artefacts):
             mark = format_text("ok", fg="green") if check.ok else format_text("failed", fg="red")
-            host.log(f"{check.name}: {mark} in {check.seconds:.2f} s, {check.detail}")
+            where = f" on {check.host}" if len(artefacts.spec.hosts) > 1 else ""
+            host.log(f"{check.name}{where}: {mark} in {check.seconds:.2f} s, {check.detail}")
             if not check.ok:
                 failed.append(check.name)
     except AtelierError as error:

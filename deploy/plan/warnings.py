@@ -31,7 +31,6 @@ def warnings(  # noqa: PLR0913, PLR0917
     yield from _unused(hosts, replicas)
     yield from _shared(replicas)
     yield from _by_sizing(claims, outcome)
-    yield from _open_engines(replicas)
     yield from _licences(spec, replicas, catalog)
     if any(replica.gpu_vendor == "amd" for replica in replicas):
         amd = {replica.host for replica in replicas if replica.gpu_vendor == "amd"}
@@ -91,12 +90,3 @@ def _by_sizing(claims: tuple[Claim, ...], outcome: Outcome) -> Iterator[str]:
                 if not LEFT_OUT.match(text):
                     seen.add(f"{claim.name}: {in_settings(text)}")
     yield from sorted(seen)
-
-
-def _open_engines(replicas: tuple[ReplicaPlan, ...]) -> Iterator[str]:
-    for replica in replicas:
-        if replica.port and replica.engine.kind == "ollama":
-            yield (
-                f"{replica.host}: Ollama asks for no key; port {replica.port} must be reachable"
-                " from the router's host only"
-            )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cache
+from threading import Lock
 
 from pyinfra import host
 
@@ -12,6 +13,9 @@ from deploy.errors import InventoryFileError, PlanError, Problem
 from deploy.inventory import Declared, errors_for_operators
 from deploy.operations import sudo
 from deploy.spec import DeploymentSpec
+
+ONE_AT_A_TIME = Lock()
+"""pyinfra prepares its hosts in parallel, and secrets must not be made up for each of them."""
 
 
 def current_deployment(*, unlock_sudo: bool = True) -> Artefacts:
@@ -30,7 +34,8 @@ def current_deployment(*, unlock_sudo: bool = True) -> Artefacts:
                     "an inventory that ends with: hosts = pyinfra_hosts(deployment, __file__)",
                 )
             )
-        artefacts = _artefacts(declared)
+        with ONE_AT_A_TIME:
+            artefacts = _artefacts(declared)
         if unlock_sudo and artefacts.host(host.name).sudo:
             sudo.unlock()
         return artefacts
@@ -46,13 +51,6 @@ def _artefacts(declared: Declared) -> Artefacts:
 
 def _not_deployed_yet(spec: DeploymentSpec) -> Iterator[Problem]:
     """What this version plans and renders, but does not deploy."""
-    if len(spec.hosts) > 1:
-        yield Problem(
-            "hosts",
-            f"{len(spec.hosts)} hosts",
-            "one host",
-            "this version plans several hosts, but deploys to one: declare only that one",
-        )
     for index, model in enumerate(spec.models):
         if spec.engine_of(model).kind == "ollama":
             yield Problem(
