@@ -111,6 +111,10 @@ class Declared:
     spec: DeploymentSpec
     directory: Path
 
+    def __copy__(self) -> Declared:
+        """Itself: pyinfra copies the data of each host, and hosts must share what is made of it."""
+        return self
+
     def to_json(self) -> dict[str, Any]:
         """Plain data; what ``pyinfra debug-inventory`` prints."""
         return {"spec": self.spec.to_json(), "directory": str(self.directory)}
@@ -126,7 +130,15 @@ def pyinfra_hosts(deployment: DeploymentSpec, inventory_file: str) -> PyinfraHos
     declared = Declared(deployment, Path(inventory_file).resolve().parent)
     if "pyinfra_cli" in sys.modules:
         explain_connection_errors(deployment)
+        _stop_at_failures()
     return [(host.name, _host_data(host) | {"atelier": declared}) for host in deployment.hosts]
+
+
+def _stop_at_failures() -> None:
+    """Let no host fail and the others go on: pyinfra would ask, and take Enter for a yes."""
+    from pyinfra import state
+
+    state.should_raise_failed_hosts = None
 
 
 def load_inventory(path: Path) -> Declared:

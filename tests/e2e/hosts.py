@@ -14,6 +14,8 @@ from deploy.images import make_build_plan
 from deploy.images.builder import build_images
 
 USER = "alice"
+BRIDGE = "172.17.0.1"
+"""Where hosts in containers reach this machine."""
 DOCKERFILE = """
 FROM {base}
 RUN apt-get update -q \\

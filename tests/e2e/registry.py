@@ -12,7 +12,10 @@ import docker
 import httpx
 import yaml
 
-from tests.e2e.site import free_port
+from deploy.catalog import load_catalog
+from deploy.images import build_images, make_build_plan
+from tests.e2e.hosts import BRIDGE
+from tests.e2e.site import Settings, free_port
 
 
 @dataclass(frozen=True)
@@ -44,16 +47,30 @@ class Registry:
         subprocess.run(["docker", "image", "rm", local], check=True, capture_output=True)
         return reference
 
+    def provide(self, *names: str) -> Settings:
+        """Push images of the catalogue, built here; returns what a deployment declares of them."""
+        plans = {name: make_build_plan(name, load_catalog()) for name in names}
+        build_images(list(plans.values()), report=lambda _line: None)
+        port = self.address.rpartition(":")[2]
+        return {
+            name: {
+                "reference": self.push(plan.tag, plan.tag).replace(self.address, f"{BRIDGE}:{port}")
+            }
+            for name, plan in plans.items()
+        }
 
-def run_registry(directory: Path) -> Iterator[Registry]:
-    address = f"127.0.0.1:{free_port()}"
+
+def run_registry(directory: Path, listen: str = "127.0.0.1") -> Iterator[Registry]:
+    """A registry of this machine; with ``listen="0.0.0.0"`` for the test hosts too."""
+    port = free_port()
+    address = f"127.0.0.1:{port}"
     config = directory / "config.yml"
     config.write_text(
         yaml.safe_dump(
             {
                 "version": 0.1,
                 "storage": {"filesystem": {"rootdirectory": str(directory / "data")}},
-                "http": {"addr": address},
+                "http": {"addr": f"{listen}:{port}"},
                 "log": {"level": "error"},
             }
         )
