@@ -53,11 +53,3 @@ def _not_deployed_yet(spec: DeploymentSpec) -> Iterator[Problem]:
             "one host",
             "this version plans several hosts, but deploys to one: declare only that one",
         )
-    for index, model in enumerate(spec.models):
-        if spec.engine_of(model).kind == "ollama":
-            yield Problem(
-                f"models[{index}].engine.kind",
-                "'ollama'",
-                "llama_cpp on a CPU, vllm on GPUs",
-                "this version plans Ollama, but does not create models in it yet",
-            )
