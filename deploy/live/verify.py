@@ -14,6 +14,7 @@ from deploy.catalog import load_catalog
 from deploy.errors import Problem, ServiceError
 from deploy.live.checks import Check, chat_in_web_ui, complete, run_check, stream_chat
 from deploy.live.connection import Connection, connect
+from deploy.live.ollama import gpu_share
 from deploy.plan.deployment_plan import ReplicaPlan
 from deploy.services import engines
 from deploy.spec import SecretName
@@ -36,7 +37,7 @@ def _checks(artefacts: Artefacts) -> Iterator[Check]:
     with ExitStack() as stack:
         hosts = {host.name: stack.enter_context(connect(host)) for host in artefacts.spec.hosts}
         for replica in artefacts.plan.replicas:
-            yield _check_engine(artefacts, replica, hosts)
+            yield from _check_engine(artefacts, replica, hosts)
         yield from _check_router(artefacts, hosts[artefacts.plan.router.host])
         if artefacts.plan.web_ui:
             yield _check_web_ui(artefacts, hosts[artefacts.plan.web_ui.host])
@@ -44,14 +45,24 @@ def _checks(artefacts: Artefacts) -> Iterator[Check]:
 
 def _check_engine(
     artefacts: Artefacts, replica: ReplicaPlan, hosts: dict[str, Connection]
-) -> Check:
-    key = artefacts.secrets.value(SecretName.ENGINE_API_KEY)
+) -> Iterator[Check]:
+    upstream = engines.upstream(artefacts.context, replica)
+    key = artefacts.secrets.value(SecretName.ENGINE_API_KEY) if upstream.has_key else ""
+    model = upstream.upstream_model
 
     def ask() -> str:
         url = _engine_url(artefacts, replica, hosts)
-        return complete(url, key, replica.served_model_name, _expected(replica))
+        if upstream.completes:
+            return complete(url, key, model, _expected(replica))
+        return stream_chat(url, key, model)
 
-    return run_check(f"engine {replica.served_model_name}", replica.host, ask)
+    def ask_where_it_runs() -> str:
+        return gpu_share(_engine_url(artefacts, replica, hosts), model)
+
+    yield run_check(f"engine {replica.served_model_name}", replica.host, ask)
+    if replica.engine.kind == "ollama" and replica.gpus and replica.engine.keep_alive != "0":
+        name = f"engine {replica.served_model_name} on its GPU"
+        yield run_check(name, replica.host, ask_where_it_runs)
 
 
 def _engine_url(artefacts: Artefacts, replica: ReplicaPlan, hosts: dict[str, Connection]) -> str:
@@ -69,12 +80,11 @@ def _check_router(artefacts: Artefacts, connection: Connection) -> Iterator[Chec
     router = artefacts.plan.router
     key = artefacts.secrets.value(SecretName.ROUTER_MASTER_KEY)
     url = connection.reach(_loopback(str(router.spec.listen)), router.spec.port)
-    expected = {
-        replica.served_model_name: _expected(replica) for replica in artefacts.plan.replicas
-    }
     for model in artefacts.plan.served_models:
-        ask = partial(complete, url, key, model, expected[model])
-        yield run_check(f"router {model} completion", router.host, ask)
+        replica = artefacts.plan.replicas_of(model)[0]
+        if engines.upstream(artefacts.context, replica).completes:
+            ask = partial(complete, url, key, model, _expected(replica))
+            yield run_check(f"router {model} completion", router.host, ask)
         if artefacts.plan.is_for_chat(model):
             chat = partial(stream_chat, url, key, model)
             yield run_check(f"router {model} streamed chat", router.host, chat)
