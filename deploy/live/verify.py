@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 from docker.errors import NotFound
@@ -17,6 +18,19 @@ from deploy.live.connection import Connection, connect
 from deploy.plan.deployment_plan import ReplicaPlan
 from deploy.services import engines
 from deploy.spec import SecretName
+
+AT_ONCE = 8
+"""How many questions are asked at the same time."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked of a service."""
+
+    name: str
+    host: str
+    ask: Callable[[], str]
+    """Returns what was answered; see run_check."""
 
 
 def verify(artefacts: Artefacts) -> Iterator[Check]:
@@ -35,14 +49,22 @@ def verify(artefacts: Artefacts) -> Iterator[Check]:
 def _checks(artefacts: Artefacts) -> Iterator[Check]:
     with ExitStack() as stack:
         hosts = {host.name: stack.enter_context(connect(host)) for host in artefacts.spec.hosts}
-        for replica in artefacts.plan.replicas:
-            yield _check_engine(artefacts, replica, hosts[replica.host])
-        yield from _check_router(artefacts, hosts[artefacts.plan.router.host])
-        if artefacts.plan.web_ui:
-            yield _check_web_ui(artefacts, hosts[artefacts.plan.web_ui.host])
+        questions = list(_questions(artefacts, hosts))
+        pool = stack.enter_context(ThreadPoolExecutor(AT_ONCE))
+        yield from pool.map(lambda asked: run_check(asked.name, asked.host, asked.ask), questions)
 
 
-def _check_engine(artefacts: Artefacts, replica: ReplicaPlan, connection: Connection) -> Check:
+def _questions(artefacts: Artefacts, hosts: dict[str, Connection]) -> Iterator[Question]:
+    for replica in artefacts.plan.replicas:
+        yield _engine_question(artefacts, replica, hosts[replica.host])
+    yield from _router_questions(artefacts, hosts[artefacts.plan.router.host])
+    if artefacts.plan.web_ui:
+        yield _web_ui_question(artefacts, hosts[artefacts.plan.web_ui.host])
+
+
+def _engine_question(
+    artefacts: Artefacts, replica: ReplicaPlan, connection: Connection
+) -> Question:
     container = engines.container_name(artefacts.context, replica)
     key = artefacts.secrets.value(SecretName.ENGINE_API_KEY)
 
@@ -51,10 +73,10 @@ def _check_engine(artefacts: Artefacts, replica: ReplicaPlan, connection: Connec
         url = connection.reach(address, engines.container_port(replica))
         return complete(url, key, replica.served_model_name, _expected(replica))
 
-    return run_check(f"engine {replica.served_model_name}", replica.host, ask)
+    return Question(f"engine {replica.served_model_name}", replica.host, ask)
 
 
-def _check_router(artefacts: Artefacts, connection: Connection) -> Iterator[Check]:
+def _router_questions(artefacts: Artefacts, connection: Connection) -> Iterator[Question]:
     router = artefacts.plan.router
     key = artefacts.secrets.value(SecretName.ROUTER_MASTER_KEY)
     url = connection.reach(_loopback(str(router.spec.listen)), router.spec.port)
@@ -63,19 +85,19 @@ def _check_router(artefacts: Artefacts, connection: Connection) -> Iterator[Chec
     }
     for model in artefacts.plan.served_models:
         ask = partial(complete, url, key, model, expected[model])
-        yield run_check(f"router {model} completion", router.host, ask)
+        yield Question(f"router {model} completion", router.host, ask)
         if artefacts.plan.is_for_chat(model):
             chat = partial(stream_chat, url, key, model)
-            yield run_check(f"router {model} streamed chat", router.host, chat)
+            yield Question(f"router {model} streamed chat", router.host, chat)
 
 
-def _check_web_ui(artefacts: Artefacts, connection: Connection) -> Check:
+def _web_ui_question(artefacts: Artefacts, connection: Connection) -> Question:
     web_ui = artefacts.plan.web_ui
     assert web_ui is not None  # noqa: S101 - asked for only where there is one
     password = artefacts.secrets.value(SecretName.WEB_UI_ADMIN_PASSWORD)
     url = connection.reach(_loopback(str(web_ui.spec.listen)), web_ui.spec.port)
     model = artefacts.plan.default_model
-    return run_check(
+    return Question(
         "web UI login and chat",
         web_ui.host,
         lambda: chat_in_web_ui(url, web_ui.spec.admin_email, password, model),
