@@ -54,7 +54,6 @@ def make_artefacts(spec: DeploymentSpec, directory: Path) -> Artefacts:
     stack = make_stack(context)
     used = {component.image_name: images[component.image_name] for component in stack.components}
     _require_recipes(used)
-    _require_local_builds(spec, used)
     return Artefacts(
         spec=spec,
         plan=plan,
@@ -78,20 +77,5 @@ def _require_recipes(images: dict[str, ImageUse]) -> None:
                     f"declare images={{{name!r}: Image(source='pull')}}",
                 )
                 for name in names
-            )
-        )
-
-
-def _require_local_builds(spec: DeploymentSpec, images: dict[str, ImageUse]) -> None:
-    """Images are built by this machine's container engine, so only this machine has them."""
-    builds = sorted(name for name, use in images.items() if use.build)
-    remote = [host.name for host in spec.hosts if not host.is_local]
-    if builds and remote:
-        raise PlanError(
-            Problem(
-                "image_source",
-                f"{', '.join(builds)} would be built on this machine, but run on {remote[0]}",
-                "pull, for hosts over SSH",
-                "pull them from a registry that the host reaches",
             )
         )

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.catalog import Catalog
 from deploy.errors import InventoryFileError, Problem
+from deploy.local_file import LocalFile
 from deploy.spec import DeploymentSpec, ModelSpec
 
 
-@dataclass(frozen=True)
-class ModelFile:
+class ModelFile(LocalFile):
     """A model file: where it is, how large it is, and its digest."""
-
-    path: Path
-    size_bytes: int
-    sha256: str
 
 
 def read_model_files(

@@ -36,7 +36,12 @@ def foreign(owner: str | None) -> str:
     return f"belongs to {whose}: remove or rename it, or rename the deployment"
 
 
-def _fail(state: State, host: Host, message: str) -> bool:  # noqa: ARG001 - pyinfra gives both
+def show_failure(host: Host, message: str) -> None:
+    """Say why a command fails."""
     for line in message.splitlines():
         logger.error(f"{host.print_prefix}{format_text(line, fg='red')}")
+
+
+def _fail(state: State, host: Host, message: str) -> bool:  # noqa: ARG001 - pyinfra gives both
+    show_failure(host, message)
     return False

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pyinfra import host
-from pyinfra.api import FileUploadCommand, QuoteString, StringCommand, operation
+from pyinfra.api import operation
 
 from deploy.drift import Change
 from deploy.facts.files import FileSize
 from deploy.operations.change import announce
 from deploy.operations.commands import Commands
+from deploy.operations.copy import CopyCommand
 from deploy.services import HostModelFile
 
 
@@ -22,11 +23,4 @@ def present(file: HostModelFile) -> Commands:
         host.noop(f"model file {file.path} is there")
         return
     announce(Change(f"model file {file.path}", "copy"))
-    partial, path = QuoteString(f"{file.path}.part"), QuoteString(str(file.path))
-    yield StringCommand("mkdir", "-p", QuoteString(str(file.path.parent)))
-    yield FileUploadCommand(str(file.source.path), f"{file.path}.part")
-    check = QuoteString(f"{file.source.sha256}  {file.path}.part")
-    yield StringCommand(
-        *("echo", check, "|", "sha256sum", "--check", "--quiet", "&&"),
-        *("chmod", "644", partial, "&&", "mv", partial, path),
-    )
+    yield CopyCommand(file.source, file.path)

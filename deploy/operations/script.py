@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import gevent
 from pyinfra import logger
 from pyinfra.api import QuoteString, StringCommand
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 from pyinfra.connectors.util import CommandOutput
 
+from deploy.operations.progress import telling
 from deploy.scripts import read_script
-
-TICK_SECONDS = 15
 
 
 class ScriptCommand(StringCommand):
@@ -47,23 +45,12 @@ class ScriptCommand(StringCommand):
     ) -> tuple[bool, CommandOutput]:
         """Run it, saying every few seconds that it still runs."""
         connector_arguments.update(self.connector_arguments)
-        ticker = gevent.spawn(_tick, host, self._progress)
-        try:
+        with telling(host, lambda seconds: f"{self._progress}: {seconds:.0f} s so far"):
             succeeded, output = host.run_shell_command(
                 self, print_output=False, print_input=state.print_input, **connector_arguments
             )
-        finally:
-            ticker.kill()
         for line in output:
             line.line = self._redact(line.line)
             if state.print_output:
                 logger.info(f"{host.print_prefix}{line.line}")
         return succeeded, output
-
-
-def _tick(host: Host, progress: str) -> None:
-    elapsed = 0
-    while True:
-        gevent.sleep(TICK_SECONDS)
-        elapsed += TICK_SECONDS
-        host.log(f"{progress}: {elapsed} s so far")

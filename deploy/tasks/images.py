@@ -7,7 +7,12 @@ from deploy.operations import image
 
 
 def provide(deployment: Artefacts) -> None:
-    """Pull or build the images of the host's components."""
+    """Pull the images of the host's components, or build them here and copy them there."""
     names = {component.image_name for component in deployment.stack.on(host.name)}
     uses = [use for name, use in deployment.images.items() if name in names]
-    image.present(name="Provide images", uses=uses)
+    image.present(
+        name="Provide images",
+        uses=uses,
+        directory=deployment.context.directory(host.name) / "images",
+        is_local=deployment.host(host.name).is_local,
+    )

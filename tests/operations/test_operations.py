@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from pyinfra.api import OperationError
-from pyinfra.api.command import FileUploadCommand, FunctionCommand
+from pyinfra.api.command import FunctionCommand
 
 from deploy.artefacts import Artefacts
 from deploy.facts.component import FileState
@@ -27,6 +27,7 @@ from deploy.facts.files import FileSize
 from deploy.facts.host import Host
 from deploy.hosts.checks import Subject
 from deploy.hosts.state import DockerState, HostState
+from deploy.images import ImageUse
 from deploy.operations import (
     barrier,
     deployment,
@@ -40,11 +41,13 @@ from deploy.operations import (
     verified,
     volume,
 )
+from deploy.operations.copy import CopyCommand
 from deploy.operations.script import ScriptCommand
+from deploy.operations.shipment import LoadCommand
 from deploy.secrets import SecretStore
 from deploy.services import ConfigFile, ConfigTree
 from tests.conftest import MakeArtefacts
-from tests.operations.harness import Facts, run
+from tests.operations.harness import Facts, Outcome, run
 
 Announced = Callable[[], list[Any]]
 GIB = 1024**3
@@ -56,28 +59,71 @@ def rows(announced: Announced) -> list[tuple[str, str]]:
 
 # images
 
+IMAGES = PurePosixPath("/var/lib/atelier/deployments/demo/images")
+
+
+def provide(found: dict[str, str], uses: list[ImageUse], *, is_local: bool = True) -> Outcome:
+    facts: Facts = {ImageIds: found}
+    return run(image.present, facts, uses=uses, directory=IMAGES, is_local=is_local)
+
 
 def test_images_that_are_there_are_left_alone(demo: Artefacts, announced: Announced) -> None:
     uses = list(demo.images.values())
     found = {use.image.reference: "sha256:1" for use in uses}
-    assert run(image.present, {ImageIds: found}, uses=uses).commands == []
+    assert provide(found, uses).commands == []
     assert announced() == []
 
 
 def test_a_missing_image_is_pulled(demo: Artefacts, announced: Announced) -> None:
     first, *others = demo.images.values()
     found = {use.image.reference: "sha256:1" for use in others}
-    outcome = run(image.present, {ImageIds: found}, uses=[first, *others])
+    outcome = provide(found, [first, *others])
     assert outcome.shell == [f"docker image pull -q {first.image.reference}"]
     assert rows(announced) == [("pull", f"image {first.image.reference}")]
 
 
 def test_missing_images_are_built_together(make: MakeArtefacts, announced: Announced) -> None:
     uses = list(make(image_source="build").images.values())
-    [command] = run(image.present, {ImageIds: {}}, uses=uses).commands
+    [command] = provide({}, uses).commands
     assert isinstance(command, FunctionCommand)
     assert command.args == ([use.build for use in uses],)
     assert rows(announced) == [("build", f"image {use.image.reference}") for use in uses]
+
+
+@pytest.mark.parametrize("was_built", [False, True])
+def test_what_is_built_here_is_copied_to_hosts_over_ssh(
+    make: MakeArtefacts, announced: Announced, monkeypatch: pytest.MonkeyPatch, was_built: bool
+) -> None:
+    monkeypatch.setattr(image, "engine_problem", lambda: "")
+    monkeypatch.setattr(image, "was_built", lambda _: was_built)
+    first, *others = make(image_source="build").images.values()
+    found = {use.image.reference: "sha256:1" for use in others}
+    [command] = provide(found, [first, *others], is_local=False).commands
+    assert isinstance(command, LoadCommand)
+    assert (command.reference, command.directory) == (first.image.reference, IMAGES)
+    actions = ["copy"] if was_built else ["build", "copy"]
+    assert rows(announced) == [(action, f"image {first.image.reference}") for action in actions]
+    # this machine's engine is not asked where nothing is missing
+    monkeypatch.setattr(image, "engine_problem", lambda: "broken")
+    everything = found | {first.image.reference: "sha256:1"}
+    assert provide(everything, [first, *others], is_local=False).commands == []
+
+
+def test_without_an_engine_here_nothing_is_built(
+    make: MakeArtefacts, announced: Announced, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(image, "engine_problem", lambda: "docker is not installed")
+    uses = list(make(image_source="build").images.values())
+    with pytest.raises(OperationError) as refused:
+        provide({}, uses, is_local=False)
+    assert str(refused.value) == (
+        "image_source: images are built on this machine, but its container engine cannot be used: "
+        "docker is not installed\n"
+        "    allowed: 'pull', or 'build' where Docker runs on this machine\n"
+        "    fix: install and start Docker here, or pull the images from a registry that the host "
+        "reaches"
+    )
+    assert announced() == []
 
 
 # networks and volumes
@@ -119,24 +165,19 @@ class TestResources:
 # model files
 
 
-def test_a_model_file_is_copied_and_checked(demo: Artefacts, announced: Announced) -> None:
+def test_a_model_file_is_copied(demo: Artefacts, announced: Announced) -> None:
     file = demo.stack.components[0].model_file
     assert file is not None
-    outcome = run(model_file.present, {FileSize: None}, file=file)
-    _, upload, _ = outcome.commands
-    assert isinstance(upload, FileUploadCommand)
-    assert (upload.src, upload.dest) == (str(file.source.path), f"{file.path}.part")
-    make_directory, check = outcome.shell
-    assert make_directory == f"mkdir -p {file.path.parent}"
-    assert f"{file.source.sha256}  {file.path}.part" in check
-    assert check.endswith(f"mv {file.path}.part {file.path}")
+    [command] = run(model_file.present, {FileSize: None}, file=file).commands
+    assert isinstance(command, CopyCommand)
+    assert (command.file, command.path) == (file.source, file.path)
     assert rows(announced) == [("copy", f"model file {file.path}")]
 
 
 def test_half_a_model_file_is_copied_again(demo: Artefacts) -> None:
     file = demo.stack.components[0].model_file
     assert file is not None
-    assert len(run(model_file.present, {FileSize: 17}, file=file).commands) == 3
+    assert len(run(model_file.present, {FileSize: 17}, file=file).commands) == 1
     size = file.source.path.stat().st_size
     assert run(model_file.present, {FileSize: size}, file=file).commands == []
 

@@ -1,0 +1,43 @@
+# Receives a file on standard input: after what an earlier, interrupted copy left of it, checked by
+# its digest, and only then under its name.
+#
+#   sh -c "$(cat receive.sh)" atelier begin PATH SIZE
+#   sh -c "$(cat receive.sh)" atelier receive PATH SIZE OFFSET SHA256
+#
+# begin prints how many bytes are there already, or "there" for a whole file. receive reads the file from OFFSET on; it ends with
+# 3 if the digest was wrong: then nothing of the file is left.
+set -eu
+trap '' PIPE # keep what arrived even when nobody listens any more
+
+action=$1 path=$2 size=$3
+part=$path.part
+
+size_of() { if [ -f "$1" ]; then stat -c %s "$1"; else echo 0; fi; }
+
+case $action in
+  begin)
+    mkdir -p "$(dirname "$path")"
+    if [ "$(size_of "$path")" = "$size" ]; then
+      echo there
+      exit 0
+    fi
+    if [ "$(size_of "$part")" -gt "$size" ]; then rm -f "$part"; fi
+    size_of "$part"
+    ;;
+  receive)
+    offset=$4 sha256=$5
+    # at its place in the file, so that what is left of a killed run cannot append to it too
+    dd of="$part" bs=1M seek="$offset" oflag=seek_bytes iflag=fullblock conv=notrunc status=none
+    arrived=$(size_of "$part")
+    if [ "$arrived" != "$size" ]; then
+      echo "$arrived of $size bytes arrived"
+      exit 1
+    fi
+    if ! echo "$sha256  $part" | sha256sum --check --status; then
+      rm -f "$part"
+      exit 3
+    fi
+    chmod 644 "$part"
+    mv "$part" "$path"
+    ;;
+esac
