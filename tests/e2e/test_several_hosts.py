@@ -72,7 +72,7 @@ class Pair:
     def key_of(self, host: str, container: str, variable: str) -> str:
         """A secret in a container's environment."""
         rows = json.loads(self.hosts[host].run(f"docker inspect {container}"))[0]["Config"]["Env"]
-        return dict(row.split("=", 1) for row in rows)[variable]
+        return str(dict(row.split("=", 1) for row in rows)[variable])
 
 
 def _containers(host: Host) -> dict[str, tuple[str, str, str]]:
