@@ -1,7 +1,7 @@
 # make help lists what there is.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down check test engine lock clean
+.PHONY: help demo demo-down check test molecule engine lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -24,9 +24,14 @@ check: $(VENV)/dev ## lint, types, import contracts, unit, golden and @fake test
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/pytest -q -n 2 -m "not e2e"
 
-test: check engine ## make check, and end-to-end tests with real containers
+test: check engine ## make check, and end-to-end tests with real containers and hosts
 	@scripts/install-packages mmdebstrap chromium fonts-dejavu-core docker-registry openssh-server
 	$(BIN)/pytest -q -m e2e
+	@$(MAKE) --no-print-directory molecule
+
+molecule: $(VENV)/molecule engine ## a fresh host over SSH, deployed to twice and looked at
+	@scripts/install-packages mmdebstrap openssh-client
+	PATH="$(abspath $(BIN)):$$PATH" LC_ALL=C.UTF-8 PYINFRA_PROGRESS=off molecule test -s individual
 
 engine: ## make sure that a container engine runs on this machine
 	@scripts/ensure-engine
@@ -39,6 +44,10 @@ clean: ## remove the environment and every cache
 
 $(VENV)/runtime: requirements/runtime.txt requirements/bootstrap.txt pyproject.toml
 	@scripts/make-environment $(VENV) runtime
+
+$(VENV)/molecule: $(VENV)/dev requirements/molecule.txt
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements/molecule.txt
+	@touch $@
 
 $(VENV)/dev: requirements/dev.txt requirements/bootstrap.txt pyproject.toml
 	@scripts/make-environment $(VENV) dev

@@ -164,6 +164,8 @@ def test_every_replica_answers_and_wants_the_same_key(pair: Pair) -> None:
         body = {"prompt": "x"}
         method = "GET" if path in {"/slots", "/metrics", "/props"} else "POST"
         assert httpx.request(method, f"{url}{path}", json=body).status_code == 401, path
+    for path in ("/health", "/v1/models"):
+        assert httpx.get(f"{url}{path}").status_code == 200, path
 
 
 def test_an_engine_beside_the_router_is_not_published(pair: Pair) -> None:
