@@ -9,4 +9,5 @@ def is_first() -> bool:
     pyinfra's own ``_run_once`` takes whichever host is quickest, so that a run would differ from
     its dry run.
     """
-    return host.name == state.inventory.get_active_hosts()[0].name
+    active = state.inventory.get_active_hosts()
+    return host.name == next(each.name for each in state.inventory if each in active)
