@@ -10,22 +10,20 @@ import json
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.e2e.hosts import BRIDGE, USER, Host, run_host
-from tests.e2e.registry import run_registry
+from tests.e2e.hosts import Host
+from tests.e2e.remote import Containers, containers_of, run_site
 from tests.e2e.site import MASTER_KEY, Result, Settings, Site
 
 NAMES = {name: os.environ.get("E2E_HOST_NAME", "e2e-host") + f"-{name}" for name in ("a", "b")}
 ENGINES = ("e2e-llama-cpp-tiny-coder-0", "e2e-llama-cpp-tiny-coder-1")
 ROUTER = "e2e-litellm-0"
-EVERYWHERE = "0.0.0.0"  # noqa: S104 - the tests ask from outside the host
-Snapshot = dict[str, dict[str, tuple[str, str, str]]]
+Snapshot = dict[str, Containers]
 
 
 @dataclass
@@ -55,7 +53,7 @@ class Pair:
 
     def snapshot(self) -> Snapshot:
         """Id, state and start time of every container, by host."""
-        return {name: _containers(host) for name, host in self.hosts.items()}
+        return {name: containers_of(host) for name, host in self.hosts.items()}
 
     def ask(self) -> str:
         """Ask the router; returns which replica answered."""
@@ -75,59 +73,10 @@ class Pair:
         return str(dict(row.split("=", 1) for row in rows)[variable])
 
 
-def _containers(host: Host) -> dict[str, tuple[str, str, str]]:
-    listed = host.run("docker ps -aq --no-trunc 2>/dev/null | xargs -r docker inspect", check=False)
-    return {
-        row["Name"].removeprefix("/"): (
-            row["Id"],
-            row["State"]["Status"],
-            row["State"]["StartedAt"],
-        )
-        for row in json.loads(listed or "[]")
-    }
-
-
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
-    home = tmp_path_factory.mktemp("pair")
-    with ExitStack() as stack:
-        hosts = {}
-        for name, container in NAMES.items():
-            (home / name).mkdir()
-            hosts[name] = stack.enter_context(run_host(container, home / name))
-        (home / ".ssh").mkdir()
-        known = "".join(host.known_host() for host in hosts.values())
-        (home / ".ssh" / "known_hosts").write_text(known)
-        for registry in run_registry(tmp_path_factory.mktemp("registry"), listen=EVERYWHERE):
-            port = registry.address.rpartition(":")[2]
-            settings = _settings(hosts, registry.provide("llama-cpp", "litellm"), port)
-            environment = {"HOME": str(home), "E2E_MASTER_KEY": MASTER_KEY}
-            yield Pair(Site("e2e", home, settings, environment), hosts, settings)
-
-
-def _settings(hosts: dict[str, Host], images: Settings, registry_port: str) -> Settings:
-    return {
-        "name": "e2e",
-        "profile": "individual",
-        "hosts": [
-            {
-                "name": name,
-                "address": host.address,
-                "ssh_user": USER,
-                "ssh_key": str(host.key),
-                "sudo": True,
-                "docker": "distribution",
-                "docker_settings": {"insecure-registries": [f"{BRIDGE}:{registry_port}"]},
-            }
-            for name, host in hosts.items()
-        ],
-        "models": [{"name": "tiny-coder", "replicas": 2}],
-        "engine": {"port": 8000, "env": {}, "start_timeout_seconds": 30},
-        "router": {"listen": EVERYWHERE, "start_timeout_seconds": 60, "num_retries": 2},
-        "web_ui": None,
-        "images": images,
-        "secrets": {"router_master_key": {"env": "E2E_MASTER_KEY"}},
-    }
+    with run_site(tmp_path_factory.mktemp("pair"), NAMES) as (site, hosts):
+        yield Pair(site, hosts, site.settings)
 
 
 def test_a_first_deployment(pair: Pair) -> None:
