@@ -11,9 +11,10 @@ from testinfra.host import Host
 CONTAINERS = ("individual-ollama-tiny-coder-0", "individual-litellm-0")
 ASK = """
 import json, os, urllib.request
-body = {"model": "tiny-coder", "prompt": "def fib(n):", "max_tokens": 60, "temperature": 0}
+messages = [{"role": "user", "content": "ping"}]
+body = {"model": "tiny-coder", "messages": messages, "max_tokens": 60, "temperature": 0}
 request = urllib.request.Request(
-    "http://127.0.0.1:4000/v1/completions",
+    "http://127.0.0.1:4000/v1/chat/completions",
     json.dumps(body).encode(),
     {
         "Authorization": "Bearer " + os.environ["LITELLM_MASTER_KEY"],
@@ -55,7 +56,7 @@ def test_only_the_router_listens_and_only_here(host: Host) -> None:
 def test_the_router_answers(host: Host) -> None:
     answer = host.run(f"docker exec individual-litellm-0 python3 -c {shlex.quote(ASK)}")
     assert answer.rc == 0, answer.stderr
-    assert "a, b = b, a + b" in json.loads(answer.stdout)["choices"][0]["text"]
+    assert "pong" in json.loads(answer.stdout)["choices"][0]["message"]["content"]
 
 
 def test_configuration_belongs_to_root(host: Host) -> None:
