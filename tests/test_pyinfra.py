@@ -238,7 +238,6 @@ def test_a_host_that_docker_cannot_be_brought_to_is_refused_before_anything_is_d
             "secrets={'router_master_key': Secret(env='ATELIER_NOT_SET')},",
             "secrets.router_master_key: the environment variable ATELIER_NOT_SET is not set",
         ),
-        ("engine={'kind': 'ollama'},", "models[0].engine.kind: 'ollama'"),
     ],
 )
 def test_mistakes_are_explained_without_a_traceback(site: Site, more: str, message: str) -> None:
