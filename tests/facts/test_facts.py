@@ -17,6 +17,7 @@ from deploy.facts.engine import ImageIds, Resources
 from deploy.facts.files import Contents, FileSize
 from deploy.facts.health import Health
 from deploy.facts.host import Host
+from deploy.facts.model_store import MadeModel, ModelStore
 from deploy.hosts.state import HostState
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -77,6 +78,30 @@ def test_deployment() -> None:
     )
 
 
+def test_models_of_a_component() -> None:
+    digest = "27801df173db0971f9a13e2c9414ddbec9dce232d88c867d075eaa9b46a21e2c"
+    state = Component().process(
+        [
+            *("@containers", "@image", "@record"),
+            f"tiny-fim:latest ae5cdcc84da9ada5-d2926c39 {digest}",
+            "old:latest - -",
+            "@manifests",
+            f"{digest}  ./registry.ollama.ai/library/tiny-fim/latest",
+            "@loaded",
+            "NAME               ID              SIZE      PROCESSOR    CONTEXT    UNTIL   ",
+            "tiny-fim:latest    27801df173db    8.3 MB    100% CPU     2048       Forever    ",
+        ]
+    )
+    assert state.models == ModelStore(
+        made={
+            "tiny-fim:latest": MadeModel("ae5cdcc84da9ada5-d2926c39", digest),
+            "old:latest": MadeModel("-", "-"),
+        },
+        digests={"registry.ollama.ai/library/tiny-fim/latest": digest},
+        loaded=frozenset(["tiny-fim:latest"]),
+    )
+
+
 def test_host() -> None:
     assert Host().process(read("host.txt")) == HostState(
         engine_version="20.10.24+dfsg1",
@@ -125,6 +150,11 @@ FACTS: list[tuple[FactBase[Any], dict[str, Any], Any]] = [
         ComponentState(),
     ),
     (Component(), {"container": "x-0", "image": "i:1"}, ComponentState()),
+    (
+        Component(),
+        {"container": "x-0", "image": "i:1", "model_volume": "v", "model_home": "/h"},
+        ComponentState(),
+    ),
     (Deployment(), {"deployment": "x", "directory": "/none"}, Belongings()),
     (ImageIds(), {"references": ["i:1"]}, {}),
     (Resources(), {"networks": ["x"], "volumes": ["y"]}, {}),
@@ -135,6 +165,10 @@ AWKWARD_FACTS: list[tuple[FactBase[Any], dict[str, Any]]] = [
     (
         Component(),
         {"container": AWKWARD, "image": AWKWARD, "config_root": AWKWARD, "release": AWKWARD},
+    ),
+    (
+        Component(),
+        {"container": AWKWARD, "image": AWKWARD, "model_volume": AWKWARD, "model_home": AWKWARD},
     ),
     (Deployment(), {"deployment": AWKWARD, "directory": AWKWARD}),
     (ImageIds(), {"references": [AWKWARD]}),

@@ -236,6 +236,7 @@ KEPT: dict[str, Any] = {
     "directory": DIRECTORY,
     "containers": ["demo-litellm-0"],
     "releases": [f"{DIRECTORY}/config/litellm/new"],
+    "models": {"demo-ollama-a-0": "a:q8"},
 }
 
 
@@ -255,6 +256,30 @@ def test_what_a_change_left_is_not_an_orphan(name: str, announced: Announced) ->
     found = replace(BELONGINGS, containers=("demo-litellm-0", name), releases=())
     assert run(orphan.removed, {DeploymentFact: found}, **KEPT).commands == []
     assert announced() == []
+
+
+def test_models_that_are_no_longer_declared_go(announced: Announced) -> None:
+    """Those of a kept container but the wanted one, and of a container that goes, all of them."""
+    found = replace(
+        BELONGINGS,
+        containers=("demo-litellm-0", "demo-ollama-a-0", "demo-ollama-b-0"),
+        releases=(),
+        models=(
+            *("demo-ollama-a-0 a:q4", "demo-ollama-a-0 a:q8", "demo-ollama-b-0 b:latest"),
+            "demo-ollama-a-0.previous a:q8",
+        ),
+    )
+    kept = KEPT | {"containers": ["demo-litellm-0", "demo-ollama-a-0"]}
+    outcome = run(orphan.removed, {DeploymentFact: found}, **kept)
+    assert rows(announced) == [
+        ("remove", "model a:q4 in demo-ollama-a-0"),
+        ("remove", "model b:latest in demo-ollama-b-0"),
+        ("remove", "container demo-ollama-b-0"),
+    ]
+    assert [command.split()[-4:] for command in outcome.shell[:2]] == [
+        ["atelier", "remove", "demo-ollama-a-0", "a:q4"],
+        ["atelier", "remove", "demo-ollama-b-0", "b:latest"],
+    ]
 
 
 @pytest.mark.parametrize("volumes", [False, True])

@@ -27,6 +27,7 @@ ENGINE: dict[str, Any] = {
     "gpu_memory_utilization": 0.9,
     "max_num_batched_tokens": None,
     "kv_cache_dtype": "auto",
+    "keep_alive": "-1",
     "dtype": "auto",
     "shm_size": 8 * GIB,
     "ipc": "private",
