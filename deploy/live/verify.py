@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -14,7 +14,7 @@ from deploy.artefacts import Artefacts
 from deploy.catalog import load_catalog
 from deploy.errors import Problem, ServiceError
 from deploy.live.checks import Check, chat_in_web_ui, complete, run_check, stream_chat
-from deploy.live.connection import Connection, connect
+from deploy.live.connection import Connection, Login, connect
 from deploy.plan.deployment_plan import ReplicaPlan
 from deploy.services import engines
 from deploy.spec import SecretName
@@ -33,22 +33,29 @@ class Question:
     """Returns what was answered; see run_check."""
 
 
-def verify(artefacts: Artefacts) -> Iterator[Check]:
+def verify(artefacts: Artefacts, logins: Mapping[str, Login] | None = None) -> Iterator[Check]:
     """Ask every engine, the router for every model, and the web UI.
+
+    Args:
+        artefacts: the deployment.
+        logins: connections to its hosts that are open already, by name of the host.
 
     Raises:
         ConnectionFailedError: if a host's container engine does not answer.
         SecretError: if the deployment's secrets are not known here.
     """
     artefacts.secrets.require_kept()
-    for check in _checks(artefacts):
+    for check in _checks(artefacts, logins or {}):
         # a service may echo what it was sent
         yield replace(check, detail=artefacts.secrets.redact(check.detail))
 
 
-def _checks(artefacts: Artefacts) -> Iterator[Check]:
+def _checks(artefacts: Artefacts, logins: Mapping[str, Login]) -> Iterator[Check]:
     with ExitStack() as stack:
-        hosts = {host.name: stack.enter_context(connect(host)) for host in artefacts.spec.hosts}
+        hosts = {
+            host.name: stack.enter_context(connect(host, logins.get(host.name)))
+            for host in artefacts.spec.hosts
+        }
         questions = list(_questions(artefacts, hosts))
         pool = stack.enter_context(ThreadPoolExecutor(AT_ONCE))
         yield from pool.map(lambda asked: run_check(asked.name, asked.host, asked.ask), questions)

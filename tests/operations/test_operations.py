@@ -7,7 +7,7 @@ import io
 import stat
 import subprocess
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from types import SimpleNamespace
@@ -16,6 +16,8 @@ from typing import Any
 import pytest
 from pyinfra.api import OperationError
 from pyinfra.api.command import FileUploadCommand, FunctionCommand
+from pyinfra.connectors.ssh import SSHConnector
+from pyinfra.connectors.sshuserclient import SSHClient
 
 from deploy.artefacts import Artefacts
 from deploy.facts.component import FileState
@@ -27,6 +29,7 @@ from deploy.facts.files import FileSize
 from deploy.facts.host import Host
 from deploy.hosts.checks import Subject
 from deploy.hosts.state import DockerState, HostState
+from deploy.live.connection import Login
 from deploy.operations import (
     barrier,
     deployment,
@@ -44,7 +47,7 @@ from deploy.operations.script import ScriptCommand
 from deploy.secrets import SecretStore
 from deploy.services import ConfigFile, ConfigTree
 from tests.conftest import MakeArtefacts
-from tests.operations.harness import Facts, run
+from tests.operations.harness import Facts, FakeHost, run
 
 Announced = Callable[[], list[Any]]
 GIB = 1024**3
@@ -351,11 +354,30 @@ def test_verification_fails_with_what_does_not_answer(
     demo: Artefacts, monkeypatch: pytest.MonkeyPatch, ok: bool
 ) -> None:
     check = SimpleNamespace(name="router", ok=ok, seconds=1.0, detail="said x")
-    monkeypatch.setattr(verified, "verify", lambda _: iter([check]))
+    monkeypatch.setattr(verified, "verify", lambda *_: iter([check]))
     outcome = run(verified.answers, {}, executing=True, artefacts=demo)
     assert "said x" in outcome.host.said[0]
     messages = [command.args for command in outcome.commands]  # type: ignore[attr-defined]
     assert messages == ([] if ok else [("deployed, but not working: router",)])
+
+
+@pytest.mark.parametrize("password", [False, True])
+def test_verification_uses_the_connections_that_are_open(
+    demo: Artefacts, monkeypatch: pytest.MonkeyPatch, password: bool
+) -> None:
+    ssh = SSHConnector.__new__(SSHConnector)
+    ssh.client = SSHClient()
+    data: dict[str, object] = {"prompted_sudo_password": "x"} if password else {}
+    host = FakeHost({}, connector=ssh, connector_data=data)
+    used: list[dict[str, Login]] = []
+
+    def verify(_: Artefacts, logins: dict[str, Login]) -> Iterator[Any]:
+        used.append(logins)
+        return iter(())
+
+    monkeypatch.setattr(verified, "verify", verify)
+    run(verified.answers, host, executing=True, artefacts=demo)
+    assert used == [{"h1": Login(ssh.client, password)}]
 
 
 # the script command
