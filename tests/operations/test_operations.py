@@ -36,12 +36,11 @@ from deploy.operations import (
     file_tree,
     image,
     model_file,
-    network,
     orphan,
     precheck,
+    resource,
     secret_file,
     verified,
-    volume,
 )
 from deploy.operations.script import ScriptCommand
 from deploy.secrets import SecretStore
@@ -86,37 +85,44 @@ def test_missing_images_are_built_together(make: MakeArtefacts, announced: Annou
 # networks and volumes
 
 
+SHARED: dict[str, Any] = {"network": "net", "volumes": ["data"], "deployment": "lab"}
+OWN = {
+    "network net": {"io.atelier.deployment": "lab"},
+    "volume data": {"io.atelier.deployment": "lab"},
+}
+
+
+def test_missing_network_and_volumes(announced: Announced) -> None:
+    outcome = run(resource.present, {Resources: {}}, **SHARED)
+    assert outcome.shell == [
+        "docker network create --label io.atelier.deployment=lab net",
+        "docker volume create --label io.atelier.deployment=lab data",
+    ]
+    assert rows(announced) == [("create", "network net"), ("create", "volume data")]
+
+
+@pytest.mark.parametrize("missing", ["network net", "volume data"])
+def test_only_what_is_missing_is_created(missing: str, announced: Announced) -> None:
+    found = {name: labels for name, labels in OWN.items() if name != missing}
+    outcome = run(resource.present, {Resources: found}, **SHARED)
+    kind, name = missing.split()
+    assert outcome.shell == [f"docker {kind} create --label io.atelier.deployment=lab {name}"]
+    assert rows(announced) == [("create", missing)]
+
+
+def test_network_and_volumes_that_are_there(announced: Announced) -> None:
+    assert run(resource.present, {Resources: OWN}, **SHARED).commands == []
+    assert announced() == []
+
+
+@pytest.mark.parametrize("name", ["network net", "volume data"])
 @pytest.mark.parametrize(
-    ("kind", "operation", "names"),
-    [
-        ("network", network.present, {"network": "demo"}),
-        ("volume", volume.present, {"volumes": ["demo"]}),
-    ],
+    ("labels", "whose"),
+    [({}, "somebody else"), ({"io.atelier.deployment": "x"}, "deployment 'x'")],
 )
-class TestResources:
-    def test_missing(
-        self, kind: str, operation: Any, names: dict[str, Any], announced: Announced
-    ) -> None:
-        outcome = run(operation, {Resources: {}}, deployment="lab", **names)
-        assert outcome.shell == [f"docker {kind} create --label io.atelier.deployment=lab demo"]
-        assert rows(announced) == [("create", f"{kind} demo")]
-
-    def test_there(
-        self, kind: str, operation: Any, names: dict[str, Any], announced: Announced
-    ) -> None:
-        found = {f"{kind} demo": {"io.atelier.deployment": "lab"}}
-        assert run(operation, {Resources: found}, deployment="lab", **names).commands == []
-        assert announced() == []
-
-    @pytest.mark.parametrize(
-        ("labels", "whose"),
-        [({}, "somebody else"), ({"io.atelier.deployment": "x"}, "deployment 'x'")],
-    )
-    def test_somebody_elses(
-        self, kind: str, operation: Any, names: dict[str, Any], labels: dict[str, str], whose: str
-    ) -> None:
-        with pytest.raises(OperationError, match=f"^{kind} demo belongs to {whose}: "):
-            run(operation, {Resources: {f"{kind} demo": labels}}, deployment="lab", **names)
+def test_somebody_elses_network_or_volume(name: str, labels: dict[str, str], whose: str) -> None:
+    with pytest.raises(OperationError, match=f"^{name} belongs to {whose}: "):
+        run(resource.present, {Resources: OWN | {name: labels}}, **SHARED)
 
 
 # model files
