@@ -98,8 +98,10 @@ def converged(artefacts: Artefacts) -> Responses:
             f"{use.image.reference} {image_id(use.image.reference)}"
             for use in artefacts.images.values()
         ],
-        "docker network inspect": [f'["network {name}",{label}]'],
-        "docker volume inspect": [f'["volume {volume}",{label}]' for volume in volumes],
+        "docker network inspect": [
+            f'["network {name}",{label}]',
+            *(f'["volume {volume}",{label}]' for volume in volumes),
+        ],
         **{f"stat -c %s {file.path}": [str(file.source.size_bytes)] for file in files},
         "@releases": [
             "@directory",

@@ -7,7 +7,7 @@ import io
 import stat
 import subprocess
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from types import SimpleNamespace
@@ -16,6 +16,8 @@ from typing import Any
 import pytest
 from pyinfra.api import OperationError
 from pyinfra.api.command import FunctionCommand
+from pyinfra.connectors.ssh import SSHConnector
+from pyinfra.connectors.sshuserclient import SSHClient
 
 from deploy.artefacts import Artefacts
 from deploy.facts.component import FileState
@@ -28,18 +30,18 @@ from deploy.facts.host import Host
 from deploy.hosts.checks import Subject
 from deploy.hosts.state import DockerState, HostState
 from deploy.images import ImageUse
+from deploy.live.connection import Login
 from deploy.operations import (
     barrier,
     deployment,
     file_tree,
     image,
     model_file,
-    network,
     orphan,
     precheck,
+    resource,
     secret_file,
     verified,
-    volume,
 )
 from deploy.operations.copy import CopyCommand
 from deploy.operations.script import ScriptCommand
@@ -47,7 +49,7 @@ from deploy.operations.shipment import LoadCommand
 from deploy.secrets import SecretStore
 from deploy.services import ConfigFile, ConfigTree
 from tests.conftest import MakeArtefacts
-from tests.operations.harness import Facts, Outcome, run
+from tests.operations.harness import Facts, FakeHost, Outcome, run
 
 Announced = Callable[[], list[Any]]
 GIB = 1024**3
@@ -129,37 +131,44 @@ def test_without_an_engine_here_nothing_is_built(
 # networks and volumes
 
 
+SHARED: dict[str, Any] = {"network": "net", "volumes": ["data"], "deployment": "lab"}
+OWN = {
+    "network net": {"io.atelier.deployment": "lab"},
+    "volume data": {"io.atelier.deployment": "lab"},
+}
+
+
+def test_missing_network_and_volumes(announced: Announced) -> None:
+    outcome = run(resource.present, {Resources: {}}, **SHARED)
+    assert outcome.shell == [
+        "docker network create --label io.atelier.deployment=lab net",
+        "docker volume create --label io.atelier.deployment=lab data",
+    ]
+    assert rows(announced) == [("create", "network net"), ("create", "volume data")]
+
+
+@pytest.mark.parametrize("missing", ["network net", "volume data"])
+def test_only_what_is_missing_is_created(missing: str, announced: Announced) -> None:
+    found = {name: labels for name, labels in OWN.items() if name != missing}
+    outcome = run(resource.present, {Resources: found}, **SHARED)
+    kind, name = missing.split()
+    assert outcome.shell == [f"docker {kind} create --label io.atelier.deployment=lab {name}"]
+    assert rows(announced) == [("create", missing)]
+
+
+def test_network_and_volumes_that_are_there(announced: Announced) -> None:
+    assert run(resource.present, {Resources: OWN}, **SHARED).commands == []
+    assert announced() == []
+
+
+@pytest.mark.parametrize("name", ["network net", "volume data"])
 @pytest.mark.parametrize(
-    ("kind", "operation", "names"),
-    [
-        ("network", network.present, {"network": "demo"}),
-        ("volume", volume.present, {"volumes": ["demo"]}),
-    ],
+    ("labels", "whose"),
+    [({}, "somebody else"), ({"io.atelier.deployment": "x"}, "deployment 'x'")],
 )
-class TestResources:
-    def test_missing(
-        self, kind: str, operation: Any, names: dict[str, Any], announced: Announced
-    ) -> None:
-        outcome = run(operation, {Resources: {}}, deployment="lab", **names)
-        assert outcome.shell == [f"docker {kind} create --label io.atelier.deployment=lab demo"]
-        assert rows(announced) == [("create", f"{kind} demo")]
-
-    def test_there(
-        self, kind: str, operation: Any, names: dict[str, Any], announced: Announced
-    ) -> None:
-        found = {f"{kind} demo": {"io.atelier.deployment": "lab"}}
-        assert run(operation, {Resources: found}, deployment="lab", **names).commands == []
-        assert announced() == []
-
-    @pytest.mark.parametrize(
-        ("labels", "whose"),
-        [({}, "somebody else"), ({"io.atelier.deployment": "x"}, "deployment 'x'")],
-    )
-    def test_somebody_elses(
-        self, kind: str, operation: Any, names: dict[str, Any], labels: dict[str, str], whose: str
-    ) -> None:
-        with pytest.raises(OperationError, match=f"^{kind} demo belongs to {whose}: "):
-            run(operation, {Resources: {f"{kind} demo": labels}}, deployment="lab", **names)
+def test_somebody_elses_network_or_volume(name: str, labels: dict[str, str], whose: str) -> None:
+    with pytest.raises(OperationError, match=f"^{name} belongs to {whose}: "):
+        run(resource.present, {Resources: OWN | {name: labels}}, **SHARED)
 
 
 # model files
@@ -417,11 +426,30 @@ def test_verification_fails_with_what_does_not_answer(
     demo: Artefacts, monkeypatch: pytest.MonkeyPatch, ok: bool
 ) -> None:
     check = SimpleNamespace(name="router", ok=ok, seconds=1.0, detail="said x")
-    monkeypatch.setattr(verified, "verify", lambda _: iter([check]))
+    monkeypatch.setattr(verified, "verify", lambda *_: iter([check]))
     outcome = run(verified.answers, {}, executing=True, artefacts=demo)
     assert "said x" in outcome.host.said[0]
     messages = [command.args for command in outcome.commands]  # type: ignore[attr-defined]
     assert messages == ([] if ok else [("deployed, but not working: router",)])
+
+
+@pytest.mark.parametrize("password", [False, True])
+def test_verification_uses_the_connections_that_are_open(
+    demo: Artefacts, monkeypatch: pytest.MonkeyPatch, password: bool
+) -> None:
+    ssh = SSHConnector.__new__(SSHConnector)
+    ssh.client = SSHClient()
+    data: dict[str, object] = {"prompted_sudo_password": "x"} if password else {}
+    host = FakeHost({}, connector=ssh, connector_data=data)
+    used: list[dict[str, Login]] = []
+
+    def verify(_: Artefacts, logins: dict[str, Login]) -> Iterator[Any]:
+        used.append(logins)
+        return iter(())
+
+    monkeypatch.setattr(verified, "verify", verify)
+    run(verified.answers, host, executing=True, artefacts=demo)
+    assert used == [{"h1": Login(ssh.client, password)}]
 
 
 # the script command
