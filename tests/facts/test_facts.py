@@ -13,10 +13,11 @@ from pyinfra.api import FactBase
 
 from deploy.facts.component import Component, ComponentState, FileState
 from deploy.facts.deployment import Belongings, Deployment
-from deploy.facts.engine import ImageIds, Resources
+from deploy.facts.engine import Resources
 from deploy.facts.files import Contents, FileSize
 from deploy.facts.health import Health
 from deploy.facts.host import Host
+from deploy.facts.images import Images, ImagesState
 from deploy.hosts.state import HostState
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -95,9 +96,15 @@ def test_a_host_without_docker() -> None:
     assert state.memory_bytes == 33524700000
 
 
-def test_image_ids() -> None:
-    found = ImageIds().process(["litellm:v1 sha256:aa", "registry.lab:5000/x@sha256:1 sha256:bb"])
-    assert found == {"litellm:v1": "sha256:aa", "registry.lab:5000/x@sha256:1": "sha256:bb"}
+def test_images() -> None:
+    record = ["@record", "litellm:v1 sha256:aa 0123", "x:v1 sha256:bb"]
+    files = ["@files", "4567  /etc/docker/certs.d/registry.lab/ca.crt"]
+    images = ["@images", "litellm:v1 sha256:aa", "registry.lab:5000/x@sha256:1 sha256:bb"]
+    assert Images().process([*record, *files, *images]) == ImagesState(
+        ids={"litellm:v1": "sha256:aa", "registry.lab:5000/x@sha256:1": "sha256:bb"},
+        loaded=frozenset({("sha256:aa", "0123")}),
+        digests={"/etc/docker/certs.d/registry.lab/ca.crt": "4567"},
+    )
 
 
 def test_resources() -> None:
@@ -126,7 +133,7 @@ FACTS: list[tuple[FactBase[Any], dict[str, Any], Any]] = [
     ),
     (Component(), {"container": "x-0", "image": "i:1"}, ComponentState()),
     (Deployment(), {"deployment": "x", "directory": "/none"}, Belongings()),
-    (ImageIds(), {"references": ["i:1"]}, {}),
+    (Images(), {"references": ["i:1"], "record": "/none/x", "files": []}, ImagesState()),
     (Resources(), {"networks": ["x"], "volumes": ["y"]}, {}),
     (Contents(), {"paths": ["/none/x"]}, {}),
     (FileSize(), {"path": "/none/x"}, None),
@@ -137,7 +144,7 @@ AWKWARD_FACTS: list[tuple[FactBase[Any], dict[str, Any]]] = [
         {"container": AWKWARD, "image": AWKWARD, "config_root": AWKWARD, "release": AWKWARD},
     ),
     (Deployment(), {"deployment": AWKWARD, "directory": AWKWARD}),
-    (ImageIds(), {"references": [AWKWARD]}),
+    (Images(), {"references": [AWKWARD], "record": AWKWARD, "files": [AWKWARD]}),
     (Resources(), {"networks": [AWKWARD], "volumes": [AWKWARD]}),
     (Contents(), {"paths": [AWKWARD]}),
     (FileSize(), {"path": AWKWARD}),
