@@ -29,6 +29,8 @@ class ImageUse:
     """What is declared: ``build`` without a way to build it is refused where the image is used."""
     archive: ImageArchive | None = None
     """The archive that it is loaded from, if it is."""
+    saved_as: str = ""
+    """The reference under which it is looked for in an archive."""
     problems: tuple[Problem, ...] = ()
     """Why it cannot be loaded; nobody minds as long as the image is not used."""
 
@@ -71,9 +73,10 @@ def _resolve(
         return _load(name, entry, own, _archive_path(name, own, spec, directory), catalog)
     if source == "build" and entry.build is not None:
         build = make_build_plan(name, catalog)
-        return ImageUse(_built(name, entry, build.tag), build, source)
+        return ImageUse(_built(name, entry, build.tag), build, source, saved_as=build.tag)
     reference = own.reference or _reference(entry, spec.registry_mirror)
-    return ImageUse(_pulled(name, entry, reference), None, source)
+    saved_as = (own.reference or entry.reference).partition("@")[0]
+    return ImageUse(_pulled(name, entry, reference), None, source, saved_as=saved_as)
 
 
 def _implied_source(own: ImageSpec) -> ImageSource | None:
