@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from deploy.cli.options import InventoryArgument, YesOption
 from deploy.cli.output import console
+from deploy.errors import InventoryFileError, Problem
 
 
 def down(
@@ -15,6 +17,9 @@ def down(
     volumes: Annotated[
         bool, typer.Option("--volumes", help="Remove volumes too: users and chats are lost.")
     ] = False,
+    host: Annotated[
+        str | None, typer.Option("--host", help="Remove it from this host alone.")
+    ] = None,
     yes: YesOption = False,
 ) -> None:
     """Remove the deployment's containers, network and configuration, after saying which.
@@ -23,7 +28,7 @@ def down(
     """
     from deploy.cli.pyinfra_run import run_pyinfra
 
-    task = ["deploy.tasks.down.remove", f"volumes={volumes}"]
+    task = ["deploy.tasks.down.remove", f"volumes={volumes}", *_limit(inventory, host)]
     pending = run_pyinfra(inventory, *task, "--dry", "--json").changes
     if not pending:
         console.print("nothing of this deployment is there")
@@ -34,3 +39,17 @@ def down(
         typer.confirm("Remove all of this?", abort=True)
     run_pyinfra(inventory, *task, "-y")
     console.print(f"removed {len(pending)} things")
+
+
+def _limit(inventory: Path, host: str | None) -> list[str]:
+    """What pyinfra is told, so that it goes to one host alone."""
+    from deploy.inventory import load_inventory
+
+    if host is None:
+        return []
+    declared = [spec.name for spec in load_inventory(inventory).spec.hosts]
+    if host not in declared:
+        raise InventoryFileError(
+            Problem("--host", f"{host!r} is not in the inventory", ", ".join(declared))
+        )
+    return ["--limit", host]

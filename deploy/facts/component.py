@@ -11,6 +11,7 @@ from pyinfra.api import FactBase
 
 from deploy.drift import LiveContainer
 from deploy.facts.engine import UNLESS_ENGINE
+from deploy.facts.model_store import ModelStore, look_at_models, parse_models
 from deploy.facts.sections import split_sections
 from deploy.live.inspect import live_container
 
@@ -46,12 +47,22 @@ class ComponentState:
     """Files of each release of its configuration, by release and file name."""
     release_changed_at: float = 0
     """When the wanted release was written, in seconds since the epoch."""
+    models: ModelStore = field(default_factory=ModelStore)
+    """What is in the store of its engine, if it has one."""
 
 
 class Component(FactBase[ComponentState]):
     """The containers, image and configuration files of one component."""
 
-    def command(self, container: str, image: str, config_root: str = "", release: str = "") -> str:
+    def command(  # noqa: PLR0913, PLR0917
+        self,
+        container: str,
+        image: str,
+        config_root: str = "",
+        release: str = "",
+        model_volume: str = "",
+        model_home: str = "",
+    ) -> str:
         """Print sections of JSON rows and of file listings."""
         name = shlex.quote(f"^/{re.escape(container)}(\\.next|\\.previous)?$")
         parts = [
@@ -69,6 +80,8 @@ class Component(FactBase[ComponentState]):
                 f"echo '@files'; [ ! -d {root} ] || find {root} -mindepth 2 -maxdepth 2 -type f "
                 "-exec stat -c %a {} \\; -exec sha256sum {} \\;",
             ]
+        if model_volume:
+            parts.append(look_at_models(container, model_volume, image, model_home))
         return "; ".join([*parts, "true"])
 
     @staticmethod
@@ -86,6 +99,7 @@ class Component(FactBase[ComponentState]):
             image_id=next(iter(sections.get("image", [])), None),
             releases=_releases(sections.get("files", [])),
             release_changed_at=float(changed_at[0]) if changed_at else 0,
+            models=parse_models(sections),
         )
 
 

@@ -9,7 +9,15 @@ from pyinfra.api import FactBase
 
 from deploy.facts.engine import ENGINE_ANSWERS
 from deploy.facts.sections import split_sections
-from deploy.services.container import LABEL_DEPLOYMENT
+from deploy.services.container import LABEL_DEPLOYMENT, LABEL_SERVICE
+from deploy.services.ollama import IMAGE as OLLAMA
+from deploy.services.ollama_model import HOME, RECORD
+
+RECORDS = (
+    f'while read -r c; do docker cp "$c:{HOME / RECORD}" - 2>/dev/null | tar -xO 2>/dev/null '
+    '| sed "s/ .*//; s/^/$c /"; done'
+)
+"""Shell: the names that Atelier wrote down in Ollama containers, also in those that do not run."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +31,8 @@ class Belongings:
     """Directories of configuration releases."""
     directory: tuple[str, ...] = ()
     """The deployment's own directory, if there is one."""
+    models: tuple[str, ...] = ()
+    """Name of a container and of a model that Atelier made in it, with a space between them."""
     unanswering_engine: tuple[str, ...] = ()
     """Not empty if there is a container engine, but it does not answer."""
 
@@ -46,8 +56,10 @@ class Deployment(FactBase[Belongings]):
                 f"find {path}/config -mindepth 2 -maxdepth 2 -type d",
                 "command -v docker >/dev/null 2>&1 || exit 0",
                 f"{{ {ENGINE_ANSWERS}; }} || {{ echo '@unanswering_engine'; echo yes; exit 0; }}",
-                f"echo '@containers'; docker container ls --all --filter {label} "
-                "--format '{{.Names}}' || exit 1",
+                f"rows=$(docker container ls --all --filter {label} "
+                f"--format '{{{{.Names}}}} {{{{.Label \"{LABEL_SERVICE}\"}}}}') || exit 1",
+                "echo '@containers'; echo \"$rows\" | sed 's/ .*//'",
+                f"echo '@models'; echo \"$rows\" | sed -n 's/ {OLLAMA}$//p' | {RECORDS}",
                 f"echo '@networks'; docker network ls --filter {label} --format '{{{{.Name}}}}'",
                 f"echo '@volumes'; docker volume ls --filter {label} --format '{{{{.Name}}}}'",
             ]

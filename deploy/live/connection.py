@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 
 import docker
 import paramiko
@@ -47,16 +48,28 @@ class Connection:
         self._tunnels.close()
 
 
+@dataclass(frozen=True)
+class Login:
+    """A connection over SSH, and what is known of sudo there."""
+
+    ssh: paramiko.SSHClient
+    sudo_wants_password: bool
+
+
 @contextmanager
-def connect(host: HostSpec) -> Iterator[Connection]:
+def connect(host: HostSpec, login: Login | None = None) -> Iterator[Connection]:
     """Connect to a host's container engine.
+
+    Args:
+        host: the host.
+        login: a connection that is open already, and stays open.
 
     Raises:
         ConnectionFailedError: if the host or its engine does not answer.
     """
     with ExitStack() as stack:
         try:
-            connection = _open(host, stack)
+            connection = _open(host, login, stack)
         except (DockerException, requests.RequestException, SSHException, OSError) as error:
             where = "this machine" if host.is_local else f"{host.name} over SSH"
             raise ConnectionFailedError(
@@ -71,25 +84,33 @@ def connect(host: HostSpec) -> Iterator[Connection]:
         yield connection
 
 
-def _open(host: HostSpec, stack: ExitStack) -> Connection:
-    ssh = None if host.is_local else stack.enter_context(open_ssh(host))
-    if ssh is None:
+def _open(host: HostSpec, login: Login | None, stack: ExitStack) -> Connection:
+    """Both clients ask for the engine's version, so that one that does not answer is noticed."""
+    if host.is_local:
         client = docker.from_env(timeout=TIMEOUT_SECONDS)
-    else:
-        # the engine's socket through the docker command of the host, as the docker CLI does it
-        command, first_line = "docker system dial-stdio", ""
-        if host.sudo:
-            command, first_line = _with_sudo(ssh, host, command)
-        path = stack.enter_context(open_command(ssh, command, first_line))
-        client = docker.DockerClient(base_url=f"unix://{path}", timeout=TIMEOUT_SECONDS)
+        stack.callback(client.close)
+        return Connection(client, None)
+    login = login or _log_in(host, stack)
+    # the engine's socket through the docker command of the host, as the docker CLI does it
+    command, first_line = "docker system dial-stdio", ""
+    if host.sudo:
+        command, first_line = _with_sudo(login, host, command)
+    path = stack.enter_context(open_command(login.ssh, command, first_line))
+    client = docker.DockerClient(base_url=f"unix://{path}", timeout=TIMEOUT_SECONDS)
     stack.callback(client.close)
-    client.ping()
-    return Connection(client, ssh)
+    return Connection(client, login.ssh)
 
 
-def _with_sudo(ssh: paramiko.SSHClient, host: HostSpec, command: str) -> tuple[str, str]:
-    """The command under sudo, and the line that it reads first where sudo wants a password."""
+def _log_in(host: HostSpec, stack: ExitStack) -> Login:
+    ssh = stack.enter_context(open_ssh(host))
+    if not host.sudo:
+        return Login(ssh, sudo_wants_password=False)
     _, output, _ = ssh.exec_command("sudo -n true")
-    if output.channel.recv_exit_status() == 0:
+    return Login(ssh, sudo_wants_password=output.channel.recv_exit_status() != 0)
+
+
+def _with_sudo(login: Login, host: HostSpec, command: str) -> tuple[str, str]:
+    """The command under sudo, and the line that it reads first where sudo wants a password."""
+    if not login.sudo_wants_password:
         return f"sudo -n {command}", ""
     return f"sudo -k -S -p '' {command}", f"{ask_password(host.name)}\n"

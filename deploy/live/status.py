@@ -13,9 +13,11 @@ from docker.models.containers import Container
 
 from deploy.artefacts import Artefacts
 from deploy.drift import LiveContainer, container_drift
+from deploy.errors import ConnectionFailedError, Problem
 from deploy.live.connection import Connection, connect
 from deploy.live.inspect import live_container
 from deploy.services import Component
+from deploy.spec import HostSpec
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class ServiceStatus:
     image: str
     """Reference the container was made from; empty if there is no container."""
     state: str
-    """``running``, ``exited`` ... or ``absent``."""
+    """``running``, ``exited`` ..., ``absent``, or ``unreachable`` with its host."""
     health: str
     """``healthy``, ``starting``, ``unhealthy``, or empty."""
     drift: tuple[str, ...]
@@ -49,12 +51,37 @@ def read_status(artefacts: Artefacts) -> Iterator[ServiceStatus]:
     """The status of every planned service, in the order in which they start.
 
     Raises:
-        ConnectionFailedError: if a host's container engine does not answer.
+        ConnectionFailedError: if no host's container engine answers.
     """
     with ExitStack() as stack:
-        hosts = {host.name: stack.enter_context(connect(host)) for host in artefacts.spec.hosts}
+        hosts = _connect(artefacts.spec.hosts, stack)
         for component in artefacts.stack.components:
-            yield _read(component, artefacts, hosts[component.host])
+            connection = hosts.get(component.host)
+            if connection:
+                yield _read(component, artefacts, connection)
+            else:
+                yield _not_there(component, "unreachable")
+
+
+def _connect(hosts: tuple[HostSpec, ...], stack: ExitStack) -> dict[str, Connection]:
+    """The hosts that can be reached; the others must not hide what runs on these."""
+    found: dict[str, Connection] = {}
+    problems: list[Problem] = []
+    for host in hosts:
+        try:
+            found[host.name] = stack.enter_context(connect(host))
+        except ConnectionFailedError as error:
+            problems += error.problems
+    if not found:
+        raise ConnectionFailedError(*problems)
+    return found
+
+
+def _not_there(component: Component, state: str) -> ServiceStatus:
+    spec = component.container
+    return ServiceStatus(
+        spec.name, component.host, "", state, "", ("container",), "", 0, 0, spec.memory_bytes
+    )
 
 
 def _read(component: Component, artefacts: Artefacts, connection: Connection) -> ServiceStatus:
@@ -62,9 +89,7 @@ def _read(component: Component, artefacts: Artefacts, connection: Connection) ->
     try:
         container = connection.client.containers.get(spec.name)
     except NotFound:
-        return ServiceStatus(
-            spec.name, component.host, "", "absent", "", ("container",), "", 0, 0, spec.memory_bytes
-        )
+        return _not_there(component, "absent")
     live = live_container(container.attrs)
     wanted = spec.public(artefacts.secrets.digest)
     drift = container_drift(live, wanted, _image_id(connection, spec.image))

@@ -14,6 +14,8 @@ from pathlib import Path
 import paramiko
 
 CHUNK_BYTES = 65536
+CLOSE_SECONDS = 0.02
+"""How often a socket looks whether it is to close; whoever closes it waits for that."""
 OpenChannel = Callable[[], paramiko.Channel]
 
 
@@ -83,7 +85,7 @@ ServerType = socketserver.ThreadingTCPServer | socketserver.ThreadingUnixStreamS
 def _serve(server: ServerType) -> Iterator[None]:
     server.daemon_threads = True
     with server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(CLOSE_SECONDS,), daemon=True).start()
         try:
             yield
         finally:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 from docker.errors import NotFound
@@ -13,69 +14,115 @@ from deploy.artefacts import Artefacts
 from deploy.catalog import load_catalog
 from deploy.errors import Problem, ServiceError
 from deploy.live.checks import Check, chat_in_web_ui, complete, run_check, stream_chat
-from deploy.live.connection import Connection, connect
+from deploy.live.connection import Connection, Login, connect
+from deploy.live.ollama import gpu_share
 from deploy.plan.deployment_plan import ReplicaPlan
 from deploy.services import engines
 from deploy.spec import SecretName
 
+AT_ONCE = 8
+"""How many questions are asked at the same time."""
 
-def verify(artefacts: Artefacts) -> Iterator[Check]:
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked of a service."""
+
+    name: str
+    host: str
+    ask: Callable[[], str]
+    """Returns what was answered; see run_check."""
+
+
+def verify(artefacts: Artefacts, logins: Mapping[str, Login] | None = None) -> Iterator[Check]:
     """Ask every engine, the router for every model, and the web UI.
+
+    Args:
+        artefacts: the deployment.
+        logins: connections to its hosts that are open already, by name of the host.
 
     Raises:
         ConnectionFailedError: if a host's container engine does not answer.
         SecretError: if the deployment's secrets are not known here.
     """
     artefacts.secrets.require_kept()
-    for check in _checks(artefacts):
+    for check in _checks(artefacts, logins or {}):
         # a service may echo what it was sent
         yield replace(check, detail=artefacts.secrets.redact(check.detail))
 
 
-def _checks(artefacts: Artefacts) -> Iterator[Check]:
+def _checks(artefacts: Artefacts, logins: Mapping[str, Login]) -> Iterator[Check]:
     with ExitStack() as stack:
-        hosts = {host.name: stack.enter_context(connect(host)) for host in artefacts.spec.hosts}
-        for replica in artefacts.plan.replicas:
-            yield _check_engine(artefacts, replica, hosts[replica.host])
-        yield from _check_router(artefacts, hosts[artefacts.plan.router.host])
-        if artefacts.plan.web_ui:
-            yield _check_web_ui(artefacts, hosts[artefacts.plan.web_ui.host])
+        hosts = {
+            host.name: stack.enter_context(connect(host, logins.get(host.name)))
+            for host in artefacts.spec.hosts
+        }
+        questions = list(_questions(artefacts, hosts))
+        pool = stack.enter_context(ThreadPoolExecutor(AT_ONCE))
+        yield from pool.map(lambda asked: run_check(asked.name, asked.host, asked.ask), questions)
 
 
-def _check_engine(artefacts: Artefacts, replica: ReplicaPlan, connection: Connection) -> Check:
-    container = engines.container_name(artefacts.context, replica)
-    key = artefacts.secrets.value(SecretName.ENGINE_API_KEY)
+def _questions(artefacts: Artefacts, hosts: dict[str, Connection]) -> Iterator[Question]:
+    for replica in artefacts.plan.replicas:
+        yield _engine_question(artefacts, replica, hosts)
+    yield from _router_questions(artefacts, hosts[artefacts.plan.router.host])
+    if artefacts.plan.web_ui:
+        yield _web_ui_question(artefacts, hosts[artefacts.plan.web_ui.host])
+
+
+def _engine_question(
+    artefacts: Artefacts, replica: ReplicaPlan, hosts: dict[str, Connection]
+) -> Question:
+    upstream = engines.upstream(artefacts.context, replica)
+    key = artefacts.secrets.value(SecretName.ENGINE_API_KEY) if upstream.has_key else ""
+    model = upstream.upstream_model
 
     def ask() -> str:
-        address = _container_address(connection, container, artefacts.plan.name)
-        url = connection.reach(address, engines.container_port(replica))
-        return complete(url, key, replica.served_model_name, _expected(replica))
+        url = _engine_url(artefacts, replica, hosts)
+        if upstream.completes:
+            answer = complete(url, key, model, _expected(replica))
+        else:
+            answer = stream_chat(url, key, model)
+        if replica.engine.kind == "ollama" and replica.gpus and replica.engine.keep_alive != "0":
+            # only a model that has just answered is loaded for sure
+            return f"{answer}; on its GPU: {gpu_share(url, model)}"
+        return answer
 
-    return run_check(f"engine {replica.served_model_name}", replica.host, ask)
+    return Question(f"engine {replica.served_model_name}", replica.host, ask)
 
 
-def _check_router(artefacts: Artefacts, connection: Connection) -> Iterator[Check]:
+def _engine_url(artefacts: Artefacts, replica: ReplicaPlan, hosts: dict[str, Connection]) -> str:
+    """The way that the router takes: from its host to a published port, or to a container."""
+    plan = artefacts.plan
+    if replica.port is not None:
+        return hosts[plan.router.host].reach(plan.host(replica.host).address, replica.port)
+    connection = hosts[replica.host]
+    container = engines.container_name(artefacts.context, replica)
+    address = _container_address(connection, container, plan.name)
+    return connection.reach(address, engines.container_port(replica))
+
+
+def _router_questions(artefacts: Artefacts, connection: Connection) -> Iterator[Question]:
     router = artefacts.plan.router
     key = artefacts.secrets.value(SecretName.ROUTER_MASTER_KEY)
     url = connection.reach(_loopback(str(router.spec.listen)), router.spec.port)
-    expected = {
-        replica.served_model_name: _expected(replica) for replica in artefacts.plan.replicas
-    }
     for model in artefacts.plan.served_models:
-        ask = partial(complete, url, key, model, expected[model])
-        yield run_check(f"router {model} completion", router.host, ask)
+        replica = artefacts.plan.replicas_of(model)[0]
+        if engines.upstream(artefacts.context, replica).completes:
+            ask = partial(complete, url, key, model, _expected(replica))
+            yield Question(f"router {model} completion", router.host, ask)
         if artefacts.plan.is_for_chat(model):
             chat = partial(stream_chat, url, key, model)
-            yield run_check(f"router {model} streamed chat", router.host, chat)
+            yield Question(f"router {model} streamed chat", router.host, chat)
 
 
-def _check_web_ui(artefacts: Artefacts, connection: Connection) -> Check:
+def _web_ui_question(artefacts: Artefacts, connection: Connection) -> Question:
     web_ui = artefacts.plan.web_ui
     assert web_ui is not None  # noqa: S101 - asked for only where there is one
     password = artefacts.secrets.value(SecretName.WEB_UI_ADMIN_PASSWORD)
     url = connection.reach(_loopback(str(web_ui.spec.listen)), web_ui.spec.port)
     model = artefacts.plan.default_model
-    return run_check(
+    return Question(
         "web UI login and chat",
         web_ui.host,
         lambda: chat_in_web_ui(url, web_ui.spec.admin_email, password, model),

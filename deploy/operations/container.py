@@ -11,8 +11,8 @@ from deploy.drift import Change, container_change
 from deploy.facts.component import Component as ComponentFact
 from deploy.facts.component import ComponentState
 from deploy.facts.health import Health
-from deploy.operations import file_tree
-from deploy.operations.change import announce, announce_all
+from deploy.operations import file_tree, ollama_model
+from deploy.operations.change import announce_all
 from deploy.operations.commands import Commands, foreign, refuse
 from deploy.operations.script import ScriptCommand
 from deploy.secrets import SecretStore
@@ -23,7 +23,7 @@ SCRIPT = "container.sh"
 
 @operation()
 def running(component: Component, deployment: str, secrets: SecretStore) -> Commands:
-    """The component's files are on the host and its container runs as described, healthy.
+    """The component's files and model are there and its container runs as described, healthy.
 
     A container that differs is replaced: the new one must become healthy, else the one before
     serves again and the operation fails with the new one's last log lines.
@@ -34,13 +34,7 @@ def running(component: Component, deployment: str, secrets: SecretStore) -> Comm
         secrets: the values of its secrets.
     """
     container, tree = component.container, component.config
-    found = host.get_fact(
-        ComponentFact,
-        container=container.name,
-        image=container.image,
-        config_root=str(tree.root) if tree else "",
-        release=tree.release if tree else "",
-    )
+    found = host.get_fact(ComponentFact, **_of_interest(component))
     live = found.containers.get(container.name)
     if live and live.deployment != deployment:
         yield from refuse(f"container {container.name} {foreign(live.deployment)}")
@@ -53,10 +47,13 @@ def running(component: Component, deployment: str, secrets: SecretStore) -> Comm
         found.image_id,
         config_is_newer=_config_is_newer(found, container.name, outdated),
     )
+    model = component.model
+    model_change = model and ollama_model.model_change(
+        container.name, model, found.models, restarts=change is not None
+    )
     if outdated:
         announce_all(file_tree.changes(outdated, found.releases, _release_in_use(component, found)))
-    if change:
-        announce(change)
+    announce_all(made for made in (change, model_change) if made)
     if outdated:
         yield from file_tree.write(outdated)
     if change:
@@ -65,6 +62,19 @@ def running(component: Component, deployment: str, secrets: SecretStore) -> Comm
         host.noop(f"container {container.name} runs as wanted")
         if live and live.health == "starting" and state.is_executing:
             yield from _wait(component, secrets)
+    if model and model_change:
+        yield ollama_model.model_command(container.name, model, model_change)
+
+
+def _of_interest(component: Component) -> dict[str, str]:
+    """What the fact is asked for."""
+    container, tree, model = component.container, component.config, component.model
+    asked = {"container": container.name, "image": container.image}
+    if tree:
+        asked |= {"config_root": str(tree.root), "release": tree.release}
+    if model:
+        asked |= {"model_volume": model.volume, "model_home": str(model.home)}
+    return asked
 
 
 def _command(

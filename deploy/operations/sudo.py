@@ -6,6 +6,7 @@ import base64
 
 from pyinfra import host
 from pyinfra.api import StringCommand
+from pyinfra.api.host import Host
 
 from deploy.errors import HostError, Problem
 from deploy.hosts.sudo import ask_password, forget_password, is_typed, wrong_password
@@ -38,7 +39,7 @@ def unlock() -> None:
     Raises:
         HostError: if sudo does not let the user in.
     """
-    if "prompted_sudo_password" in host.connector_data:
+    if wants_password(host):
         return
     succeeded, output = _run(QUIETLY.format("sudo -n true"))
     if succeeded:
@@ -46,6 +47,11 @@ def unlock() -> None:
     if "password is required" not in output and "authentication is required" not in output:
         raise HostError(wrong_password(host.name, output))
     _give(_ask())
+
+
+def wants_password(host: Host) -> bool:
+    """Whether sudo was given a password on this host."""
+    return "prompted_sudo_password" in host.connector_data
 
 
 def _ask() -> str:

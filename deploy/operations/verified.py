@@ -5,10 +5,13 @@ from __future__ import annotations
 from pyinfra import host, state
 from pyinfra.api import operation
 from pyinfra.api.output import format_text
+from pyinfra.connectors.ssh import SSHConnector
 
 from deploy.artefacts import Artefacts
 from deploy.errors import AtelierError
+from deploy.live.connection import Login
 from deploy.live.verify import verify
+from deploy.operations import sudo
 from deploy.operations.commands import Commands, refuse
 
 
@@ -24,11 +27,21 @@ def _ask(artefacts: Artefacts) -> str:
     """Ask, printing each answer; return what is wrong, if anything."""
     failed = []
     try:
-        for check in verify(artefacts):
+        for check in verify(artefacts, _logins()):
             mark = format_text("ok", fg="green") if check.ok else format_text("failed", fg="red")
-            host.log(f"{check.name}: {mark} in {check.seconds:.2f} s, {check.detail}")
+            where = f" on {check.host}" if len(artefacts.spec.hosts) > 1 else ""
+            host.log(f"{check.name}{where}: {mark} in {check.seconds:.2f} s, {check.detail}")
             if not check.ok:
                 failed.append(check.name)
     except AtelierError as error:
         return str(error)
     return f"deployed, but not working: {', '.join(failed)}" if failed else ""
+
+
+def _logins() -> dict[str, Login]:
+    """The connections over SSH that pyinfra has."""
+    return {
+        each.name: Login(each.connector.client, sudo.wants_password(each))
+        for each in state.inventory
+        if isinstance(each.connector, SSHConnector) and each.connector.client
+    }

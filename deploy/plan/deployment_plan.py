@@ -190,11 +190,13 @@ class DeploymentPlan(PlanPart):
         """What clients can ask for, in the order of declaration."""
         return list(dict.fromkeys(replica.served_model_name for replica in self.replicas))
 
+    def roles_of(self, served_model_name: str) -> tuple[str, ...]:
+        """What a model is for."""
+        return next((m.roles for m in self.models if m.served_model_name == served_model_name), ())
+
     def is_for_chat(self, served_model_name: str) -> bool:
         """Whether a model is asked to chat, not only to complete."""
-        return any(
-            m.served_model_name == served_model_name and "chat" in m.roles for m in self.models
-        )
+        return "chat" in self.roles_of(served_model_name)
 
     @property
     def default_model(self) -> str:

@@ -8,12 +8,21 @@ from ipaddress import ip_address
 from deploy.errors import Problem
 from deploy.plan.deployment_plan import ReplicaPlan
 from deploy.spec import DeploymentSpec
+from deploy.spec.engine import EngineKind
+
+OPEN: dict[EngineKind, str] = {
+    "ollama": "Ollama asks for no key",
+    # https://docs.vllm.ai/en/stable/usage/security/
+    "vllm": "vLLM asks for its key under /v1 alone, and answers prompts under /invocations too",
+}
+"""Engines that answer without a key, and how."""
 
 
 def port_problems(
     spec: DeploymentSpec, replicas: tuple[ReplicaPlan, ...], router_host: str
 ) -> Iterator[Problem]:
-    """Two replicas on one port, and hosts that the router could not reach."""
+    """Two replicas on one port, hosts that the router could not reach, engines open to all."""
+    yield from _open_engines(replicas, router_host)
     taken: dict[tuple[str, int], ReplicaPlan] = {}
     for replica in replicas:
         if replica.port is None:
@@ -43,6 +52,23 @@ def port_problems(
                 "an IP address of this host, in the network that it shares with the router",
                 "declare address",
             )
+
+
+def _open_engines(replicas: tuple[ReplicaPlan, ...], router_host: str) -> Iterator[Problem]:
+    """Engines that everybody who reaches their host could use."""
+    seen = set()
+    for replica in replicas:
+        engine, key = replica.engine, (replica.host, replica.engine.kind)
+        if not replica.port or engine.kind not in OPEN or engine.trusted_network or key in seen:
+            continue
+        seen.add(key)
+        yield Problem(
+            "engine.trusted_network",
+            f"{replica.served_model_name} would be published on {replica.host}, for the router on"
+            f" {router_host}: {OPEN[engine.kind]}",
+            "a network, or a firewall, that lets nobody but the router's host reach the engines",
+            f"see to that and declare trusted_network=True, or run the router on {replica.host}",
+        )
 
 
 def _is_address(text: str) -> bool:

@@ -31,7 +31,7 @@ def warnings(  # noqa: PLR0913, PLR0917
     yield from _unused(hosts, replicas)
     yield from _shared(replicas)
     yield from _by_sizing(claims, outcome)
-    yield from _open_engines(replicas)
+    yield from _one_template(models, replicas)
     yield from _licences(spec, replicas, catalog)
     if any(replica.gpu_vendor == "amd" for replica in replicas):
         amd = {replica.host for replica in replicas if replica.gpu_vendor == "amd"}
@@ -93,10 +93,14 @@ def _by_sizing(claims: tuple[Claim, ...], outcome: Outcome) -> Iterator[str]:
     yield from sorted(seen)
 
 
-def _open_engines(replicas: tuple[ReplicaPlan, ...]) -> Iterator[str]:
-    for replica in replicas:
-        if replica.port and replica.engine.kind == "ollama":
+def _one_template(
+    models: tuple[ModelPlan, ...], replicas: tuple[ReplicaPlan, ...]
+) -> Iterator[str]:
+    """Ollama has one template for a model; of a file's, only the one for chatting is known."""
+    files = {r.served_model_name for r in replicas if r.engine.kind == "ollama" and r.file}
+    for model in models:
+        if model.served_model_name in files and {"chat", "completion"} <= {*model.roles}:
             yield (
-                f"{replica.host}: Ollama asks for no key; port {replica.port} must be reachable"
-                " from the router's host only"
+                f"{model.served_model_name}: Ollama only chats with a model made from a file that"
+                " is for both; to complete code, declare roles=['completion']"
             )

@@ -60,6 +60,23 @@ class HostModelFile(Part):
     """Where it is on the host."""
 
 
+class StoredModel(Part):
+    """A model that an engine keeps in a store of its own, where it is pulled to or created."""
+
+    name: str
+    """What the engine calls it, with its tag."""
+    modelfile: str = ""
+    """What it is created from; empty of one that is pulled by its name."""
+    source: str
+    """Says which weights and settings it was made from: it changes with them."""
+    volume: str
+    """Where it is kept."""
+    home: PurePosixPath
+    """Where the volume is in the container."""
+    resident: bool
+    """Whether it stays loaded."""
+
+
 class Component(Part):
     """One container of a deployment with everything it needs on its host."""
 
@@ -72,3 +89,5 @@ class Component(Part):
     """Name of its image in the catalogue."""
     config: ConfigTree | None = None
     model_file: HostModelFile | None = None
+    model: StoredModel | None = None
+    """What must be in its engine's store once the container runs."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from deploy.plan.deployment_plan import ReplicaPlan
-from deploy.services import llama_cpp, ollama, vllm
+from deploy.services import llama_cpp, ollama, ollama_model, vllm
 from deploy.services.component import Component
 from deploy.services.context import ServiceContext
 from deploy.spec.engine import EngineKind
@@ -27,6 +27,8 @@ class Upstream:
     api_base: str
     has_key: bool
     """Whether it wants the engines' key."""
+    completes: bool
+    """Whether it continues text, and does not only chat."""
 
 
 class EngineModule(Protocol):
@@ -70,13 +72,32 @@ def upstream(context: ServiceContext, replica: ReplicaPlan) -> Upstream:
     address = f"{name}:{container_port(replica)}"
     if replica.port is not None:
         address = f"{context.plan.host(replica.host).address}:{replica.port}"
-    providers = {"vllm": "hosted_vllm", "ollama": "ollama_chat"}
-    is_ollama = kind == "ollama"
+    if kind == "ollama":
+        return _ollama_upstream(context, replica, address)
     return Upstream(
         name=name,
         model=replica.served_model_name,
-        provider=providers.get(kind, "openai"),
-        upstream_model=ollama.model_name(replica) if is_ollama else replica.served_model_name,
-        api_base=f"http://{address}" if is_ollama else f"http://{address}/v1",
-        has_key=not is_ollama,
+        provider={"vllm": "hosted_vllm"}.get(kind, "openai"),
+        upstream_model=replica.served_model_name,
+        api_base=f"http://{address}/v1",
+        has_key=True,
+        completes=True,
+    )
+
+
+def _ollama_upstream(context: ServiceContext, replica: ReplicaPlan, address: str) -> Upstream:
+    """Through its own API to chat, with the model's own settings; it has no way to complete there.
+
+    LiteLLM makes a chat of what clients ask ``ollama_chat`` to complete, and drops the suffix. Of
+    ``openai`` it hands both on as they are, to ``/v1/completions`` and ``/v1/chat/completions``.
+    """
+    completes = ollama_model.completes(context, replica)
+    return Upstream(
+        name=container_name(context, replica),
+        model=replica.served_model_name,
+        provider="openai" if completes else "ollama_chat",
+        upstream_model=ollama_model.model_name(replica),
+        api_base=f"http://{address}/v1" if completes else f"http://{address}",
+        has_key=False,
+        completes=completes,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import PurePosixPath
 from typing import Literal
 
@@ -14,6 +15,7 @@ KvCacheDtype = Literal["auto", "fp8", "f16", "q8_0"]
 OWN_SETTINGS: dict[str, tuple[EngineKind, ...]] = {
     "threads": ("llama_cpp",),
     "extra_args": ("llama_cpp", "vllm"),
+    "keep_alive": ("ollama",),
     "kv_cache_dtype": ("ollama", "vllm"),
     "tensor_parallel_size": ("vllm",),
     "pipeline_parallel_size": ("vllm",),
@@ -26,6 +28,15 @@ OWN_SETTINGS: dict[str, tuple[EngineKind, ...]] = {
     "offline": ("vllm",),
 }
 """Settings that only some engines have."""
+OWN_VARIABLES = {
+    "HF_HUB_OFFLINE": "offline",
+    "VLLM_API_KEY": "",
+    "OLLAMA_HOST": "",
+    "OLLAMA_MODELS": "",
+    "OLLAMA_KEEP_ALIVE": "keep_alive",
+}
+"""Environment variables that Atelier sets, and the setting to declare instead."""
+DURATION = re.compile(r"-1|0|(\d+(\.\d+)?[smh])+")
 KV_CACHE_DTYPES = {"ollama": ("auto", "f16", "q8_0"), "vllm": ("auto", "fp8")}
 
 
@@ -52,6 +63,8 @@ class EngineSpec(Spec):
     """vLLM: tokens of one step; its own default by default."""
     kv_cache_dtype: KvCacheDtype = "auto"
     """How the KV cache is kept: vLLM ``auto`` or ``fp8``, Ollama ``f16`` or ``q8_0``."""
+    keep_alive: str = "-1"
+    """Ollama: how long a model stays loaded without requests, e.g. ``30m``; for ever by default."""
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
     """vLLM: type of what is not quantised; what the model and the GPU allow by default."""
     shm_size: ByteSize = ByteSize(8 * 1024**3)
@@ -64,6 +77,9 @@ class EngineSpec(Spec):
     """vLLM: nothing is fetched from Hugging Face; the weights must be on the host."""
     port: int = Field(default=8000, ge=1024, le=65000)
     """First port of the host that replicas are published on, where the router is on another."""
+    trusted_network: bool = False
+    """Nobody else is in the network of router and engines: replicas may be published there although
+    they answer without a key, as Ollama does, and vLLM outside ``/v1``."""
     memory_limit: MemoryLimit | None = None
     """Memory limit of one replica, e.g. ``8GiB``; derived from the model's size by default."""
     start_timeout_seconds: int = Field(default=600, ge=5, le=7200)
@@ -96,6 +112,13 @@ class EngineSpec(Spec):
             raise refusal(f"{kind} knows no {dtype!r}", ", ".join(allowed))
         return dtype
 
+    @field_validator("keep_alive")
+    @classmethod
+    def _keep_alive_is_a_duration(cls, text: str) -> str:
+        if not DURATION.fullmatch(text):
+            raise refusal(repr(text), "a duration such as '30m' or '24h', or '-1' for ever")
+        return text
+
     @field_validator("huggingface_cache")
     @classmethod
     def _cache_is_absolute(cls, path: PurePosixPath | None) -> PurePosixPath | None:
@@ -105,12 +128,13 @@ class EngineSpec(Spec):
 
     @model_validator(mode="after")
     def _environment_is_its_own(self) -> EngineSpec:
-        names = {"HF_HUB_OFFLINE", "VLLM_API_KEY", "OLLAMA_HOST"} & self.env.keys()
+        names = OWN_VARIABLES.keys() & self.env.keys()
         if names:
             name = min(names)
+            setting = OWN_VARIABLES[name]
             raise refusal(
                 f"env sets {name}, which Atelier sets itself",
                 "other variables",
-                f"remove {name}" + (", declare offline" if name == "HF_HUB_OFFLINE" else ""),
+                f"remove {name}" + (f", declare {setting}" if setting else ""),
             )
         return self

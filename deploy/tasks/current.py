@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import cache
+from threading import Lock
 
 from pyinfra import host
 
 from deploy.artefacts import Artefacts, make_artefacts
-from deploy.errors import InventoryFileError, PlanError, Problem
+from deploy.errors import InventoryFileError, Problem
 from deploy.inventory import Declared, errors_for_operators
 from deploy.operations import sudo
-from deploy.spec import DeploymentSpec
+
+ONE_AT_A_TIME = Lock()
+"""pyinfra prepares its hosts in parallel, and secrets must not be made up for each of them."""
 
 
 def current_deployment(*, unlock_sudo: bool = True) -> Artefacts:
@@ -30,7 +32,8 @@ def current_deployment(*, unlock_sudo: bool = True) -> Artefacts:
                     "an inventory that ends with: hosts = pyinfra_hosts(deployment, __file__)",
                 )
             )
-        artefacts = _artefacts(declared)
+        with ONE_AT_A_TIME:
+            artefacts = _artefacts(declared)
         if unlock_sudo and artefacts.host(host.name).sudo:
             sudo.unlock()
         return artefacts
@@ -38,26 +41,4 @@ def current_deployment(*, unlock_sudo: bool = True) -> Artefacts:
 
 @cache
 def _artefacts(declared: Declared) -> Artefacts:
-    problems = list(_not_deployed_yet(declared.spec))
-    if problems:
-        raise PlanError(*problems)
     return make_artefacts(declared.spec, declared.directory)
-
-
-def _not_deployed_yet(spec: DeploymentSpec) -> Iterator[Problem]:
-    """What this version plans and renders, but does not deploy."""
-    if len(spec.hosts) > 1:
-        yield Problem(
-            "hosts",
-            f"{len(spec.hosts)} hosts",
-            "one host",
-            "this version plans several hosts, but deploys to one: declare only that one",
-        )
-    for index, model in enumerate(spec.models):
-        if spec.engine_of(model).kind == "ollama":
-            yield Problem(
-                f"models[{index}].engine.kind",
-                "'ollama'",
-                "llama_cpp on a CPU, vllm on GPUs",
-                "this version plans Ollama, but does not create models in it yet",
-            )

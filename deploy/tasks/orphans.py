@@ -15,4 +15,5 @@ def remove(deployment: Artefacts) -> None:
         directory=deployment.context.directory(host.name),
         containers=[component.container.name for component in own],
         releases=[str(component.config.directory) for component in own if component.config],
+        models={item.container.name: item.model.name for item in own if item.model},
     )

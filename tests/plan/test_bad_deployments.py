@@ -20,6 +20,7 @@ L40S = {"name": "gpu1", "gpus": "1x l40s"}
 TWO = {"name": "gpu1", "gpus": "2x l40s"}
 CPU = {"name": "cpu1"}
 VLLM = {"kind": "vllm"}
+TRUSTED = {**VLLM, "trusted_network": True}
 
 CASES: dict[str, dict[str, Any]] = {
     "a GPU that is not in the catalogue": {"hosts": [{"name": "gpu1", "gpus": "2x l40"}]},
@@ -156,14 +157,24 @@ CASES: dict[str, dict[str, Any]] = {
     },
     "a router on no host": {"router": {"host": "gpu9"}},
     "engines on this machine, the router elsewhere": {
+        "engine": TRUSTED,
         "hosts": [{"name": "10.0.0.1"}, {"name": "@local", "gpus": "1x l40s"}],
     },
-    "engines at a name": {"hosts": [{"name": "10.0.0.1"}, L40S]},
+    "engines at a name": {"engine": TRUSTED, "hosts": [{"name": "10.0.0.1"}, L40S]},
+    "vLLM in a network with others": {
+        "hosts": [{"name": "10.0.0.1"}, {"name": "10.0.0.2", "gpus": "1x l40s"}],
+    },
+    "Ollama in a network with others": {
+        "engine": {"kind": "ollama"},
+        "hosts": [{"name": "10.0.0.1"}, {"name": "10.0.0.2", "gpus": "2x rtx-3060"}],
+        "models": [{"name": "qwen2.5-coder-7b", "replicas": 2}],
+    },
     "ports that collide": {
+        "engine": TRUSTED,
         "hosts": [{"name": "10.0.0.1"}, {"name": "10.0.0.2", "gpus": "4x l40s"}],
         "models": [
             {**CODER_7B, "replicas": 2, "gpus": 2},
-            {"name": "qwen2.5-coder-14b", "engine": {"kind": "vllm", "port": 8001}},
+            {"name": "qwen2.5-coder-14b", "engine": {**TRUSTED, "port": 8001}},
         ],
     },
     "a use that there is not": {"use": "commercial"},

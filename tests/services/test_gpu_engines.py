@@ -150,7 +150,8 @@ def test_ollama(tmp_path: Path) -> None:
 def test_engines_on_another_host_are_published_on_its_address(tmp_path: Path) -> None:
     hosts = [{"name": "10.0.0.1"}, {"name": "gpu1", "address": "10.0.0.2", "gpus": "2x l40s"}]
     models = [{**CHAT, "replicas": 2}, {"name": "tiny-coder", "engine": {"kind": "llama_cpp"}}]
-    artefacts = made(tmp_path, hosts=hosts, models=models)
+    engine = {"kind": "vllm", "trusted_network": True}
+    artefacts = made(tmp_path, hosts=hosts, engine=engine, models=models)
     assert "--publish 10.0.0.2:8000:8000" in arguments(artefacts)
     assert [upstream["api_base"] for upstream in upstreams(artefacts)] == [
         "http://10.0.0.2:8000/v1",

@@ -43,7 +43,7 @@ name, profile, registries, registry_mirror, router, secrets, secrets_file, use, 
             allowed: dtype, env, extra_args, gpu_memory_utilization, huggingface_cache, ipc, \
 kind, kv_cache_dtype, max_model_len, max_num_batched_tokens, max_num_seqs, memory_limit, \
 offline, pipeline_parallel_size, port, quantization, shm_size, start_timeout_seconds, \
-tensor_parallel_size, threads
+tensor_parallel_size, threads, trusted_network
             fix: did you mean 'max_num_seqs'?
         """,
     ),

@@ -33,6 +33,7 @@ ENGINE: dict[str, Any] = {
     "huggingface_cache": None,
     "offline": False,
     "port": 8000,
+    "trusted_network": False,
     "memory_limit": None,
     "start_timeout_seconds": 600,
     "env": {},

@@ -85,7 +85,7 @@ def test_a_pipeline_only_where_heads_do_not_divide() -> None:
 def test_a_host_of_two_cards_and_a_cpu_host() -> None:
     plan = made(
         hosts=[{"name": "10.0.0.1"}, {"name": "10.0.0.2", "gpus": "2x rtx-3090"}],
-        engine={"kind": "vllm"},
+        engine={"kind": "vllm", "trusted_network": True},
         models=[CHAT, {"name": "tiny-coder", "engine": {"kind": "llama_cpp"}}],
     )
     chat, tiny = plan.replicas
@@ -96,7 +96,8 @@ def test_a_host_of_two_cards_and_a_cpu_host() -> None:
 
 def test_replicas_on_several_hosts_are_published_on_ports_of_their_own() -> None:
     hosts = [{"name": f"10.0.0.{n}", "gpus": "2x l40s"} for n in (1, 2)]
-    plan = made(hosts=hosts, engine={"kind": "vllm"}, models=[{**CHAT, "replicas": 4}])
+    engine = {"kind": "vllm", "trusted_network": True}
+    plan = made(hosts=hosts, engine=engine, models=[{**CHAT, "replicas": 4}])
     assert [(replica.host, replica.gpus, replica.port) for replica in plan.replicas] == [
         ("10.0.0.1", (0,), None),
         ("10.0.0.1", (1,), None),

@@ -1,0 +1,48 @@
+"""Where Ollama has put a model: it says nothing when it falls back to the CPU.
+
+API: https://docs.ollama.com/api/ps
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+
+from deploy.errors import Problem, ServiceError
+
+TIMEOUT_SECONDS = 30
+NO_GPU = (
+    "run nvidia-smi (rocm-smi) in the container; if it fails: install the GPU's container toolkit,"
+    " give Docker the cgroup driver cgroupfs (docker='distribution' or 'upstream' has Atelier do"
+    " so), and restart the container"
+)
+TOO_LITTLE = (
+    "other programs may hold the GPU's memory: see nvidia-smi (rocm-smi), and restart the"
+    " container; else declare a smaller max_model_len, max_num_seqs or quantization"
+)
+
+
+def gpu_share(base_url: str, model: str) -> str:
+    """Ask which part of a loaded model is on GPUs.
+
+    Args:
+        base_url: address of Ollama.
+        model: what it calls the model, which has just answered.
+
+    Raises:
+        ServiceError: if all of it, or a part, is on the CPU.
+    """
+    reply = httpx.get(f"{base_url}/api/ps", timeout=TIMEOUT_SECONDS)
+    reply.raise_for_status()
+    loaded: list[dict[str, Any]] = reply.json()["models"]
+    found = next((row for row in loaded if row["model"] == model), None)
+    if found is None:
+        raise ServiceError(Problem(model, "is not loaded although it has just answered"))
+    size, on_gpus = int(found["size"]), int(found["size_vram"])
+    if on_gpus == 0:
+        raise ServiceError(Problem(model, "runs on the CPU", "on the declared GPU", NO_GPU))
+    if on_gpus < size:
+        share = f"{100 - on_gpus * 100 // size} % of it on the CPU"
+        raise ServiceError(Problem(model, share, "all of it on the declared GPU", TOO_LITTLE))
+    return f"all of it, {size / 1024**3:.1f} GiB"

@@ -1,0 +1,56 @@
+"""The model in an Ollama container: pulled or created, as declared, and kept loaded."""
+
+from __future__ import annotations
+
+from deploy.drift import ABSENT, Change, FieldChange
+from deploy.facts.model_store import ModelStore
+from deploy.operations.script import ScriptCommand
+from deploy.services import StoredModel
+from deploy.services.ollama_model import manifest_path
+
+SCRIPT = "ollama.sh"
+
+
+def model_change(
+    container: str, model: StoredModel, found: ModelStore, *, restarts: bool
+) -> Change | None:
+    """What has to happen to a model; ``None`` if nothing.
+
+    Args:
+        container: name of its container.
+        model: what is wanted.
+        found: what the container has.
+        restarts: whether the container is about to start, with nothing in memory.
+    """
+    resource = f"model {model.name} in {container}"
+    fields = _drift(model, found)
+    if fields:
+        return Change(resource, "create" if model.modelfile else "pull", fields)
+    if model.resident and (restarts or model.name not in found.loaded):
+        return Change(resource, "load")
+    return None
+
+
+def model_command(container: str, model: StoredModel, change: Change) -> ScriptCommand:
+    """Carries the change out; if it fails, the model that was there before still serves."""
+    arguments = [change.action, container, model.name]
+    if change.action != "load":
+        arguments += [manifest_path(model.name), model.source]
+    return ScriptCommand(
+        SCRIPT,
+        *arguments,
+        stdin=model.modelfile,
+        redact=str,
+        progress=f"{change.action} {model.name}",
+    )
+
+
+def _drift(model: StoredModel, found: ModelStore) -> tuple[FieldChange, ...]:
+    digest, made = found.digests.get(manifest_path(model.name)), found.made.get(model.name)
+    if digest is None:
+        return (FieldChange("model", ABSENT, model.source),)
+    if made is None or made.source != model.source:
+        return (FieldChange("made from", made.source if made else "not known", model.source),)
+    if made.digest != digest:
+        return (FieldChange("digest", digest[:12], made.digest[:12]),)
+    return ()

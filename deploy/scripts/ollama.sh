@@ -1,0 +1,134 @@
+# The models in one of Atelier's Ollama containers: what there is, and how it comes and goes.
+#
+#   sh -c "$(cat ollama.sh)" atelier look CONTAINER VOLUME IMAGE HOME
+#   sh -c "$(cat ollama.sh)" atelier pull|create CONTAINER MODEL MANIFEST SOURCE
+#   sh -c "$(cat ollama.sh)" atelier load CONTAINER MODEL
+#   sh -c "$(cat ollama.sh)" atelier remove CONTAINER MODEL...
+#
+# create reads the Modelfile from standard input. What Atelier has made is written down beside the
+# models, a line each: name, what it was made from, digest of its manifest. The name comes before
+# the model and the digests after it, so that what a killed run leaves is made anew or removed.
+set -eu
+trap '' PIPE # finish what was begun even when nobody listens any more
+
+action=$1 container=$2
+shift 2
+report='cd "$HOME" || exit 0
+echo @record; cat models-by-atelier
+echo @manifests; cd .ollama/models/manifests && find . -type f -exec sha256sum {} +'
+write='cd "$HOME"; touch models-by-atelier
+while read -r name rest; do [ "$name" = "$1" ] || echo "$name $rest"; done <models-by-atelier >models-by-atelier.new
+[ -z "$2" ] || echo "$1 $2" >>models-by-atelier.new
+mv models-by-atelier.new models-by-atelier'
+
+say() { echo "$@" || true; }
+quietly() { "$@" >/dev/null 2>&1; }
+inside() {
+  code=$1
+  shift
+  docker exec "$container" sh -c "$code" sh "$@" </dev/null
+}
+
+# progress bars without their colours and movements
+readable() { tr '\r' '\n' | sed 's/\x1b\[[0-9;?]*[a-zA-Z]//g' | grep -v '^ *$' | tail -n 15 | sed 's/^/    /'; }
+
+fail() {
+  say "$1:"
+  echo "$2" | readable || true
+  exit 1
+}
+
+look() {
+  state=$(docker container inspect --format '{{.State.Status}}' "$container" 2>/dev/null) || state=absent
+  if [ "$state" = running ]; then
+    inside "$report; echo @loaded; ollama ps" 2>/dev/null || true
+  elif quietly docker volume inspect "$1" && quietly docker image inspect "$2"; then
+    docker run --rm --pull never --network none --volume "$1:$3:ro" --env "HOME=$3" \
+      --entrypoint sh "$2" -c "$report" 2>/dev/null || true
+  fi
+}
+
+claim() {
+  # shellcheck disable=SC2016 # for the shell inside
+  inside 'grep -qs "^$1 " "$HOME/models-by-atelier" || echo "$1 - -" >>"$HOME/models-by-atelier"' "$model"
+}
+
+write_down() {
+  # shellcheck disable=SC2016
+  digest=$(inside 'cd "$HOME/.ollama/models/manifests" && sha256sum "$1"' "$manifest")
+  inside "$write" "$model" "$source ${digest%% *}"
+}
+
+load() {
+  # shellcheck disable=SC2016
+  inside 'ollama run "$1" "" 2>&1' "$1"
+}
+
+create() {
+  next=${model%:*}:atelier-next
+  claim
+  # shellcheck disable=SC2016
+  output=$(docker exec -i "$container" sh -c 'cat >/tmp/Modelfile && ollama create "$1" -f /tmp/Modelfile 2>&1' \
+    sh "$next") || fail "$model was not created; what was there before still serves" "$output"
+  if ! output=$(load "$next"); then
+    # shellcheck disable=SC2016
+    quietly inside 'ollama rm "$1"' "$next" || true
+    quietly load "$model" || true
+    fail "the new $model does not load; what was there before still serves" "$output"
+  fi
+  # shellcheck disable=SC2016
+  quietly inside 'ollama cp "$1" "$2" && ollama rm "$1"' "$next" "$model"
+  write_down
+}
+
+pull() {
+  claim
+  log=$(mktemp)
+  # shellcheck disable=SC2016
+  inside 'ollama pull "$1" 2>&1' "$model" >"$log" &
+  job=$! seconds=0
+  while quietly kill -0 "$job"; do
+    sleep 1
+    seconds=$((seconds + 1))
+    if [ $((seconds % 15)) = 0 ]; then say "$model: $(tail -c 2000 "$log" | readable | tail -n 1 | sed 's/^ *//')"; fi
+  done
+  output=
+  wait "$job" || output=$(cat "$log")
+  rm -f "$log"
+  if [ -n "$output" ]; then fail "$model was not pulled" "$output"; fi
+  write_down
+}
+
+remove() {
+  # one whose container goes may have been stopped
+  quietly docker container start "$container" || true
+  for _ in $(seq 60); do
+    if quietly inside 'ollama list'; then break; fi
+    sleep 0.5
+  done
+  for model; do
+    # shellcheck disable=SC2016
+    if quietly inside 'ollama show "$1"' "$model"; then inside 'ollama rm "$1" 2>&1' "$model" >/dev/null; fi
+    inside "$write" "$model" ''
+  done
+}
+
+lock() {
+  if command -v flock >/dev/null 2>&1; then
+    # a killed run leaves this script running: wait for it
+    exec 9>>"${TMPDIR:-/tmp}/atelier-$(id -u)-$container-models.lock"
+    flock --wait 7200 9
+  fi
+}
+
+if [ "$action" != look ]; then lock; fi
+case $action in
+  look) look "$@" ;;
+  pull | create)
+    model=$1 manifest=$2 source=$3
+    "$action"
+    output=$(load "$model") || fail "$model does not load" "$output"
+    ;;
+  load) output=$(load "$1") || fail "$1 does not load" "$output" ;;
+  remove) remove "$@" ;;
+esac

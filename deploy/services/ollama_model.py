@@ -1,0 +1,83 @@
+"""The model of a replica of Ollama: pulled from its library, or created from a GGUF file.
+
+Modelfiles: https://docs.ollama.com/modelfile, templates: https://docs.ollama.com/template
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import PurePosixPath
+
+from deploy.catalog import Model, load_catalog
+from deploy.plan.deployment_plan import ReplicaPlan
+from deploy.services.component import StoredModel
+from deploy.services.context import ServiceContext
+
+MODELS = PurePosixPath("/models")
+"""Where the directory of the model's file is in the container."""
+HOME = PurePosixPath("/var/lib/ollama")
+"""Where the volume with the models is in the container."""
+RECORD = "models-by-atelier"
+"""Below it, the file in which ``scripts/ollama.sh`` writes down what it has made."""
+PULLED = "library"
+KEEP_FOR_EVER = "-1"
+
+
+def model_name(replica: ReplicaPlan) -> str:
+    """What Ollama calls the model: its tag in the library, or one made from a file."""
+    return replica.weights.tag or f"{replica.model}:latest"
+
+
+def manifest_path(name: str) -> str:
+    """Path of a model's manifest in the store; names without a registry are in Ollama's."""
+    path, _, tag = name.rpartition(":")
+    parts = path.split("/")
+    return "/".join([*("registry.ollama.ai", "library")[: max(3 - len(parts), 0)], *parts, tag])
+
+
+def completes(context: ServiceContext, replica: ReplicaPlan) -> bool:
+    """Whether it continues text, and does not only chat.
+
+    The one template of a model that is created from a file is for the one or for the other; those
+    of the library are for both.
+    """
+    roles = context.plan.roles_of(replica.served_model_name)
+    return "completion" in roles and not (replica.file and "chat" in roles)
+
+
+def stored_model(context: ServiceContext, replica: ReplicaPlan, volume: str) -> StoredModel:
+    """What must be in the replica's store."""
+    modelfile, source = "", PULLED
+    if replica.file is not None:
+        modelfile = _modelfile(replica, completes=completes(context, replica))
+        digest = hashlib.sha256(modelfile.encode()).hexdigest()
+        source = f"{replica.file.sha256[:16]}-{digest[:8]}"
+    return StoredModel(
+        name=model_name(replica),
+        modelfile=modelfile,
+        source=source,
+        volume=volume,
+        home=HOME,
+        resident=replica.engine.keep_alive == KEEP_FOR_EVER,
+    )
+
+
+def _modelfile(replica: ReplicaPlan, *, completes: bool) -> str:
+    """Chatting is left to the template in the file; completing wants the text as it is."""
+    assert replica.file is not None  # noqa: S101 - asked for only where there is one
+    lines = [f"FROM {MODELS / replica.file.path.name}"]
+    if completes:
+        template = _completion_template(load_catalog().models.get(replica.model))
+        lines.append(f'TEMPLATE """{template}"""')
+    return "\n".join(lines) + "\n"
+
+
+def _completion_template(entry: Model | None) -> str:
+    """With the tokens that ask for what stands before a suffix, of models that have them."""
+    tokens = entry.fill_in_the_middle if entry else None
+    if tokens is None:
+        return "{{ .Prompt }}"
+    before = tokens.prefix + "{{ .Prompt }}"
+    after = tokens.suffix + "{{ .Suffix }}"
+    both = after + before if tokens.suffix_first else before + after
+    return "{{ if .Suffix }}" + both + tokens.middle + "{{ else }}{{ .Prompt }}{{ end }}"
