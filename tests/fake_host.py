@@ -95,8 +95,11 @@ def converged(artefacts: Artefacts) -> Responses:
         "@dockerd": DOCKER,
         **{_containers(component): _component(component, artefacts) for component in components},
         "for image in": [
-            f"{use.image.reference} {image_id(use.image.reference)}"
-            for use in artefacts.images.values()
+            "@images",
+            *(
+                f"{use.image.reference} {image_id(use.image.reference)}"
+                for use in artefacts.images.values()
+            ),
         ],
         "docker network inspect": [
             f'["network {name}",{label}]',

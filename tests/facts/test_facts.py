@@ -13,10 +13,11 @@ from pyinfra.api import FactBase
 
 from deploy.facts.component import Component, ComponentState, FileState
 from deploy.facts.deployment import Belongings, Deployment
-from deploy.facts.engine import ImageIds, Resources
+from deploy.facts.engine import Resources
 from deploy.facts.files import Contents, FileSize
 from deploy.facts.health import Health
 from deploy.facts.host import Host
+from deploy.facts.images import Images, ImagesState
 from deploy.facts.model_store import MadeModel, ModelStore
 from deploy.hosts.state import HostState
 
@@ -120,9 +121,15 @@ def test_a_host_without_docker() -> None:
     assert state.memory_bytes == 33524700000
 
 
-def test_image_ids() -> None:
-    found = ImageIds().process(["litellm:v1 sha256:aa", "registry.lab:5000/x@sha256:1 sha256:bb"])
-    assert found == {"litellm:v1": "sha256:aa", "registry.lab:5000/x@sha256:1": "sha256:bb"}
+def test_images() -> None:
+    record = ["@record", "litellm:v1 sha256:aa 0123", "x:v1 sha256:bb"]
+    files = ["@files", "4567  /etc/docker/certs.d/registry.lab/ca.crt"]
+    images = ["@images", "litellm:v1 sha256:aa", "registry.lab:5000/x@sha256:1 sha256:bb"]
+    assert Images().process([*record, *files, *images]) == ImagesState(
+        ids={"litellm:v1": "sha256:aa", "registry.lab:5000/x@sha256:1": "sha256:bb"},
+        loaded=frozenset({("sha256:aa", "0123")}),
+        digests={"/etc/docker/certs.d/registry.lab/ca.crt": "4567"},
+    )
 
 
 def test_resources() -> None:
@@ -156,7 +163,7 @@ FACTS: list[tuple[FactBase[Any], dict[str, Any], Any]] = [
         ComponentState(),
     ),
     (Deployment(), {"deployment": "x", "directory": "/none"}, Belongings()),
-    (ImageIds(), {"references": ["i:1"]}, {}),
+    (Images(), {"references": ["i:1"], "record": "/none/x", "files": []}, ImagesState()),
     (Resources(), {"networks": ["x"], "volumes": ["y"]}, {}),
     (Contents(), {"paths": ["/none/x"]}, {}),
     (FileSize(), {"path": "/none/x"}, None),
@@ -171,7 +178,7 @@ AWKWARD_FACTS: list[tuple[FactBase[Any], dict[str, Any]]] = [
         {"container": AWKWARD, "image": AWKWARD, "model_volume": AWKWARD, "model_home": AWKWARD},
     ),
     (Deployment(), {"deployment": AWKWARD, "directory": AWKWARD}),
-    (ImageIds(), {"references": [AWKWARD]}),
+    (Images(), {"references": [AWKWARD], "record": AWKWARD, "files": [AWKWARD]}),
     (Resources(), {"networks": [AWKWARD], "volumes": [AWKWARD]}),
     (Contents(), {"paths": [AWKWARD]}),
     (FileSize(), {"path": AWKWARD}),

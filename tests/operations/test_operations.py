@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
+import shlex
 import stat
 import subprocess
 import tarfile
@@ -24,13 +26,15 @@ from deploy.facts.component import FileState
 from deploy.facts.deployment import Belongings
 from deploy.facts.deployment import Deployment as DeploymentFact
 from deploy.facts.docker import Docker
-from deploy.facts.engine import ImageIds, Resources
+from deploy.facts.engine import Resources
 from deploy.facts.files import FileSize
 from deploy.facts.host import Host
+from deploy.facts.images import Images, ImagesState
 from deploy.hosts.checks import Subject
 from deploy.hosts.state import DockerState, HostState
-from deploy.images import ImageUse
+from deploy.images import ImageArchive, ImageUse, RegistryAccess
 from deploy.live.connection import Login
+from deploy.local_file import LocalFile
 from deploy.operations import (
     barrier,
     deployment,
@@ -44,8 +48,8 @@ from deploy.operations import (
     verified,
 )
 from deploy.operations.copy import CopyCommand
+from deploy.operations.image_source import ImagePlace, LoadCommand
 from deploy.operations.script import ScriptCommand
-from deploy.operations.shipment import LoadCommand
 from deploy.secrets import SecretStore
 from deploy.services import ConfigFile, ConfigTree
 from tests.conftest import MakeArtefacts
@@ -61,12 +65,32 @@ def rows(announced: Announced) -> list[tuple[str, str]]:
 
 # images
 
-IMAGES = PurePosixPath("/var/lib/atelier/deployments/demo/images")
+HERE = ImagePlace(PurePosixPath("/var/lib/atelier/deployments/demo"), is_local=True)
+OVER_SSH = replace(HERE, is_local=False)
 
 
-def provide(found: dict[str, str], uses: list[ImageUse], *, is_local: bool = True) -> Outcome:
-    facts: Facts = {ImageIds: found}
-    return run(image.present, facts, uses=uses, directory=IMAGES, is_local=is_local)
+def provide(
+    found: dict[str, str],
+    uses: list[ImageUse],
+    place: ImagePlace = HERE,
+    registries: dict[str, RegistryAccess] | None = None,
+    **more: Any,
+) -> Outcome:
+    facts: Facts = {Images: ImagesState(ids=found, **more)}
+    secrets = SecretStore(Path("none.yaml"), {})
+    return run(
+        *(image.present, facts),
+        uses=uses,
+        place=place,
+        registries=registries or {},
+        secrets=secrets,
+    )
+
+
+def arguments_of(command: Any) -> list[str]:
+    """The arguments of one of Atelier's scripts."""
+    words = shlex.split(command.get_raw_value())
+    return words[words.index("atelier") + 1 :]
 
 
 def test_images_that_are_there_are_left_alone(demo: Artefacts, announced: Announced) -> None:
@@ -80,15 +104,19 @@ def test_a_missing_image_is_pulled(demo: Artefacts, announced: Announced) -> Non
     first, *others = demo.images.values()
     found = {use.image.reference: "sha256:1" for use in others}
     outcome = provide(found, [first, *others])
-    assert outcome.shell == [f"docker image pull -q {first.image.reference}"]
+    [command] = outcome.commands
+    assert arguments_of(command) == ["pull", HERE.record, first.image.reference]
+    assert outcome.stdin == [""]
     assert rows(announced) == [("pull", f"image {first.image.reference}")]
 
 
 def test_missing_images_are_built_together(make: MakeArtefacts, announced: Announced) -> None:
     uses = list(make(image_source="build").images.values())
-    [command] = provide({}, uses).commands
+    command, record = provide({}, [use for use in uses if use.build]).commands
+    uses = [use for use in uses if use.build]
     assert isinstance(command, FunctionCommand)
     assert command.args == ([use.build for use in uses],)
+    assert arguments_of(record) == ["record", HERE.record, *(use.image.reference for use in uses)]
     assert rows(announced) == [("build", f"image {use.image.reference}") for use in uses]
 
 
@@ -100,15 +128,15 @@ def test_what_is_built_here_is_copied_to_hosts_over_ssh(
     monkeypatch.setattr(image, "was_built", lambda _: was_built)
     first, *others = make(image_source="build").images.values()
     found = {use.image.reference: "sha256:1" for use in others}
-    [command] = provide(found, [first, *others], is_local=False).commands
+    [command] = provide(found, [first, *others], OVER_SSH).commands
     assert isinstance(command, LoadCommand)
-    assert (command.reference, command.directory) == (first.image.reference, IMAGES)
+    assert command.reference == first.image.reference
     actions = ["copy"] if was_built else ["build", "copy"]
     assert rows(announced) == [(action, f"image {first.image.reference}") for action in actions]
     # this machine's engine is not asked where nothing is missing
     monkeypatch.setattr(image, "engine_problem", lambda: "broken")
     everything = found | {first.image.reference: "sha256:1"}
-    assert provide(everything, [first, *others], is_local=False).commands == []
+    assert provide(everything, [first, *others], OVER_SSH).commands == []
 
 
 def test_without_an_engine_here_nothing_is_built(
@@ -117,15 +145,61 @@ def test_without_an_engine_here_nothing_is_built(
     monkeypatch.setattr(image, "engine_problem", lambda: "docker is not installed")
     uses = list(make(image_source="build").images.values())
     with pytest.raises(OperationError) as refused:
-        provide({}, uses, is_local=False)
+        provide({}, uses, OVER_SSH)
     assert str(refused.value) == (
         "image_source: images are built on this machine, but its container engine cannot be used: "
         "docker is not installed\n"
-        "    allowed: 'pull', or 'build' where Docker runs on this machine\n"
-        "    fix: install and start Docker here, or pull the images from a registry that the host "
-        "reaches"
+        "    allowed: 'pull', 'load', or 'build' where Docker runs on this machine\n"
+        "    fix: install and start Docker here, pull the images, or load them from archives"
     )
     assert announced() == []
+
+
+CA = RegistryAccess("registry.lab:5000", login='{"auths": "leaked"}', ca="certificates\n")
+MIRRORED = {"registry_mirror": "registry.lab:5000"}
+
+
+def test_a_login_travels_on_standard_input_to_its_own_registry(make: MakeArtefacts) -> None:
+    own = {"litellm": {"reference": "other.lab/litellm:v1"}}
+    images = make(**MIRRORED, images=own).images
+    uses = [images["litellm"], images["llama-cpp"]]
+    outcome = provide({}, uses, registries={CA.address: replace(CA, ca="")})
+    assert outcome.stdin == ["", CA.login]
+    assert "leaked" not in outcome.shown
+
+
+def test_certificates_are_state(make: MakeArtefacts, announced: Announced) -> None:
+    uses = list(make(**MIRRORED).images.values())
+    found = {use.image.reference: "sha256:1" for use in uses}
+    path = "/etc/docker/certs.d/registry.lab:5000/ca.crt"
+    right = hashlib.sha256(b"certificates\n").hexdigest()
+    registries = {CA.address: CA}
+    outcome = provide(found, uses, registries=registries)
+    assert (len(outcome.commands), outcome.stdin) == (1, [CA.ca])
+    assert len(provide(found, uses, registries=registries, digests={path: "x"}).commands) == 1
+    assert provide(found, uses, registries=registries, digests={path: right}).commands == []
+    assert rows(announced) == [("create", f"file {path}"), ("update", f"file {path}")]
+
+
+def test_an_archive_is_loaded_where_the_image_is_another(
+    demo: Artefacts, announced: Announced
+) -> None:
+    image_of = demo.images["litellm"].image
+    archive = ImageArchive(
+        LocalFile(Path("/x.tar"), 1, "digest"), 1, {image_of.reference: ["sha256:1"]}
+    )
+    uses = [ImageUse(image_of, None, "load", archive)]
+    for found, loaded, count in [
+        ({}, (), 1),
+        ({image_of.reference: "sha256:2"}, (), 1),
+        ({image_of.reference: "sha256:1"}, (), 0),
+        # an engine that gives images ids of its own
+        ({image_of.reference: "sha256:2"}, (("sha256:2", "digest"),), 0),
+        ({image_of.reference: "sha256:2"}, (("sha256:2", "another"),), 1),
+    ]:
+        outcome = provide(found, uses, OVER_SSH, loaded=frozenset(loaded))
+        assert len(outcome.commands) == count
+    assert set(rows(announced)) == {("load", f"image {image_of.reference}")}
 
 
 # networks and volumes
