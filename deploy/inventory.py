@@ -27,6 +27,7 @@ from deploy.spec import (
     HostSpec,
     ImageSpec,
     ModelSpec,
+    RegistrySpec,
     RouterSpec,
     SecretSource,
     WebUISpec,
@@ -99,6 +100,7 @@ Engine = Declaration(EngineSpec)
 Host = Declaration(HostSpec)
 Image = Declaration(ImageSpec)
 Model = Declaration(ModelSpec)
+Registry = Declaration(RegistrySpec)
 Router = Declaration(RouterSpec)
 Secret = Declaration(SecretSource)
 WebUI = Declaration(WebUISpec)

@@ -11,6 +11,7 @@ from deploy.cli.doctor import doctor
 from deploy.cli.down import down
 from deploy.cli.env import env
 from deploy.cli.gpus import gpus
+from deploy.cli.images import images
 from deploy.cli.info import info
 from deploy.cli.logs import logs
 from deploy.cli.models import models
@@ -31,7 +32,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 VERBS = (
-    *(plan, size, recommend, models, gpus, doctor, check),
+    *(plan, size, recommend, models, gpus, images, doctor, check),
     *(verify, status, logs, info, env, down, schema),
 )
 for verb in VERBS:

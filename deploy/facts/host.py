@@ -23,8 +23,8 @@ class Host(FactBase[HostState]):
         label = shlex.quote(f"label={LABEL_DEPLOYMENT}={deployment}")
         return "; ".join(
             [
-                "echo '@engine'; docker version --format '{{json .Server.Version}}' 2>/dev/null",
-                "echo '@engine_error'; docker version 2>&1 >/dev/null | tail -n 1",
+                "echo '@engine'; docker version --format '{{json .Server.Version}}' 2>/dev/null || "
+                "{ echo '@engine_error'; docker version 2>&1 >/dev/null | tail -n 1; }",
                 "echo '@memory'; awk '/^MemTotal:/ {print $2 * 1024}' /proc/meminfo",
                 "root=$(docker info --format '{{.DockerRootDir}}' 2>/dev/null)",
                 "echo '@disk'; df -B1 --output=avail \"${root:-/}\" 2>/dev/null | tail -n 1",

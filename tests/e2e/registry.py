@@ -7,7 +7,9 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import bcrypt
 import docker
 import httpx
 import yaml
@@ -60,21 +62,39 @@ class Registry:
         }
 
 
-def run_registry(directory: Path, listen: str = "127.0.0.1") -> Iterator[Registry]:
-    """A registry of this machine; with ``listen="0.0.0.0"`` for the test hosts too."""
+def run_registry(
+    directory: Path,
+    *,
+    listen: str = "127.0.0.1",
+    tls: str = "",
+    login: tuple[str, str] | None = None,
+) -> Iterator[Registry]:
+    """A registry whose files are in a directory.
+
+    Args:
+        directory: its files; several servers may share them.
+        listen: where it listens; on ``0.0.0.0`` test hosts reach it too.
+        tls: the address of this machine that a certificate is made for; ``ca.crt`` signs it.
+        login: user and password that it wants.
+    """
     port = free_port()
-    address = f"127.0.0.1:{port}"
-    config = directory / "config.yml"
-    config.write_text(
-        yaml.safe_dump(
-            {
-                "version": 0.1,
-                "storage": {"filesystem": {"rootdirectory": str(directory / "data")}},
-                "http": {"addr": f"{listen}:{port}"},
-                "log": {"level": "error"},
-            }
-        )
-    )
+    address = f"{tls or '127.0.0.1'}:{port}"
+    settings: dict[str, Any] = {
+        "version": 0.1,
+        "storage": {"filesystem": {"rootdirectory": str(directory / "data")}},
+        "http": {"addr": f"{tls or listen}:{port}"},
+        "log": {"level": "error"},
+    }
+    if tls:
+        key, certificate = _make_certificate(directory, tls)
+        settings["http"]["tls"] = {"certificate": str(certificate), "key": str(key)}
+    if login:
+        user, password = login
+        digest = bcrypt.hashpw(password.encode(), bcrypt.gensalt(4)).decode()
+        (directory / "htpasswd").write_text(f"{user}:{digest}\n")
+        settings["auth"] = {"htpasswd": {"realm": "lab", "path": str(directory / "htpasswd")}}
+    config = directory / f"{address}.yml"
+    config.write_text(yaml.safe_dump(settings))
     with (
         (directory / "registry.log").open("w") as log,
         subprocess.Popen(
@@ -82,16 +102,36 @@ def run_registry(directory: Path, listen: str = "127.0.0.1") -> Iterator[Registr
         ) as process,
     ):
         try:
-            _wait(address)
+            _wait(f"{'https' if tls else 'http'}://{address}/v2/")
             yield Registry(address)
         finally:
             process.terminate()
 
 
-def _wait(address: str) -> None:
+def _make_certificate(directory: Path, address: str) -> tuple[Path, Path]:
+    """A key and its certificate for an address, signed by an authority that nobody knows."""
+    ca_key, ca = directory / "ca.key", directory / "ca.crt"
+    key, request, certificate = (directory / f"tls.{end}" for end in ("key", "csr", "crt"))
+    names = directory / "names.cnf"
+    names.write_text(f"subjectAltName=IP:{address}\n")
+    new_key = ("-newkey", "rsa:2048", "-nodes")
+    for arguments in (
+        ("req", "-x509", *new_key, "-keyout", ca_key, "-out", ca, "-days", "2", "-subj", "/CN=lab"),
+        ("req", *new_key, "-keyout", key, "-out", request, "-subj", f"/CN={address}"),
+        (
+            *("x509", "-req", "-in", request, "-CA", ca, "-CAkey", ca_key, "-CAcreateserial"),
+            *("-out", certificate, "-days", "2", "-extfile", names),
+        ),
+    ):
+        subprocess.run(["openssl", *arguments], check=True, capture_output=True)
+    return key, certificate
+
+
+def _wait(url: str) -> None:
     for _ in range(50):
         try:
-            httpx.get(f"http://{address}/v2/").raise_for_status()
+            # one that wants a login is there, too
+            httpx.get(url, verify=False)  # noqa: S501
         except httpx.TransportError:
             time.sleep(0.2)
         else:

@@ -13,10 +13,12 @@ from pyinfra.api import FactBase
 
 from deploy.facts.component import Component, ComponentState, FileState
 from deploy.facts.deployment import Belongings, Deployment
-from deploy.facts.engine import ImageIds, Resources
+from deploy.facts.engine import Resources
 from deploy.facts.files import Contents, FileSize
 from deploy.facts.health import Health
 from deploy.facts.host import Host
+from deploy.facts.images import Images, ImagesState
+from deploy.facts.model_store import MadeModel, ModelStore
 from deploy.hosts.state import HostState
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -77,6 +79,30 @@ def test_deployment() -> None:
     )
 
 
+def test_models_of_a_component() -> None:
+    digest = "27801df173db0971f9a13e2c9414ddbec9dce232d88c867d075eaa9b46a21e2c"
+    state = Component().process(
+        [
+            *("@containers", "@image", "@record"),
+            f"tiny-fim:latest ae5cdcc84da9ada5-d2926c39 {digest}",
+            "old:latest - -",
+            "@manifests",
+            f"{digest}  ./registry.ollama.ai/library/tiny-fim/latest",
+            "@loaded",
+            "NAME               ID              SIZE      PROCESSOR    CONTEXT    UNTIL   ",
+            "tiny-fim:latest    27801df173db    8.3 MB    100% CPU     2048       Forever    ",
+        ]
+    )
+    assert state.models == ModelStore(
+        made={
+            "tiny-fim:latest": MadeModel("ae5cdcc84da9ada5-d2926c39", digest),
+            "old:latest": MadeModel("-", "-"),
+        },
+        digests={"registry.ollama.ai/library/tiny-fim/latest": digest},
+        loaded=frozenset(["tiny-fim:latest"]),
+    )
+
+
 def test_host() -> None:
     assert Host().process(read("host.txt")) == HostState(
         engine_version="20.10.24+dfsg1",
@@ -95,9 +121,15 @@ def test_a_host_without_docker() -> None:
     assert state.memory_bytes == 33524700000
 
 
-def test_image_ids() -> None:
-    found = ImageIds().process(["litellm:v1 sha256:aa", "registry.lab:5000/x@sha256:1 sha256:bb"])
-    assert found == {"litellm:v1": "sha256:aa", "registry.lab:5000/x@sha256:1": "sha256:bb"}
+def test_images() -> None:
+    record = ["@record", "litellm:v1 sha256:aa 0123", "x:v1 sha256:bb"]
+    files = ["@files", "4567  /etc/docker/certs.d/registry.lab/ca.crt"]
+    images = ["@images", "litellm:v1 sha256:aa", "registry.lab:5000/x@sha256:1 sha256:bb"]
+    assert Images().process([*record, *files, *images]) == ImagesState(
+        ids={"litellm:v1": "sha256:aa", "registry.lab:5000/x@sha256:1": "sha256:bb"},
+        loaded=frozenset({("sha256:aa", "0123")}),
+        digests={"/etc/docker/certs.d/registry.lab/ca.crt": "4567"},
+    )
 
 
 def test_resources() -> None:
@@ -125,8 +157,13 @@ FACTS: list[tuple[FactBase[Any], dict[str, Any], Any]] = [
         ComponentState(),
     ),
     (Component(), {"container": "x-0", "image": "i:1"}, ComponentState()),
+    (
+        Component(),
+        {"container": "x-0", "image": "i:1", "model_volume": "v", "model_home": "/h"},
+        ComponentState(),
+    ),
     (Deployment(), {"deployment": "x", "directory": "/none"}, Belongings()),
-    (ImageIds(), {"references": ["i:1"]}, {}),
+    (Images(), {"references": ["i:1"], "record": "/none/x", "files": []}, ImagesState()),
     (Resources(), {"networks": ["x"], "volumes": ["y"]}, {}),
     (Contents(), {"paths": ["/none/x"]}, {}),
     (FileSize(), {"path": "/none/x"}, None),
@@ -136,8 +173,12 @@ AWKWARD_FACTS: list[tuple[FactBase[Any], dict[str, Any]]] = [
         Component(),
         {"container": AWKWARD, "image": AWKWARD, "config_root": AWKWARD, "release": AWKWARD},
     ),
+    (
+        Component(),
+        {"container": AWKWARD, "image": AWKWARD, "model_volume": AWKWARD, "model_home": AWKWARD},
+    ),
     (Deployment(), {"deployment": AWKWARD, "directory": AWKWARD}),
-    (ImageIds(), {"references": [AWKWARD]}),
+    (Images(), {"references": [AWKWARD], "record": AWKWARD, "files": [AWKWARD]}),
     (Resources(), {"networks": [AWKWARD], "volumes": [AWKWARD]}),
     (Contents(), {"paths": [AWKWARD]}),
     (FileSize(), {"path": AWKWARD}),

@@ -25,6 +25,7 @@ GOLDEN = Path(__file__).parent / "golden"
 DOCUMENT = ROOT / "docs" / "plans.md"
 INVENTORIES = {
     "demo": "individual: the demo, a tiny model on this machine's CPU",
+    "individual": "individual: one workstation with a GeForce RTX 4090",
     "users_20": "20-users: one server with an L40S",
     "users_100": "100-users: one server with 4 H100",
 }

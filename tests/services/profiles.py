@@ -13,7 +13,7 @@ from deploy.spec import SecretName
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = Path(__file__).parent / "golden"
-PROFILES = ("users_20", "users_100")
+PROFILES = ("individual", "users_20", "users_100")
 
 
 def digest(secret: SecretName) -> str:
@@ -33,7 +33,9 @@ def rendered(artefacts: Artefacts) -> dict[str, Any]:
     return {
         container.name: {
             "spec": container.public(digest),
-            "create_arguments": _without_labels(container.create_arguments("coder", digest)),
+            "create_arguments": _without_labels(
+                container.create_arguments(artefacts.plan.name, digest)
+            ),
             "files": {
                 name: file.content.splitlines() for name, file in component.config.files.items()
             }

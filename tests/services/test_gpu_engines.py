@@ -126,15 +126,17 @@ def test_the_key_is_a_secret_of_the_environment(tmp_path: Path) -> None:
 
 def test_ollama(tmp_path: Path) -> None:
     own = {"kind": "ollama", "kv_cache_dtype": "q8_0", "max_num_seqs": 4}
-    artefacts = made(tmp_path, engine=own, models=[{**CHAT, "replicas": 1}])
+    artefacts = made(tmp_path, engine=own, models=[{**CHAT, "roles": ["chat"], "replicas": 1}])
     container = engine(artefacts)
     assert container.gpus == (0,)
     assert container.env == {
+        "HOME": "/var/lib/ollama",
         "OLLAMA_HOST": f"{ANYWHERE}:11434",
         "OLLAMA_CONTEXT_LENGTH": "8192",
         "OLLAMA_NUM_PARALLEL": "4",
         "OLLAMA_MAX_LOADED_MODELS": "1",
         "OLLAMA_KEEP_ALIVE": "-1",
+        "OLLAMA_LOAD_TIMEOUT": "600s",
         "OLLAMA_KV_CACHE_TYPE": "q8_0",
         "OLLAMA_NO_CLOUD": "1",
         "OLLAMA_FLASH_ATTENTION": "1",

@@ -12,7 +12,7 @@ def test_containers_and_files_are_as_written(name: str) -> None:
     assert text_of(name) == (GOLDEN / f"{name}.json").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("name", PROFILES)
+@pytest.mark.parametrize("name", ["users_20", "users_100"])
 def test_the_router_knows_every_replica(name: str) -> None:
     stack = artefacts_of(name).stack
     (router,) = stack.tier(Tier.ROUTER)
@@ -31,3 +31,15 @@ def test_the_router_knows_every_replica(name: str) -> None:
 def test_engines_are_not_published_beside_the_router(name: str) -> None:
     engines = artefacts_of(name).stack.tier(Tier.ENGINE)
     assert [component.container.ports for component in engines] == [()] * len(engines)
+
+
+def test_the_router_of_an_individual_chats_and_completes() -> None:
+    (router,) = artefacts_of("individual").stack.tier(Tier.ROUTER)
+    assert router.config is not None
+    config = yaml.safe_load(router.config.files["config.yaml"].content)
+    found = {entry["model_name"]: entry["litellm_params"] for entry in config["model_list"]}
+    chat, completion = found["qwen2.5-coder-14b"], found["qwen2.5-coder-1.5b-base"]
+    assert chat["model"] == "ollama_chat/qwen2.5-coder:14b-instruct-q4_K_M"
+    assert chat["api_base"] == "http://desk-ollama-qwen2.5-coder-14b-0:11434"
+    assert completion["model"] == "openai/qwen2.5-coder:1.5b-base-q4_K_M"
+    assert completion["api_base"] == "http://desk-ollama-qwen2.5-coder-1.5b-base-0:11434/v1"

@@ -1,0 +1,147 @@
+"""A model that Ollama has put on the CPU although a GPU is declared."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from deploy.artefacts import Artefacts
+from deploy.live.checks import Check
+from deploy.live.verify import verify
+from tests.conftest import MakeArtefacts
+
+MODEL = "qwen2.5-coder:7b-instruct-q4_K_M"
+# what Ollama 0.34.0 answered on a machine without GPUs, but for the model's name
+LOADED: dict[str, Any] = {
+    "name": MODEL,
+    "model": MODEL,
+    "size": 8336178,
+    "digest": "27801df173db0971f9a13e2c9414ddbec9dce232d88c867d075eaa9b46a21e2c",
+    "details": {
+        "parent_model": "",
+        "format": "gguf",
+        "family": "qwen2",
+        "families": ["qwen2"],
+        "parameter_size": "789K",
+        "quantization_level": "Q8_0",
+    },
+    "expires_at": "2319-03-05T18:23:52.803580441Z",
+    "size_vram": 0,
+    "context_length": 2048,
+}
+CHAT = 'data: {"choices": [{"delta": {"content": "pong"}}]}\n\ndata: [DONE]\n\n'
+Ask = Callable[..., dict[str, Check]]
+
+
+@contextmanager
+def ollama_with(models: list[dict[str, Any]]) -> Iterator[str]:
+    """Something that chats and says that these models are loaded."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.answer(json.dumps({"models": models}) if self.path == "/api/ps" else "{}")
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.answer(CHAT)
+
+        def answer(self, text: str) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(text.encode())
+
+        def log_message(self, *_: Any) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, args=[0.01], daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def ask(make: MakeArtefacts, monkeypatch: pytest.MonkeyPatch) -> Ask:
+    """Verify a deployment of Ollama in which these models are loaded."""
+
+    def _ask(*loaded: dict[str, Any], **settings: Any) -> dict[str, Check]:
+        declared: dict[str, Any] = {
+            "hosts": [{"name": "@local", "gpus": "1x rtx-4090"}],
+            "engine": {"kind": "ollama"},
+            "models": [{"name": "qwen2.5-coder-7b", "roles": ["chat"]}],
+            "web_ui": None,
+        }
+        artefacts = make(**declared | settings)
+        with ollama_with(list(loaded)) as url:
+            monkeypatch.setattr("deploy.live.verify.connect", fake_connect(artefacts, url))
+            return {check.name: check for check in verify(artefacts)}
+
+    return _ask
+
+
+def fake_connect(artefacts: Artefacts, url: str) -> Callable[..., Any]:
+    networks = {artefacts.plan.name: {"IPAddress": "172.18.0.2"}}
+    container = SimpleNamespace(attrs={"NetworkSettings": {"Networks": networks}})
+    client = SimpleNamespace(containers=SimpleNamespace(get=lambda _: container))
+
+    @contextmanager
+    def connect(*_: Any) -> Iterator[Any]:
+        yield SimpleNamespace(client=client, reach=lambda *_: url)
+
+    return connect
+
+
+def engine_check(checks: Mapping[str, Check]) -> Check:
+    return checks["engine qwen2.5-coder-7b"]
+
+
+def test_a_model_on_its_gpu(ask: Ask) -> None:
+    check = engine_check(ask(LOADED | {"size": 6 * 1024**3, "size_vram": 6 * 1024**3}))
+    assert check.ok
+    assert check.detail.endswith("on its GPU: all of it, 6.0 GiB")
+
+
+def test_a_model_on_the_cpu(ask: Ask) -> None:
+    check = engine_check(ask(LOADED))
+    assert not check.ok
+    assert check.detail.startswith(f"{MODEL}: runs on the CPU\n    allowed: on the declared GPU")
+    for way_out in ("container toolkit", "cgroupfs", "restart the container"):
+        assert way_out in check.detail
+
+
+def test_a_model_that_is_partly_on_the_cpu(ask: Ask) -> None:
+    check = engine_check(ask(LOADED | {"size": 8_000_000, "size_vram": 6_000_000}))
+    assert not check.ok
+    assert "25 % of it on the CPU" in check.detail
+    assert "smaller max_model_len" in check.detail
+
+
+def test_a_model_that_is_not_loaded(ask: Ask) -> None:
+    check = engine_check(ask(LOADED | {"model": "another:latest"}))
+    assert not check.ok
+    assert "is not loaded" in check.detail
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"hosts": [{"name": "@local"}]}, {"engine": {"kind": "ollama", "keep_alive": "0"}}],
+    ids=["no GPU is declared", "it goes at once"],
+)
+def test_where_it_runs_is_not_asked(ask: Ask, settings: dict[str, Any]) -> None:
+    checks = ask(LOADED, **settings)
+    assert engine_check(checks).ok
+    assert "GPU" not in engine_check(checks).detail
+
+
+def test_a_model_for_chat_alone_is_not_asked_to_complete(ask: Ask) -> None:
+    assert set(ask(LOADED | {"size_vram": 8336178})) == {
+        "engine qwen2.5-coder-7b",
+        "router qwen2.5-coder-7b streamed chat",
+    }
