@@ -33,7 +33,9 @@ def rendered(artefacts: Artefacts) -> dict[str, Any]:
     return {
         container.name: {
             "spec": container.public(digest),
-            "create_arguments": _without_labels(container.create_arguments(artefacts.plan.name, digest)),
+            "create_arguments": _without_labels(
+                container.create_arguments(artefacts.plan.name, digest)
+            ),
             "files": {
                 name: file.content.splitlines() for name, file in component.config.files.items()
             }
