@@ -72,11 +72,11 @@ def site(deployed: Deployed) -> Site:
 
 def api(site: Site, service: str, path: str) -> Any:
     """What Ollama itself says, asked within its container: its API is not published."""
-    status, output = site.container(service).exec_run(
-        ["curl", "-fsS", f"http://127.0.0.1:11434/api/{path}"]
-    )
-    assert status == 0, output
-    return json.loads(output)
+    url = f"http://127.0.0.1:11434/api/{path}"
+    asked = site.container(service).exec_run(["curl", "-fsS", url])
+    assert asked.exit_code == 0, asked.output
+    assert isinstance(asked.output, bytes)
+    return json.loads(asked.output)
 
 
 def digests(site: Site, service: str) -> dict[str, str]:
