@@ -54,7 +54,7 @@ class Playbook:
         control = self.inventory.parent / "control"
         environment = {
             "ANSIBLE_CONFIG": str(FILES / "ansible.cfg"),
-            "ANSIBLE_LOCAL_TEMP": str(self.inventory.parent / "ansible"),
+            "HOME": str(self.inventory.parent),
             "ANSIBLE_SSH_CONTROL_PATH_DIR": str(control),
         }
         command = [str(PLAYBOOK), "-i", str(self.inventory), str(FILES / self.name), *flags]
