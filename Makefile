@@ -1,11 +1,12 @@
 # make help lists what there is.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down check test engine lock clean
+.PHONY: help demo demo-down check test molecule bench engine lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
 INVENTORY := inventories/demo.py
+ANSIBLE := .cache/ansible
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,14 +20,23 @@ demo-down: $(VENV)/runtime ## remove the demo, with its data
 check: $(VENV)/dev ## lint, types, import contracts, unit, golden and @fake tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy deploy tests
+	$(BIN)/mypy deploy tests bench
 	$(BIN)/mypy deploy.py config.py
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/pytest -q -n 2 -m "not e2e"
 
-test: check engine ## make check, and end-to-end tests with real containers
+test: check engine ## make check, and end-to-end tests with real containers and hosts
 	@scripts/install-packages mmdebstrap chromium fonts-dejavu-core docker-registry openssh-server
 	$(BIN)/pytest -q -m e2e
+	@$(MAKE) --no-print-directory molecule
+
+molecule: $(VENV)/molecule engine ## a fresh host over SSH, deployed to twice and looked at
+	@scripts/install-packages mmdebstrap openssh-client
+	PATH="$(abspath $(BIN)):$$PATH" LC_ALL=C.UTF-8 PYINFRA_PROGRESS=off molecule test -s individual
+
+bench: $(VENV)/runtime $(ANSIBLE)/installed engine ## measure, beside Ansible; writes docs/benchmarks.md
+	@scripts/install-packages mmdebstrap openssh-server openssh-client
+	$(BIN)/python -m bench
 
 engine: ## make sure that a container engine runs on this machine
 	@scripts/ensure-engine
@@ -40,5 +50,14 @@ clean: ## remove the environment and every cache
 $(VENV)/runtime: requirements/runtime.txt requirements/bootstrap.txt pyproject.toml
 	@scripts/make-environment $(VENV) runtime
 
+$(VENV)/molecule: $(VENV)/dev requirements/molecule.txt
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements/molecule.txt
+	@touch $@
+
 $(VENV)/dev: requirements/dev.txt requirements/bootstrap.txt pyproject.toml
 	@scripts/make-environment $(VENV) dev
+
+$(ANSIBLE)/installed: requirements/bench.txt $(VENV)/runtime
+	@$(BIN)/python -m venv $(ANSIBLE)
+	@$(BIN)/uv pip install --quiet --python $(ANSIBLE)/bin/python --require-hashes -r $<
+	@touch $@

@@ -1,4 +1,6 @@
 """Settings of pyinfra itself."""
 
-FAIL_PERCENT = 0
-"""One failed host stops the run: what depends on it must not be deployed."""
+from pyinfra import config
+
+# one failed host stops the run: what depends on it must not be deployed
+config.FAIL_PERCENT = 0

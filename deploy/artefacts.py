@@ -7,7 +7,7 @@ from pathlib import Path
 
 from deploy.catalog import load_catalog
 from deploy.errors import PlanError, Problem
-from deploy.images import ImageUse, resolve_images
+from deploy.images import ImageUse, RegistryAccess, make_registries, resolve_images
 from deploy.model_files import read_model_files
 from deploy.plan.deployment_plan import DeploymentPlan
 from deploy.plan.make_plan import make_plan
@@ -27,6 +27,13 @@ class Artefacts:
     images: dict[str, ImageUse]
     """The images that the stack uses, by catalogue name."""
     secrets: SecretStore
+    registries: dict[str, RegistryAccess]
+    """What hosts need to pull from the declared registries, by address."""
+
+    def images_on(self, host: str) -> tuple[ImageUse, ...]:
+        """The images of a host's components."""
+        names = {component.image_name for component in self.stack.on(host)}
+        return tuple(use for name, use in self.images.items() if name in names)
 
     def host(self, name: str) -> HostSpec:
         """How a host is declared."""
@@ -45,7 +52,7 @@ def make_artefacts(spec: DeploymentSpec, directory: Path) -> Artefacts:
     """
     catalog = load_catalog()
     plan = make_plan(spec, catalog, read_model_files(spec, catalog, directory), directory)
-    images = resolve_images(spec, catalog)
+    images = resolve_images(spec, catalog, directory)
     context = ServiceContext(
         plan=plan,
         images={name: use.image for name, use in images.items()},
@@ -54,13 +61,16 @@ def make_artefacts(spec: DeploymentSpec, directory: Path) -> Artefacts:
     stack = make_stack(context)
     used = {component.image_name: images[component.image_name] for component in stack.components}
     _require_recipes(used)
+    _require_archives(used)
+    secrets = load_secrets(spec, directory)
     return Artefacts(
         spec=spec,
         plan=plan,
         context=context,
         stack=stack,
         images=used,
-        secrets=load_secrets(spec, directory),
+        secrets=secrets,
+        registries=make_registries(spec, secrets.registry_passwords, directory),
     )
 
 
@@ -79,3 +89,10 @@ def _require_recipes(images: dict[str, ImageUse]) -> None:
                 for name in names
             )
         )
+
+
+def _require_archives(images: dict[str, ImageUse]) -> None:
+    """Images that are loaded are in their archives."""
+    problems = [problem for use in images.values() for problem in use.problems]
+    if problems:
+        raise PlanError(*problems)

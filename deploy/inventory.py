@@ -27,6 +27,7 @@ from deploy.spec import (
     HostSpec,
     ImageSpec,
     ModelSpec,
+    RegistrySpec,
     RouterSpec,
     SecretSource,
     WebUISpec,
@@ -99,6 +100,7 @@ Engine = Declaration(EngineSpec)
 Host = Declaration(HostSpec)
 Image = Declaration(ImageSpec)
 Model = Declaration(ModelSpec)
+Registry = Declaration(RegistrySpec)
 Router = Declaration(RouterSpec)
 Secret = Declaration(SecretSource)
 WebUI = Declaration(WebUISpec)
@@ -110,6 +112,10 @@ class Declared:
 
     spec: DeploymentSpec
     directory: Path
+
+    def __copy__(self) -> Declared:
+        """Itself: pyinfra copies the data of each host, and hosts must share what is made of it."""
+        return self
 
     def to_json(self) -> dict[str, Any]:
         """Plain data; what ``pyinfra debug-inventory`` prints."""
@@ -126,7 +132,15 @@ def pyinfra_hosts(deployment: DeploymentSpec, inventory_file: str) -> PyinfraHos
     declared = Declared(deployment, Path(inventory_file).resolve().parent)
     if "pyinfra_cli" in sys.modules:
         explain_connection_errors(deployment)
+        _stop_at_failures()
     return [(host.name, _host_data(host) | {"atelier": declared}) for host in deployment.hosts]
+
+
+def _stop_at_failures() -> None:
+    """Let no host fail and the others go on: pyinfra would ask, and take Enter for a yes."""
+    from pyinfra import state
+
+    state.should_raise_failed_hosts = None
 
 
 def load_inventory(path: Path) -> Declared:

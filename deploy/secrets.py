@@ -7,7 +7,8 @@ import hmac
 import os
 import secrets
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import yaml
@@ -27,8 +28,15 @@ class SecretStore:
     them. A dry run never saves.
     """
 
-    def __init__(self, path: Path, declared: Mapping[SecretName, str]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        declared: Mapping[SecretName, str],
+        registry_passwords: Mapping[str, str] | None = None,
+    ) -> None:
         self.path = path
+        self.registry_passwords = dict(registry_passwords or {})
+        """By the registry's address."""
         kept = _read(path)
         self._declared = frozenset(declared)
         self._kept = frozenset(kept)
@@ -51,7 +59,11 @@ class SecretStore:
 
     def redact(self, text: str) -> str:
         """The text with every secret replaced by its name."""
-        for name, value in sorted(self._values.items(), key=lambda item: -len(item[1])):
+        passwords = {
+            f"password of {address}": value for address, value in self.registry_passwords.items()
+        }
+        names = {str(name): value for name, value in self._values.items()} | passwords
+        for name, value in sorted(names.items(), key=lambda item: -len(item[1])):
             text = text.replace(value, f"<{name}>")
         return text
 
@@ -98,18 +110,30 @@ def load_secrets(spec: DeploymentSpec, directory: Path) -> SecretStore:
         SecretError: with one problem per secret that has no usable value.
     """
     declared: dict[SecretName, str] = {}
+    passwords: dict[str, str] = {}
     problems: list[Problem] = []
     for name, source in spec.secrets.items():
-        setting = f"secrets.{name}"
-        try:
-            declared[name] = _resolve(source, directory, setting)
-            _require_usable(name, declared[name], setting)
-        except SecretError as error:
-            problems += error.problems
+        with _collecting(problems):
+            declared[name] = _resolve(source, directory, f"secrets.{name}")
+            _require_usable(name, declared[name], f"secrets.{name}")
+    for index, registry in enumerate(spec.registries):
+        if registry.password:
+            with _collecting(problems):
+                setting = f"registries[{index}].password"
+                passwords[registry.address] = _resolve(registry.password, directory, setting)
+                _require_usable(None, passwords[registry.address], setting)
     if problems:
         raise SecretError(*problems)
     path = directory / (spec.secrets_file or Path(".secrets") / f"{spec.name}.yaml")
-    return SecretStore(path, declared)
+    return SecretStore(path, declared, passwords)
+
+
+@contextmanager
+def _collecting(problems: list[Problem]) -> Iterator[None]:
+    try:
+        yield
+    except SecretError as error:
+        problems += error.problems
 
 
 def _resolve(source: SecretSource, directory: Path, setting: str) -> str:
@@ -156,7 +180,7 @@ def _run(command: tuple[str, ...], setting: str) -> str:
     return result.stdout.removesuffix("\n")
 
 
-def _require_usable(name: SecretName, value: str, setting: str) -> None:
+def _require_usable(name: SecretName | None, value: str, setting: str) -> None:
     if len(value) < MINIMUM_LENGTH:
         found = f"{len(value)} characters"
         raise SecretError(Problem(setting, found, f"at least {MINIMUM_LENGTH} characters"))

@@ -95,11 +95,16 @@ def converged(artefacts: Artefacts) -> Responses:
         "@dockerd": DOCKER,
         **{_containers(component): _component(component, artefacts) for component in components},
         "for image in": [
-            f"{use.image.reference} {image_id(use.image.reference)}"
-            for use in artefacts.images.values()
+            "@images",
+            *(
+                f"{use.image.reference} {image_id(use.image.reference)}"
+                for use in artefacts.images.values()
+            ),
         ],
-        "docker network inspect": [f'["network {name}",{label}]'],
-        "docker volume inspect": [f'["volume {volume}",{label}]' for volume in volumes],
+        "docker network inspect": [
+            f'["network {name}",{label}]',
+            *(f'["volume {volume}",{label}]' for volume in volumes),
+        ],
         **{f"stat -c %s {file.path}": [str(file.source.size_bytes)] for file in files},
         "@releases": [
             "@directory",

@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ import pytest
 
 from deploy.artefacts import Artefacts, make_artefacts
 from deploy.inventory import load_inventory
-from tests.fake_host import BARE_DOCKER, BARE_ENGINE, Responses, bare, converged, fresh
+from tests.fake_host import BARE_DOCKER, BARE_ENGINE, ENGINE, Responses, bare, converged, fresh
 from tests.recognisable import LEAK, write_secrets
 
 ROOT = Path(__file__).parent.parent
@@ -38,16 +39,18 @@ deployment = Deployment(
 )
 
 responses = json.loads((Path(__file__).parent / "responses.json").read_text())
-fake = {"fake_delay": 0, "fake_delay_jitter": 0, "fake_responses": responses}
-hosts = [(name, data | fake) for name, data in pyinfra_hosts(deployment, __file__)]
+fake = {"fake_delay": 0, "fake_delay_jitter": 0}
+hosts = [
+    (name, data | fake | {"fake_responses": responses.get(name, responses)})
+    for name, data in pyinfra_hosts(deployment, __file__)
+]
 """
 EVERYTHING = [
     "Check the host",
     "Install and configure Docker",
     "Keep generated secrets",
     "Provide images",
-    "Create the network",
-    "Create volumes",
+    "Create network and volumes",
     "Copy model file tiny-coder-q8_0.gguf",
     "Run demo-llama-cpp-tiny-coder-0",
     "All engines run",
@@ -68,6 +71,8 @@ UNCHANGING = [
     "Ask every service",
 ]
 """What changes nothing on a fresh host."""
+LOOKS = 9
+"""Operations that look at the host: all but keeping secrets, waiting and asking."""
 
 
 @dataclass
@@ -87,7 +92,7 @@ class Site:
         declared = load_inventory(self.inventory)
         return make_artefacts(declared.spec, declared.directory)
 
-    def answer(self, responses: Responses) -> None:
+    def answer(self, responses: Responses | dict[str, Responses]) -> None:
         (self.directory / "responses.json").write_text(json.dumps(responses))
 
     def keep_secrets(self) -> None:
@@ -148,12 +153,14 @@ def test_a_converged_host_gets_nothing(site: Site) -> None:
 def test_a_converged_host_stays_unchanged_when_executed(site: Site) -> None:
     site.keep_secrets()
     site.answer(converged(site.declare()))
-    result = site.execute("--json")
+    result = site.execute("--json", "-vvv")
     assert result.returncode == 0, result.stderr
     results = json.loads(result.stdout)["results"]
     assert results["totals"]["success"] == 0
     assert results["totals"]["error"] == 0
     assert results["failed_hosts"] == []
+    # each costs two round trips: one look for each operation that looks
+    assert result.stderr.count("Loaded fact") == LOOKS
 
 
 def test_one_changed_setting_changes_one_container(site: Site) -> None:
@@ -357,6 +364,65 @@ def test_doctor_says_first_what_is_wrong_with_the_declaration(site: Site) -> Non
     result = atelier("doctor", str(site.inventory), "--json")
     assert result.returncode == 1
     assert "modles: unknown setting" in json.loads(result.stdout)["error"]
+
+
+TWO = (
+    'hosts=[Host(name="@fake/h1", address="10.0.0.1"), Host(name="@fake/h2", address="10.0.0.2")],'
+)
+
+
+def declare_two(site: Site, replicas: int = 2) -> None:
+    """An engine on each of two hosts."""
+    site.declare()
+    text = INVENTORY.replace('hosts=[Host(name="@fake/h1")],', TWO)
+    model = f'Model(name="tiny-coder", replicas={replicas})'
+    site.inventory.write_text(text.replace('Model(name="tiny-coder")', model))
+
+
+def test_two_hosts_get_their_parts_tier_by_tier(site: Site) -> None:
+    declare_two(site)
+    result = site.run("--dry", "--json", "--diff")
+    assert result.returncode == 0, result.stderr
+    rows = json.loads(result.stdout)["plan"]
+    changed = {row["name"]: row["hosts_with_change"] for row in rows}
+    names = list(changed)
+    engines = ["Run demo-llama-cpp-tiny-coder-0", "Run demo-llama-cpp-tiny-coder-1"]
+    assert names[names.index(engines[0]) : names.index("All routers run")] == [
+        *engines,
+        *("All engines run", "Run demo-litellm-0"),
+    ]
+    assert [changed[name] for name in engines] == [["@fake/h1"], ["@fake/h2"]]
+    assert changed["Run demo-litellm-0"] == ["@fake/h1"]
+    assert "Will create container demo-litellm-0" in result.stderr
+    # what happens on this machine happens once, and is announced once
+    assert changed["Keep generated secrets"] == ["@fake/h1"]
+    assert result.stderr.count("Will generate") == 1
+
+
+def test_a_host_without_a_component_is_fine(site: Site) -> None:
+    declare_two(site, replicas=1)
+    found = plan(site.run("--dry", "--json"))
+    assert found["Run demo-llama-cpp-tiny-coder-0"]
+    assert "Run demo-llama-cpp-tiny-coder-1" not in found
+
+
+@pytest.mark.parametrize("flags", [("--dry", "--json"), ("-y",)])
+def test_one_host_that_fails_its_check_stops_all(site: Site, flags: tuple[str, ...]) -> None:
+    declare_two(site)
+    small = [*ENGINE[:4], "1000000000", *ENGINE[5:]]
+    site.answer({"@fake/h1": fresh(), "@fake/h2": fresh() | {"@engine": small}})
+    result = site.run(*flags)
+    assert result.returncode == 1
+    assert "@fake/h2 cannot be deployed to" in result.stderr
+    started = [line for line in result.stderr.splitlines() if "Starting operation" in line]
+    assert all("Check the host" in line for line in started)
+    assert "Traceback" not in result.stderr
+
+
+def test_secrets_are_made_up_once_for_all_hosts(site: Site) -> None:
+    """The data of hosts is copied by pyinfra; what is declared stays one thing."""
+    declared = load_inventory(site.inventory) if site.declare() else None
+    assert copy(declared) is declared
 
 
 def test_one_host_down_stops_before_anything_is_done(site: Site) -> None:

@@ -11,11 +11,13 @@ from deploy.cli.doctor import doctor
 from deploy.cli.down import down
 from deploy.cli.env import env
 from deploy.cli.gpus import gpus
+from deploy.cli.images import images
 from deploy.cli.info import info
 from deploy.cli.logs import logs
 from deploy.cli.models import models
 from deploy.cli.output import error_console, print_json
 from deploy.cli.plan import plan
+from deploy.cli.prune import prune
 from deploy.cli.recommend import recommend
 from deploy.cli.schema import schema
 from deploy.cli.size import size
@@ -31,8 +33,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 VERBS = (
-    *(plan, size, recommend, models, gpus, doctor, check),
-    *(verify, status, logs, info, env, down, schema),
+    *(plan, size, recommend, models, gpus, images, doctor, check),
+    *(verify, status, logs, info, env, prune, down, schema),
 )
 for verb in VERBS:
     app.command()(verb)

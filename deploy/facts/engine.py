@@ -16,29 +16,6 @@ UNLESS_ENGINE = f"{{ {ENGINE_ANSWERS}; }} || exit 0"
 """A host without an engine has nothing: in a dry run it is still to be installed or started."""
 
 
-class ImageIds(FactBase[dict[str, str]]):
-    """Ids of the images that the host has, by reference."""
-
-    def command(self, references: list[str]) -> str:
-        """Print reference and id of each image there is."""
-        quoted = " ".join(shlex.quote(reference) for reference in references)
-        return (
-            f"{UNLESS_ENGINE}; "
-            f"for image in {quoted}; do id=$(docker image inspect --format '{{{{.Id}}}}' "
-            '"$image" 2>/dev/null) && echo "$image $id"; done; true'
-        )
-
-    @staticmethod
-    def default() -> dict[str, str]:
-        """No images."""
-        return {}
-
-    def process(self, output: list[str]) -> dict[str, str]:
-        """Parse reference and id."""
-        rows = [line.split() for line in output]
-        return {row[0]: row[1] for row in rows}
-
-
 class Resources(FactBase[dict[str, dict[str, str]]]):
     """Labels of the networks and volumes there are, by ``<kind> <name>``."""
 

@@ -7,18 +7,17 @@ from urllib.parse import urlsplit
 
 from deploy.hosts.finding import Finding
 from deploy.hosts.state import Surroundings
+from deploy.images.registries import DOCKER_HUB, address_of
 from deploy.services import Component
 
-DEFAULT_REGISTRY = "docker.io"
-DOCKER_HUB = "registry-1.docker.io"
+DOCKER_HUB_SERVER = "registry-1.docker.io"
 """Where images without a registry's name come from."""
 
 
 def registry_of(reference: str) -> str:
-    """Host, and port where there is one, of the registry that an image is pulled from."""
-    head, slash, _ = reference.partition("/")
-    is_registry = bool(slash) and ("." in head or ":" in head or head == "localhost")
-    return head if is_registry and head != DEFAULT_REGISTRY else DOCKER_HUB
+    """Host, and port where there is one, of the server that an image is pulled from."""
+    address = address_of(reference)
+    return DOCKER_HUB_SERVER if address == DOCKER_HUB else address
 
 
 def registry_urls(pulled: Iterable[Component]) -> tuple[str, ...]:

@@ -51,8 +51,21 @@ def was_built(tag: str) -> bool:
 
 def image_id(tag: str) -> str | None:
     """Id of an image of this machine."""
-    command = ["docker", "image", "inspect", "--format", "{{.Id}}", tag]
-    asked = subprocess.run(command, capture_output=True, text=True)
+    return _inspect(tag, "{{.Id}}")
+
+
+def image_size(tag: str) -> int | None:
+    """Size of an image of this machine, unpacked."""
+    size = _inspect(tag, "{{.Size}}")
+    return None if size is None else int(size)
+
+
+def _inspect(tag: str, template: str) -> str | None:
+    command = ["docker", "image", "inspect", "--format", template, tag]
+    try:
+        asked = subprocess.run(command, capture_output=True, text=True)
+    except FileNotFoundError:
+        return None
     return None if asked.returncode else asked.stdout.strip()
 
 
@@ -72,7 +85,7 @@ def save_image(tag: str, report: Report) -> LocalFile:
     path = cache_directory() / f"{archive_name(tag)}-{found.removeprefix('sha256:')[:16]}.tar.gz"
     if not path.exists():
         started = time.monotonic()
-        _write(tag, path)
+        write_archive(tag, path)
         size = path.stat().st_size / 1000**2
         report(f"{tag}: saved in {time.monotonic() - started:.0f} s, {size:.0f} MB")
     path.touch()
@@ -85,7 +98,12 @@ def archive_name(tag: str) -> str:
     return re.sub(r"[^\w.-]+", "-", tag)
 
 
-def _write(tag: str, path: Path) -> None:
+def write_archive(tag: str, path: Path) -> None:
+    """Write an image of this machine to a file, all of it or nothing.
+
+    Raises:
+        ImageBuildError: if it cannot be saved or written.
+    """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     new = path.with_name(f"{path.name}.{os.getpid()}.new")
     try:

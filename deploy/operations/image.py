@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Iterator, Mapping
 from functools import partial
-from pathlib import PurePosixPath
 
 from pyinfra import host
 from pyinfra.api import FunctionCommand, QuoteString, StringCommand, operation
@@ -13,61 +13,139 @@ from pyinfra.api.state import State
 
 from deploy.drift import Change
 from deploy.errors import ImageBuildError, Problem
-from deploy.facts.engine import ImageIds
-from deploy.images import ImageBuildPlan, ImageUse, build_images, engine_problem, was_built
+from deploy.facts.images import Images, ImagesState
+from deploy.images import (
+    ImageBuildPlan,
+    ImageUse,
+    RegistryAccess,
+    build_images,
+    engine_problem,
+    was_built,
+)
+from deploy.images.registries import address_of
 from deploy.operations.change import announce_all
 from deploy.operations.commands import Commands, refuse, show_failure
-from deploy.operations.shipment import LoadCommand, build_and_save
+from deploy.operations.image_source import (
+    SCRIPT,
+    ImagePlace,
+    LoadCommand,
+    PullCommand,
+    build_and_save,
+)
+from deploy.operations.script import ScriptCommand
+from deploy.secrets import SecretStore
 
 
 @operation()
-def present(uses: list[ImageUse], directory: PurePosixPath, *, is_local: bool) -> Commands:
-    """The host has every image: pulled, or built on this machine where that is declared.
+def present(
+    uses: list[ImageUse],
+    place: ImagePlace,
+    registries: Mapping[str, RegistryAccess],
+    secrets: SecretStore,
+) -> Commands:
+    """The host has every image: pulled, built on this machine, or loaded from an archive.
 
     An image built here has a digest of what it is made of for its tag: a host that has the tag
-    has the image.
+    has the image. Of an archive the id is known, too.
 
     Args:
         uses: the images.
-        directory: where archives of images are put on the host.
-        is_local: whether the host is this machine, so that what is built here is there.
+        place: where archives are put on the host, and images written down.
+        registries: logins and certificates, by address.
+        secrets: what must not be in any output.
     """
-    references = [use.image.reference for use in uses]
-    found = host.get_fact(ImageIds, references=references)
-    missing = [use for use in uses if use.image.reference not in found]
+    used = [registries[address] for address in _addresses(uses) if address in registries]
+    trusted = [registry for registry in used if registry.ca]
+    found = host.get_fact(
+        Images,
+        references=[use.image.reference for use in uses],
+        record=place.record,
+        files=[str(registry.ca_path) for registry in trusted],
+    )
+    missing = [
+        use for use in uses if not use.is_there(found.ids.get(use.image.reference), found.loaded)
+    ]
     builds = [use.build for use in missing if use.build]
-    problem = "" if is_local or not builds else engine_problem()
+    problem = "" if place.is_local or not builds else engine_problem()
     if problem:
         yield from refuse(str(_no_engine_here(problem)))
         return
-    announce_all(change for use in missing for change in _changes(use, is_local=is_local))
-    if builds and is_local:
+    outdated = [registry for registry in trusted if not _is_trusted(registry, found)]
+    announce_all(_trust_change(registry, found) for registry in outdated)
+    announce_all(change for use in missing for change in _changes(use, place))
+    for registry in outdated:
+        yield _trust(registry)
+    if builds and place.is_local:
         yield FunctionCommand(_build, (builds,), {})
+        yield ScriptCommand(
+            *(SCRIPT, "record", place.record, *(build.tag for build in builds)), redact=str
+        )
     for use in missing:
-        if use.build is None:
-            yield StringCommand("docker", "image", "pull", "-q", QuoteString(use.image.reference))
-        elif not is_local:
-            archive = partial(build_and_save, use.build)
-            yield LoadCommand(use.image.reference, directory, archive)
+        yield from _bring(use, place, registries, secrets)
 
 
-def _changes(use: ImageUse, *, is_local: bool) -> Iterator[Change]:
+def _bring(
+    use: ImageUse,
+    place: ImagePlace,
+    registries: Mapping[str, RegistryAccess],
+    secrets: SecretStore,
+) -> Commands:
+    reference = use.image.reference
+    if use.archive:
+        archive = use.archive.file
+        yield LoadCommand(reference, place, lambda _report: archive)
+    elif use.build is None:
+        registry = registries.get(address_of(reference))
+        login = registry.login if registry else ""
+        yield PullCommand(reference, place, login, secrets.redact)
+    elif not place.is_local:
+        yield LoadCommand(reference, place, partial(build_and_save, use.build))
+
+
+def _changes(use: ImageUse, place: ImagePlace) -> Iterator[Change]:
     resource = f"image {use.image.reference}"
     if use.build is None:
-        yield Change(resource, "pull")
+        yield Change(resource, "load" if use.archive else "pull")
         return
-    if is_local or not was_built(use.build.tag):
+    if place.is_local or not was_built(use.build.tag):
         yield Change(resource, "build")
-    if not is_local:
+    if not place.is_local:
         yield Change(resource, "copy")
+
+
+def _addresses(uses: list[ImageUse]) -> list[str]:
+    """Registries that the images are pulled from."""
+    pulled = [use for use in uses if use.is_pulled]
+    return list(dict.fromkeys(address_of(use.image.reference) for use in pulled))
+
+
+def _is_trusted(registry: RegistryAccess, found: ImagesState) -> bool:
+    wanted = hashlib.sha256(registry.ca.encode()).hexdigest()
+    return found.digests.get(str(registry.ca_path)) == wanted
+
+
+def _trust_change(registry: RegistryAccess, found: ImagesState) -> Change:
+    path = str(registry.ca_path)
+    return Change(f"file {path}", "update" if path in found.digests else "create")
+
+
+def _trust(registry: RegistryAccess) -> StringCommand:
+    """Give Docker's daemon the certificate; it looks for it whenever it pulls."""
+    path = registry.ca_path
+    new = QuoteString(f"{path}.new")
+    return StringCommand(
+        *("umask 022; mkdir -p", QuoteString(str(path.parent)), "&&"),
+        *("cat >", new, "&&", "mv", new, QuoteString(str(path))),
+        _stdin=registry.ca,
+    )
 
 
 def _no_engine_here(problem: str) -> Problem:
     return Problem(
         "image_source",
         f"images are built on this machine, but its container engine cannot be used: {problem}",
-        "'pull', or 'build' where Docker runs on this machine",
-        "install and start Docker here, or pull the images from a registry that the host reaches",
+        "'pull', 'load', or 'build' where Docker runs on this machine",
+        "install and start Docker here, pull the images, or load them from archives",
     )
 
 

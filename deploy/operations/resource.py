@@ -1,11 +1,11 @@
-"""Networks and volumes: things of the container engine that only have to exist."""
+"""What containers share: their network, and volumes with what must survive them."""
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Iterator
 
 from pyinfra import host
-from pyinfra.api import QuoteString, StringCommand
+from pyinfra.api import QuoteString, StringCommand, operation
 
 from deploy.drift import Change
 from deploy.facts.engine import Resources
@@ -14,20 +14,31 @@ from deploy.operations.commands import Commands, foreign, refuse
 from deploy.services.container import LABEL_DEPLOYMENT
 
 
-def create_missing(
-    kind: Literal["network", "volume"], names: list[str], deployment: str
-) -> Commands:
-    """Create the networks or volumes that the host does not have; refuse those of others."""
-    networks, volumes = (names, []) if kind == "network" else ([], names)
-    found = host.get_fact(Resources, networks=networks, volumes=volumes)
-    missing = [name for name in names if f"{kind} {name}" not in found]
-    owners = {
-        name: found[f"{kind} {name}"].get(LABEL_DEPLOYMENT) for name in names if name not in missing
-    }
-    for name, owner in owners.items():
-        if owner != deployment:
-            yield from refuse(f"{kind} {name} {foreign(owner)}")
-    announce_all(Change(f"{kind} {name}", "create") for name in missing)
+@operation()
+def present(network: str, volumes: list[str], deployment: str) -> Commands:
+    """The network and the volumes exist and belong to the deployment.
+
+    Args:
+        network: name of the network.
+        volumes: names of the volumes.
+        deployment: name of the deployment.
+    """
+    found = host.get_fact(Resources, networks=[network], volumes=volumes)
+    wanted = [("network", network), *(("volume", name) for name in volumes)]
+    for problem in _belonging_to_others(wanted, found, deployment):
+        yield from refuse(problem)
+    missing = [(kind, name) for kind, name in wanted if f"{kind} {name}" not in found]
+    announce_all(Change(f"{kind} {name}", "create") for kind, name in missing)
     label = QuoteString(f"{LABEL_DEPLOYMENT}={deployment}")
-    for name in missing:
+    for kind, name in missing:
         yield StringCommand("docker", kind, "create", "--label", label, QuoteString(name))
+
+
+def _belonging_to_others(
+    wanted: list[tuple[str, str]], found: dict[str, dict[str, str]], deployment: str
+) -> Iterator[str]:
+    for kind, name in wanted:
+        labels = found.get(f"{kind} {name}")
+        owner = labels.get(LABEL_DEPLOYMENT) if labels is not None else deployment
+        if owner != deployment:
+            yield f"{kind} {name} {foreign(owner)}"

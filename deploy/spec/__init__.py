@@ -5,6 +5,7 @@ from deploy.spec.engine import EngineSpec
 from deploy.spec.host import HostSpec
 from deploy.spec.image import ImageSpec
 from deploy.spec.model import ModelSpec
+from deploy.spec.registry import RegistrySpec
 from deploy.spec.router import RouterSpec
 from deploy.spec.secrets import SecretName, SecretSource
 from deploy.spec.web_ui import WebUISpec
@@ -15,6 +16,7 @@ __all__ = [
     "HostSpec",
     "ImageSpec",
     "ModelSpec",
+    "RegistrySpec",
     "RouterSpec",
     "SecretName",
     "SecretSource",

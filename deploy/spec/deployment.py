@@ -14,6 +14,7 @@ from deploy.spec.engine import EngineSpec
 from deploy.spec.host import HostSpec
 from deploy.spec.image import ImageSource, ImageSpec
 from deploy.spec.model import NAME, ModelSpec
+from deploy.spec.registry import RegistrySpec
 from deploy.spec.router import RouterSpec
 from deploy.spec.secrets import SecretName, SecretSource
 from deploy.spec.web_ui import WebUISpec
@@ -47,9 +48,14 @@ class DeploymentSpec(Spec):
     web_ui: WebUISpec | None = WebUISpec()
     """Chat in a browser; ``None`` for a deployment without."""
     image_source: ImageSource = "pull"
-    """Where images come from unless said otherwise: ``pull`` or ``build``."""
+    """Where images come from unless said otherwise: ``pull``, ``build`` or ``load``."""
+    image_archives: Path | None = None
+    """``load``: directory of archives called ``<image>.tar.gz`` or ``<image>.tar``, relative to the
+    inventory."""
     registry_mirror: str | None = None
     """Registry that images are pulled through, e.g. ``registry.lab:5000``."""
+    registries: tuple[RegistrySpec, ...] = ()
+    """Registries that want a login, or have a certificate of your own authority."""
     images: dict[str, ImageSpec] = Field(default_factory=dict)
     """Images that should differ from the catalogue's, by catalogue name."""
     secrets: dict[SecretName, SecretSource] = Field(default_factory=dict)
@@ -80,6 +86,14 @@ class DeploymentSpec(Spec):
     def _hosts_are_distinct(cls, hosts: tuple[HostSpec, ...]) -> tuple[HostSpec, ...]:
         _refuse_repeats([host.name for host in hosts], "host")
         return hosts
+
+    @field_validator("registries")
+    @classmethod
+    def _registries_are_distinct(
+        cls, registries: tuple[RegistrySpec, ...]
+    ) -> tuple[RegistrySpec, ...]:
+        _refuse_repeats([registry.address for registry in registries], "registry")
+        return registries
 
     @field_validator("models")
     @classmethod

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Literal
 
-from pydantic import field_validator
+from pydantic import field_validator, model_validator
 
 from deploy.spec.base import Spec, refusal
 
-ImageSource = Literal["pull", "build"]
+ImageSource = Literal["pull", "build", "load"]
 REFERENCE = re.compile(r"[^\s:@]+(:\d+)?(/[^\s:@]+)*(:[\w][\w.-]{0,127})?(@sha256:[0-9a-f]{64})?")
 
 
@@ -17,9 +18,12 @@ class ImageSpec(Spec):
     """One image, where it should differ from the catalogue's."""
 
     source: ImageSource | None = None
-    """``pull`` from a registry or ``build`` here; the deployment's ``image_source`` by default."""
+    """``pull`` from a registry, ``build`` here or ``load`` from an archive; the deployment's
+    ``image_source`` by default."""
     reference: str | None = None
-    """A reference with a version or digest to pull instead of the catalogue's."""
+    """A reference with a version or digest instead of the catalogue's."""
+    archive: Path | None = None
+    """An archive made by ``docker image save`` to load, relative to the inventory."""
 
     @field_validator("reference")
     @classmethod
@@ -36,3 +40,17 @@ class ImageSpec(Spec):
                 "pin a version: 'latest' changes under a running deployment",
             )
         return reference
+
+    @model_validator(mode="after")
+    def _archive_is_loaded(self) -> ImageSpec:
+        if self.archive and self.source not in {None, "load"}:
+            raise refusal(
+                f"source is {self.source!r}, and an archive is declared",
+                "source='load' beside archive",
+            )
+        if (self.archive or self.source == "load") and "@" in (self.reference or ""):
+            raise refusal(
+                f"{self.reference!r} of an archive",
+                "a reference with a version: archives know no digests of registries",
+            )
+        return self

@@ -3,18 +3,19 @@
 from pyinfra import host
 
 from deploy.artefacts import Artefacts
-from deploy.operations import container, model_file, network, volume
+from deploy.operations import container, model_file, resource
 from deploy.services import Component, HostModelFile, Tier
 
 
 def prepare(deployment: Artefacts) -> None:
     """Network, volumes and model files."""
     own = deployment.stack.on(host.name)
-    network.present(
-        name="Create the network", network=deployment.plan.name, deployment=deployment.plan.name
+    resource.present(
+        name="Create network and volumes",
+        network=deployment.plan.name,
+        volumes=list(dict.fromkeys(name for component in own for name in _volumes(component))),
+        deployment=deployment.plan.name,
     )
-    volumes = list(dict.fromkeys(name for component in own for name in _volumes(component)))
-    volume.present(name="Create volumes", volumes=volumes, deployment=deployment.plan.name)
     files = {component.model_file for component in own if component.model_file}
     for file in host.loop(_model_files(deployment)):
         if file in files:

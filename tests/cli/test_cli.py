@@ -215,6 +215,16 @@ def test_down_says_what_and_does_it(atelier: Atelier, inventory: Path, pyinfra: 
     assert pyinfra == [(*task, "--dry", "--json"), (*task, "-y")]
 
 
+def test_down_on_one_host_alone(atelier: Atelier, inventory: Path, pyinfra: list[Any]) -> None:
+    pyinfra += [[BELONGING], []]
+    status, _, _ = atelier("down", inventory, "--yes", "--host", "@local")
+    assert status == 0
+    assert [run[2:4] for run in pyinfra] == [("--limit", "@local")] * 2
+    status, _, err = atelier("down", inventory, "--yes", "--host", "gpu2")
+    assert status == 1
+    assert "--host: 'gpu2' is not in the inventory\n    allowed: @local" in err
+
+
 def test_down_asks_first(
     atelier: Atelier, inventory: Path, pyinfra: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,11 +3,6 @@
 import json
 from pathlib import Path
 
-import pytest
-
-from deploy.errors import PlanError
-from deploy.inventory import Declared, Deployment
-from deploy.tasks.current import _artefacts
 from tests.cli.run import run
 
 TOO_LARGE = """name: lab
@@ -38,19 +33,3 @@ def test_models_that_fit_as_json() -> None:
     rows = {row["id"]: row["fits"] for row in found["models"]}
     assert rows["qwen2.5-coder-32b"]["engine"] == "vllm"
     assert rows["qwen2.5-coder-32b"]["concurrent_users"] >= 100
-
-
-def test_several_hosts_are_planned_but_not_deployed() -> None:
-    spec = Deployment(
-        name="lab",
-        hosts=[{"name": "10.0.0.1"}, {"name": "10.0.0.2", "gpus": "1x l40s"}],
-        engine={"kind": "vllm"},
-        models=[{"name": "qwen2.5-coder-7b"}],
-    )
-    with pytest.raises(PlanError) as error:
-        _artefacts(Declared(spec, Path()))
-    assert str(error.value) == (
-        "hosts: 2 hosts\n"
-        "    allowed: one host\n"
-        "    fix: this version plans several hosts, but deploys to one: declare only that one"
-    )

@@ -14,6 +14,8 @@ from deploy.images import make_build_plan
 from deploy.images.builder import build_images
 
 USER = "alice"
+BRIDGE = "172.17.0.1"
+"""Where hosts in containers reach this machine."""
 DOCKERFILE = """
 FROM {base}
 RUN apt-get update -q \\
@@ -66,22 +68,32 @@ class Host:
 
 @contextmanager
 def run_host(name: str, directory: Path) -> Iterator[Host]:
-    """A host that lives as long as the context; its Docker keeps its files in a volume."""
+    """A host that lives as long as the context."""
+    try:
+        yield start_host(name, directory)
+    finally:
+        remove_host(name)
+
+
+def start_host(name: str, directory: Path) -> Host:
+    """A host until it is removed; its Docker keeps its files in a volume.
+
+    Args:
+        name: name of its container and its volume.
+        directory: where the key of its user is put.
+    """
     image = _build_image(name)
-    _remove(name)
+    remove_host(name)
     key = directory / "key"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
-    try:
-        _start(name, image)
-        address = docker(
-            *("inspect", "--format", "{{.NetworkSettings.Networks.bridge.IPAddress}}", name)
-        )
-        host = Host(name, address, key)
-        place = f"/home/{USER}/.ssh/authorized_keys"
-        host.run(f"cat >{place} && chown {USER}: {place}", Path(f"{key}.pub").read_text())
-        yield host
-    finally:
-        _remove(name)
+    _start(name, image)
+    address = docker(
+        *("inspect", "--format", "{{.NetworkSettings.Networks.bridge.IPAddress}}", name)
+    )
+    host = Host(name, address, key)
+    place = f"/home/{USER}/.ssh/authorized_keys"
+    host.run(f"cat >{place} && chown {USER}: {place}", Path(f"{key}.pub").read_text())
+    return host
 
 
 def _build_image(name: str) -> str:
@@ -119,6 +131,7 @@ def _boots(name: str) -> bool:
     return False
 
 
-def _remove(name: str) -> None:
+def remove_host(name: str) -> None:
+    """Remove a host and everything on it, if it is there."""
     docker("rm", "--force", name, check=False)
     docker("volume", "rm", "--force", name, check=False)

@@ -14,7 +14,7 @@ from tests.e2e.site import PROJECT, Settings, Site
 
 Change = Callable[..., Settings]
 
-OPERATIONS = 14
+OPERATIONS = 13
 """Operations of a deployment with one engine and no web UI."""
 _flip = itertools.cycle(["first", "second"])
 
@@ -78,7 +78,7 @@ def test_killed_between_operations(shared_site: Site, changed: Change, number: i
 
 
 @pytest.mark.parametrize(
-    ("operation", "delay_seconds"), [(8, 0.5), (8, 1.5), (10, 1.0), (10, 2.5), (10, 6.0)]
+    ("operation", "delay_seconds"), [(7, 0.5), (7, 1.5), (9, 1.0), (9, 2.5), (9, 6.0)]
 )
 def test_killed_while_a_container_is_replaced(
     shared_site: Site, changed: Change, operation: int, delay_seconds: float
@@ -93,5 +93,5 @@ def test_killed_first_deployment(shared_site: Site, changed: Change) -> None:
     shared_site.write(other_settings(changed))
     assert shared_site.atelier("down", "--volumes", "--yes").returncode == 0
     assert shared_site.snapshot() == {}
-    kill_at_operation(shared_site, 8, 0.7)
+    kill_at_operation(shared_site, 7, 0.7)
     mended(shared_site)

@@ -13,11 +13,13 @@ from pyinfra.api import FactBase
 
 from deploy.facts.component import Component, ComponentState, FileState
 from deploy.facts.deployment import Belongings, Deployment
-from deploy.facts.engine import ImageIds, Resources
+from deploy.facts.engine import Resources
 from deploy.facts.files import Contents, FileSize
 from deploy.facts.health import Health
 from deploy.facts.host import Host
+from deploy.facts.images import Images, ImagesState
 from deploy.facts.model_store import MadeModel, ModelStore
+from deploy.facts.old_images import BroughtImage, OldImages
 from deploy.hosts.state import HostState
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -108,6 +110,9 @@ def test_host() -> None:
         engine_error="",
         memory_bytes=33524700000,
         disk_free_bytes=52428800000,
+        directory_free_bytes=1073741824,
+        shares_disk=False,
+        images=frozenset({"litellm:v1", "registry.lab:5000/x:1"}),
         listening_ports=frozenset({22, 4000, 3000}),
         own_ports=frozenset({4000}),
     )
@@ -120,9 +125,30 @@ def test_a_host_without_docker() -> None:
     assert state.memory_bytes == 33524700000
 
 
-def test_image_ids() -> None:
-    found = ImageIds().process(["litellm:v1 sha256:aa", "registry.lab:5000/x@sha256:1 sha256:bb"])
-    assert found == {"litellm:v1": "sha256:aa", "registry.lab:5000/x@sha256:1": "sha256:bb"}
+def test_images() -> None:
+    record = ["@record", "litellm:v1 sha256:aa 0123", "x:v1 sha256:bb"]
+    files = ["@files", "4567  /etc/docker/certs.d/registry.lab/ca.crt"]
+    images = ["@images", "litellm:v1 sha256:aa", "registry.lab:5000/x@sha256:1 sha256:bb"]
+    assert Images().process([*record, *files, *images]) == ImagesState(
+        ids={"litellm:v1": "sha256:aa", "registry.lab:5000/x@sha256:1": "sha256:bb"},
+        loaded=frozenset({("sha256:aa", "0123")}),
+        digests={"/etc/docker/certs.d/registry.lab/ca.crt": "4567"},
+    )
+
+
+def test_old_images() -> None:
+    found = OldImages().process(
+        [
+            *("@record", "x:1 sha256:a", "x:2 sha256:b 0123", "x:2 sha256:b", "x:3 sha256:gone"),
+            *("x:4 sha256:d", "@others", "y:1 sha256:d", "@containers", "sha256:a", "sha256:z"),
+            *("@images", "sha256:a 1000 ", "sha256:b 2000 x:2 y:2", "sha256:d 3000 x:4"),
+        ]
+    )
+    assert found == (
+        BroughtImage("x:1", "sha256:a", 1000, (), is_used=True),
+        BroughtImage("x:2", "sha256:b", 2000, ("x:2", "y:2"), is_used=False),
+        BroughtImage("x:4", "sha256:d", 3000, ("x:4",), is_used=True),
+    )
 
 
 def test_resources() -> None:
@@ -156,8 +182,9 @@ FACTS: list[tuple[FactBase[Any], dict[str, Any], Any]] = [
         ComponentState(),
     ),
     (Deployment(), {"deployment": "x", "directory": "/none"}, Belongings()),
-    (ImageIds(), {"references": ["i:1"]}, {}),
+    (Images(), {"references": ["i:1"], "record": "/none/x", "files": []}, ImagesState()),
     (Resources(), {"networks": ["x"], "volumes": ["y"]}, {}),
+    (OldImages(), {"record": "/none/images.list"}, ()),
     (Contents(), {"paths": ["/none/x"]}, {}),
     (FileSize(), {"path": "/none/x"}, None),
 ]
@@ -171,11 +198,12 @@ AWKWARD_FACTS: list[tuple[FactBase[Any], dict[str, Any]]] = [
         {"container": AWKWARD, "image": AWKWARD, "model_volume": AWKWARD, "model_home": AWKWARD},
     ),
     (Deployment(), {"deployment": AWKWARD, "directory": AWKWARD}),
-    (ImageIds(), {"references": [AWKWARD]}),
+    (Images(), {"references": [AWKWARD], "record": AWKWARD, "files": [AWKWARD]}),
     (Resources(), {"networks": [AWKWARD], "volumes": [AWKWARD]}),
     (Contents(), {"paths": [AWKWARD]}),
     (FileSize(), {"path": AWKWARD}),
-    (Host(), {"deployment": AWKWARD}),
+    (Host(), {"deployment": AWKWARD, "directory": AWKWARD}),
+    (OldImages(), {"record": AWKWARD}),
 ]
 
 
@@ -211,7 +239,7 @@ def test_a_bare_machine_has_nothing(
 
 
 def test_a_bare_machine_says_why_there_is_no_engine(bare_path: Path, tmp_path: Path) -> None:
-    result = run(Host().command(deployment="x"), bare_path, tmp_path)
+    result = run(Host().command(deployment="x", directory="/none/x"), bare_path, tmp_path)
     state = Host().process(result.stdout.splitlines())
     assert state.engine_version is None
     assert "not found" in state.engine_error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -12,6 +12,7 @@ import pytest
 from docker.errors import ImageNotFound, NotFound
 
 from deploy.artefacts import Artefacts
+from deploy.errors import ConnectionFailedError, Problem
 from deploy.spec import HostSpec
 from tests.fake_host import image_id, inspect_row
 
@@ -76,11 +77,18 @@ def running(artefacts: Artefacts) -> FakeEngine:
     )
 
 
-def use(engine: FakeEngine, monkeypatch: pytest.MonkeyPatch, *modules: str) -> None:
-    """Let these modules find that engine on every host."""
+def use(
+    engine: FakeEngine,
+    monkeypatch: pytest.MonkeyPatch,
+    *modules: str,
+    down: Collection[str] = (),
+) -> None:
+    """Let these modules find that engine on every host but those that are down."""
 
     @contextmanager
-    def connect(_: HostSpec) -> Iterator[SimpleNamespace]:
+    def connect(host: HostSpec) -> Iterator[SimpleNamespace]:
+        if host.name in down:
+            raise ConnectionFailedError(Problem(f"host {host.name}", "no answer"))
         yield SimpleNamespace(client=engine)
 
     for module in modules:

@@ -91,6 +91,25 @@ def test_drift_is_named(make: MakeArtefacts, monkeypatch: pytest.MonkeyPatch) ->
     assert not router.ok
 
 
+def test_a_host_that_is_down_does_not_hide_the_others(
+    make: MakeArtefacts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hosts = [{"name": "h1", "address": "10.0.0.1"}, {"name": "h2", "address": "10.0.0.2"}]
+    artefacts = make(hosts=hosts, models=[{"name": "tiny-coder", "replicas": 2}])
+    use(running(artefacts), monkeypatch, "deploy.live.status", down={"h2"})
+    states = {service.service: service.state for service in read_status(artefacts)}
+    assert states == {
+        "demo-llama-cpp-tiny-coder-0": "running",
+        "demo-llama-cpp-tiny-coder-1": "unreachable",
+        ROUTER: "running",
+        "demo-open-webui-0": "running",
+    }
+    use(running(artefacts), monkeypatch, "deploy.live.status", down={"h1", "h2"})
+    with pytest.raises(ConnectionFailedError, match="h1") as refused:
+        list(read_status(artefacts))
+    assert "h2" in str(refused.value)
+
+
 @pytest.mark.parametrize(
     ("timestamp", "seconds"),
     [

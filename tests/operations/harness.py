@@ -24,6 +24,8 @@ class FakeHost:
     print_prefix: str = ""
     said: list[str] = field(default_factory=list)
     noops: list[str] = field(default_factory=list)
+    connector: object = None
+    connector_data: dict[str, object] = field(default_factory=dict)
 
     def get_fact(self, fact: type[FactBase[Any]], **arguments: Any) -> Any:
         """The made-up fact; arguments that the real one does not take are refused."""
@@ -73,10 +75,14 @@ def _reads(command: PyinfraCommand) -> bool:
     return "_stdin" in command.connector_arguments
 
 
-def run(operation: Any, facts: Facts, *, executing: bool = False, **arguments: Any) -> Outcome:
+def run(
+    operation: Any, facts: Facts | FakeHost, *, executing: bool = False, **arguments: Any
+) -> Outcome:
     """Run an operation's body in the way of a dry run with ``--diff``, or of a real run."""
-    host = FakeHost(facts)
-    state = SimpleNamespace(config=SimpleNamespace(DIFF=True), is_executing=executing)
+    host = facts if isinstance(facts, FakeHost) else FakeHost(facts)
+    state = SimpleNamespace(
+        config=SimpleNamespace(DIFF=True), is_executing=executing, inventory=[host]
+    )
     with ctx_state.use(state), ctx_host.use(host):
         commands = list(operation._inner(**arguments))
     return Outcome(commands, host)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
+import shlex
 import stat
 import subprocess
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from types import SimpleNamespace
@@ -16,38 +18,42 @@ from typing import Any
 import pytest
 from pyinfra.api import OperationError
 from pyinfra.api.command import FunctionCommand
+from pyinfra.connectors.ssh import SSHConnector
+from pyinfra.connectors.sshuserclient import SSHClient
 
 from deploy.artefacts import Artefacts
 from deploy.facts.component import FileState
 from deploy.facts.deployment import Belongings
 from deploy.facts.deployment import Deployment as DeploymentFact
 from deploy.facts.docker import Docker
-from deploy.facts.engine import ImageIds, Resources
+from deploy.facts.engine import Resources
 from deploy.facts.files import FileSize
 from deploy.facts.host import Host
+from deploy.facts.images import Images, ImagesState
 from deploy.hosts.checks import Subject
 from deploy.hosts.state import DockerState, HostState
-from deploy.images import ImageUse
+from deploy.images import ImageArchive, ImageUse, RegistryAccess
+from deploy.live.connection import Login
+from deploy.local_file import LocalFile
 from deploy.operations import (
     barrier,
     deployment,
     file_tree,
     image,
     model_file,
-    network,
     orphan,
     precheck,
+    resource,
     secret_file,
     verified,
-    volume,
 )
 from deploy.operations.copy import CopyCommand
+from deploy.operations.image_source import ImagePlace, LoadCommand
 from deploy.operations.script import ScriptCommand
-from deploy.operations.shipment import LoadCommand
 from deploy.secrets import SecretStore
 from deploy.services import ConfigFile, ConfigTree
 from tests.conftest import MakeArtefacts
-from tests.operations.harness import Facts, Outcome, run
+from tests.operations.harness import Facts, FakeHost, Outcome, run
 
 Announced = Callable[[], list[Any]]
 GIB = 1024**3
@@ -59,12 +65,32 @@ def rows(announced: Announced) -> list[tuple[str, str]]:
 
 # images
 
-IMAGES = PurePosixPath("/var/lib/atelier/deployments/demo/images")
+HERE = ImagePlace(PurePosixPath("/var/lib/atelier/deployments/demo"), is_local=True)
+OVER_SSH = replace(HERE, is_local=False)
 
 
-def provide(found: dict[str, str], uses: list[ImageUse], *, is_local: bool = True) -> Outcome:
-    facts: Facts = {ImageIds: found}
-    return run(image.present, facts, uses=uses, directory=IMAGES, is_local=is_local)
+def provide(
+    found: dict[str, str],
+    uses: list[ImageUse],
+    place: ImagePlace = HERE,
+    registries: dict[str, RegistryAccess] | None = None,
+    **more: Any,
+) -> Outcome:
+    facts: Facts = {Images: ImagesState(ids=found, **more)}
+    secrets = SecretStore(Path("none.yaml"), {})
+    return run(
+        *(image.present, facts),
+        uses=uses,
+        place=place,
+        registries=registries or {},
+        secrets=secrets,
+    )
+
+
+def arguments_of(command: Any) -> list[str]:
+    """The arguments of one of Atelier's scripts."""
+    words = shlex.split(command.get_raw_value())
+    return words[words.index("atelier") + 1 :]
 
 
 def test_images_that_are_there_are_left_alone(demo: Artefacts, announced: Announced) -> None:
@@ -78,15 +104,19 @@ def test_a_missing_image_is_pulled(demo: Artefacts, announced: Announced) -> Non
     first, *others = demo.images.values()
     found = {use.image.reference: "sha256:1" for use in others}
     outcome = provide(found, [first, *others])
-    assert outcome.shell == [f"docker image pull -q {first.image.reference}"]
+    [command] = outcome.commands
+    assert arguments_of(command) == ["pull", HERE.record, first.image.reference]
+    assert outcome.stdin == [""]
     assert rows(announced) == [("pull", f"image {first.image.reference}")]
 
 
 def test_missing_images_are_built_together(make: MakeArtefacts, announced: Announced) -> None:
     uses = list(make(image_source="build").images.values())
-    [command] = provide({}, uses).commands
+    command, record = provide({}, [use for use in uses if use.build]).commands
+    uses = [use for use in uses if use.build]
     assert isinstance(command, FunctionCommand)
     assert command.args == ([use.build for use in uses],)
+    assert arguments_of(record) == ["record", HERE.record, *(use.image.reference for use in uses)]
     assert rows(announced) == [("build", f"image {use.image.reference}") for use in uses]
 
 
@@ -98,15 +128,15 @@ def test_what_is_built_here_is_copied_to_hosts_over_ssh(
     monkeypatch.setattr(image, "was_built", lambda _: was_built)
     first, *others = make(image_source="build").images.values()
     found = {use.image.reference: "sha256:1" for use in others}
-    [command] = provide(found, [first, *others], is_local=False).commands
+    [command] = provide(found, [first, *others], OVER_SSH).commands
     assert isinstance(command, LoadCommand)
-    assert (command.reference, command.directory) == (first.image.reference, IMAGES)
+    assert command.reference == first.image.reference
     actions = ["copy"] if was_built else ["build", "copy"]
     assert rows(announced) == [(action, f"image {first.image.reference}") for action in actions]
     # this machine's engine is not asked where nothing is missing
     monkeypatch.setattr(image, "engine_problem", lambda: "broken")
     everything = found | {first.image.reference: "sha256:1"}
-    assert provide(everything, [first, *others], is_local=False).commands == []
+    assert provide(everything, [first, *others], OVER_SSH).commands == []
 
 
 def test_without_an_engine_here_nothing_is_built(
@@ -115,51 +145,104 @@ def test_without_an_engine_here_nothing_is_built(
     monkeypatch.setattr(image, "engine_problem", lambda: "docker is not installed")
     uses = list(make(image_source="build").images.values())
     with pytest.raises(OperationError) as refused:
-        provide({}, uses, is_local=False)
+        provide({}, uses, OVER_SSH)
     assert str(refused.value) == (
         "image_source: images are built on this machine, but its container engine cannot be used: "
         "docker is not installed\n"
-        "    allowed: 'pull', or 'build' where Docker runs on this machine\n"
-        "    fix: install and start Docker here, or pull the images from a registry that the host "
-        "reaches"
+        "    allowed: 'pull', 'load', or 'build' where Docker runs on this machine\n"
+        "    fix: install and start Docker here, pull the images, or load them from archives"
     )
     assert announced() == []
+
+
+CA = RegistryAccess("registry.lab:5000", login='{"auths": "leaked"}', ca="certificates\n")
+MIRRORED = {"registry_mirror": "registry.lab:5000"}
+
+
+def test_a_login_travels_on_standard_input_to_its_own_registry(make: MakeArtefacts) -> None:
+    own = {"litellm": {"reference": "other.lab/litellm:v1"}}
+    images = make(**MIRRORED, images=own).images
+    uses = [images["litellm"], images["llama-cpp"]]
+    outcome = provide({}, uses, registries={CA.address: replace(CA, ca="")})
+    assert outcome.stdin == ["", CA.login]
+    assert "leaked" not in outcome.shown
+
+
+def test_certificates_are_state(make: MakeArtefacts, announced: Announced) -> None:
+    uses = list(make(**MIRRORED).images.values())
+    found = {use.image.reference: "sha256:1" for use in uses}
+    path = "/etc/docker/certs.d/registry.lab:5000/ca.crt"
+    right = hashlib.sha256(b"certificates\n").hexdigest()
+    registries = {CA.address: CA}
+    outcome = provide(found, uses, registries=registries)
+    assert (len(outcome.commands), outcome.stdin) == (1, [CA.ca])
+    assert len(provide(found, uses, registries=registries, digests={path: "x"}).commands) == 1
+    assert provide(found, uses, registries=registries, digests={path: right}).commands == []
+    assert rows(announced) == [("create", f"file {path}"), ("update", f"file {path}")]
+
+
+def test_an_archive_is_loaded_where_the_image_is_another(
+    demo: Artefacts, announced: Announced
+) -> None:
+    image_of = demo.images["litellm"].image
+    archive = ImageArchive(
+        LocalFile(Path("/x.tar"), 1, "digest"), 1, {image_of.reference: ["sha256:1"]}
+    )
+    uses = [ImageUse(image_of, None, "load", archive)]
+    for found, loaded, count in [
+        ({}, (), 1),
+        ({image_of.reference: "sha256:2"}, (), 1),
+        ({image_of.reference: "sha256:1"}, (), 0),
+        # an engine that gives images ids of its own
+        ({image_of.reference: "sha256:2"}, (("sha256:2", "digest"),), 0),
+        ({image_of.reference: "sha256:2"}, (("sha256:2", "another"),), 1),
+    ]:
+        outcome = provide(found, uses, OVER_SSH, loaded=frozenset(loaded))
+        assert len(outcome.commands) == count
+    assert set(rows(announced)) == {("load", f"image {image_of.reference}")}
 
 
 # networks and volumes
 
 
+SHARED: dict[str, Any] = {"network": "net", "volumes": ["data"], "deployment": "lab"}
+OWN = {
+    "network net": {"io.atelier.deployment": "lab"},
+    "volume data": {"io.atelier.deployment": "lab"},
+}
+
+
+def test_missing_network_and_volumes(announced: Announced) -> None:
+    outcome = run(resource.present, {Resources: {}}, **SHARED)
+    assert outcome.shell == [
+        "docker network create --label io.atelier.deployment=lab net",
+        "docker volume create --label io.atelier.deployment=lab data",
+    ]
+    assert rows(announced) == [("create", "network net"), ("create", "volume data")]
+
+
+@pytest.mark.parametrize("missing", ["network net", "volume data"])
+def test_only_what_is_missing_is_created(missing: str, announced: Announced) -> None:
+    found = {name: labels for name, labels in OWN.items() if name != missing}
+    outcome = run(resource.present, {Resources: found}, **SHARED)
+    kind, name = missing.split()
+    assert outcome.shell == [f"docker {kind} create --label io.atelier.deployment=lab {name}"]
+    assert rows(announced) == [("create", missing)]
+
+
+def test_network_and_volumes_that_are_there(announced: Announced) -> None:
+    assert run(resource.present, {Resources: OWN}, **SHARED).commands == []
+    assert announced() == []
+
+
+@pytest.mark.parametrize("name", ["network net", "volume data"])
 @pytest.mark.parametrize(
-    ("kind", "operation", "names"),
-    [
-        ("network", network.present, {"network": "demo"}),
-        ("volume", volume.present, {"volumes": ["demo"]}),
-    ],
+    ("labels", "whose"),
+    [({}, "somebody else"), ({"io.atelier.deployment": "x"}, "deployment 'x'")],
 )
-class TestResources:
-    def test_missing(
-        self, kind: str, operation: Any, names: dict[str, Any], announced: Announced
-    ) -> None:
-        outcome = run(operation, {Resources: {}}, deployment="lab", **names)
-        assert outcome.shell == [f"docker {kind} create --label io.atelier.deployment=lab demo"]
-        assert rows(announced) == [("create", f"{kind} demo")]
-
-    def test_there(
-        self, kind: str, operation: Any, names: dict[str, Any], announced: Announced
-    ) -> None:
-        found = {f"{kind} demo": {"io.atelier.deployment": "lab"}}
-        assert run(operation, {Resources: found}, deployment="lab", **names).commands == []
-        assert announced() == []
-
-    @pytest.mark.parametrize(
-        ("labels", "whose"),
-        [({}, "somebody else"), ({"io.atelier.deployment": "x"}, "deployment 'x'")],
-    )
-    def test_somebody_elses(
-        self, kind: str, operation: Any, names: dict[str, Any], labels: dict[str, str], whose: str
-    ) -> None:
-        with pytest.raises(OperationError, match=f"^{kind} demo belongs to {whose}: "):
-            run(operation, {Resources: {f"{kind} demo": labels}}, deployment="lab", **names)
+def test_somebody_elses_network_or_volume(name: str, labels: dict[str, str], whose: str) -> None:
+    with pytest.raises(OperationError, match=f"^{name} belongs to {whose}: "):
+        run(resource.present, {Resources: OWN | {name: labels}}, **SHARED)
 
 
 # model files
@@ -368,7 +451,7 @@ def test_a_good_host_passes(demo: Artefacts, differences: dict[str, Any]) -> Non
         (
             {"disk_free_bytes": GIB},
             "disk: 1.0 GiB free where images are kept\n"
-            "    allowed: at least 2 GiB\n"
+            "    allowed: at least 2.0 GiB\n"
             "    fix: free some, e.g. docker system prune",
         ),
     ],
@@ -417,11 +500,30 @@ def test_verification_fails_with_what_does_not_answer(
     demo: Artefacts, monkeypatch: pytest.MonkeyPatch, ok: bool
 ) -> None:
     check = SimpleNamespace(name="router", ok=ok, seconds=1.0, detail="said x")
-    monkeypatch.setattr(verified, "verify", lambda _: iter([check]))
+    monkeypatch.setattr(verified, "verify", lambda *_: iter([check]))
     outcome = run(verified.answers, {}, executing=True, artefacts=demo)
     assert "said x" in outcome.host.said[0]
     messages = [command.args for command in outcome.commands]  # type: ignore[attr-defined]
     assert messages == ([] if ok else [("deployed, but not working: router",)])
+
+
+@pytest.mark.parametrize("password", [False, True])
+def test_verification_uses_the_connections_that_are_open(
+    demo: Artefacts, monkeypatch: pytest.MonkeyPatch, password: bool
+) -> None:
+    ssh = SSHConnector.__new__(SSHConnector)
+    ssh.client = SSHClient()
+    data: dict[str, object] = {"prompted_sudo_password": "x"} if password else {}
+    host = FakeHost({}, connector=ssh, connector_data=data)
+    used: list[dict[str, Login]] = []
+
+    def verify(_: Artefacts, logins: dict[str, Login]) -> Iterator[Any]:
+        used.append(logins)
+        return iter(())
+
+    monkeypatch.setattr(verified, "verify", verify)
+    run(verified.answers, host, executing=True, artefacts=demo)
+    assert used == [{"h1": Login(ssh.client, password)}]
 
 
 # the script command

@@ -29,6 +29,8 @@ INVENTORIES = {
     "users_20": "20-users: one server with an L40S",
     "users_100": "100-users: one server with 4 H100",
 }
+ALL = (*INVENTORIES, "prod")
+"""With the one that sites copy: the demo by another name."""
 HEAD = """# The plans of the profiles
 
 Made by `python -m tests.plan.goldens`, kept by a test. The words: [the plan](reference-plan.md).
@@ -70,7 +72,7 @@ def document() -> str:
 def write() -> None:
     """Write every file anew."""
     GOLDEN.mkdir(exist_ok=True)
-    for name in INVENTORIES:
+    for name in ALL:
         plan = plan_of(name)
         (GOLDEN / f"{name}.txt").write_text(text_of(plan), encoding="utf-8")
         (GOLDEN / f"{name}.json").write_text(json_of(plan), encoding="utf-8")

@@ -6,9 +6,9 @@ import pytest
 
 from tests.cli.run import run
 from tests.plan.goldens import (
+    ALL,
     DOCUMENT,
     GOLDEN,
-    INVENTORIES,
     ROOT,
     document,
     json_of,
@@ -19,14 +19,14 @@ from tests.plan.goldens import (
 REFERENCE = ROOT / "docs" / "reference-plan.md"
 
 
-@pytest.mark.parametrize("name", INVENTORIES)
+@pytest.mark.parametrize("name", ALL)
 def test_text_is_as_written(name: str) -> None:
     text = text_of(plan_of(name))
     assert text == (GOLDEN / f"{name}.txt").read_text(encoding="utf-8")
     assert max(map(len, text.splitlines())) <= 80
 
 
-@pytest.mark.parametrize("name", INVENTORIES)
+@pytest.mark.parametrize("name", ALL)
 def test_json_is_as_written(name: str) -> None:
     assert json_of(plan_of(name)) == (GOLDEN / f"{name}.json").read_text(encoding="utf-8")
 

@@ -31,8 +31,8 @@ BAD_SPECS: list[tuple[dict[str, Any], str]] = [
         {"modles": []},
         """
         modles: unknown setting
-            allowed: context_tokens, engine, hosts, image_source, images, models, name, profile, \
-registry_mirror, router, secrets, secrets_file, use, users, web_ui
+            allowed: context_tokens, engine, hosts, image_archives, image_source, images, models, \
+name, profile, registries, registry_mirror, router, secrets, secrets_file, use, users, web_ui
             fix: did you mean 'models'?
         """,
     ),
@@ -300,8 +300,54 @@ gpu_groups, gpu_runtime, gpus, name, ssh_host_keys, ssh_jump, ssh_key, ssh_port,
         {"image_source": "biuld"},
         """
         image_source: 'biuld'
-            allowed: pull, build
+            allowed: pull, build, load
             fix: did you mean 'build'?
+        """,
+    ),
+    (
+        {"images": {"litellm": {"source": "build", "archive": "x.tar"}}},
+        """
+        images.litellm: source is 'build', and an archive is declared
+            allowed: source='load' beside archive
+        """,
+    ),
+    (
+        {"images": {"litellm": {"archive": "x.tar", "reference": "x:1@sha256:" + "a" * 64}}},
+        f"""
+        images.litellm: 'x:1@sha256:{"a" * 64}' of an archive
+            allowed: a reference with a version: archives know no digests of registries
+        """,
+    ),
+    (
+        {"registries": [{"address": "https://registry.lab/"}]},
+        """
+        registries[0].address: 'https://registry.lab/'
+            allowed: host or host:port, e.g. registry.lab:5000
+            fix: leave out http://, https:// and the path
+        """,
+    ),
+    (
+        {"registries": [{"address": "registry.lab", "username": "robot"}]},
+        """
+        registries[0]: a login without its password
+            allowed: username and password, or neither
+        """,
+    ),
+    (
+        {"registries": [{"address": "registry.lab", "username": "a:b", "password": "geheim"}]},
+        """
+        registries[0].username: 'a:b'
+            allowed: printable text without a colon
+        registries[0].password: a str, not shown
+            allowed: its settings by name: command, env, file
+        """,
+    ),
+    (
+        {"registries": [{"address": "registry.lab"}, {"address": "registry.lab"}]},
+        """
+        registries: registry 'registry.lab' is declared more than once
+            allowed: each registry once
+            fix: remove or rename the second 'registry.lab'
         """,
     ),
     (
@@ -518,8 +564,8 @@ BAD_FILES: list[tuple[str, str, str]] = [
         hosts: not set
             fix: this setting is required: declare it
         host: unknown setting
-            allowed: context_tokens, engine, hosts, image_source, images, models, name, profile, \
-registry_mirror, router, secrets, secrets_file, use, users, web_ui
+            allowed: context_tokens, engine, hosts, image_archives, image_source, images, models, \
+name, profile, registries, registry_mirror, router, secrets, secrets_file, use, users, web_ui
             fix: did you mean 'hosts'?
         """,
     ),

@@ -71,7 +71,7 @@ WEB_UI = {
         (Engine(), ENGINE),
         (Router(), ROUTER),
         (WebUI(), WEB_UI),
-        (Image(), {"source": None, "reference": None}),
+        (Image(), {"source": None, "reference": None, "archive": None}),
         (
             Host(name="@local"),
             {
@@ -132,7 +132,9 @@ def test_defaults_of_a_deployment() -> None:
         "router": ROUTER,
         "web_ui": WEB_UI,
         "image_source": "pull",
+        "image_archives": None,
         "registry_mirror": None,
+        "registries": [],
         "images": {},
         "secrets": {},
         "secrets_file": None,
@@ -253,7 +255,7 @@ def test_the_schema_knows_what_is_required_and_allowed() -> None:
     schema = DeploymentSpec.model_json_schema()
     assert schema["required"] == ["name", "hosts", "models"]
     assert schema["additionalProperties"] is False
-    assert schema["properties"]["image_source"]["enum"] == ["pull", "build"]
+    assert schema["properties"]["image_source"]["enum"] == ["pull", "build", "load"]
 
 
 def test_an_inventory_gives_pyinfra_its_hosts(tmp_path: Path) -> None:

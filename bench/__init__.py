@@ -1,0 +1,1 @@
+"""`make bench`: what a deployment costs, beside the same stack deployed by Ansible."""

@@ -1,0 +1,66 @@
+"""Measures, and writes docs/benchmarks.md.
+
+Run: make bench
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import typer
+from rich.console import Console
+
+from bench import fleet, machine, one_host, report
+from bench.measure import Row
+from bench.stack import PROJECT
+
+ROUND_TRIP = 0.02
+FLEETS = (1, 10, 50)
+DOCUMENT = PROJECT / "docs" / "benchmarks.md"
+Measurement = Callable[[Path], Iterator[Row]]
+
+
+def main(only: str = "", output: Path = DOCUMENT) -> None:
+    """Measure everything, or only what has a word in its name."""
+    console = Console()
+    before = machine.load()
+    rows: list[Row] = []
+    for name, measurement in _measurements().items():
+        if only in name:
+            console.rule(name)
+            rows += _measure(measurement, console)
+    console.print(report.terminal_table(rows))
+    load = f"{before:.1f} before, {machine.load():.1f} after"
+    output.write_text(report.document(rows, machine.describe() | {"load": load}))
+    console.print(f"written to {output}")
+
+
+def _measurements() -> dict[str, Measurement]:
+    images = one_host.build()
+    return {
+        "this machine": one_host.on_this_machine,
+        "one host over SSH": lambda place: one_host.over_ssh(place, images, ROUND_TRIP),
+        **{f"fleet of {hosts}": partial(_fleet, hosts) for hosts in FLEETS},
+    }
+
+
+def _fleet(hosts: int, place: Path) -> Iterator[Row]:
+    return fleet.over_ssh(place, hosts, ROUND_TRIP)
+
+
+def _measure(measurement: Measurement, console: Console) -> Iterator[Row]:
+    with tempfile.TemporaryDirectory() as directory, console.status("preparing") as status:
+        for row in measurement(Path(directory)):
+            console.print(f"{row.tool}, {row.what}: {row.median:.2f} s ({row.spread})")
+            status.update(f"after: {row.tool}, {row.what}")
+            yield row
+
+
+try:
+    typer.run(main)
+except RuntimeError as error:
+    sys.exit(str(error))

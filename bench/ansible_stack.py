@@ -1,0 +1,148 @@
+"""The same stack, deployed by Ansible with the collection community.docker."""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from bench.stack import PROJECT, Run, timed
+from deploy.artefacts import Artefacts
+from deploy.live.checks import MAX_TOKENS, PROMPT
+from deploy.plan.deployment_plan import WebUIPlan
+from deploy.services import Component, Tier
+from deploy.services.container import HealthCheck, Mount
+
+PLAYBOOK = PROJECT / ".cache" / "ansible" / "bin" / "ansible-playbook"
+FILES = Path(__file__).parent / "ansible"
+DIRECTORY = "/srv/bench"
+
+
+@dataclass(frozen=True)
+class Login:
+    """How a host is reached."""
+
+    address: str
+    port: int
+    user: str
+    key: Path
+    known_hosts: Path
+
+    def variables(self) -> dict[str, Any]:
+        """The variables of Ansible's connection."""
+        return {
+            "ansible_host": self.address,
+            "ansible_port": self.port,
+            "ansible_user": self.user,
+            "ansible_ssh_private_key_file": str(self.key),
+            "ansible_ssh_common_args": f"-o UserKnownHostsFile={self.known_hosts}",
+        }
+
+
+@dataclass(frozen=True)
+class Playbook:
+    """A playbook and the inventory it is run with."""
+
+    name: str
+    inventory: Path
+
+    def run(self, *flags: str) -> Run:
+        """Run it as an operator does, with a connection that nothing has opened before."""
+        control = self.inventory.parent / "control"
+        environment = {
+            "ANSIBLE_CONFIG": str(FILES / "ansible.cfg"),
+            "HOME": str(self.inventory.parent),
+            "ANSIBLE_SSH_CONTROL_PATH_DIR": str(control),
+        }
+        command = [str(PLAYBOOK), "-i", str(self.inventory), str(FILES / self.name), *flags]
+        try:
+            return timed(command, FILES, environment)
+        finally:
+            _close(control)
+
+
+def _close(control: Path) -> None:
+    """End the shared connections, so that the next run opens its own."""
+    for path in control.glob("*"):
+        command = ["ssh", "-o", f"ControlPath={path}", "-O", "exit", "host"]
+        subprocess.run(command, capture_output=True)
+
+
+def stack_playbook(artefacts: Artefacts, login: Login, daemon_json: str, place: Path) -> Playbook:
+    """The playbook of the whole stack, for one host.
+
+    Args:
+        artefacts: the stack as Atelier deploys it.
+        login: its host.
+        daemon_json: what Docker's daemon is configured with.
+        place: a directory for the inventory.
+    """
+    variables = login.variables() | _variables(artefacts) | {"daemon_json": daemon_json}
+    return Playbook("site.yml", write_inventory(place, {"box": variables}))
+
+
+def write_inventory(place: Path, hosts: dict[str, dict[str, Any]]) -> Path:
+    """An inventory in YAML."""
+    path = place / "ansible.yaml"
+    path.write_text(yaml.safe_dump({"all": {"hosts": hosts}}))
+    return path
+
+
+def _variables(artefacts: Artefacts) -> dict[str, Any]:
+    engine, router, web_ui = (artefacts.stack.tier(tier)[0] for tier in Tier)
+    plan = artefacts.plan
+    assert engine.model_file is not None  # noqa: S101 - the benchmark's engine has one
+    assert plan.web_ui is not None  # noqa: S101
+    model = plan.default_model
+    return {
+        "directory": DIRECTORY,
+        "network": plan.name,
+        "volume": f"{plan.name}-open-webui",
+        "model_file": str(engine.model_file.source.path),
+        "engine": {"name": engine.container.name, "model": model},
+        "router": {"name": router.container.name, "port": plan.router.spec.port},
+        "web_ui": _web_ui(plan.web_ui),
+        "containers": [_container(item, artefacts) for item in (engine, router, web_ui)],
+        "secrets": {str(name): artefacts.secrets.value(name) for name in artefacts.stack.secrets},
+        "completion": {"model": model, "prompt": PROMPT, "max_tokens": MAX_TOKENS},
+        "chat": {"model": model, "messages": [{"role": "user", "content": "ping"}]},
+    }
+
+
+def _web_ui(plan: WebUIPlan) -> dict[str, Any]:
+    return {"port": plan.spec.port, "email": plan.spec.admin_email}
+
+
+def _container(component: Component, artefacts: Artefacts) -> dict[str, Any]:
+    spec = component.container
+    secret = {name: artefacts.secrets.value(secret) for name, secret in spec.secret_env.items()}
+    return {
+        "name": spec.name,
+        "image": spec.image,
+        "command": list(spec.command),
+        "env": spec.env | secret,
+        "volumes": [_volume(str(target), mount) for target, mount in spec.mounts.items()],
+        "ports": [f"{port.host_ip}:{port.host_port}:{port.container_port}" for port in spec.ports],
+        "user": spec.user,
+        "memory": str(spec.memory_bytes),
+        "pids_limit": spec.pids_limit,
+        "healthcheck": _health(spec.healthcheck),
+    }
+
+
+def _volume(target: str, mount: Mount) -> str:
+    places = {"/models": f"{DIRECTORY}/models", "/etc/litellm": f"{DIRECTORY}/litellm"}
+    return f"{places.get(target, mount.source)}:{target}:{'ro' if mount.read_only else 'rw'}"
+
+
+def _health(check: HealthCheck) -> dict[str, Any]:
+    return {
+        "test": ["CMD-SHELL", check.command],
+        "interval": f"{check.interval_seconds}s",
+        "timeout": f"{check.timeout_seconds}s",
+        "start_period": f"{check.start_period_seconds}s",
+        "retries": check.retries,
+    }

@@ -1,0 +1,60 @@
+"""What a deployment does on a host before Docker is needed: look, a model file, a configuration."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+from pyinfra import host
+from pyinfra.api import operation
+
+from deploy.artefacts import make_artefacts
+from deploy.facts.files import Contents
+from deploy.facts.host import Host
+from deploy.inventory import Declared, Deployment
+from deploy.operations import file_tree, model_file
+from deploy.operations.commands import Commands
+from deploy.services import ConfigTree, HostModelFile
+
+
+@operation()
+def looked_at() -> Commands:
+    """What a deployment asks of a host first has been asked."""
+    host.get_fact(Host, deployment="bench")
+    return
+    yield
+
+
+@operation()
+def configured(tree: ConfigTree) -> Commands:
+    """The files are on the host."""
+    paths = {str(tree.directory / name): file.content for name, file in tree.files.items()}
+    if host.get_fact(Contents, paths=list(paths)) != paths:
+        yield from file_tree.write(tree)
+
+
+@cache
+def files(directory: Path) -> tuple[HostModelFile, ConfigTree]:
+    """The model file and the router's configuration of a deployment on this machine."""
+    demo = Deployment(
+        name="bench",
+        profile="individual",
+        hosts=[{"name": "@local"}],
+        models=[{"name": "tiny-coder"}],
+    )
+    components = make_artefacts(demo, directory).stack.components
+    model = next(item.model_file for item in components if item.model_file)
+    return model, next(item.config for item in components if item.config)
+
+
+declared = host.data.get("atelier")
+assert isinstance(declared, Declared)  # noqa: S101 - bench/fleet.py writes the inventory
+place = next(item.directory for item in declared.spec.hosts if item.name == host.name)
+model, tree = files(declared.directory)
+
+looked_at(name="Look at the host")
+model_file.present(
+    name="Copy the model file",
+    file=model.model_copy(update={"path": place / "models" / model.source.sha256 / "model.gguf"}),
+)
+configured(name="Configure the router", tree=tree.model_copy(update={"root": place / "config"}))

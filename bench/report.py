@@ -1,0 +1,73 @@
+"""The tables, on a terminal and in docs/benchmarks.md."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from rich.table import Table
+
+from bench.measure import Row, speedup
+
+COLUMNS = ("where", "what", "tool", "median, s", "from, to", "connections", "commands")
+INTRODUCTION = """\
+# Benchmarks
+
+Written by `make bench`; do not edit it, run it again.
+
+One engine (llama.cpp with a tiny model), LiteLLM and Open WebUI on one host, deployed by Atelier
+and by Ansible from [a playbook](../bench/ansible/site.yml) with the same images, files, containers
+and questions, with pipelining and a shared connection (ControlPersist). The host is a Debian 12
+container with systemd, reached through a TCP proxy that delays each direction by half of the round
+trip. Docker and the images are on it before anything is measured. A run starts and ends with its
+process: Python, planning, connecting, changing, and asking every service a question are in it.
+
+The many hosts are SSH servers on loopback addresses of this machine, where no Docker is found: a
+look at the host, a model file of 0.8 MiB and a configuration file. They share the processors of the
+machine that deploys, and with them what a tool runs on its hosts: Ansible's modules are Python
+programs. With many hosts the times say more about this machine than about the network.
+
+Commands and connections are counted in the log of the SSH servers, on this machine in what pyinfra
+says that it runs; with many hosts they are those of all hosts together.
+"""
+
+
+def terminal_table(rows: Iterable[Row]) -> Table:
+    """The rows for a terminal."""
+    table = Table(*COLUMNS)
+    for row in rows:
+        table.add_row(*_cells(row))
+    return table
+
+
+def document(rows: list[Row], machine: dict[str, str]) -> str:
+    """docs/benchmarks.md."""
+    parts = [INTRODUCTION, _table(COLUMNS, [_cells(row) for row in rows])]
+    faster = [(row.where, row.what) for row in rows if row.tool == "Ansible"]
+    lines = [(*key, f"{ratio:.1f}") for key in faster if (ratio := speedup(rows, *key))]
+    parts += ["## Atelier beside Ansible\n", _table(("where", "what", "times faster"), lines)]
+    parts += ["## Where the time of a redeployment goes\n", *_steps(rows)]
+    parts += ["## The machine\n", _table(("", ""), list(machine.items()))]
+    parts.append("Repeat it with `make bench`; it takes about a quarter of an hour.\n")
+    return "\n".join(parts)
+
+
+def _steps(rows: list[Row]) -> list[str]:
+    found = [row for row in rows if row.tool == "Atelier" and "redeployment" in row.what]
+    return [
+        f"{row.where}:\n\n" + _table(("step", "seconds"), _significant(row.steps)) for row in found
+    ]
+
+
+def _significant(steps: dict[str, float]) -> list[tuple[str, str]]:
+    return [(name, f"{seconds:.2f}") for name, seconds in steps.items() if seconds >= 0.005]
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    counts = ("" if count is None else str(count) for count in (row.connections, row.commands))
+    return (row.where, row.what, row.tool, f"{row.median:.2f}", row.spread, *counts)
+
+
+def _table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    header = list(columns)
+    lines = [header, ["---"] * len(header), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)

@@ -1,0 +1,45 @@
+"""What an operator does about an image that cannot be pulled."""
+
+from __future__ import annotations
+
+import re
+
+from deploy.images.registries import address_of
+
+
+def explain_pull(message: str, reference: str, *, has_login: bool) -> str:
+    """How to mend it, by what Docker says; empty if that is not known.
+
+    Args:
+        message: what Docker said.
+        reference: the image.
+        has_login: whether a login is declared for its registry.
+    """
+    registry = address_of(reference)
+    login = (
+        f"check username and password of Registry(address={registry!r})"
+        if has_login
+        else f"declare registries=[Registry(address={registry!r}, username='...', "
+        "password=Secret(env='...'))], or check the image's name"
+    )
+    fixes = {
+        r"x509|certificate|tls: ": (
+            f"declare registries=[Registry(address={registry!r}, ca='ca.crt')] with the "
+            "certificate of the authority that signed the registry's"
+        ),
+        r"HTTP response to HTTPS": (
+            f"{registry} has no TLS: give it a certificate, or declare "
+            f"docker_settings={{'insecure-registries': [{registry!r}]}} for the host"
+        ),
+        r"toomanyrequests": f"{registry} limits pulls: {login}; or declare registry_mirror",
+        r"unauthorized|authentication required|no basic auth|denied|forbidden": login,
+        r"manifest unknown|not found|manifest for|name unknown": (
+            f"{registry} does not have {reference}: declare images={{...: Image(reference='...')}}"
+        ),
+        r"no such host|dial tcp|timeout|timed out|refused|unreachable|no route|EOF": (
+            f"the host does not reach {registry}: declare registry_mirror, or bring the image: "
+            "image_source='load'"
+        ),
+        r"no space left": "free some space there, e.g. docker system prune",
+    }
+    return next((fix for said, fix in fixes.items() if re.search(said, message)), "")

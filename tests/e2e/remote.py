@@ -1,0 +1,78 @@
+"""A deployment on test hosts over SSH: how it is declared, and what runs there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from tests.e2e.hosts import BRIDGE, USER, Host, run_host
+from tests.e2e.registry import run_registry
+from tests.e2e.site import MASTER_KEY, Settings, Site
+
+EVERYWHERE = "0.0.0.0"  # noqa: S104 - the tests ask from outside the host
+Containers = dict[str, tuple[str, str, str]]
+"""Id, state and start time by name."""
+
+
+@contextmanager
+def run_site(home: Path, containers: dict[str, str]) -> Iterator[tuple[Site, dict[str, Host]]]:
+    """Fresh hosts, and a deployment for them whose images come from a registry of this machine.
+
+    Args:
+        home: the home directory that it is deployed from.
+        containers: names of the hosts' containers, by names of the hosts.
+    """
+    with ExitStack() as stack:
+        hosts = {}
+        for name, container in containers.items():
+            (home / name).mkdir()
+            hosts[name] = stack.enter_context(run_host(container, home / name))
+        (home / ".ssh").mkdir()
+        known = "".join(host.known_host() for host in hosts.values())
+        (home / ".ssh" / "known_hosts").write_text(known)
+        (home / "registry").mkdir()
+        for registry in run_registry(home / "registry", listen=EVERYWHERE):
+            port = registry.address.rpartition(":")[2]
+            settings = _settings(hosts, registry.provide("llama-cpp", "litellm"), port)
+            environment = {"HOME": str(home), "E2E_MASTER_KEY": MASTER_KEY}
+            yield Site("e2e", home, settings, environment), hosts
+
+
+def containers_of(host: Host) -> Containers:
+    """Every container of a host, as its engine tells it there."""
+    listed = host.run("docker ps -aq --no-trunc 2>/dev/null | xargs -r docker inspect", check=False)
+    return {
+        row["Name"].removeprefix("/"): (
+            row["Id"],
+            row["State"]["Status"],
+            row["State"]["StartedAt"],
+        )
+        for row in json.loads(listed or "[]")
+    }
+
+
+def _settings(hosts: dict[str, Host], images: Settings, registry_port: str) -> Settings:
+    return {
+        "name": "e2e",
+        "profile": "individual",
+        "hosts": [
+            {
+                "name": name,
+                "address": host.address,
+                "ssh_user": USER,
+                "ssh_key": str(host.key),
+                "sudo": True,
+                "docker": "distribution",
+                "docker_settings": {"insecure-registries": [f"{BRIDGE}:{registry_port}"]},
+            }
+            for name, host in hosts.items()
+        ],
+        "models": [{"name": "tiny-coder", "replicas": len(hosts)}],
+        "engine": {"port": 8000, "env": {}, "start_timeout_seconds": 30},
+        "router": {"listen": EVERYWHERE, "start_timeout_seconds": 60, "num_retries": 2},
+        "web_ui": None,
+        "images": images,
+        "secrets": {"router_master_key": {"env": "E2E_MASTER_KEY"}},
+    }
