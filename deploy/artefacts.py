@@ -30,6 +30,11 @@ class Artefacts:
     registries: dict[str, RegistryAccess]
     """What hosts need to pull from the declared registries, by address."""
 
+    def images_on(self, host: str) -> tuple[ImageUse, ...]:
+        """The images of a host's components."""
+        names = {component.image_name for component in self.stack.on(host)}
+        return tuple(use for name, use in self.images.items() if name in names)
+
     def host(self, name: str) -> HostSpec:
         """How a host is declared."""
         return next(host for host in self.spec.hosts if host.name == name)

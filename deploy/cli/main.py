@@ -17,6 +17,7 @@ from deploy.cli.logs import logs
 from deploy.cli.models import models
 from deploy.cli.output import error_console, print_json
 from deploy.cli.plan import plan
+from deploy.cli.prune import prune
 from deploy.cli.recommend import recommend
 from deploy.cli.schema import schema
 from deploy.cli.size import size
@@ -33,7 +34,7 @@ app = typer.Typer(
 )
 VERBS = (
     *(plan, size, recommend, models, gpus, images, doctor, check),
-    *(verify, status, logs, info, env, down, schema),
+    *(verify, status, logs, info, env, prune, down, schema),
 )
 for verb in VERBS:
     app.command()(verb)

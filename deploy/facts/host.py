@@ -18,8 +18,13 @@ LISTEN_STATE = "0A"
 class Host(FactBase[HostState]):
     """Container engine, memory, disk, ports, clock and operating system of a host."""
 
-    def command(self, deployment: str) -> str:
-        """Print sections."""
+    def command(self, deployment: str, directory: str) -> str:
+        """Print sections.
+
+        Args:
+            deployment: name of the deployment.
+            directory: where files are put on the host; it need not exist yet.
+        """
         label = shlex.quote(f"label={LABEL_DEPLOYMENT}={deployment}")
         return "; ".join(
             [
@@ -27,7 +32,12 @@ class Host(FactBase[HostState]):
                 "{ echo '@engine_error'; docker version 2>&1 >/dev/null | tail -n 1; }",
                 "echo '@memory'; awk '/^MemTotal:/ {print $2 * 1024}' /proc/meminfo",
                 "root=$(docker info --format '{{.DockerRootDir}}' 2>/dev/null)",
-                "echo '@disk'; df -B1 --output=avail \"${root:-/}\" 2>/dev/null | tail -n 1",
+                f"echo '@disk'; there={shlex.quote(directory)}",
+                'until [ -d "$there/" ]; do up=${there%/*}; [ "$up" != "$there" ] || up=; '
+                "there=$up; done",
+                'for d in "${root:-/}" "$there/"; do '
+                'df -B1 --output=avail,target -- "$d" 2>/dev/null | tail -n 1; done',
+                "echo '@images'; docker image ls --format '{{.Repository}}:{{.Tag}}' 2>/dev/null",
                 "echo '@sockets'; cat /proc/net/tcp /proc/net/tcp6 2>/dev/null",
                 f"echo '@own'; ids=$(docker container ls -aq --filter {label} 2>/dev/null)",
                 '[ -z "$ids" ] || docker container inspect --format '
@@ -48,16 +58,26 @@ class Host(FactBase[HostState]):
         sections = split_sections(output)
         engine = sections.get("engine", [])
         clock = first(sections.get("clock"))
+        disks = [_disk(row) for row in sections.get("disk", [])] or [(0, "")]
         return HostState(
             engine_version=json.loads(engine[0]) if engine else None,
             engine_error=" ".join(sections.get("engine_error", [])),
             memory_bytes=int(float(first(sections.get("memory"), "0"))),
-            disk_free_bytes=int(first(sections.get("disk"), "0")),
+            disk_free_bytes=disks[0][0],
+            directory_free_bytes=disks[-1][0],
+            shares_disk=disks[0][1] == disks[-1][1],
+            images=frozenset(sections.get("images", [])),
             listening_ports=_listening(sections.get("sockets", [])),
             own_ports=_published(sections.get("own", [])),
             system=parse_system(sections),
             clock_seconds=float(clock) if clock else None,
         )
+
+
+def _disk(row: str) -> tuple[int, str]:
+    """Free bytes and mount point of a file system, in a row of df."""
+    free, _, target = row.strip().partition(" ")
+    return int(free), target.strip()
 
 
 def _listening(rows: list[str]) -> frozenset[int]:

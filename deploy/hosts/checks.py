@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from deploy.hosts.docker_setup import is_managed, refusals_of_installing
 from deploy.hosts.finding import Finding
 from deploy.hosts.state import DockerState, HostState
+from deploy.images import ImageNeed, ImageUse
 from deploy.services import Component
 from deploy.spec import HostSpec
 
@@ -25,10 +26,16 @@ class Subject:
 
     spec: HostSpec
     components: tuple[Component, ...]
+    images: tuple[ImageUse, ...] = ()
+    """The images of its components."""
 
 
 def host_findings(
-    subject: Subject, found: HostState, docker: DockerState | None, now: float
+    subject: Subject,
+    found: HostState,
+    docker: DockerState | None,
+    now: float,
+    needs: Sequence[ImageNeed] = (),
 ) -> Iterator[Finding]:
     """Everything about a host but its GPUs and what it reaches.
 
@@ -37,12 +44,14 @@ def host_findings(
         found: what it is like.
         docker: its Docker, looked at where no engine answers.
         now: this machine's clock, in seconds since the epoch.
+        needs: the room for images that are to come.
     """
     yield _system(found)
     yield from _engine(subject.spec, found, docker)
     yield from _ports(subject.components, found)
     yield _memory(subject.components, found)
-    yield _disk(found)
+    yield _disk(found, needs)
+    yield from _directory(subject.spec, found, needs)
     yield from _clock(found, now)
 
 
@@ -130,17 +139,39 @@ def _memory(components: tuple[Component, ...], found: HostState) -> Finding:
     )
 
 
-def _disk(found: HostState) -> Finding:
+def _disk(found: HostState, needs: Sequence[ImageNeed]) -> Finding:
+    images = sum(need.image_bytes for need in needs)
+    archive = _largest_archive(needs) if found.shares_disk else 0
+    needed = max(DISK_NEEDED_BYTES, images + archive)
     free = f"{found.disk_free_bytes / GIB:.1f} GiB free where images are kept"
-    if found.disk_free_bytes >= DISK_NEEDED_BYTES:
+    if found.disk_free_bytes >= needed:
         return Finding("disk", "ok", free)
+    names = "".join(f"\n      {need.reference}: {need.image_bytes / GIB:.1f} GiB" for need in needs)
+    more = f"\n      an archive beside it: {archive / GIB:.1f} GiB" if archive else ""
     return Finding(
         "disk",
         "problem",
         free,
-        f"at least {DISK_NEEDED_BYTES / GIB:.0f} GiB",
+        f"at least {needed / GIB:.1f} GiB{names}{more}",
         "free some, e.g. docker system prune",
     )
+
+
+def _directory(spec: HostSpec, found: HostState, needs: Sequence[ImageNeed]) -> Iterator[Finding]:
+    """Where archives are put, if that is another file system."""
+    needed = _largest_archive(needs)
+    if not found.shares_disk and found.directory_free_bytes < needed:
+        yield Finding(
+            "disk",
+            "problem",
+            f"{found.directory_free_bytes / GIB:.1f} GiB free in {spec.directory}",
+            f"at least {needed / GIB:.1f} GiB, for the largest archive of an image",
+            "free some, or declare another directory for the host",
+        )
+
+
+def _largest_archive(needs: Sequence[ImageNeed]) -> int:
+    return max((need.archive_bytes for need in needs), default=0)
 
 
 def _clock(found: HostState, now: float) -> Iterator[Finding]:

@@ -52,6 +52,12 @@ class HostState:
     """Its operating system."""
     clock_seconds: float | None = None
     """Its clock when it was read, in seconds since the epoch."""
+    directory_free_bytes: int = 0
+    """Free space where files are put."""
+    shares_disk: bool = True
+    """Whether both are the same file system."""
+    images: frozenset[str] = frozenset()
+    """References of the images that it has, as Docker shows them."""
 
 
 GpuVendor = Literal["nvidia", "amd", "intel", "apple", "other"]

@@ -34,6 +34,11 @@ class ImageUse:
     problems: tuple[Problem, ...] = ()
     """Why it cannot be loaded; nobody minds as long as the image is not used."""
 
+    @property
+    def is_pulled(self) -> bool:
+        """Whether the hosts get it from a registry."""
+        return self.build is None and self.archive is None
+
     def is_there(self, image_id: str | None, loaded: Collection[tuple[str, str]]) -> bool:
         """Whether a host's image with this reference is the wanted one.
 

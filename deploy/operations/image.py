@@ -115,7 +115,7 @@ def _changes(use: ImageUse, place: ImagePlace) -> Iterator[Change]:
 
 def _addresses(uses: list[ImageUse]) -> list[str]:
     """Registries that the images are pulled from."""
-    pulled = [use for use in uses if use.build is None and use.archive is None]
+    pulled = [use for use in uses if use.is_pulled]
     return list(dict.fromkeys(address_of(use.image.reference) for use in pulled))
 
 

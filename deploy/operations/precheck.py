@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from pyinfra import host
 from pyinfra.api import operation
@@ -16,6 +16,8 @@ from deploy.facts.host import Host
 from deploy.hosts.checks import Subject, host_findings
 from deploy.hosts.finding import Finding, problems
 from deploy.hosts.gpu_checks import gpu_findings
+from deploy.images import ImageNeed, image_need
+from deploy.images.archive import familiar
 from deploy.operations.commands import Commands, refuse
 
 
@@ -35,11 +37,22 @@ def findings(deployment: str, subject: Subject, *, gpus: bool) -> Iterator[Findi
         subject: the host as declared.
         gpus: whether its GPUs are looked at.
     """
-    found = host.get_fact(Host, deployment=deployment)
+    directory = str(subject.spec.directory)
+    found = host.get_fact(Host, deployment=deployment, directory=directory)
     docker = host.get_fact(Docker) if found.engine_version is None else None
-    yield from host_findings(subject, found, docker, time.time())
+    needs = list(_needs(subject, found.images))
+    yield from host_findings(subject, found, docker, time.time(), needs)
     if gpus:
         catalog = load_catalog()
         names = {component.image_name for component in subject.components}
         cuda = {name: catalog.images[name].cuda for name in names if catalog.images[name].cuda}
         yield from gpu_findings(subject.spec, host.get_fact(Gpus), catalog, cuda)
+
+
+def _needs(subject: Subject, there: Collection[str]) -> Iterator[ImageNeed]:
+    """Room for the images that the host does not have."""
+    for use in subject.images:
+        if familiar(use.image.reference) not in there:
+            need = image_need(use, is_local=subject.spec.is_local)
+            if need:
+                yield need

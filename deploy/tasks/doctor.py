@@ -23,11 +23,11 @@ def examine() -> None:
     if not _may_look(deployment):
         return
     own = deployment.stack.on(host.name)
-    pulled = [item for item in own if not deployment.images[item.image_name].build]
+    pulled = [item for item in own if deployment.images[item.image_name].is_pulled]
     doctor.examined(
         name="Look at the host",
         deployment=deployment.plan.name,
-        subject=Subject(deployment.host(host.name), own),
+        subject=Subject(deployment.host(host.name), own, deployment.images_on(host.name)),
         urls=registry_urls(pulled),
     )
 

@@ -12,5 +12,9 @@ def check(deployment: Artefacts) -> None:
     precheck.passed(
         name="Check the host",
         deployment=deployment.plan.name,
-        subject=Subject(deployment.host(host.name), deployment.stack.on(host.name)),
+        subject=Subject(
+            deployment.host(host.name),
+            deployment.stack.on(host.name),
+            deployment.images_on(host.name),
+        ),
     )

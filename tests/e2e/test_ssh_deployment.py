@@ -17,9 +17,11 @@ from typing import Any
 
 import httpx
 import pytest
+import yaml
 
 from tests.e2e.hosts import Host
 from tests.e2e.remote import Containers, containers_of, run_site
+from tests.e2e.secret_watch import watch
 from tests.e2e.site import MASTER_KEY, PROJECT, Result, Settings, Site
 
 NAME = os.environ.get("E2E_HOST_NAME", "e2e-host")
@@ -166,3 +168,24 @@ def test_a_router_that_does_not_start_leaves_the_one_before(box: Box) -> None:
     assert box.answers()
     box.site.write(good)
     box.is_mended_by_the_next_run()
+
+
+def test_no_secret_shows(box: Box) -> None:
+    """Neither in what is printed nor on the host while both containers are made anew."""
+    box.declare_another()
+    box.is_mended_by_the_next_run()
+    box.declare_another()
+    kept = yaml.safe_load((box.site.directory / ".secrets/e2e.yaml").read_text())
+    secrets = dict(kept) | {"router_master_key": MASTER_KEY}
+    with watch(box.host, secrets) as seen:
+        planned, done = box.site.run("--dry", "-vvv"), box.site.run("-y", "-vvv")
+        shown = [box.site.atelier(verb) for verb in ("status", "verify", "check", "doctor")]
+    assert [planned.status, done.status] == [0, 0], done.output
+    assert seen.found == []
+    assert min(seen.rounds, seen.processes, seen.files) > 10
+    printed = planned.output + done.output + "".join(run.stdout + run.stderr for run in shown)
+    journal = box.host.run("journalctl --no-pager; cat /var/log/*.log 2>/dev/null", check=False)
+    inspected = box.host.run("docker inspect -f '{{json .Config.Labels}}' $(docker ps -aq)")
+    for name, value in secrets.items():
+        for place, text in {"output": printed, "journal": journal, "labels": inspected}.items():
+            assert value not in text, f"{name} is in the {place}"

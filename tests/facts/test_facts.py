@@ -19,6 +19,7 @@ from deploy.facts.health import Health
 from deploy.facts.host import Host
 from deploy.facts.images import Images, ImagesState
 from deploy.facts.model_store import MadeModel, ModelStore
+from deploy.facts.old_images import BroughtImage, OldImages
 from deploy.hosts.state import HostState
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -109,6 +110,9 @@ def test_host() -> None:
         engine_error="",
         memory_bytes=33524700000,
         disk_free_bytes=52428800000,
+        directory_free_bytes=1073741824,
+        shares_disk=False,
+        images=frozenset({"litellm:v1", "registry.lab:5000/x:1"}),
         listening_ports=frozenset({22, 4000, 3000}),
         own_ports=frozenset({4000}),
     )
@@ -129,6 +133,21 @@ def test_images() -> None:
         ids={"litellm:v1": "sha256:aa", "registry.lab:5000/x@sha256:1": "sha256:bb"},
         loaded=frozenset({("sha256:aa", "0123")}),
         digests={"/etc/docker/certs.d/registry.lab/ca.crt": "4567"},
+    )
+
+
+def test_old_images() -> None:
+    found = OldImages().process(
+        [
+            *("@record", "x:1 sha256:a", "x:2 sha256:b 0123", "x:2 sha256:b", "x:3 sha256:gone"),
+            *("x:4 sha256:d", "@others", "y:1 sha256:d", "@containers", "sha256:a", "sha256:z"),
+            *("@images", "sha256:a 1000 ", "sha256:b 2000 x:2 y:2", "sha256:d 3000 x:4"),
+        ]
+    )
+    assert found == (
+        BroughtImage("x:1", "sha256:a", 1000, (), is_used=True),
+        BroughtImage("x:2", "sha256:b", 2000, ("x:2", "y:2"), is_used=False),
+        BroughtImage("x:4", "sha256:d", 3000, ("x:4",), is_used=True),
     )
 
 
@@ -165,6 +184,7 @@ FACTS: list[tuple[FactBase[Any], dict[str, Any], Any]] = [
     (Deployment(), {"deployment": "x", "directory": "/none"}, Belongings()),
     (Images(), {"references": ["i:1"], "record": "/none/x", "files": []}, ImagesState()),
     (Resources(), {"networks": ["x"], "volumes": ["y"]}, {}),
+    (OldImages(), {"record": "/none/images.list"}, ()),
     (Contents(), {"paths": ["/none/x"]}, {}),
     (FileSize(), {"path": "/none/x"}, None),
 ]
@@ -182,7 +202,8 @@ AWKWARD_FACTS: list[tuple[FactBase[Any], dict[str, Any]]] = [
     (Resources(), {"networks": [AWKWARD], "volumes": [AWKWARD]}),
     (Contents(), {"paths": [AWKWARD]}),
     (FileSize(), {"path": AWKWARD}),
-    (Host(), {"deployment": AWKWARD}),
+    (Host(), {"deployment": AWKWARD, "directory": AWKWARD}),
+    (OldImages(), {"record": AWKWARD}),
 ]
 
 
@@ -218,7 +239,7 @@ def test_a_bare_machine_has_nothing(
 
 
 def test_a_bare_machine_says_why_there_is_no_engine(bare_path: Path, tmp_path: Path) -> None:
-    result = run(Host().command(deployment="x"), bare_path, tmp_path)
+    result = run(Host().command(deployment="x", directory="/none/x"), bare_path, tmp_path)
     state = Host().process(result.stdout.splitlines())
     assert state.engine_version is None
     assert "not found" in state.engine_error

@@ -451,7 +451,7 @@ def test_a_good_host_passes(demo: Artefacts, differences: dict[str, Any]) -> Non
         (
             {"disk_free_bytes": GIB},
             "disk: 1.0 GiB free where images are kept\n"
-            "    allowed: at least 2 GiB\n"
+            "    allowed: at least 2.0 GiB\n"
             "    fix: free some, e.g. docker system prune",
         ),
     ],
