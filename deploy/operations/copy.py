@@ -54,12 +54,14 @@ class CopyCommand(PyinfraCommand):
     Args:
         file: the file on this machine.
         path: where it belongs on the host.
+        name: what is said that it is.
     """
 
-    def __init__(self, file: LocalFile, path: PurePosixPath) -> None:
+    def __init__(self, file: LocalFile, path: PurePosixPath, name: str) -> None:
         super().__init__()
         self.file = file
         self.path = path
+        self._name = name
 
     def __repr__(self) -> str:
         return f"CopyCommand({self.file.path}, {self.path})"
@@ -78,20 +80,20 @@ class CopyCommand(PyinfraCommand):
 
     def _copy(self, host: Host, arguments: dict[str, Any], offset: int) -> bool:
         if offset:
-            host.log(f"{self.path.name}: going on after {offset / MB:.0f} MB")
+            host.log(f"{self._name}: going on after {offset / MB:.0f} MB")
         status, message = self._send(host, arguments, offset)
         if status == WRONG_DIGEST and offset:
-            host.log(f"{self.path.name}: what an earlier copy left was corrupt, copying it anew")
+            host.log(f"{self._name}: what an earlier copy left was corrupt, copying it anew")
             status, message = self._send(host, arguments, 0)
         if status == WRONG_DIGEST:
             message = "it arrived with a wrong digest and was thrown away: run it again"
         if status:
-            show_failure(host, f"{self.path}: {message}")
+            show_failure(host, f"{self._name}: {message}")
         return status == 0
 
     def _send(self, host: Host, arguments: dict[str, Any], offset: int) -> tuple[int, str]:
         """Exit status of the receiving script, and what it said."""
-        progress = Progress(self.path.name, self.file.size_bytes, offset)
+        progress = Progress(self._name, self.file.size_bytes, offset)
         command = self._command("receive", str(offset), self.file.sha256)
         source = (self.file.path, offset)
         try:

@@ -113,7 +113,8 @@ class LoadCommand(PyinfraCommand):
         action, path = "load", PurePosixPath(archive.path)
         if not self._place.is_local:
             action, path = "take", self._place.archives / f"{archive.sha256}.tar"
-            if not CopyCommand(archive, path).execute(state, host, connector_arguments):
+            copy = CopyCommand(archive, path, self.reference)
+            if not copy.execute(state, host, connector_arguments):
                 return False
         command = ScriptCommand(
             *(SCRIPT, action, self._place.record, self.reference, str(path), archive.sha256),

@@ -23,4 +23,4 @@ def present(file: HostModelFile) -> Commands:
         host.noop(f"model file {file.path} is there")
         return
     announce(Change(f"model file {file.path}", "copy"))
-    yield CopyCommand(file.source, file.path)
+    yield CopyCommand(file.source, file.path, file.path.name)

@@ -18,6 +18,7 @@ from pyinfra.connectors.util import make_unix_command_for_host
 CHUNK_BYTES = 256 * 1024
 STALLED_SECONDS = 120
 """A connection that takes nothing for so long is given up."""
+KEEPALIVE_SECONDS = 30
 
 Sent = Callable[[int], None]
 """Told how many more bytes went out."""
@@ -74,6 +75,8 @@ def _over_ssh(
     transport = client.get_transport()
     if transport is None:
         raise SSHException("the connection was closed")
+    # a host that is gone is noticed while its script works and nothing is sent
+    transport.set_keepalive(KEEPALIVE_SECONDS)
     channel = transport.open_session(timeout=STALLED_SECONDS)
     channel.settimeout(STALLED_SECONDS)
     channel.set_combine_stderr(True)

@@ -53,7 +53,7 @@ class Site:
     proxy: CuttingProxy
     environment: dict[str, str] = field(default_factory=dict)
 
-    def declare(self, **settings: Any) -> None:
+    def declare(self, directory: str = "/var/lib/atelier", **settings: Any) -> None:
         declared: dict[str, Any] = {
             "name": DEPLOYMENT,
             "profile": "individual",
@@ -65,6 +65,7 @@ class Site:
                     "ssh_user": USER,
                     "ssh_key": str(self.host.key),
                     "sudo": True,
+                    "directory": directory,
                 }
             ],
             "models": [{"name": "tiny-coder"}],
@@ -265,6 +266,51 @@ def test_an_archive_of_a_newer_image_replaces_the_one_there(
     forget("e2e-router:1")
     assert site.deploy() == [("load", "image e2e-router:1")]
     assert site.image_id("e2e-router:1") == newer
+
+
+def test_images_go_only_when_asked_and_only_ones_that_nothing_uses(
+    site: Site, router: dict[str, Any], large: tuple[Path, str]
+) -> None:
+    """A container that somebody made keeps its image; somebody else's names keep theirs."""
+    first = site.image_id("e2e-router:1")
+    site.host.run("docker create --name foreign e2e-router:1 none")
+    site.host.run("docker tag e2e-large:1 mine:1")
+    newest = make_image("e2e-router:1", MB)
+    save("e2e-router:1", site.directory / "router.tar")
+    forget("e2e-router:1")
+    site.declare(image_source="build", images={"litellm": router})
+    site.announced("-y")
+    listed = site.atelier("prune", "--json")
+    assert listed.returncode == 0, listed.stderr
+    old = [row["reference"] for row in json.loads(listed.stdout)["images"]]
+    # the one before the last of an archive that was made anew twice, and one of the plan before
+    assert sorted(old) == ["e2e-large:1", "e2e-router:1"]
+    removed = site.atelier("prune", "--yes")
+    assert removed.returncode == 0, removed.stdout + removed.stderr
+    assert site.image_id("e2e-large:1") == ""
+    assert site.image_id("mine:1") == large[1]
+    assert site.image_id("e2e-router:1") == newest
+    assert site.image_id(first) == first
+    assert json.loads(site.atelier("prune", "--json").stdout) == {"images": []}
+    assert site.announced("-y") == []
+    site.host.run("docker rm foreign")
+
+
+def test_a_host_without_room_is_refused_with_figures(
+    site: Site, router: dict[str, Any], large: tuple[Path, str]
+) -> None:
+    """Where archives are put is a disk of 10 MB."""
+    own = {"archive": large[0].name, "reference": "e2e-large:1"}
+    site.host.run("mkdir -p /tiny && mount -t tmpfs -o size=10m tmpfs /tiny")
+    images = {"llama-cpp": own, "litellm": router}
+    site.declare(image_source="build", images=images, directory="/tiny")
+    for flag in ("--dry", "-y"):
+        status, changes, output = site.run(flag)
+        assert (status, changes) == (1, [])
+        assert "0.0 GiB free in /tiny" in output
+        assert "for the largest archive of an image" in output
+    site.host.run("umount /tiny && rmdir /tiny")
+    assert site.image_id("e2e-large:1") == ""
 
 
 # a registry with TLS of its own authority, and a login

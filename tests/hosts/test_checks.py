@@ -16,6 +16,7 @@ from deploy.hosts.finding import Finding
 from deploy.hosts.gpu_checks import gpu_findings
 from deploy.hosts.state import Gpu, GpuState, HostState, PciGpu, Surroundings, System
 from deploy.hosts.surroundings import library_urls, registry_of, surroundings_findings
+from deploy.images import ImageNeed
 from deploy.spec import HostSpec
 from tests.conftest import MakeArtefacts
 
@@ -34,6 +35,50 @@ def look(demo: Artefacts, **differences: Any) -> dict[str, Finding]:
     subject = Subject(demo.host("@local"), demo.stack.on("@local"))
     found = host_findings(subject, replace(GOOD, **differences), None, time.time())
     return {finding.name: finding for finding in found}
+
+
+NEEDS = [
+    ImageNeed("engine:1", 8 * GIB, 3 * GIB),
+    ImageNeed("router:1", GIB, GIB // 2),
+]
+
+
+@pytest.mark.parametrize(
+    ("free", "elsewhere", "found", "allowed"),
+    [
+        # 9 GiB of images, and one archive at a time
+        (
+            11 * GIB,
+            None,
+            "11.0 GiB free where images are kept",
+            "at least 12.0 GiB\n      engine:1: 8.0 GiB\n      router:1: 1.0 GiB\n"
+            "      an archive beside it: 3.0 GiB",
+        ),
+        (12 * GIB, None, "", ""),
+        (10 * GIB, 3 * GIB, "", ""),
+        (
+            10 * GIB,
+            2 * GIB,
+            "2.0 GiB free in /var/lib/atelier",
+            "at least 3.0 GiB, for the largest archive of an image",
+        ),
+    ],
+)
+def test_room_for_images(
+    demo: Artefacts, free: int, elsewhere: int | None, found: str, allowed: str
+) -> None:
+    subject = Subject(demo.host("@local"), demo.stack.on("@local"))
+    state = replace(
+        GOOD,
+        disk_free_bytes=free,
+        directory_free_bytes=free if elsewhere is None else elsewhere,
+        shares_disk=elsewhere is None,
+    )
+    findings = host_findings(subject, state, None, time.time(), NEEDS)
+    problems = [finding for finding in findings if finding.status == "problem"]
+    assert [(finding.found, finding.allowed) for finding in problems] == (
+        [(found, allowed)] if found else []
+    )
 
 
 def test_a_good_host(demo: Artefacts) -> None:

@@ -70,7 +70,7 @@ def target(tmp_path: Path) -> Path:
 
 def execute(file: LocalFile, target: Path) -> tuple[bool, ThisMachine]:
     host, state = ThisMachine(), SimpleNamespace(print_input=False)
-    command = CopyCommand(file, PurePosixPath(target))
+    command = CopyCommand(file, PurePosixPath(target), target.name)
     return command.execute(state, host, {}), host  # type: ignore[arg-type]
 
 

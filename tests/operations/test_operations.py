@@ -30,6 +30,7 @@ from deploy.facts.engine import Resources
 from deploy.facts.files import FileSize
 from deploy.facts.host import Host
 from deploy.facts.images import Images, ImagesState
+from deploy.facts.old_images import BroughtImage, OldImages
 from deploy.hosts.checks import Subject
 from deploy.hosts.state import DockerState, HostState
 from deploy.images import ImageArchive, ImageUse, RegistryAccess
@@ -41,6 +42,7 @@ from deploy.operations import (
     file_tree,
     image,
     model_file,
+    old_image,
     orphan,
     precheck,
     resource,
@@ -200,6 +202,33 @@ def test_an_archive_is_loaded_where_the_image_is_another(
         outcome = provide(found, uses, OVER_SSH, loaded=frozenset(loaded))
         assert len(outcome.commands) == count
     assert set(rows(announced)) == {("load", f"image {image_of.reference}")}
+
+
+def test_old_images_are_removed_and_nothing_else(announced: Announced) -> None:
+    def brought(reference: str, id_: str, *tags: str, used: bool = False) -> BroughtImage:
+        return BroughtImage(reference, id_, 5_000_000, tags, used)
+
+    found = (
+        brought("atelier/litellm:2", "sha256:now", "atelier/litellm:2"),
+        brought("atelier/litellm:1", "sha256:old", "atelier/litellm:1"),
+        brought("atelier/litellm:0", "sha256:running", "atelier/litellm:0", used=True),
+        # its name moved on when the archive was made anew
+        brought("docker.io/lab/engine:1", "sha256:before"),
+        brought("docker.io/lab/engine:1", "sha256:after", "lab/engine:1"),
+        brought("pinned@sha256:1", "sha256:pinned"),
+    )
+    wanted = ["atelier/litellm:2", "docker.io/lab/engine:1", "pinned@sha256:1"]
+    outcome = run(old_image.removed, {OldImages: found}, wanted=wanted, place=HERE)
+    [command] = outcome.commands
+    assert arguments_of(command) == [
+        *("remove", HERE.record, "atelier/litellm:1", "sha256:old"),
+        *("docker.io/lab/engine:1", "sha256:before"),
+    ]
+    assert rows(announced) == [
+        ("remove", "image atelier/litellm:1"),
+        ("remove", "image docker.io/lab/engine:1"),
+    ]
+    assert run(old_image.removed, {OldImages: found[:1]}, wanted=wanted, place=HERE).commands == []
 
 
 # networks and volumes
