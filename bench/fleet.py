@@ -25,9 +25,7 @@ MANY = 20
 def over_ssh(directory: Path, hosts: int, round_trip: float) -> Iterator[Row]:
     """Atelier's operations and Ansible's modules on so many hosts."""
     times = 1 if hosts >= MANY else TIMES
-    where = (
-        f"{hosts} host{'s' if hosts > 1 else ''} over SSH, {round_trip * 1000:.0f} ms round trip"
-    )
+    where = f"{hosts} x SSH, {round_trip * 1000:.0f} ms"
     with ExitStack() as stack:
         fleet = stack.enter_context(run_fleet(directory, hosts))
         ports = {
