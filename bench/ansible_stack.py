@@ -127,6 +127,8 @@ def _container(component: Component, artefacts: Artefacts) -> dict[str, Any]:
         "volumes": [_volume(str(target), mount) for target, mount in spec.mounts.items()],
         "ports": [f"{port.host_ip}:{port.host_port}:{port.container_port}" for port in spec.ports],
         "user": spec.user,
+        "read_only": spec.read_only,
+        "tmpfs": [str(path) for path in spec.tmpfs],
         "memory": str(spec.memory_bytes),
         "pids_limit": spec.pids_limit,
         "healthcheck": _health(spec.healthcheck),
