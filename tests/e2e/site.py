@@ -39,34 +39,41 @@ class Result:
     """Operations that changed something; None for a dry run."""
 
     @property
+    def steps(self) -> list[tuple[str, str]]:
+        """What was announced: action and resource, in order."""
+        return [(change["action"], change["resource"]) for change in self.changes]
+
+    @property
     def announced(self) -> set[tuple[str, str]]:
-        return {(change["action"], change["resource"]) for change in self.changes}
+        return set(self.steps)
+
+    @property
+    def content(self) -> dict[tuple[str, str], list[tuple[str, str, str]]]:
+        """Name, old and new value of each announced field, by step."""
+        return {
+            step: [(row["field"], row["old"], row["new"]) for row in change["fields"]]
+            for step, change in zip(self.steps, self.changes, strict=True)
+        }
 
     @property
     def fields(self) -> set[str]:
         return {field["field"] for change in self.changes for field in change["fields"]}
 
 
-@dataclass
-class Site:
-    """One deployment in a directory of its own."""
+class Operator:
+    """Runs pyinfra and ``atelier`` with the inventory of a directory."""
 
-    name: str
     directory: Path
-    settings: Settings
-    environment: dict[str, str] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.client = docker.from_env()
-        self.write(self.settings)
+    environment: dict[str, str]
+    deploy_file = "deploy.py"
+    """What pyinfra carries out: relative to the project, or anywhere."""
 
     @property
     def inventory(self) -> Path:
         return self.directory / "inventory.py"
 
-    def write(self, settings: Settings) -> None:
+    def write_settings(self, settings: Settings) -> None:
         """Declare these settings; an inventory of two lines reads them from YAML."""
-        self.settings = settings
         (self.directory / "deployment.yaml").write_text(yaml.safe_dump(settings))
         self.inventory.write_text(
             "from pathlib import Path\n\n"
@@ -76,7 +83,7 @@ class Site:
         )
 
     def command(self, *flags: str) -> list[str]:
-        return [*PYINFRA, str(self.inventory), "deploy.py", *flags]
+        return [*PYINFRA, str(self.inventory), self.deploy_file, *flags]
 
     def env(self) -> dict[str, str]:
         return {**os.environ, "PYINFRA_PROGRESS": "off", **self.environment}
@@ -107,11 +114,14 @@ class Site:
     def deploy(self) -> Result:
         return self.run("-y")
 
-    def converge(self, settings: Settings) -> None:
-        """Bring the deployment into a known state, however it was left."""
-        self.write(settings)
-        result = self.deploy()
-        assert result.status == 0, result.output
+    def apply(self) -> Result:
+        """What a dry run announces; the run announces the same, and the one after it nothing."""
+        planned = self.dry_run()
+        assert planned.status == 0, planned.output
+        done, again = self.deploy(), self.deploy()
+        assert [done.status, again.status] == [0, 0], done.output + again.output
+        assert [done.content, again.changes] == [planned.content, []]
+        return planned
 
     def atelier(self, verb: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -123,6 +133,31 @@ class Site:
             text=True,
             timeout=300,
         )
+
+
+@dataclass
+class Site(Operator):
+    """One deployment in a directory of its own."""
+
+    name: str
+    directory: Path
+    settings: Settings
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.client = docker.from_env()
+        self.write(self.settings)
+
+    def write(self, settings: Settings) -> None:
+        """Declare these settings."""
+        self.settings = settings
+        self.write_settings(settings)
+
+    def converge(self, settings: Settings) -> None:
+        """Bring the deployment into a known state, however it was left."""
+        self.write(settings)
+        result = self.deploy()
+        assert result.status == 0, result.output
 
     def container(self, service: str) -> Container:
         return self.client.containers.get(f"{self.name}-{service}-0")

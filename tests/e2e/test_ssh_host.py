@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -18,24 +17,16 @@ from typing import Any
 import pytest
 
 from tests.e2e.hosts import USER, Host, run_host
-from tests.e2e.site import ATELIER, PROJECT
+from tests.e2e.site import PROJECT, Operator, Settings
 
 NAME = os.environ.get("E2E_HOST_NAME", "e2e-host")
 MARK = "/etc/docker/installed-by-atelier"
-INVENTORY = """
-from pathlib import Path
-
-from deploy import Deployment, Host, Model, pyinfra_hosts
-
-deployment = Deployment(
-    name="e2e-ssh",
-    profile="individual",
-    hosts=[Host(name="box", {host})],
-    models=[Model(name="tiny-coder")],
-    image_source="pull",
-)
-hosts = pyinfra_hosts(deployment, __file__)
-"""
+SETTINGS: Settings = {
+    "name": "e2e-ssh",
+    "profile": "individual",
+    "models": [{"name": "tiny-coder"}],
+    "image_source": "pull",
+}
 DEPLOY = """
 from deploy.tasks import docker, precheck
 from deploy.tasks.current import current_deployment
@@ -53,90 +44,43 @@ ATELIERS = {
 
 
 @dataclass
-class Site:
+class Site(Operator):
     """The deployment's first two steps, run from a home directory of its own."""
 
     directory: Path
     host: Host
     environment: dict[str, str] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        self.environment["HOME"] = str(self.directory)
+        deploy_file = self.directory / "docker_only.py"
+        deploy_file.write_text(DEPLOY)
+        self.deploy_file = str(deploy_file)
+
     def declare(self, **settings: Any) -> None:
         declared: dict[str, Any] = {
+            "name": "box",
             "address": self.host.address,
             "ssh_user": USER,
             "ssh_key": str(self.host.key),
             "sudo": True,
         }
-        arguments = ", ".join(
-            f"{name}={value!r}" for name, value in (declared | settings).items() if value
-        )
-        (self.directory / "site.py").write_text(INVENTORY.format(host=arguments))
-        (self.directory / "docker_only.py").write_text(DEPLOY)
+        host = {name: value for name, value in (declared | settings).items() if value}
+        self.write_settings(SETTINGS | {"hosts": [host]})
 
     def know_host(self) -> None:
         ssh = self.directory / ".ssh"
         ssh.mkdir(exist_ok=True)
         (ssh / "known_hosts").write_text(self.host.known_host())
 
-    @property
-    def env(self) -> dict[str, str]:
-        changes = str(self.directory / "changes.jsonl")
-        own = {"HOME": str(self.directory), "ATELIER_CHANGES_FILE": changes}
-        return {**os.environ, "PYINFRA_PROGRESS": "off", **own, **self.environment}
-
-    def run(self, *flags: str) -> tuple[int, list[dict[str, Any]], str]:
-        """Exit status, what was announced, and everything that was printed."""
-        changes = self.directory / "changes.jsonl"
-        changes.unlink(missing_ok=True)
-        finished = subprocess.run(
-            [
-                *(sys.executable, "-m", "pyinfra", str(self.directory / "site.py")),
-                *(str(self.directory / "docker_only.py"), "--json", "--diff", *flags),
-            ],
-            cwd=PROJECT,
-            env=self.env,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=600,
-        )
-        rows = changes.read_text().splitlines() if changes.exists() else []
-        return (
-            finished.returncode,
-            [json.loads(row) for row in rows],
-            finished.stdout + finished.stderr,
-        )
-
-    def announced(self, *flags: str) -> dict[str, list[tuple[str, str, str]]]:
-        """What a run that succeeds announces: the fields of each change."""
-        status, changes, output = self.run(*flags)
-        assert status == 0, output
-        return {
-            f"{change['action']} {change['resource']}": [
-                (field["field"], field["old"], field["new"]) for field in change["fields"]
-            ]
-            for change in changes
-        }
-
-    def deploy(self) -> dict[str, list[tuple[str, str, str]]]:
-        """What a dry run announces; the run announces the same, and the one after it nothing."""
-        planned = self.announced("--dry")
-        assert self.announced("-y") == planned
-        assert self.announced("-y") == {}
-        return planned
-
-    def atelier(self, verb: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*ATELIER, verb, str(self.directory / "site.py"), "--json"],
-            env=self.env,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
+    def is_as_declared(self) -> bool:
+        """Whether a run changes nothing."""
+        result = self.deploy()
+        assert result.status == 0, result.output
+        return not result.changes
 
     def doctor(self) -> tuple[int, dict[str, dict[str, Any]]]:
-        finished = self.atelier("doctor")
+        finished = self.atelier("doctor", "--json")
         findings = json.loads(finished.stdout)["findings"]
         return finished.returncode, {finding["name"]: finding for finding in findings}
 
@@ -157,10 +101,10 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 
 def test_a_host_that_nobody_knows_is_refused(site: Site) -> None:
-    status, changes, output = site.run("-y")
-    assert (status, changes) == (1, [])
-    assert "not found in known_hosts" in output or "No host key for" in output
-    assert f"ssh-keyscan -p 22 {site.host.address}" in output
+    result = site.run("-y")
+    assert (result.status, result.changes) == (1, [])
+    assert "not found in known_hosts" in result.output or "No host key for" in result.output
+    assert f"ssh-keyscan -p 22 {site.host.address}" in result.output
     code, findings = site.doctor()
     assert code == 1
     assert findings["connection"]["status"] == "problem"
@@ -171,19 +115,19 @@ def test_a_wrong_key_is_explained(site: Site, tmp_path: Path) -> None:
     other = tmp_path / "other"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(other)], check=True)
     site.declare(ssh_key=str(other))
-    status, _, output = site.run("-y")
+    result = site.run("-y")
     site.declare()
-    assert status == 1
-    assert "Authentication error" in output
-    assert f"ssh-copy-id -p 22 {USER}@{site.host.address}" in output
+    assert result.status == 1
+    assert "Authentication error" in result.output
+    assert f"ssh-copy-id -p 22 {USER}@{site.host.address}" in result.output
 
 
 def test_a_user_without_sudo_is_told_so(site: Site) -> None:
     site.declare(sudo=False)
-    status, _, output = site.run("--dry")
+    result = site.run("--dry")
     site.declare()
-    assert status == 1
-    assert "Docker can only be installed and configured by root" in output
+    assert result.status == 1
+    assert "Docker can only be installed and configured by root" in result.output
 
 
 def test_doctor_before_docker_is_there(site: Site) -> None:
@@ -198,12 +142,11 @@ def test_doctor_before_docker_is_there(site: Site) -> None:
 def test_docker_is_installed_and_the_operators_settings_stay(site: Site) -> None:
     assert site.host.run("command -v dockerd", check=False) == ""
     site.host.run("mkdir -p /etc/docker && cat >/etc/docker/daemon.json", json.dumps(OPERATORS_OWN))
-    planned = site.deploy()
-    assert list(planned) == [
-        "install Docker from Debian's packages",
-        "update file /etc/docker/daemon.json",
-        "enable unit docker.service",
-        "start unit docker.service",
+    assert site.apply().steps == [
+        ("install", "Docker from Debian's packages"),
+        ("update", "file /etc/docker/daemon.json"),
+        ("enable", "unit docker.service"),
+        ("start", "unit docker.service"),
     ]
     assert site.daemon_json() == OPERATORS_OWN | ATELIERS
     assert site.host.run("systemctl is-enabled docker") == "enabled"
@@ -222,9 +165,9 @@ def test_a_setting_that_can_be_reloaded_is_mended_without_a_restart(site: Site) 
     )
     site.host.run("rm -f /run/atelier-docker-daemon.json")
     assert site.host.run("docker info --format '{{.LiveRestoreEnabled}}'") == "false"
-    assert site.deploy() == {
-        "update file /etc/docker/daemon.json": [("live-restore", "false", "true")],
-        "reload unit docker.service": [],
+    assert site.apply().content == {
+        ("update", "file /etc/docker/daemon.json"): [("live-restore", "false", "true")],
+        ("reload", "unit docker.service"): [],
     }
     assert site.host.run("docker info --format '{{.LiveRestoreEnabled}}'") == "true"
     assert site.daemon_pid() == pid
@@ -245,12 +188,12 @@ def test_an_altered_setting_needs_a_restart_that_containers_outlive(site: Site) 
     site.host.run(
         "cat >/etc/docker/daemon.json; rm -f /run/atelier-docker-daemon.json", json.dumps(altered)
     )
-    assert site.deploy() == {
-        "update file /etc/docker/daemon.json": [
+    assert site.apply().content == {
+        ("update", "file /etc/docker/daemon.json"): [
             ("log-opts.max-file", "(none)", "3"),
             ("log-opts.max-size", "1g", "50m"),
         ],
-        "restart unit docker.service": [("containers", "1 running", "keep running")],
+        ("restart", "unit docker.service"): [("containers", "1 running", "keep running")],
     }
     assert site.daemon_pid() != pid
     assert site.host.run("docker ps -q --no-trunc") == container
@@ -260,9 +203,9 @@ def test_an_altered_setting_needs_a_restart_that_containers_outlive(site: Site) 
 
 def test_declared_settings_win(site: Site) -> None:
     site.declare(docker_settings={"max-concurrent-downloads": 1})
-    assert list(site.deploy()) == [
-        "update file /etc/docker/daemon.json",
-        "reload unit docker.service",
+    assert site.apply().steps == [
+        ("update", "file /etc/docker/daemon.json"),
+        ("reload", "unit docker.service"),
     ]
     site.declare()
     assert site.daemon_json()["max-concurrent-downloads"] == 1
@@ -273,22 +216,25 @@ def test_an_interrupted_change_is_mended(site: Site) -> None:
     loaded = site.daemon_json()
     loaded["live-restore"] = False
     site.host.run("cat >/run/atelier-docker-daemon.json", json.dumps(loaded))
-    assert list(site.deploy()) == ["reload unit docker.service"]
+    assert site.apply().steps == [("reload", "unit docker.service")]
 
 
 def test_a_stopped_daemon_is_started(site: Site) -> None:
     site.host.run("systemctl disable --now docker.service docker.socket")
-    assert list(site.deploy()) == ["enable unit docker.service", "start unit docker.service"]
+    assert site.apply().steps == [
+        ("enable", "unit docker.service"),
+        ("start", "unit docker.service"),
+    ]
     assert site.host.run("systemctl is-active docker") == "active"
 
 
 def test_settings_that_docker_refuses_do_not_stop_it(site: Site) -> None:
     before = site.daemon_json()
     site.declare(docker_settings={"storage-driver": "no-such-driver"})
-    status, _, output = site.run("-y")
+    result = site.run("-y")
     site.declare()
-    assert status == 1
-    assert "the one before is back" in output or "does not take the new" in output
+    assert result.status == 1
+    assert "the one before is back" in result.output or "does not take the new" in result.output
     assert site.daemon_json() == before
     assert site.host.run("docker version --format '{{.Server.Version}}'")
 
@@ -296,11 +242,11 @@ def test_settings_that_docker_refuses_do_not_stop_it(site: Site) -> None:
 def test_a_file_that_is_no_json_is_refused_with_the_place(site: Site) -> None:
     good = site.host.run("cat /etc/docker/daemon.json")
     site.host.run("printf '{\\n  \"debug\": yes\\n}\\n' >/etc/docker/daemon.json")
-    status, changes, output = site.run("-y")
+    result = site.run("-y")
     site.host.run("cat >/etc/docker/daemon.json", good + "\n")
-    assert (status, changes) == (1, [])
-    assert "/etc/docker/daemon.json, line 2, column 12: not JSON" in output
-    assert site.deploy() == {}
+    assert (result.status, result.changes) == (1, [])
+    assert "/etc/docker/daemon.json, line 2, column 12: not JSON" in result.output
+    assert site.apply().steps == []
 
 
 def test_a_run_that_changes_nothing_takes_few_commands(site: Site) -> None:
@@ -309,7 +255,7 @@ def test_a_run_that_changes_nothing_takes_few_commands(site: Site) -> None:
     site.host.run(f"echo LogLevel VERBOSE >{place}; systemctl restart ssh")
     count = "journalctl --sync; journalctl -u ssh -o cat | grep -c 'Starting session:'"
     before = int(site.host.run(count, check=False))
-    assert site.announced("-y") == {}
+    assert site.is_as_declared()
     after = int(site.host.run(count))
     site.host.run(f"rm {place}; systemctl restart ssh")
     assert after - before == 3
@@ -327,16 +273,16 @@ def test_through_a_jump_host(site: Site) -> None:
     line = site.host.known_host()
     known.write_text(line + line.replace(site.host.address, "127.0.0.1"))
     site.declare(address="127.0.0.1", ssh_jump=f"{USER}@{site.host.address}:22")
-    assert site.announced("-y") == {}
+    assert site.is_as_declared()
     # the other way to the engine: status, logs and verify
-    status = site.atelier("status")
+    status = site.atelier("status", "--json")
     assert json.loads(status.stdout)["services"][0]["state"] == "absent", status.stderr
     known.write_text(line.replace(site.host.address, "127.0.0.1"))
-    code, _, output = site.run("-y")
+    result = site.run("-y")
     site.know_host()
     site.declare()
-    assert code == 1
-    assert "not found in known_hosts" in output
+    assert result.status == 1
+    assert "not found in known_hosts" in result.output
 
 
 def test_keys_of_hosts_never_seen_are_accepted_where_that_is_declared(site: Site) -> None:
@@ -344,13 +290,13 @@ def test_keys_of_hosts_never_seen_are_accepted_where_that_is_declared(site: Site
     known.write_text("# mine\n")
     jump = f"{USER}@{site.host.address}"
     site.declare(address="127.0.0.1", ssh_jump=jump, ssh_host_keys="accept-new")
-    assert site.announced("-y") == {}
+    assert site.is_as_declared()
     written = known.read_text()
     assert [line.split()[0] for line in written.splitlines()] == [
         *("#", site.host.address, "127.0.0.1"),
     ]
     site.declare(address="127.0.0.1", ssh_jump=jump)
-    assert site.announced("-y") == {}
+    assert site.is_as_declared()
     assert known.read_text() == written
     # a key that changed is refused even so
     subprocess.run(
@@ -360,11 +306,11 @@ def test_keys_of_hosts_never_seen_are_accepted_where_that_is_declared(site: Site
     kind, key, *_ = (site.directory / "strange.pub").read_text().split()
     known.write_text(f"{site.host.address} {kind} {key}\n")
     site.declare(ssh_host_keys="accept-new")
-    status, _, output = site.run("-y")
+    result = site.run("-y")
     site.know_host()
     site.declare()
-    assert status == 1
-    assert f"ssh-keygen -R '{site.host.address}'" in output
+    assert result.status == 1
+    assert f"ssh-keygen -R '{site.host.address}'" in result.output
 
 
 @pytest.fixture
@@ -375,7 +321,7 @@ def sudo_password(site: Site) -> Iterator[str]:
     site.host.run(f"echo '{USER} ALL=(ALL) ALL' >{rule}")
     yield password
     site.host.run(f"echo '{USER} ALL=(ALL) NOPASSWD: ALL' >{rule}")
-    site.environment.clear()
+    site.environment.pop("ATELIER_SUDO_PASSWORD", None)
 
 
 def test_sudo_with_a_password_that_shows_nowhere(site: Site, sudo_password: str) -> None:
@@ -385,12 +331,12 @@ def test_sudo_with_a_password_that_shows_nowhere(site: Site, sudo_password: str)
         "cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ >>/tmp/seen 2>/dev/null; sleep 0.01; done"
     )
     with subprocess.Popen(["docker", "exec", site.host.name, "sh", "-c", watch]):
-        status, changes, output = site.run("-y", "-vvv")
-        answer = site.atelier("status")
+        result = site.run("-y", "-vvv")
+        answer = site.atelier("status", "--json")
         site.host.run("touch /tmp/stop")
-    assert (status, changes) == (0, []), output
+    assert (result.status, result.changes) == (0, []), result.output
     assert json.loads(answer.stdout)["services"][0]["state"] == "absent", answer.stderr
-    assert sudo_password not in output + answer.stdout + answer.stderr
+    assert sudo_password not in result.output + answer.stdout + answer.stderr
     assert site.host.run("grep -ac docker /tmp/seen") != "0"
     assert site.host.run('grep -acF "it\'s a" /tmp/seen', check=False) == "0"
     assert site.host.run("ls /dev/shm /tmp | grep -c -e atelier- -e pyinfra-", check=False) == "0"
@@ -398,18 +344,18 @@ def test_sudo_with_a_password_that_shows_nowhere(site: Site, sudo_password: str)
 
 def test_a_sudo_password_that_is_wrong_or_missing(site: Site, sudo_password: str) -> None:
     site.environment["ATELIER_SUDO_PASSWORD"] = "wrong"
-    status, _, output = site.run("-y")
-    assert (status, "Traceback" in output) == (1, False), output
-    assert "sudo does not let this user in" in output
+    result = site.run("-y")
+    assert (result.status, "Traceback" in result.output) == (1, False), result.output
+    assert "sudo does not let this user in" in result.output
     code, findings = site.doctor()
     assert (code, findings["connection"]["status"], findings["sudo"]["status"]) == (
         *(1, "ok", "problem"),
     )
-    site.environment.clear()
-    status, _, output = site.run("-y")
-    assert (status, "Traceback" in output) == (1, False), output
-    assert "there is no terminal to ask for it" in output
-    assert "ATELIER_SUDO_PASSWORD" in output
+    site.environment.pop("ATELIER_SUDO_PASSWORD", None)
+    result = site.run("-y")
+    assert (result.status, "Traceback" in result.output) == (1, False), result.output
+    assert "there is no terminal to ask for it" in result.output
+    assert "ATELIER_SUDO_PASSWORD" in result.output
 
 
 def test_an_installation_that_was_killed_is_mended(site: Site) -> None:
@@ -418,12 +364,9 @@ def test_an_installation_that_was_killed_is_mended(site: Site) -> None:
         "apt-get purge -q -y docker.io containerd runc; rm -rf /etc/docker /run/atelier-*"
     )
     with subprocess.Popen(
-        [
-            *(sys.executable, "-m", "pyinfra", str(site.directory / "site.py")),
-            *(str(site.directory / "docker_only.py"), "-y"),
-        ],
+        site.command("-y"),
         cwd=PROJECT,
-        env=site.env,
+        env=site.env(),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -435,8 +378,8 @@ def test_an_installation_that_was_killed_is_mended(site: Site) -> None:
                 time.sleep(2)
                 run.kill()
     assert site.host.run(f"test -f {MARK} && echo yes") == "yes"
-    status, _, output = site.run("-y")
-    assert status == 0, output
+    result = site.run("-y")
+    assert result.status == 0, result.output
     assert site.host.run("docker version --format '{{.Server.Version}}'")
     assert site.host.run("dpkg --audit") == ""
-    assert site.announced("-y") == {}
+    assert site.is_as_declared()

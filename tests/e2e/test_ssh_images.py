@@ -7,7 +7,6 @@ import io
 import json
 import os
 import subprocess
-import sys
 import tarfile
 from base64 import b64encode
 from collections.abc import Iterator
@@ -17,14 +16,13 @@ from typing import Any
 
 import docker
 import pytest
-import yaml
 
 from deploy.catalog import load_catalog
 from deploy.images import build_images, make_build_plan
 from tests.e2e.cutting_proxy import CuttingProxy
 from tests.e2e.hosts import USER, Host, run_host
 from tests.e2e.registry import run_registry
-from tests.e2e.site import ATELIER, MASTER_KEY, PROJECT
+from tests.e2e.site import MASTER_KEY, Operator
 
 NAME = "e2e-images"
 DEPLOYMENT = "e2e-images"
@@ -45,7 +43,7 @@ Announced = list[tuple[str, str]]
 
 
 @dataclass
-class Site:
+class Site(Operator):
     """A deployment to one host, through a proxy that counts."""
 
     directory: Path
@@ -53,7 +51,17 @@ class Site:
     proxy: CuttingProxy
     environment: dict[str, str] = field(default_factory=dict)
 
-    def declare(self, directory: str = "/var/lib/atelier", **settings: Any) -> None:
+    def __post_init__(self) -> None:
+        self.environment |= {"HOME": str(self.directory), "E2E_MASTER_KEY": MASTER_KEY}
+        deploy_file = self.directory / "images_only.py"
+        deploy_file.write_text(IMAGES_ONLY)
+        self.deploy_file = str(deploy_file)
+        (self.directory / ".ssh").mkdir()
+        line = self.host.known_host()
+        known = line.replace(self.host.address, f"[127.0.0.1]:{self.proxy.port}")
+        (self.directory / ".ssh" / "known_hosts").write_text(known)
+
+    def declare(self, **settings: Any) -> None:
         declared: dict[str, Any] = {
             "name": DEPLOYMENT,
             "profile": "individual",
@@ -65,81 +73,19 @@ class Site:
                     "ssh_user": USER,
                     "ssh_key": str(self.host.key),
                     "sudo": True,
-                    "directory": directory,
                 }
             ],
             "models": [{"name": "tiny-coder"}],
             "web_ui": None,
             "secrets": {"router_master_key": {"env": "E2E_MASTER_KEY"}},
         }
-        (self.directory / "site.yaml").write_text(yaml.safe_dump(declared | settings))
-        (self.directory / "site.py").write_text(
-            "from pathlib import Path\n\n"
-            "from deploy import Deployment, pyinfra_hosts\n\n"
-            "deployment = Deployment.load(Path(__file__).parent / 'site.yaml')\n"
-            "hosts = pyinfra_hosts(deployment, __file__)\n"
-        )
-        (self.directory / "images_only.py").write_text(IMAGES_ONLY)
-        ssh = self.directory / ".ssh"
-        ssh.mkdir(exist_ok=True)
-        line = self.host.known_host()
-        known = line.replace(self.host.address, f"[127.0.0.1]:{self.proxy.port}")
-        (ssh / "known_hosts").write_text(known)
-
-    @property
-    def env(self) -> dict[str, str]:
-        own = {
-            "HOME": str(self.directory),
-            "ATELIER_CHANGES_FILE": str(self.directory / "changes.jsonl"),
-            "E2E_MASTER_KEY": MASTER_KEY,
-        }
-        return {**os.environ, "PYINFRA_PROGRESS": "off", **own, **self.environment}
-
-    def run(self, *flags: str, deploy: str = "") -> tuple[int, Announced, str]:
-        """Exit status, what was announced, and everything that was printed."""
-        changes = self.directory / "changes.jsonl"
-        changes.unlink(missing_ok=True)
-        finished = subprocess.run(
-            [
-                *(sys.executable, "-m", "pyinfra", str(self.directory / "site.py")),
-                *(deploy or str(self.directory / "images_only.py"), "--json", "--diff", *flags),
-            ],
-            cwd=PROJECT,
-            env=self.env,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=600,
-        )
-        rows = (
-            [json.loads(row) for row in changes.read_text().splitlines()]
-            if (changes.exists())
-            else []
-        )
-        announced = [(row["action"], row["resource"]) for row in rows]
-        return finished.returncode, announced, finished.stdout + finished.stderr
+        self.write_settings(declared | settings)
 
     def announced(self, *flags: str) -> Announced:
-        status, changes, output = self.run(*flags)
-        assert status == 0, output
-        return changes
-
-    def deploy(self) -> Announced:
-        """What a dry run announces; the run announces the same, and the one after it nothing."""
-        planned = self.announced("--dry")
-        assert self.announced("-y") == planned
-        assert self.announced("-y") == []
-        return planned
-
-    def atelier(self, verb: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*ATELIER, verb, str(self.directory / "site.py"), *arguments],
-            env=self.env,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
+        """What a run that succeeds announces."""
+        result = self.run(*flags)
+        assert result.status == 0, result.output
+        return result.steps
 
     def image_id(self, reference: str) -> str:
         """Id of an image of the host; empty if it has none."""
@@ -198,7 +144,7 @@ def router(site: Site) -> dict[str, Any]:
 def test_an_image_built_here_is_shipped(site: Site, router: dict[str, Any]) -> None:
     tag = make_build_plan("llama-cpp", load_catalog()).tag
     site.declare(image_source="build", images={"litellm": router})
-    assert site.deploy()[-2:] == [("copy", f"image {tag}"), ("load", "image e2e-router:1")]
+    assert site.apply().steps[-2:] == [("copy", f"image {tag}"), ("load", "image e2e-router:1")]
     client = docker.from_env()
     assert site.image_id(tag) == client.images.get(tag).id
     client.close()
@@ -226,10 +172,10 @@ def test_a_copy_that_was_cut_goes_on(
     own = {"archive": path.name, "reference": "e2e-large:1"}
     site.declare(image_source="build", images={"litellm": router, "llama-cpp": own})
     site.proxy.reset(limit_bytes=30 * MB)
-    status, _, output = site.run("-y")
-    assert status == 1
-    assert "the connection broke after" in output
-    assert "run it again to go on from there" in output
+    result = site.run("-y")
+    assert result.status == 1
+    assert "the connection broke after" in result.output
+    assert "run it again to go on from there" in result.output
     [part] = site.kept()
     assert part == f"{hashlib.sha256(path.read_bytes()).hexdigest()}.tar.part"
     arrived = int(site.host.run(f"stat -c %s {HOME}/images/{part}"))
@@ -250,9 +196,9 @@ def test_a_corrupt_part_is_thrown_away(
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     site.host.run("docker image rm e2e-large:1")
     site.host.run(f"head -c 5000000 /dev/zero >{HOME}/images/{digest}.tar.part")
-    status, _, output = site.run("-y")
-    assert status == 0, output
-    assert "what an earlier copy left was corrupt" in output
+    result = site.run("-y")
+    assert result.status == 0, result.output
+    assert "what an earlier copy left was corrupt" in result.output
     assert site.image_id("e2e-large:1") == image_id
     assert site.kept() == []
 
@@ -264,7 +210,7 @@ def test_an_archive_of_a_newer_image_replaces_the_one_there(
     newer = make_image("e2e-router:1", MB)
     save("e2e-router:1", site.directory / "router.tar")
     forget("e2e-router:1")
-    assert site.deploy() == [("load", "image e2e-router:1")]
+    assert site.apply().steps == [("load", "image e2e-router:1")]
     assert site.image_id("e2e-router:1") == newer
 
 
@@ -305,10 +251,10 @@ def test_a_host_without_room_is_refused_with_figures(
     images = {"llama-cpp": own, "litellm": router}
     site.declare(image_source="build", images=images, directory="/tiny")
     for flag in ("--dry", "-y"):
-        status, changes, output = site.run(flag)
-        assert (status, changes) == (1, [])
-        assert "0.0 GiB free in /tiny" in output
-        assert "for the largest archive of an image" in output
+        result = site.run(flag)
+        assert (result.status, result.steps) == (1, [])
+        assert "0.0 GiB free in /tiny" in result.output
+        assert "for the largest archive of an image" in result.output
     site.host.run("umount /tiny && rmdir /tiny")
     assert site.image_id("e2e-large:1") == ""
 
@@ -354,10 +300,10 @@ def test_a_registry_that_wants_more_is_explained(
         (ca | LOGIN, f"check username and password of Registry(address='{secure.address}')"),
     ]:
         site.declare(**pulled(router, secure, **registry))
-        status, _, output = site.run("-y")
-        assert status == 1
-        assert fix in output, output
-        assert "wrong-password" not in output
+        result = site.run("-y")
+        assert result.status == 1
+        assert fix in result.output, result.output
+        assert "wrong-password" not in result.output
     assert not site.image_id(f"{secure.address}/lab/pulled:1")
 
 
@@ -380,16 +326,16 @@ def test_a_login_is_on_the_host_only_while_it_pulls(
     site.declare(**pulled(router, secure, ca=str(secure.ca), **LOGIN))
     planned = site.announced("--dry")
     with subprocess.Popen(["docker", "exec", site.host.name, "sh", "-c", WATCH]):
-        status, changes, output = site.run("-y", "-vvv")
+        result = site.run("-y", "-vvv")
         site.host.run("touch /tmp/stop")
-    assert (status, changes) == (0, planned), output
-    assert changes == [("pull", f"image {reference}")]
+    assert (result.status, result.steps) == (0, planned), result.output
+    assert result.steps == [("pull", f"image {reference}")]
     assert site.image_id(reference)
     assert site.host.run(f"cat {certificate}") == secure.ca.read_text().strip()
     assert site.announced("-y") == []
     encoded = b64encode(f"robot:{PASSWORD}".encode()).decode()
     for secret in (PASSWORD, encoded):
-        assert secret not in output
+        assert secret not in result.output
         places = "/tmp /root /home /run /dev/shm /etc /var/log /var/lib/atelier"
         assert site.host.run(f"grep -rlaF '{secret}' {places}", check=False) == ""
         assert site.host.run(f"journalctl --no-pager | grep -cF '{secret}'", check=False) == "0"
@@ -405,7 +351,7 @@ def test_a_certificate_that_was_edited_is_put_right(
 ) -> None:
     path = f"/etc/docker/certs.d/{secure.address}/ca.crt"
     site.host.run(f"echo wrong >{path}")
-    assert site.deploy() == [("update", f"file {path}")]
+    assert site.apply().steps == [("update", f"file {path}")]
     assert site.host.run(f"cat {path}") == secure.ca.read_text().strip()
 
 
@@ -426,11 +372,10 @@ def test_a_host_with_no_way_out_deploys_by_load_alone(site: Site) -> None:
     assert site.host.run("ip route show default") == ""
     tags = {make_build_plan(name, load_catalog()).tag for name in names}
     site.declare(image_source="load", image_archives="images")
-    status, planned, output = site.run("--dry", deploy="deploy.py")
-    assert status == 0, output
+    site.deploy_file = "deploy.py"
+    planned = site.announced("--dry")
     assert {("load", f"image {tag}") for tag in tags} <= set(planned)
-    status, changes, output = site.run("-y", deploy="deploy.py")
-    assert (status, changes) == (0, planned), output
+    assert site.announced("-y") == planned
     engine, url = f"{DEPLOYMENT}-llama-cpp-tiny-coder-0", f"http://{DEPLOYMENT}-litellm-0:4000"
     request = json.dumps({"model": "tiny-coder", "prompt": "def fib(n):", "max_tokens": 20})
     answer = site.host.run(
@@ -439,5 +384,4 @@ def test_a_host_with_no_way_out_deploys_by_load_alone(site: Site) -> None:
         stdin=request,
     )
     assert json.loads(answer)["choices"][0]["text"]
-    status, changes, output = site.run("-y", deploy="deploy.py")
-    assert (status, changes) == (0, []), output
+    assert site.announced("-y") == []
