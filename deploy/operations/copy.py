@@ -43,6 +43,8 @@ class Progress:
 
     def line(self, seconds: float) -> str:
         """What is said while it goes on."""
+        if self.offset + self.sent >= self.size_bytes:
+            return f"{self.name}: copied, comparing its digest"
         return f"{self.name}: {self.done} copied, {self.sent / MB / max(seconds, 1):.1f} MB/s"
 
 

@@ -148,3 +148,4 @@ def test_a_directory_that_cannot_be_made_is_named(
 def test_progress_is_told_in_megabytes() -> None:
     line: Callable[[float], str] = Progress("x.tar", 300_000_000, 100_000_000, 50_000_000).line
     assert line(10) == "x.tar: 150 of 300 MB copied, 5.0 MB/s"
+    assert Progress("x", 10, 4, 6).line(10) == "x: copied, comparing its digest"
