@@ -5,6 +5,7 @@ Run: make bench
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -59,4 +60,7 @@ def _measure(measurement: Measurement, console: Console) -> Iterator[Row]:
             yield row
 
 
-typer.run(main)
+try:
+    typer.run(main)
+except RuntimeError as error:
+    sys.exit(str(error))

@@ -14,7 +14,7 @@ from deploy.artefacts import Artefacts
 from deploy.live.checks import MAX_TOKENS, PROMPT
 from deploy.plan.deployment_plan import WebUIPlan
 from deploy.services import Component, Tier
-from deploy.services.container import HealthCheck
+from deploy.services.container import HealthCheck, Mount
 
 PLAYBOOK = PROJECT / ".cache" / "ansible" / "bin" / "ansible-playbook"
 FILES = Path(__file__).parent / "ansible"
@@ -54,7 +54,7 @@ class Playbook:
         control = self.inventory.parent / "control"
         environment = {
             "ANSIBLE_CONFIG": str(FILES / "ansible.cfg"),
-            "ANSIBLE_LOCAL_TEMP": str(self.inventory.parent / "ansible"),
+            "HOME": str(self.inventory.parent),
             "ANSIBLE_SSH_CONTROL_PATH_DIR": str(control),
         }
         command = [str(PLAYBOOK), "-i", str(self.inventory), str(FILES / self.name), *flags]
@@ -124,19 +124,20 @@ def _container(component: Component, artefacts: Artefacts) -> dict[str, Any]:
         "image": spec.image,
         "command": list(spec.command),
         "env": spec.env | secret,
-        "mounts": [_mount(str(target), mount) for target, mount in spec.mounts.items()],
+        "volumes": [_volume(str(target), mount) for target, mount in spec.mounts.items()],
         "ports": [f"{port.host_ip}:{port.host_port}:{port.container_port}" for port in spec.ports],
         "user": spec.user,
+        "read_only": spec.read_only,
+        "tmpfs": [str(path) for path in spec.tmpfs],
         "memory": str(spec.memory_bytes),
         "pids_limit": spec.pids_limit,
         "healthcheck": _health(spec.healthcheck),
     }
 
 
-def _mount(target: str, mount: Any) -> dict[str, Any]:
+def _volume(target: str, mount: Mount) -> str:
     places = {"/models": f"{DIRECTORY}/models", "/etc/litellm": f"{DIRECTORY}/litellm"}
-    source = places.get(target, mount.source)
-    return {"type": mount.kind, "source": source, "target": target, "read_only": mount.read_only}
+    return f"{places.get(target, mount.source)}:{target}:{'ro' if mount.read_only else 'rw'}"
 
 
 def _health(check: HealthCheck) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from statistics import median
@@ -35,14 +36,24 @@ class Row:
         """The fastest and the slowest."""
         if len(self.seconds) == 1:
             return "once"
-        return f"{min(self.seconds):.2f} to {max(self.seconds):.2f}, n={len(self.seconds)}"
+        return f"{min(self.seconds):.2f} to {max(self.seconds):.2f} (n={len(self.seconds)})"
+
+
+CHANGED = re.compile(r"changed=[1-9]|Grand total +\d+ +[1-9]")
+"""In what Ansible, or pyinfra, says at the end of a run that changed something."""
 
 
 def repeat(row: Row, times: int, run: Callable[[], Run], count: Counter | None = None) -> Row:
-    """Run several times; times and counts go into the row."""
+    """Run several times; times and counts go into the row.
+
+    Raises:
+        RuntimeError: with what a run printed that should have changed nothing, but did.
+    """
     for _ in range(times):
         counted = count() if count else None
         last = run()
+        if "no change" in row.what and CHANGED.search(last.output):
+            raise RuntimeError(f"{row.tool}, {row.what}: something changed\n{last.output}")
         row.seconds.append(last.seconds)
         row.steps = last.steps
         if counted:

@@ -25,7 +25,7 @@ NAME = "bench"
 HOST = "bench-host"
 IMAGES = ("llama-cpp", "litellm", "open-webui")
 TIMES = 5
-FIRST, NOOP, DRY = "first deployment", "redeployment, nothing changed", "dry run, nothing changed"
+FIRST, NOOP, DRY = "first deployment", "redeployment, no change", "dry run, no change"
 LEFTOVERS = (
     f"docker rm -f $(docker ps -aq --filter network={NAME}); docker network rm {NAME}; "
     f"docker volume rm {NAME}-open-webui; rm -rf /var/lib/atelier {DIRECTORY}"
@@ -64,7 +64,7 @@ def over_ssh(
     directory: Path, images: dict[str, str], round_trip: float, times: int = TIMES
 ) -> Iterator[Row]:
     """Atelier and Ansible, one after the other on the same host."""
-    where = f"SSH, {round_trip * 1000:.0f} ms round trip"
+    where = f"SSH, {round_trip * 1000:.0f} ms"
     with run_host(HOST, directory) as host, delaying_proxy(host.address, 22, round_trip) as port:
         stack, playbook = _prepare(directory, host, port, images)
         log = SshdLog(host)

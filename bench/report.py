@@ -8,7 +8,7 @@ from rich.table import Table
 
 from bench.measure import Row, speedup
 
-COLUMNS = ("where", "what", "tool", "seconds (median)", "spread", "connections", "commands")
+COLUMNS = ("where", "what", "tool", "median, s", "from, to", "connections", "commands")
 INTRODUCTION = """\
 # Benchmarks
 
@@ -22,7 +22,9 @@ trip. Docker and the images are on it before anything is measured. A run starts 
 process: Python, planning, connecting, changing, and asking every service a question are in it.
 
 The many hosts are SSH servers on loopback addresses of this machine, where no Docker is found: a
-look at the host, a model file of 0.8 MiB and a configuration file.
+look at the host, a model file of 0.8 MiB and a configuration file. They share the processors of the
+machine that deploys, and with them what a tool runs on its hosts: Ansible's modules are Python
+programs. With many hosts the times say more about this machine than about the network.
 
 Commands and connections are counted in the log of the SSH servers, on this machine in what pyinfra
 says that it runs; with many hosts they are those of all hosts together.

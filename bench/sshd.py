@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import os
 import subprocess
 import time
 from collections.abc import Iterator
@@ -64,7 +65,8 @@ def run_fleet(directory: Path, hosts: int) -> Iterator[Fleet]:
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", path], check=True)
     _link_programs(directory / "bin")
     fleet = Fleet(directory, tuple(f"127.0.1.{number + 1}" for number in range(hosts)))
-    Path("/run/sshd").mkdir(exist_ok=True)
+    if os.geteuid() == 0:
+        Path("/run/sshd").mkdir(exist_ok=True)
     with ExitStack() as stack:
         for address in fleet.addresses:
             server = stack.enter_context(_start(directory, address))

@@ -406,7 +406,7 @@ def test_a_host_without_a_component_is_fine(site: Site) -> None:
     assert "Run demo-llama-cpp-tiny-coder-1" not in found
 
 
-@pytest.mark.parametrize("flags", [("--dry", "--json"), ("-y",)])
+@pytest.mark.parametrize("flags", [("--dry", "--json"), ("--dry",), (), ("-y",)])
 def test_one_host_that_fails_its_check_stops_all(site: Site, flags: tuple[str, ...]) -> None:
     declare_two(site)
     small = [*ENGINE[:4], "1000000000", *ENGINE[5:]]
@@ -425,11 +425,12 @@ def test_secrets_are_made_up_once_for_all_hosts(site: Site) -> None:
     assert copy(declared) is declared
 
 
-def test_one_host_down_stops_before_anything_is_done(site: Site) -> None:
+@pytest.mark.parametrize("flags", [("--dry",), (), ("-y",)])
+def test_one_host_down_stops_before_anything_is_done(site: Site, flags: tuple[str, ...]) -> None:
     site.declare()
     hosts = 'hosts=[Host(name="@fake/h1"), Host(name="h2", address="127.0.0.1", ssh_port=1)],'
     site.inventory.write_text(INVENTORY.replace('hosts=[Host(name="@fake/h1")],', hosts))
-    result = site.run("-y")
+    result = site.run(*flags)
     assert result.returncode == 1
     assert "fix: nothing answers on port 1" in result.stderr
     assert "Starting operation" not in result.stderr

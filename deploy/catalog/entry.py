@@ -20,7 +20,7 @@ class Entry(BaseModel):
     """One row of a catalogue file."""
 
     # attribute docstrings are not collected: reading the source costs every command 30 ms
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid")
 
 
 def load_entries(filename: str, entry: type[EntryType]) -> dict[str, EntryType]:

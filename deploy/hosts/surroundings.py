@@ -9,6 +9,7 @@ from deploy.hosts.finding import Finding
 from deploy.hosts.state import Surroundings
 from deploy.images.registries import DOCKER_HUB, address_of
 from deploy.services import Component
+from deploy.services.ollama_model import LIBRARY
 
 DOCKER_HUB_SERVER = "registry-1.docker.io"
 """Where images without a registry's name come from."""
@@ -24,6 +25,12 @@ def registry_urls(pulled: Iterable[Component]) -> tuple[str, ...]:
     """Where each registry says that it is one."""
     registries = {registry_of(component.container.image) for component in pulled}
     return tuple(f"{_scheme(registry)}://{registry}/v2/" for registry in sorted(registries))
+
+
+def library_urls(components: Iterable[Component]) -> tuple[str, ...]:
+    """Where Ollama's library is, if a model is pulled from it."""
+    pulled = [item.model for item in components if item.model and not item.model.modelfile]
+    return (f"https://{LIBRARY}/",) if pulled else ()
 
 
 def _scheme(registry: str) -> str:
@@ -44,7 +51,8 @@ def surroundings_findings(found: Surroundings) -> Iterator[Finding]:
                 fix="see /etc/resolv.conf there; without names no image can be pulled",
             )
     for url, answer in sorted(found.reached.items()):
-        yield _registry(urlsplit(url).netloc, answer)
+        name = urlsplit(url).netloc
+        yield _library(name, answer) if name == LIBRARY else _registry(name, answer)
 
 
 def _registry(name: str, answer: str) -> Finding:
@@ -57,4 +65,17 @@ def _registry(name: str, answer: str) -> Finding:
         f"{name} does not answer the host: {answer}",
         fix="images that are not on the host yet cannot be pulled: declare registry_mirror, "
         "give the host a proxy, or bring the images there yourself",
+    )
+
+
+def _library(name: str, answer: str) -> Finding:
+    # any answer will do: it need not be a page
+    if answer.isdigit() and answer != "000":
+        return Finding("Ollama's library", "ok", f"{name} answers")
+    return Finding(
+        "Ollama's library",
+        "warning",
+        f"{name} does not answer the host: {answer}",
+        fix="models that are not on the host yet cannot be pulled: declare path with a GGUF file,"
+        " or give Ollama a proxy: engine.env with HTTPS_PROXY",
     )

@@ -41,7 +41,7 @@ def model_command(container: str, model: StoredModel, change: Change) -> ScriptC
         *arguments,
         stdin=model.modelfile,
         redact=str,
-        progress=f"{change.action} {model.name}",
+        progress="" if change.action == "pull" else f"{change.action} {model.name}",
     )
 
 

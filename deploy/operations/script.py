@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 from pyinfra import logger
@@ -23,7 +24,8 @@ class ScriptCommand(StringCommand):
         arguments: its arguments; no secret may be among them.
         stdin: what it reads; secrets may be in it.
         redact: applied to every line of output before anybody sees it.
-        progress: what is said every few seconds while it runs.
+        progress: what is said every few seconds while it runs; empty of a script that says so
+            itself: its lines are shown as they come, as they are.
     """
 
     def __init__(
@@ -45,12 +47,16 @@ class ScriptCommand(StringCommand):
     ) -> tuple[bool, CommandOutput]:
         """Run it, saying every few seconds that it still runs."""
         connector_arguments.update(self.connector_arguments)
-        with telling(host, lambda seconds: f"{self._progress}: {seconds:.0f} s so far"):
+        itself = not self._progress
+        with nullcontext() if itself else telling(host, self._message):
             succeeded, output = host.run_shell_command(
-                self, print_output=False, print_input=state.print_input, **connector_arguments
+                self, print_output=itself, print_input=state.print_input, **connector_arguments
             )
         for line in output:
             line.line = self._redact(line.line)
-            if state.print_output:
+            if state.print_output and not itself:
                 logger.info(f"{host.print_prefix}{line.line}")
         return succeeded, output
+
+    def _message(self, seconds: float) -> str:
+        return f"{self._progress}: {seconds:.0f} s so far"

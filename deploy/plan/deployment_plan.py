@@ -11,7 +11,7 @@ from deploy.spec import EngineSpec, RouterSpec, WebUISpec
 class PlanPart(BaseModel):
     """Something a plan decided: immutable."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid")
 
 
 class MemoryPlan(PlanPart):

@@ -24,7 +24,7 @@ SecretDigest = Callable[[SecretName], str]
 class Part(BaseModel):
     """A part of a container's description: immutable."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid")
 
 
 class Mount(Part):

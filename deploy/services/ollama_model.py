@@ -19,6 +19,7 @@ HOME = PurePosixPath("/var/lib/ollama")
 """Where the volume with the models is in the container."""
 RECORD = "models-by-atelier"
 """Below it, the file in which ``scripts/ollama.sh`` writes down what it has made."""
+LIBRARY = "registry.ollama.ai"
 PULLED = "library"
 KEEP_FOR_EVER = "-1"
 
@@ -32,7 +33,7 @@ def manifest_path(name: str) -> str:
     """Path of a model's manifest in the store; names without a registry are in Ollama's."""
     path, _, tag = name.rpartition(":")
     parts = path.split("/")
-    return "/".join([*("registry.ollama.ai", "library")[: max(3 - len(parts), 0)], *parts, tag])
+    return "/".join([*(LIBRARY, "library")[: max(3 - len(parts), 0)], *parts, tag])
 
 
 def completes(context: ServiceContext, replica: ReplicaPlan) -> bool:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar
 
-from pydantic import AfterValidator, BaseModel, ByteSize, ConfigDict
-from pydantic_core import PydanticCustomError
+from pydantic import AfterValidator, BaseModel, ByteSize, ConfigDict, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError
+
+from deploy.spec.descriptions import attribute_docstrings
 
 
 class Spec(BaseModel):
     """Something an operator declares: immutable, and refusing settings it does not know."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid")
 
     hide_values: ClassVar[bool] = False
     """Whether error messages must not quote what is declared."""
@@ -19,6 +22,18 @@ class Spec(BaseModel):
     def to_json(self) -> dict[str, Any]:
         """The declared values as plain data; what ``pyinfra debug-inventory`` prints."""
         return self.model_dump(mode="json")
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """Describe settings with what the source says of them."""
+        schema = handler(core_schema)
+        properties = handler.resolve_ref_schema(schema).get("properties", {})
+        for name, text in attribute_docstrings(cls).items():
+            if name in properties:
+                properties[name].setdefault("description", text)
+        return schema
 
 
 def refusal(found: str, allowed: str = "", fix: str = "") -> PydanticCustomError:

@@ -10,7 +10,7 @@ from deploy.artefacts import Artefacts
 from deploy.errors import HostError
 from deploy.hosts.checks import Subject
 from deploy.hosts.finding import Finding
-from deploy.hosts.surroundings import registry_urls
+from deploy.hosts.surroundings import library_urls, registry_urls
 from deploy.operations import doctor, sudo
 from deploy.tasks.current import current_deployment
 
@@ -28,7 +28,7 @@ def examine() -> None:
         name="Look at the host",
         deployment=deployment.plan.name,
         subject=Subject(deployment.host(host.name), own, deployment.images_on(host.name)),
-        urls=registry_urls(pulled),
+        urls=(*registry_urls(pulled), *library_urls(own)),
     )
 
 

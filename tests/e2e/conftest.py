@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.registry import Registry, run_registry
+from tests.e2e.remote import EVERYWHERE
 from tests.e2e.site import MASTER_KEY, Settings, Site, free_port
 
 
@@ -20,6 +21,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
     yield from run_registry(tmp_path_factory.mktemp("registry"))
+
+
+@pytest.fixture(scope="session")
+def pulled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """What a deployment on test hosts declares of images that lie in a registry of this machine."""
+    for registry in run_registry(tmp_path_factory.mktemp("registry"), listen=EVERYWHERE):
+        yield registry.provide("llama-cpp", "litellm")
 
 
 @pytest.fixture(scope="session")

@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from tests.e2e.hosts import BRIDGE, USER, Host, run_host
-from tests.e2e.registry import run_registry
+from tests.e2e.hosts import USER, Host, run_host
 from tests.e2e.site import MASTER_KEY, Settings, Site
 
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - the tests ask from outside the host
@@ -17,12 +16,15 @@ Containers = dict[str, tuple[str, str, str]]
 
 
 @contextmanager
-def run_site(home: Path, containers: dict[str, str]) -> Iterator[tuple[Site, dict[str, Host]]]:
+def run_site(
+    home: Path, containers: dict[str, str], images: Settings
+) -> Iterator[tuple[Site, dict[str, Host]]]:
     """Fresh hosts, and a deployment for them whose images come from a registry of this machine.
 
     Args:
         home: the home directory that it is deployed from.
         containers: names of the hosts' containers, by names of the hosts.
+        images: what the deployment declares of its images.
     """
     with ExitStack() as stack:
         hosts = {}
@@ -32,12 +34,8 @@ def run_site(home: Path, containers: dict[str, str]) -> Iterator[tuple[Site, dic
         (home / ".ssh").mkdir()
         known = "".join(host.known_host() for host in hosts.values())
         (home / ".ssh" / "known_hosts").write_text(known)
-        (home / "registry").mkdir()
-        for registry in run_registry(home / "registry", listen=EVERYWHERE):
-            port = registry.address.rpartition(":")[2]
-            settings = _settings(hosts, registry.provide("llama-cpp", "litellm"), port)
-            environment = {"HOME": str(home), "E2E_MASTER_KEY": MASTER_KEY}
-            yield Site("e2e", home, settings, environment), hosts
+        environment = {"HOME": str(home), "E2E_MASTER_KEY": MASTER_KEY}
+        yield Site("e2e", home, _settings(hosts, images), environment), hosts
 
 
 def containers_of(host: Host) -> Containers:
@@ -53,7 +51,8 @@ def containers_of(host: Host) -> Containers:
     }
 
 
-def _settings(hosts: dict[str, Host], images: Settings, registry_port: str) -> Settings:
+def _settings(hosts: dict[str, Host], images: Settings) -> Settings:
+    registries = sorted({image["reference"].split("/")[0] for image in images.values()})
     return {
         "name": "e2e",
         "profile": "individual",
@@ -65,7 +64,7 @@ def _settings(hosts: dict[str, Host], images: Settings, registry_port: str) -> S
                 "ssh_key": str(host.key),
                 "sudo": True,
                 "docker": "distribution",
-                "docker_settings": {"insecure-registries": [f"{BRIDGE}:{registry_port}"]},
+                "docker_settings": {"insecure-registries": registries},
             }
             for name, host in hosts.items()
         ],

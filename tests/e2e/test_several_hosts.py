@@ -74,8 +74,8 @@ class Pair:
 
 
 @pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
-    with run_site(tmp_path_factory.mktemp("pair"), NAMES) as (site, hosts):
+def pair(tmp_path_factory: pytest.TempPathFactory, pulled: Settings) -> Iterator[Pair]:
+    with run_site(tmp_path_factory.mktemp("pair"), NAMES, pulled) as (site, hosts):
         yield Pair(site, hosts, site.settings)
 
 
@@ -109,12 +109,11 @@ def test_every_replica_answers_and_wants_the_same_key(pair: Pair) -> None:
     }
     assert len(keys) == 1
     url = f"http://{pair.hosts['b'].address}:8000"
-    for path in ("/v1/completions", "/completion", "/tokenize", "/slots", "/metrics", "/props"):
-        body = {"prompt": "x"}
-        method = "GET" if path in {"/slots", "/metrics", "/props"} else "POST"
-        assert httpx.request(method, f"{url}{path}", json=body).status_code == 401, path
-    for path in ("/health", "/v1/models"):
-        assert httpx.get(f"{url}{path}").status_code == 200, path
+    for path in ("/v1/completions", "/completion", "/tokenize", "/v1/embeddings"):
+        assert httpx.post(f"{url}{path}", json={"prompt": "x"}).status_code == 401, path
+    for path in ("/v1/models", "/slots", "/metrics", "/props"):
+        assert httpx.get(f"{url}{path}").status_code == 401, path
+    assert httpx.get(f"{url}/health").status_code == 200
 
 
 def test_an_engine_beside_the_router_is_not_published(pair: Pair) -> None:

@@ -15,9 +15,10 @@ from deploy.hosts.connection import explain
 from deploy.hosts.finding import Finding
 from deploy.hosts.gpu_checks import gpu_findings
 from deploy.hosts.state import Gpu, GpuState, HostState, PciGpu, Surroundings, System
-from deploy.hosts.surroundings import registry_of, surroundings_findings
+from deploy.hosts.surroundings import library_urls, registry_of, surroundings_findings
 from deploy.images import ImageNeed
 from deploy.spec import HostSpec
+from tests.conftest import MakeArtefacts
 
 GIB = 1024**3
 GOOD = HostState(
@@ -188,6 +189,19 @@ def test_surroundings() -> None:
         ("registry", "ok", "a answers"),
         ("registry", "warning", "b:5000 does not answer the host: curl error 6"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("answer", "status"), [("404", "ok"), ("000 curl error 6", "warning"), ("000", "warning")]
+)
+def test_the_library_of_ollama(make: MakeArtefacts, answer: str, status: str) -> None:
+    """Asked where a model is pulled from it; what answers need not be a registry's page."""
+    pulled = make(engine={"kind": "ollama"}, models=[{"name": "qwen2.5-coder-7b"}])
+    (url,) = library_urls(pulled.stack.components)
+    (_, found) = surroundings_findings(Surroundings({"a": True}, {url: answer}))
+    assert (found.name, found.status) == ("Ollama's library", status)
+    created = make(engine={"kind": "ollama"})
+    assert library_urls(created.stack.components) == ()
 
 
 @pytest.mark.parametrize(
