@@ -46,7 +46,7 @@ class OldImages(FactBase[tuple[BroughtImage, ...]]):
                 "[ -z \"$ids\" ] || docker container inspect --format '{{.Image}}' $ids",
                 f"echo '@images'; ids=$(awk '{{print $2}}' {own} | sort -u)",
                 '[ -z "$ids" ] || docker image inspect --format '
-                "'{{.Id}} {{.Size}} X' $ids 2>/dev/null",
+                "'{{.Id}} {{.Size}}{{range .RepoTags}} {{.}}{{end}}' $ids 2>/dev/null",
                 "true",
             ]
         )
