@@ -27,7 +27,7 @@ check: $(VENV)/dev ## lint, types, import contracts, unit, golden and @fake test
 
 test: check engine ## make check, and end-to-end tests with real containers and hosts
 	@scripts/install-packages mmdebstrap chromium fonts-dejavu-core docker-registry openssh-server
-	$(BIN)/pytest -q -m e2e
+	$(BIN)/pytest -q -n 2 --dist loadgroup --durations 10 -m e2e
 	@$(MAKE) --no-print-directory molecule
 
 molecule: $(VENV)/molecule engine ## a fresh host over SSH, deployed to twice and looked at

@@ -12,10 +12,12 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from deploy.errors import ImageBuildError, Problem
 from deploy.images.build_plan import BaseBuildPlan, ImageBuildPlan
+from deploy.images.one_at_a_time import one_at_a_time
 
 Report = Callable[[str], None]
 
@@ -41,11 +43,14 @@ def build_images(plans: Iterable[ImageBuildPlan], report: Report) -> None:
     wanted = list(plans)
     bases = {plan.base.tag: plan.base for plan in wanted}
     with ThreadPoolExecutor(max_workers=max(len(wanted), 1)) as pool:
-        base_builds = {tag: pool.submit(_build_base, base, report) for tag, base in bases.items()}
+        base_builds = {
+            tag: pool.submit(_build_once, tag, partial(_build_base, base, report))
+            for tag, base in bases.items()
+        }
 
         def build(plan: ImageBuildPlan) -> None:
             base_builds[plan.base.tag].result()
-            _build_image(plan, report)
+            _build_once(plan.tag, partial(_build_image, plan, report))
 
         # threads that wait for a base must not keep the base from starting
         with ThreadPoolExecutor(max_workers=max(len(wanted), 1)) as waiting:
@@ -53,9 +58,15 @@ def build_images(plans: Iterable[ImageBuildPlan], report: Report) -> None:
                 result.result()
 
 
-def _build_base(base: BaseBuildPlan, report: Report) -> None:
-    if _exists(base.tag):
+def _build_once(tag: str, build: Callable[[], None]) -> None:
+    if _exists(tag):
         return
+    with one_at_a_time(tag):
+        if not _exists(tag):
+            build()
+
+
+def _build_base(base: BaseBuildPlan, report: Report) -> None:
     report(f"{base.tag}: unpacking Debian {base.entry.suite} and its packages")
     started = time.monotonic()
     command = ["mmdebstrap", "--variant=minbase", f"--include={','.join(base.entry.packages)}"]
@@ -81,8 +92,6 @@ def _build_base(base: BaseBuildPlan, report: Report) -> None:
 
 
 def _build_image(plan: ImageBuildPlan, report: Report) -> None:
-    if _exists(plan.tag):
-        return
     started = time.monotonic()
     command = ["docker", "image", "build", "--tag", plan.tag, *_build_arguments(), "-"]
     lines: deque[str] = deque(maxlen=30)

@@ -13,9 +13,12 @@ from tests.e2e.site import MASTER_KEY, Settings, Site, free_port
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of hosts over SSH run beside those of this machine; each in their own order."""
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.e2e)
+            over_ssh = item.path.stem.startswith(("test_ssh", "test_several"))
+            item.add_marker(pytest.mark.xdist_group("over SSH" if over_ssh else "this machine"))
 
 
 @pytest.fixture(scope="session")
