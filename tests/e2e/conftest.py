@@ -12,6 +12,7 @@ from tests.e2e.remote import EVERYWHERE
 from tests.e2e.site import MASTER_KEY, Settings, Site, free_port
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests of hosts over SSH run beside those of this machine; each in their own order."""
     for item in items:
