@@ -1,7 +1,7 @@
 # make help lists what there is.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down check test molecule bench engine lock clean
+.PHONY: help demo demo-down check test test-here test-over-ssh molecule bench engine lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -27,8 +27,15 @@ check: $(VENV)/dev ## lint, types, import contracts, unit, golden and @fake test
 
 test: check engine ## make check, and end-to-end tests with real containers and hosts
 	@scripts/install-packages mmdebstrap chromium fonts-dejavu-core docker-registry openssh-server
-	$(BIN)/pytest -q -n 2 --dist loadgroup --durations 10 -m e2e
+	@echo "end-to-end tests on this machine, and beside them those over SSH: about 20 minutes"
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync test-here test-over-ssh
 	@$(MAKE) --no-print-directory molecule
+
+test-here:
+	$(BIN)/pytest -q --durations 5 -m "e2e and not over_ssh"
+
+test-over-ssh:
+	$(BIN)/pytest -q --durations 5 -m over_ssh
 
 molecule: $(VENV)/molecule engine ## a fresh host over SSH, deployed to twice and looked at
 	@scripts/install-packages mmdebstrap openssh-client

@@ -12,14 +12,12 @@ from tests.e2e.remote import EVERYWHERE
 from tests.e2e.site import MASTER_KEY, Settings, Site, free_port
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of hosts over SSH run beside those of this machine; each in their own order."""
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.e2e)
-            over_ssh = item.path.stem.startswith(("test_ssh", "test_several"))
-            item.add_marker(pytest.mark.xdist_group("over SSH" if over_ssh else "this machine"))
+            if item.path.stem.startswith(("test_ssh", "test_several")):
+                item.add_marker(pytest.mark.over_ssh)
 
 
 @pytest.fixture(scope="session")
