@@ -52,7 +52,11 @@ class Site(Operator):
     environment: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.environment |= {"HOME": str(self.directory), "E2E_MASTER_KEY": MASTER_KEY}
+        self.environment |= {
+            "HOME": str(self.directory),
+            "XDG_CACHE_HOME": str(self.directory / ".cache"),
+            "E2E_MASTER_KEY": MASTER_KEY,
+        }
         deploy_file = self.directory / "images_only.py"
         deploy_file.write_text(IMAGES_ONLY)
         self.deploy_file = str(deploy_file)
