@@ -65,7 +65,7 @@ class Site(Operator):
         known = line.replace(self.host.address, f"[127.0.0.1]:{self.proxy.port}")
         (self.directory / ".ssh" / "known_hosts").write_text(known)
 
-    def declare(self, **settings: Any) -> None:
+    def declare(self, directory: str = "/var/lib/atelier", **settings: Any) -> None:
         declared: dict[str, Any] = {
             "name": DEPLOYMENT,
             "profile": "individual",
@@ -77,6 +77,7 @@ class Site(Operator):
                     "ssh_user": USER,
                     "ssh_key": str(self.host.key),
                     "sudo": True,
+                    "directory": directory,
                 }
             ],
             "models": [{"name": "tiny-coder"}],
