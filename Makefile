@@ -25,17 +25,17 @@ check: $(VENV)/dev ## lint, types, import contracts, unit, golden and @fake test
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/pytest -q -n 2 -m "not e2e"
 
-test: check engine ## make check, and end-to-end tests with real containers and hosts
+test: check engine $(VENV)/molecule ## make check, and end-to-end tests with real containers and hosts
 	@scripts/install-packages mmdebstrap chromium fonts-dejavu-core docker-registry openssh-server
-	@echo "end-to-end tests on this machine, and beside them those over SSH: about 20 minutes"
+	@echo "end-to-end tests on this machine, and beside them those over SSH: about half an hour"
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync test-here test-over-ssh
-	@$(MAKE) --no-print-directory molecule
 
 test-here:
 	$(BIN)/pytest -q --durations 5 -m "e2e and not over_ssh"
 
 test-over-ssh:
 	$(BIN)/pytest -q --durations 5 -m over_ssh
+	@$(MAKE) --no-print-directory molecule
 
 molecule: $(VENV)/molecule engine ## a fresh host over SSH, deployed to twice and looked at
 	@scripts/install-packages mmdebstrap openssh-client
