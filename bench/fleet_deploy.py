@@ -20,7 +20,7 @@ from deploy.services import ConfigTree, HostModelFile
 @operation()
 def looked_at() -> Commands:
     """What a deployment asks of a host first has been asked."""
-    host.get_fact(Host, deployment="bench")
+    host.get_fact(Host, deployment="bench", directory="/var/lib/atelier")
     return
     yield
 
