@@ -108,6 +108,18 @@ class Operator:
         output = finished.stdout + finished.stderr
         return Result(finished.returncode, output, [json.loads(row) for row in rows], totals)
 
+    def start(self) -> subprocess.Popen[str]:
+        """Begin to deploy; what it does stands in the lines of its standard error."""
+        return subprocess.Popen(
+            self.command("-y"),
+            cwd=PROJECT,
+            env=self.env(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
     def dry_run(self) -> Result:
         return self.run("--dry")
 

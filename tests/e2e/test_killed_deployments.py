@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import itertools
 import signal
-import subprocess
 import time
 from collections.abc import Callable
 
 import pytest
 
-from tests.e2e.site import PROJECT, Settings, Site
+from tests.e2e.site import Settings, Site
 
 Change = Callable[..., Settings]
 
@@ -19,22 +18,10 @@ OPERATIONS = 13
 _flip = itertools.cycle(["first", "second"])
 
 
-def start(site: Site) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        site.command("-y"),
-        cwd=PROJECT,
-        env=site.env(),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
 def kill_at_operation(site: Site, number: int, delay_seconds: float = 0) -> str:
     """Start a deployment and kill it when its n-th operation begins; returns what it printed."""
     printed, begun = "", 0
-    with start(site) as process:
+    with site.start() as process:
         assert process.stderr is not None
         for line in process.stderr:
             printed += line

@@ -22,7 +22,7 @@ import yaml
 from tests.e2e.hosts import Host
 from tests.e2e.remote import Containers, containers_of, run_site
 from tests.e2e.secret_watch import watch
-from tests.e2e.site import MASTER_KEY, PROJECT, Result, Settings, Site
+from tests.e2e.site import MASTER_KEY, Result, Settings, Site
 
 NAME = os.environ.get("E2E_HOST_NAME", "e2e-host")
 ENGINE, ROUTER = "e2e-llama-cpp-tiny-coder-0", "e2e-litellm-0"
@@ -63,15 +63,7 @@ class Box:
         self, operation: str, strike: Callable[[subprocess.Popen[str]], None], delay_seconds: float
     ) -> int:
         """Deploy, and strike a while after an operation began; returns the exit status."""
-        with subprocess.Popen(
-            self.site.command("-y"),
-            cwd=PROJECT,
-            env=self.site.env(),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        ) as process:
+        with self.site.start() as process:
             assert process.stderr is not None
             for line in process.stderr:
                 if f"Starting operation: {operation}" in line:

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.hosts import USER, Host, run_host
-from tests.e2e.site import PROJECT, Operator, Settings
+from tests.e2e.site import Operator, Settings
 
 NAME = os.environ.get("E2E_HOST_NAME", "e2e-host")
 MARK = "/etc/docker/installed-by-atelier"
@@ -363,15 +363,7 @@ def test_an_installation_that_was_killed_is_mended(site: Site) -> None:
         "systemctl stop docker.service docker.socket; "
         "apt-get purge -q -y docker.io containerd runc; rm -rf /etc/docker /run/atelier-*"
     )
-    with subprocess.Popen(
-        site.command("-y"),
-        cwd=PROJECT,
-        env=site.env(),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as run:
+    with site.start() as run:
         assert run.stderr is not None
         for line in run.stderr:
             if "Starting operation: Install and configure Docker" in line:
