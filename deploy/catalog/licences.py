@@ -37,6 +37,10 @@ class Permission(Entry):
         return self
 
 
+DEFAULT_USE = Use.INTERNAL_COMMERCIAL
+"""What a deployment is for unless it says so."""
+
+
 class UserThreshold(Entry):
     """A number of users above which something else applies."""
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from deploy.catalog import Catalog, Model
 from deploy.errors import UnsupportedModelError
-from deploy.plan.sizing import (
+from deploy.sizing import (
     Device,
     Sizing,
     SizingRequest,
@@ -15,7 +15,7 @@ from deploy.plan.sizing import (
     size_gguf,
     size_model,
 )
-from deploy.plan.sizing.gguf import BITS_PER_WEIGHT
+from deploy.sizing.gguf import BITS_PER_WEIGHT
 
 FIT_COLUMNS = ["Model", "engine, weights", "GPUs", "context", "users", "tok/s"]
 FIT_LEGEND = (

@@ -9,11 +9,10 @@ import typer
 
 from deploy.cli.options import InventoryArgument, JsonOption
 from deploy.cli.output import error_console, print_json, print_table
+from deploy.units import MB
 
 if TYPE_CHECKING:
     from deploy.images import ImageUse
-
-MB = 1000**2
 
 
 def images(

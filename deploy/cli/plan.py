@@ -15,9 +15,9 @@ def plan(inventory: InventoryArgument, as_json: JsonOption = False) -> None:
     """
     from deploy.cli.cost_text import cost_text, cost_to_json
     from deploy.cli.plan_text import plan_text
+    from deploy.cost import Rates
     from deploy.inventory import load_inventory
     from deploy.model_files import read_model_files
-    from deploy.plan.cost import Rates
     from deploy.plan.make_plan import make_plan
     from deploy.plan.plan_cost import plan_cost
     from deploy.plan.to_json import plan_to_json

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from rich.text import Text
 
 from deploy.plan.deployment_plan import DeploymentPlan, HostPlan, ModelPlan, ReplicaPlan
-from deploy.plan.sizing.to_json import ESTIMATE
+from deploy.sizing.to_json import ESTIMATE
+from deploy.units import GIB
 
 WIDTH = 78
 BAR = 46
@@ -53,7 +54,7 @@ def _host(host: HostPlan, plan: DeploymentPlan) -> Iterator[Text]:
         yield Text(f"           {LEGEND}", style="dim")
     for replica in plan.replicas:
         if replica.host == host.name and not replica.gpus:
-            limit = replica.memory_limit_bytes / 1024**3
+            limit = replica.memory_limit_bytes / GIB
             yield Text(f"  {_name(replica)}: up to {limit:.0f} GiB of the machine's memory")
 
 

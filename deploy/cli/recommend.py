@@ -11,7 +11,7 @@ from deploy.catalog import Use, load_catalog, parse_gpus
 from deploy.cli.models import UseName
 from deploy.cli.options import JsonOption
 from deploy.cli.output import print_json
-from deploy.plan.cost import Rates
+from deploy.cost import Rates
 
 RATES = Rates()
 
@@ -57,8 +57,8 @@ def recommend(  # noqa: PLR0913, PLR0917  one parameter per option
 ) -> None:
     """Recommend GPUs and a model for so many users, side by side with what else there is."""
     from deploy.cli.recommend_text import print_recommendation
-    from deploy.plan.recommend import RecommendRequest, recommendation_to_json
-    from deploy.plan.recommend import recommend as find_recommendation
+    from deploy.recommend import RecommendRequest, recommendation_to_json
+    from deploy.recommend import recommend as find_recommendation
 
     catalog = load_catalog()
     request = RecommendRequest(

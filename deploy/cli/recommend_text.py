@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator
 
 from deploy.cli.output import console
 from deploy.cli.paragraphs import print_list, print_text
-from deploy.plan.licence import use_name
-from deploy.plan.recommend import Option, Recommendation
-from deploy.plan.recommend.choose import NotChosen
-from deploy.plan.recommend.hardware import gpus_text
-from deploy.plan.recommend.reference import SOURCE, Reference
-from deploy.plan.recommend.strength import RULE
-from deploy.plan.sizing.to_json import ESTIMATE
+from deploy.licence import use_name
+from deploy.recommend import Option, Recommendation
+from deploy.recommend.choose import NotChosen
+from deploy.recommend.hardware import gpus_text
+from deploy.recommend.reference import SOURCE, Reference
+from deploy.recommend.strength import RULE
+from deploy.sizing.to_json import ESTIMATE
 
 NAME_WIDTH = 17
 CELL_WIDTH = 15

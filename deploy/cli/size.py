@@ -12,7 +12,7 @@ from deploy.cli.options import JsonOption
 from deploy.cli.output import print_json
 from deploy.cli.size_text import print_sizing
 from deploy.errors import UnsupportedModelError
-from deploy.plan.sizing import (
+from deploy.sizing import (
     Sizing,
     SizingRequest,
     find_devices,
@@ -21,7 +21,7 @@ from deploy.plan.sizing import (
     size_model,
     sizing_to_json,
 )
-from deploy.plan.sizing.release import DEFAULT_VERSION
+from deploy.sizing.release import DEFAULT_VERSION
 
 DEFAULT_UTILIZATION = 0.9
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from deploy.cli.paragraphs import print_list, print_text
-from deploy.plan.sizing import Sizing
-from deploy.plan.sizing.to_json import ESTIMATE
+from deploy.sizing import Sizing
+from deploy.sizing.to_json import ESTIMATE
 
 BAR = 50
 

@@ -10,11 +10,10 @@ import typer
 
 from deploy.cli.options import InventoryArgument, JsonOption
 from deploy.cli.output import print_json, print_table
+from deploy.units import MIB
 
 if TYPE_CHECKING:
     from deploy.live.status import ServiceStatus
-
-MIB = 1024**2
 
 
 def status(inventory: InventoryArgument, as_json: JsonOption = False) -> None:

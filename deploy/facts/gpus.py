@@ -11,6 +11,7 @@ from pyinfra.api import FactBase
 
 from deploy.facts.sections import split_sections
 from deploy.hosts.state import Gpu, GpuState, GpuVendor, PciGpu
+from deploy.units import MIB
 
 FIELDS = (
     *("index", "uuid", "name", "memory.total", "driver_version"),
@@ -157,7 +158,7 @@ def _rocm_smi_gpu(card: dict[str, str]) -> Gpu:
     return Gpu(
         vendor="amd",
         name=values.get("card series", ""),
-        memory_mib=int(memory) // 1024**2 if memory.isdigit() else None,
+        memory_mib=int(memory) // MIB if memory.isdigit() else None,
         address=values.get("pci bus", "").lower(),
     )
 

@@ -12,8 +12,8 @@ from deploy.hosts.state import DockerState, HostState
 from deploy.images import ImageNeed, ImageUse
 from deploy.services import Component
 from deploy.spec import HostSpec
+from deploy.units import GIB
 
-GIB = 1024**3
 DISK_NEEDED_BYTES = 2 * GIB
 MINIMUM_ENGINE = (20, 10)
 CLOCK_SKEW_SECONDS = 30

@@ -16,13 +16,14 @@ from typing import IO, Any
 from deploy.errors import InventoryFileError, Problem
 from deploy.images.saved import cache_directory
 from deploy.local_file import LocalFile
+from deploy.units import MIB
 
 SUMS = "SHA256SUMS"
 """Digests of the archives beside it, as sha256sum writes them."""
 NAME = "io.containerd.image.name"
 """Annotation of an OCI index with an image's whole reference."""
 LISTS = ("manifest.json", "index.json")
-CHUNK_BYTES = 1024**2
+CHUNK_BYTES = MIB
 
 
 @dataclass(frozen=True)

@@ -17,13 +17,14 @@ from typing import IO
 from deploy.errors import ImageBuildError, Problem
 from deploy.images.builder import Report
 from deploy.local_file import LocalFile
+from deploy.units import GIB, MB, MIB
 
-CACHE_LIMIT_BYTES = 20 * 1024**3
+CACHE_LIMIT_BYTES = 20 * GIB
 """Archives of more than this are kept no longer than they are needed: the oldest go first."""
 COMPRESS = ("gzip", "-1", "-n")
 """Every engine loads it. LiteLLM's image: 948 MB in 12 s to 341 MB, with -6 in 41 s to 304 MB;
 zstd would be faster, but Docker 20.10 does not load it."""
-CHUNK_BYTES = 1024**2
+CHUNK_BYTES = MIB
 
 
 def cache_directory() -> Path:
@@ -86,7 +87,7 @@ def save_image(tag: str, report: Report) -> LocalFile:
     if not path.exists():
         started = time.monotonic()
         write_archive(tag, path)
-        size = path.stat().st_size / 1000**2
+        size = path.stat().st_size / MB
         report(f"{tag}: saved in {time.monotonic() - started:.0f} s, {size:.0f} MB")
     path.touch()
     _forget_oldest(path)

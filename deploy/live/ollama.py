@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 
 from deploy.errors import Problem, ServiceError
+from deploy.units import GIB
 
 TIMEOUT_SECONDS = 30
 NO_GPU = (
@@ -45,4 +46,4 @@ def gpu_share(base_url: str, model: str) -> str:
     if on_gpus < size:
         share = f"{100 - on_gpus * 100 // size} % of it on the CPU"
         raise ServiceError(Problem(model, share, "all of it on the declared GPU", TOO_LITTLE))
-    return f"all of it, {size / 1024**3:.1f} GiB"
+    return f"all of it, {size / GIB:.1f} GiB"

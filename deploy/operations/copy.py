@@ -17,10 +17,10 @@ from deploy.operations.commands import show_failure
 from deploy.operations.progress import telling
 from deploy.operations.stream import run_reading
 from deploy.scripts import read_script
+from deploy.units import MB
 
 THERE = "there"
 WRONG_DIGEST = 3
-MB = 1000**2
 
 
 @dataclass

@@ -14,8 +14,7 @@ from deploy.operations.change import announce_all
 from deploy.operations.commands import Commands
 from deploy.operations.image_source import SCRIPT, ImagePlace
 from deploy.operations.script import ScriptCommand
-
-MB = 1000**2
+from deploy.units import MB
 
 
 @operation()

@@ -8,7 +8,7 @@ from deploy.catalog import Catalog, parse_gpus
 from deploy.errors import Problem, SpecError
 from deploy.plan.deployment_plan import HostPlan
 from deploy.plan.placement import Gpus
-from deploy.plan.sizing import device_of
+from deploy.sizing import device_of
 from deploy.spec import DeploymentSpec, HostSpec
 
 

@@ -10,13 +10,13 @@ from pathlib import Path
 from deploy.catalog import Catalog, Model
 from deploy.errors import AtelierError, PlanError, Problem
 from deploy.model_files import ModelFile
-from deploy.plan.memory import GIB
 from deploy.plan.placement import Claim, counted_context
-from deploy.plan.sizing import DeclaredModel, find_model
-from deploy.plan.sizing.release import DEFAULT_VERSION
 from deploy.plan.unknown import unknown
 from deploy.plan.weights import ollama_weights, vllm_weights
+from deploy.sizing import DeclaredModel, find_model
+from deploy.sizing.release import DEFAULT_VERSION
 from deploy.spec import DeploymentSpec, EngineSpec, ModelSpec
+from deploy.units import GIB
 
 IMAGE_VERSION = re.compile(r":v?(\d+\.\d+(\.\d+)*)")
 ROLES = ("chat", "completion")

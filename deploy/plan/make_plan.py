@@ -8,10 +8,10 @@ from pathlib import Path
 
 from deploy.catalog import Catalog
 from deploy.errors import AtelierError, PlanError, Problem
+from deploy.licence import licence_problems
 from deploy.model_files import ModelFile
 from deploy.plan.deployment_plan import DeploymentPlan, ReplicaPlan, RouterPlan, WebUIPlan
 from deploy.plan.host_gpus import gpus_of, host_plan, host_problems
-from deploy.plan.licence import licence_problems
 from deploy.plan.make_claims import Sources, make_claim
 from deploy.plan.model_plans import Outcome, model_plan
 from deploy.plan.on_cpu import cpu_hosts

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-GIB = 1024**3
+from deploy.units import GIB
 
 
 def container_memory_bytes(weights_bytes: int) -> int:

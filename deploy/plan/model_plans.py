@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from deploy.plan.deployment_plan import ModelPlan, RejectedPlan, ReplicaPlan
 from deploy.plan.placement import Claim, Gpus, Placement, Seat, Sizer
 from deploy.plan.placement.pool import pools
-from deploy.plan.sizing import Sizing
+from deploy.sizing import Sizing
 
 AT_THE_LIMIT = "waits in the queue until one ends"
 PREEMPTION = (

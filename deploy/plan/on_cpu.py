@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from deploy.catalog.weight_tensors import count_parameters
 from deploy.model_files import ModelFile
-from deploy.plan.memory import GIB
 from deploy.plan.placement import Claim
-from deploy.plan.sizing.gguf import BITS_PER_WEIGHT, DEFAULT_QUANTIZATION
+from deploy.sizing.gguf import BITS_PER_WEIGHT, DEFAULT_QUANTIZATION
 from deploy.spec import DeploymentSpec
+from deploy.units import GIB
 
 DEFAULT_MAX_MODEL_LEN = 8192
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from deploy.catalog import Catalog
-from deploy.plan.cost import Rates, bought, eur_per_user
+from deploy.cost import Rates, bought, eur_per_user
 from deploy.plan.deployment_plan import DeploymentPlan, HostPlan
 
 

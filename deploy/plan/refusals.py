@@ -9,8 +9,8 @@ from dataclasses import replace
 from deploy.errors import Problem
 from deploy.plan.placement import Claim, Gpus, Sizer, place
 from deploy.plan.placement.pool import Pool, pools
-from deploy.plan.sizing import Sizing
-from deploy.plan.sizing.parallelism import legal_tensor_parallel_sizes, tensor_parallel_problems
+from deploy.sizing import Sizing
+from deploy.sizing.parallelism import legal_tensor_parallel_sizes, tensor_parallel_problems
 
 FLAG = re.compile(r"--([a-z-]+)")
 SETTINGS = {"context": "context_tokens", "engine": "engine kind"}

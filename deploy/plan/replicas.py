@@ -8,10 +8,11 @@ from collections.abc import Iterable, Iterator
 from deploy.model_files import ModelFile
 from deploy.plan.deployment_plan import MemoryPlan, ReplicaPlan, WeightsPlan
 from deploy.plan.make_claims import Sources
-from deploy.plan.memory import GIB, container_memory_bytes
+from deploy.plan.memory import container_memory_bytes
 from deploy.plan.on_cpu import cpu_max_model_len, gguf_bytes
 from deploy.plan.placement import Claim, Seat
 from deploy.plan.weights import ollama_weights, vllm_quantization, vllm_weights
+from deploy.units import GIB
 
 VLLM_MEMORY_BYTES = 8 * GIB
 """Memory of the host that vLLM's server takes; the weights pass through the page cache."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from deploy.plan.deployment_plan import DeploymentPlan, HostPlan, ModelPlan, ReplicaPlan
-from deploy.plan.sizing.to_json import ESTIMATE
+from deploy.sizing.to_json import ESTIMATE
+from deploy.units import GIB
 
 
 def plan_to_json(plan: DeploymentPlan) -> dict[str, Any]:
@@ -78,6 +79,6 @@ def _replica(replica: ReplicaPlan) -> dict[str, Any]:
         "max_model_len": replica.max_model_len,
         "max_num_seqs": replica.max_num_seqs,
         "concurrent_users": replica.concurrent_users,
-        "memory_limit_gib": round(replica.memory_limit_bytes / 1024**3, 2),
+        "memory_limit_gib": round(replica.memory_limit_bytes / GIB, 2),
         "port": replica.port,
     }

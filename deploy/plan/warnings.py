@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator
 
 from deploy.catalog import Catalog, Use
+from deploy.licence import licence_warnings
 from deploy.plan.deployment_plan import HostPlan, ModelPlan, ReplicaPlan
-from deploy.plan.licence import licence_warnings
 from deploy.plan.model_plans import Outcome
 from deploy.plan.placement import Claim
 from deploy.plan.refusals import in_settings

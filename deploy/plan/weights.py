@@ -5,7 +5,7 @@ from __future__ import annotations
 from deploy.catalog import Model, Variant
 from deploy.errors import PlanError, Problem
 from deploy.plan.deployment_plan import WeightsPlan
-from deploy.plan.sizing.gguf import DEFAULT_QUANTIZATION
+from deploy.sizing.gguf import DEFAULT_QUANTIZATION
 from deploy.spec import ModelSpec
 
 IN_FLIGHT = ("fp8", "bitsandbytes")

@@ -9,6 +9,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError
 
 from deploy.spec.descriptions import attribute_docstrings
+from deploy.units import MIB
 
 
 class Spec(BaseModel):
@@ -49,6 +50,6 @@ def _enough_to_start(size: ByteSize) -> ByteSize:
     return size
 
 
-MINIMUM_MEMORY_BYTES = 64 * 1024**2
+MINIMUM_MEMORY_BYTES = 64 * MIB
 MemoryLimit = Annotated[ByteSize, AfterValidator(_enough_to_start)]
 """Memory limit of a container; Docker takes 0 for no limit at all."""

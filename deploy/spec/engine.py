@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import ByteSize, Field, ValidationInfo, field_validator, model_validator
 
 from deploy.spec.base import MemoryLimit, Spec, refusal
+from deploy.units import GIB
 
 EngineKind = Literal["llama_cpp", "ollama", "vllm"]
 KvCacheDtype = Literal["auto", "fp8", "f16", "q8_0"]
@@ -67,7 +68,7 @@ class EngineSpec(Spec):
     """Ollama: how long a model stays loaded without requests, e.g. ``30m``; for ever by default."""
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
     """vLLM: type of what is not quantised; what the model and the GPU allow by default."""
-    shm_size: ByteSize = ByteSize(8 * 1024**3)
+    shm_size: ByteSize = ByteSize(8 * GIB)
     """vLLM: shared memory of its processes, e.g. ``8GiB``."""
     ipc: Literal["private", "host"] = "private"
     """vLLM: ``host`` shares the host's shared memory instead."""

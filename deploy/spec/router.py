@@ -8,6 +8,7 @@ from pydantic import ByteSize, Field
 
 from deploy.spec.base import MemoryLimit
 from deploy.spec.endpoint import EndpointSpec
+from deploy.units import GIB
 
 RouterKind = Literal["litellm"]
 
@@ -21,7 +22,7 @@ class RouterSpec(EndpointSpec):
     """Name of the host that it runs on, with the web UI; the first by default."""
     port: int = Field(default=4000, ge=1, le=65535)
     """Port on the host."""
-    memory_limit: MemoryLimit = ByteSize(2 * 1024**3)
+    memory_limit: MemoryLimit = ByteSize(2 * GIB)
     """Memory limit of the container, e.g. ``2GiB``."""
     num_retries: int = Field(default=2, ge=0, le=10)
     """How often a failed request is sent again, to another replica where there is one."""

@@ -8,6 +8,7 @@ from pydantic import ByteSize, Field, field_validator
 
 from deploy.spec.base import MemoryLimit, refusal
 from deploy.spec.endpoint import EndpointSpec
+from deploy.units import GIB
 
 WebUIKind = Literal["open_webui"]
 
@@ -19,7 +20,7 @@ class WebUISpec(EndpointSpec):
     """Which web UI."""
     port: int = Field(default=3000, ge=1, le=65535)
     """Port on the host."""
-    memory_limit: MemoryLimit = ByteSize(2 * 1024**3)
+    memory_limit: MemoryLimit = ByteSize(2 * GIB)
     """Memory limit of the container, e.g. ``2GiB``."""
     title: str = "Atelier"
     """Name shown in the browser."""

@@ -12,7 +12,7 @@ from deploy.catalog import load_catalog
 from deploy.catalog.architecture import read_architecture
 from deploy.catalog.weight_tensors import count_active_parameters, count_parameters
 from deploy.errors import AtelierError, ModelConfigError, UnsupportedModelError
-from tests.plan.sizing import configs as c
+from tests.sizing import configs as c
 
 TOTALS = [
     # published totals, in 10^9: model cards and the size of the safetensors files

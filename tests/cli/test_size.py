@@ -15,7 +15,7 @@ import pytest
 
 from deploy.cli.main import main
 from tests.cli.run import run
-from tests.plan.sizing import configs as c
+from tests.sizing import configs as c
 
 KEYS = [
     "supported",

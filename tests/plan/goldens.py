@@ -12,9 +12,9 @@ from rich.console import Console
 from deploy.catalog import load_catalog
 from deploy.cli.cost_text import cost_text, cost_to_json
 from deploy.cli.plan_text import plan_text
+from deploy.cost import Rates
 from deploy.inventory import load_inventory
 from deploy.model_files import read_model_files
-from deploy.plan.cost import Rates
 from deploy.plan.deployment_plan import DeploymentPlan
 from deploy.plan.make_plan import make_plan
 from deploy.plan.plan_cost import plan_cost

@@ -10,9 +10,9 @@ from deploy.artefacts import Artefacts, make_artefacts
 from deploy.catalog import load_catalog
 from deploy.errors import PlanError
 from deploy.inventory import Deployment
-from deploy.plan.sizing.release import DEFAULT_VERSION
 from deploy.services import ContainerSpec, Tier
 from deploy.services.container import HARDWARE
+from deploy.sizing.release import DEFAULT_VERSION
 from tests.services.profiles import digest
 
 ANYWHERE = "0.0.0.0"  # noqa: S104 - inside the container

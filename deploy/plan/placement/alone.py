@@ -8,7 +8,7 @@ from dataclasses import replace
 from deploy.plan.placement.claim import Claim
 from deploy.plan.placement.layout import Seat
 from deploy.plan.placement.sizer import Sizer
-from deploy.plan.sizing import Device, Sizing
+from deploy.sizing import Device, Sizing
 
 
 def seats_alone(claim: Claim, device: Device, count: int, sizer: Sizer) -> Iterator[list[Seat]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from deploy.catalog import Model
-from deploy.plan.sizing import DeclaredModel
+from deploy.sizing import DeclaredModel
 from deploy.spec import EngineSpec, ModelSpec
 
 DEFAULT_CONTEXT_TOKENS = 8192

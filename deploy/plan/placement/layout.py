@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from deploy.plan.placement.claim import Claim
-from deploy.plan.sizing import Sizing
+from deploy.sizing import Sizing
 
 
 @dataclass(frozen=True, eq=False)

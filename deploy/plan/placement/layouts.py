@@ -13,7 +13,7 @@ from deploy.plan.placement.frontier import best_only, best_sums
 from deploy.plan.placement.layout import Layout, empty, layout_of
 from deploy.plan.placement.sharing import seats_shared
 from deploy.plan.placement.sizer import Sizer
-from deploy.plan.sizing import Device
+from deploy.sizing import Device
 
 
 @dataclass

@@ -11,7 +11,7 @@ from deploy.plan.placement.layout import Layout, empty
 from deploy.plan.placement.layouts import Layouts
 from deploy.plan.placement.pool import Gpus, Pool, pools
 from deploy.plan.placement.sizer import Sizer
-from deploy.plan.sizing import Device
+from deploy.sizing import Device
 
 Known = dict[Device, Layouts]
 

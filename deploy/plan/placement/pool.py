@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from deploy.plan.sizing.device import Device, weakest
+from deploy.sizing.device import Device, weakest
 
 
 @dataclass(frozen=True)

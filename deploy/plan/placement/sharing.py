@@ -10,7 +10,7 @@ from deploy.plan.placement.alone import seat, served
 from deploy.plan.placement.claim import LEAST_SHARE, Claim
 from deploy.plan.placement.layout import Seat
 from deploy.plan.placement.sizer import Sizer
-from deploy.plan.sizing import Device
+from deploy.sizing import Device
 
 COARSE = 5
 """With several guests only every fifth share is tried, on one GPU or all: there are too many."""

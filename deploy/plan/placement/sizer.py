@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from deploy.plan.placement.claim import Claim
-from deploy.plan.sizing import Device, Sizing, SizingRequest, size_gguf, size_model
-from deploy.plan.sizing.choose import split_sizes
-from deploy.plan.sizing.parallelism import tensor_parallel_problems
-from deploy.plan.sizing.size_model import make_setup
+from deploy.sizing import Device, Sizing, SizingRequest, size_gguf, size_model
+from deploy.sizing.choose import split_sizes
+from deploy.sizing.parallelism import tensor_parallel_problems
+from deploy.sizing.size_model import make_setup
 
 Split = tuple[int, int]
 """``tensor_parallel_size`` and ``pipeline_parallel_size``."""

@@ -1,0 +1,123 @@
+"""Which option is the best, and why not the others.
+
+Where the operator says what there is (GPUs or a budget), the strongest model within it wins; of
+equally strong ones the cheapest, then the fastest. Where nothing is said, value wins: a model
+twice as strong may cost 2.8 times as much.
+
+What one option is worth never depends on the others: a bigger budget never gives a worse answer.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from deploy.cost import MONTHS_PER_YEAR
+from deploy.recommend.evaluate import Option
+from deploy.recommend.hardware import Hardware
+from deploy.recommend.request import RecommendRequest
+from deploy.recommend.strength import step
+from deploy.sizing.choose import READING_TOKENS_PER_SECOND
+from deploy.sizing.throughput import ERROR
+
+STRENGTH_EXPONENT = 1.5
+"""Value is strength to this power over EUR per month."""
+SAFE_TOKENS_PER_SECOND = READING_TOKENS_PER_SECOND * (1 + ERROR)
+"""Reading speed, with the estimate's error on top: what is slower is worth that much less."""
+
+
+@dataclass(frozen=True)
+class NotChosen:
+    """An option that lost, or hardware that was not even an option."""
+
+    what: str
+    kind: str
+    """``over_budget``, ``too_small``, ``dearer``, ``weaker`` or ``less_value``."""
+    reason: str
+
+
+def worth(option: Option, request: RecommendRequest) -> tuple[float, float, float]:
+    """What an option is worth to this operator: the more the better."""
+    cost, speed = option.eur_per_month, option.tokens_per_second_per_user
+    if request.has_limit:
+        return step(option.strength), -(cost or 0.0), speed
+    return value(option), -(cost or 0.0), speed
+
+
+def value(option: Option) -> float:
+    """Strength for money; 0 where the price is not known."""
+    if not option.eur_per_month:
+        return 0.0
+    safe = min(option.tokens_per_second_per_user / SAFE_TOKENS_PER_SECOND, 1.0)
+    return safe * math.pow(option.strength, STRENGTH_EXPONENT) / option.eur_per_month
+
+
+def over_budget(hardware: Hardware, request: RecommendRequest) -> str:
+    """Why hardware is too dear; empty where it is not."""
+    months = request.rates.years * MONTHS_PER_YEAR
+    total = hardware.price_eur
+    if hardware.kind == "hosted" and hardware.eur_per_month is not None:
+        total = hardware.eur_per_month * months
+    return _over("--budget", request.budget_eur, total, "EUR") or _over(
+        "--budget-per-month", request.budget_eur_per_month, hardware.eur_per_month, "EUR a month"
+    )
+
+
+def _over(name: str, budget: float | None, cost: float | None, unit: str) -> str:
+    if budget is None:
+        return ""
+    if cost is None:
+        return f"no price is known: {name} cannot be kept"
+    return f"{cost:,.0f} {unit}, {name} is {budget:,.0f}" if cost > budget else ""
+
+
+def frontier(options: list[Option]) -> list[Option]:
+    """The options that no cheaper one matches in strength, the cheapest first."""
+    found: list[Option] = []
+    for option in sorted(options, key=lambda o: (o.eur_per_month or 0.0, -o.strength)):
+        if not found or step(option.strength) > step(found[-1].strength):
+            found.append(option)
+    return found
+
+
+def side_by_side(best: Option, options: list[Option], request: RecommendRequest) -> list[Option]:
+    """The best one, and the ones to compare it with: cheaper, stronger, rented."""
+    others = [option for option in options if option is not best]
+    if request.gpus:
+        ranked = sorted(others, key=lambda o: worth(o, request), reverse=True)
+        names = dict.fromkeys(o.candidate.model for o in ranked)
+        first = [next(o for o in ranked if o.candidate.model == name) for name in names]
+        return [best, *(o for o in first if o.candidate.model != best.candidate.model)][:4]
+    edge, cost = frontier(options), best.eur_per_month or 0.0
+    cheaper = [o for o in edge if (o.eur_per_month or 0.0) < cost][-1:]
+    stronger = [o for o in edge if step(o.strength) > step(best.strength)][:1]
+    other_kind = [o for o in others if o.hardware.kind != best.hardware.kind]
+    other = sorted(other_kind, key=lambda o: worth(o, request))[-1:]
+    return [best, *dict.fromkeys((*cheaper, *stronger, *other))]
+
+
+def losers(best: Option, options: list[Option], request: RecommendRequest) -> Iterator[NotChosen]:
+    """Why each other option was not chosen, the nearest first."""
+    for option in sorted(options, key=lambda o: worth(o, request), reverse=True):
+        if option is not best:
+            yield _against(option, best)
+
+
+def _against(option: Option, best: Option) -> NotChosen:
+    what = f"{option.hardware.label}, {option.candidate.text}"
+    cost, best_cost = option.eur_per_month or 0.0, best.eur_per_month or 0.0
+    here, there = step(option.strength), step(best.strength)
+    if here <= there and cost > best_cost:
+        reason = f"{cost:,.0f} EUR a month instead of {best_cost:,.0f}"
+        return NotChosen(what, "dearer", reason)
+    if here < there:
+        reason = f"strength {option.strength:.0f} instead of {best.strength:.0f}"
+        return NotChosen(what, "weaker", reason)
+    if here == there:
+        speed, best_speed = option.tokens_per_second_per_user, best.tokens_per_second_per_user
+        reason = f"as strong, {speed:.0f} tokens/s per user instead of {best_speed:.0f}"
+        return NotChosen(what, "less_value", reason)
+    ratio = option.strength / best.strength
+    reason = f"{ratio:.1f} times as strong, {cost / max(best_cost, 0.01):.1f} times the price"
+    return NotChosen(what, "less_value", reason)

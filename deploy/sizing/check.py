@@ -1,0 +1,51 @@
+"""Requests that cannot be meant."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from deploy.catalog.architecture import DTYPES
+from deploy.errors import PlanError, Problem
+from deploy.sizing.request import SizingRequest
+
+COUNTS = {
+    "tensor_parallel_size": 1024,
+    "pipeline_parallel_size": 1024,
+    "max_model_len": 10**8,
+    "users": 10**6,
+    "context_tokens": 10**8,
+    "max_num_seqs": 10**6,
+    "max_num_batched_tokens": 10**8,
+}
+"""Settings that are whole numbers from 1, and how far they go."""
+
+
+def check_request(request: SizingRequest) -> None:
+    """Refuse values out of bounds.
+
+    Raises:
+        PlanError: with one problem per value.
+    """
+    problems = tuple(_problems(request))
+    if problems:
+        raise PlanError(*problems)
+
+
+def _problems(request: SizingRequest) -> Iterator[Problem]:
+    if not request.devices:
+        yield Problem("gpus", "none", "at least one GPU")
+    for name, most in COUNTS.items():
+        value = getattr(request, name)
+        if value is not None and not 1 <= value <= most:
+            yield Problem(name, str(value), f"a whole number from 1 to {most}")
+    utilization = request.gpu_memory_utilization
+    if not (math.isfinite(utilization) and 0.01 <= utilization <= 1):
+        yield Problem("gpu_memory_utilization", str(utilization), "a share from 0.01 to 1")
+    weights = request.weights_gib
+    if weights is not None and not (math.isfinite(weights) and 0 < weights <= 10**5):
+        yield Problem("weights_gib", str(weights), "more than 0, at most 100000")
+    if request.kv_cache_dtype not in {"auto", "fp8"}:
+        yield Problem("kv_cache_dtype", repr(request.kv_cache_dtype), "auto, fp8")
+    if request.dtype is not None and request.dtype not in DTYPES:
+        yield Problem("dtype", repr(request.dtype), ", ".join(DTYPES))

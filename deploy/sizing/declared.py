@@ -1,0 +1,104 @@
+"""From what an operator names to a sizing request: catalogue entries or a config.json."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from deploy.catalog import Catalog, Model, Variant, parse_gpus
+from deploy.catalog.architecture import Architecture, read_architecture
+from deploy.catalog.quantization import BY_NAME
+from deploy.errors import ModelConfigError, PlanError, Problem
+from deploy.sizing.device import Device, device_of
+from deploy.sizing.gguf import DEFAULT_QUANTIZATION
+from deploy.units import GIB
+
+MAXIMUM_CONFIG_BYTES = 10 * 2**20
+
+
+@dataclass(frozen=True)
+class DeclaredModel:
+    """A model to size."""
+
+    name: str
+    architecture: Architecture
+    weights_gib: float | None = None
+    """Size of the chosen weights, where it is known."""
+
+
+def find_devices(text: str, catalog: Catalog) -> tuple[Device, ...]:
+    """The devices that ``2x l40s`` names.
+
+    Raises:
+        SpecError: if it names none.
+    """
+    return tuple(device_of(name, catalog.gpus[name]) for name in parse_gpus(text, catalog))
+
+
+def find_model(
+    text: str, catalog: Catalog, quantization: str | None = None, engine: str = "vllm"
+) -> DeclaredModel:
+    """A model of the catalogue, or the one a config.json describes.
+
+    Raises:
+        PlanError: if there is neither.
+        ModelConfigError: if the file cannot be read.
+        UnsupportedModelError: if its memory cannot be worked out honestly.
+    """
+    entry = catalog.models.get(text.lower())
+    if entry is not None:
+        return _from_catalogue(text.lower(), entry, quantization, engine)
+    path = Path(text)
+    if path.is_file() or path.is_dir() or "/" in text or text.endswith(".json"):
+        path = path / "config.json" if path.is_dir() else path
+        return DeclaredModel(text, read_architecture(_read_config(path)))
+    close = difflib.get_close_matches(text.lower(), catalog.models, n=1)
+    fix = f"did you mean {close[0]!r}?" if close else "'atelier models' lists them"
+    raise PlanError(Problem("model", repr(text), "a model of the catalogue or a config.json", fix))
+
+
+def _from_catalogue(
+    name: str, entry: Model, quantization: str | None, engine: str
+) -> DeclaredModel:
+    architecture = read_architecture(entry.config)
+    gguf = engine == "ollama"
+    method = quantization or (DEFAULT_QUANTIZATION if gguf else architecture.quantization.method)
+    if gguf:
+        variant = _variant(entry, method, "gguf")
+        size = variant.size_bytes if variant else None
+        return DeclaredModel(name, architecture, size / GIB if size else None)
+    variant = _variant(entry, method, "safetensors")
+    if variant is None or method in {"none", architecture.quantization.method}:
+        return DeclaredModel(name, architecture)
+    scheme = BY_NAME.get(method, architecture.quantization)
+    scheme = replace(scheme, group_size=variant.group_size or scheme.group_size)
+    size = variant.size_bytes
+    return DeclaredModel(
+        name, replace(architecture, quantization=scheme), size / GIB if size else None
+    )
+
+
+def _variant(entry: Model, method: str, weight_format: str) -> Variant | None:
+    for variant in entry.variants:
+        if variant.quantization == method and variant.format == weight_format:
+            return variant
+    return None
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    try:
+        if path.stat().st_size > MAXIMUM_CONFIG_BYTES:
+            raise ModelConfigError(Problem(str(path), "more than 10 MiB", "a config.json"))
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ModelConfigError(
+            Problem(str(path), error.strerror or "cannot be read", "a readable config.json")
+        ) from None
+    except (ValueError, RecursionError) as error:
+        raise ModelConfigError(Problem(str(path), f"not JSON: {error}", "a JSON object")) from None
+    if not isinstance(data, dict):
+        raise ModelConfigError(Problem(str(path), type(data).__name__, "a JSON object"))
+    return data

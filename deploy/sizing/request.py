@@ -1,0 +1,100 @@
+"""What sizing is asked, and what it answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from deploy.catalog.architecture import Architecture
+from deploy.sizing.device import Device
+from deploy.sizing.overhead import Overhead
+from deploy.sizing.release import DEFAULT_VERSION
+
+
+@dataclass(frozen=True)
+class SizingRequest:
+    """One model on given GPUs."""
+
+    model: Architecture
+    devices: tuple[Device, ...]
+    name: str = "config.json"
+    tensor_parallel_size: int | None = None
+    pipeline_parallel_size: int | None = None
+    gpu_memory_utilization: float = 0.9
+    max_model_len: int | None = None
+    dtype: str | None = None
+    quantization: str | None = None
+    """``None`` takes what config.json says."""
+    kv_cache_dtype: str = "auto"
+    users: int | None = None
+    context_tokens: int | None = None
+    weights_gib: float | None = None
+    """Size of the weights on disk, where it is known."""
+    max_num_seqs: int | None = None
+    max_num_batched_tokens: int | None = None
+    engine_version: str = DEFAULT_VERSION
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """An arrangement that was not chosen."""
+
+    tensor_parallel_size: int
+    pipeline_parallel_size: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Sizing:
+    """What one model does on given GPUs."""
+
+    supported: bool
+    """Whether the engine runs it on this hardware, and its memory can be worked out."""
+    fits: bool
+    """Whether it starts, with ``max_model_len`` tokens of context."""
+    reasons: tuple[str, ...]
+    """Why not, each with numbers and a way out; or why this arrangement."""
+    model: str
+    engine: str
+    gpus: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
+    engine_version: str = DEFAULT_VERSION
+    parameters_billion: float = 0.0
+    active_parameters_billion: float = 0.0
+    dtype: str = ""
+    quantization: str = ""
+    kv_cache_dtype: str = ""
+    replicas: int = 0
+    """Engines of this arrangement that the GPUs hold."""
+    tensor_parallel_size: int = 0
+    pipeline_parallel_size: int = 0
+    legal_tensor_parallel_sizes: tuple[int, ...] = ()
+    rejected: tuple[Rejected, ...] = ()
+    gpu_memory_utilization: float = 0.0
+    usable_gib_per_gpu: float = 0.0
+    weights_gib_per_gpu: float = 0.0
+    overhead: Overhead = field(default_factory=lambda: Overhead(0.0, 0.0, 0.0))
+    kv_cache_gib_per_gpu: float = 0.0
+    kv_cache_tokens: int = 0
+    """Tokens that one replica keeps."""
+    kv_cache_bytes_per_token_per_gpu: float = 0.0
+    max_model_len: int = 0
+    max_model_len_that_fits: int = 0
+    context_tokens: int = 0
+    users: int | None = None
+    concurrent_users: int = 0
+    """Requests of ``context_tokens`` that are answered at once, by all replicas."""
+    max_num_seqs: int = 0
+    max_num_batched_tokens: int = 0
+    tokens_per_second_per_user: float = 0.0
+    tokens_per_second: float = 0.0
+    prefill_tokens_per_second: float = 0.0
+    at_the_limit: str = ""
+    """What happens when more is asked."""
+    details: dict[str, Any] = field(default_factory=dict)
+    """Figures that only one engine has."""
+
+    @property
+    def overhead_gib_per_gpu(self) -> float:
+        """Everything beside weights and KV cache."""
+        return self.overhead.total_gib

@@ -1,0 +1,225 @@
+"""Size one model for vLLM: the best arrangement on given GPUs, or why there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from deploy.catalog.architecture import DTYPES
+from deploy.catalog.quantization import BY_NAME, Quantization
+from deploy.catalog.weight_tensors import count_active_parameters, count_parameters
+from deploy.errors import PlanError, Problem
+from deploy.sizing.arrangement import Setup
+from deploy.sizing.check import check_request
+from deploy.sizing.choose import Scored, candidates, choose, split_sizes
+from deploy.sizing.device import Device, weakest
+from deploy.sizing.explain import (
+    chosen_reason,
+    context_reason,
+    limit_text,
+    memory_reason,
+    rejected_reason,
+    request_warnings,
+)
+from deploy.sizing.kv_cache import BLOCK_TOKENS
+from deploy.sizing.parallelism import legal_tensor_parallel_sizes, tensor_parallel_problems
+from deploy.sizing.precision import Precision, hardware_refusals, hardware_warnings
+from deploy.sizing.release import find_release
+from deploy.sizing.request import Rejected, Sizing, SizingRequest
+from deploy.sizing.throughput import prefill_tokens_per_second
+
+
+def size_model(request: SizingRequest) -> Sizing:
+    """Size a model; without ``tensor_parallel_size``, choose the best legal arrangement.
+
+    GPUs of several kinds may be used together, where the smallest decides, or only the larger
+    ones: whichever serves more.
+
+    Raises:
+        PlanError: if the request contradicts itself.
+    """
+    check_request(request)
+    groups = list(_device_groups(request.devices))
+    sizings = [_size_group(replace(request, devices=group)) for group in groups]
+    best = max(sizings, key=lambda s: (s.supported, s.fits, s.concurrent_users, len(s.gpus)))
+    warnings = tuple(_group_warnings(request, best))
+    names = tuple(device.name for device in request.devices)
+    return replace(best, gpus=names, warnings=(*warnings, *best.warnings))
+
+
+def make_setup(request: SizingRequest) -> Setup:
+    """What all arrangements of a request share."""
+    device = weakest(request.devices)
+    dtype = _dtype(request, device)
+    marlin = not device.is_hopper_or_later
+    precision = Precision(dtype, _quantization(request), marlin)
+    kv_dtype = dtype if request.kv_cache_dtype == "auto" else "fp8"
+    release = find_release(request.engine_version)
+    return Setup(request, request.model, precision, device, release, kv_dtype)
+
+
+def _size_group(request: SizingRequest) -> Sizing:
+    setup = make_setup(request)
+    refusals = tuple(_refusals(setup))
+    if refusals:
+        return replace(_common(setup), reasons=refusals)
+    scored = list(candidates(setup))
+    if not scored:
+        return replace(_common(setup), reasons=tuple(_no_candidate(setup)))
+    return _sizing(choose(scored, len(request.devices), request.users), scored)
+
+
+def _device_groups(devices: tuple[Device, ...]) -> Iterator[tuple[Device, ...]]:
+    """All of them, and without the smallest kinds."""
+    ordered = sorted(devices, key=lambda device: (-device.usable_gib, device.name))
+    for index, device in enumerate(ordered):
+        if index + 1 == len(ordered) or ordered[index + 1].name != device.name:
+            yield tuple(ordered[: index + 1])
+
+
+def _group_warnings(request: SizingRequest, best: Sizing) -> Iterator[str]:
+    kinds = dict.fromkeys(device.name for device in request.devices)
+    if len(kinds) < 2:
+        return
+    unused = [name for name in kinds if name not in best.gpus]
+    if unused:
+        yield f"{', '.join(unused)} stay unused: together the smallest would decide for all"
+    else:
+        yield f"GPUs of several kinds ({', '.join(kinds)}): the smallest decides for all"
+
+
+def _dtype(request: SizingRequest, device: Device) -> str:
+    """The engine's "auto": 16 bits for models published in 32, float16 where bfloat16 is not."""
+    if request.dtype is not None:
+        return DTYPES[request.dtype]
+    dtype = "bfloat16" if request.model.dtype == "float32" else request.model.dtype
+    old = (0, 0) < device.compute_capability < (8, 0)
+    return "float16" if dtype == "bfloat16" and old else dtype
+
+
+def _quantization(request: SizingRequest) -> Quantization:
+    declared = request.model.quantization
+    if request.quantization is None or request.quantization == declared.method:
+        return declared
+    if request.quantization not in BY_NAME:
+        allowed = ", ".join(BY_NAME)
+        raise PlanError(Problem("quantization", repr(request.quantization), allowed))
+    return BY_NAME[request.quantization]
+
+
+def _refusals(setup: Setup) -> Iterator[str]:
+    request = setup.request
+    vendors = {device.vendor for device in request.devices}
+    if len(vendors) > 1:
+        yield f"GPUs of {' and '.join(sorted(vendors))} do not serve one engine together"
+        return
+    yield from hardware_refusals(
+        setup.device, setup.precision, request.kv_cache_dtype, request.dtype is not None
+    )
+    size = (request.tensor_parallel_size or 1) * (request.pipeline_parallel_size or 1)
+    if size > len(request.devices):
+        yield f"needs {size} GPUs, there are {len(request.devices)}: add GPUs, or split less"
+    stages = request.pipeline_parallel_size or 1
+    if stages > len(setup.model.layers):
+        yield f"{len(setup.model.layers)} layers cannot make {stages} pipeline stages"
+
+
+def _no_candidate(setup: Setup) -> Iterator[str]:
+    tp = setup.request.tensor_parallel_size or 1
+    legal = legal_tensor_parallel_sizes(setup.model, setup.precision.quantization)
+    sizes = ", ".join(map(str, legal)) or "none"
+    for problem in tensor_parallel_problems(setup.model, setup.precision.quantization, tp):
+        yield f"--tensor-parallel-size {tp}: {problem}; legal: {sizes}"
+
+
+def _sizing(chosen: Scored, scored: list[Scored]) -> Sizing:
+    best = chosen.arrangement
+    setup, stage, request = best.setup, best.tightest, best.setup.request
+    fits = best.fits and not context_reason(best)
+    users = chosen.served(len(request.devices)) if fits else 0
+    load = request.users or users
+    per_user = chosen.speed(load / best.replicas) if fits and load else 0.0
+    return replace(
+        _common(setup),
+        supported=True,
+        fits=fits,
+        reasons=tuple(_reasons(chosen, len(scored))),
+        warnings=tuple(_warnings(chosen, users)),
+        rejected=tuple(_rejected(chosen, scored)),
+        replicas=best.replicas,
+        tensor_parallel_size=best.tensor_parallel_size,
+        pipeline_parallel_size=best.pipeline_parallel_size,
+        weights_gib_per_gpu=stage.weights_gib,
+        overhead=stage.overhead,
+        kv_cache_gib_per_gpu=max(stage.kv_cache_gib, 0.0),
+        kv_cache_tokens=stage.tokens,
+        kv_cache_bytes_per_token_per_gpu=(
+            stage.layout.block_bytes * stage.layout.groups / BLOCK_TOKENS
+        ),
+        max_model_len=best.max_model_len,
+        max_model_len_that_fits=best.longest_context,
+        context_tokens=best.context_tokens,
+        concurrent_users=users,
+        max_num_seqs=setup.batch.max_num_seqs,
+        max_num_batched_tokens=setup.batch.max_num_batched_tokens,
+        tokens_per_second_per_user=per_user,
+        tokens_per_second=per_user * load,
+        prefill_tokens_per_second=prefill_tokens_per_second(best.engine) * best.replicas,
+        at_the_limit=limit_text(best, users) if fits else "",
+        details={"users_at_reading_speed": chosen.comfortable * best.replicas if fits else 0},
+    )
+
+
+def _reasons(chosen: Scored, count: int) -> Iterator[str]:
+    best = chosen.arrangement
+    if context_reason(best):
+        yield context_reason(best)
+    elif not best.fits:
+        yield memory_reason(best)
+    elif count > 1:
+        yield chosen_reason(best)
+
+
+def _warnings(chosen: Scored, users: int) -> Iterator[str]:
+    setup = chosen.arrangement.setup
+    yield from hardware_warnings(setup.device, setup.precision, setup.request.kv_cache_dtype)
+    yield from request_warnings(chosen.arrangement, users)
+
+
+def _rejected(chosen: Scored, scored: list[Scored]) -> Iterator[Rejected]:
+    setup = chosen.arrangement.setup
+    for other in scored:
+        if other is not chosen:
+            split = other.arrangement
+            reason = rejected_reason(other, chosen)
+            yield Rejected(split.tensor_parallel_size, split.pipeline_parallel_size, reason)
+    if setup.request.tensor_parallel_size:
+        return
+    for tp in split_sizes(len(setup.request.devices)):
+        problems = tensor_parallel_problems(setup.model, setup.precision.quantization, tp)
+        reason = "; ".join(problems)
+        if reason:
+            yield Rejected(tp, 1, reason)
+
+
+def _common(setup: Setup) -> Sizing:
+    """What is known before any arrangement is."""
+    request, scheme = setup.request, setup.precision.quantization
+    return Sizing(
+        supported=False,
+        fits=False,
+        reasons=(),
+        model=request.name,
+        engine="vllm",
+        engine_version=request.engine_version,
+        gpus=tuple(device.name for device in request.devices),
+        parameters_billion=count_parameters(setup.model) / 1e9,
+        active_parameters_billion=count_active_parameters(setup.model) / 1e9,
+        dtype=setup.precision.dtype,
+        quantization=scheme.method,
+        kv_cache_dtype=setup.kv_dtype,
+        gpu_memory_utilization=request.gpu_memory_utilization,
+        usable_gib_per_gpu=setup.device.usable_gib,
+        legal_tensor_parallel_sizes=legal_tensor_parallel_sizes(setup.model, scheme),
+        users=request.users,
+    )

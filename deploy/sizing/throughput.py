@@ -1,0 +1,131 @@
+"""How fast it answers: an estimate from bandwidth and compute, not a measurement.
+
+A decoding step reads the weights once and every request's KV cache; reading a prompt is bound by
+compute. Shares of the peak figures that engines reach: 60 to 80 % of bandwidth, 40 to 60 % of
+compute (Databricks, "LLM Inference Performance Engineering: Best Practices").
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from functools import cached_property
+
+from deploy.catalog.architecture import Architecture
+from deploy.catalog.weight_tensors import (
+    WeightTensor,
+    count_active_parameters,
+    head_tensors,
+    layer_tensors,
+)
+from deploy.sizing.device import Device
+from deploy.sizing.kv_cache import BLOCK_TOKENS, KvLayout
+from deploy.sizing.precision import Precision, tensor_bytes
+
+BANDWIDTH_SHARE = 0.7
+COMPUTE_SHARE = 0.5
+STEP_SECONDS = 0.002
+"""Scheduling, sampling and launching of one step."""
+PCIE_BYTES_PER_SECOND = 20e9
+LINK_LATENCY_SECONDS = 10e-6
+PCIE_LATENCY_SECONDS = 30e-6
+ERROR = 0.4
+"""Published figures were within this share of the estimate; see docs/sizing.md."""
+
+
+@dataclass(frozen=True)
+class Engine:
+    """One replica, as far as speed is concerned."""
+
+    model: Architecture
+    precision: Precision
+    device: Device
+    tensor_parallel_size: int
+    pipeline_parallel_size: int
+    layouts: tuple[KvLayout, ...]
+    """KV cache of each stage."""
+    weights_scale: float = 1.0
+    """Real size of the weights over the computed one."""
+
+    @cached_property
+    def active_parameters(self) -> int:
+        """Parameters that a token meets."""
+        return count_active_parameters(self.model)
+
+    @cached_property
+    def reads(self) -> tuple[tuple[WeightTensor, float], ...]:
+        """Tensors that a step reads on one GPU, and the bytes of all of their kind."""
+        model, tp = self.model, self.tensor_parallel_size
+        counts: Counter[WeightTensor] = Counter(head_tensors(model, tp))
+        for layer, number in model.layer_kinds():
+            for tensor in layer_tensors(model, layer, tp):
+                counts[tensor] += number
+        return tuple(
+            (tensor, count * tensor_bytes(tensor, model, self.precision) * self.weights_scale)
+            for tensor, count in counts.items()
+        )
+
+
+def decode_seconds(engine: Engine, requests: float, context_tokens: float) -> float:
+    """Time of one token for each of so many requests."""
+    stages = engine.pipeline_parallel_size
+    batch = max(requests / stages, 1.0)
+    read = _weights_read_bytes(engine, batch) + batch * _kv_read_bytes(engine, context_tokens)
+    bandwidth = engine.device.bandwidth_bytes_per_second * BANDWIDTH_SHARE
+    compute = batch / max(prefill_tokens_per_second(engine), 1e-9)
+    return max(read / bandwidth, compute) + _communication_seconds(engine, batch) + STEP_SECONDS
+
+
+def prefill_tokens_per_second(engine: Engine) -> float:
+    """Prompt tokens that one replica reads in a second."""
+    flops = engine.device.flops_per_second * COMPUTE_SHARE * engine.tensor_parallel_size
+    return flops / (2 * engine.active_parameters)
+
+
+def tokens_per_second_per_user(
+    engine: Engine, users: float, slots: int, context_tokens: float
+) -> float:
+    """What each of ``users`` gets; those beyond ``slots`` wait, so all get less on average."""
+    if engine.device.bandwidth_bytes_per_second <= 0 or slots < 1 or users <= 0:
+        return 0.0
+    running = min(users, slots)
+    return running / users / decode_seconds(engine, running, context_tokens)
+
+
+def _weights_read_bytes(engine: Engine, batch: float) -> float:
+    """Bytes of weights per GPU, over all stages, that a step of so many tokens reads."""
+    model = engine.model
+    total = sum(size * _copies_read(tensor, batch) for tensor, size in engine.reads)
+    if model.tied_embeddings:
+        head = model.vocab * model.hidden * engine.precision.dtype_bytes
+        total += head / engine.tensor_parallel_size
+    return total
+
+
+def _copies_read(tensor: WeightTensor, batch: float) -> float:
+    """Of experts, those that at least one token of the batch goes to."""
+    if tensor.copies == 1:
+        return 1.0
+    untouched: float = (1 - tensor.copies_per_token / tensor.copies) ** batch
+    return tensor.copies * (1 - untouched)
+
+
+def _kv_read_bytes(engine: Engine, context_tokens: float) -> float:
+    total = 0.0
+    for layout in engine.layouts:
+        sliding = min(context_tokens, layout.window)
+        tokens = layout.full_groups * context_tokens + layout.sliding_groups * sliding
+        total += tokens * layout.block_bytes / BLOCK_TOKENS
+    return total
+
+
+def _communication_seconds(engine: Engine, batch: float) -> float:
+    """Two all-reduces per layer, and one hop between stages."""
+    device, tp = engine.device, engine.tensor_parallel_size
+    speed = device.link_bytes_per_second or PCIE_BYTES_PER_SECOND
+    latency = LINK_LATENCY_SECONDS if device.has_link else PCIE_LATENCY_SECONDS
+    size = batch * engine.model.hidden * 2
+    hops = (engine.pipeline_parallel_size - 1) * (latency + size / speed)
+    if tp == 1:
+        return hops
+    return hops + 2 * len(engine.model.layers) * (latency + 2 * (tp - 1) / tp * size / speed)

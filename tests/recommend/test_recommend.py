@@ -1,0 +1,191 @@
+"""What is recommended, and why."""
+
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from deploy.catalog import Use, load_catalog
+from deploy.cost import Rates
+from deploy.recommend import Recommendation, RecommendRequest, recommend
+from deploy.recommend import recommendation_to_json as to_json
+from deploy.recommend.candidates import find_candidates
+from deploy.recommend.choose import worth
+from deploy.recommend.strength import step, strength
+
+CATALOG = load_catalog()
+
+
+def ask(users: int, **settings_: object) -> Recommendation:
+    return recommend(RecommendRequest(users, **settings_), CATALOG)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("users", "label", "model"),
+    [
+        (3, "2x rtx-3060", "devstral-small"),
+        (20, "1x l40s", "devstral-small"),
+        (100, "4x l40s", "devstral-small"),
+    ],
+)
+def test_the_three_references(users: int, label: str, model: str) -> None:
+    best = ask(users).best
+    assert best is not None
+    assert (best.hardware.label, best.candidate.model) == (label, model)
+
+
+@pytest.mark.parametrize("users", [1, 3, 4, 20, 51, 100, 400])
+@pytest.mark.parametrize("role", ["chat", "completion"])
+def test_everything_offered_serves_everybody_under_an_allowed_licence(
+    users: int, role: str
+) -> None:
+    answer = ask(users, role=role)
+    assert answer.options
+    for option in answer.options:
+        licence = CATALOG.licences[CATALOG.models[option.candidate.model].licence]
+        assert licence.permission(Use.INTERNAL_COMMERCIAL).allowed
+        assert option.users_served >= users
+        assert option.tokens_per_second_per_user >= 10
+        assert role in CATALOG.models[option.candidate.model].roles
+        assert option.candidate.engine == "vllm" or users <= 3
+
+
+def test_models_that_may_not_be_used_are_named_with_their_clause() -> None:
+    left_out = {m.model: m.reason for m in ask(20).excluded_models}
+    assert "section 3.2" in left_out["codestral-22b"]
+    assert "section 2" in left_out["qwen2.5-coder-3b"]
+    assert "linear-attention" in left_out["qwen3.6-27b"]
+    research = {m.model for m in ask(20, use=Use.RESEARCH).excluded_models}
+    assert not {"codestral-22b", "qwen2.5-coder-3b"} & research
+
+
+def test_given_gpus_are_all_that_is_offered() -> None:
+    answer = ask(100, gpus=("h100",) * 4)
+    assert {option.hardware.gpus for option in answer.options} == {("h100",) * 4}
+    models = [option.candidate.model for option in answer.options]
+    assert len(set(models)) == len(models)
+
+
+@pytest.mark.parametrize("more", ["rtx-3060", "rtx-3090", "rx-7900-xtx", "h100", "cpu"])
+@pytest.mark.parametrize("users", [2, 20])
+def test_another_gpu_never_gives_a_worse_answer(users: int, more: str) -> None:
+    one, two = ask(users, gpus=("l40s",)).best, ask(users, gpus=("l40s", more)).best
+    assert one is not None
+    assert two is not None
+    assert step(two.strength) >= step(one.strength)
+
+
+def test_gpus_of_two_vendors_do_not_serve_one_engine() -> None:
+    for option in ask(2, gpus=("rx-7900-xtx", "rtx-3090")).options:
+        assert len(set(option.hardware.gpus)) == 1
+
+
+def test_too_long_a_context_is_named() -> None:
+    answer = ask(20, context_tokens=1_000_000)
+    assert answer.best is None
+    assert {"over_budget", "too_small"} >= {lost.kind for lost in answer.not_chosen}
+
+
+def test_the_slides_architecture_for_100_is_checked() -> None:
+    findings = {f.subject: f for f in ask(100, gpus=("h100",) * 4).findings}
+    assert findings["our choice"].verdict == "agrees"
+    assert findings["70 users per H100"].verdict == "disagrees"
+    short = {f.subject: f for f in ask(100, context_tokens=1024).findings}
+    assert short["70 users per H100"].verdict == "agrees"
+
+
+def test_a_processor_is_never_recommended() -> None:
+    for users in (1, 2):
+        answer = ask(users, gpus=("cpu",))
+        assert answer.best is None
+        assert "one user at most" in answer.not_chosen[0].reason
+
+
+def test_gpus_without_a_price_have_no_costs() -> None:
+    best = ask(5, gpus=("rtx-4090",)).best
+    assert best is not None
+    assert (best.eur_per_month, best.eur_per_user_per_month) == (None, None)
+    refused = ask(5, gpus=("rtx-4090",), budget_eur=5000.0)
+    assert refused.best is None
+    assert refused.not_chosen[0].reason == "no price is known: --budget cannot be kept"
+
+
+def test_vllm_is_not_offered_on_a_mac() -> None:
+    best = ask(2, gpus=("mac-studio-256",)).best
+    assert best is not None
+    assert best.candidate.engine == "ollama"
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    users=st.sampled_from([2, 20, 100]),
+    budgets=st.tuples(st.floats(300, 300_000), st.floats(300, 300_000)),
+    monthly=st.booleans(),
+)
+def test_a_bigger_budget_never_gives_a_worse_answer(
+    users: int, budgets: tuple[float, float], monthly: bool
+) -> None:
+    name = "budget_eur_per_month" if monthly else "budget_eur"
+    poor, rich = (
+        ask(users, **{name: budget / (36 if monthly else 1)}) for budget in sorted(budgets)
+    )
+    if poor.best is None:
+        return
+    assert rich.best is not None
+    assert worth(rich.best, rich.request) >= worth(poor.best, rich.request)
+    assert step(rich.best.strength) >= step(poor.best.strength)
+
+
+@pytest.mark.parametrize("budget", [400.0, 2500.0, 7000.0, 40_000.0])
+def test_a_budget_is_kept(budget: float) -> None:
+    answer = ask(10, budget_eur=budget)
+    for option in answer.options:
+        cost = option.hardware.cost
+        assert cost is not None
+        paid = cost.price_eur if cost.kind == "bought" else cost.eur_per_month * 36
+        assert paid <= budget
+    monthly = ask(10, budget_eur_per_month=budget / 36)
+    assert all((option.eur_per_month or 0) <= budget / 36 for option in monthly.options)
+
+
+def test_more_users_never_get_a_stronger_model_from_the_same_gpus() -> None:
+    strengths = []
+    for users in (4, 10, 20, 40, 80, 160):
+        best = ask(users, gpus=("l40s", "l40s")).best
+        strengths.append(step(best.strength) if best else -99)
+    assert strengths == sorted(strengths, reverse=True)
+
+
+def test_costs_cross_where_the_service_costs_as_much() -> None:
+    answer = ask(20, saas_eur_per_million_tokens=2.0, rates=Rates(years=3))
+    even, best = answer.break_even, answer.best
+    assert even is not None
+    assert best is not None
+    assert best.eur_per_month is not None
+    assert even.million_tokens_per_month == pytest.approx(best.eur_per_month / 2)
+    assert even.million_tokens_per_user_per_month == pytest.approx(best.eur_per_month / 40)
+    assert even.months_until_bought_is_cheaper == pytest.approx(6.08, abs=0.01)
+
+
+def test_strength_is_size_year_purpose_and_bits() -> None:
+    models = CATALOG.models
+    assert strength(models["codellama-34b"], "none") == pytest.approx(33.744)
+    assert strength(models["codellama-34b"], "q4_k_m") == pytest.approx(33.744 * 0.8)
+    assert strength(models["qwen2.5-coder-32b"], "fp8") == pytest.approx(2 * 32.764)
+    assert strength(models["llama-3.3-70b"], "none") == pytest.approx(70.554)
+    assert strength(models["qwen3-coder-30b-a3b"], "none") == pytest.approx(40.15, abs=0.01)
+    assert strength(models["gpt-oss-20b"], "mxfp4") == strength(models["gpt-oss-20b"], "none")
+
+
+def test_candidates_come_strongest_first() -> None:
+    candidates, _ = find_candidates(RecommendRequest(20), CATALOG)
+    strengths = [candidate.strength for candidate in candidates]
+    assert strengths == sorted(strengths, reverse=True)
+
+
+@pytest.mark.parametrize("users", [1, 20, 100, 1000, 100_000])
+def test_it_is_fast(users: int) -> None:
+    start = time.process_time()
+    to_json(ask(users))
+    assert time.process_time() - start < 2
