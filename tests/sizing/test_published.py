@@ -9,7 +9,7 @@ import pytest
 
 from tests.sizing.published import PUBLISHED, Published, table
 
-DOCS = Path(__file__).parents[3] / "docs" / "sizing.md"
+DOCS = Path(__file__).parents[2] / "docs" / "sizing.md"
 IDS = [f"{p.model}-{p.gpu}-{p.tp}x{p.pp}-{p.utilization:g}-{p.version}" for p in PUBLISHED]
 
 
