@@ -13,7 +13,7 @@ from bench.stack import PROJECT, Run, timed
 from deploy.artefacts import Artefacts
 from deploy.live.checks import MAX_TOKENS, PROMPT
 from deploy.plan.deployment_plan import WebUIPlan
-from deploy.services import Component, Tier
+from deploy.services import Unit
 from deploy.services.container import HealthCheck, Mount
 
 PLAYBOOK = PROJECT / ".cache" / "ansible" / "bin" / "ansible-playbook"
@@ -92,7 +92,7 @@ def write_inventory(place: Path, hosts: dict[str, dict[str, Any]]) -> Path:
 
 
 def _variables(artefacts: Artefacts) -> dict[str, Any]:
-    engine, router, web_ui = (artefacts.stack.tier(tier)[0] for tier in Tier)
+    engine, router, web_ui = (artefacts.stack.tier(tier)[0] for tier in artefacts.stack.tiers())
     plan = artefacts.plan
     assert engine.model_file is not None  # noqa: S101 - the benchmark's engine has one
     assert plan.web_ui is not None  # noqa: S101
@@ -116,9 +116,9 @@ def _web_ui(plan: WebUIPlan) -> dict[str, Any]:
     return {"port": plan.spec.port, "email": plan.spec.admin_email}
 
 
-def _container(component: Component, artefacts: Artefacts) -> dict[str, Any]:
-    spec = component.container
-    secret = {name: artefacts.secrets.value(secret) for name, secret in spec.secret_env.items()}
+def _container(unit: Unit, artefacts: Artefacts) -> dict[str, Any]:
+    spec = unit.container
+    secret = {name: artefacts.secrets.render(text) for name, text in spec.secret_env.items()}
     return {
         "name": spec.name,
         "image": spec.image,

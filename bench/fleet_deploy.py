@@ -14,6 +14,7 @@ from deploy.facts.host import Host
 from deploy.inventory import Declared, Deployment
 from deploy.operations import file_tree, model_file
 from deploy.operations.commands import Commands
+from deploy.secrets import SecretStore
 from deploy.services import ConfigTree, HostModelFile
 
 
@@ -25,12 +26,15 @@ def looked_at() -> Commands:
     yield
 
 
+NO_SECRETS = SecretStore(Path("none.yaml"), {})
+
+
 @operation()
 def configured(tree: ConfigTree) -> Commands:
     """The files are on the host."""
     paths = {str(tree.directory / name): file.content for name, file in tree.files.items()}
     if host.get_fact(Contents, paths=list(paths)) != paths:
-        yield from file_tree.write(tree)
+        yield from file_tree.write(tree, NO_SECRETS)
 
 
 @cache
@@ -42,9 +46,9 @@ def files(directory: Path) -> tuple[HostModelFile, ConfigTree]:
         hosts=[{"name": "@local"}],
         models=[{"name": "tiny-coder"}],
     )
-    components = make_artefacts(demo, directory).stack.components
-    model = next(item.model_file for item in components if item.model_file)
-    return model, next(item.config for item in components if item.config)
+    units = make_artefacts(demo, directory).stack.units
+    model = next(item.model_file for item in units if item.model_file)
+    return model, next(item.config for item in units if item.config)
 
 
 declared = host.data.get("atelier")

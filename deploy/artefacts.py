@@ -31,8 +31,8 @@ class Artefacts:
     """What hosts need to pull from the declared registries, by address."""
 
     def images_on(self, host: str) -> tuple[ImageUse, ...]:
-        """The images of a host's components."""
-        names = {component.image_name for component in self.stack.on(host)}
+        """The images of a host's units."""
+        names = {unit.image_name for unit in self.stack.on(host)}
         return tuple(use for name, use in self.images.items() if name in names)
 
     def host(self, name: str) -> HostSpec:
@@ -59,7 +59,7 @@ def make_artefacts(spec: DeploymentSpec, directory: Path) -> Artefacts:
         directories={host.name: host.directory for host in spec.hosts},
     )
     stack = make_stack(context)
-    used = {component.image_name: images[component.image_name] for component in stack.components}
+    used = {unit.image_name: images[unit.image_name] for unit in stack.units}
     _require_recipes(used)
     _require_archives(used)
     secrets = load_secrets(spec, directory)

@@ -14,7 +14,8 @@ from pathlib import Path
 import yaml
 
 from deploy.errors import Problem, SecretError
-from deploy.spec import DeploymentSpec, SecretName, SecretSource
+from deploy.spec import DeploymentSpec, SecretName, SecretSource, SecretText
+from deploy.spec.base import Spec
 
 COMMAND_TIMEOUT_SECONDS = 60
 MINIMUM_LENGTH = 8
@@ -33,36 +34,49 @@ class SecretStore:
         path: Path,
         declared: Mapping[SecretName, str],
         registry_passwords: Mapping[str, str] | None = None,
+        others: Mapping[str, str] | None = None,
     ) -> None:
+        """Read what is kept, and make up what is missing.
+
+        Args:
+            path: the file in which generated secrets are kept.
+            declared: values of the deployment's own secrets that come from elsewhere.
+            registry_passwords: passwords by the registry's address.
+            others: values of the secrets that environment variables are declared with, by name.
+        """
         self.path = path
         self.registry_passwords = dict(registry_passwords or {})
-        """By the registry's address."""
         kept = _read(path)
         self._declared = frozenset(declared)
         self._kept = frozenset(kept)
-        self._values = kept | dict(declared)
-        self._values |= {name: _generate(name) for name in self.generated}
+        self._values = dict(others or {})
+        self._values |= {str(name): value for name, value in (kept | dict(declared)).items()}
+        self._values |= {str(name): _generate(name) for name in self.generated}
 
     @property
     def generated(self) -> tuple[SecretName, ...]:
         """Names of the secrets that are made up and not yet kept."""
         return tuple(name for name in SecretName if name not in self._declared | self._kept)
 
-    def value(self, name: SecretName) -> str:
+    def value(self, name: str) -> str:
         """The secret itself; for containers and for the command that prints it."""
         return self._values[name]
 
-    def digest(self, name: SecretName) -> str:
+    def render(self, text: SecretText) -> str:
+        """A text with the secrets in it."""
+        return text.render(self.value)
+
+    def digest(self, text: SecretText) -> str:
         """A keyed digest by which a changed secret is recognised, and nothing else."""
         key = self._values[SecretName.DIGEST_KEY].encode()
-        return "hmac:" + hmac.new(key, self._values[name].encode(), hashlib.sha256).hexdigest()[:24]
+        return "hmac:" + hmac.new(key, self.render(text).encode(), hashlib.sha256).hexdigest()[:24]
 
     def redact(self, text: str) -> str:
         """The text with every secret replaced by its name."""
         passwords = {
             f"password of {address}": value for address, value in self.registry_passwords.items()
         }
-        names = {str(name): value for name, value in self._values.items()} | passwords
+        names = self._values | passwords
         for name, value in sorted(names.items(), key=lambda item: -len(item[1])):
             text = text.replace(value, f"<{name}>")
         return text
@@ -122,10 +136,27 @@ def load_secrets(spec: DeploymentSpec, directory: Path) -> SecretStore:
                 setting = f"registries[{index}].password"
                 passwords[registry.address] = _resolve(registry.password, directory, setting)
                 _require_usable(None, passwords[registry.address], setting)
+    others = {}
+    for setting, source in _environment_secrets(spec):
+        with _collecting(problems):
+            others[source.name] = _resolve(source, directory, setting)
+            _require_usable(None, others[source.name], setting)
     if problems:
         raise SecretError(*problems)
     path = directory / (spec.secrets_file or Path(".secrets") / f"{spec.name}.yaml")
-    return SecretStore(path, declared, passwords)
+    return SecretStore(path, declared, passwords, others)
+
+
+def _environment_secrets(spec: DeploymentSpec) -> Iterator[tuple[str, SecretSource]]:
+    """Every secret that an environment variable is declared with, and the setting it is in."""
+    engines = [(f"models[{i}].engine", model.engine) for i, model in enumerate(spec.models)]
+    parts: list[tuple[str, Spec | None]] = [
+        *(("engine", spec.engine), ("router", spec.router), ("web_ui", spec.web_ui), *engines)
+    ]
+    for path, part in parts:
+        for name, value in getattr(part, "env", {}).items():
+            if isinstance(value, SecretSource):
+                yield f"{path}.env.{name}", value
 
 
 @contextmanager

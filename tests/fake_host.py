@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
 from deploy.artefacts import Artefacts
-from deploy.services import Component
+from deploy.operations.questions import questions
+from deploy.services import Unit
 
 Responses = dict[str, list[str]]
 
@@ -35,15 +36,15 @@ BARE_DOCKER = [
 """A fresh Debian, seen by root."""
 
 
-def inspect_row(component: Component, artefacts: Artefacts, **state: str) -> dict[str, Any]:
+def inspect_row(unit: Unit, artefacts: Artefacts, **state: str) -> dict[str, Any]:
     """A healthy container as ``docker container inspect`` describes it."""
-    arguments = component.container.create_arguments(artefacts.plan.name, artefacts.secrets.digest)
+    arguments = unit.create_arguments(artefacts.plan.name, artefacts.secrets.digest)
     flags: dict[str, list[str]] = {}
-    for flag, value in pairwise(arguments[: arguments.index(component.container.image)]):
+    for flag, value in pairwise(arguments[: arguments.index(unit.container.image)]):
         flags.setdefault(flag, []).append(value)
     return {
-        "Name": f"/{component.container.name}",
-        "Image": image_id(component.container.image),
+        "Name": f"/{unit.container.name}",
+        "Image": image_id(unit.container.image),
         "State": {
             "Status": "running",
             "StartedAt": "2025-03-01T10:20:30.123456789Z",
@@ -56,7 +57,7 @@ def inspect_row(component: Component, artefacts: Artefacts, **state: str) -> dic
         },
         "NetworkSettings": {"Networks": {flags["--network"][0]: {"IPAddress": "172.18.0.3"}}},
         "Config": {
-            "Image": component.container.image,
+            "Image": unit.container.image,
             "Labels": dict(label.split("=", 1) for label in flags["--label"]),
         },
     }
@@ -77,23 +78,16 @@ def bare() -> Responses:
     return {"@engine": BARE_ENGINE, "@dockerd": BARE_DOCKER}
 
 
-def converged(artefacts: Artefacts) -> Responses:
+def converged(artefacts: Artefacts, host: str = "") -> Responses:
     """A host on which everything runs as wanted."""
     name = artefacts.plan.name
-    components = artefacts.stack.components
-    label = json.dumps({"io.atelier.deployment": name})
-    volumes = [
-        mount.source
-        for component in components
-        for mount in component.container.mounts.values()
-        if mount.kind == "volume"
-    ]
-    trees = [component.config for component in components if component.config]
-    files = [component.model_file for component in components if component.model_file]
+    units = artefacts.stack.on(host) if host else artefacts.stack.units
+    volumes = dict.fromkeys(volume for unit in units for volume in unit.volumes)
+    files = [unit.model_file for unit in units if unit.model_file]
     return {
         "@engine": ENGINE,
         "@dockerd": DOCKER,
-        **{_containers(component): _component(component, artefacts) for component in components},
+        "@directories": units_answer(artefacts, units),
         "for image in": [
             "@images",
             *(
@@ -101,41 +95,52 @@ def converged(artefacts: Artefacts) -> Responses:
                 for use in artefacts.images.values()
             ),
         ],
-        "docker network inspect": [
-            f'["network {name}",{label}]',
-            *(f'["volume {volume}",{label}]' for volume in volumes),
+        "docker network ls": [
+            f"network {name} {name}",
+            *(f"volume {volume} {name}" for volume in volumes),
         ],
         **{f"stat -c %s {file.path}": [str(file.source.size_bytes)] for file in files},
-        "@releases": [
-            "@directory",
-            str(artefacts.context.directory(components[0].host)),
-            "@releases",
-            *(str(tree.directory) for tree in trees),
-            "@containers",
-            *(component.container.name for component in components),
-            "@networks",
-            name,
-            "@volumes",
-            *volumes,
-        ],
     }
 
 
-def _containers(component: Component) -> str:
-    """What only the command of this component's fact contains."""
-    return f"^/{re.escape(component.container.name)}("
+def units_answer(artefacts: Artefacts, units: Sequence[Unit], *more: dict[str, Any]) -> list[str]:
+    """What a host prints about its units.
 
-
-def _component(component: Component, artefacts: Artefacts) -> list[str]:
-    lines = [
+    Args:
+        artefacts: the deployment.
+        units: those that run as wanted.
+        more: other containers, as Docker describes them.
+    """
+    rows = [inspect_row(unit, artefacts) for unit in units]
+    trees = [unit.config for unit in units if unit.config]
+    images = {unit.container.image for unit in units}
+    return [
+        "@directories",
+        *(f"1000_{tree.directory}" for tree in trees),
+        "@modes",
+        *(
+            f"{file.mode:o}_{tree.directory}/{name}"
+            for tree in trees
+            for name, file in tree.files.items()
+        ),
+        "@files",
+        *(
+            f"{hashlib.sha256(str(file.content).encode()).hexdigest()}  {tree.directory}/{name}"
+            for tree in trees
+            for name, file in tree.files.items()
+        ),
         "@containers",
-        json.dumps(inspect_row(component, artefacts)),
-        "@image",
-        image_id(component.container.image),
+        *(json.dumps(row) for row in (*rows, *more)),
+        "@images",
+        *(f"{image} <none>@<none> {image_id(image)}" for image in sorted(images)),
     ]
-    if component.config:
-        lines += ["@changed_at", "1000", "@files"]
-        for name, file in component.config.files.items():
-            digest = hashlib.sha256(file.content.encode()).hexdigest()
-            lines += [f"{file.mode:o}", f"{digest}  {component.config.directory}/{name}"]
-    return lines
+
+
+def with_look(artefacts: Artefacts, host: str, responses: Responses) -> Responses:
+    """The responses, and the same in answer to the one command that asks everything."""
+    lines = []
+    for position, question in enumerate(dict.fromkeys(questions(artefacts, host))):
+        shell = question.shell
+        lines.append(f"@@{position}")
+        lines += next((answer for match, answer in responses.items() if match in shell), [])
+    return {"@@0": lines} | responses

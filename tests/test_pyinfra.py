@@ -11,15 +11,25 @@ import os
 import subprocess
 import sys
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from deploy.artefacts import Artefacts, make_artefacts
+from deploy.errors import AtelierError
 from deploy.inventory import load_inventory
-from tests.fake_host import BARE_DOCKER, BARE_ENGINE, ENGINE, Responses, bare, converged, fresh
+from tests.fake_host import (
+    BARE_DOCKER,
+    BARE_ENGINE,
+    ENGINE,
+    Responses,
+    bare,
+    converged,
+    fresh,
+    with_look,
+)
 from tests.recognisable import LEAK, write_secrets
 
 ROOT = Path(__file__).parent.parent
@@ -52,11 +62,11 @@ EVERYTHING = [
     "Provide images",
     "Create network and volumes",
     "Copy model file tiny-coder-q8_0.gguf",
-    "Run demo-llama-cpp-tiny-coder-0",
+    "Run the engines",
     "All engines run",
-    "Run demo-litellm-0",
+    "Run the routers",
     "All routers run",
-    "Run demo-open-webui-0",
+    "Run the web UIs",
     "All web UIs run",
     "Remove what the plan no longer has",
     "Ask every service",
@@ -71,8 +81,8 @@ UNCHANGING = [
     "Ask every service",
 ]
 """What changes nothing on a fresh host."""
-LOOKS = 9
-"""Operations that look at the host: all but keeping secrets, waiting and asking."""
+LOOKS = 1
+"""Commands by which a run that changes nothing looks at a host."""
 
 
 @dataclass
@@ -80,6 +90,7 @@ class Site:
     """An inventory of one fake host, and what the host answers."""
 
     directory: Path
+    responses: Any = field(default_factory=fresh)
 
     @property
     def inventory(self) -> Path:
@@ -89,16 +100,36 @@ class Site:
         """Write the inventory, with more settings than usual."""
         self.inventory.write_text(INVENTORY.replace("# more", more))
         self.answer(fresh())
+        (self.directory / "responses.json").write_text("{}")
         declared = load_inventory(self.inventory)
         return make_artefacts(declared.spec, declared.directory)
 
     def answer(self, responses: Responses | dict[str, Responses]) -> None:
+        """What the host answers; or each host, by its name."""
+        self.responses = responses
+
+    def write_responses(self) -> None:
+        """Write the responses, also to the one look that the declared deployment takes."""
+        responses = self.responses
+        (self.directory / "responses.json").write_text("{}")
+        try:
+            declared = load_inventory(self.inventory)
+            artefacts = make_artefacts(declared.spec, declared.directory)
+        except AtelierError:
+            artefacts = None
+        if artefacts:
+            names = [host.name for host in artefacts.spec.hosts]
+            responses = {
+                name: with_look(artefacts, name, self.responses.get(name, self.responses))
+                for name in names
+            }
         (self.directory / "responses.json").write_text(json.dumps(responses))
 
     def keep_secrets(self) -> None:
         write_secrets(self.directory / ".secrets" / "demo.yaml")
 
     def run(self, *arguments: str, deploy: str = "deploy.py") -> subprocess.CompletedProcess[str]:
+        self.write_responses()
         return subprocess.run(
             [sys.executable, "-m", "pyinfra", str(self.inventory), deploy, *arguments],
             cwd=ROOT,
@@ -169,7 +200,7 @@ def test_one_changed_setting_changes_one_container(site: Site) -> None:
     site.declare("router=Router(memory_limit='1GiB'),")
     site.answer(before)
     result = site.run("--dry", "--json", "--diff")
-    assert [name for name, changed in plan(result).items() if changed] == ["Run demo-litellm-0"]
+    assert [name for name, changed in plan(result).items() if changed] == ["Run the routers"]
     assert "memory_bytes: 2147483648 -> 1073741824" in result.stderr
 
 
@@ -264,9 +295,11 @@ def test_an_inventory_without_a_deployment_is_explained(site: Site) -> None:
     assert "Traceback" not in result.stderr
 
 
-def atelier(*arguments: str) -> subprocess.CompletedProcess[str]:
+def atelier(site: Site, verb: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    site.write_responses()
+    code = "from deploy.cli.main import main; main()"
     return subprocess.run(
-        [sys.executable, "-c", "from deploy.cli.main import main; main()", *arguments],
+        [sys.executable, "-c", code, verb, str(site.inventory), *arguments],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -279,7 +312,7 @@ def test_check_lists_each_pending_change(site: Site) -> None:
     before = converged(site.declare())
     site.declare("router=Router(port=4001),")
     site.answer(before)
-    result = atelier("check", str(site.inventory), "--json")
+    result = atelier(site, "check", "--json")
     assert result.returncode == 2, result.stderr
     report = json.loads(result.stdout)
     assert report["pending"] == len(report["changes"])
@@ -297,7 +330,7 @@ def test_check_lists_each_pending_change(site: Site) -> None:
 def test_check_of_a_bad_inventory_is_an_error_and_not_a_change(site: Site) -> None:
     site.inventory.write_text(INVENTORY.replace("# more", "modles=[],"))
     site.answer(fresh())
-    result = atelier("check", str(site.inventory), "--json")
+    result = atelier(site, "check", "--json")
     assert result.returncode == 1
     report = json.loads(result.stdout)
     assert "modles: unknown setting" in report["error"]
@@ -309,7 +342,7 @@ def test_doctor_finds_nothing_wrong(site: Site) -> None:
     site.answer(
         fresh() | {"@resolved": ["@resolved", "yes ghcr.io", "@reached", "https://ghcr.io/v2/ 401"]}
     )
-    result = atelier("doctor", str(site.inventory), "--json")
+    result = atelier(site, "doctor", "--json")
     assert result.returncode == 0, result.stdout + result.stderr
     report = json.loads(result.stdout)
     assert report["ok"] is True
@@ -333,14 +366,14 @@ def test_doctor_says_what_to_do(site: Site) -> None:
     site.inventory.write_text(INVENTORY.replace('hosts=[Host(name="@fake/h1")],', declared))
     broken = "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver."
     site.answer(bare() | {"@nvidia": ["@nvidia", broken, "@nvidia_status", "9"]})
-    result = atelier("doctor", str(site.inventory), "--json")
+    result = atelier(site, "doctor", "--json")
     assert result.returncode == 1, result.stdout + result.stderr
     findings = json.loads(result.stdout)["findings"]
     problems = {item["name"]: item for item in findings if item["status"] == "problem"}
     assert set(problems) == {"container engine", "GPU driver"}
     assert problems["GPU driver"]["found"] == broken
     assert "restart the host" in problems["GPU driver"]["fix"]
-    shown = atelier("doctor", str(site.inventory))
+    shown = atelier(site, "doctor")
     assert shown.returncode == 1
     assert "cannot be deployed yet" in shown.stdout
 
@@ -351,7 +384,7 @@ def test_doctor_of_hosts_that_cannot_be_reached(site: Site) -> None:
     hosts = 'hosts=[Host(name="h1", address="127.0.0.1", ssh_port=1)],'
     text = INVENTORY.replace('hosts=[Host(name="@fake/h1")],', hosts)
     site.inventory.write_text(text)
-    result = atelier("doctor", str(site.inventory), "--json")
+    result = atelier(site, "doctor", "--json")
     assert result.returncode == 1, result.stderr
     [finding] = json.loads(result.stdout)["findings"]
     assert (finding["host"], finding["name"], finding["status"]) == ("h1", "connection", "problem")
@@ -361,7 +394,7 @@ def test_doctor_of_hosts_that_cannot_be_reached(site: Site) -> None:
 
 def test_doctor_says_first_what_is_wrong_with_the_declaration(site: Site) -> None:
     site.inventory.write_text(INVENTORY.replace("# more", "modles=[],"))
-    result = atelier("doctor", str(site.inventory), "--json")
+    result = atelier(site, "doctor", "--json")
     assert result.returncode == 1
     assert "modles: unknown setting" in json.loads(result.stdout)["error"]
 
@@ -386,24 +419,45 @@ def test_two_hosts_get_their_parts_tier_by_tier(site: Site) -> None:
     rows = json.loads(result.stdout)["plan"]
     changed = {row["name"]: row["hosts_with_change"] for row in rows}
     names = list(changed)
-    engines = ["Run demo-llama-cpp-tiny-coder-0", "Run demo-llama-cpp-tiny-coder-1"]
-    assert names[names.index(engines[0]) : names.index("All routers run")] == [
-        *engines,
-        *("All engines run", "Run demo-litellm-0"),
+    turns = [f"Change the engines of @fake/{name} while others serve" for name in ("h1", "h2")]
+    assert names[names.index("Run the engines") : names.index("All routers run")] == [
+        *("Run the engines", *turns, "All engines run", "Run the routers"),
     ]
-    assert [changed[name] for name in engines] == [["@fake/h1"], ["@fake/h2"]]
-    assert changed["Run demo-litellm-0"] == ["@fake/h1"]
+    # on a first deployment nobody serves yet: all engines start at once
+    assert changed["Run the engines"] == ["@fake/h1", "@fake/h2"]
+    assert [changed[name] for name in turns] == [[], []]
+    assert changed["Run the routers"] == ["@fake/h1"]
     assert "Will create container demo-litellm-0" in result.stderr
     # what happens on this machine happens once, and is announced once
     assert changed["Keep generated secrets"] == ["@fake/h1"]
     assert result.stderr.count("Will generate") == 1
 
 
-def test_a_host_without_a_component_is_fine(site: Site) -> None:
+def test_a_host_without_a_unit_is_fine(site: Site) -> None:
     declare_two(site, replicas=1)
-    found = plan(site.run("--dry", "--json"))
-    assert found["Run demo-llama-cpp-tiny-coder-0"]
-    assert "Run demo-llama-cpp-tiny-coder-1" not in found
+    result = site.run("--dry", "--json")
+    rows = json.loads(result.stdout)["plan"]
+    assert {row["name"]: row["hosts_with_change"] for row in rows}["Run the engines"] == [
+        "@fake/h1"
+    ]
+
+
+def test_engines_that_serve_change_on_one_host_after_the_other(site: Site) -> None:
+    site.keep_secrets()
+    declare_two(site)
+    declared = load_inventory(site.inventory)
+    artefacts = make_artefacts(declared.spec, declared.directory)
+    site.answer({name: converged(artefacts, name) for name in ("@fake/h1", "@fake/h2")})
+    text = site.inventory.read_text()
+    site.inventory.write_text(text.replace("image_source=", "engine={'threads': 1}, image_source="))
+    result = site.run("--dry", "--json")
+    rows = json.loads(result.stdout)["plan"]
+    assert [
+        (row["name"], row["hosts_with_change"]) for row in rows if row["hosts_with_change"]
+    ] == [
+        (f"Change the engines of {name} while others serve", [name])
+        for name in ("@fake/h1", "@fake/h2")
+    ]
 
 
 @pytest.mark.parametrize("flags", [("--dry", "--json"), ("--dry",), (), ("-y",)])

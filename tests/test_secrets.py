@@ -12,7 +12,7 @@ import yaml
 
 from deploy.errors import SecretError
 from deploy.secrets import SecretStore, load_secrets
-from deploy.spec import SecretName
+from deploy.spec import SecretName, SecretText
 from tests.conftest import declare
 from tests.recognisable import LEAK, SECRETS, write_secrets
 
@@ -101,12 +101,13 @@ def test_declared_secrets_win_over_kept_ones(path: Path) -> None:
 def test_digests_are_stable_keyed_and_tell_nothing(path: Path, tmp_path: Path) -> None:
     write_secrets(path)
     name = SecretName.ENGINE_API_KEY
-    digest = SecretStore(path, {}).digest(name)
-    assert digest == SecretStore(path, {}).digest(name)
+    text = SecretText.of(name)
+    digest = SecretStore(path, {}).digest(text)
+    assert digest == SecretStore(path, {}).digest(text)
     assert LEAK not in digest
-    assert digest != SecretStore(path, {name: "sk-other-value"}).digest(name)
+    assert digest != SecretStore(path, {name: "sk-other-value"}).digest(text)
     other_key = {SecretName.DIGEST_KEY: "another-digest-key"}
-    assert digest != SecretStore(path, other_key).digest(name)
+    assert digest != SecretStore(path, other_key).digest(text)
 
 
 def test_redact_names_what_it_hides(path: Path) -> None:

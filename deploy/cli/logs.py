@@ -20,10 +20,10 @@ def logs(
 ) -> None:
     """Print the last log lines of a service; secrets in them are replaced by their names."""
     from deploy.cli.load import load_artefacts
-    from deploy.live.logs import find_component, read_logs
+    from deploy.live.logs import find_unit, read_logs
 
     artefacts = load_artefacts(inventory)
-    component = find_component(artefacts, service)
-    for line in read_logs(artefacts, component, tail=tail, follow=follow):
+    unit = find_unit(artefacts, service)
+    for line in read_logs(artefacts, unit, tail=tail, follow=follow):
         sys.stdout.write(line + "\n")
         sys.stdout.flush()

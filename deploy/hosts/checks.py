@@ -10,7 +10,7 @@ from deploy.hosts.docker_setup import is_managed, refusals_of_installing
 from deploy.hosts.finding import Finding
 from deploy.hosts.state import DockerState, HostState
 from deploy.images import ImageNeed, ImageUse
-from deploy.services import Component
+from deploy.services import Unit
 from deploy.spec import HostSpec
 from deploy.units import GIB
 
@@ -25,9 +25,9 @@ class Subject:
     """A host as it is declared, and what is to run on it."""
 
     spec: HostSpec
-    components: tuple[Component, ...]
+    units: tuple[Unit, ...]
     images: tuple[ImageUse, ...] = ()
-    """The images of its components."""
+    """The images of its units."""
 
 
 def host_findings(
@@ -48,8 +48,8 @@ def host_findings(
     """
     yield _system(found)
     yield from _engine(subject.spec, found, docker)
-    yield from _ports(subject.components, found)
-    yield _memory(subject.components, found)
+    yield from _ports(subject.units, found)
+    yield _memory(subject.units, found)
     yield _disk(found, needs)
     yield from _directory(subject.spec, found, needs)
     yield from _clock(found, now)
@@ -104,13 +104,9 @@ def _missing_engine(
         yield Finding("container engine", "ok", f"Docker is {found_here}; deploying sees to it")
 
 
-def _ports(components: tuple[Component, ...], found: HostState) -> Iterator[Finding]:
+def _ports(units: tuple[Unit, ...], found: HostState) -> Iterator[Finding]:
     taken = found.listening_ports - found.own_ports
-    wanted = [
-        (component.tier.value, port.host_port)
-        for component in components
-        for port in component.container.ports
-    ]
+    wanted = [(unit.tier.value, port.host_port) for unit in units for port in unit.container.ports]
     for service, port in wanted:
         if port in taken:
             yield Finding(
@@ -125,8 +121,8 @@ def _ports(components: tuple[Component, ...], found: HostState) -> Iterator[Find
         yield Finding("ports", "ok", f"free or ours: {', '.join(free)}")
 
 
-def _memory(components: tuple[Component, ...], found: HostState) -> Finding:
-    needed = sum(component.container.memory_bytes for component in components)
+def _memory(units: tuple[Unit, ...], found: HostState) -> Finding:
+    needed = sum(unit.container.memory_bytes for unit in units)
     use = f"the containers may use {needed / GIB:.1f} GiB of {found.memory_bytes / GIB:.1f} GiB"
     if needed <= found.memory_bytes:
         return Finding("memory", "ok", use)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from deploy.drift import ABSENT, FieldChange
+from deploy.changes.change import ABSENT, FieldChange
 from deploy.errors import HostError, Problem
 from deploy.hosts.state import DockerState
 from deploy.spec import HostSpec

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from deploy.drift import ABSENT, Change, FieldChange
+from deploy.changes.change import ABSENT, Change, FieldChange
 from deploy.errors import HostError, Problem
 from deploy.hosts.daemon_settings import (
     DAEMON_JSON,

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from deploy.hosts.finding import Finding
 from deploy.hosts.state import Surroundings
 from deploy.images.registries import DOCKER_HUB, address_of
-from deploy.services import Component
+from deploy.services import Unit
 from deploy.services.ollama_model import LIBRARY
 
 DOCKER_HUB_SERVER = "registry-1.docker.io"
@@ -21,15 +21,15 @@ def registry_of(reference: str) -> str:
     return DOCKER_HUB_SERVER if address == DOCKER_HUB else address
 
 
-def registry_urls(pulled: Iterable[Component]) -> tuple[str, ...]:
+def registry_urls(pulled: Iterable[Unit]) -> tuple[str, ...]:
     """Where each registry says that it is one."""
-    registries = {registry_of(component.container.image) for component in pulled}
+    registries = {registry_of(unit.container.image) for unit in pulled}
     return tuple(f"{_scheme(registry)}://{registry}/v2/" for registry in sorted(registries))
 
 
-def library_urls(components: Iterable[Component]) -> tuple[str, ...]:
+def library_urls(units: Iterable[Unit]) -> tuple[str, ...]:
     """Where Ollama's library is, if a model is pulled from it."""
-    pulled = [item.model for item in components if item.model and not item.model.modelfile]
+    pulled = [item.model for item in units if item.model and not item.model.modelfile]
     return (f"https://{LIBRARY}/",) if pulled else ()
 
 

@@ -6,14 +6,21 @@ import json
 from datetime import datetime
 from typing import Any
 
-from deploy.drift import LiveContainer
-from deploy.services.container import LABEL_DEPLOYMENT, LABEL_SPEC
+from deploy.changes.live import LiveContainer
+from deploy.services.container import (
+    LABEL_DEPLOYMENT,
+    LABEL_HOLDS,
+    LABEL_SERVICE,
+    LABEL_SPEC,
+)
+from deploy.services.unit import holds_of
 
 
 def live_container(attributes: dict[str, Any]) -> LiveContainer:
     """A container from what ``docker container inspect`` says of it."""
     state, limits = attributes["State"], attributes["HostConfig"]
     labels = attributes["Config"].get("Labels") or {}
+    spec = parse_spec(labels.get(LABEL_SPEC))
     return LiveContainer(
         name=attributes["Name"].removeprefix("/"),
         image_id=attributes["Image"],
@@ -24,12 +31,14 @@ def live_container(attributes: dict[str, Any]) -> LiveContainer:
         memory_bytes=limits["Memory"],
         networks=tuple(sorted(attributes["NetworkSettings"]["Networks"] or {})),
         deployment=labels.get(LABEL_DEPLOYMENT) or None,
-        spec=parse_spec(labels.get(LABEL_SPEC)),
+        spec=spec,
+        holds=holds_of(parse_spec(labels.get(LABEL_HOLDS)), spec),
+        service=labels.get(LABEL_SERVICE) or "",
     )
 
 
 def parse_spec(label: str | None) -> dict[str, Any] | None:
-    """The description in a label; ``None`` where there is none that can be read."""
+    """The mapping in a label; ``None`` where there is none that can be read."""
     try:
         spec = json.loads(label or "null")
     except ValueError:

@@ -9,39 +9,37 @@ from docker.errors import NotFound
 from deploy.artefacts import Artefacts
 from deploy.errors import Problem, ServiceError
 from deploy.live.connection import connect
-from deploy.services import Component
+from deploy.services import Unit
 
 
-def find_component(artefacts: Artefacts, service: str) -> Component:
-    """The component whose container has this name, or alone has it as a part of its name.
+def find_unit(artefacts: Artefacts, service: str) -> Unit:
+    """The unit whose container has this name, or alone has it as a part of its name.
 
     Raises:
         ServiceError: if there is none, or more than one.
     """
-    components = {item.container.name: item for item in artefacts.stack.components}
-    matches = [name for name in components if service == name] or [
-        name for name in components if service in name
+    units = {item.container.name: item for item in artefacts.stack.units}
+    matches = [name for name in units if service == name] or [
+        name for name in units if service in name
     ]
     if len(matches) != 1:
         found = f"{service!r} is in {', '.join(matches)}" if matches else f"no service {service!r}"
-        raise ServiceError(Problem("service", found, ", ".join(components)))
-    return components[matches[0]]
+        raise ServiceError(Problem("service", found, ", ".join(units)))
+    return units[matches[0]]
 
 
-def read_logs(
-    artefacts: Artefacts, component: Component, *, tail: int, follow: bool
-) -> Iterator[str]:
+def read_logs(artefacts: Artefacts, unit: Unit, *, tail: int, follow: bool) -> Iterator[str]:
     """Log lines, with secrets replaced by their names.
 
     Raises:
         ServiceError: if the service has no container.
         ConnectionFailedError: if the host's container engine does not answer.
     """
-    with connect(artefacts.host(component.host)) as connection:
+    with connect(artefacts.host(unit.host)) as connection:
         try:
-            container = connection.client.containers.get(component.container.name)
+            container = connection.client.containers.get(unit.container.name)
         except NotFound:
-            name = component.container.name
+            name = unit.container.name
             fix = "deploy it: pyinfra INVENTORY deploy.py"
             raise ServiceError(Problem(name, "there is no such container", fix=fix)) from None
         if follow:

@@ -12,11 +12,12 @@ from docker.errors import ImageNotFound, NotFound
 from docker.models.containers import Container
 
 from deploy.artefacts import Artefacts
-from deploy.drift import LiveContainer, container_drift
+from deploy.changes.drift import container_drift
+from deploy.changes.live import LiveContainer
 from deploy.errors import ConnectionFailedError, Problem
 from deploy.live.connection import Connection, connect
 from deploy.live.inspect import live_container
-from deploy.services import Component
+from deploy.services import Unit
 from deploy.spec import HostSpec
 
 
@@ -55,12 +56,12 @@ def read_status(artefacts: Artefacts) -> Iterator[ServiceStatus]:
     """
     with ExitStack() as stack:
         hosts = _connect(artefacts.spec.hosts, stack)
-        for component in artefacts.stack.components:
-            connection = hosts.get(component.host)
+        for unit in artefacts.stack.units:
+            connection = hosts.get(unit.host)
             if connection:
-                yield _read(component, artefacts, connection)
+                yield _read(unit, artefacts, connection)
             else:
-                yield _not_there(component, "unreachable")
+                yield _not_there(unit, "unreachable")
 
 
 def _connect(hosts: tuple[HostSpec, ...], stack: ExitStack) -> dict[str, Connection]:
@@ -77,31 +78,31 @@ def _connect(hosts: tuple[HostSpec, ...], stack: ExitStack) -> dict[str, Connect
     return found
 
 
-def _not_there(component: Component, state: str) -> ServiceStatus:
-    spec = component.container
+def _not_there(unit: Unit, state: str) -> ServiceStatus:
+    spec = unit.container
     return ServiceStatus(
-        spec.name, component.host, "", state, "", ("container",), "", 0, 0, spec.memory_bytes
+        spec.name, unit.host, "", state, "", ("container",), "", 0, 0, spec.memory_bytes
     )
 
 
-def _read(component: Component, artefacts: Artefacts, connection: Connection) -> ServiceStatus:
-    spec = component.container
+def _read(unit: Unit, artefacts: Artefacts, connection: Connection) -> ServiceStatus:
+    spec = unit.container
     try:
         container = connection.client.containers.get(spec.name)
     except NotFound:
-        return _not_there(component, "absent")
+        return _not_there(unit, "absent")
     live = live_container(container.attrs)
     wanted = spec.public(artefacts.secrets.digest)
     drift = container_drift(live, wanted, _image_id(connection, spec.image))
     running = live.state == "running"
     return ServiceStatus(
         service=spec.name,
-        host=component.host,
+        host=unit.host,
         image=container.attrs["Config"]["Image"],
         state=live.state,
         health=live.health or "",
         drift=tuple(dict.fromkeys(change.field for change in drift)),
-        url=_url(component),
+        url=_url(unit),
         uptime_seconds=_uptime(live) if running else 0,
         memory_bytes=_memory(container) if running else 0,
         memory_limit_bytes=live.memory_bytes,
@@ -115,8 +116,8 @@ def _image_id(connection: Connection, reference: str) -> str | None:
         return None
 
 
-def _url(component: Component) -> str:
-    ports = component.container.ports
+def _url(unit: Unit) -> str:
+    ports = unit.container.ports
     return f"http://{ports[0].host_ip}:{ports[0].host_port}" if ports else ""
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from pyinfra import host, state
 from pyinfra.api.output import format_text
 
-from deploy.drift import Change
+from deploy.changes.change import Change
 
 CHANGES_FILE = "ATELIER_CHANGES_FILE"
 """Environment variable: a file to which every change is appended as a line of JSON."""

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from pyinfra import host
-from pyinfra.api import operation
 
 from deploy.errors import HostError
+from deploy.facts import look
 from deploy.facts.docker import Docker
 from deploy.hosts.docker_setup import DockerSetup, make_docker_setup
 from deploy.operations.change import announce_all
-from deploy.operations.commands import Commands, refuse
+from deploy.operations.commands import Commands, changes_host, refuse
 from deploy.operations.script import ScriptCommand
 from deploy.spec import HostSpec
 
 SCRIPT = "docker.sh"
+PROGRESS = {
+    "install": "installing Docker",
+    "configure": "configuring Docker",
+    "start": "starting Docker",
+}
+"""What is said while it goes on."""
 
 
-@operation()
+@changes_host
 def running(spec: HostSpec, *, cgroupfs: bool = False) -> Commands:
     """Docker is installed, configured and runs, where it is Atelier's to look after.
 
@@ -24,7 +30,7 @@ def running(spec: HostSpec, *, cgroupfs: bool = False) -> Commands:
         spec: the host as declared.
         cgroupfs: whether a container would lose its GPU under the cgroup driver systemd.
     """
-    found = host.get_fact(Docker)
+    found = look.ask(Docker)
     try:
         setup = make_docker_setup(spec, found, cgroupfs=cgroupfs)
     except HostError as error:
@@ -50,4 +56,10 @@ def _carry_out(setup: DockerSetup) -> Commands:
 
 
 def _script(*arguments: str, stdin: str = "") -> ScriptCommand:
-    return ScriptCommand(SCRIPT, *arguments, stdin=stdin, redact=str, progress="still at it")
+    return ScriptCommand(
+        SCRIPT,
+        *arguments,
+        stdin=stdin,
+        redact=str,
+        progress=PROGRESS.get(arguments[0], "working on Docker"),
+    )

@@ -1,4 +1,4 @@
-"""The configuration files of a component: a new release in one upload, never half of one."""
+"""The configuration files of a unit: a new release in one upload, never half of one."""
 
 from __future__ import annotations
 
@@ -12,74 +12,95 @@ from pyinfra import host, state
 from pyinfra.api import QuoteString, StringCommand
 from pyinfra.operations.util.files import generate_color_diff
 
-from deploy.drift import Change
-from deploy.facts.component import FileState
+from deploy.changes.change import Change
 from deploy.facts.files import Contents
+from deploy.facts.units import Files, FileState
 from deploy.operations.commands import Commands
-from deploy.services import ConfigTree
+from deploy.secrets import SecretStore
+from deploy.services import ConfigFile, ConfigTree
 
-Releases = dict[str, dict[str, FileState]]
+Releases = dict[str, Files]
+"""By directory."""
+HIDDEN = "(secret)\n"
 
 
-def is_written(tree: ConfigTree, releases: Releases) -> bool:
+def is_written(tree: ConfigTree, releases: Releases, secrets: SecretStore) -> bool:
     """Whether the host has this release with exactly the wanted names, modes and contents."""
-    wanted = {
-        name: FileState(file.mode, hashlib.sha256(file.content.encode()).hexdigest())
-        for name, file in tree.files.items()
-    }
-    return releases.get(tree.release) == wanted
+    wanted = {name: _wanted(file, secrets) for name, file in tree.files.items()}
+    return releases.get(str(tree.directory)) == wanted
 
 
-def changes(tree: ConfigTree, releases: Releases, current: str | None) -> Iterator[Change]:
+def changes(
+    tree: ConfigTree, releases: Releases, in_use: str | None, secrets: SecretStore
+) -> Iterator[Change]:
     """One change for each file that differs from the release in use.
 
     Args:
         tree: the wanted files.
         releases: what the host has.
-        current: the release that the running container uses.
+        in_use: directory of the release that the running container uses.
+        secrets: the values of secrets in the files.
     """
-    base = tree.release if tree.release in releases else current
+    own = str(tree.directory)
+    base = own if own in releases else in_use
     before = releases.get(base or "", {})
     old = _contents(tree, base, sorted(before)) if state.config.DIFF else {}
     for name in sorted({*before, *tree.files}):
-        wanted = tree.files.get(name)
-        text = wanted.content if wanted else ""
-        found = before.get(name)
-        digest = hashlib.sha256(text.encode()).hexdigest()
-        if wanted and found == FileState(wanted.mode, digest):
+        wanted, found = tree.files.get(name), before.get(name)
+        if wanted and found == _wanted(wanted, secrets):
             continue
         action = "remove" if wanted is None else "update" if found else "create"
         diff = generate_color_diff(
-            old.get(name, "").splitlines(keepends=True), text.splitlines(keepends=True)
+            old.get(name, "").splitlines(keepends=True), _shown(wanted).splitlines(keepends=True)
         )
         yield Change(f"file {tree.directory / name}", action, diff=tuple(diff))
 
 
+def _text(file: ConfigFile, secrets: SecretStore) -> str:
+    return file.content if isinstance(file.content, str) else secrets.render(file.content)
+
+
+def _wanted(file: ConfigFile, secrets: SecretStore) -> FileState:
+    return FileState(file.mode, hashlib.sha256(_text(file, secrets).encode()).hexdigest())
+
+
+def _shown(file: ConfigFile | None) -> str:
+    """What a diff may show of a file."""
+    if file is None:
+        return ""
+    return file.content if isinstance(file.content, str) else HIDDEN
+
+
 def _contents(tree: ConfigTree, release: str | None, names: list[str]) -> dict[str, str]:
-    if not names:
-        return {}
-    paths = {str(tree.root / (release or "") / name): name for name in names}
+    """The text of files on the host, by name; of secret ones, that they are secret."""
+    secret = {name: HIDDEN for name, file in tree.files.items() if file.is_secret}
+    paths = {f"{release}/{name}": name for name in names if name not in secret}
+    if not paths:
+        return secret
     contents = host.get_fact(Contents, paths=list(paths))
-    return {paths[path]: text for path, text in contents.items()}
+    return secret | {paths[path]: text for path, text in contents.items()}
 
 
-def write(tree: ConfigTree) -> Commands:
+def write(tree: ConfigTree, secrets: SecretStore) -> Commands:
     """Unpack the release beside its place, then move it there."""
     new, directory = QuoteString(f"{tree.root}/.new"), QuoteString(str(tree.directory))
+    owned = any(file.owner is not None for file in tree.files.values())
+    keep_owner = "--same-owner" if owned else "--no-same-owner"
     yield StringCommand(
-        *("rm", "-rf", new, "&&", "mkdir", "-p", new, "&&"),
-        *("base64", "-d", "|", "tar", "-xz", "--no-same-owner", "-C", new, "&&"),
+        *("umask", "022", "&&", "rm", "-rf", new, "&&", "mkdir", "-p", new, "&&"),
+        *("base64", "-d", "|", "tar", "-xzp", keep_owner, "-C", new, "&&"),
         *("rm", "-rf", directory, "&&", "mv", new, directory),
-        _stdin=base64.b64encode(_archive(tree)).decode(),
+        _stdin=base64.b64encode(_archive(tree, secrets)).decode(),
     )
 
 
-def _archive(tree: ConfigTree) -> bytes:
+def _archive(tree: ConfigTree, secrets: SecretStore) -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
         for name, file in sorted(tree.files.items()):
-            data = file.content.encode()
+            data = _text(file, secrets).encode()
             member = tarfile.TarInfo(name)
             member.size, member.mode = len(data), file.mode
+            member.uid = member.gid = file.owner or 0
             archive.addfile(member, io.BytesIO(data))
     return buffer.getvalue()

@@ -6,13 +6,13 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from functools import partial
 
-from pyinfra import host
-from pyinfra.api import FunctionCommand, QuoteString, StringCommand, operation
+from pyinfra.api import FunctionCommand, QuoteString, StringCommand
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
-from deploy.drift import Change
+from deploy.changes.change import Change
 from deploy.errors import ImageBuildError, Problem
+from deploy.facts import look
 from deploy.facts.images import Images, ImagesState
 from deploy.images import (
     ImageBuildPlan,
@@ -24,7 +24,7 @@ from deploy.images import (
 )
 from deploy.images.registries import address_of
 from deploy.operations.change import announce_all
-from deploy.operations.commands import Commands, refuse, show_failure
+from deploy.operations.commands import Commands, changes_host, refuse, show_failure
 from deploy.operations.image_source import (
     SCRIPT,
     ImagePlace,
@@ -32,11 +32,12 @@ from deploy.operations.image_source import (
     PullCommand,
     build_and_save,
 )
+from deploy.operations.questions import images_question, trusted_registries
 from deploy.operations.script import ScriptCommand
 from deploy.secrets import SecretStore
 
 
-@operation()
+@changes_host
 def present(
     uses: list[ImageUse],
     place: ImagePlace,
@@ -54,14 +55,8 @@ def present(
         registries: logins and certificates, by address.
         secrets: what must not be in any output.
     """
-    used = [registries[address] for address in _addresses(uses) if address in registries]
-    trusted = [registry for registry in used if registry.ca]
-    found = host.get_fact(
-        Images,
-        references=[use.image.reference for use in uses],
-        record=place.record,
-        files=[str(registry.ca_path) for registry in trusted],
-    )
+    trusted = trusted_registries(uses, registries)
+    found = look.ask(Images, **images_question(uses, place, registries))
     missing = [
         use for use in uses if not use.is_there(found.ids.get(use.image.reference), found.loaded)
     ]
@@ -111,12 +106,6 @@ def _changes(use: ImageUse, place: ImagePlace) -> Iterator[Change]:
         yield Change(resource, "build")
     if not place.is_local:
         yield Change(resource, "copy")
-
-
-def _addresses(uses: list[ImageUse]) -> list[str]:
-    """Registries that the images are pulled from."""
-    pulled = [use for use in uses if use.is_pulled]
-    return list(dict.fromkeys(address_of(use.image.reference) for use in pulled))
 
 
 def _is_trusted(registry: RegistryAccess, found: ImagesState) -> bool:

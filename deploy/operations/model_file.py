@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from pyinfra import host
-from pyinfra.api import operation
 
-from deploy.drift import Change
+from deploy.changes.change import Change
+from deploy.facts import look
 from deploy.facts.files import FileSize
 from deploy.operations.change import announce
-from deploy.operations.commands import Commands
+from deploy.operations.commands import Commands, changes_host
 from deploy.operations.copy import CopyCommand
 from deploy.services import HostModelFile
 
 
-@operation()
+@changes_host
 def present(file: HostModelFile) -> Commands:
     """The file is on the host, below a directory named after its digest.
 
     A file of the right size is taken to be the right one: its digest was checked when it arrived.
     """
-    if host.get_fact(FileSize, path=str(file.path)) == file.source.size_bytes:
+    if look.ask(FileSize, path=str(file.path)) == file.source.size_bytes:
         host.noop(f"model file {file.path} is there")
         return
     announce(Change(f"model file {file.path}", "copy"))

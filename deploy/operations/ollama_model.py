@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deploy.drift import ABSENT, Change, FieldChange
+from deploy.changes.change import ABSENT, Change, FieldChange
 from deploy.facts.model_store import ModelStore
 from deploy.operations.script import ScriptCommand
 from deploy.services import StoredModel

@@ -10,6 +10,7 @@ from pyinfra.api import operation
 
 from deploy.catalog import load_catalog
 from deploy.errors import HostError
+from deploy.facts import look
 from deploy.facts.docker import Docker
 from deploy.facts.gpus import Gpus
 from deploy.facts.host import Host
@@ -38,15 +39,15 @@ def findings(deployment: str, subject: Subject, *, gpus: bool) -> Iterator[Findi
         gpus: whether its GPUs are looked at.
     """
     directory = str(subject.spec.directory)
-    found = host.get_fact(Host, deployment=deployment, directory=directory)
-    docker = host.get_fact(Docker) if found.engine_version is None else None
+    found = look.ask(Host, deployment=deployment, directory=directory)
+    docker = look.ask(Docker) if found.engine_version is None else None
     needs = list(_needs(subject, found.images))
     yield from host_findings(subject, found, docker, time.time(), needs)
     if gpus:
         catalog = load_catalog()
-        names = {component.image_name for component in subject.components}
+        names = {unit.image_name for unit in subject.units}
         cuda = {name: catalog.images[name].cuda for name in names if catalog.images[name].cuda}
-        yield from gpu_findings(subject.spec, host.get_fact(Gpus), catalog, cuda)
+        yield from gpu_findings(subject.spec, look.ask(Gpus), catalog, cuda)
 
 
 def _needs(subject: Subject, there: Collection[str]) -> Iterator[ImageNeed]:

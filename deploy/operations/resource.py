@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pyinfra import host
-from pyinfra.api import QuoteString, StringCommand, operation
+from pyinfra.api import QuoteString, StringCommand
 
-from deploy.drift import Change
+from deploy.changes.change import Change
+from deploy.facts import look
 from deploy.facts.engine import Resources
 from deploy.operations.change import announce_all
-from deploy.operations.commands import Commands, foreign, refuse
+from deploy.operations.commands import Commands, changes_host, foreign, refuse
 from deploy.services.container import LABEL_DEPLOYMENT
 
 
-@operation()
+@changes_host
 def present(network: str, volumes: list[str], deployment: str) -> Commands:
     """The network and the volumes exist and belong to the deployment.
 
@@ -23,7 +23,7 @@ def present(network: str, volumes: list[str], deployment: str) -> Commands:
         volumes: names of the volumes.
         deployment: name of the deployment.
     """
-    found = host.get_fact(Resources, networks=[network], volumes=volumes)
+    found = look.ask(Resources)
     wanted = [("network", network), *(("volume", name) for name in volumes)]
     for problem in _belonging_to_others(wanted, found, deployment):
         yield from refuse(problem)
@@ -35,10 +35,9 @@ def present(network: str, volumes: list[str], deployment: str) -> Commands:
 
 
 def _belonging_to_others(
-    wanted: list[tuple[str, str]], found: dict[str, dict[str, str]], deployment: str
+    wanted: list[tuple[str, str]], found: dict[str, str], deployment: str
 ) -> Iterator[str]:
     for kind, name in wanted:
-        labels = found.get(f"{kind} {name}")
-        owner = labels.get(LABEL_DEPLOYMENT) if labels is not None else deployment
+        owner = found.get(f"{kind} {name}", deployment)
         if owner != deployment:
             yield f"{kind} {name} {foreign(owner)}"

@@ -59,4 +59,4 @@ class ScriptCommand(StringCommand):
         return succeeded, output
 
     def _message(self, seconds: float) -> str:
-        return f"{self._progress}: {seconds:.0f} s so far"
+        return f"{self._progress}: {seconds:.0f} s"

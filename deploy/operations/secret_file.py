@@ -6,7 +6,7 @@ from pyinfra.api import FunctionCommand, operation
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
-from deploy.drift import Change
+from deploy.changes.change import Change
 from deploy.operations.change import announce
 from deploy.operations.commands import Commands
 from deploy.secrets import SecretStore

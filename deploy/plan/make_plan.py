@@ -16,7 +16,7 @@ from deploy.plan.make_claims import Sources, make_claim
 from deploy.plan.model_plans import Outcome, model_plan
 from deploy.plan.on_cpu import cpu_hosts
 from deploy.plan.placement import Claim, Gpus, Placement, Seat, Sizer, place
-from deploy.plan.ports import port_problems
+from deploy.plan.ports import port_problems, web_ui_problems
 from deploy.plan.refusals import engine_path, placement_problems, share_problems, split_problems
 from deploy.plan.replicas import cpu_replica, gpu_replica, with_one_length, with_ports
 from deploy.plan.unknown import unknown
@@ -51,10 +51,10 @@ def make_plan(
     if on_gpus and placement.chosen is None:
         _raise(placement_problems(list(on_gpus), list(hosts), sizer))
     outcome = Outcome(placement, hosts, sizer, spec.users)
-    router_host = spec.router.host or spec.hosts[0].name
+    router_host = spec.router_host
     found = with_one_length(_replicas(spec, claims, outcome, sources))
     replicas = tuple(with_ports(found, router_host))
-    _raise(port_problems(spec, replicas, router_host))
+    _raise([*port_problems(spec, replicas, router_host), *web_ui_problems(spec)])
     models = tuple(
         model_plan(claim, tuple(r for r in replicas if r.served_model_name == claim.name), outcome)
         for claim in claims
@@ -64,7 +64,7 @@ def make_plan(
         name=spec.name,
         replicas=replicas,
         router=RouterPlan(host=router_host, spec=spec.router),
-        web_ui=WebUIPlan(host=router_host, spec=spec.web_ui) if spec.web_ui else None,
+        web_ui=WebUIPlan(host=spec.web_ui_host, spec=spec.web_ui) if spec.web_ui else None,
         hosts=host_plans,
         models=models,
         users=spec.users,

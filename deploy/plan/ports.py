@@ -54,6 +54,30 @@ def port_problems(
             )
 
 
+def web_ui_problems(spec: DeploymentSpec) -> Iterator[Problem]:
+    """A web UI on another host than the router must reach it."""
+    if spec.web_ui is None or spec.web_ui_host == spec.router_host:
+        return
+    index = [host.name for host in spec.hosts].index(spec.router_host)
+    host, listen = spec.hosts[index], spec.router.listen
+    address = host.address or host.name
+    if not _is_address(address):
+        yield Problem(
+            f"hosts[{index}].address",
+            f"{address!r} is a name: the web UI on {spec.web_ui_host} reaches the router at an"
+            " address",
+            "an IP address of the router's host, in the network that it shares with the web UI's",
+            "declare address",
+        )
+    elif not listen.is_unspecified and str(listen) != address:
+        yield Problem(
+            "router.listen",
+            f"{listen}, which the web UI on {spec.web_ui_host} does not reach",
+            f"{address!r}, or '0.0.0.0' for every interface",
+            f"declare router=Router(listen={address!r}), or run both on one host",
+        )
+
+
 def _open_engines(replicas: tuple[ReplicaPlan, ...], router_host: str) -> Iterator[Problem]:
     """Engines that everybody who reaches their host could use."""
     seen = set()

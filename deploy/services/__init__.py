@@ -1,23 +1,24 @@
 """From a plan to containers and files: one module per deployed system."""
 
-from deploy.services.component import (
-    Component,
-    ConfigFile,
-    ConfigTree,
-    HostModelFile,
-    StoredModel,
-    Tier,
-)
 from deploy.services.container import ContainerSpec, HealthCheck, Mount, Port
 from deploy.services.context import ResolvedImage, ServiceContext
 from deploy.services.stack import Stack, make_stack
+from deploy.services.unit import (
+    ConfigFile,
+    ConfigTree,
+    Holds,
+    HostModelFile,
+    StoredModel,
+    Tier,
+    Unit,
+)
 
 __all__ = [
-    "Component",
     "ConfigFile",
     "ConfigTree",
     "ContainerSpec",
     "HealthCheck",
+    "Holds",
     "HostModelFile",
     "Mount",
     "Port",
@@ -26,5 +27,6 @@ __all__ = [
     "Stack",
     "StoredModel",
     "Tier",
+    "Unit",
     "make_stack",
 ]

@@ -9,16 +9,18 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from deploy.spec import SecretName
+from deploy.spec import EnvironmentValue, SecretSource, SecretText
 
 LABEL_DEPLOYMENT = "io.atelier.deployment"
 LABEL_SERVICE = "io.atelier.service"
 LABEL_SPEC = "io.atelier.spec"
+LABEL_HOLDS = "io.atelier.holds"
 
-HARDWARE = ("gpus", "devices", "group_add", "ipc", "shm_size_bytes", "ulimits")
-"""Fields that only containers on GPUs have."""
+HARDWARE = ("gpus", "devices", "group_add", "ipc", "shm_size_bytes", "ulimits", "cap_add")
+"""Fields that only some containers have."""
 
-SecretDigest = Callable[[SecretName], str]
+SecretDigest = Callable[[SecretText], str]
+"""A keyed digest of a text with secrets in it."""
 
 
 class Part(BaseModel):
@@ -51,7 +53,10 @@ class HealthCheck(Part):
 
     command: str
     """Shell command inside the container; exit status 0 is healthy."""
-    interval_seconds: int = 3
+    interval_seconds: int = 30
+    """Between two checks of a container that runs."""
+    start_interval_seconds: int = 2
+    """Between two checks of one that starts, where Docker has such a setting (25 and newer)."""
     timeout_seconds: int = 5
     start_period_seconds: int
     """Failures within this time after the start do not count."""
@@ -76,9 +81,7 @@ class ContainerSpec(Part):
     image: str
     """Reference with a version, digest or content hash."""
     command: tuple[str, ...] = ()
-    env: dict[str, str] = Field(default_factory=dict)
-    secret_env: dict[str, SecretName] = Field(default_factory=dict)
-    """Environment variables whose values are secrets."""
+    env: dict[str, str | SecretText] = Field(default_factory=dict)
     mounts: dict[PurePosixPath, Mount] = Field(default_factory=dict)
     """By path inside the container."""
     tmpfs: tuple[PurePosixPath, ...] = ()
@@ -93,6 +96,11 @@ class ContainerSpec(Part):
     restart: Literal["no", "always", "unless-stopped", "on-failure"] = "unless-stopped"
     stop_timeout_seconds: int = 10
     healthcheck: HealthCheck
+    cap_add: tuple[str, ...] = ()
+    """Capabilities that it has although all others are taken away."""
+    cap_drop: tuple[str, ...] = ("ALL",)
+    security_opt: tuple[str, ...] = ("no-new-privileges",)
+    log_driver: str = "json-file"
     log_max_size: str = "10m"
     log_max_files: int = 3
     gpus: tuple[int, ...] = ()
@@ -108,27 +116,39 @@ class ContainerSpec(Part):
     ulimits: dict[str, int] = Field(default_factory=dict)
     """Resource limits, soft and hard, e.g. ``{"memlock": -1}``."""
 
+    @property
+    def plain_env(self) -> dict[str, str]:
+        """Environment variables that may be seen."""
+        return {name: value for name, value in self.env.items() if isinstance(value, str)}
+
+    @property
+    def secret_env(self) -> dict[str, SecretText]:
+        """Environment variables that may not."""
+        return {name: value for name, value in self.env.items() if isinstance(value, SecretText)}
+
     def public(self, digest: SecretDigest) -> dict[str, Any]:
         """The whole description as plain data, with digests in the place of secrets."""
-        data = self.model_dump(mode="json")
+        data = self.model_dump(mode="json") | {"env": self.plain_env}
         # left out where unset: the label of a container that needs none of them never changes
         for name in HARDWARE:
             if not data[name]:
                 del data[name]
-        data["secret_env"] = {name: digest(secret) for name, secret in self.secret_env.items()}
+        data["secret_env"] = {name: digest(text) for name, text in self.secret_env.items()}
         return data
 
-    def create_arguments(self, deployment: str, digest: SecretDigest) -> list[str]:
-        """The arguments of ``docker container create`` except name and secrets."""
+    def create_arguments(self, labels: Mapping[str, str]) -> list[str]:
+        """The arguments of ``docker container create`` except name, secrets and intervals."""
         arguments = [
-            *_flags("--label", self._labels(deployment, digest)),
+            *_flags("--label", labels),
             *("--network", self.network, "--network-alias", self.name),
             *("--restart", self.restart, "--stop-timeout", str(self.stop_timeout_seconds)),
             *("--memory", str(self.memory_bytes), "--pids-limit", str(self.pids_limit)),
-            *("--cap-drop", "ALL", "--security-opt", "no-new-privileges"),
-            *("--log-driver", "json-file", "--log-opt", f"max-size={self.log_max_size}"),
+            *(part for name in self.cap_drop for part in ("--cap-drop", name)),
+            *(part for name in self.cap_add for part in ("--cap-add", name)),
+            *(part for option in self.security_opt for part in ("--security-opt", option)),
+            *("--log-driver", self.log_driver, "--log-opt", f"max-size={self.log_max_size}"),
             *("--log-opt", f"max-file={self.log_max_files}"),
-            *_flags("--env", self.env),
+            *_flags("--env", self.plain_env),
             *self._health_arguments(),
         ]
         if self.user:
@@ -144,10 +164,18 @@ class ContainerSpec(Part):
             arguments += ["--publish", published]
         return [*arguments, *self._hardware_arguments(), self.image, *self.command]
 
-    def _labels(self, deployment: str, digest: SecretDigest) -> dict[str, str]:
+    def labels(self, deployment: str, holds: str, digest: SecretDigest) -> dict[str, str]:
+        """What is written on the container, for the next run to compare with.
+
+        Args:
+            deployment: name of the deployment.
+            holds: what the unit holds on its host, as text.
+            digest: makes digests of secrets.
+        """
         return {
             LABEL_DEPLOYMENT: deployment,
             LABEL_SERVICE: self.service,
+            LABEL_HOLDS: holds,
             LABEL_SPEC: canonical_json(self.public(digest)),
         }
 
@@ -171,7 +199,6 @@ class ContainerSpec(Part):
         check = self.healthcheck
         return [
             *("--health-cmd", check.command),
-            *("--health-interval", f"{check.interval_seconds}s"),
             *("--health-timeout", f"{check.timeout_seconds}s"),
             *("--health-start-period", f"{check.start_period_seconds}s"),
             *("--health-retries", str(check.retries)),
@@ -190,3 +217,11 @@ def _flags(flag: str, values: Mapping[str, str]) -> list[str]:
 def _mount_argument(target: PurePosixPath, mount: Mount) -> str:
     argument = f"type={mount.kind},source={mount.source},target={target}"
     return f"{argument},readonly" if mount.read_only else argument
+
+
+def environment(values: Mapping[str, EnvironmentValue]) -> dict[str, str | SecretText]:
+    """Declared environment variables as a container has them."""
+    return {
+        name: SecretText.of(value.name) if isinstance(value, SecretSource) else value
+        for name, value in values.items()
+    }

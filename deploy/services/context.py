@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import Any
 
-from deploy.plan.deployment_plan import DeploymentPlan
-from deploy.services.component import ConfigFile, ConfigTree
+from deploy.plan.deployment_plan import DeploymentPlan, HostPlan, ReplicaPlan
+from deploy.services.container import ContainerSpec, Port
+from deploy.services.unit import ConfigFile, ConfigTree
+
+TMP = PurePosixPath("/tmp")  # noqa: S108 - inside the container
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,31 @@ class ServiceContext:
     def container_name(self, *parts: str, index: int = 0) -> str:
         """``<deployment>-<service>[-<model>]-<replica>``."""
         return "-".join((self.plan.name, *parts, str(index)))
+
+    def container(self, name: str, service: str, image_name: str, **own: Any) -> ContainerSpec:
+        """A container of this deployment: what all have in common, and what is its own."""
+        image = self.images[image_name]
+        return ContainerSpec(
+            name=name,
+            service=service,
+            image=image.reference,
+            user=image.user,
+            read_only=image.read_only,
+            tmpfs=own.pop("tmpfs", (TMP,)),
+            network=self.plan.name,
+            **own,
+        )
+
+    def published(self, replica: ReplicaPlan, container_port: int) -> tuple[Port, ...]:
+        """The port of a replica that a router on another host must reach; else none."""
+        if replica.port is None:
+            return ()
+        address = self.host(replica).address
+        return (Port(host_ip=address, host_port=replica.port, container_port=container_port),)
+
+    def host(self, replica: ReplicaPlan) -> HostPlan:
+        """The host of a replica."""
+        return self.plan.host(replica.host)
 
     def config_tree(self, host: str, service: str, files: dict[str, ConfigFile]) -> ConfigTree:
         """The configuration of a service below the deployment's directory on its host."""

@@ -30,3 +30,8 @@ def visible_devices(replica: ReplicaPlan, variable: str) -> dict[str, str]:
 def image_name(replica: ReplicaPlan, name: str) -> str:
     """The image for the GPU's vendor."""
     return f"{name}-rocm" if replica.gpu_vendor == "amd" else name
+
+
+def gpu_shares(replica: ReplicaPlan) -> dict[int, float]:
+    """Share of each GPU's memory that the replica takes."""
+    return dict.fromkeys(replica.gpus, replica.gpu_memory_utilization or 1.0)

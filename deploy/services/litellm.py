@@ -5,14 +5,17 @@ Settings: https://docs.litellm.ai/docs/proxy/config_settings
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from deploy.render import render
 from deploy.services import engines
-from deploy.services.component import Component, ConfigFile, Tier
-from deploy.services.container import ContainerSpec, HealthCheck, Mount, Port, http_get
-from deploy.services.context import ServiceContext
-from deploy.spec import SecretName
+from deploy.services.container import HealthCheck, Mount, Port, environment, http_get
+from deploy.services.context import TMP, ServiceContext
+from deploy.services.unit import ConfigFile, Tier, Unit
+from deploy.services.upstream import Api, Upstream
+from deploy.spec import SecretName, SecretText
 
 IMAGE = "litellm"
 PORT = 4000
@@ -24,43 +27,37 @@ def container_name(context: ServiceContext) -> str:
     return context.container_name(IMAGE)
 
 
-def component(context: ServiceContext) -> Component:
-    """The container of the router."""
+def units(context: ServiceContext) -> Iterator[Unit]:
+    """The router."""
     plan = context.plan.router
-    image = context.images[IMAGE]
     config = context.config_tree(
         plan.host, IMAGE, {"config.yaml": ConfigFile(content=_config(context))}
     )
-    return Component(
+    yield Unit(
         host=plan.host,
         tier=Tier.ROUTER,
+        serves="router",
         image_name=IMAGE,
         start_timeout_seconds=plan.spec.start_timeout_seconds,
         config=config,
-        container=ContainerSpec(
-            name=container_name(context),
-            service=IMAGE,
-            image=image.reference,
-            user=image.user,
-            read_only=image.read_only,
+        container=context.container(
+            container_name(context),
+            IMAGE,
+            IMAGE,
             command=("--config", str(CONFIG / "config.yaml"), "--port", str(PORT)),
             env={
-                "HOME": "/tmp",  # noqa: S108 - inside the container
+                "HOME": str(TMP),
                 "LITELLM_LOCAL_MODEL_COST_MAP": "True",
                 "LITELLM_MODE": "PRODUCTION",
                 "LITELLM_TELEMETRY": "False",
-                **plan.spec.env,
-            },
-            secret_env={
-                "ENGINE_API_KEY": SecretName.ENGINE_API_KEY,
-                "LITELLM_MASTER_KEY": SecretName.ROUTER_MASTER_KEY,
+                **environment(plan.spec.env),
+                "ENGINE_API_KEY": SecretText.of(SecretName.ENGINE_API_KEY),
+                "LITELLM_MASTER_KEY": SecretText.of(SecretName.ROUTER_MASTER_KEY),
             },
             mounts={CONFIG: Mount(kind="bind", source=str(config.directory), read_only=True)},
-            tmpfs=(PurePosixPath("/tmp"),),  # noqa: S108 - inside the container
             ports=(
                 Port(host_ip=str(plan.spec.listen), host_port=plan.spec.port, container_port=PORT),
             ),
-            network=context.plan.name,
             memory_bytes=plan.spec.memory_limit,
             healthcheck=HealthCheck(
                 command=http_get(PORT, "/health/liveliness"),
@@ -70,11 +67,48 @@ def component(context: ServiceContext) -> Component:
     )
 
 
+@dataclass(frozen=True)
+class Deployment:
+    """A replica as LiteLLM's configuration has it."""
+
+    name: str
+    """What it is called in LiteLLM's log."""
+    model: str
+    """What clients ask for."""
+    provider: str
+    """LiteLLM's name of the API."""
+    upstream_model: str
+    api_base: str
+    has_key: bool
+
+
+PROVIDERS: dict[Api, str] = {"vllm": "hosted_vllm", "openai": "openai", "ollama": "ollama_chat"}
+"""What LiteLLM calls each API.
+
+LiteLLM makes a chat of what clients ask ``ollama_chat`` to complete, and drops the suffix. Of
+``openai`` it hands both on as they are, to ``/v1/completions`` and ``/v1/chat/completions``.
+"""
+
+
+def _deployment(upstream: Upstream) -> Deployment:
+    path = "" if upstream.api == "ollama" else "/v1"
+    return Deployment(
+        name=upstream.name,
+        model=upstream.model,
+        provider=PROVIDERS[upstream.api],
+        upstream_model=upstream.upstream_model,
+        api_base=f"http://{upstream.address}{path}",
+        has_key=upstream.has_key,
+    )
+
+
 def _config(context: ServiceContext) -> str:
     router = context.plan.router.spec
     return render(
         "litellm/config.yaml.j2",
-        replicas=[engines.upstream(context, replica) for replica in context.plan.replicas],
+        replicas=[
+            _deployment(engines.upstream(context, replica)) for replica in context.plan.replicas
+        ],
         num_retries=router.num_retries,
         request_timeout_seconds=router.request_timeout_seconds,
         stream_timeout_seconds=router.stream_timeout_seconds,

@@ -5,14 +5,15 @@ Flags and variables: https://github.com/ggml-org/llama.cpp/blob/master/tools/ser
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import PurePosixPath
 
 from deploy.plan.deployment_plan import ReplicaPlan
-from deploy.services.component import Component, HostModelFile, Tier
-from deploy.services.container import ContainerSpec, HealthCheck, Mount
+from deploy.services.container import HealthCheck, Mount, environment
 from deploy.services.context import ServiceContext
-from deploy.services.published import ports
-from deploy.spec import SecretName
+from deploy.services.unit import HostModelFile, Tier, Unit
+from deploy.services.upstream import Upstream, address
+from deploy.spec import SecretName, SecretText
 
 IMAGE = "llama-cpp"
 PORT = 8080
@@ -24,36 +25,51 @@ def container_name(context: ServiceContext, replica: ReplicaPlan) -> str:
     return context.container_name(IMAGE, replica.model, index=replica.index)
 
 
-def component(context: ServiceContext, replica: ReplicaPlan) -> Component:
-    """The container of one replica."""
-    file, host = replica.file, context.plan.host(replica.host)
+def units(context: ServiceContext) -> Iterator[Unit]:
+    """A unit for each replica that it serves."""
+    for replica in context.plan.replicas:
+        if replica.engine.kind == "llama_cpp":
+            yield _unit(context, replica)
+
+
+def upstream(context: ServiceContext, replica: ReplicaPlan) -> Upstream:
+    """How a router reaches a replica."""
+    name = container_name(context, replica)
+    return Upstream(
+        name=name,
+        model=replica.served_model_name,
+        api="openai",
+        upstream_model=replica.served_model_name,
+        address=address(context, replica, name, PORT),
+        has_key=True,
+        completes=True,
+    )
+
+
+def _unit(context: ServiceContext, replica: ReplicaPlan) -> Unit:
+    file, engine = replica.file, replica.engine
     assert file is not None  # noqa: S101 - a plan with llama.cpp has a file
     host_path = context.model_path(replica.host, file.sha256, file.path.name)
-    image = context.images[IMAGE]
-    return Component(
+    return Unit(
         host=replica.host,
         tier=Tier.ENGINE,
+        serves=replica.served_model_name,
         image_name=IMAGE,
-        start_timeout_seconds=replica.engine.start_timeout_seconds,
+        start_timeout_seconds=engine.start_timeout_seconds,
         model_file=HostModelFile(source=file, path=host_path),
-        container=ContainerSpec(
-            name=container_name(context, replica),
-            service=IMAGE,
-            image=image.reference,
-            user=image.user,
-            read_only=image.read_only,
+        container=context.container(
+            container_name(context, replica),
+            IMAGE,
+            IMAGE,
             command=_arguments(replica, MODELS / host_path.name),
-            env=replica.engine.env,
-            secret_env={"LLAMA_API_KEY": SecretName.ENGINE_API_KEY},
+            env=environment(engine.env)
+            | {"LLAMA_API_KEY": SecretText.of(SecretName.ENGINE_API_KEY)},
             mounts={MODELS: Mount(kind="bind", source=str(host_path.parent), read_only=True)},
-            tmpfs=(PurePosixPath("/tmp"),),  # noqa: S108 - inside the container
-            ports=ports(replica, host, PORT),
-            network=context.plan.name,
+            ports=context.published(replica, PORT),
             memory_bytes=replica.memory_limit_bytes,
             healthcheck=HealthCheck(
                 command=f"curl -fsS -o /dev/null http://127.0.0.1:{PORT}/health",
-                interval_seconds=2,
-                start_period_seconds=replica.engine.start_timeout_seconds,
+                start_period_seconds=engine.start_timeout_seconds,
             ),
         ),
     )

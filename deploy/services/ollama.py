@@ -5,15 +5,15 @@ Variables: https://docs.ollama.com/faq and envconfig/config.go of its source.
 
 from __future__ import annotations
 
-from pathlib import PurePosixPath
+from collections.abc import Iterator
 
 from deploy.plan.deployment_plan import ReplicaPlan
-from deploy.services.component import Component, HostModelFile, Tier
-from deploy.services.container import ContainerSpec, HealthCheck, Mount
+from deploy.services.container import HealthCheck, Mount, environment
 from deploy.services.context import ServiceContext
-from deploy.services.gpu_access import gpu_access, image_name, visible_devices
-from deploy.services.ollama_model import HOME, MODELS, stored_model
-from deploy.services.published import ports
+from deploy.services.gpu_access import gpu_access, gpu_shares, image_name, visible_devices
+from deploy.services.ollama_model import HOME, MODELS, completes, model_name, stored_model
+from deploy.services.unit import HostModelFile, Tier, Unit
+from deploy.services.upstream import Upstream, address
 
 IMAGE = "ollama"
 PORT = 11434
@@ -24,44 +24,65 @@ def container_name(context: ServiceContext, replica: ReplicaPlan) -> str:
     return context.container_name(IMAGE, replica.model, index=replica.index)
 
 
-def component(context: ServiceContext, replica: ReplicaPlan) -> Component:
+def units(context: ServiceContext) -> Iterator[Unit]:
+    """A unit for each replica that it serves."""
+    for replica in context.plan.replicas:
+        if replica.engine.kind == "ollama":
+            yield _unit(context, replica)
+
+
+def upstream(context: ServiceContext, replica: ReplicaPlan) -> Upstream:
+    """How a router reaches a replica.
+
+    Through its own API to chat, with the model's own settings; it has no way to complete there.
+    """
+    name, completing = container_name(context, replica), completes(context, replica)
+    return Upstream(
+        name=name,
+        model=replica.served_model_name,
+        api="openai" if completing else "ollama",
+        upstream_model=model_name(replica),
+        address=address(context, replica, name, PORT),
+        has_key=False,
+        completes=completing,
+    )
+
+
+def _unit(context: ServiceContext, replica: ReplicaPlan) -> Unit:
     """The container of one replica, and the model that is pulled or created in it."""
     name, volume = image_name(replica, IMAGE), container_name(context, replica)
-    image, host, file = context.images[name], context.plan.host(replica.host), None
-    mounts = {HOME: Mount(kind="volume", source=volume)}
+    file, mounts = None, {HOME: Mount(kind="volume", source=volume)}
     if replica.file is not None:
         path = context.model_path(replica.host, replica.file.sha256, replica.file.path.name)
         file = HostModelFile(source=replica.file, path=path)
         mounts[MODELS] = Mount(kind="bind", source=str(path.parent), read_only=True)
-    return Component(
+    return Unit(
         host=replica.host,
         tier=Tier.ENGINE,
+        serves=replica.served_model_name,
         image_name=name,
         start_timeout_seconds=replica.engine.start_timeout_seconds,
         model_file=file,
         model=stored_model(context, replica, volume),
-        container=ContainerSpec(
-            name=container_name(context, replica),
-            service=IMAGE,
-            image=image.reference,
-            user=image.user,
-            read_only=image.read_only,
-            env=environment(replica) | replica.engine.env,
+        gpu_shares=gpu_shares(replica),
+        container=context.container(
+            container_name(context, replica),
+            IMAGE,
+            name,
+            env=variables(replica) | environment(replica.engine.env),
             mounts=mounts,
-            tmpfs=(PurePosixPath("/tmp"),),  # noqa: S108 - inside the container
-            ports=ports(replica, host, PORT),
-            network=context.plan.name,
+            ports=context.published(replica, PORT),
             memory_bytes=replica.memory_limit_bytes,
             healthcheck=HealthCheck(
                 command="ollama list",
                 start_period_seconds=replica.engine.start_timeout_seconds,
             ),
-            **gpu_access(replica, host),
+            **gpu_access(replica, context.host(replica)),
         ),
     )
 
 
-def environment(replica: ReplicaPlan) -> dict[str, str]:
+def variables(replica: ReplicaPlan) -> dict[str, str]:
     """One model with a fixed number of slots; its cloud is switched off."""
     cache = "f16" if replica.engine.kv_cache_dtype == "auto" else replica.engine.kv_cache_dtype
     # a quantised cache needs flash attention

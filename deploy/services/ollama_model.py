@@ -10,8 +10,8 @@ from pathlib import PurePosixPath
 
 from deploy.catalog import Model, load_catalog
 from deploy.plan.deployment_plan import ReplicaPlan
-from deploy.services.component import StoredModel
 from deploy.services.context import ServiceContext
+from deploy.services.unit import StoredModel
 
 MODELS = PurePosixPath("/models")
 """Where the directory of the model's file is in the container."""

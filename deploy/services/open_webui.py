@@ -5,14 +5,15 @@ Variables: https://docs.openwebui.com/reference/env-configuration/
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import PurePosixPath
 
 from deploy.plan.deployment_plan import WebUIPlan
 from deploy.services import litellm
-from deploy.services.component import Component, Tier
-from deploy.services.container import ContainerSpec, HealthCheck, Mount, Port, http_get
+from deploy.services.container import HealthCheck, Mount, Port, environment, http_get
 from deploy.services.context import ServiceContext
-from deploy.spec import SecretName
+from deploy.services.unit import Tier, Unit
+from deploy.spec import SecretName, SecretText
 
 IMAGE = "open-webui"
 PORT = 8080
@@ -24,32 +25,33 @@ def volume_name(context: ServiceContext) -> str:
     return f"{context.plan.name}-{IMAGE}"
 
 
-def component(context: ServiceContext, plan: WebUIPlan) -> Component:
-    """The container of the web UI."""
-    image = context.images[IMAGE]
-    return Component(
+def units(context: ServiceContext) -> Iterator[Unit]:
+    """The web UI, where there is one."""
+    plan = context.plan.web_ui
+    if plan is None:
+        return
+    yield Unit(
         host=plan.host,
         tier=Tier.WEB_UI,
+        serves="web UI",
         image_name=IMAGE,
+        is_stateful=True,
         start_timeout_seconds=plan.spec.start_timeout_seconds,
-        container=ContainerSpec(
-            name=context.container_name(IMAGE),
-            service=IMAGE,
-            image=image.reference,
-            user=image.user,
-            read_only=image.read_only,
-            env=_environment(context, plan) | plan.spec.env,
-            secret_env={
-                "OPENAI_API_KEYS": SecretName.ROUTER_MASTER_KEY,
-                "WEBUI_SECRET_KEY": SecretName.WEB_UI_SECRET_KEY,
-                "WEBUI_ADMIN_PASSWORD": SecretName.WEB_UI_ADMIN_PASSWORD,
+        container=context.container(
+            context.container_name(IMAGE),
+            IMAGE,
+            IMAGE,
+            env={
+                **_environment(context, plan),
+                **environment(plan.spec.env),
+                "OPENAI_API_KEYS": SecretText.of(SecretName.ROUTER_MASTER_KEY),
+                "WEBUI_SECRET_KEY": SecretText.of(SecretName.WEB_UI_SECRET_KEY),
+                "WEBUI_ADMIN_PASSWORD": SecretText.of(SecretName.WEB_UI_ADMIN_PASSWORD),
             },
             mounts={DATA: Mount(kind="volume", source=volume_name(context))},
-            tmpfs=(PurePosixPath("/tmp"),),  # noqa: S108 - inside the container
             ports=(
                 Port(host_ip=str(plan.spec.listen), host_port=plan.spec.port, container_port=PORT),
             ),
-            network=context.plan.name,
             memory_bytes=plan.spec.memory_limit,
             healthcheck=HealthCheck(
                 command=http_get(PORT, "/health"),
@@ -60,7 +62,7 @@ def component(context: ServiceContext, plan: WebUIPlan) -> Component:
 
 
 def _environment(context: ServiceContext, plan: WebUIPlan) -> dict[str, str]:
-    router = f"http://{litellm.container_name(context)}:{litellm.PORT}/v1"
+    router = f"http://{_router_address(context, plan)}/v1"
     origins = _origins(plan)
     return {
         "PORT": str(PORT),
@@ -104,3 +106,11 @@ def _origins(plan: WebUIPlan) -> list[str]:
     port = plan.spec.port
     local = [f"http://127.0.0.1:{port}", f"http://localhost:{port}"]
     return [plan.spec.url, *local] if plan.spec.url else local
+
+
+def _router_address(context: ServiceContext, plan: WebUIPlan) -> str:
+    """The router by its container's name, or at its host's address where it is on another."""
+    router = context.plan.router
+    if router.host == plan.host:
+        return f"{litellm.container_name(context)}:{litellm.PORT}"
+    return f"{context.plan.host(router.host).address}:{router.spec.port}"

@@ -4,42 +4,58 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from deploy.services import engines, litellm, open_webui
-from deploy.services.component import Component, Tier
 from deploy.services.context import ServiceContext
-from deploy.spec import SecretName
+from deploy.services.registry import SERVICES
+from deploy.services.unit import Tier, Unit
+from deploy.spec import SecretText
 
 
 @dataclass(frozen=True)
 class Stack:
-    """Every component of a deployment, on all its hosts."""
+    """Every unit of a deployment, on all its hosts."""
 
     name: str
-    components: tuple[Component, ...]
+    units: tuple[Unit, ...]
+    """In the order in which they start."""
 
-    def on(self, host: str) -> tuple[Component, ...]:
-        """The components of one host, in the order in which they start."""
-        return tuple(component for component in self.components if component.host == host)
+    def on(self, host: str) -> tuple[Unit, ...]:
+        """The units of one host, in the order in which they start."""
+        return tuple(unit for unit in self.units if unit.host == host)
 
-    def tier(self, tier: Tier) -> tuple[Component, ...]:
-        """The components of one tier, on all hosts."""
-        return tuple(component for component in self.components if component.tier == tier)
+    def tier(self, tier: Tier) -> tuple[Unit, ...]:
+        """The units of one tier, on all hosts."""
+        return tuple(unit for unit in self.units if unit.tier == tier)
+
+    def tiers(self) -> tuple[Tier, ...]:
+        """The tiers that have units, in order."""
+        return tuple(tier for tier in Tier if self.tier(tier))
+
+    def stands_in(self, unit: Unit) -> bool:
+        """Whether a unit on another host serves the same."""
+        return any(other.serves == unit.serves and other.host != unit.host for other in self.units)
 
     @property
-    def secrets(self) -> frozenset[SecretName]:
-        """Every secret that one of the containers is given."""
-        return frozenset(
-            secret
-            for component in self.components
-            for secret in component.container.secret_env.values()
-        )
+    def secrets(self) -> frozenset[str]:
+        """Names of every secret that one of the units is given."""
+        texts = [
+            *(text for unit in self.units for text in unit.container.secret_env.values()),
+            *(
+                file.content
+                for unit in self.units
+                if unit.config
+                for file in unit.config.files.values()
+                if isinstance(file.content, SecretText)
+            ),
+        ]
+        return frozenset(name for text in texts for name in text.secrets.values())
 
 
 def make_stack(context: ServiceContext) -> Stack:
-    """The containers and files of a plan."""
-    plan = context.plan
-    components = [engines.component(context, replica) for replica in plan.replicas]
-    components.append(litellm.component(context))
-    if plan.web_ui:
-        components.append(open_webui.component(context, plan.web_ui))
-    return Stack(plan.name, tuple(components))
+    """The units of a plan."""
+    units = [unit for service in SERVICES.values() for unit in service.units(context)]
+    models = list(context.plan.served_models)
+
+    def position(unit: Unit) -> tuple[int, int]:
+        return unit.tier.position, models.index(unit.serves) if unit.serves in models else 0
+
+    return Stack(context.plan.name, tuple(sorted(units, key=position)))

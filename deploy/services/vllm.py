@@ -6,15 +6,16 @@ Variables: https://docs.vllm.ai/en/latest/configuration/env_vars/
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import PurePosixPath
 
 from deploy.plan.deployment_plan import ReplicaPlan
-from deploy.services.component import Component, Tier
-from deploy.services.container import ContainerSpec, HealthCheck, Mount, http_get
+from deploy.services.container import HealthCheck, Mount, environment, http_get
 from deploy.services.context import ServiceContext
-from deploy.services.gpu_access import gpu_access, image_name, visible_devices
-from deploy.services.published import ports
-from deploy.spec import SecretName
+from deploy.services.gpu_access import gpu_access, gpu_shares, image_name, visible_devices
+from deploy.services.unit import Tier, Unit
+from deploy.services.upstream import Upstream, address
+from deploy.spec import SecretName, SecretText
 
 IMAGE = "vllm"
 PORT = 8000
@@ -29,40 +30,56 @@ def container_name(context: ServiceContext, replica: ReplicaPlan) -> str:
     return context.container_name(IMAGE, replica.model, index=replica.index)
 
 
-def component(context: ServiceContext, replica: ReplicaPlan) -> Component:
-    """The container of one replica."""
-    name = image_name(replica, IMAGE)
-    image, engine = context.images[name], replica.engine
-    host = context.plan.host(replica.host)
-    return Component(
+def units(context: ServiceContext) -> Iterator[Unit]:
+    """A unit for each replica that it serves."""
+    for replica in context.plan.replicas:
+        if replica.engine.kind == "vllm":
+            yield _unit(context, replica)
+
+
+def upstream(context: ServiceContext, replica: ReplicaPlan) -> Upstream:
+    """How a router reaches a replica."""
+    name = container_name(context, replica)
+    return Upstream(
+        name=name,
+        model=replica.served_model_name,
+        api="vllm",
+        upstream_model=replica.served_model_name,
+        address=address(context, replica, name, PORT),
+        has_key=True,
+        completes=True,
+    )
+
+
+def _unit(context: ServiceContext, replica: ReplicaPlan) -> Unit:
+    name, engine = image_name(replica, IMAGE), replica.engine
+    return Unit(
         host=replica.host,
         tier=Tier.ENGINE,
+        serves=replica.served_model_name,
         image_name=name,
         start_timeout_seconds=engine.start_timeout_seconds,
-        container=ContainerSpec(
-            name=container_name(context, replica),
-            service=IMAGE,
-            image=image.reference,
-            user=image.user,
-            read_only=image.read_only,
+        gpu_shares=gpu_shares(replica),
+        container=context.container(
+            container_name(context, replica),
+            IMAGE,
+            name,
+            tmpfs=(),
             command=arguments(replica),
-            env=_environment(replica) | engine.env,
-            secret_env={"VLLM_API_KEY": SecretName.ENGINE_API_KEY},
+            env=_environment(replica),
             mounts=_mounts(context, replica),
-            ports=ports(replica, host, PORT),
-            network=context.plan.name,
+            ports=context.published(replica, PORT),
             memory_bytes=replica.memory_limit_bytes,
             pids_limit=8192,
             stop_timeout_seconds=30,
             healthcheck=HealthCheck(
                 command=http_get(PORT, "/health"),
-                interval_seconds=5,
                 start_period_seconds=engine.start_timeout_seconds,
             ),
             ipc="host" if engine.ipc == "host" else "",
             shm_size_bytes=0 if engine.ipc == "host" else engine.shm_size,
             ulimits={"memlock": -1, "stack": 67108864},
-            **gpu_access(replica, host),
+            **gpu_access(replica, context.host(replica)),
         ),
     )
 
@@ -93,7 +110,7 @@ def arguments(replica: ReplicaPlan) -> tuple[str, ...]:
     )
 
 
-def _environment(replica: ReplicaPlan) -> dict[str, str]:
+def _environment(replica: ReplicaPlan) -> dict[str, str | SecretText]:
     offline = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
     return {
         "DO_NOT_TRACK": "1",
@@ -102,6 +119,8 @@ def _environment(replica: ReplicaPlan) -> dict[str, str]:
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
         **(offline if replica.engine.offline else {}),
         **visible_devices(replica, "HIP_VISIBLE_DEVICES"),
+        **environment(replica.engine.env),
+        "VLLM_API_KEY": SecretText.of(SecretName.ENGINE_API_KEY),
     }
 
 

@@ -7,12 +7,13 @@ from deploy.spec.image import ImageSpec
 from deploy.spec.model import ModelSpec
 from deploy.spec.registry import RegistrySpec
 from deploy.spec.router import RouterSpec
-from deploy.spec.secrets import SecretName, SecretSource
+from deploy.spec.secrets import EnvironmentValue, SecretName, SecretSource, SecretText
 from deploy.spec.web_ui import WebUISpec
 
 __all__ = [
     "DeploymentSpec",
     "EngineSpec",
+    "EnvironmentValue",
     "HostSpec",
     "ImageSpec",
     "ModelSpec",
@@ -20,5 +21,6 @@ __all__ = [
     "RouterSpec",
     "SecretName",
     "SecretSource",
+    "SecretText",
     "WebUISpec",
 ]

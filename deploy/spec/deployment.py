@@ -103,17 +103,28 @@ class DeploymentSpec(Spec):
         return models
 
     @model_validator(mode="after")
-    def _router_has_a_host(self) -> DeploymentSpec:
+    def _services_have_hosts(self) -> DeploymentSpec:
         names = [host.name for host in self.hosts]
-        if self.router.host is not None and self.router.host not in names:
-            raise refusal(
-                f"router.host is {self.router.host!r}, which is not declared", ", ".join(names)
-            )
+        web_ui_host = self.web_ui.host if self.web_ui else None
+        for setting, host in (("router.host", self.router.host), ("web_ui.host", web_ui_host)):
+            if host is not None and host not in names:
+                raise refusal(f"{setting} is {host!r}, which is not declared", ", ".join(names))
         return self
+
+    @property
+    def router_host(self) -> str:
+        """Name of the host that the router runs on."""
+        return self.router.host or self.hosts[0].name
+
+    @property
+    def web_ui_host(self) -> str:
+        """Name of the host that the web UI runs on, if there is one."""
+        return (self.web_ui.host if self.web_ui else None) or self.router_host
 
     @model_validator(mode="after")
     def _ports_are_distinct(self) -> DeploymentSpec:
-        if self.web_ui and self.web_ui.port == self.router.port:
+        together = self.web_ui_host == self.router_host
+        if self.web_ui and together and self.web_ui.port == self.router.port:
             raise refusal(
                 f"router.port and web_ui.port are both {self.router.port}",
                 "a port of its own for each service",

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from ipaddress import IPv4Address
+from typing import ClassVar
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from deploy.spec.base import MemoryLimit, Spec
+from deploy.spec.secrets import EnvironmentValue, refuse_own_variables, refuse_plain_secrets
 
 
 class EndpointSpec(Spec):
@@ -20,5 +22,13 @@ class EndpointSpec(Spec):
     """Memory limit of the container, e.g. ``1GiB``."""
     start_timeout_seconds: int = Field(default=180, ge=5, le=7200)
     """How long the container may take until it is healthy."""
-    env: dict[str, str] = Field(default_factory=dict)
-    """Environment variables added to the container."""
+    env: dict[str, EnvironmentValue] = Field(default_factory=dict)
+    """Environment variables added to the container; secrets as ``Secret(...)``."""
+
+    own_variables: ClassVar[dict[str, str]] = {}
+    """Environment variables that Atelier sets, and the setting to declare instead."""
+
+    @field_validator("env")
+    @classmethod
+    def _env_is_the_operators(cls, env: dict[str, EnvironmentValue]) -> dict[str, EnvironmentValue]:
+        return refuse_plain_secrets(refuse_own_variables(env, cls.own_variables))

@@ -6,9 +6,10 @@ import re
 from pathlib import PurePosixPath
 from typing import Literal
 
-from pydantic import ByteSize, Field, ValidationInfo, field_validator, model_validator
+from pydantic import ByteSize, Field, ValidationInfo, field_validator
 
 from deploy.spec.base import MemoryLimit, Spec, refusal
+from deploy.spec.secrets import EnvironmentValue, refuse_own_variables, refuse_plain_secrets
 from deploy.units import GIB
 
 EngineKind = Literal["llama_cpp", "ollama", "vllm"]
@@ -31,7 +32,8 @@ OWN_SETTINGS: dict[str, tuple[EngineKind, ...]] = {
 """Settings that only some engines have."""
 OWN_VARIABLES = {
     "HF_HUB_OFFLINE": "offline",
-    "VLLM_API_KEY": "",
+    "VLLM_API_KEY": "secrets={'engine_api_key': Secret(...)}",
+    "LLAMA_API_KEY": "secrets={'engine_api_key': Secret(...)}",
     "OLLAMA_HOST": "",
     "OLLAMA_MODELS": "",
     "OLLAMA_KEEP_ALIVE": "keep_alive",
@@ -61,7 +63,7 @@ class EngineSpec(Spec):
     gpu_memory_utilization: float = Field(default=0.9, ge=0.05, le=0.99)
     """vLLM: share of each GPU's memory that its engines take, together where they share it."""
     max_num_batched_tokens: int | None = Field(default=None, ge=256, le=1_000_000)
-    """vLLM: tokens of one step; its own default by default."""
+    """vLLM: tokens of one step; vLLM's default unless set."""
     kv_cache_dtype: KvCacheDtype = "auto"
     """How the KV cache is kept: vLLM ``auto`` or ``fp8``, Ollama ``f16`` or ``q8_0``."""
     keep_alive: str = "-1"
@@ -85,8 +87,8 @@ class EngineSpec(Spec):
     """Memory limit of one replica, e.g. ``8GiB``; derived from the model's size by default."""
     start_timeout_seconds: int = Field(default=600, ge=5, le=7200)
     """How long a replica may take until it is healthy."""
-    env: dict[str, str] = Field(default_factory=dict)
-    """Environment variables added to the container."""
+    env: dict[str, EnvironmentValue] = Field(default_factory=dict)
+    """Environment variables added to the container; secrets as ``Secret(...)``."""
     extra_args: tuple[str, ...] = ()
     """Arguments added to the engine's command line."""
 
@@ -127,15 +129,7 @@ class EngineSpec(Spec):
             raise refusal(repr(str(path)), "an absolute path of the host, without '..'")
         return path
 
-    @model_validator(mode="after")
-    def _environment_is_its_own(self) -> EngineSpec:
-        names = OWN_VARIABLES.keys() & self.env.keys()
-        if names:
-            name = min(names)
-            setting = OWN_VARIABLES[name]
-            raise refusal(
-                f"env sets {name}, which Atelier sets itself",
-                "other variables",
-                f"remove {name}" + (f", declare {setting}" if setting else ""),
-            )
-        return self
+    @field_validator("env")
+    @classmethod
+    def _env_is_the_operators(cls, env: dict[str, EnvironmentValue]) -> dict[str, EnvironmentValue]:
+        return refuse_plain_secrets(refuse_own_variables(env, OWN_VARIABLES))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import ByteSize, Field
 
@@ -16,10 +16,15 @@ RouterKind = Literal["litellm"]
 class RouterSpec(EndpointSpec):
     """How requests reach the engines."""
 
+    own_variables: ClassVar[dict[str, str]] = {
+        "LITELLM_MASTER_KEY": "secrets={'router_master_key': Secret(...)}",
+        "ENGINE_API_KEY": "secrets={'engine_api_key': Secret(...)}",
+    }
+
     kind: RouterKind = "litellm"
     """Which router."""
     host: str | None = None
-    """Name of the host that it runs on, with the web UI; the first by default."""
+    """Name of the host that it runs on; the first by default."""
     port: int = Field(default=4000, ge=1, le=65535)
     """Port on the host."""
     memory_limit: MemoryLimit = ByteSize(2 * GIB)

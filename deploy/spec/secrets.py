@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import ClassVar
+from typing import Annotated, Any, ClassVar
 
-from pydantic import field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    field_validator,
+    model_validator,
+)
 
 from deploy.spec.base import Spec, refusal
 
@@ -42,6 +50,13 @@ class SecretSource(Spec):
     command: tuple[str, ...] | None = None
     """A command and its arguments that print the secret, e.g. ``["pass", "show", "router"]``."""
 
+    @property
+    def name(self) -> str:
+        """What it is called where its value must not be shown, e.g. ``variable HF_TOKEN``."""
+        if self.env:
+            return f"variable {self.env}"
+        return f"file {self.file}" if self.file else f"output of {(self.command or ('',))[0]}"
+
     @field_validator("env")
     @classmethod
     def _env_is_a_name(cls, env: str | None) -> str | None:
@@ -64,3 +79,89 @@ class SecretSource(Spec):
                 "leave the secret out to have it generated",
             )
         return self
+
+
+class SecretText(BaseModel):
+    """Text with secrets in it: it is described without them, and rendered where it is used."""
+
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid")
+
+    template: str
+    """The text, with ``{placeholder}`` where a secret stands."""
+    secrets: dict[str, str]
+    """Names of the secrets, by placeholder."""
+
+    @classmethod
+    def of(cls, name: str) -> SecretText:
+        """A secret and nothing else."""
+        return cls(template="{secret}", secrets={"secret": name})
+
+    def render(self, value: Callable[[str], str]) -> str:
+        """The text with the secrets in it.
+
+        Args:
+            value: the value of a secret, by its name.
+        """
+        text = self.template
+        for placeholder, name in self.secrets.items():
+            text = text.replace("{" + placeholder + "}", value(name))
+        return text
+
+
+def _text_or_secret(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+    """One error in the place of one for each type that a value could have."""
+    if isinstance(value, str | SecretSource):
+        return value
+    if isinstance(value, dict):
+        return handler(value)
+    shown = repr(value) if isinstance(value, bool | int | float) else f"a {type(value).__name__}"
+    raise refusal(shown, "text in quotes, or Secret(...)")
+
+
+EnvironmentValue = Annotated[str | SecretSource, WrapValidator(_text_or_secret)]
+"""The value of an environment variable, or where it comes from if it is a secret."""
+SECRET_NAMES = re.compile(
+    r"(^|_)(TOKEN|PASSWORD|PASSWD|SECRET|CREDENTIALS|(API|ACCESS|SECRET)_KEY)$"
+)
+URL_WITH_PASSWORD = re.compile(r"\w+://[^/\s:@]*:[^/\s@]+@")
+
+
+def refuse_plain_secrets(env: dict[str, EnvironmentValue]) -> dict[str, EnvironmentValue]:
+    """Refuse secrets that are written into the inventory.
+
+    Raises:
+        PydanticCustomError: if a variable's name or value says that it is a secret in plain text.
+    """
+    for name, value in env.items():
+        if not isinstance(value, str) or not value:
+            continue
+        if SECRET_NAMES.search(name.upper()) or URL_WITH_PASSWORD.search(value):
+            raise refusal(
+                f"{name} is a secret, and its value is in the inventory",
+                f"{name} with Secret(env='...'), Secret(file='...') or Secret(command=[...])",
+                f"set it in the environment and declare {{{name!r}: Secret(env={name!r})}}",
+            )
+    return env
+
+
+def refuse_own_variables(
+    env: dict[str, EnvironmentValue], own: dict[str, str]
+) -> dict[str, EnvironmentValue]:
+    """Refuse variables that Atelier sets.
+
+    Args:
+        env: the declared variables.
+        own: the setting to declare instead, by variable; empty where there is none.
+
+    Raises:
+        PydanticCustomError: if one of them is declared.
+    """
+    for name in env:
+        if name in own:
+            instead = own[name]
+            raise refusal(
+                f"env sets {name}, which Atelier sets itself",
+                "other variables",
+                f"remove {name}" + (f", declare {instead}" if instead else ""),
+            )
+    return env

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import ByteSize, Field, field_validator
 
@@ -16,8 +16,18 @@ WebUIKind = Literal["open_webui"]
 class WebUISpec(EndpointSpec):
     """How people chat in a browser."""
 
+    own_variables: ClassVar[dict[str, str]] = {
+        "OPENAI_API_KEYS": "secrets={'router_master_key': Secret(...)}",
+        "WEBUI_SECRET_KEY": "secrets={'web_ui_secret_key': Secret(...)}",
+        "WEBUI_ADMIN_PASSWORD": "secrets={'web_ui_admin_password': Secret(...)}",
+        "WEBUI_ADMIN_EMAIL": "admin_email",
+        "OPENAI_API_BASE_URLS": "",
+    }
+
     kind: WebUIKind = "open_webui"
     """Which web UI."""
+    host: str | None = None
+    """Name of the host that it runs on; the router's by default."""
     port: int = Field(default=3000, ge=1, le=65535)
     """Port on the host."""
     memory_limit: MemoryLimit = ByteSize(2 * GIB)

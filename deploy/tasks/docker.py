@@ -24,5 +24,5 @@ def _would_lose_gpu(deployment: Artefacts, spec: HostSpec) -> bool:
     catalog = load_catalog()
     gpus = [catalog.gpus[name] for name in gpu_names(spec, catalog)]
     has_nvidia = any(gpu.vendor == "nvidia" for gpu in gpus)
-    images = {component.image_name for component in deployment.stack.on(spec.name)}
+    images = {unit.image_name for unit in deployment.stack.on(spec.name)}
     return has_nvidia and bool(images & LOSE_THEIR_GPU)

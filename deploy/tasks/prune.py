@@ -7,7 +7,7 @@ from pyinfra import host
 from pyinfra.api import deploy
 
 from deploy.operations import old_image
-from deploy.operations.image_source import ImagePlace
+from deploy.operations.questions import image_place
 from deploy.tasks.current import current_deployment
 
 
@@ -15,9 +15,8 @@ from deploy.tasks.current import current_deployment
 def remove() -> None:
     """Remove the images that the deployment brought and nothing uses."""
     deployment = current_deployment()
-    directory = deployment.context.directory(host.name)
     old_image.removed(
         name="Remove images that nothing uses",
         wanted=[use.image.reference for use in deployment.images_on(host.name)],
-        place=ImagePlace(directory, deployment.host(host.name).is_local),
+        place=image_place(deployment, host.name),
     )

@@ -21,7 +21,7 @@ CHROMIUM_FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
     "--disable-background-networking",
-    "--disable-component-update",
+    "--disable-unit-update",
     "--disable-sync",
 ]
 

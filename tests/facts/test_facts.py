@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from pyinfra.api import FactBase
 
-from deploy.facts.component import Component, ComponentState, FileState
 from deploy.facts.deployment import Belongings, Deployment
 from deploy.facts.engine import Resources
 from deploy.facts.files import Contents, FileSize
@@ -20,9 +19,13 @@ from deploy.facts.host import Host
 from deploy.facts.images import Images, ImagesState
 from deploy.facts.model_store import MadeModel, ModelStore
 from deploy.facts.old_images import BroughtImage, OldImages
+from deploy.facts.units import FileState, Units, UnitsState
 from deploy.hosts.state import HostState
+from deploy.services import Holds
+from deploy.services.unit import holds_of
 
 FIXTURES = Path(__file__).parent / "fixtures"
+LITELLM = "/var/lib/atelier/deployments/demo/config/litellm"
 AWKWARD = "it's; touch broken #"
 
 
@@ -30,41 +33,50 @@ def read(name: str) -> list[str]:
     return (FIXTURES / name).read_text().splitlines()
 
 
-def test_component() -> None:
-    state = Component().process(read("component.txt"))
+def test_units() -> None:
+    state = Units().process(read("units.txt"))
     assert sorted(state.containers) == ["demo-litellm-0", "demo-litellm-0.next"]
     live = state.containers["demo-litellm-0"]
     assert live.image_id == "sha256:0d5d3c1e9a"
     assert (live.state, live.health, live.restart) == ("running", "healthy", "unless-stopped")
     assert live.started_at == datetime(2025, 3, 1, 10, 20, 30, tzinfo=UTC).timestamp()
     assert (live.memory_bytes, live.networks) == (2147483648, ("demo",))
-    assert live.deployment == "demo"
+    assert (live.deployment, live.service) == ("demo", "litellm")
     assert live.spec == {"name": "demo-litellm-0", "image": "litellm:v1"}
-    assert state.image_id == "sha256:0d5d3c1e9a"
-    assert state.release_changed_at == 1740824400
+    assert live.holds == Holds(ports=frozenset({4000}), gpus={0: 0.75})
+    assert state.image_id("litellm:v1") == "sha256:0d5d3c1e9a"
+    assert state.image_id("registry.lab:5000/x@sha256:77") == "sha256:0d5d3c1e9b"
+    assert state.image_id("other:1") is None
+    assert state.changed_at == {f"{LITELLM}/0123456789abcdef": 1740824400, f"{LITELLM}/fedc": 5}
     assert state.releases == {
-        "0123456789abcdef": {
+        f"{LITELLM}/0123456789abcdef": {
             "config.yaml": FileState(
                 0o644, "b5bb9d8014a0f9b1d61e21e796d78dccdf1352f23cd32812f4850b878ae4944c"
             )
         },
-        "fedcba9876543210": {
-            "two words.yaml": FileState(
+        f"{LITELLM}/fedc": {
+            "sub/two words.yaml": FileState(
                 0o600, "7d865e959b2466918c9863afca942d0fb89d7c9ac0c99bafc3749504ded97730"
             )
         },
     }
+    assert state.other_models == (("demo-ollama-b-0", "b:latest"),)
 
 
 def test_a_container_that_never_ran_and_is_not_ours() -> None:
-    live = Component().process(read("component.txt")).containers["demo-litellm-0.next"]
+    live = Units().process(read("units.txt")).containers["demo-litellm-0.next"]
     assert (live.state, live.health, live.started_at) == ("created", None, 0)
     assert (live.deployment, live.spec, live.networks) == (None, None, ())
+    assert live.holds == Holds()
 
 
-def test_a_component_of_which_there_is_nothing() -> None:
-    sections = ["@containers", "@image", "@changed_at", "@files"]
-    assert Component().process(sections) == ComponentState()
+def test_containers_of_older_releases_hold_their_ports_and_whole_gpus() -> None:
+    spec = {"ports": [{"host_port": 8000}], "gpus": [0, 1]}
+    assert holds_of(None, spec) == Holds(ports=frozenset({8000}), gpus={0: 1.0, 1: 1.0})
+
+
+def test_a_deployment_of_which_there_is_nothing() -> None:
+    assert Units().process(["@containers", "@images", "@models"]) == UnitsState()
 
 
 def test_deployment() -> None:
@@ -80,11 +92,11 @@ def test_deployment() -> None:
     )
 
 
-def test_models_of_a_component() -> None:
+def test_models_of_engines_that_keep_them() -> None:
     digest = "27801df173db0971f9a13e2c9414ddbec9dce232d88c867d075eaa9b46a21e2c"
-    state = Component().process(
+    state = Units().process(
         [
-            *("@containers", "@image", "@record"),
+            *("@containers", "@store demo-ollama-a-0", "@record"),
             f"tiny-fim:latest ae5cdcc84da9ada5-d2926c39 {digest}",
             "old:latest - -",
             "@manifests",
@@ -92,16 +104,20 @@ def test_models_of_a_component() -> None:
             "@loaded",
             "NAME               ID              SIZE      PROCESSOR    CONTEXT    UNTIL   ",
             "tiny-fim:latest    27801df173db    8.3 MB    100% CPU     2048       Forever    ",
+            *("@store demo-ollama-b-0", "@record", "b:latest - -"),
         ]
     )
-    assert state.models == ModelStore(
-        made={
-            "tiny-fim:latest": MadeModel("ae5cdcc84da9ada5-d2926c39", digest),
-            "old:latest": MadeModel("-", "-"),
-        },
-        digests={"registry.ollama.ai/library/tiny-fim/latest": digest},
-        loaded=frozenset(["tiny-fim:latest"]),
-    )
+    assert state.stores == {
+        "demo-ollama-a-0": ModelStore(
+            made={
+                "tiny-fim:latest": MadeModel("ae5cdcc84da9ada5-d2926c39", digest),
+                "old:latest": MadeModel("-", "-"),
+            },
+            digests={"registry.ollama.ai/library/tiny-fim/latest": digest},
+            loaded=frozenset(["tiny-fim:latest"]),
+        ),
+        "demo-ollama-b-0": ModelStore(made={"b:latest": MadeModel("-", "-")}),
+    }
 
 
 def test_host() -> None:
@@ -152,11 +168,8 @@ def test_old_images() -> None:
 
 
 def test_resources() -> None:
-    rows = ['["network demo",{"io.atelier.deployment":"demo"}]', "", '["volume data",null]']
-    assert Resources().process(rows) == {
-        "network demo": {"io.atelier.deployment": "demo"},
-        "volume data": {},
-    }
+    rows = ["network demo demo", "", "volume data "]
+    assert Resources().process(rows) == {"network demo": "demo", "volume data": ""}
 
 
 def test_contents() -> None:
@@ -171,35 +184,35 @@ def test_file_size() -> None:
 
 FACTS: list[tuple[FactBase[Any], dict[str, Any], Any]] = [
     (
-        Component(),
-        {"container": "x-0", "image": "i:1", "config_root": "/none/x", "release": "1"},
-        ComponentState(),
+        Units(),
+        {
+            "deployment": "x",
+            "directory": "/none/x",
+            "names": ("x-0",),
+            "stores": (("x-0", "v", "i:1", "/h"),),
+        },
+        UnitsState(),
     ),
-    (Component(), {"container": "x-0", "image": "i:1"}, ComponentState()),
-    (
-        Component(),
-        {"container": "x-0", "image": "i:1", "model_volume": "v", "model_home": "/h"},
-        ComponentState(),
-    ),
+    (Units(), {"deployment": "x", "directory": "/none/x", "names": ()}, UnitsState()),
     (Deployment(), {"deployment": "x", "directory": "/none"}, Belongings()),
     (Images(), {"references": ["i:1"], "record": "/none/x", "files": []}, ImagesState()),
-    (Resources(), {"networks": ["x"], "volumes": ["y"]}, {}),
+    (Resources(), {}, {}),
     (OldImages(), {"record": "/none/images.list"}, ()),
     (Contents(), {"paths": ["/none/x"]}, {}),
     (FileSize(), {"path": "/none/x"}, None),
 ]
 AWKWARD_FACTS: list[tuple[FactBase[Any], dict[str, Any]]] = [
     (
-        Component(),
-        {"container": AWKWARD, "image": AWKWARD, "config_root": AWKWARD, "release": AWKWARD},
-    ),
-    (
-        Component(),
-        {"container": AWKWARD, "image": AWKWARD, "model_volume": AWKWARD, "model_home": AWKWARD},
+        Units(),
+        {
+            "deployment": AWKWARD,
+            "directory": AWKWARD,
+            "names": (AWKWARD,),
+            "stores": ((AWKWARD, AWKWARD, AWKWARD, AWKWARD),),
+        },
     ),
     (Deployment(), {"deployment": AWKWARD, "directory": AWKWARD}),
     (Images(), {"references": [AWKWARD], "record": AWKWARD, "files": [AWKWARD]}),
-    (Resources(), {"networks": [AWKWARD], "volumes": [AWKWARD]}),
     (Contents(), {"paths": [AWKWARD]}),
     (FileSize(), {"path": AWKWARD}),
     (Host(), {"deployment": AWKWARD, "directory": AWKWARD}),
@@ -275,15 +288,12 @@ def test_real_files_are_found(bare_path: Path, tmp_path: Path) -> None:
     file = release / "config.yaml"
     file.write_text("foo\n")
     file.chmod(0o640)
-    arguments = {"config_root": str(release.parent), "release": "0123"}
-    command = Component().command(container="x-0", image="i:1", **arguments)
-    # only the part after the container engine's, which need not be here
-    listing = command[command.index("echo '@changed_at'") :]
-    state = Component().process(run(listing, bare_path, tmp_path).stdout.splitlines())
+    command = Units().command(deployment="x", directory=str(tmp_path), names=())
+    state = Units().process(run(command, bare_path, tmp_path).stdout.splitlines())
     # printf 'foo\n' | sha256sum
     digest = "b5bb9d8014a0f9b1d61e21e796d78dccdf1352f23cd32812f4850b878ae4944c"
-    assert state.releases == {"0123": {"config.yaml": FileState(0o640, digest)}}
-    assert abs(state.release_changed_at - datetime.now(UTC).timestamp()) < 60
+    assert state.releases == {str(release): {"config.yaml": FileState(0o640, digest)}}
+    assert abs(state.changed_at[str(release)] - datetime.now(UTC).timestamp()) < 60
     contents = run(Contents().command(paths=[str(file)]), bare_path, tmp_path).stdout.splitlines()
     assert Contents().process(contents) == {str(file): "foo\n"}
     assert (
@@ -294,11 +304,6 @@ def test_real_files_are_found(bare_path: Path, tmp_path: Path) -> None:
     )
     owned = run(Deployment().command("x", str(tmp_path)), bare_path, tmp_path).stdout.splitlines()
     assert str(release) in owned
-
-
-def test_a_name_with_a_dot_is_no_pattern() -> None:
-    command = Component().command(container="demo-qwen2.5-0", image="i:1")
-    assert r"qwen2\.5" in command
 
 
 def test_health_carries_the_script_and_never_fails() -> None:

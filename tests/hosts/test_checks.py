@@ -197,11 +197,11 @@ def test_surroundings() -> None:
 def test_the_library_of_ollama(make: MakeArtefacts, answer: str, status: str) -> None:
     """Asked where a model is pulled from it; what answers need not be a registry's page."""
     pulled = make(engine={"kind": "ollama"}, models=[{"name": "qwen2.5-coder-7b"}])
-    (url,) = library_urls(pulled.stack.components)
+    (url,) = library_urls(pulled.stack.units)
     (_, found) = surroundings_findings(Surroundings({"a": True}, {url: answer}))
     assert (found.name, found.status) == ("Ollama's library", status)
     created = make(engine={"kind": "ollama"})
-    assert library_urls(created.stack.components) == ()
+    assert library_urls(created.stack.units) == ()
 
 
 @pytest.mark.parametrize(

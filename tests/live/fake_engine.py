@@ -66,13 +66,10 @@ class FakeEngine:
 
 def running(artefacts: Artefacts) -> FakeEngine:
     """An engine on which everything runs as planned."""
-    components = artefacts.stack.components
-    references = [component.container.image for component in components]
+    units = artefacts.stack.units
+    references = [unit.container.image for unit in units]
     return FakeEngine(
-        {
-            component.container.name: FakeContainer(inspect_row(component, artefacts))
-            for component in components
-        },
+        {unit.container.name: FakeContainer(inspect_row(unit, artefacts)) for unit in units},
         {reference: image_id(reference) for reference in references},
     )
 

@@ -18,7 +18,7 @@ from deploy.errors import ConnectionFailedError, ServiceError
 from deploy.live import checks
 from deploy.live.connection import connect
 from deploy.live.inspect import parse_spec, parse_time
-from deploy.live.logs import find_component, read_logs
+from deploy.live.logs import find_unit, read_logs
 from deploy.live.status import read_status
 from tests.conftest import MakeArtefacts, declare
 from tests.live.fake_engine import USED_BYTES, running, use
@@ -135,7 +135,7 @@ def test_labels_that_say_nothing(label: str | None) -> None:
     [(ROUTER, ROUTER), ("litellm", ROUTER), ("web", "demo-open-webui-0"), ("tiny", "llama-cpp")],
 )
 def test_a_part_of_a_name_is_enough(demo: Artefacts, service: str, name: str) -> None:
-    assert name in find_component(demo, service).container.name
+    assert name in find_unit(demo, service).container.name
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def test_a_part_of_a_name_is_enough(demo: Artefacts, service: str, name: str) ->
 )
 def test_a_name_must_mean_one_service(demo: Artefacts, service: str, found: str) -> None:
     with pytest.raises(ServiceError) as refused:
-        find_component(demo, service)
+        find_unit(demo, service)
     assert str(refused.value) == (
         f"service: {found}\n"
         "    allowed: demo-llama-cpp-tiny-coder-0, demo-litellm-0, demo-open-webui-0"
@@ -161,8 +161,8 @@ def test_logs_are_redacted_wherever_chunks_end(
     engine = running(demo)
     engine.running[ROUTER].log = b"one\nkey sk-leaked-router-master refused\n\xff last"
     use(engine, monkeypatch, "deploy.live.logs")
-    component = find_component(demo, "litellm")
-    lines = list(read_logs(demo, component, tail=2, follow=follow))
+    unit = find_unit(demo, "litellm")
+    lines = list(read_logs(demo, unit, tail=2, follow=follow))
     assert lines == ["key <router_master_key> refused", "\N{REPLACEMENT CHARACTER} last"]
 
 
@@ -173,7 +173,7 @@ def test_logs_of_a_container_that_is_not_there(
     engine.running.clear()
     use(engine, monkeypatch, "deploy.live.logs")
     with pytest.raises(ServiceError, match=f"{ROUTER}: there is no such container"):
-        list(read_logs(demo, find_component(demo, "litellm"), tail=1, follow=False))
+        list(read_logs(demo, find_unit(demo, "litellm"), tail=1, follow=False))
 
 
 # connections and addresses

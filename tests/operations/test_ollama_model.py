@@ -9,15 +9,14 @@ from typing import Any
 import pytest
 
 from deploy.artefacts import Artefacts
-from deploy.drift import LiveContainer
-from deploy.facts.component import Component as ComponentFact
-from deploy.facts.component import ComponentState
 from deploy.facts.health import Health
 from deploy.facts.model_store import MadeModel, ModelStore
-from deploy.operations import container
-from deploy.services import Component, StoredModel, Tier
+from deploy.facts.units import Units
+from deploy.operations import units
+from deploy.services import StoredModel, Tier, Unit
 from tests.conftest import MakeArtefacts
-from tests.operations.harness import Outcome, run
+from tests.operations.found import found, live
+from tests.operations.harness import FakeHost, Outcome, run
 
 NAME, MODEL, DIGEST = "demo-ollama-tiny-coder-0", "tiny-coder:latest", "ab" * 32
 MANIFEST = "registry.ollama.ai/library/tiny-coder/latest"
@@ -29,8 +28,8 @@ def created(make: MakeArtefacts) -> Artefacts:
     return make(engine={"kind": "ollama"})
 
 
-def engine(artefacts: Artefacts) -> Component:
-    return artefacts.stack.tier(Tier.ENGINE)[0]
+def engine(artefacts: Artefacts) -> Unit:
+    return next(unit for unit in artefacts.stack.units if unit.tier == Tier.ENGINE)
 
 
 def model(artefacts: Artefacts) -> StoredModel:
@@ -49,29 +48,16 @@ def store(artefacts: Artefacts, **differences: Any) -> ModelStore:
     return replace(as_wanted, **differences)
 
 
-def converge(artefacts: Artefacts, found: ModelStore, *, state: str | None = "running") -> Outcome:
-    spec = engine(artefacts).container
-    live = LiveContainer(
-        name=NAME,
-        image_id="sha256:1",
-        state=state or "",
-        health="healthy",
-        started_at=2000,
-        restart="unless-stopped",
-        memory_bytes=spec.memory_bytes,
-        networks=("demo",),
-        deployment="demo",
-        spec=spec.public(artefacts.secrets.digest),
-    )
-    component_state = ComponentState(
-        containers={NAME: live} if state else {}, image_id="sha256:1", models=found
-    )
+def converge(artefacts: Artefacts, store: ModelStore, *, state: str | None = "running") -> Outcome:
+    """Run the operation on a host with such a store, and a container in such a state."""
+    name = engine(artefacts).name
+    there = [live(artefacts, name, state=state)] if state else []
+    facts: dict[Any, Any] = {Units: found(artefacts, there, stores={name: store}), Health: ""}
     return run(
-        container.running,
-        {ComponentFact: component_state, Health: ""},
-        component=engine(artefacts),
-        deployment="demo",
-        secrets=artefacts.secrets,
+        units.converged,
+        FakeHost(facts, name="@local"),
+        artefacts=artefacts,
+        tier=Tier.ENGINE,
     )
 
 
@@ -111,13 +97,7 @@ def test_the_first_deployment_announces_container_and_model(
 def test_a_model_of_the_library_is_pulled(make: MakeArtefacts) -> None:
     chat = {"name": "qwen2.5-coder-7b", "roles": ["chat"]}
     artefacts = make(engine={"kind": "ollama"}, models=[chat])
-    outcome = run(
-        container.running,
-        {ComponentFact: ComponentState(image_id="sha256:1")},
-        component=engine(artefacts),
-        deployment="demo",
-        secrets=artefacts.secrets,
-    )
+    outcome = converge(artefacts, ModelStore(), state=None)
     name = "qwen2.5-coder:7b-instruct-q4_K_M"
     path = "registry.ollama.ai/library/qwen2.5-coder/7b-instruct-q4_K_M"
     assert scripts(outcome)[1] == ["pull", "demo-ollama-qwen2.5-coder-7b-0", name, path, "library"]

@@ -22,7 +22,6 @@ from pyinfra.connectors.ssh import SSHConnector
 from pyinfra.connectors.sshuserclient import SSHClient
 
 from deploy.artefacts import Artefacts
-from deploy.facts.component import FileState
 from deploy.facts.deployment import Belongings
 from deploy.facts.deployment import Deployment as DeploymentFact
 from deploy.facts.docker import Docker
@@ -31,6 +30,7 @@ from deploy.facts.files import FileSize
 from deploy.facts.host import Host
 from deploy.facts.images import Images, ImagesState
 from deploy.facts.old_images import BroughtImage, OldImages
+from deploy.facts.units import FileState
 from deploy.hosts.checks import Subject
 from deploy.hosts.state import DockerState, HostState
 from deploy.images import ImageArchive, ImageUse, RegistryAccess
@@ -43,7 +43,6 @@ from deploy.operations import (
     image,
     model_file,
     old_image,
-    orphan,
     precheck,
     resource,
     secret_file,
@@ -54,8 +53,10 @@ from deploy.operations.image_source import ImagePlace, LoadCommand
 from deploy.operations.script import ScriptCommand
 from deploy.secrets import SecretStore
 from deploy.services import ConfigFile, ConfigTree
+from deploy.spec import SecretName, SecretText
 from tests.conftest import MakeArtefacts
 from tests.operations.harness import Facts, FakeHost, Outcome, run
+from tests.recognisable import LEAK, SECRETS, write_secrets
 
 Announced = Callable[[], list[Any]]
 GIB = 1024**3
@@ -235,10 +236,7 @@ def test_old_images_are_removed_and_nothing_else(announced: Announced) -> None:
 
 
 SHARED: dict[str, Any] = {"network": "net", "volumes": ["data"], "deployment": "lab"}
-OWN = {
-    "network net": {"io.atelier.deployment": "lab"},
-    "volume data": {"io.atelier.deployment": "lab"},
-}
+OWN = {"network net": "lab", "volume data": "lab"}
 
 
 def test_missing_network_and_volumes(announced: Announced) -> None:
@@ -252,7 +250,7 @@ def test_missing_network_and_volumes(announced: Announced) -> None:
 
 @pytest.mark.parametrize("missing", ["network net", "volume data"])
 def test_only_what_is_missing_is_created(missing: str, announced: Announced) -> None:
-    found = {name: labels for name, labels in OWN.items() if name != missing}
+    found = {name: owner for name, owner in OWN.items() if name != missing}
     outcome = run(resource.present, {Resources: found}, **SHARED)
     kind, name = missing.split()
     assert outcome.shell == [f"docker {kind} create --label io.atelier.deployment=lab {name}"]
@@ -266,19 +264,19 @@ def test_network_and_volumes_that_are_there(announced: Announced) -> None:
 
 @pytest.mark.parametrize("name", ["network net", "volume data"])
 @pytest.mark.parametrize(
-    ("labels", "whose"),
-    [({}, "somebody else"), ({"io.atelier.deployment": "x"}, "deployment 'x'")],
+    ("owner", "whose"),
+    [("", "somebody else"), ("x", "deployment 'x'")],
 )
-def test_somebody_elses_network_or_volume(name: str, labels: dict[str, str], whose: str) -> None:
+def test_somebody_elses_network_or_volume(name: str, owner: str, whose: str) -> None:
     with pytest.raises(OperationError, match=f"^{name} belongs to {whose}: "):
-        run(resource.present, {Resources: OWN | {name: labels}}, **SHARED)
+        run(resource.present, {Resources: OWN | {name: owner}}, **SHARED)
 
 
 # model files
 
 
 def test_a_model_file_is_copied(demo: Artefacts, announced: Announced) -> None:
-    file = demo.stack.components[0].model_file
+    file = demo.stack.units[0].model_file
     assert file is not None
     [command] = run(model_file.present, {FileSize: None}, file=file).commands
     assert isinstance(command, CopyCommand)
@@ -287,7 +285,7 @@ def test_a_model_file_is_copied(demo: Artefacts, announced: Announced) -> None:
 
 
 def test_half_a_model_file_is_copied_again(demo: Artefacts) -> None:
-    file = demo.stack.components[0].model_file
+    file = demo.stack.units[0].model_file
     assert file is not None
     assert len(run(model_file.present, {FileSize: 17}, file=file).commands) == 1
     size = file.source.path.stat().st_size
@@ -296,6 +294,8 @@ def test_half_a_model_file_is_copied_again(demo: Artefacts) -> None:
 
 # configuration files
 
+NO_SECRETS = SecretStore(Path("none.yaml"), {})
+
 
 def test_a_release_is_unpacked_whole(tmp_path: Path) -> None:
     root = tmp_path / "it's config"
@@ -303,7 +303,7 @@ def test_a_release_is_unpacked_whole(tmp_path: Path) -> None:
         root=PurePosixPath(root),
         files={"a.yaml": ConfigFile(content="é\n"), "key": ConfigFile(content="k", mode=0o600)},
     )
-    [command] = file_tree.write(tree)
+    [command] = file_tree.write(tree, NO_SECRETS)
     for _ in range(2):  # also over what is there already
         stdin = str(command.connector_arguments["_stdin"])
         subprocess.run(["sh", "-c", command.get_raw_value()], input=stdin, text=True, check=True)  # type: ignore[attr-defined]
@@ -315,22 +315,45 @@ def test_a_release_is_unpacked_whole(tmp_path: Path) -> None:
 
 def test_a_release_is_written_with_its_modes_and_contents_and_nothing_else() -> None:
     tree = ConfigTree(root=PurePosixPath("/x"), files={"key": ConfigFile(content="k", mode=0o600)})
+    release = str(tree.directory)
     # printf k | sha256sum
     digest = "8254c329a92850f6d539dd376f4816ee2764517da5e0235514af433164480d7a"
     good = {"key": FileState(0o600, digest)}
-    assert file_tree.is_written(tree, {tree.release: good})
+    assert file_tree.is_written(tree, {release: good}, NO_SECRETS)
     for found in ({}, {"key": FileState(0o644, digest)}, good | {"more": FileState(0o600, digest)}):
-        assert not file_tree.is_written(tree, {tree.release: found})
-    assert not file_tree.is_written(tree, {})
+        assert not file_tree.is_written(tree, {release: found}, NO_SECRETS)
+    assert not file_tree.is_written(tree, {}, NO_SECRETS)
 
 
 def test_an_archive_is_the_same_whenever_the_files_are() -> None:
     tree = ConfigTree(root=PurePosixPath("/x"), files={"b": ConfigFile(content="1")})
-    [command] = file_tree.write(tree)
+    [command] = file_tree.write(tree, NO_SECRETS)
     data = base64.b64decode(str(command.connector_arguments["_stdin"]))
     with tarfile.open(fileobj=io.BytesIO(data)) as archive:
         [member] = archive.getmembers()
     assert (member.name, member.mode, member.uid, member.mtime) == ("b", 0o644, 0, 0)
+
+
+def test_a_secret_file_is_written_with_its_value_and_never_shown(tmp_path: Path) -> None:
+    write_secrets(tmp_path / "secrets.yaml")
+    secrets = SecretStore(tmp_path / "secrets.yaml", {})
+    text = SecretText(template="key: {key}\n", secrets={"key": "engine_api_key"})
+    file = ConfigFile(content=text, mode=0o600)
+    tree = ConfigTree(root=PurePosixPath(tmp_path / "config"), files={"nested/key": file})
+    found: list[Any] = []
+
+    def body() -> Iterator[Any]:
+        found.extend(file_tree.changes(tree, {}, None, secrets))
+        yield from file_tree.write(tree, secrets)
+
+    outcome = run(SimpleNamespace(_inner=body), {})
+    assert LEAK not in outcome.shown + str(found)
+    subprocess.run(["sh", "-c", outcome.shell[0]], input=outcome.stdin[0], text=True, check=True)
+    written = Path(tree.directory) / "nested" / "key"
+    assert written.read_text() == f"key: {SECRETS[SecretName.ENGINE_API_KEY]}\n"
+    digest = hashlib.sha256(written.read_bytes()).hexdigest()
+    there = {str(tree.directory): {"nested/key": FileState(0o600, digest)}}
+    assert file_tree.is_written(tree, there, secrets)
 
 
 # orphans and the whole deployment
@@ -343,55 +366,6 @@ BELONGINGS = Belongings(
     releases=(f"{DIRECTORY}/config/litellm/new", f"{DIRECTORY}/config/litellm/old"),
     directory=(str(DIRECTORY),),
 )
-KEPT: dict[str, Any] = {
-    "deployment": "demo",
-    "directory": DIRECTORY,
-    "containers": ["demo-litellm-0"],
-    "releases": [f"{DIRECTORY}/config/litellm/new"],
-    "models": {"demo-ollama-a-0": "a:q8"},
-}
-
-
-def test_orphans_are_removed(announced: Announced) -> None:
-    outcome = run(orphan.removed, {DeploymentFact: BELONGINGS}, **KEPT)
-    old = f"{DIRECTORY}/config/litellm/old"
-    assert outcome.shell == ["docker container rm --force demo-old-0", f"rm -rf {old}"]
-    assert rows(announced) == [
-        ("remove", "container demo-old-0"),
-        ("remove", f"configuration {old}"),
-    ]
-
-
-@pytest.mark.parametrize("name", ["demo-litellm-0.next", "demo-litellm-0.previous"])
-def test_what_a_change_left_is_not_an_orphan(name: str, announced: Announced) -> None:
-    """The container operation sees to it, and announces it."""
-    found = replace(BELONGINGS, containers=("demo-litellm-0", name), releases=())
-    assert run(orphan.removed, {DeploymentFact: found}, **KEPT).commands == []
-    assert announced() == []
-
-
-def test_models_that_are_no_longer_declared_go(announced: Announced) -> None:
-    """Those of a kept container but the wanted one, and of a container that goes, all of them."""
-    found = replace(
-        BELONGINGS,
-        containers=("demo-litellm-0", "demo-ollama-a-0", "demo-ollama-b-0"),
-        releases=(),
-        models=(
-            *("demo-ollama-a-0 a:q4", "demo-ollama-a-0 a:q8", "demo-ollama-b-0 b:latest"),
-            "demo-ollama-a-0.previous a:q8",
-        ),
-    )
-    kept = KEPT | {"containers": ["demo-litellm-0", "demo-ollama-a-0"]}
-    outcome = run(orphan.removed, {DeploymentFact: found}, **kept)
-    assert rows(announced) == [
-        ("remove", "model a:q4 in demo-ollama-a-0"),
-        ("remove", "model b:latest in demo-ollama-b-0"),
-        ("remove", "container demo-ollama-b-0"),
-    ]
-    assert [command.split()[-4:] for command in outcome.shell[:2]] == [
-        ["atelier", "remove", "demo-ollama-a-0", "a:q4"],
-        ["atelier", "remove", "demo-ollama-b-0", "b:latest"],
-    ]
 
 
 @pytest.mark.parametrize("volumes", [False, True])

@@ -29,8 +29,16 @@ class Engine:
     def run(
         self, action: str, *arguments: str, stdin: str = "", timeout: int = 20, kill_after: int = 0
     ) -> subprocess.CompletedProcess[str]:
-        """Run the script as the operation does."""
-        command = ["sh", "-c", read_script("container.sh"), "atelier", action, NAME, str(timeout)]
+        """Run the script for one container."""
+        return self.call(
+            *(action, NAME, str(timeout), *arguments), stdin=stdin, kill_after=kill_after
+        )
+
+    def call(
+        self, *arguments: str, stdin: str = "", kill_after: int = 0
+    ) -> subprocess.CompletedProcess[str]:
+        """Run the script as the operations do."""
+        command = ["sh", "-c", read_script("container.sh"), "atelier"]
         environment = {
             "PATH": f"{HERE}:{os.environ['PATH']}",
             "TMPDIR": str(self.directory),
@@ -54,7 +62,7 @@ class Engine:
         """Replace the container by one of an image."""
         arguments = ["--label", "a=b c", "--read-only", "--memory", "1024", image, "serve", "it's"]
         return self.run(
-            "replace", *arguments, stdin=SECRETS, timeout=timeout, kill_after=kill_after
+            "replace", "30", "2", *arguments, stdin=SECRETS, timeout=timeout, kill_after=kill_after
         )
 
     def add(self, name: str, image: str, status: str = "running") -> None:
@@ -79,6 +87,12 @@ class Engine:
     def log(self) -> list[str]:
         """Every call of the engine's command."""
         return (self.directory / "log").read_text().splitlines()
+
+    @property
+    def verbs(self) -> list[str]:
+        """What was done to containers, in order."""
+        calls = [call.replace(" --config /var/empty", "").split() for call in self.log]
+        return [call[2] for call in calls if call[1] == "container" and call[2] != "inspect"]
 
 
 @pytest.fixture
@@ -120,8 +134,7 @@ def test_a_healthy_new_container_takes_the_olds_place(engine: Engine) -> None:
 def test_the_old_one_stops_only_when_the_new_one_is_created(engine: Engine) -> None:
     engine.add(NAME, "old")
     engine.replace("good")
-    verbs = [call.split()[2] for call in engine.log if call.split()[2] != "inspect"]
-    assert verbs == ["rm", "create", "rename", "stop", "rename", "start", "rm"]
+    assert engine.verbs == ["rm", "create", "rename", "stop", "rename", "start", "rm"]
 
 
 @pytest.mark.parametrize(
@@ -146,7 +159,7 @@ def test_a_broken_new_container_gives_way_to_the_old_one(
     assert lines == [
         f"    first line of {image}",
         f"    last line of {image}",
-        "it was removed; the container before it serves again",
+        f"{NAME}: the container before it serves again",
     ]
     assert engine.containers == {NAME: ("good", "running")}
 
@@ -154,7 +167,9 @@ def test_a_broken_new_container_gives_way_to_the_old_one(
 def test_a_broken_first_container_is_removed(engine: Engine) -> None:
     result = engine.replace("sick")
     assert result.returncode == 1
-    assert result.stdout.splitlines()[-1] == "it was removed; there was no container before it"
+    assert result.stdout.splitlines()[-1] == (
+        f"{NAME} was removed; there was no container before it"
+    )
     assert engine.containers == {}
 
 
@@ -163,7 +178,7 @@ def test_both_broken_is_said(engine: Engine) -> None:
     result = engine.replace("crash")
     assert result.returncode == 1
     assert result.stdout.splitlines()[-1].startswith(
-        "it was removed; the container before it was started again, but is running and unhealthy"
+        f"{NAME}: the container before it was started again, but is running and unhealthy"
     )
     assert engine.containers == {NAME: ("sick", "running")}
 
@@ -174,7 +189,7 @@ def test_a_container_that_cannot_be_created_leaves_the_old_one_untouched(engine:
     assert result.returncode != 0
     assert "No such image: nocreate" in result.stderr
     assert engine.containers == {NAME: ("old", "running")}
-    assert not any(call.split()[2] in {"stop", "rename", "start"} for call in engine.log)
+    assert not {"stop", "rename", "start"} & set(engine.verbs)
 
 
 def test_secrets_arrive_on_standard_input_alone(engine: Engine) -> None:
@@ -185,10 +200,10 @@ def test_secrets_arrive_on_standard_input_alone(engine: Engine) -> None:
 
 def test_arguments_arrive_whole(engine: Engine) -> None:
     engine.replace("good")
-    [create] = [call for call in engine.log if call.startswith("docker container create")]
+    [create] = [call for call in engine.log if " container create --name" in call]
     assert create == (
-        f"docker container create --name {NEXT} --env-file /dev/stdin "
-        "--label a=b c --read-only --memory 1024 good serve it's"
+        f"docker --config /var/empty container create --name {NEXT} --env-file /dev/stdin "
+        "--health-interval 4s --label a=b c --read-only --memory 1024 good serve it's"
     )
 
 
@@ -282,7 +297,7 @@ def test_wait_changes_nothing(engine: Engine, image: str, status: int, said: str
     result = engine.run("wait", timeout=PATIENCE[image])
     assert result.returncode == status
     assert said in result.stdout
-    assert {call.split()[2] for call in engine.log} <= {"inspect", "logs"}
+    assert set(engine.verbs) <= {"logs"}
 
 
 def test_waiting_for_a_container_that_is_gone_fails(engine: Engine) -> None:
@@ -291,7 +306,8 @@ def test_waiting_for_a_container_that_is_gone_fails(engine: Engine) -> None:
 
 def test_two_runs_at_once_do_not_mix(engine: Engine) -> None:
     engine.add(NAME, "good")
-    command = ["sh", "-c", read_script("container.sh"), "atelier", "replace", NAME, "20", "slow"]
+    command = ["sh", "-c", read_script("container.sh"), "atelier", "replace", NAME, "20"]
+    command += ["30", "2", "slow"]
     environment = {
         "PATH": f"{HERE}:{os.environ['PATH']}",
         "TMPDIR": str(engine.directory),
@@ -300,3 +316,84 @@ def test_two_runs_at_once_do_not_mix(engine: Engine) -> None:
     runs = [subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL) for _ in range(3)]
     assert [run.wait(timeout=60) for run in runs] == [0, 0, 0]
     assert engine.containers == {NAME: ("slow", "running")}
+
+
+# several at once
+
+ONE, TWO, GONE = "demo-m1-0", "demo-m2-0", "demo-old-0"
+
+
+def swap(engine: Engine, *fresh: str, kill_after: int = 0) -> subprocess.CompletedProcess[str]:
+    """Stop ONE, TWO and GONE, and start the prepared ones among them."""
+    started = [part for name in fresh for part in (name, "20")]
+    return engine.call("swap", f"{ONE},{TWO},{GONE}", "0", *started, kill_after=kill_after)
+
+
+def test_units_that_exchange_something_change_together(engine: Engine) -> None:
+    for name in (ONE, TWO, GONE):
+        engine.add(name, "good")
+    for name in (ONE, TWO):
+        engine.add(f"{name}.next", "slow", "created")
+    result = swap(engine, ONE, TWO)
+    assert (result.returncode, result.stdout) == (0, "")
+    assert engine.containers == {ONE: ("slow", "running"), TWO: ("slow", "running")}
+    # all are stopped before the first one starts
+    assert engine.verbs.index("start") > max(
+        index for index, verb in enumerate(engine.verbs) if verb == "stop"
+    )
+
+
+def test_if_one_of_them_fails_all_are_as_before(engine: Engine) -> None:
+    for name in (ONE, TWO, GONE):
+        engine.add(name, "good")
+    engine.add(f"{ONE}.next", "slow", "created")
+    engine.add(f"{TWO}.next", "sick", "created")
+    result = swap(engine, ONE, TWO)
+    assert result.returncode == 1
+    assert "    last line of sick" in result.stdout.splitlines()
+    assert engine.containers == dict.fromkeys((ONE, TWO, GONE), ("good", "running"))
+
+
+@pytest.mark.parametrize("killed_after", range(1, 12))
+def test_a_swap_killed_at_any_moment_is_gone_on_from(
+    new_engine: Callable[[], Engine], killed_after: int
+) -> None:
+    engine = new_engine()
+    for name in (ONE, TWO, GONE):
+        engine.add(name, "good")
+    for name in (ONE, TWO):
+        engine.add(f"{name}.next", "slow", "created")
+    assert swap(engine, ONE, TWO, kill_after=killed_after).returncode == -9
+    for name in (ONE, TWO):
+        again = engine.call("prepare", name, "20", "30", "2", "slow", stdin=SECRETS)
+        assert again.returncode == 0
+    result = swap(engine, ONE, TWO)
+    assert result.returncode == 0, result.stdout
+    assert engine.containers == {ONE: ("slow", "running"), TWO: ("slow", "running")}
+
+
+# ports that cannot be published
+
+
+@pytest.mark.parametrize("action", ["replace", "swap"])
+def test_what_serves_is_not_stopped_where_no_port_can_be_published(
+    engine: Engine, action: str
+) -> None:
+    (engine.directory / "flushed").write_text("")
+    engine.add(NAME, "good")
+    if action == "replace":
+        result = engine.replace("published")
+    else:
+        engine.add(NEXT, "published", "created")
+        result = engine.call("swap", NAME, "0", NAME, "20")
+    assert result.returncode == 1
+    assert "Docker cannot publish ports on this host" in result.stdout
+    assert "iptables: No chain" in result.stdout
+    assert engine.containers == {NAME: ("good", "running")}
+    assert "stop" not in engine.verbs
+
+
+def test_a_port_that_can_be_published_is(engine: Engine) -> None:
+    engine.add(NAME, "good")
+    assert engine.replace("published").returncode == 0
+    assert engine.containers == {NAME: ("published", "running")}

@@ -9,16 +9,16 @@ from typing import Any
 
 from deploy.artefacts import Artefacts, make_artefacts
 from deploy.inventory import load_inventory
-from deploy.spec import SecretName
+from deploy.spec import SecretText
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = Path(__file__).parent / "golden"
 PROFILES = ("individual", "users_20", "users_100")
 
 
-def digest(secret: SecretName) -> str:
+def digest(text: SecretText) -> str:
     """A digest that is the same everywhere."""
-    return f"digest of {secret.value}"
+    return f"digest of {', '.join(text.secrets.values())}"
 
 
 def artefacts_of(name: str) -> Artefacts:
@@ -29,20 +29,16 @@ def artefacts_of(name: str) -> Artefacts:
 
 def rendered(artefacts: Artefacts) -> dict[str, Any]:
     """Containers, the arguments that create them, and files; the label is a test of its own."""
-    containers = [component.container for component in artefacts.stack.components]
+    containers = [unit.container for unit in artefacts.stack.units]
     return {
         container.name: {
             "spec": container.public(digest),
-            "create_arguments": _without_labels(
-                container.create_arguments(artefacts.plan.name, digest)
-            ),
-            "files": {
-                name: file.content.splitlines() for name, file in component.config.files.items()
-            }
-            if component.config
+            "create_arguments": _without_labels(unit.create_arguments(artefacts.plan.name, digest)),
+            "files": {name: file.content.splitlines() for name, file in unit.config.files.items()}
+            if unit.config
             else {},
         }
-        for component, container in zip(artefacts.stack.components, containers, strict=True)
+        for unit, container in zip(artefacts.stack.units, containers, strict=True)
     }
 
 

@@ -10,8 +10,9 @@ from pathlib import PurePosixPath
 import pytest
 import yaml
 
+from deploy import Secret
 from deploy.artefacts import Artefacts
-from deploy.services import Component, ConfigFile, ConfigTree, Tier
+from deploy.services import ConfigFile, ConfigTree, Tier, Unit
 from deploy.services.container import LABEL_DEPLOYMENT, LABEL_SERVICE, LABEL_SPEC
 from tests.conftest import MakeArtefacts
 from tests.recognisable import LEAK
@@ -25,14 +26,14 @@ def artefacts(request: pytest.FixtureRequest, make: MakeArtefacts) -> Artefacts:
 
 
 @pytest.fixture(params=SERVICES)
-def component(request: pytest.FixtureRequest, artefacts: Artefacts) -> Component:
-    [found] = [c for c in artefacts.stack.components if c.container.service == request.param]
+def unit(request: pytest.FixtureRequest, artefacts: Artefacts) -> Unit:
+    [found] = [c for c in artefacts.stack.units if c.container.service == request.param]
     return found
 
 
 @pytest.fixture
-def arguments(component: Component, artefacts: Artefacts) -> list[str]:
-    return component.container.create_arguments("demo", artefacts.secrets.digest)
+def arguments(unit: Unit, artefacts: Artefacts) -> list[str]:
+    return unit.create_arguments("demo", artefacts.secrets.digest)
 
 
 def values(arguments: list[str], flag: str) -> Iterator[str]:
@@ -65,57 +66,55 @@ def test_it_is_watched_and_restarted(arguments: list[str]) -> None:
     assert list(values(arguments, "--restart")) == ["unless-stopped"]
 
 
-def test_it_is_labelled(component: Component, arguments: list[str], artefacts: Artefacts) -> None:
+def test_it_is_labelled(unit: Unit, arguments: list[str], artefacts: Artefacts) -> None:
     found = labels(arguments)
     assert found[LABEL_DEPLOYMENT] == "demo"
-    assert found[LABEL_SERVICE] == component.container.service
-    public = component.container.public(artefacts.secrets.digest)
+    assert found[LABEL_SERVICE] == unit.container.service
+    public = unit.container.public(artefacts.secrets.digest)
     assert json.loads(found[LABEL_SPEC]) == public
 
 
-def test_no_secret_is_in_its_arguments(arguments: list[str], component: Component) -> None:
+def test_no_secret_is_in_its_arguments(arguments: list[str], unit: Unit) -> None:
     assert LEAK not in "\0".join(arguments)
-    assert component.container.secret_env
+    assert unit.container.secret_env
     variables = {value.split("=")[0] for value in values(arguments, "--env")}
-    assert not variables & set(component.container.secret_env)
+    assert not variables & set(unit.container.secret_env)
 
 
-def test_a_secret_is_noticed_by_its_digest_alone(
-    component: Component, artefacts: Artefacts
-) -> None:
-    public = component.container.public(artefacts.secrets.digest)
+def test_a_secret_is_noticed_by_its_digest_alone(unit: Unit, artefacts: Artefacts) -> None:
+    public = unit.container.public(artefacts.secrets.digest)
     assert all(value.startswith("hmac:") for value in public["secret_env"].values())
     assert LEAK not in json.dumps(public)
 
 
 def test_ours_need_neither_root_nor_a_writable_root(make: MakeArtefacts) -> None:
-    for component in make(image_source="build").stack.components:
-        assert component.container.user == "65534:65534"
-        assert component.container.read_only
+    for unit in make(image_source="build").stack.units:
+        assert unit.container.user == "65534:65534"
+        assert unit.container.read_only
 
 
-def test_the_image_comes_before_the_command(component: Component, arguments: list[str]) -> None:
-    image = arguments.index(component.container.image)
-    assert tuple(arguments[image + 1 :]) == component.container.command
+def test_the_image_comes_before_the_command(unit: Unit, arguments: list[str]) -> None:
+    image = arguments.index(unit.container.image)
+    assert tuple(arguments[image + 1 :]) == unit.container.command
 
 
 def test_names(make: MakeArtefacts) -> None:
     stack = make(name="lab").stack
-    assert [component.container.name for component in stack.components] == [
+    assert [unit.container.name for unit in stack.units] == [
         "lab-llama-cpp-tiny-coder-0",
         "lab-litellm-0",
         "lab-open-webui-0",
     ]
-    assert [component.tier for component in stack.components] == list(Tier)
-    assert {component.container.network for component in stack.components} == {"lab"}
+    assert [unit.tier for unit in stack.units] == [Tier.ENGINE, Tier.ROUTER, Tier.WEB_UI]
+    assert {unit.container.network for unit in stack.units} == {"lab"}
 
 
 def ports(artefacts: Artefacts) -> dict[str, list[str]]:
     return {
-        component.container.service: list(
-            values(component.container.create_arguments("demo", lambda _: ""), "--publish")
+        unit.container.service: list(
+            values(unit.create_arguments("demo", lambda _: ""), "--publish")
         )
-        for component in artefacts.stack.components
+        for unit in artefacts.stack.units
     }
 
 
@@ -137,8 +136,8 @@ def test_the_engine_publishes_nothing_whatever_is_declared(make: MakeArtefacts) 
     }
 
 
-def find(artefacts: Artefacts, service: str) -> Component:
-    return next(c for c in artefacts.stack.components if c.container.service == service)
+def find(artefacts: Artefacts, service: str) -> Unit:
+    return next(c for c in artefacts.stack.units if c.container.service == service)
 
 
 def test_the_engines_context_is_shared_by_its_slots(make: MakeArtefacts) -> None:
@@ -166,7 +165,7 @@ def test_the_router_knows_the_engine(make: MakeArtefacts) -> None:
     artefacts = make(models=[{"name": "tiny-coder", "served_model_name": "coder"}])
     router, engine = find(artefacts, "litellm"), find(artefacts, "llama-cpp")
     assert router.config is not None
-    [upstream] = yaml.safe_load(router.config.files["config.yaml"].content)["model_list"]
+    [upstream] = yaml.safe_load(str(router.config.files["config.yaml"].content))["model_list"]
     [engine_port] = values(list(engine.container.command), "--port")
     [alias] = values(list(engine.container.command), "--alias")
     assert upstream["litellm_params"]["api_base"] == (
@@ -189,7 +188,7 @@ def test_the_web_ui_knows_the_router_and_lets_nobody_sign_up(demo: Artefacts) ->
 def test_a_public_address_is_an_allowed_origin(make: MakeArtefacts) -> None:
     env = find(make(web_ui={"url": "https://chat.lab"}), "open-webui").container.env
     assert env["WEBUI_URL"] == "https://chat.lab"
-    assert env["CORS_ALLOW_ORIGIN"].split(";")[0] == "https://chat.lab"
+    assert str(env["CORS_ALLOW_ORIGIN"]).split(";")[0] == "https://chat.lab"
 
 
 def test_declared_environment_wins(make: MakeArtefacts) -> None:
@@ -198,14 +197,14 @@ def test_declared_environment_wins(make: MakeArtefacts) -> None:
         router={"env": {"LITELLM_MODE": "DEV"}},
         web_ui={"env": {"ENABLE_SIGNUP": "true"}},
     )
-    assert find(artefacts, "llama-cpp").container.env == {"A": "1"}
+    assert find(artefacts, "llama-cpp").container.plain_env == {"A": "1"}
     assert find(artefacts, "litellm").container.env["LITELLM_MODE"] == "DEV"
     assert find(artefacts, "open-webui").container.env["ENABLE_SIGNUP"] == "true"
 
 
 def test_a_deployment_without_a_web_ui(make: MakeArtefacts) -> None:
     stack = make(web_ui=None).stack
-    assert [c.container.service for c in stack.components] == ["llama-cpp", "litellm"]
+    assert [c.container.service for c in stack.units] == ["llama-cpp", "litellm"]
     assert "web_ui_admin_password" not in stack.secrets
 
 
@@ -233,3 +232,37 @@ def test_changed_files_change_the_container(make: MakeArtefacts) -> None:
     assert one.config is not None
     [mount] = one.container.mounts.values()
     assert mount.source == str(one.config.directory)
+
+
+def test_secrets_may_be_in_any_environment(
+    make: MakeArtefacts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And are in no argument and no label: they reach the container on standard input."""
+    monkeypatch.setenv("HUB_TOKEN", "hf_leaked-token")
+    source = Secret(env="HUB_TOKEN")
+    artefacts = make(
+        engine={"env": {"HF_TOKEN": source}},
+        router={"env": {"OTEL_HEADERS": source}},
+        web_ui={"env": {"SEARCH_API_KEY": source}},
+    )
+    for service, variable in (
+        ("llama-cpp", "HF_TOKEN"),
+        ("litellm", "OTEL_HEADERS"),
+        ("open-webui", "SEARCH_API_KEY"),
+    ):
+        unit = find(artefacts, service)
+        text = unit.container.secret_env[variable]
+        assert artefacts.secrets.render(text) == "hf_leaked-token"
+        assert "leaked" not in str(unit.create_arguments("demo", artefacts.secrets.digest))
+    assert artefacts.secrets.redact("it said hf_leaked-token") == "it said <variable HUB_TOKEN>"
+    monkeypatch.setenv("HUB_TOKEN", "hf_another-token")
+    changed = find(make(engine={"env": {"HF_TOKEN": source}}), "llama-cpp").container
+    assert changed.secret_env == find(artefacts, "llama-cpp").container.secret_env
+
+
+def test_security_settings_are_part_of_the_description(artefacts: Artefacts) -> None:
+    """So that an upgrade of Atelier that changes them shows as drift."""
+    public = find(artefacts, "litellm").container.public(artefacts.secrets.digest)
+    assert public["cap_drop"] == ["ALL"]
+    assert public["security_opt"] == ["no-new-privileges"]
+    assert public["log_driver"] == "json-file"

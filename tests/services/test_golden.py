@@ -17,15 +17,15 @@ import pytest
 
 from deploy.artefacts import Artefacts, make_artefacts
 from deploy.inventory import load_inventory
-from deploy.spec import SecretName
+from deploy.spec import SecretText
 
 ROOT = Path(__file__).parent.parent.parent
 GOLDEN = Path(__file__).parent / "golden"
 BUILT = re.compile(r"(atelier/[\w-]+:)[\w.]+-[0-9a-f]{8}\b")
 
 
-def digest(name: SecretName) -> str:
-    return f"hmac:{name}"
+def digest(text: SecretText) -> str:
+    return f"hmac:{', '.join(text.secrets.values())}"
 
 
 def compare(name: str, text: str) -> None:
@@ -47,22 +47,24 @@ def demo() -> Artefacts:
     return make_artefacts(declared.spec, declared.directory)
 
 
-def test_components(demo: Artefacts) -> None:
-    compare("components.json", as_json([c.model_dump(mode="json") for c in demo.stack.components]))
+def test_units(demo: Artefacts) -> None:
+    compare(
+        "units.json",
+        as_json([unit.model_dump(mode="json", exclude_defaults=True) for unit in demo.stack.units]),
+    )
 
 
 def test_create_arguments(demo: Artefacts) -> None:
-    specs = [component.container for component in demo.stack.components]
-    arguments = {spec.name: spec.create_arguments("demo", digest) for spec in specs}
+    arguments = {unit.name: unit.create_arguments("demo", digest) for unit in demo.stack.units}
     compare("create_arguments.json", as_json(arguments))
 
 
 def test_files(demo: Artefacts) -> None:
     files = {
-        f"{component.container.service}.{name}": file.content
-        for component in demo.stack.components
-        if component.config
-        for name, file in component.config.files.items()
+        f"{unit.container.service}.{name}": file.content
+        for unit in demo.stack.units
+        if unit.config
+        for name, file in unit.config.files.items()
     }
     assert list(files) == ["litellm.config.yaml"]
     for name, content in files.items():

@@ -33,19 +33,23 @@ def engine(artefacts: Artefacts) -> ContainerSpec:
     return artefacts.stack.tier(Tier.ENGINE)[0].container
 
 
+def create_arguments(artefacts: Artefacts, index: int = 0) -> list[str]:
+    return artefacts.stack.tier(Tier.ENGINE)[index].create_arguments("lab", digest)
+
+
 def arguments(artefacts: Artefacts) -> str:
-    return " ".join(engine(artefacts).create_arguments("lab", digest))
+    return " ".join(create_arguments(artefacts))
 
 
 def upstreams(artefacts: Artefacts) -> list[dict[str, Any]]:
     (router,) = artefacts.stack.tier(Tier.ROUTER)
     assert router.config is not None
-    config = yaml.safe_load(router.config.files["config.yaml"].content)
+    config = yaml.safe_load(str(router.config.files["config.yaml"].content))
     return [entry["litellm_params"] for entry in config["model_list"]]
 
 
 def test_nvidia_gpus_by_index(tmp_path: Path) -> None:
-    found = engine(made(tmp_path)).create_arguments("lab", digest)
+    found = create_arguments(made(tmp_path))
     assert found[found.index("--gpus") + 1] == '"device=0,1"'
     assert found[found.index("--shm-size") + 1] == str(8 * 1024**3)
 
@@ -65,7 +69,7 @@ def test_amd_gpus_by_device_and_group(tmp_path: Path) -> None:
     assert second.group_add == (44, 992)
     assert second.env["HIP_VISIBLE_DEVICES"] == "1"
     assert "vllm-openai-rocm" in second.image
-    assert "--group-add 44 --group-add 992" in " ".join(second.create_arguments("lab", digest))
+    assert "--group-add 44 --group-add 992" in " ".join(create_arguments(artefacts, 1))
 
 
 def test_the_hosts_shared_memory(tmp_path: Path) -> None:
@@ -180,8 +184,8 @@ def test_engines_on_gpus_are_not_built(tmp_path: Path) -> None:
 def test_labels_without_gpus_say_nothing_of_them(tmp_path: Path) -> None:
     hosts, own = [{"name": "@local"}], {"kind": "llama_cpp"}
     artefacts = made(tmp_path, hosts=hosts, engine=own, models=[{"name": "tiny-coder"}])
-    for component in artefacts.stack.components:
-        assert not set(HARDWARE) & set(component.container.public(digest))
+    for unit in artefacts.stack.units:
+        assert not set(HARDWARE) & set(unit.container.public(digest))
 
 
 def test_the_image_of_vllm_is_the_release_that_is_sized() -> None:

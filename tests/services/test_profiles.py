@@ -17,8 +17,8 @@ def test_the_router_knows_every_replica(name: str) -> None:
     stack = artefacts_of(name).stack
     (router,) = stack.tier(Tier.ROUTER)
     assert router.config is not None
-    config = yaml.safe_load(router.config.files["config.yaml"].content)
-    engines = [component.container.name for component in stack.tier(Tier.ENGINE)]
+    config = yaml.safe_load(str(router.config.files["config.yaml"].content))
+    engines = [unit.container.name for unit in stack.tier(Tier.ENGINE)]
     assert [entry["model_info"]["id"] for entry in config["model_list"]] == engines
     for entry, engine in zip(config["model_list"], engines, strict=True):
         parameters = entry["litellm_params"]
@@ -30,13 +30,13 @@ def test_the_router_knows_every_replica(name: str) -> None:
 @pytest.mark.parametrize("name", PROFILES)
 def test_engines_are_not_published_beside_the_router(name: str) -> None:
     engines = artefacts_of(name).stack.tier(Tier.ENGINE)
-    assert [component.container.ports for component in engines] == [()] * len(engines)
+    assert [unit.container.ports for unit in engines] == [()] * len(engines)
 
 
 def test_the_router_of_an_individual_chats_and_completes() -> None:
     (router,) = artefacts_of("individual").stack.tier(Tier.ROUTER)
     assert router.config is not None
-    config = yaml.safe_load(router.config.files["config.yaml"].content)
+    config = yaml.safe_load(str(router.config.files["config.yaml"].content))
     found = {entry["model_name"]: entry["litellm_params"] for entry in config["model_list"]}
     chat, completion = found["qwen2.5-coder-14b"], found["qwen2.5-coder-1.5b-base"]
     assert chat["model"] == "ollama_chat/qwen2.5-coder:14b-instruct-q4_K_M"

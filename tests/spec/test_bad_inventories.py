@@ -272,14 +272,45 @@ gpu_groups, gpu_runtime, gpus, name, ssh_host_keys, ssh_jump, ssh_key, ssh_port,
         {"engine": {"env": {"DEBUG": 1}}},
         """
         engine.env.DEBUG: 1
-            allowed: text in quotes
+            allowed: text in quotes, or Secret(...)
         """,
     ),
     (
         {"engine": {"env": ["DEBUG=1"]}},
         """
-        engine.env: ['DEBUG=1']
+        engine.env: a list, not shown
             allowed: a mapping of names to values
+        """,
+    ),
+    (
+        {"engine": {"env": {"HF_TOKEN": "hf_secret"}}},
+        """
+        engine.env: HF_TOKEN is a secret, and its value is in the inventory
+            allowed: HF_TOKEN with Secret(env='...'), Secret(file='...') or Secret(command=[...])
+            fix: set it in the environment and declare {'HF_TOKEN': Secret(env='HF_TOKEN')}
+        """,
+    ),
+    (
+        {"web_ui": {"env": {"DB_URL": "postgresql://me:pass@db/x"}}},
+        """
+        web_ui.env: DB_URL is a secret, and its value is in the inventory
+            allowed: DB_URL with Secret(env='...'), Secret(file='...') or Secret(command=[...])
+            fix: set it in the environment and declare {'DB_URL': Secret(env='DB_URL')}
+        """,
+    ),
+    (
+        {"router": {"env": {"LITELLM_MASTER_KEY": "sk-mine"}}},
+        """
+        router.env: env sets LITELLM_MASTER_KEY, which Atelier sets itself
+            allowed: other variables
+            fix: remove LITELLM_MASTER_KEY, declare secrets={'router_master_key': Secret(...)}
+        """,
+    ),
+    (
+        {"web_ui": {"host": "b"}},
+        """
+        deployment: web_ui.host is 'b', which is not declared
+            allowed: @local
         """,
     ),
     (

@@ -60,6 +60,7 @@ WEB_UI = {
     "env": {},
     "kind": "open_webui",
     "title": "Atelier",
+    "host": None,
     "url": None,
     "admin_email": "admin@atelier.local",
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -13,79 +12,69 @@ from pyinfra.api import OperationError
 from pyinfra.api.command import FunctionCommand
 
 from deploy.artefacts import Artefacts
-from deploy.drift import LiveContainer
-from deploy.facts.component import Component as ComponentFact
-from deploy.facts.component import ComponentState, FileState
+from deploy.catalog import load_catalog
+from deploy.changes.live import LiveContainer
 from deploy.facts.files import Contents
 from deploy.facts.health import Health
-from deploy.operations import container
-from deploy.services import Component
+from deploy.facts.units import FileState, Units
+from deploy.operations import units
+from deploy.operations.together import TogetherCommand
+from deploy.services import ConfigTree, Holds, Tier, Unit
 from tests.conftest import MakeArtefacts
-from tests.operations.harness import Outcome, run
+from tests.operations.found import found, releases, stranger, unit_named
+from tests.operations.found import live as any_live
+from tests.operations.harness import FakeHost, Outcome, run
 from tests.recognisable import LEAK, SECRETS
 
 NAME = "demo-litellm-0"
+TINY = str(load_catalog().models["tiny-coder"].path)
 Announced = Callable[[], list[Any]]
 
 
-def router(artefacts: Artefacts) -> Component:
-    return next(c for c in artefacts.stack.components if c.container.name == NAME)
+def router(artefacts: Artefacts) -> Unit:
+    return unit_named(artefacts, NAME)
 
 
 def live(artefacts: Artefacts, **differences: Any) -> LiveContainer:
     """The router's container, running as it is wanted but for the differences."""
-    spec = router(artefacts).container
-    as_wanted = LiveContainer(
-        name=NAME,
-        image_id="sha256:1",
-        state="running",
-        health="healthy",
-        started_at=2000,
-        restart="unless-stopped",
-        memory_bytes=spec.memory_bytes,
-        networks=("demo",),
-        deployment="demo",
-        spec=spec.public(artefacts.secrets.digest),
-    )
-    return replace(as_wanted, **differences)
+    return any_live(artefacts, NAME, **differences)
 
 
-def releases(artefacts: Artefacts) -> dict[str, dict[str, FileState]]:
-    """The router's files as they are on a host that has them."""
+def tree_of(artefacts: Artefacts) -> ConfigTree:
     tree = router(artefacts).config
     assert tree is not None
-    return {
-        tree.release: {
-            name: FileState(0o644, hashlib.sha256(file.content.encode()).hexdigest())
-            for name, file in tree.files.items()
-        }
-    }
+    return tree
 
 
 def converge(
-    artefacts: Artefacts, *containers: LiveContainer, executing: bool = False, **state: Any
+    artefacts: Artefacts,
+    *containers: LiveContainer,
+    executing: bool = False,
+    tier: Tier = Tier.ROUTER,
+    facts: dict[Any, Any] | None = None,
+    **state: Any,
 ) -> Outcome:
-    """Run the operation on a host that has these containers."""
-    found: dict[str, Any] = {
-        "containers": {found.name: found for found in containers},
-        "image_id": "sha256:1",
-        "releases": releases(artefacts),
-        "release_changed_at": 1000,
-    }
+    """Run the operation on a host that has these containers, and the other tiers as wanted."""
+    others = [any_live(artefacts, unit.name) for unit in artefacts.stack.units if unit.tier != tier]
+    answers: dict[Any, Any] = {Contents: {}, Health: ""}
+    answers[Units] = found(artefacts, [*others, *containers], **state)
     return run(
-        container.running,
-        {ComponentFact: ComponentState(**found | state), Contents: {}, Health: ""},
+        units.converged,
+        FakeHost(answers | (facts or {}), name="@local"),
         executing=executing,
-        component=router(artefacts),
-        deployment="demo",
-        secrets=artefacts.secrets,
+        artefacts=artefacts,
+        tier=tier,
     )
 
 
+def words(command: Any) -> list[str]:
+    """The action and the arguments with which a script is called."""
+    return [getattr(bit, "obj", bit) for bit in command.bits[4:]]
+
+
 def script(outcome: Outcome) -> list[str]:
-    """The action and the arguments with which the script is called."""
-    command = outcome.commands[-1]
-    return [getattr(bit, "obj", bit) for bit in command.bits[4:]]  # type: ignore[attr-defined]
+    """The same of the last command."""
+    return words(outcome.commands[-1])
 
 
 def test_nothing_is_done_to_a_container_that_is_as_wanted(
@@ -93,12 +82,12 @@ def test_nothing_is_done_to_a_container_that_is_as_wanted(
 ) -> None:
     outcome = converge(demo, live(demo))
     assert outcome.commands == []
-    assert outcome.host.noops == [f"container {NAME} runs as wanted"]
+    assert outcome.host.noops == ["the routers run as wanted"]
     assert announced() == []
 
 
 def test_a_fresh_host_gets_files_and_container(demo: Artefacts, announced: Announced) -> None:
-    outcome = converge(demo, image_id=None, releases={}, release_changed_at=0)
+    outcome = converge(demo, images={}, releases={}, changed_at={})
     write, replacement = outcome.shell
     assert "tar -xz" in write
     assert script(outcome)[:3] == ["replace", NAME, "180"]
@@ -129,7 +118,7 @@ def test_a_changed_setting_recreates_and_says_which(
     assert any("ports[0].host_port: " in line for line in outcome.host.said)
     [row] = announced()
     assert row == {
-        "host": "h1",
+        "host": "@local",
         "stage": "prepare",
         "resource": f"container {NAME}",
         "action": "recreate",
@@ -140,10 +129,10 @@ def test_a_changed_setting_recreates_and_says_which(
 def test_a_changed_secret_recreates_without_showing_it(
     demo: Artefacts, make: MakeArtefacts
 ) -> None:
-    found = live(demo)
-    assert found.spec is not None
-    old = found.spec["secret_env"] | {"LITELLM_MASTER_KEY": "hmac:older"}
-    outcome = converge(demo, replace(found, spec=found.spec | {"secret_env": old}))
+    there = live(demo)
+    assert there.spec is not None
+    old = there.spec["secret_env"] | {"LITELLM_MASTER_KEY": "hmac:older"}
+    outcome = converge(demo, replace(there, spec=there.spec | {"secret_env": old}))
     assert script(outcome)[0] == "replace"
     [line] = [line for line in outcome.host.said if "secret_env" in line]
     assert "hmac:older" in line
@@ -175,15 +164,14 @@ def test_every_other_state_is_mended(
 
 
 def test_leftovers_are_cleaned_up(demo: Artefacts) -> None:
-    outcome = converge(demo, live(demo), live(demo, name=f"{NAME}.previous"))
+    outcome = converge(demo, live(demo), replace(live(demo), name=f"{NAME}.previous"))
     assert script(outcome) == ["clean", NAME, "180"]
 
 
 def test_damaged_files_are_restored_and_the_container_restarted(
     demo: Artefacts, announced: Announced
 ) -> None:
-    [release] = releases(demo)
-    damaged = {release: {"config.yaml": FileState(0o644, "f" * 64)}}
+    damaged = {str(tree_of(demo).directory): {"config.yaml": FileState(0o644, "f" * 64)}}
     outcome = converge(demo, live(demo), releases=damaged)
     assert "tar -xz" in outcome.shell[0]
     assert script(outcome)[0] == "restart"
@@ -192,18 +180,14 @@ def test_damaged_files_are_restored_and_the_container_restarted(
 
 def test_changed_files_are_shown_line_by_line(make: MakeArtefacts, announced: Announced) -> None:
     before, after = make(), make(router={"num_retries": 7})
-    tree = router(before).config
-    assert tree is not None
-    found = ComponentState(
-        {NAME: live(before)}, "sha256:1", releases(before), release_changed_at=1000
-    )
-    old = {str(tree.directory / "config.yaml"): tree.files["config.yaml"].content}
-    outcome = run(
-        container.running,
-        {ComponentFact: found, Contents: old},
-        component=router(after),
-        deployment="demo",
-        secrets=after.secrets,
+    tree = tree_of(before)
+    old = {str(tree.directory / "config.yaml"): str(tree.files["config.yaml"].content)}
+    outcome = converge(
+        after,
+        live(before),
+        facts={Contents: old},
+        releases=releases(before),
+        changed_at={str(tree.directory): 1000.0},
     )
     said = unstyle("\n".join(outcome.host.said))
     assert "-   num_retries: 2" in said
@@ -232,15 +216,71 @@ def test_while_executing_a_refusal_is_a_command_that_fails(demo: Artefacts) -> N
 def test_a_container_that_is_starting_is_waited_for(demo: Artefacts) -> None:
     starting = live(demo, health="starting")
     assert converge(demo, starting, executing=True).commands == []
-    found = ComponentState({NAME: starting}, "sha256:1", releases(demo), 1000)
-    outcome = run(
-        container.running,
-        {ComponentFact: found, Health: f"it said {SECRETS['engine_api_key']}"},  # type: ignore[index]
-        executing=True,
-        component=router(demo),
-        deployment="demo",
-        secrets=demo.secrets,
-    )
+    said = {Health: f"it said {SECRETS['engine_api_key']}"}  # type: ignore[index]
+    outcome = converge(demo, starting, executing=True, facts=said)
     [command] = outcome.commands
     assert isinstance(command, FunctionCommand)
     assert command.args == ("it said <engine_api_key>",)
+
+
+def test_an_orphan_whose_port_is_wanted_makes_room_and_comes_back_if_that_fails(
+    demo: Artefacts, announced: Announced
+) -> None:
+    blocking = stranger(demo, "demo-old-0", holds=Holds(ports=frozenset({4000})))
+    prepared, swapped = converge(demo, blocking).commands
+    assert words(prepared)[:3] == ["prepare", NAME, "180"]
+    assert words(swapped) == ["swap", f"demo-old-0,{NAME}", "0", NAME, "180"]
+    assert [(row["action"], row["resource"]) for row in announced()] == [
+        ("remove", "container demo-old-0"),
+        ("create", f"container {NAME}"),
+    ]
+
+
+def test_an_orphan_that_blocks_nobody_is_left_for_the_end(demo: Artefacts) -> None:
+    elsewhere = stranger(demo, "demo-old-0", holds=Holds(ports=frozenset({4001})))
+    [command] = converge(demo, elsewhere).commands
+    assert words(command)[0] == "replace"
+
+
+def test_services_that_exchange_ports_change_together_with_the_later_tier(
+    make: MakeArtefacts,
+) -> None:
+    before = make()
+    after = make(router={"port": 3000}, web_ui={"port": 4000})
+    there = [any_live(before, unit.name) for unit in before.stack.units]
+    state = {"releases": releases(after), "changed_at": {}}
+    facts: dict[Any, Any] = {Units: found(after, there, **state), Contents: {}, Health: ""}
+    arguments: dict[str, Any] = {"artefacts": after}
+    host = FakeHost(facts, name="@local")
+    assert run(units.converged, host, tier=Tier.ROUTER, **arguments).commands == []
+    *prepared, swapped = run(units.converged, host, tier=Tier.WEB_UI, **arguments).commands
+    web_ui = "demo-open-webui-0"
+    assert [words(command)[:2] for command in prepared] == [
+        ["prepare", NAME],
+        ["prepare", web_ui],
+    ]
+    assert words(swapped) == ["swap", f"{NAME},{web_ui}", "0", NAME, "180", web_ui, "180"]
+
+
+def test_engines_that_share_nothing_start_together(make: MakeArtefacts) -> None:
+    artefacts = make(
+        models=[{"name": "tiny-coder"}, {"name": "two", "path": TINY, "roles": ["chat"]}]
+    )
+    [command] = converge(artefacts, tier=Tier.ENGINE).commands
+    assert isinstance(command, TogetherCommand)
+    assert [[words(step)[0] for step in lane] for lane in command.lanes] == [
+        ["replace"],
+        ["replace"],
+    ]
+
+
+def test_replicas_of_a_model_change_one_after_the_other(make: MakeArtefacts) -> None:
+    """On one host, so that one of them always serves."""
+    models = [{"name": "tiny-coder", "replicas": 2}]
+    before, after = make(models=models), make(models=models, engine={"threads": 1})
+    there = [any_live(before, u.name) for u in before.stack.units if u.tier == Tier.ENGINE]
+    commands = converge(after, *there, tier=Tier.ENGINE).commands
+    assert [words(command)[:2] for command in commands] == [
+        ["replace", "demo-llama-cpp-tiny-coder-0"],
+        ["replace", "demo-llama-cpp-tiny-coder-1"],
+    ]

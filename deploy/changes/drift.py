@@ -4,56 +4,15 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import Any
 
-ABSENT = "(none)"
+from deploy.changes.change import ABSENT, Change, FieldChange
+from deploy.changes.live import LiveContainer
+
 EMPTY = "(empty)"
 STOPPED = {"exited", "created", "dead", "paused"}
 HEALTHY = {"healthy", "starting", None}
-
-
-@dataclass(frozen=True)
-class FieldChange:
-    """One value that changes."""
-
-    field: str
-    old: str
-    new: str
-
-
-@dataclass(frozen=True)
-class Change:
-    """One thing on a host that changes."""
-
-    resource: str
-    """What it is, e.g. ``container demo-litellm-0``."""
-    action: str
-    """What happens to it, e.g. ``recreate``."""
-    fields: tuple[FieldChange, ...] = ()
-    """What is different about it."""
-    diff: tuple[str, ...] = ()
-    """Lines of a coloured text diff."""
-
-
-@dataclass(frozen=True)
-class LiveContainer:
-    """A container as the engine reports it."""
-
-    name: str
-    image_id: str
-    state: str
-    health: str | None
-    started_at: float
-    """Seconds since the epoch; 0 if it never started."""
-    restart: str
-    memory_bytes: int
-    networks: tuple[str, ...]
-    deployment: str | None
-    """The deployment it belongs to; ``None`` for containers that are not Atelier's."""
-    spec: dict[str, Any] | None
-    """What its label says it was made from."""
 
 
 def container_change(

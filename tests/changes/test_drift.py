@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy.drift import Change, FieldChange, LiveContainer, container_change, container_drift
+from deploy.changes.change import Change, FieldChange
+from deploy.changes.drift import container_change, container_drift
+from deploy.changes.live import LiveContainer
 
 NAME = "demo-litellm-0"
 IMAGE_ID = "sha256:aaaa"

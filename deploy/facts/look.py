@@ -1,0 +1,126 @@
+"""One look at a host: a single command that answers every question of a run.
+
+Each fact is a question. Those that a run asks are said beforehand; the first operation that wants
+an answer gets them all, and the next ones have theirs without another round trip. What was seen
+holds until an operation changes something on that host.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Hashable, Iterable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from pyinfra import host, state
+from pyinfra.api import FactBase
+
+Answer = TypeVar("Answer")
+MARK = "@@"
+FAILED = "@@failed"
+
+
+@dataclass(frozen=True)
+class Question:
+    """A fact and what it is asked."""
+
+    fact: type[FactBase[Any]]
+    arguments: tuple[tuple[str, Hashable], ...]
+
+    @classmethod
+    def of(cls, fact: type[FactBase[Any]], **arguments: Any) -> Question:
+        """A question with these arguments; lists among them are taken as tuples."""
+        return cls(fact, tuple((name, _frozen(value)) for name, value in arguments.items()))
+
+    @property
+    def shell(self) -> str:
+        """The shell command that prints the answer."""
+        return str(self.fact().command(**dict(self.arguments)))
+
+    def parse(self, lines: list[str]) -> Any:
+        """The answer in what was printed."""
+        return self.fact().process(lines) if lines else self.fact.default()
+
+
+class Look(FactBase[dict[int, list[str]]]):
+    """What several questions print, by their position."""
+
+    def command(self, shells: tuple[str, ...]) -> str:
+        """Run them one after the other, each in a shell of its own; one that fails fails all."""
+        parts = [
+            f"echo {MARK}{position}; ( {shell} ) || {{ echo {FAILED} {position}; exit 1; }}"
+            for position, shell in enumerate(shells)
+        ]
+        return f"LC_ALL=C; export LC_ALL; {'; '.join(parts)}"
+
+    @staticmethod
+    def default() -> dict[int, list[str]]:
+        """No answers."""
+        return {}
+
+    def process(self, output: list[str]) -> dict[int, list[str]]:
+        """Lines by the question above them."""
+        answers: dict[int, list[str]] = {}
+        current: list[str] = []
+        for line in output:
+            if line.startswith(MARK) and line[len(MARK) :].isdigit():
+                current = answers.setdefault(int(line[len(MARK) :]), [])
+            else:
+                current.append(line)
+        return answers
+
+
+@dataclass
+class _Seen:
+    """What a host answered, in which stage of the run."""
+
+    executing: bool
+    answers: dict[Question, Any]
+
+
+_questions: dict[str, tuple[Question, ...]] = {}
+_seen: dict[str, _Seen] = {}
+
+
+def will_ask(questions: Iterable[Question]) -> None:
+    """Say what will be asked of the current host in this run."""
+    _questions[host.name] = tuple(dict.fromkeys(questions))
+    forget()
+
+
+def ask(fact: type[FactBase[Answer]], **arguments: Any) -> Answer:
+    """The answer of the current host, from the look that is valid, or from a new one."""
+    question = Question.of(fact, **arguments)
+    expected = _questions.get(host.name, ())
+    if question not in expected:
+        return host.get_fact(fact, **dict(question.arguments))
+    seen = _seen.get(host.name)
+    if seen is None or seen.executing != state.is_executing:
+        seen = _seen[host.name] = _Seen(state.is_executing, _look(expected))
+    answer: Answer = seen.answers[question]
+    return answer
+
+
+def forget() -> None:
+    """Something changes on the current host: what was seen no longer holds."""
+    _seen.pop(host.name, None)
+
+
+def _look(questions: tuple[Question, ...]) -> dict[Question, Any]:
+    lines = host.get_fact(Look, shells=tuple(question.shell for question in questions))
+    return {
+        question: question.parse(lines.get(position, []))
+        for position, question in enumerate(questions)
+    }
+
+
+def _frozen(value: Any) -> Hashable:
+    if isinstance(value, list | tuple):
+        return tuple(_frozen(item) for item in value)
+    hashable: Hashable = value
+    return hashable
+
+
+def words(values: Iterable[str]) -> str:
+    """Values as words of a shell command."""
+    return " ".join(shlex.quote(value) for value in values)

@@ -1,0 +1,115 @@
+"""The commands that change containers, with what is said while they wait."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from pyinfra.api import QuoteString, StringCommand
+from pyinfra.api.host import Host
+from pyinfra.api.state import State
+from pyinfra.connectors.util import CommandOutput
+
+from deploy.artefacts import Artefacts
+from deploy.operations.script import ScriptCommand
+from deploy.secrets import SecretStore
+from deploy.services import Unit
+
+SCRIPT = "container.sh"
+
+
+class ContainerCommand(ScriptCommand):
+    """Changes containers; every few seconds it says what the one that starts has logged last.
+
+    Args:
+        arguments: of the script.
+        waits_for: name of the container that is waited for.
+        secrets: what must not be in any output.
+        stdin: the secret part of the environment.
+    """
+
+    def __init__(
+        self, *arguments: str, waits_for: str, secrets: SecretStore, stdin: str = ""
+    ) -> None:
+        super().__init__(SCRIPT, *arguments, stdin=stdin, redact=secrets.redact)
+        self._name = waits_for
+        self._host: Host | None = None
+        self._arguments: dict[str, Any] = {}
+
+    def execute(
+        self, state: State, host: Host, connector_arguments: Any
+    ) -> tuple[bool, CommandOutput]:
+        """Run it."""
+        self._host = host
+        self._arguments = {
+            name: value for name, value in connector_arguments.items() if name != "_stdin"
+        }
+        return super().execute(state, host, connector_arguments)
+
+    def _message(self, seconds: float) -> str:
+        said = self._last_line()
+        waiting = f"waiting until {self._name} is healthy: {seconds:.0f} s"
+        return f"{waiting}; it says: {said}" if said else waiting
+
+    def _last_line(self) -> str:
+        """The last line of the container's log."""
+        if self._host is None:
+            return ""
+        quoted = QuoteString(self._name)
+        command = StringCommand("docker", "container", "logs", "--tail", "1", quoted, "2>&1")
+        succeeded, output = self._host.run_shell_command(command, **self._arguments)
+        return self._redact(output.output.strip())[-200:] if succeeded else ""
+
+
+def replace(unit: Unit, artefacts: Artefacts) -> ContainerCommand:
+    """A new container takes the place of the one there is, if there is one."""
+    return _create("replace", unit, artefacts)
+
+
+def prepare(unit: Unit, artefacts: Artefacts) -> ContainerCommand:
+    """A new container is created, and not started yet."""
+    return _create("prepare", unit, artefacts)
+
+
+def swap(names: Sequence[str], fresh: Sequence[Unit], artefacts: Artefacts) -> ContainerCommand:
+    """Containers that were prepared start, when all that have these names are stopped.
+
+    Args:
+        names: units that change together, also those that go.
+        fresh: those that are to run, in the order in which they start.
+        artefacts: the deployment.
+    """
+    started = [part for unit in fresh for part in (unit.name, str(unit.start_timeout_seconds))]
+    return ContainerCommand(
+        *("swap", ",".join(names), "0", *started),
+        waits_for=fresh[-1].name,
+        secrets=artefacts.secrets,
+    )
+
+
+def start(action: str, unit: Unit, artefacts: Artefacts) -> ContainerCommand:
+    """A container that is there is started, or restarted."""
+    return ContainerCommand(
+        *(action, unit.name, str(unit.start_timeout_seconds)),
+        waits_for=unit.name,
+        secrets=artefacts.secrets,
+    )
+
+
+def clean(unit: Unit, artefacts: Artefacts) -> ContainerCommand:
+    """What an interrupted change left goes."""
+    return start("clean", unit, artefacts)
+
+
+def _create(action: str, unit: Unit, artefacts: Artefacts) -> ContainerCommand:
+    container, secrets = unit.container, artefacts.secrets
+    check = container.healthcheck
+    values = container.secret_env.items()
+    return ContainerCommand(
+        *(action, container.name, str(unit.start_timeout_seconds)),
+        *(str(check.interval_seconds), str(check.start_interval_seconds)),
+        *unit.create_arguments(artefacts.plan.name, secrets.digest),
+        waits_for=container.name,
+        secrets=secrets,
+        stdin="\n".join(f"{name}={secrets.render(text)}" for name, text in values),
+    )

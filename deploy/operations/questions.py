@@ -1,0 +1,76 @@
+"""What is asked of a host: the same words for the one look and for each operation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from deploy.artefacts import Artefacts
+from deploy.facts.docker import Docker
+from deploy.facts.engine import Resources
+from deploy.facts.files import FileSize
+from deploy.facts.gpus import Gpus
+from deploy.facts.host import Host
+from deploy.facts.images import Images
+from deploy.facts.look import Question
+from deploy.facts.units import Units
+from deploy.images import ImageUse, RegistryAccess
+from deploy.images.registries import address_of
+from deploy.operations.image_source import ImagePlace
+
+
+def questions(artefacts: Artefacts, host: str) -> Iterator[Question]:
+    """Everything that a deployment asks of one host."""
+    spec, name = artefacts.host(host), artefacts.plan.name
+    yield Question.of(Host, deployment=name, directory=str(spec.directory))
+    yield Question.of(Docker)
+    if spec.gpus:
+        yield Question.of(Gpus)
+    uses, place = artefacts.images_on(host), image_place(artefacts, host)
+    yield Question.of(Images, **images_question(uses, place, artefacts.registries))
+    yield Question.of(Resources)
+    for unit in artefacts.stack.on(host):
+        if unit.model_file:
+            yield Question.of(FileSize, path=str(unit.model_file.path))
+    yield Question.of(Units, **units_question(artefacts, host))
+
+
+def units_question(artefacts: Artefacts, host: str) -> dict[str, Any]:
+    """What is asked about the units of a host."""
+    units = artefacts.stack.on(host)
+    return {
+        "deployment": artefacts.plan.name,
+        "directory": str(artefacts.context.directory(host)),
+        "names": tuple(unit.name for unit in units),
+        "stores": tuple(
+            (unit.name, unit.model.volume, unit.container.image, str(unit.model.home))
+            for unit in units
+            if unit.model
+        ),
+    }
+
+
+def images_question(
+    uses: Iterable[ImageUse], place: ImagePlace, registries: Mapping[str, RegistryAccess]
+) -> dict[str, Any]:
+    """What is asked about images and about the certificates of registries."""
+    uses = list(uses)
+    return {
+        "references": [use.image.reference for use in uses],
+        "record": place.record,
+        "files": [str(registry.ca_path) for registry in trusted_registries(uses, registries)],
+    }
+
+
+def trusted_registries(
+    uses: Iterable[ImageUse], registries: Mapping[str, RegistryAccess]
+) -> list[RegistryAccess]:
+    """Registries with a certificate of their own that images are pulled from."""
+    addresses = dict.fromkeys(address_of(use.image.reference) for use in uses if use.is_pulled)
+    used = [registries[address] for address in addresses if address in registries]
+    return [registry for registry in used if registry.ca]
+
+
+def image_place(artefacts: Artefacts, host: str) -> ImagePlace:
+    """Where a deployment keeps what it needs for images on a host."""
+    return ImagePlace(artefacts.context.directory(host), artefacts.host(host).is_local)

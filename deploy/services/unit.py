@@ -1,0 +1,182 @@
+"""What a service module makes: a container, its files, and what it needs and holds on its host."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import PurePosixPath
+from typing import Any
+
+from pydantic import Field
+
+from deploy.model_files import ModelFile
+from deploy.services.container import ContainerSpec, Part, SecretDigest, canonical_json
+from deploy.spec import SecretText
+
+
+class Tier(StrEnum):
+    """The order in which services start: each tier waits for the one before, on all hosts."""
+
+    STORE = "store"
+    ENGINE = "engine"
+    ROUTER = "router"
+    WEB_UI = "web_ui"
+    ENTRY = "entry"
+    MONITORING = "monitoring"
+
+    @property
+    def position(self) -> int:
+        """Its place in the order, from 0."""
+        return list(Tier).index(self)
+
+    @property
+    def plural(self) -> str:
+        """What its services are called, e.g. ``engines``."""
+        return {"web_ui": "web UIs", "entry": "entries", "monitoring": "monitoring"}.get(
+            self.value, f"{self.value}s"
+        )
+
+
+class ConfigFile(Part):
+    """A file that Atelier writes on a host."""
+
+    content: str | SecretText
+    mode: int = 0o644
+    owner: int | None = None
+    """Number of the user that it belongs to; root's by default."""
+
+    @property
+    def is_secret(self) -> bool:
+        """Whether its content must not be shown."""
+        return isinstance(self.content, SecretText)
+
+
+class ConfigTree(Part):
+    """The configuration files of one service, in a directory named after their content.
+
+    A changed file makes a new directory, so that a container which is rolled back to finds the
+    files it was started with. A changed secret is written into the same directory.
+    """
+
+    root: PurePosixPath
+    """Directory on the host that holds every release of the files."""
+    files: dict[str, ConfigFile] = Field(min_length=1)
+    """By path within the release."""
+
+    @property
+    def release(self) -> str:
+        """Digest of names, modes and contents, of secrets without their values."""
+        return hashlib.sha256(
+            canonical_json(self.model_dump(mode="json", exclude_none=True)["files"]).encode()
+        ).hexdigest()[:16]
+
+    @property
+    def directory(self) -> PurePosixPath:
+        """The directory of this release on the host."""
+        return self.root / self.release
+
+
+class HostModelFile(Part):
+    """A model file that must be on a host."""
+
+    source: ModelFile
+    path: PurePosixPath
+    """Where it is on the host."""
+
+
+class StoredModel(Part):
+    """A model that an engine keeps in a store of its own, where it is pulled to or created."""
+
+    name: str
+    """What the engine calls it, with its tag."""
+    modelfile: str = ""
+    """What it is created from; empty of one that is pulled by its name."""
+    source: str
+    """Says which weights and settings it was made from: it changes with them."""
+    volume: str
+    """Where it is kept."""
+    home: PurePosixPath
+    """Where the volume is in the container."""
+    resident: bool
+    """Whether it stays loaded."""
+
+
+class Holds(Part):
+    """What only one unit of a host can have at a time."""
+
+    ports: frozenset[int] = frozenset()
+    """TCP ports of the host."""
+    gpus: dict[int, float] = Field(default_factory=dict)
+    """Shares of GPU memory, from 0 to 1, by the GPU's index."""
+
+    def to_label(self) -> str:
+        """The same as text, for a label of the container."""
+        gpus = {str(index): share for index, share in sorted(self.gpus.items())}
+        return canonical_json({"ports": sorted(self.ports), "gpus": gpus})
+
+
+def holds_of(label: Any, spec: Mapping[str, Any] | None) -> Holds:
+    """What a live container holds, by its labels.
+
+    Containers of older releases have no such label: they are taken to hold their GPUs whole.
+
+    Args:
+        label: the label with what it holds, parsed, if there is one.
+        spec: the label with its description, parsed, if there is one.
+    """
+    if isinstance(label, dict):
+        gpus = {int(index): float(share) for index, share in label.get("gpus", {}).items()}
+        return Holds(ports=frozenset(label.get("ports", ())), gpus=gpus)
+    spec = spec or {}
+    ports = frozenset(int(port["host_port"]) for port in spec.get("ports", ()))
+    return Holds(ports=ports, gpus=dict.fromkeys(spec.get("gpus", ()), 1.0))
+
+
+class Unit(Part):
+    """One container of a deployment with everything it needs on its host."""
+
+    host: str
+    tier: Tier
+    serves: str
+    """What it answers for, e.g. a model: units that serve the same stand in for each other."""
+    container: ContainerSpec
+    start_timeout_seconds: int
+    """How long the container may take until it is healthy."""
+    image_name: str
+    """Name of its image in the catalogue."""
+    config: ConfigTree | None = None
+    model_file: HostModelFile | None = None
+    model: StoredModel | None = None
+    """What must be in its engine's store once the container runs."""
+    gpu_shares: dict[int, float] = Field(default_factory=dict)
+    """Shares of GPU memory that it takes, by the GPU's index."""
+    is_stateful: bool = False
+    """Whether its volumes hold what people would miss."""
+
+    @property
+    def name(self) -> str:
+        """Name of its container."""
+        return self.container.name
+
+    @property
+    def holds(self) -> Holds:
+        """What only it can have on its host while it runs."""
+        ports = frozenset(port.host_port for port in self.container.ports)
+        return Holds(ports=ports, gpus=self.gpu_shares)
+
+    @property
+    def volumes(self) -> tuple[str, ...]:
+        """Names of its volumes."""
+        mounts = self.container.mounts.values()
+        return tuple(mount.source for mount in mounts if mount.kind == "volume")
+
+    def create_arguments(self, deployment: str, digest: SecretDigest) -> list[str]:
+        """The arguments of ``docker container create`` except name, secrets and intervals.
+
+        Args:
+            deployment: name of the deployment.
+            digest: makes digests of secrets.
+        """
+        labels = self.container.labels(deployment, self.holds.to_label(), digest)
+        return self.container.create_arguments(labels)

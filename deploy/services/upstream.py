@@ -1,0 +1,46 @@
+"""An engine as a router sees it: which API it speaks, and where."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from deploy.plan.deployment_plan import ReplicaPlan
+from deploy.services.context import ServiceContext
+
+Api = Literal["vllm", "openai", "ollama"]
+"""``vllm``: OpenAI's with vLLM's own additions; ``ollama``: Ollama's own, to chat only."""
+
+
+@dataclass(frozen=True)
+class Upstream:
+    """A replica as the router sees it."""
+
+    name: str
+    """Name of its container."""
+    model: str
+    """What clients ask for."""
+    api: Api
+    """Which API it is asked through."""
+    upstream_model: str
+    """What the engine calls the model."""
+    address: str
+    """Host and port, as the router's host reaches them."""
+    has_key: bool
+    """Whether it wants the engines' key."""
+    completes: bool
+    """Whether it continues text, and does not only chat."""
+
+
+def address(context: ServiceContext, replica: ReplicaPlan, name: str, port: int) -> str:
+    """Where the router reaches a replica: its container's name, or its host's address.
+
+    Args:
+        context: the deployment.
+        replica: the replica.
+        name: name of its container.
+        port: the port that it listens on in its container.
+    """
+    if replica.port is None:
+        return f"{name}:{port}"
+    return f"{context.host(replica).address}:{replica.port}"

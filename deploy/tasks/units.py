@@ -1,0 +1,55 @@
+"""Engines, router and web UI: each a container with what it needs."""
+
+from pyinfra import host
+
+from deploy.artefacts import Artefacts
+from deploy.operations import model_file, resource, units
+from deploy.services import HostModelFile, Tier
+from deploy.tasks import barrier
+
+
+def prepare(deployment: Artefacts) -> None:
+    """Network, volumes and model files."""
+    own = deployment.stack.on(host.name)
+    resource.present(
+        name="Create network and volumes",
+        network=deployment.plan.name,
+        volumes=list(dict.fromkeys(name for unit in own for name in unit.volumes)),
+        deployment=deployment.plan.name,
+    )
+    files = {unit.model_file for unit in own if unit.model_file}
+    for file in host.loop(_model_files(deployment)):
+        if file in files:
+            model_file.present(name=f"Copy model file {file.path.name}", file=file)
+
+
+def converge(deployment: Artefacts) -> None:
+    """Run every tier: all hosts at once, and where others serve meanwhile, one after the other."""
+    for tier in host.loop(deployment.stack.tiers()):
+        if any(unit.tier == tier for unit in deployment.stack.on(host.name)):
+            units.converged(name=f"Run the {tier.plural}", artefacts=deployment, tier=tier)
+        for name in host.loop(_taking_turns(deployment, tier)):
+            if name == host.name:
+                units.converged(
+                    name=f"Change the {tier.plural} of {name} while others serve",
+                    artefacts=deployment,
+                    tier=tier,
+                    rolling=True,
+                )
+        barrier.wait(tier.plural)
+
+
+def _taking_turns(deployment: Artefacts, tier: Tier) -> list[str]:
+    """Hosts that share with others what they serve in this tier."""
+    stack = deployment.stack
+    return list(
+        dict.fromkeys(
+            unit.host for unit in stack.units if unit.tier == tier and stack.stands_in(unit)
+        )
+    )
+
+
+def _model_files(deployment: Artefacts) -> list[HostModelFile]:
+    """Every model file of every host, in an order that all hosts share."""
+    files = (unit.model_file for unit in deployment.stack.units)
+    return list(dict.fromkeys(file for file in files if file))

@@ -1,0 +1,89 @@
+"""What is done about containers, models and files that the plan no longer has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from deploy.artefacts import Artefacts
+from deploy.changes.live import LiveContainer
+from deploy.facts.model_store import MadeModel, ModelStore
+from deploy.facts.units import Units
+from deploy.operations import orphan
+from tests.conftest import MakeArtefacts
+from tests.operations.found import found, live, releases, stranger
+from tests.operations.harness import FakeHost, Outcome, run
+
+LITELLM = "/var/lib/atelier/deployments/demo/config/litellm"
+OLLAMA = "demo-ollama-tiny-coder-0"
+Announced = Callable[[], list[Any]]
+
+
+def remove(artefacts: Artefacts, *more: LiveContainer, **differences: Any) -> Outcome:
+    """Run the operation where everything is as wanted, with other things beside it."""
+    own = [live(artefacts, unit.name) for unit in artefacts.stack.units]
+    facts: dict[Any, Any] = {Units: found(artefacts, [*own, *more], **differences)}
+    return run(orphan.removed, FakeHost(facts, name="@local"), artefacts=artefacts)
+
+
+def rows(announced: Announced) -> list[tuple[str, str]]:
+    return [(row["action"], row["resource"]) for row in announced()]
+
+
+def test_orphans_are_removed(demo: Artefacts, announced: Announced) -> None:
+    files = releases(demo) | {f"{LITELLM}/old": {}}
+    outcome = remove(demo, stranger(demo, "demo-old-0"), releases=files)
+    assert outcome.shell == [
+        "docker container rm --force demo-old-0",
+        f"rm -rf {LITELLM}/old",
+    ]
+    assert rows(announced) == [
+        ("remove", "container demo-old-0"),
+        ("remove", f"configuration {LITELLM}/old"),
+    ]
+
+
+def test_what_an_interrupted_change_left_of_an_orphan_goes_too(
+    demo: Artefacts, announced: Announced
+) -> None:
+    remove(demo, stranger(demo, "demo-old-0.previous"))
+    assert rows(announced) == [("remove", "container demo-old-0.previous")]
+
+
+@pytest.mark.parametrize("name", ["demo-litellm-0.next", "demo-litellm-0.previous"])
+def test_what_a_change_left_of_a_unit_is_not_an_orphan(
+    demo: Artefacts, name: str, announced: Announced
+) -> None:
+    """The operation that changes units removes it, and announces it."""
+    assert remove(demo, stranger(demo, name)).commands == []
+    assert announced() == []
+
+
+def test_containers_of_others_are_left_alone(demo: Artefacts, announced: Announced) -> None:
+    assert remove(demo, stranger(demo, "lab-litellm-0", deployment="lab")).commands == []
+    assert announced() == []
+
+
+def test_models_that_are_no_longer_declared_go(make: MakeArtefacts, announced: Announced) -> None:
+    """Those of a kept container but the wanted one, and of a container that goes, all of them."""
+    artefacts = make(engine={"kind": "ollama"})
+    [unit] = [unit for unit in artefacts.stack.units if unit.model]
+    assert unit.model is not None
+    made = MadeModel(unit.model.source, "d")
+    outcome = remove(
+        artefacts,
+        stranger(artefacts, "demo-ollama-b-0"),
+        stores={OLLAMA: ModelStore(made={"a:q4": made, unit.model.name: made})},
+        other_models=(("demo-ollama-b-0", "b:latest"),),
+    )
+    assert rows(announced) == [
+        ("remove", "model b:latest in demo-ollama-b-0"),
+        ("remove", f"model a:q4 in {OLLAMA}"),
+        ("remove", "container demo-ollama-b-0"),
+    ]
+    assert [command.split()[-4:] for command in outcome.shell[:2]] == [
+        ["atelier", "remove", "demo-ollama-b-0", "b:latest"],
+        ["atelier", "remove", OLLAMA, "a:q4"],
+    ]
