@@ -61,7 +61,7 @@ def test_create_arguments(demo: Artefacts) -> None:
 
 def test_files(demo: Artefacts) -> None:
     files = {
-        f"{unit.container.service}.{name}": file.content
+        f"{unit.container.service}.{name}": str(file.content)
         for unit in demo.stack.units
         if unit.config
         for name, file in unit.config.files.items()

@@ -32,7 +32,7 @@ def stored(artefacts: Artefacts) -> StoredModel:
 def upstream(artefacts: Artefacts) -> dict[str, Any]:
     (router,) = artefacts.stack.tier(Tier.ROUTER)
     assert router.config is not None
-    config = yaml.safe_load(router.config.files["config.yaml"].content)
+    config = yaml.safe_load(str(router.config.files["config.yaml"].content))
     found: dict[str, Any] = config["model_list"][0]["litellm_params"]
     return found
 
