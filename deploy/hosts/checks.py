@@ -28,6 +28,8 @@ class Subject:
     units: tuple[Unit, ...]
     images: tuple[ImageUse, ...] = ()
     """The images of its units."""
+    elsewhere: tuple[Unit, ...] = ()
+    """The units of the deployment on other hosts."""
 
 
 def host_findings(

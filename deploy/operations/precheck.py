@@ -12,9 +12,11 @@ from deploy.catalog import load_catalog
 from deploy.errors import HostError
 from deploy.facts import look
 from deploy.facts.docker import Docker
+from deploy.facts.engine import Resources
 from deploy.facts.gpus import Gpus
 from deploy.facts.host import Host
 from deploy.hosts.checks import Subject, host_findings
+from deploy.hosts.data_checks import stranded
 from deploy.hosts.finding import Finding, problems
 from deploy.hosts.gpu_checks import gpu_findings
 from deploy.images import ImageNeed, image_need
@@ -25,7 +27,9 @@ from deploy.operations.commands import Commands, refuse
 @operation()
 def passed(deployment: str, subject: Subject) -> Commands:
     """The container engine answers or can be installed, and everything fits."""
-    found = problems(list(findings(deployment, subject, gpus=bool(subject.spec.gpus))))
+    seen = list(findings(deployment, subject, gpus=bool(subject.spec.gpus)))
+    owners = look.ask(Resources)
+    found = problems([*seen, *stranded(subject.elsewhere, owners, deployment)])
     if found:
         yield from refuse(f"{host.name} cannot be deployed to\n{HostError(*found)}")
 

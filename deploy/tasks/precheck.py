@@ -19,5 +19,6 @@ def check(deployment: Artefacts) -> None:
             deployment.host(host.name),
             deployment.stack.on(host.name),
             deployment.images_on(host.name),
+            tuple(unit for unit in deployment.stack.units if unit.host != host.name),
         ),
     )

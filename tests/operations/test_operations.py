@@ -421,7 +421,7 @@ GOOD_HOST = HostState("24.0.5", "", 64 * GIB, 100 * GIB, frozenset({22}), frozen
     ],
 )
 def test_a_good_host_passes(demo: Artefacts, differences: dict[str, Any]) -> None:
-    facts: Facts = {Host: replace(GOOD_HOST, **differences)}
+    facts: Facts = {Host: replace(GOOD_HOST, **differences), Resources: {}}
     subject = Subject(demo.host("@local"), demo.stack.on("@local"))
     assert run(precheck.passed, facts, deployment="demo", subject=subject).commands == []
 
@@ -462,11 +462,31 @@ def test_a_good_host_passes(demo: Artefacts, differences: dict[str, Any]) -> Non
 def test_a_bad_host_is_refused(demo: Artefacts, differences: dict[str, Any], message: str) -> None:
     # a Docker that this user may not use
     docker = DockerState(is_installed=True)
-    facts: Facts = {Host: replace(GOOD_HOST, **differences), Docker: docker}
+    facts: Facts = {
+        Host: replace(GOOD_HOST, **differences),
+        Docker: docker,
+        Resources: {},
+    }
     subject = Subject(demo.host("@local"), demo.stack.on("@local"))
     with pytest.raises(OperationError) as refused:
         run(precheck.passed, facts, deployment="demo", subject=subject)
     assert str(refused.value) == f"h1 cannot be deployed to\n{message}"
+
+
+def test_data_is_not_left_behind_on_another_host(make: MakeArtefacts) -> None:
+    artefacts = make(
+        hosts=[{"name": "a", "address": "10.0.0.1"}, {"name": "b", "address": "10.0.0.2"}],
+        router={"host": "b"},
+        engine={"port": 8000},
+    )
+    elsewhere = tuple(unit for unit in artefacts.stack.units if unit.host != "a")
+    subject = Subject(artefacts.host("a"), artefacts.stack.on("a"), (), elsewhere)
+    facts: dict[Any, Any] = {Host: GOOD_HOST, Resources: {"volume demo-open-webui": "demo"}}
+    with pytest.raises(OperationError, match="the plan moves it to b") as refused:
+        run(precheck.passed, facts, deployment="demo", subject=subject)
+    assert "declare web_ui.host for this host" in str(refused.value)
+    facts[Resources] = {"volume demo-open-webui": "somebody"}
+    assert run(precheck.passed, facts, deployment="demo", subject=subject).commands == []
 
 
 # the file of secrets, the barrier, the verification

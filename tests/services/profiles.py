@@ -34,7 +34,9 @@ def rendered(artefacts: Artefacts) -> dict[str, Any]:
         container.name: {
             "spec": container.public(digest),
             "create_arguments": _without_labels(unit.create_arguments(artefacts.plan.name, digest)),
-            "files": {name: str(file.content).splitlines() for name, file in unit.config.files.items()}
+            "files": {
+                name: str(file.content).splitlines() for name, file in unit.config.files.items()
+            }
             if unit.config
             else {},
         }
