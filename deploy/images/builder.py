@@ -43,10 +43,7 @@ def build_images(plans: Iterable[ImageBuildPlan], report: Report) -> None:
     wanted = list(plans)
     bases = {plan.base.tag: plan.base for plan in wanted}
     with ThreadPoolExecutor(max_workers=max(len(wanted), 1)) as pool:
-        base_builds = {
-            tag: pool.submit(_build_once, tag, partial(_build_base, base, report))
-            for tag, base in bases.items()
-        }
+        base_builds = {tag: pool.submit(build_base, base, report) for tag, base in bases.items()}
 
         def build(plan: ImageBuildPlan) -> None:
             base_builds[plan.base.tag].result()
@@ -56,6 +53,11 @@ def build_images(plans: Iterable[ImageBuildPlan], report: Report) -> None:
         with ThreadPoolExecutor(max_workers=max(len(wanted), 1)) as waiting:
             for result in [waiting.submit(build, plan) for plan in wanted]:
                 result.result()
+
+
+def build_base(base: BaseBuildPlan, report: Report) -> None:
+    """Make a root file system that the engine does not have yet."""
+    _build_once(base.tag, partial(_build_base, base, report))
 
 
 def _build_once(tag: str, build: Callable[[], None]) -> None:

@@ -26,10 +26,15 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
 
 
 @pytest.fixture(scope="session")
-def pulled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+def everywhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+    """A registry that test hosts reach."""
+    yield from run_registry(tmp_path_factory.mktemp("registry"), listen=EVERYWHERE)
+
+
+@pytest.fixture(scope="session")
+def pulled(everywhere: Registry) -> Settings:
     """What a deployment on test hosts declares of images that lie in a registry of this machine."""
-    for registry in run_registry(tmp_path_factory.mktemp("registry"), listen=EVERYWHERE):
-        yield registry.provide("llama-cpp", "litellm")
+    return everywhere.provide("llama-cpp", "litellm")
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from deploy.catalog import load_catalog
 from deploy.images import make_build_plan
-from deploy.images.builder import build_images
+from deploy.images.builder import build_base
 
 USER = "alice"
 BRIDGE = "172.17.0.1"
@@ -97,11 +97,10 @@ def start_host(name: str, directory: Path) -> Host:
 
 
 def _build_image(name: str) -> str:
-    plan = make_build_plan("litellm", load_catalog())
-    if not docker("image", "ls", "-q", plan.base.tag):
-        build_images([plan], report=lambda _line: None)
+    base = make_build_plan("litellm", load_catalog()).base
+    build_base(base, report=lambda _line: None)
     image = f"{name}:bookworm"
-    dockerfile = DOCKERFILE.format(base=plan.base.tag, user=USER)
+    dockerfile = DOCKERFILE.format(base=base.tag, user=USER)
     docker("image", "build", "--quiet", "--network=host", "--tag", image, "-", stdin=dockerfile)
     return image
 

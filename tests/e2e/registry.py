@@ -53,13 +53,12 @@ class Registry:
         """Push images of the catalogue, built here; returns what a deployment declares of them."""
         plans = {name: make_build_plan(name, load_catalog()) for name in names}
         build_images(list(plans.values()), report=lambda _line: None)
+        return {name: self.publish(plan.tag) for name, plan in plans.items()}
+
+    def publish(self, image: str) -> Settings:
+        """Push a local image; returns what a deployment on test hosts declares of it."""
         port = self.address.rpartition(":")[2]
-        return {
-            name: {
-                "reference": self.push(plan.tag, plan.tag).replace(self.address, f"{BRIDGE}:{port}")
-            }
-            for name, plan in plans.items()
-        }
+        return {"reference": self.push(image, image).replace(self.address, f"{BRIDGE}:{port}")}
 
 
 def run_registry(

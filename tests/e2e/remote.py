@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from tests.e2e import fake_gpu
 from tests.e2e.hosts import USER, Host, run_host
-from tests.e2e.site import MASTER_KEY, Settings, Site
+from tests.e2e.site import MASTER_KEY, START_TIMEOUT_SECONDS, Settings, Site
 
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - the tests ask from outside the host
 Containers = dict[str, tuple[str, str, str]]
@@ -36,6 +37,22 @@ def run_site(
         (home / ".ssh" / "known_hosts").write_text(known)
         environment = {"HOME": str(home), "E2E_MASTER_KEY": MASTER_KEY}
         yield Site("e2e", home, _settings(hosts, images), environment), hosts
+
+
+@contextmanager
+def run_gpu_site(home: Path, container: str, images: Settings) -> Iterator[tuple[Site, Host]]:
+    """A fresh host with a fake L40S, and a deployment of vLLM's stand-in for it, without models."""
+    with run_site(home, {"gpu": container}, images) as (site, hosts):
+        fake_gpu.install(hosts["gpu"])
+        settings = site.settings
+        settings["hosts"][0]["gpus"] = "1x l40s"
+        settings["engine"] = {
+            "kind": "vllm",
+            "memory_limit": "1GiB",
+            "start_timeout_seconds": START_TIMEOUT_SECONDS,
+        }
+        site.write(settings | {"models": []})
+        yield site, hosts["gpu"]
 
 
 def containers_of(host: Host) -> Containers:
@@ -69,8 +86,12 @@ def _settings(hosts: dict[str, Host], images: Settings) -> Settings:
             for name, host in hosts.items()
         ],
         "models": [{"name": "tiny-coder", "replicas": len(hosts)}],
-        "engine": {"port": 8000, "env": {}, "start_timeout_seconds": 30},
-        "router": {"listen": EVERYWHERE, "start_timeout_seconds": 60, "num_retries": 2},
+        "engine": {"port": 8000, "env": {}, "start_timeout_seconds": START_TIMEOUT_SECONDS},
+        "router": {
+            "listen": EVERYWHERE,
+            "start_timeout_seconds": START_TIMEOUT_SECONDS,
+            "num_retries": 2,
+        },
         "web_ui": None,
         "images": images,
         "secrets": {"router_master_key": {"env": "E2E_MASTER_KEY"}},

@@ -20,6 +20,8 @@ PROJECT = Path(__file__).parent.parent.parent
 PYINFRA = [sys.executable, "-m", "pyinfra"]
 ATELIER = [str(Path(sys.executable).parent / "atelier")]
 MASTER_KEY = "sk-test-master-key-0123456789"
+START_TIMEOUT_SECONDS = 180
+"""Enough for any service beside whatever else runs on the machine."""
 
 Settings = dict[str, Any]
 

@@ -1,0 +1,80 @@
+"""A host whose GPU two engines share; the GPU is not there, and as exclusive as one that is.
+
+Asserted on the host itself, past SSH and past Atelier, and through the router.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import httpx
+import pytest
+
+from tests.e2e import fake_gpu, fake_vllm
+from tests.e2e.hosts import Host
+from tests.e2e.registry import Registry
+from tests.e2e.remote import run_gpu_site
+from tests.e2e.site import MASTER_KEY, Settings, Site
+
+NAME = os.environ.get("E2E_HOST_NAME", "e2e-host") + "-gpu"
+CODER, CHAT = "qwen2.5-coder-0.5b", "qwen2.5-coder-1.5b"
+
+
+@dataclass
+class GpuBox:
+    """The host and what is deployed there."""
+
+    site: Site
+    host: Host
+    base: Settings
+
+    def shares(self) -> list[float]:
+        """What running engines hold of the first card."""
+        return sorted(fake_gpu.used(self.host).get(0, {}).values())
+
+    def ask(self, model: str) -> str:
+        reply = httpx.post(
+            f"http://{self.host.address}:4000/v1/completions",
+            headers={"Authorization": f"Bearer {MASTER_KEY}"},
+            json={"model": model, "prompt": "def fib(n):", "max_tokens": 60},
+            timeout=60,
+        )
+        reply.raise_for_status()
+        return str(reply.json()["choices"][0]["text"])
+
+
+@pytest.fixture(scope="module")
+def box(
+    tmp_path_factory: pytest.TempPathFactory, everywhere: Registry, pulled: Settings
+) -> Iterator[GpuBox]:
+    images = {"litellm": pulled["litellm"], "vllm": everywhere.publish(fake_vllm.build())}
+    with run_gpu_site(tmp_path_factory.mktemp("gpu"), NAME, images) as (site, host):
+        yield GpuBox(site, host, site.settings)
+
+
+def declare(box: GpuBox, **shares: float) -> None:
+    names = {"coder": CODER, "chat": CHAT}
+    models = [{"name": names[name], "gpus": share} for name, share in shares.items()]
+    box.site.write(box.base | {"models": models})
+
+
+def test_two_engines_share_a_gpu(box: GpuBox) -> None:
+    declare(box, coder=0.4, chat=0.5)
+    box.site.apply()
+    assert box.shares() == [0.4, 0.5]
+    for model in (CODER, CHAT):
+        assert box.ask(model).startswith("    if n < 2:")
+    status = box.site.atelier("check", "--json")
+    assert status.returncode == 0, status.stdout + status.stderr
+
+
+def test_an_engine_too_many_does_not_start(box: GpuBox) -> None:
+    """The card is exclusive, however many containers want it."""
+    image = box.base["images"]["vllm"]["reference"]
+    arguments = f"--gpus '\"device=0\"' {image} org/model --gpu-memory-utilization 0.2"
+    said = box.host.run(f"timeout 60 docker run --rm {arguments} 2>&1; echo status $?")
+    assert "Free memory on device cuda:0" in said
+    assert said.endswith("status 1")
+    assert box.shares() == [0.4, 0.5]
