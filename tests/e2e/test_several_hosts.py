@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 import pytest
 
+from deploy.catalog import load_catalog
 from tests.e2e.hosts import Host
 from tests.e2e.remote import Containers, containers_of, run_site
 from tests.e2e.site import MASTER_KEY, Result, Settings, Site
@@ -230,3 +231,32 @@ def _without_stage(result: Result) -> list[str]:
     """What was announced, in an order that does not depend on which host was quicker."""
     rows = [{key: value for key, value in row.items() if key != "stage"} for row in result.changes]
     return sorted(json.dumps(row, sort_keys=True) for row in rows)
+
+
+def test_a_port_that_an_old_engine_leaves_is_taken_by_one_that_moves(pair: Pair) -> None:
+    """m1, m2, m3 lie on a, b, a; without m2, m3 moves to b, where m2 still has its port."""
+    tiny = str(load_catalog().models["tiny-coder"].path)
+    m1, m2, m3 = ({"name": name, "path": tiny, "roles": ["chat"]} for name in ("m1", "m2", "m3"))
+    pair.declare(models=[m1, m2, m3])
+    pair.deploy()
+    assert {name: set(rows) for name, rows in pair.snapshot().items()} == {
+        "a": {"e2e-llama-cpp-m1-0", "e2e-llama-cpp-m3-0", ROUTER},
+        "b": {"e2e-llama-cpp-m2-0"},
+    }
+    pair.declare(models=[m1, m3])
+    pair.site.apply()
+    assert {name: set(rows) for name, rows in pair.snapshot().items()} == {
+        "a": {"e2e-llama-cpp-m1-0", ROUTER},
+        "b": {"e2e-llama-cpp-m3-0"},
+    }
+
+
+def test_the_router_moves(pair: Pair) -> None:
+    pair.declare(router__host="b")
+    pair.site.apply()
+    found = pair.snapshot()
+    assert ROUTER in found["b"]
+    assert ROUTER not in found["a"]
+    pair.declare()
+    pair.site.apply()
+    assert ROUTER in pair.snapshot()["a"]

@@ -20,6 +20,7 @@ from tests.e2e.site import MASTER_KEY, Settings, Site
 
 NAME = os.environ.get("E2E_HOST_NAME", "e2e-host") + "-gpu"
 CODER, CHAT = "qwen2.5-coder-0.5b", "qwen2.5-coder-1.5b"
+CODER_UNIT = f"e2e-vllm-{CODER}-0"
 
 
 @dataclass
@@ -78,3 +79,47 @@ def test_an_engine_too_many_does_not_start(box: GpuBox) -> None:
     assert "Free memory on device cuda:0" in said
     assert said.endswith("status 1")
     assert box.shares() == [0.4, 0.5]
+
+
+# each of these is planned by a dry run, made by the run, and nothing is left for the third one
+
+
+def test_a_model_that_goes_leaves_its_share_to_the_other(box: GpuBox) -> None:
+    """0.75 and 0.15 of a card; 0.9 does not start before both are stopped."""
+    declare(box, coder=0.75, chat=0.15)
+    box.site.apply()
+    assert box.shares() == [0.15, 0.75]
+    declare(box, coder=0.9)
+    planned = box.site.apply()
+    assert {
+        ("remove", f"container e2e-vllm-{CHAT}-0"),
+        ("recreate", f"container {CODER_UNIT}"),
+    } <= (planned.announced)
+    assert box.shares() == [0.9]
+    assert box.ask(CODER).startswith("    if n < 2:")
+
+
+def test_a_model_is_swapped_for_another_on_a_full_card(box: GpuBox) -> None:
+    declare(box, chat=0.9)
+    box.site.apply()
+    assert box.shares() == [0.9]
+    assert box.ask(CHAT).startswith("    if n < 2:")
+
+
+def test_a_model_that_does_not_start_gives_its_place_back(box: GpuBox) -> None:
+    """The one that was there before serves again, though the plan no longer has it."""
+    broken = {"name": CODER, "gpus": 0.9, "engine": {"env": {"FAKE_GPUS": "/dev/null/none"}}}
+    box.site.write(box.base | {"models": [broken]})
+    result = box.site.deploy()
+    assert result.status == 1
+    assert f"e2e-vllm-{CHAT}-0: the container before it serves again" in result.output
+    assert box.shares() == [0.9]
+    assert box.ask(CHAT).startswith("    if n < 2:")
+
+
+def test_a_model_that_comes_makes_the_other_one_shrink(box: GpuBox) -> None:
+    declare(box, chat=0.5, coder=0.4)
+    box.site.apply()
+    assert box.shares() == [0.4, 0.5]
+    for model in (CODER, CHAT):
+        assert box.ask(model).startswith("    if n < 2:")
