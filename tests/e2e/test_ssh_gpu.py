@@ -21,6 +21,8 @@ from tests.e2e.site import MASTER_KEY, Settings, Site
 NAME = os.environ.get("E2E_HOST_NAME", "e2e-host") + "-gpu"
 CODER, CHAT = "qwen2.5-coder-0.5b", "qwen2.5-coder-1.5b"
 CODER_UNIT = f"e2e-vllm-{CODER}-0"
+NO_CARDS = {"FAKE_GPUS": "/dev/null/none"}
+"""Makes the stand-in crash."""
 
 
 @dataclass
@@ -108,7 +110,7 @@ def test_a_model_is_swapped_for_another_on_a_full_card(box: GpuBox) -> None:
 
 def test_a_model_that_does_not_start_gives_its_place_back(box: GpuBox) -> None:
     """The one that was there before serves again, though the plan no longer has it."""
-    broken = {"name": CODER, "gpus": 0.9, "engine": {"env": {"FAKE_GPUS": "/dev/null/none"}}}
+    broken = {"name": CODER, "gpus": 0.9, "engine": {"kind": "vllm", "env": NO_CARDS}}
     box.site.write(box.base | {"models": [broken]})
     result = box.site.deploy()
     assert result.status == 1
