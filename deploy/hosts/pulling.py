@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from deploy.images.registries import address_of
+from deploy.images.reference import address_of
 
 
 def explain_pull(message: str, reference: str, *, has_login: bool) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from deploy.errors import InventoryFileError, Problem
+from deploy.images.reference import familiar
 from deploy.images.saved import cache_directory
 from deploy.local_file import LocalFile
 from deploy.units import MIB
@@ -39,11 +40,6 @@ class ImageArchive:
     def ids(self, reference: str) -> list[str]:
         """The ids of an image; empty if it is not in there."""
         return self.images.get(familiar(reference), [])
-
-
-def familiar(reference: str) -> str:
-    """A reference as Docker shows it: without the name of its own registry."""
-    return reference.removeprefix("docker.io/").removeprefix("library/")
 
 
 def read_archive(path: Path, setting: str) -> ImageArchive:

@@ -8,16 +8,17 @@ import re
 import shutil
 import subprocess
 import tarfile
+import tempfile
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 from deploy.errors import ImageBuildError, Problem
 from deploy.images.build_plan import BaseBuildPlan, ImageBuildPlan
-from deploy.images.one_at_a_time import one_at_a_time
 
 Report = Callable[[str], None]
 
@@ -61,9 +62,21 @@ def build_images(plans: Iterable[ImageBuildPlan], report: Report) -> None:
 def _build_once(tag: str, build: Callable[[], None]) -> None:
     if _exists(tag):
         return
-    with one_at_a_time(tag):
+    with image_lock(tag):
         if not _exists(tag):
             build()
+
+
+@contextmanager
+def image_lock(tag: str) -> Iterator[None]:
+    """Let processes that need the same image wait for the one that builds it."""
+    from filelock import FileLock
+
+    image = re.sub(r"[^\w.-]+", "-", tag)
+    # below /tmp, not below the home directory, which one user may have several of
+    path = Path(tempfile.gettempdir()) / f"atelier-{os.getuid()}-build-{image}.lock"
+    with FileLock(path, poll_interval=0.5):
+        yield
 
 
 def _build_base(base: BaseBuildPlan, report: Report) -> None:

@@ -9,7 +9,7 @@ from pyinfra.api import operation
 
 from deploy.drift import ABSENT, Change, FieldChange
 from deploy.facts.old_images import BroughtImage, OldImages
-from deploy.images.archive import familiar
+from deploy.images.reference import familiar
 from deploy.operations.change import announce_all
 from deploy.operations.commands import Commands
 from deploy.operations.image_source import SCRIPT, ImagePlace

@@ -17,7 +17,7 @@ from deploy.hosts.checks import Subject, host_findings
 from deploy.hosts.finding import Finding, problems
 from deploy.hosts.gpu_checks import gpu_findings
 from deploy.images import ImageNeed, image_need
-from deploy.images.archive import familiar
+from deploy.images.reference import familiar
 from deploy.operations.commands import Commands, refuse
 
 
