@@ -13,7 +13,7 @@ from itertools import pairwise
 from typing import Any
 
 from deploy.artefacts import Artefacts
-from deploy.services import Component
+from deploy.services import Component, HostModelFile
 
 Responses = dict[str, list[str]]
 
@@ -105,7 +105,7 @@ def converged(artefacts: Artefacts) -> Responses:
             f'["network {name}",{label}]',
             *(f'["volume {volume}",{label}]' for volume in volumes),
         ],
-        **{f"stat -c %s {file.path}": [str(file.source.size_bytes)] for file in files},
+        **{f" -- {file.path.parent} ": _model_file(file) for file in files},
         "@releases": [
             "@directory",
             str(artefacts.context.directory(components[0].host)),
@@ -119,6 +119,11 @@ def converged(artefacts: Artefacts) -> Responses:
             *volumes,
         ],
     }
+
+
+def _model_file(file: HostModelFile) -> list[str]:
+    directory = f"4096 755 {file.path.parent}"
+    return [directory, *(f"{part.size_bytes} 644 {path}" for part, path in file.parts)]
 
 
 def _containers(component: Component) -> str:

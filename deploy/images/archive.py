@@ -15,8 +15,7 @@ from typing import IO, Any
 
 from deploy.errors import InventoryFileError, Problem
 from deploy.images.reference import familiar
-from deploy.images.saved import cache_directory
-from deploy.local_file import LocalFile
+from deploy.local_file import LocalFile, user_cache, write_note
 from deploy.units import MIB
 
 SUMS = "SHA256SUMS"
@@ -77,16 +76,13 @@ def read_archive(path: Path, setting: str) -> ImageArchive:
 def _remembered(path: Path, size: int, changed: int) -> ImageArchive:
     """What an archive holds, from what was written down when it was read first."""
     key = hashlib.sha256(f"{path}\n{size}\n{changed}".encode()).hexdigest()
-    note = cache_directory().parent / "archives" / f"{key[:32]}.json"
+    note = user_cache() / "archives" / f"{key[:32]}.json"
     with suppress(OSError, ValueError, KeyError, TypeError):
         known = json.loads(note.read_text(encoding="utf-8"))
         file = LocalFile(path, size, known["sha256"])
         return ImageArchive(file, known["unpacked_bytes"], known["images"])
     archive = _read(path, size)
-    with suppress(OSError):
-        note.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        row = asdict(archive) | {"file": str(path), "sha256": archive.file.sha256}
-        note.write_text(json.dumps(row), encoding="utf-8")
+    write_note(note, asdict(archive) | {"file": str(path), "sha256": archive.file.sha256})
     return archive
 
 

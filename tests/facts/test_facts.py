@@ -14,7 +14,7 @@ from pyinfra.api import FactBase
 from deploy.facts.component import Component, ComponentState, FileState
 from deploy.facts.deployment import Belongings, Deployment
 from deploy.facts.engine import Resources
-from deploy.facts.files import Contents, FileSize
+from deploy.facts.files import Contents, PathState, PathStates
 from deploy.facts.health import Health
 from deploy.facts.host import Host
 from deploy.facts.images import Images, ImagesState
@@ -164,9 +164,11 @@ def test_contents() -> None:
     assert Contents().process(["/etc/x", encoded]) == {"/etc/x": "é: 1\n"}
 
 
-def test_file_size() -> None:
-    assert FileSize().process(["1234"]) == 1234
-    assert FileSize().process([]) is None
+def test_path_states() -> None:
+    assert PathStates().process(["1234 640 /x/two words", "4096 2755 /x"]) == {
+        "/x/two words": PathState(1234, 0o640),
+        "/x": PathState(4096, 0o2755),
+    }
 
 
 FACTS: list[tuple[FactBase[Any], dict[str, Any], Any]] = [
@@ -186,7 +188,7 @@ FACTS: list[tuple[FactBase[Any], dict[str, Any], Any]] = [
     (Resources(), {"networks": ["x"], "volumes": ["y"]}, {}),
     (OldImages(), {"record": "/none/images.list"}, ()),
     (Contents(), {"paths": ["/none/x"]}, {}),
-    (FileSize(), {"path": "/none/x"}, None),
+    (PathStates(), {"paths": ["/none/x"]}, {}),
 ]
 AWKWARD_FACTS: list[tuple[FactBase[Any], dict[str, Any]]] = [
     (
@@ -201,7 +203,7 @@ AWKWARD_FACTS: list[tuple[FactBase[Any], dict[str, Any]]] = [
     (Images(), {"references": [AWKWARD], "record": AWKWARD, "files": [AWKWARD]}),
     (Resources(), {"networks": [AWKWARD], "volumes": [AWKWARD]}),
     (Contents(), {"paths": [AWKWARD]}),
-    (FileSize(), {"path": AWKWARD}),
+    (PathStates(), {"paths": [AWKWARD]}),
     (Host(), {"deployment": AWKWARD, "directory": AWKWARD}),
     (OldImages(), {"record": AWKWARD}),
 ]
@@ -286,12 +288,9 @@ def test_real_files_are_found(bare_path: Path, tmp_path: Path) -> None:
     assert abs(state.release_changed_at - datetime.now(UTC).timestamp()) < 60
     contents = run(Contents().command(paths=[str(file)]), bare_path, tmp_path).stdout.splitlines()
     assert Contents().process(contents) == {str(file): "foo\n"}
-    assert (
-        FileSize().process(
-            run(FileSize().command(path=str(file)), bare_path, tmp_path).stdout.splitlines()
-        )
-        == 4
-    )
+    states = PathStates().command(paths=[str(file), str(release / "none")])
+    found = PathStates().process(run(states, bare_path, tmp_path).stdout.splitlines())
+    assert found == {str(file): PathState(4, 0o640)}
     owned = run(Deployment().command("x", str(tmp_path)), bare_path, tmp_path).stdout.splitlines()
     assert str(release) in owned
 

@@ -27,7 +27,7 @@ from deploy.facts.deployment import Belongings
 from deploy.facts.deployment import Deployment as DeploymentFact
 from deploy.facts.docker import Docker
 from deploy.facts.engine import Resources
-from deploy.facts.files import FileSize
+from deploy.facts.files import PathState, PathStates
 from deploy.facts.host import Host
 from deploy.facts.images import Images, ImagesState
 from deploy.facts.old_images import BroughtImage, OldImages
@@ -36,6 +36,7 @@ from deploy.hosts.state import DockerState, HostState
 from deploy.images import ImageArchive, ImageUse, RegistryAccess
 from deploy.live.connection import Login
 from deploy.local_file import LocalFile
+from deploy.model_files import ModelFile
 from deploy.operations import (
     barrier,
     deployment,
@@ -53,7 +54,7 @@ from deploy.operations.copy import CopyCommand
 from deploy.operations.image_source import ImagePlace, LoadCommand
 from deploy.operations.script import ScriptCommand
 from deploy.secrets import SecretStore
-from deploy.services import ConfigFile, ConfigTree
+from deploy.services import ConfigFile, ConfigTree, HostModelFile
 from tests.conftest import MakeArtefacts
 from tests.operations.harness import Facts, FakeHost, Outcome, run
 
@@ -280,18 +281,56 @@ def test_somebody_elses_network_or_volume(name: str, labels: dict[str, str], who
 def test_a_model_file_is_copied(demo: Artefacts, announced: Announced) -> None:
     file = demo.stack.components[0].model_file
     assert file is not None
-    [command] = run(model_file.present, {FileSize: None}, file=file).commands
+    [command] = run(model_file.present, {PathStates: {}}, file=file).commands
     assert isinstance(command, CopyCommand)
-    assert (command.file, command.path) == (file.source, file.path)
+    assert (command.file.path, command.path) == (file.source.path, file.path)
     assert rows(announced) == [("copy", f"model file {file.path}")]
 
 
 def test_half_a_model_file_is_copied_again(demo: Artefacts) -> None:
     file = demo.stack.components[0].model_file
     assert file is not None
-    assert len(run(model_file.present, {FileSize: 17}, file=file).commands) == 1
-    size = file.source.path.stat().st_size
-    assert run(model_file.present, {FileSize: size}, file=file).commands == []
+    directory = {str(file.path.parent): PathState(4096, 0o755)}
+    half = directory | {str(file.path): PathState(17, 0o644)}
+    assert len(run(model_file.present, {PathStates: half}, file=file).commands) == 1
+    whole = directory | {str(file.path): PathState(file.source.path.stat().st_size, 0o644)}
+    assert run(model_file.present, {PathStates: whole}, file=file).commands == []
+
+
+def test_a_model_file_is_made_readable(demo: Artefacts, announced: Announced) -> None:
+    """What was copied under umask 077 is of no use to the user in a container."""
+    file = demo.stack.components[0].model_file
+    assert file is not None
+    directory, path = str(file.path.parent), str(file.path)
+    found = {
+        directory: PathState(4096, 0o700),
+        path: PathState(file.source.path.stat().st_size, 0o600),
+    }
+    outcome = run(model_file.present, {PathStates: found}, file=file)
+    assert outcome.shell == [f"chmod a+rX {directory} {path}"]
+    assert rows(announced) == [
+        ("update", f"directory {directory}"),
+        ("update", f"model file {path}"),
+    ]
+
+
+def test_every_part_of_a_model_is_copied(tmp_path: Path, announced: Announced) -> None:
+    parts = tuple(LocalFile(tmp_path / f"m-{n}-of-00003.gguf", n, "0" * 64) for n in (1, 2, 3))
+    first = PurePosixPath("/srv/models/0123/m-1-of-00003.gguf")
+    file = HostModelFile(source=ModelFile(parts), path=first)
+    there = {
+        str(first.parent): PathState(4096, 0o755),
+        str(first.with_name("m-2-of-00003.gguf")): PathState(2, 0o644),
+    }
+    copied = run(model_file.present, {PathStates: there}, file=file).commands
+    assert [(c.file, c.path.name) for c in copied if isinstance(c, CopyCommand)] == [
+        (parts[0], "m-1-of-00003.gguf"),
+        (parts[2], "m-3-of-00003.gguf"),
+    ]
+    assert [resource[-len("m-1-of-00003.gguf") :] for _, resource in rows(announced)] == [
+        "m-1-of-00003.gguf",
+        "m-3-of-00003.gguf",
+    ]
 
 
 # configuration files
