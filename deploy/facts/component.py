@@ -77,7 +77,9 @@ class Component(FactBase[ComponentState]):
             root, wanted = shlex.quote(config_root), shlex.quote(f"{config_root}/{release}")
             parts += [
                 f"echo '@changed_at'; stat -c %Y {wanted} 2>/dev/null",
-                f"echo '@files'; [ ! -d {root} ] || find {root} -mindepth 2 -maxdepth 2 -type f "
+                # a release that only its owner can enter is of no use to the user in a container
+                f"echo '@files'; [ ! -d {root} ] || find {root} -mindepth 1 -maxdepth 2 "
+                "-type d ! -perm -005 -prune -o -type f "
                 "-exec stat -c %a {} \\; -exec sha256sum {} \\;",
             ]
         if model_volume:

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from deploy.errors import ImageBuildError, Problem
 from deploy.images.build_plan import BaseBuildPlan, ImageBuildPlan
+from deploy.services.container import PROXIES
 
 Report = Callable[[str], None]
 
@@ -26,7 +27,7 @@ CA_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
 CA_FILE = "extra-ca.crt"
 """Name of this machine's CA bundle in a build context; Dockerfiles use it in build stages only."""
 BUILD_ARGUMENTS = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "GOPROXY")
-"""Environment variables of this machine that builds see, where they are set."""
+"""Environment variables of this machine that builds see, where they are set; so are its proxies."""
 STEP = re.compile(r"(Step (?P<step>\d+/\d+) : RUN|#\d+ \[.*?(?P<kit>\d+/\d+)\] RUN)")
 """A command that runs in a build, as the classic builder and BuildKit announce it."""
 
@@ -92,7 +93,11 @@ def _build_base(base: BaseBuildPlan, report: Report) -> None:
             )
         )
     with subprocess.Popen(
-        [*command, base.entry.suite, "-"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [*command, base.entry.suite, "-"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        # root's files of the image, for all its users
+        umask=0o022,
     ) as bootstrap:
         imported = subprocess.run(
             ["docker", "import", "-", base.tag], stdin=bootstrap.stdout, capture_output=True
@@ -130,7 +135,8 @@ def _exists(tag: str) -> bool:
 
 
 def _build_arguments() -> list[str]:
-    names = [name for name in BUILD_ARGUMENTS if name in os.environ]
+    # named without a value, a proxy that is not set keeps that of Docker's client away, too
+    names = [name for name in BUILD_ARGUMENTS if name in os.environ] + [*PROXIES]
     return [part for name in names for part in ("--build-arg", name)]
 
 

@@ -67,8 +67,9 @@ def write(tree: ConfigTree) -> Commands:
     """Unpack the release beside its place, then move it there."""
     new, directory = QuoteString(f"{tree.root}/.new"), QuoteString(str(tree.directory))
     yield StringCommand(
-        *("rm", "-rf", new, "&&", "mkdir", "-p", new, "&&"),
-        *("base64", "-d", "|", "tar", "-xz", "--no-same-owner", "-C", new, "&&"),
+        # read in a container by another user, whatever the umask of this one is
+        *("umask 022;", "rm", "-rf", new, "&&", "mkdir", "-p", new, "&&"),
+        *("base64", "-d", "|", "tar", "-xzp", "--no-same-owner", "-C", new, "&&"),
         *("rm", "-rf", directory, "&&", "mv", new, directory),
         _stdin=base64.b64encode(_archive(tree)).decode(),
     )

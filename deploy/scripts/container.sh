@@ -9,6 +9,9 @@
 #   NAME.next      created, never started
 #   NAME.previous  the last one known to work; NAME beside it is not proven yet
 set -eu
+export LC_ALL=C
+# else --env NAME, which keeps the proxies of Docker's client away, would take the host's
+unset HTTP_PROXY HTTPS_PROXY FTP_PROXY ALL_PROXY NO_PROXY http_proxy https_proxy ftp_proxy all_proxy no_proxy
 trap '' PIPE # finish what was begun even when nobody listens any more
 
 action=$1 name=$2 timeout=$3

@@ -18,6 +18,16 @@ LABEL_SPEC = "io.atelier.spec"
 HARDWARE = ("gpus", "devices", "group_add", "ipc", "shm_size_bytes", "ulimits")
 """Fields that only containers on GPUs have."""
 
+PROXIES = tuple(
+    variable
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "ALL_PROXY", "NO_PROXY")
+    for variable in (name, name.lower())
+)
+"""Environment variables that Docker's client sets in containers where its configuration has proxies
+(https://docs.docker.com/engine/cli/proxy/)."""
+
+ITSELF = "localhost,127.0.0.1"
+
 SecretDigest = Callable[[SecretName], str]
 
 
@@ -128,6 +138,7 @@ class ContainerSpec(Part):
             *("--cap-drop", "ALL", "--security-opt", "no-new-privileges"),
             *("--log-driver", "json-file", "--log-opt", f"max-size={self.log_max_size}"),
             *("--log-opt", f"max-file={self.log_max_files}"),
+            *self._proxy_arguments(),
             *_flags("--env", self.env),
             *self._health_arguments(),
         ]
@@ -166,6 +177,17 @@ class ContainerSpec(Part):
             arguments += ["--shm-size", str(self.shm_size_bytes)]
         limits = {name: f"{limit}:{limit}" for name, limit in self.ulimits.items()}
         return [*arguments, *_flags("--ulimit", limits)]
+
+    def _proxy_arguments(self) -> list[str]:
+        """Only declared proxies are set: a variable without a value is not.
+
+        The health check asks the container itself, past a proxy that is declared.
+        """
+        declared = [name for name in PROXIES if name in self.env or name in self.secret_env]
+        values = {name: name for name in PROXIES if name not in declared}
+        if declared and not {"NO_PROXY", "no_proxy"} & set(declared):
+            values |= {name: f"{name}={ITSELF}" for name in ("NO_PROXY", "no_proxy")}
+        return [part for value in values.values() for part in ("--env", value)]
 
     def _health_arguments(self) -> list[str]:
         check = self.healthcheck

@@ -345,11 +345,14 @@ def test_a_release_is_unpacked_whole(tmp_path: Path) -> None:
     [command] = file_tree.write(tree)
     for _ in range(2):  # also over what is there already
         stdin = str(command.connector_arguments["_stdin"])
-        subprocess.run(["sh", "-c", command.get_raw_value()], input=stdin, text=True, check=True)  # type: ignore[attr-defined]
+        shell = f"umask 077; {command.get_raw_value()}"  # type: ignore[attr-defined]
+        subprocess.run(["sh", "-c", shell], input=stdin, text=True, check=True)
     [release] = root.iterdir()
     assert release.name == tree.release
     assert (release / "a.yaml").read_text() == "é\n"
-    assert stat.S_IMODE((release / "key").stat().st_mode) == 0o600
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in release.iterdir()}
+    assert modes == {"a.yaml": 0o644, "key": 0o600}
+    assert stat.S_IMODE(release.stat().st_mode) == 0o755
 
 
 def test_a_release_is_written_with_its_modes_and_contents_and_nothing_else() -> None:
