@@ -626,3 +626,28 @@ def test_a_scripts_output_is_redacted_before_anybody_sees_it(
     assert [line.line for line in output] == ["key <engine_api_key> refused"]
     assert host.given["_stdin"] == "A=b"
     assert host.given["print_output"] is False
+
+
+def test_what_docker_says_is_explained_but_not_what_a_service_logs(
+    demo: Artefacts, caplog: pytest.LogCaptureFixture
+) -> None:
+    state = SimpleNamespace(print_input=False, print_output=False)
+    command = ScriptCommand("container.sh", "x", redact=demo.secrets.redact)
+    logged = ScriptHost("its last lines:", "    bind: address already in use")
+    command.execute(state, logged, {})  # type: ignore[arg-type]
+    assert "fix:" not in caplog.text
+    said = ScriptHost("does not start: Bind for 0.0.0.0:4000 failed: port is already allocated")
+    command.execute(state, said, {})  # type: ignore[arg-type]
+    assert "fix: another program has this port" in caplog.text
+
+
+def test_a_network_that_docker_refuses_is_explained(caplog: pytest.LogCaptureFixture) -> None:
+    [command, *_] = run(resource.present, {Resources: {}}, **SHARED).commands
+    host = ScriptHost(
+        "Error response from daemon: could not find an available, non-overlapping IPv4 address "
+        "pool among the defaults to assign to the network"
+    )
+    state = SimpleNamespace(print_input=False, print_output=False)
+    command.execute(state, host, {})  # type: ignore[arg-type]
+    assert "docker network prune" in caplog.text
+    assert "default-address-pools" in caplog.text
