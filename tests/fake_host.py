@@ -17,7 +17,14 @@ from deploy.services import Component, HostModelFile
 
 Responses = dict[str, list[str]]
 
-ENGINE = ["@engine", '"24.0.5"', "@engine_error", "@memory", "64000000000", "@disk", " 99000000000"]
+PLACES = [
+    "@places",
+    *(
+        f"{place} yes rw,relatime 65024 99000000000 6000000 5000000 /"
+        for place in ("directory", "images", "volumes", "temporary")
+    ),
+]
+ENGINE = ["@engine", '"24.0.5"', "@engine_error", "@memory", "64000000000", *PLACES]
 """A machine with a container engine and room."""
 DOCKER = [
     "@dockerd",

@@ -43,6 +43,12 @@ def engine_problem() -> str:
 
 
 @cache
+def build_architecture() -> str:
+    """What images that are built on this machine run on; empty if Docker does not say."""
+    return _client("version", "--format", "{{.Server.Arch}}") or ""
+
+
+@cache
 def was_built(tag: str) -> bool:
     """Whether this machine had an image when it was asked first, before anything was built."""
     return image_id(tag) is not None
@@ -60,9 +66,13 @@ def image_size(tag: str) -> int | None:
 
 
 def _inspect(tag: str, template: str) -> str | None:
-    command = ["docker", "image", "inspect", "--format", template, tag]
+    return _client("image", "inspect", "--format", template, tag)
+
+
+def _client(*arguments: str) -> str | None:
+    """What Docker's client on this machine prints; ``None`` if it fails, or there is none."""
     try:
-        asked = subprocess.run(command, capture_output=True, text=True)
+        asked = subprocess.run(["docker", *arguments], capture_output=True, text=True)
     except FileNotFoundError:
         return None
     return None if asked.returncode else asked.stdout.strip()

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
+from pathlib import PurePosixPath
 
 from pyinfra import host
 from pyinfra.api import operation
 
 from deploy.catalog import load_catalog
 from deploy.errors import HostError
+from deploy.facts.daemon import ROOT
 from deploy.facts.docker import Docker
 from deploy.facts.gpus import Gpus
 from deploy.facts.host import Host
 from deploy.hosts.checks import Subject, host_findings
 from deploy.hosts.finding import Finding, problems
 from deploy.hosts.gpu_checks import gpu_findings
-from deploy.images import ImageNeed, image_need
-from deploy.images.reference import familiar
 from deploy.operations.commands import Commands, refuse
 
 
@@ -38,10 +38,15 @@ def findings(deployment: str, subject: Subject, *, gpus: bool) -> Iterator[Findi
         gpus: whether its GPUs are looked at.
     """
     directory = str(subject.spec.directory)
-    found = host.get_fact(Host, deployment=deployment, directory=directory)
+    found = host.get_fact(
+        Host,
+        deployment=deployment,
+        directory=directory,
+        files=[str(path) for path in _model_files(subject)],
+        docker_root=str(subject.spec.docker_settings.get("data-root", ROOT)),
+    )
     docker = host.get_fact(Docker) if found.engine_version is None else None
-    needs = list(_needs(subject, found.images))
-    yield from host_findings(subject, found, docker, time.time(), needs)
+    yield from host_findings(subject, found, docker, time.time())
     if gpus:
         catalog = load_catalog()
         names = {component.image_name for component in subject.components}
@@ -49,10 +54,7 @@ def findings(deployment: str, subject: Subject, *, gpus: bool) -> Iterator[Findi
         yield from gpu_findings(subject.spec, host.get_fact(Gpus), catalog, cuda)
 
 
-def _needs(subject: Subject, there: Collection[str]) -> Iterator[ImageNeed]:
-    """Room for the images that the host does not have."""
-    for use in subject.images:
-        if familiar(use.image.reference) not in there:
-            need = image_need(use, is_local=subject.spec.is_local)
-            if need:
-                yield need
+def _model_files(subject: Subject) -> Iterator[PurePosixPath]:
+    files = (component.model_file for component in subject.components)
+    for file in dict.fromkeys(file for file in files if file):
+        yield from (path for _, path in file.parts)

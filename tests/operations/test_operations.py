@@ -32,7 +32,7 @@ from deploy.facts.host import Host
 from deploy.facts.images import Images, ImagesState
 from deploy.facts.old_images import BroughtImage, OldImages
 from deploy.hosts.checks import Subject
-from deploy.hosts.state import DockerState, HostState
+from deploy.hosts.state import DockerState, FileSystem, HostState
 from deploy.images import ImageArchive, ImageUse, RegistryAccess
 from deploy.live.connection import Login
 from deploy.local_file import LocalFile
@@ -476,7 +476,12 @@ def test_nothing_is_removed_where_nothing_is(announced: Announced) -> None:
 
 # prechecks
 
-GOOD_HOST = HostState("24.0.5", "", 64 * GIB, 100 * GIB, frozenset({22}), frozenset())
+GOOD_HOST = HostState(
+    engine_version="24.0.5",
+    memory_bytes=64 * GIB,
+    listening_ports=frozenset({22}),
+    file_systems={"images": FileSystem("/", "1", 100 * GIB)},
+)
 
 
 @pytest.mark.parametrize(
@@ -505,7 +510,8 @@ def test_a_good_host_passes(demo: Artefacts, differences: dict[str, Any]) -> Non
         ),
         (
             {"engine_version": "19.03.15"},
-            "container engine: Docker 19.03.15\n    allowed: 20.10 or newer\n    fix: upgrade it",
+            "container engine: Docker 19.03.15\n    allowed: 20.10 or newer\n"
+            "    fix: upgrade it; versions 3 to 5 are Podman's: replace podman-docker by Docker",
         ),
         (
             {"listening_ports": frozenset({4000}), "own_ports": frozenset({3000})},
@@ -520,10 +526,11 @@ def test_a_good_host_passes(demo: Artefacts, differences: dict[str, Any]) -> Non
             "    fix: lower memory_limit of engine, router or web_ui",
         ),
         (
-            {"disk_free_bytes": GIB},
-            "disk: 1.0 GiB free where images are kept\n"
-            "    allowed: at least 2.0 GiB\n"
-            "    fix: free some, e.g. docker system prune",
+            {"file_systems": {"images": FileSystem("/var/lib/docker", "1", GIB // 8)}},
+            "disk: 128 MiB free on /var/lib/docker (images)\n"
+            "    allowed: at least 256 MiB\n"
+            "    fix: free some, e.g. docker image prune --all; or move Docker's data to a larger "
+            "disk (data-root in docker_settings)",
         ),
     ],
 )
