@@ -3,16 +3,45 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import re
+from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.catalog import Catalog
 from deploy.errors import InventoryFileError, Problem
-from deploy.local_file import LocalFile
+from deploy.local_file import LocalFile, read_local_file
 from deploy.spec import DeploymentSpec, ModelSpec
 
+MAGIC = b"GGUF"
+PART = re.compile(r"(?P<prefix>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf")
+"""What llama.cpp calls the parts of a model; it finds the others by the name of the first."""
+NAMED = 3
+"""How many missing parts are named."""
 
-class ModelFile(LocalFile):
-    """A model file: where it is, how large it is, and its digest."""
+
+@dataclass(frozen=True)
+class ModelFile:
+    """A model in GGUF: one file, or several parts side by side, of which engines load the first."""
+
+    parts: tuple[LocalFile, ...]
+
+    @property
+    def path(self) -> Path:
+        """The file that an engine is given."""
+        return self.parts[0].path
+
+    @property
+    def size_bytes(self) -> int:
+        """Size of all parts together."""
+        return sum(part.size_bytes for part in self.parts)
+
+    @property
+    def sha256(self) -> str:
+        """Digest of the file; of parts, the digest of their digests."""
+        if len(self.parts) == 1:
+            return self.parts[0].sha256
+        return hashlib.sha256("".join(part.sha256 for part in self.parts).encode()).hexdigest()
 
 
 def read_model_files(
@@ -26,7 +55,8 @@ def read_model_files(
         directory: what relative paths are relative to.
 
     Raises:
-        InventoryFileError: if a declared file does not exist or is not a GGUF file.
+        InventoryFileError: if a declared file does not exist, is not a GGUF file, or is a part of a
+            model whose other parts are not beside it.
     """
     files = {}
     for index, model in enumerate(spec.models):
@@ -35,21 +65,77 @@ def read_model_files(
         else:
             entry = catalog.models.get(model.name)
             if entry and entry.path and entry.sha256:
-                files[model.name] = ModelFile(entry.path, entry.path.stat().st_size, entry.sha256)
+                file = LocalFile(entry.path, entry.path.stat().st_size, entry.sha256)
+                files[model.name] = ModelFile((file,))
     return files
 
 
 def _read_own(model: ModelSpec, directory: Path, setting: str) -> ModelFile:
-    path = directory / (model.path or "")
+    # links stay: of a cache of Hugging Face they have the names, and what they lead to has not
+    path = Path(os.path.abspath(directory / (model.path or "")))  # noqa: PTH100 - resolve() does not
     if not path.is_file():
         raise InventoryFileError(
             Problem(setting, f"no file at {path}", fix="give the path of a GGUF file")
         )
-    with path.open("rb") as file:
-        if file.read(4) != b"GGUF":
-            raise InventoryFileError(
-                Problem(setting, f"{path} is not a GGUF file", "a file that starts with 'GGUF'")
+    return ModelFile(tuple(_read_part(part, setting) for part in _parts(path, setting)))
+
+
+def _parts(path: Path, setting: str) -> list[Path]:
+    """The file alone, or every part of the model whose first part it is."""
+    part = PART.fullmatch(path.name)
+    if part is None or int(part["count"]) == 0:
+        return [path]
+    count = int(part["count"])
+    paths = [
+        path.with_name(f"{part['prefix']}-{number:05}-of-{count:05}.gguf")
+        for number in range(1, count + 1)
+    ]
+    if int(part["number"]) != 1:
+        raise InventoryFileError(
+            Problem(
+                setting,
+                f"{path.name} is not the first part of its model",
+                paths[0].name,
+                "declare the first part; the other parts are found beside it",
             )
-        file.seek(0)
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return ModelFile(path.resolve(), path.stat().st_size, digest)
+        )
+    missing = [one.name for one in paths if not one.is_file()]
+    if missing:
+        more = f" and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
+        found = f"{len(missing)} of {count} parts are missing in {path.parent}: "
+        raise InventoryFileError(
+            Problem(
+                setting,
+                found + ", ".join(missing[:NAMED]) + more,
+                f"all {count} parts in one directory",
+                "download the missing parts",
+            )
+        )
+    return paths
+
+
+def _read_part(path: Path, setting: str) -> LocalFile:
+    try:
+        with path.open("rb") as file:
+            begins_right = file.read(len(MAGIC)) == MAGIC
+        if begins_right:
+            return read_local_file(path)
+    except OSError as error:
+        raise InventoryFileError(
+            Problem(setting, f"cannot read {path}: {error.strerror}", fix="let this user read it")
+        ) from None
+    raise InventoryFileError(
+        Problem(
+            setting,
+            f"{path} is not a GGUF file",
+            "a file that starts with 'GGUF'",
+            _pointer_fix(path),
+        )
+    )
+
+
+def _pointer_fix(path: Path) -> str:
+    """What helps where a repository was cloned without its large files."""
+    with path.open("rb") as file:
+        is_pointer = file.read(8) == b"version "
+    return "fetch it, in the repository that was cloned: git lfs pull" if is_pointer else ""

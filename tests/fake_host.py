@@ -14,11 +14,18 @@ from typing import Any
 
 from deploy.artefacts import Artefacts
 from deploy.operations.questions import questions
-from deploy.services import Unit
+from deploy.services import HostModelFile, Unit
 
 Responses = dict[str, list[str]]
 
-ENGINE = ["@engine", '"24.0.5"', "@engine_error", "@memory", "64000000000", "@disk", " 99000000000"]
+PLACES = [
+    "@places",
+    *(
+        f"{place} yes rw,relatime 65024 99000000000 6000000 5000000 /"
+        for place in ("directory", "images", "volumes", "temporary")
+    ),
+]
+ENGINE = ["@engine", '"24.0.5"', "@engine_error", "@memory", "64000000000", *PLACES]
 """A machine with a container engine and room."""
 DOCKER = [
     "@dockerd",
@@ -99,8 +106,13 @@ def converged(artefacts: Artefacts, host: str = "") -> Responses:
             f"network {name} {name}",
             *(f"volume {volume} {name}" for volume in volumes),
         ],
-        **{f"stat -c %s {file.path}": [str(file.source.size_bytes)] for file in files},
+        **{f" -- {file.path.parent} ": _model_file(file) for file in files},
     }
+
+
+def _model_file(file: HostModelFile) -> list[str]:
+    directory = f"4096 755 {file.path.parent}"
+    return [directory, *(f"{part.size_bytes} 644 {path}" for part, path in file.parts)]
 
 
 def units_answer(artefacts: Artefacts, units: Sequence[Unit], *more: dict[str, Any]) -> list[str]:

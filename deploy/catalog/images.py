@@ -44,6 +44,8 @@ class Image(Entry):
     """User it runs as; empty for the image's own."""
     read_only: bool = False
     """Whether it runs on a read-only root file system."""
+    architectures: tuple[str, ...] = ()
+    """What upstream's image is published for, e.g. ``amd64``; empty where not known."""
     cuda: str = ""
     """CUDA version that upstream's image is made for, e.g. ``13.0``; empty where it has none."""
     build: ImageBuild | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import shlex
+from dataclasses import dataclass
 
 from pyinfra.api import FactBase
 
@@ -31,13 +32,28 @@ class Contents(FactBase[dict[str, str]]):
         }
 
 
-class FileSize(FactBase[int | None]):
-    """Size of a file in bytes; ``None`` if there is none."""
+@dataclass(frozen=True)
+class PathState:
+    """A file or a directory as the host has it."""
 
-    def command(self, path: str) -> str:
-        """Print the size."""
-        return f"[ ! -f {shlex.quote(path)} ] || stat -c %s {shlex.quote(path)}"
+    size_bytes: int
+    mode: int
 
-    def process(self, output: list[str]) -> int | None:
-        """Parse the size."""
-        return int(output[0]) if output else None
+
+class PathStates(FactBase[dict[str, PathState]]):
+    """Size and mode of the files and directories there are, by path."""
+
+    def command(self, paths: list[str]) -> str:
+        """Print a line for each path there is."""
+        quoted = " ".join(shlex.quote(path) for path in paths)
+        return f"stat -L -c '%s %a %n' -- {quoted} 2>/dev/null; true"
+
+    @staticmethod
+    def default() -> dict[str, PathState]:
+        """Nothing is there."""
+        return {}
+
+    def process(self, output: list[str]) -> dict[str, PathState]:
+        """Parse the lines."""
+        rows = [line.split(" ", 2) for line in output if line]
+        return {path: PathState(int(size), int(mode, 8)) for size, mode, path in rows}

@@ -1,15 +1,24 @@
-"""What a host offers: container engine, free ports, disk and memory, operating system."""
+"""What a host offers: Docker, free ports, room, memory, operating system."""
 
 from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Collection
 
 from pyinfra.api import FactBase
 
+from deploy.facts.daemon import ROOT, look_at_daemon, parse_daemon
+from deploy.facts.places import (
+    look_at_places,
+    look_at_sizes,
+    parse_blocked,
+    parse_places,
+    parse_sizes,
+)
 from deploy.facts.sections import first, split_sections
 from deploy.facts.system import SYSTEM_SECTIONS, parse_system
-from deploy.hosts.state import HostState
+from deploy.hosts.state import Daemon, HostState
 from deploy.services.container import LABEL_DEPLOYMENT
 
 LISTEN_STATE = "0A"
@@ -18,31 +27,38 @@ LISTEN_STATE = "0A"
 class Host(FactBase[HostState]):
     """Container engine, memory, disk, ports, clock and operating system of a host."""
 
-    def command(self, deployment: str, directory: str) -> str:
+    def command(
+        self,
+        deployment: str,
+        directory: str,
+        files: Collection[str] = (),
+        docker_root: str = ROOT,
+    ) -> str:
         """Print sections.
 
         Args:
-            deployment: name of the deployment.
+            deployment: name of the deployment, and of its network.
             directory: where files are put on the host; it need not exist yet.
+            files: files whose sizes are wanted.
+            docker_root: where Docker will keep everything, if it does not answer yet.
         """
         label = shlex.quote(f"label={LABEL_DEPLOYMENT}={deployment}")
         return "; ".join(
             [
+                "export LC_ALL=C",
                 "echo '@engine'; docker version --format '{{json .Server.Version}}' 2>/dev/null || "
                 "{ echo '@engine_error'; docker version 2>&1 >/dev/null | tail -n 1; }",
-                "echo '@memory'; awk '/^MemTotal:/ {print $2 * 1024}' /proc/meminfo",
-                "root=$(docker info --format '{{.DockerRootDir}}' 2>/dev/null)",
-                f"echo '@disk'; there={shlex.quote(directory)}",
-                'until [ -d "$there/" ]; do up=${there%/*}; [ "$up" != "$there" ] || up=; '
-                "there=$up; done",
-                'for d in "${root:-/}" "$there/"; do '
-                'df -B1 --output=avail,target -- "$d" 2>/dev/null | tail -n 1; done',
+                "echo '@memory'; awk '/^MemTotal:/ {printf \"%.0f\\n\", $2 * 1024}' /proc/meminfo",
+                *look_at_daemon(deployment, docker_root),
+                *look_at_places(directory, "$root", "$images"),
+                look_at_sizes(files),
                 "echo '@images'; docker image ls --format '{{.Repository}}:{{.Tag}}' 2>/dev/null",
                 "echo '@sockets'; cat /proc/net/tcp /proc/net/tcp6 2>/dev/null",
                 f"echo '@own'; ids=$(docker container ls -aq --filter {label} 2>/dev/null)",
                 '[ -z "$ids" ] || docker container inspect --format '
                 "'{{json .HostConfig.PortBindings}}' $ids",
                 *SYSTEM_SECTIONS,
+                "echo '@selinux'; cat /sys/fs/selinux/enforce 2>/dev/null",
                 "echo '@clock'; date +%s",
                 "true",
             ]
@@ -58,26 +74,21 @@ class Host(FactBase[HostState]):
         sections = split_sections(output)
         engine = sections.get("engine", [])
         clock = first(sections.get("clock"))
-        disks = [_disk(row) for row in sections.get("disk", [])] or [(0, "")]
         return HostState(
             engine_version=json.loads(engine[0]) if engine else None,
             engine_error=" ".join(sections.get("engine_error", [])),
             memory_bytes=int(float(first(sections.get("memory"), "0"))),
-            disk_free_bytes=disks[0][0],
-            directory_free_bytes=disks[-1][0],
-            shares_disk=disks[0][1] == disks[-1][1],
+            file_systems=parse_places(sections),
+            blocked_by=parse_blocked(sections),
+            file_sizes=parse_sizes(sections),
+            daemon=parse_daemon(sections) if engine else Daemon(),
+            selinux_enforcing=first(sections.get("selinux")) == "1",
             images=frozenset(sections.get("images", [])),
             listening_ports=_listening(sections.get("sockets", [])),
             own_ports=_published(sections.get("own", [])),
             system=parse_system(sections),
             clock_seconds=float(clock) if clock else None,
         )
-
-
-def _disk(row: str) -> tuple[int, str]:
-    """Free bytes and mount point of a file system, in a row of df."""
-    free, _, target = row.strip().partition(" ")
-    return int(free), target.strip()
 
 
 def _listening(rows: list[str]) -> frozenset[int]:

@@ -14,7 +14,7 @@ from deploy.facts.engine import UNLESS_ENGINE
 from deploy.facts.look import words
 from deploy.facts.model_store import ModelStore, look_at_models, parse_models
 from deploy.facts.sections import split_sections
-from deploy.images.archive import familiar
+from deploy.images.reference import familiar
 from deploy.live.inspect import live_container
 from deploy.services.container import LABEL_DEPLOYMENT, LABEL_SERVICE
 from deploy.services.ollama import IMAGE as OLLAMA
@@ -139,8 +139,11 @@ class Units(FactBase[UnitsState]):
 
 def _find(config: str, kind: str, run: str) -> str:
     """Shell: run a command on every release's directory, or on every file of a release."""
-    depth = "-mindepth 2 -maxdepth 2" if kind == "d" else "-mindepth 3"
-    return f"find {config} {depth} -type {kind} -exec {run} {{}} +"
+    if kind == "d":
+        return f"find {config} -mindepth 2 -maxdepth 2 -type d -exec {run} {{}} +"
+    # a release that only its owner can enter is of no use to the user in a container
+    closed = "-type d ! -perm -005 -prune"
+    return f"find {config} -mindepth 1 {closed} -o -type f -exec {run} {{}} +"
 
 
 def _split_stores(output: list[str]) -> tuple[list[str], dict[str, list[str]]]:

@@ -1,20 +1,25 @@
-"""Whether a host can be deployed to: each check looks at one thing, and says how to mend it."""
+"""Whether a host can be deployed to: each check looks at one thing, and says the fix."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from deploy.hosts.docker_setup import is_managed, refusals_of_installing
 from deploy.hosts.finding import Finding
+from deploy.hosts.place_checks import (
+    architecture_findings,
+    directory_findings,
+    network_findings,
+)
+from deploy.hosts.room import room_findings, room_needs
 from deploy.hosts.state import DockerState, HostState
-from deploy.images import ImageNeed, ImageUse
+from deploy.images import ImageUse
 from deploy.services import Unit
 from deploy.spec import HostSpec
 from deploy.units import GIB
 
-DISK_NEEDED_BYTES = 2 * GIB
 MINIMUM_ENGINE = (20, 10)
 CLOCK_SKEW_SECONDS = 30
 TRIED_SYSTEMS = ("debian", "ubuntu", "rhel", "fedora", "centos")
@@ -37,7 +42,6 @@ def host_findings(
     found: HostState,
     docker: DockerState | None,
     now: float,
-    needs: Sequence[ImageNeed] = (),
 ) -> Iterator[Finding]:
     """Everything about a host but its GPUs and what it reaches.
 
@@ -46,14 +50,16 @@ def host_findings(
         found: what it is like.
         docker: its Docker, looked at where no engine answers.
         now: this machine's clock, in seconds since the epoch.
-        needs: the room for images that are to come.
     """
     yield _system(found)
     yield from _engine(subject.spec, found, docker)
     yield from _ports(subject.units, found)
     yield _memory(subject.units, found)
-    yield _disk(found, needs)
-    yield from _directory(subject.spec, found, needs)
+    needs = room_needs(subject.spec, subject.units, subject.images, found)
+    yield from room_findings(found, needs)
+    yield from directory_findings(subject.spec, found)
+    yield from network_findings(subject.spec, found)
+    yield from architecture_findings(subject.images, found)
     yield from _clock(found, now)
 
 
@@ -80,7 +86,7 @@ def _engine(spec: HostSpec, found: HostState, docker: DockerState | None) -> Ite
             "problem",
             f"Docker {found.engine_version}",
             f"{'.'.join(map(str, MINIMUM_ENGINE))} or newer",
-            "upgrade it",
+            "upgrade it; versions 3 to 5 are Podman's: replace podman-docker by Docker",
         )
     else:
         yield Finding("container engine", "ok", f"Docker {found.engine_version}")
@@ -135,41 +141,6 @@ def _memory(units: tuple[Unit, ...], found: HostState) -> Finding:
         "memory limits that fit into the machine",
         "lower memory_limit of engine, router or web_ui",
     )
-
-
-def _disk(found: HostState, needs: Sequence[ImageNeed]) -> Finding:
-    images = sum(need.image_bytes for need in needs)
-    archive = _largest_archive(needs) if found.shares_disk else 0
-    needed = max(DISK_NEEDED_BYTES, images + archive)
-    free = f"{found.disk_free_bytes / GIB:.1f} GiB free where images are kept"
-    if found.disk_free_bytes >= needed:
-        return Finding("disk", "ok", free)
-    names = "".join(f"\n      {need.reference}: {need.image_bytes / GIB:.1f} GiB" for need in needs)
-    more = f"\n      an archive beside it: {archive / GIB:.1f} GiB" if archive else ""
-    return Finding(
-        "disk",
-        "problem",
-        free,
-        f"at least {needed / GIB:.1f} GiB{names}{more}",
-        "free some, e.g. docker system prune",
-    )
-
-
-def _directory(spec: HostSpec, found: HostState, needs: Sequence[ImageNeed]) -> Iterator[Finding]:
-    """Where archives are put, if that is another file system."""
-    needed = _largest_archive(needs)
-    if not found.shares_disk and found.directory_free_bytes < needed:
-        yield Finding(
-            "disk",
-            "problem",
-            f"{found.directory_free_bytes / GIB:.1f} GiB free in {spec.directory}",
-            f"at least {needed / GIB:.1f} GiB, for the largest archive of an image",
-            "free some, or declare another directory for the host",
-        )
-
-
-def _largest_archive(needs: Sequence[ImageNeed]) -> int:
-    return max((need.archive_bytes for need in needs), default=0)
 
 
 def _clock(found: HostState, now: float) -> Iterator[Finding]:

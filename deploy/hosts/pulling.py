@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 
-from deploy.images.registries import address_of
+from deploy.hosts.explain_docker import explain_docker
+from deploy.images.reference import address_of
 
 
 def explain_pull(message: str, reference: str, *, has_login: bool) -> str:
-    """How to mend it, by what Docker says; empty if that is not known.
+    """How to fix it, by what Docker says; empty if that is not known.
 
     Args:
         message: what Docker said.
@@ -40,6 +41,7 @@ def explain_pull(message: str, reference: str, *, has_login: bool) -> str:
             f"the host does not reach {registry}: declare registry_mirror, or bring the image: "
             "image_source='load'"
         ),
-        r"no space left": "free some space there, e.g. docker system prune",
     }
-    return next((fix for said, fix in fixes.items() if re.search(said, message)), "")
+    return explain_docker(message) or next(
+        (fix for said, fix in fixes.items() if re.search(said, message)), ""
+    )

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+Place = Literal["images", "volumes", "directory", "temporary files"]
+"""What is kept on a host: Docker's images, its volumes, files of Atelier, temporary files."""
+
 
 @dataclass(frozen=True)
 class System:
@@ -27,9 +30,66 @@ class System:
     is_root: bool = False
     """Whether commands run as root."""
 
+    @property
+    def architecture(self) -> str:
+        """As images name it, e.g. ``amd64``; empty if it is not known."""
+        return architecture_of(self.kernel.rpartition(" ")[2])
+
     def is_like(self, *names: str) -> bool:
         """Whether it is one of these distributions or made from one."""
         return self.id in names or any(name in self.like for name in names)
+
+
+MACHINES = {
+    **{"x86_64": "amd64", "aarch64": "arm64", "i686": "386", "i386": "386"},
+    **{"armv7l": "arm", "armv6l": "arm", "loongarch64": "loong64"},
+}
+"""What ``uname -m`` prints, and what images call it where that is another name."""
+
+
+def architecture_of(machine: str) -> str:
+    """The architecture of a machine as images name it."""
+    return MACHINES.get(machine, machine)
+
+
+@dataclass(frozen=True)
+class FileSystem:
+    """The file system of a place on a host."""
+
+    mount: str
+    """Where it is mounted."""
+    device: str
+    """Which one it is: the same one may be mounted at several places."""
+    free_bytes: int
+    """Free space."""
+    free_inodes: int | None = None
+    """How many more files fit; ``None`` where there is no such limit."""
+    is_read_only: bool = False
+    """Whether it is mounted read-only."""
+    is_writable: bool = True
+    """Whether this user may write at that place, or to the directory that it will be made in."""
+
+
+@dataclass(frozen=True)
+class Daemon:
+    """Docker's daemon."""
+
+    endpoint: str = ""
+    """Where its client reaches it, where that is declared, e.g. ``tcp://10.0.0.1:2376``."""
+    operating_system: str = ""
+    """What it runs on, e.g. ``Docker Desktop``."""
+    root: str = ""
+    """Its directory."""
+    pools: tuple[tuple[str, int], ...] = ()
+    """Ranges that it takes networks from, and the size of those; empty for its own defaults."""
+    has_network: bool = False
+    """Whether the deployment's network is there."""
+    subnets: tuple[str, ...] = ()
+    """Ranges of its networks."""
+    routes: tuple[str, ...] = ()
+    """Ranges that the host has routes for."""
+    volumes: frozenset[str] = frozenset()
+    """Names of its volumes."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +102,6 @@ class HostState:
     """Why the container engine does not answer."""
     memory_bytes: int = 0
     """Memory installed."""
-    disk_free_bytes: int = 0
-    """Free space where the container engine keeps images."""
     listening_ports: frozenset[int] = frozenset()
     """TCP ports that somebody listens on."""
     own_ports: frozenset[int] = field(default_factory=frozenset)
@@ -52,12 +110,18 @@ class HostState:
     """Its operating system."""
     clock_seconds: float | None = None
     """Its clock when it was read, in seconds since the epoch."""
-    directory_free_bytes: int = 0
-    """Free space where files are put."""
-    shares_disk: bool = True
-    """Whether both are the same file system."""
+    file_systems: dict[Place, FileSystem] = field(default_factory=dict)
+    """The file system of each place, as far as they could be looked at."""
+    blocked_by: str = ""
+    """A file that stands where the host's directory should be, or above it."""
+    file_sizes: dict[str, int] = field(default_factory=dict)
+    """Sizes of the files asked for, and of parts of them, by path."""
     images: frozenset[str] = frozenset()
     """References of the images that it has, as Docker shows them."""
+    daemon: Daemon = field(default_factory=Daemon)
+    """Its Docker daemon, where one answers."""
+    selinux_enforcing: bool = False
+    """Whether SELinux enforces: containers cannot read directories of the host without a label."""
 
 
 GpuVendor = Literal["nvidia", "amd", "intel", "apple", "other"]

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from deploy.hosts.finding import Finding
 from deploy.hosts.state import Surroundings
-from deploy.images.registries import DOCKER_HUB, address_of
+from deploy.images.reference import DOCKER_HUB, address_of
 from deploy.services import Unit
 from deploy.services.ollama_model import LIBRARY
 

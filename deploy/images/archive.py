@@ -8,14 +8,14 @@ import lzma
 import tarfile
 import zlib
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
 from deploy.errors import InventoryFileError, Problem
-from deploy.images.saved import cache_directory
-from deploy.local_file import LocalFile
+from deploy.images.reference import familiar
+from deploy.local_file import LocalFile, user_cache, write_note
 from deploy.units import MIB
 
 SUMS = "SHA256SUMS"
@@ -24,6 +24,7 @@ NAME = "io.containerd.image.name"
 """Annotation of an OCI index with an image's whole reference."""
 LISTS = ("manifest.json", "index.json")
 CHUNK_BYTES = MIB
+LARGEST_JSON_BYTES = 4 * MIB
 
 
 @dataclass(frozen=True)
@@ -34,16 +35,13 @@ class ImageArchive:
     unpacked_bytes: int
     """Size of what is in it."""
     images: dict[str, list[str]]
-    """By reference: the ids that an engine may give the image."""
+    """By reference: the ids that Docker may give the image."""
+    architectures: dict[str, list[str]] = field(default_factory=dict)
+    """By reference: what it runs on, e.g. ``amd64``; nothing where the archive does not say."""
 
     def ids(self, reference: str) -> list[str]:
         """The ids of an image; empty if it is not in there."""
         return self.images.get(familiar(reference), [])
-
-
-def familiar(reference: str) -> str:
-    """A reference as Docker shows it: without the name of its own registry."""
-    return reference.removeprefix("docker.io/").removeprefix("library/")
 
 
 def read_archive(path: Path, setting: str) -> ImageArchive:
@@ -81,16 +79,13 @@ def read_archive(path: Path, setting: str) -> ImageArchive:
 def _remembered(path: Path, size: int, changed: int) -> ImageArchive:
     """What an archive holds, from what was written down when it was read first."""
     key = hashlib.sha256(f"{path}\n{size}\n{changed}".encode()).hexdigest()
-    note = cache_directory().parent / "archives" / f"{key[:32]}.json"
+    note = user_cache() / "archives" / f"{key[:32]}.json"
     with suppress(OSError, ValueError, KeyError, TypeError):
         known = json.loads(note.read_text(encoding="utf-8"))
         file = LocalFile(path, size, known["sha256"])
-        return ImageArchive(file, known["unpacked_bytes"], known["images"])
+        return ImageArchive(file, known["unpacked_bytes"], known["images"], known["architectures"])
     archive = _read(path, size)
-    with suppress(OSError):
-        note.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        row = asdict(archive) | {"file": str(path), "sha256": archive.file.sha256}
-        note.write_text(json.dumps(row), encoding="utf-8")
+    write_note(note, asdict(archive) | {"file": str(path), "sha256": archive.file.sha256})
     return archive
 
 
@@ -109,22 +104,52 @@ class _Hashing:
 
 
 def _read(path: Path, size: int) -> ImageArchive:
-    lists: dict[str, Any] = {}
+    documents: dict[str, Any] = {}
     unpacked = 0
     with path.open("rb") as opened:
         file = _Hashing(opened)
         with tarfile.open(fileobj=file, mode="r|*") as archive:  # type: ignore[call-overload]
             for member in archive:
                 unpacked += member.size
-                content = archive.extractfile(member) if member.name in LISTS else None
+                content = archive.extractfile(member) if _may_be_json(member) else None
                 if content:
-                    lists[member.name] = json.load(content)
+                    documents |= _parse(member.name, content.read())
         while file.read(CHUNK_BYTES):
             pass
-    images = _images(lists.get("manifest.json", []), lists.get("index.json", {}))
+    images = _images(documents.get("manifest.json", []), documents.get("index.json", {}))
     if not images:
         raise ValueError("it names no image")
-    return ImageArchive(LocalFile(path, size, file.sha256.hexdigest()), unpacked, images)
+    known = {reference: _architectures(ids, documents) for reference, ids in images.items()}
+    return ImageArchive(LocalFile(path, size, file.sha256.hexdigest()), unpacked, images, known)
+
+
+def _may_be_json(member: tarfile.TarInfo) -> bool:
+    """Whether it may be a list of images, or say what one is for; layers are larger."""
+    return member.isfile() and (member.name in LISTS or member.size <= LARGEST_JSON_BYTES)
+
+
+def _parse(name: str, text: bytes) -> dict[str, Any]:
+    """A document by its name, or by its digest; nothing of a file that is no JSON."""
+    if name in LISTS:
+        return {name: json.loads(text)}
+    if not text.startswith(b"{"):
+        return {}
+    with suppress(ValueError):
+        return {name.rpartition("/")[2].removesuffix(".json"): json.loads(text)}
+    return {}
+
+
+def _architectures(ids: list[str], documents: dict[str, Any]) -> list[str]:
+    """What an image runs on, from its configuration, through manifests and lists of those."""
+    found: set[str] = set()
+    for image_id in ids:
+        document = documents.get(image_id.removeprefix("sha256:"), {})
+        if isinstance(document.get("architecture"), str):
+            found.add(document["architecture"])
+        parts = [document.get("config", {}), *document.get("manifests", [])]
+        digests = [part["digest"] for part in parts if "digest" in part]
+        found.update(_architectures(digests, documents))
+    return sorted(found - {"unknown"})
 
 
 def _images(manifest: list[dict[str, Any]], index: dict[str, Any]) -> dict[str, list[str]]:

@@ -8,16 +8,18 @@ import re
 import shutil
 import subprocess
 import tarfile
+import tempfile
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 from deploy.errors import ImageBuildError, Problem
 from deploy.images.build_plan import BaseBuildPlan, ImageBuildPlan
-from deploy.images.one_at_a_time import one_at_a_time
+from deploy.services.container import PROXIES
 
 Report = Callable[[str], None]
 
@@ -25,7 +27,7 @@ CA_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
 CA_FILE = "extra-ca.crt"
 """Name of this machine's CA bundle in a build context; Dockerfiles use it in build stages only."""
 BUILD_ARGUMENTS = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "GOPROXY")
-"""Environment variables of this machine that builds see, where they are set."""
+"""Environment variables of this machine that builds see, where they are set; so are its proxies."""
 STEP = re.compile(r"(Step (?P<step>\d+/\d+) : RUN|#\d+ \[.*?(?P<kit>\d+/\d+)\] RUN)")
 """A command that runs in a build, as the classic builder and BuildKit announce it."""
 
@@ -63,9 +65,21 @@ def build_base(base: BaseBuildPlan, report: Report) -> None:
 def _build_once(tag: str, build: Callable[[], None]) -> None:
     if _exists(tag):
         return
-    with one_at_a_time(tag):
+    with image_lock(tag):
         if not _exists(tag):
             build()
+
+
+@contextmanager
+def image_lock(tag: str) -> Iterator[None]:
+    """Let processes that need the same image wait for the one that builds it."""
+    from filelock import FileLock
+
+    image = re.sub(r"[^\w.-]+", "-", tag)
+    # below /tmp, not below the home directory, which one user may have several of
+    path = Path(tempfile.gettempdir()) / f"atelier-{os.getuid()}-build-{image}.lock"
+    with FileLock(path, poll_interval=0.5):
+        yield
 
 
 def _build_base(base: BaseBuildPlan, report: Report) -> None:
@@ -81,7 +95,11 @@ def _build_base(base: BaseBuildPlan, report: Report) -> None:
             )
         )
     with subprocess.Popen(
-        [*command, base.entry.suite, "-"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [*command, base.entry.suite, "-"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        # root's files of the image, for all its users
+        umask=0o022,
     ) as bootstrap:
         imported = subprocess.run(
             ["docker", "import", "-", base.tag], stdin=bootstrap.stdout, capture_output=True
@@ -119,7 +137,8 @@ def _exists(tag: str) -> bool:
 
 
 def _build_arguments() -> list[str]:
-    names = [name for name in BUILD_ARGUMENTS if name in os.environ]
+    # named without a value, a proxy that is not set keeps that of Docker's client away, too
+    names = [name for name in BUILD_ARGUMENTS if name in os.environ] + [*PROXIES]
     return [part for name in names for part in ("--build-arg", name)]
 
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from deploy.errors import InventoryFileError, Problem
+from deploy.images.reference import DOCKER_HUB
 from deploy.services.container import canonical_json
 from deploy.spec import DeploymentSpec, RegistrySpec
 
-DOCKER_HUB = "docker.io"
 DOCKER_HUB_LOGIN = "https://index.docker.io/v1/"
 """Where Docker's client looks for a login for its own registry."""
 CERTIFICATES = PurePosixPath("/etc/docker/certs.d")
@@ -32,13 +32,6 @@ class RegistryAccess:
     def ca_path(self) -> PurePosixPath:
         """Where Docker's daemon looks for them: it reads them whenever it pulls."""
         return CERTIFICATES / self.address / "ca.crt"
-
-
-def address_of(reference: str) -> str:
-    """Host, and port where there is one, of the registry in an image's reference."""
-    head, slash, _ = reference.partition("/")
-    is_registry = bool(slash) and ("." in head or ":" in head or head == "localhost")
-    return head if is_registry else DOCKER_HUB
 
 
 def make_registries(

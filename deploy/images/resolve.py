@@ -10,6 +10,8 @@ from deploy.catalog import Catalog, Image
 from deploy.errors import InventoryFileError, Problem
 from deploy.images.archive import ImageArchive, read_archive
 from deploy.images.build_plan import ImageBuildPlan, make_build_plan
+from deploy.images.reference import familiar
+from deploy.images.saved import build_architecture
 from deploy.services import ResolvedImage
 from deploy.spec import DeploymentSpec, ImageSpec
 from deploy.spec.image import ImageSource
@@ -31,8 +33,18 @@ class ImageUse:
     """The archive that it is loaded from, if it is."""
     saved_as: str = ""
     """The reference under which it is looked for in an archive."""
+    published_for: tuple[str, ...] = ()
+    """What the image that is pulled runs on; nothing of an operator's own image."""
     problems: tuple[Problem, ...] = ()
     """Why it cannot be loaded; nobody minds as long as the image is not used."""
+
+    @property
+    def architectures(self) -> frozenset[str]:
+        """What the image runs on, e.g. ``amd64``; nothing where that is not known."""
+        if self.archive:
+            known = self.archive.architectures.get(familiar(self.image.reference), [])
+            return frozenset(known)
+        return frozenset([build_architecture()] if self.build else self.published_for) - {""}
 
     @property
     def is_pulled(self) -> bool:
@@ -81,7 +93,13 @@ def _resolve(
         return ImageUse(_built(name, entry, build.tag), build, source, saved_as=build.tag)
     reference = own.reference or _reference(entry, spec.registry_mirror)
     saved_as = (own.reference or entry.reference).partition("@")[0]
-    return ImageUse(_pulled(name, entry, reference), None, source, saved_as=saved_as)
+    return ImageUse(
+        _pulled(name, entry, reference),
+        None,
+        source,
+        saved_as=saved_as,
+        published_for=() if own.reference else entry.architectures,
+    )
 
 
 def _implied_source(own: ImageSpec) -> ImageSource | None:

@@ -5,7 +5,6 @@ An archive is kept under its image's id: a copy that was cut goes on with the sa
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import subprocess
@@ -16,7 +15,7 @@ from typing import IO
 
 from deploy.errors import ImageBuildError, Problem
 from deploy.images.builder import Report
-from deploy.local_file import LocalFile
+from deploy.local_file import LocalFile, read_local_file, user_cache
 from deploy.units import GIB, MB, MIB
 
 CACHE_LIMIT_BYTES = 20 * GIB
@@ -29,8 +28,7 @@ CHUNK_BYTES = MIB
 
 def cache_directory() -> Path:
     """Where this user's archives are kept."""
-    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser() / "atelier" / "images"
+    return user_cache() / "images"
 
 
 def engine_problem() -> str:
@@ -42,6 +40,12 @@ def engine_problem() -> str:
     except FileNotFoundError:
         return "docker is not installed on this machine"
     return asked.stderr.strip() if asked.returncode else ""
+
+
+@cache
+def build_architecture() -> str:
+    """What images that are built on this machine run on; empty if Docker does not say."""
+    return _client("version", "--format", "{{.Server.Arch}}") or ""
 
 
 @cache
@@ -62,9 +66,13 @@ def image_size(tag: str) -> int | None:
 
 
 def _inspect(tag: str, template: str) -> str | None:
-    command = ["docker", "image", "inspect", "--format", template, tag]
+    return _client("image", "inspect", "--format", template, tag)
+
+
+def _client(*arguments: str) -> str | None:
+    """What Docker's client on this machine prints; ``None`` if it fails, or there is none."""
     try:
-        asked = subprocess.run(command, capture_output=True, text=True)
+        asked = subprocess.run(["docker", *arguments], capture_output=True, text=True)
     except FileNotFoundError:
         return None
     return None if asked.returncode else asked.stdout.strip()
@@ -89,9 +97,10 @@ def save_image(tag: str, report: Report) -> LocalFile:
         write_archive(tag, path)
         size = path.stat().st_size / MB
         report(f"{tag}: saved in {time.monotonic() - started:.0f} s, {size:.0f} MB")
-    path.touch()
+    # the time of its last use; when it was made stays, for its digest is remembered by that
+    os.utime(path, ns=(time.time_ns(), path.stat().st_mtime_ns))
     _forget_oldest(path)
-    return LocalFile(path, path.stat().st_size, _digest(path, path.stat().st_mtime_ns))
+    return read_local_file(path)
 
 
 def archive_name(tag: str) -> str:
@@ -130,14 +139,8 @@ def _save(tag: str, file: IO[bytes]) -> None:
         raise _failure(tag, f"docker image save failed: {text.strip()}")
 
 
-@cache
-def _digest(path: Path, changed: int) -> str:  # noqa: ARG001 - a changed file is read again
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _forget_oldest(wanted: Path) -> None:
-    archives = sorted(wanted.parent.glob("*.tar.gz"), key=lambda path: path.stat().st_mtime)
+    archives = sorted(wanted.parent.glob("*.tar.gz"), key=lambda path: path.stat().st_atime)
     total = sum(path.stat().st_size for path in archives)
     for path in archives:
         if total <= CACHE_LIMIT_BYTES or path == wanted:

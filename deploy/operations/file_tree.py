@@ -87,7 +87,8 @@ def write(tree: ConfigTree, secrets: SecretStore) -> Commands:
     owned = any(file.owner is not None for file in tree.files.values())
     keep_owner = "--same-owner" if owned else "--no-same-owner"
     yield StringCommand(
-        *("umask", "022", "&&", "rm", "-rf", new, "&&", "mkdir", "-p", new, "&&"),
+        # read in a container by another user, whatever the umask of this one is
+        *("umask 022;", "rm", "-rf", new, "&&", "mkdir", "-p", new, "&&"),
         *("base64", "-d", "|", "tar", "-xzp", keep_owner, "-C", new, "&&"),
         *("rm", "-rf", directory, "&&", "mv", new, directory),
         _stdin=base64.b64encode(_archive(tree, secrets)).decode(),

@@ -22,7 +22,7 @@ from deploy.images import (
     engine_problem,
     was_built,
 )
-from deploy.images.registries import address_of
+from deploy.images.reference import address_of
 from deploy.operations.change import announce_all
 from deploy.operations.commands import Commands, changes_host, refuse, show_failure
 from deploy.operations.image_source import (

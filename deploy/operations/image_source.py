@@ -11,7 +11,6 @@ from typing import Any
 from pyinfra.api.command import PyinfraCommand
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
-from pyinfra.connectors.util import CommandOutput
 
 from deploy.errors import AtelierError
 from deploy.hosts.pulling import explain_pull
@@ -69,18 +68,11 @@ class PullCommand(ScriptCommand):
         self._reference = reference
         self._has_login = bool(login)
 
-    def execute(
-        self, state: State, host: Host, connector_arguments: Any
-    ) -> tuple[bool, CommandOutput]:
-        """Pull it; what goes wrong is explained."""
-        succeeded, output = super().execute(state, host, connector_arguments)
-        if not succeeded:
-            said = output.output
-            fix = explain_pull(said, self._reference, has_login=self._has_login)
-            show_failure(host, f"image {self._reference} cannot be pulled")
-            if fix:
-                show_failure(host, f"    fix: {fix}")
-        return succeeded, output
+    def explain(self, said: str) -> str:
+        """Which image, and what helps."""
+        fix = explain_pull(said, self._reference, has_login=self._has_login)
+        failure = f"image {self._reference} cannot be pulled"
+        return f"{failure}\n    fix: {fix}" if fix else failure
 
 
 class LoadCommand(PyinfraCommand):

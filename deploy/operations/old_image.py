@@ -8,7 +8,7 @@ from pyinfra import host
 
 from deploy.changes.change import ABSENT, Change, FieldChange
 from deploy.facts.old_images import BroughtImage, OldImages
-from deploy.images.archive import familiar
+from deploy.images.reference import familiar
 from deploy.operations.change import announce_all
 from deploy.operations.commands import Commands, changes_host
 from deploy.operations.image_source import SCRIPT, ImagePlace

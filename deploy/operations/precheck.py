@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 
 from pyinfra import host
 from pyinfra.api import operation
@@ -19,9 +19,8 @@ from deploy.hosts.checks import Subject, host_findings
 from deploy.hosts.data_checks import stranded
 from deploy.hosts.finding import Finding, problems
 from deploy.hosts.gpu_checks import gpu_findings
-from deploy.images import ImageNeed, image_need
-from deploy.images.archive import familiar
 from deploy.operations.commands import Commands, refuse
+from deploy.operations.questions import host_question
 
 
 @operation()
@@ -42,22 +41,11 @@ def findings(deployment: str, subject: Subject, *, gpus: bool) -> Iterator[Findi
         subject: the host as declared.
         gpus: whether its GPUs are looked at.
     """
-    directory = str(subject.spec.directory)
-    found = look.ask(Host, deployment=deployment, directory=directory)
+    found = look.ask(Host, **host_question(deployment, subject))
     docker = look.ask(Docker) if found.engine_version is None else None
-    needs = list(_needs(subject, found.images))
-    yield from host_findings(subject, found, docker, time.time(), needs)
+    yield from host_findings(subject, found, docker, time.time())
     if gpus:
         catalog = load_catalog()
         names = {unit.image_name for unit in subject.units}
         cuda = {name: catalog.images[name].cuda for name in names if catalog.images[name].cuda}
         yield from gpu_findings(subject.spec, look.ask(Gpus), catalog, cuda)
-
-
-def _needs(subject: Subject, there: Collection[str]) -> Iterator[ImageNeed]:
-    """Room for the images that the host does not have."""
-    for use in subject.images:
-        if familiar(use.image.reference) not in there:
-            need = image_need(use, is_local=subject.spec.is_local)
-            if need:
-                yield need

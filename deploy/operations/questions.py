@@ -6,33 +6,62 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from deploy.artefacts import Artefacts
+from deploy.facts.daemon import ROOT
 from deploy.facts.docker import Docker
 from deploy.facts.engine import Resources
-from deploy.facts.files import FileSize
+from deploy.facts.files import PathStates
 from deploy.facts.gpus import Gpus
 from deploy.facts.host import Host
 from deploy.facts.images import Images
 from deploy.facts.look import Question
 from deploy.facts.units import Units
+from deploy.hosts.checks import Subject
 from deploy.images import ImageUse, RegistryAccess
-from deploy.images.registries import address_of
+from deploy.images.reference import address_of
 from deploy.operations.image_source import ImagePlace
+from deploy.services import HostModelFile
 
 
 def questions(artefacts: Artefacts, host: str) -> Iterator[Question]:
     """Everything that a deployment asks of one host."""
-    spec, name = artefacts.host(host), artefacts.plan.name
-    yield Question.of(Host, deployment=name, directory=str(spec.directory))
+    subject = subject_of(artefacts, host)
+    yield Question.of(Host, **host_question(artefacts.plan.name, subject))
     yield Question.of(Docker)
-    if spec.gpus:
+    if subject.spec.gpus:
         yield Question.of(Gpus)
     uses, place = artefacts.images_on(host), image_place(artefacts, host)
     yield Question.of(Images, **images_question(uses, place, artefacts.registries))
     yield Question.of(Resources)
     for unit in artefacts.stack.on(host):
         if unit.model_file:
-            yield Question.of(FileSize, path=str(unit.model_file.path))
+            yield Question.of(PathStates, paths=model_paths(unit.model_file))
     yield Question.of(Units, **units_question(artefacts, host))
+
+
+def subject_of(artefacts: Artefacts, host: str) -> Subject:
+    """A host as it is declared, and what is to run there and elsewhere."""
+    return Subject(
+        artefacts.host(host),
+        artefacts.stack.on(host),
+        artefacts.images_on(host),
+        tuple(unit for unit in artefacts.stack.units if unit.host != host),
+    )
+
+
+def host_question(deployment: str, subject: Subject) -> dict[str, Any]:
+    """What is asked about a host itself, and about the places where things are put there."""
+    files = [unit.model_file for unit in subject.units if unit.model_file]
+    return {
+        "deployment": deployment,
+        "directory": str(subject.spec.directory),
+        "files": [str(path) for file in dict.fromkeys(files) for _, path in file.parts],
+        "docker_root": str(subject.spec.docker_settings.get("data-root", ROOT)),
+    }
+
+
+def model_paths(file: HostModelFile) -> list[str]:
+    """A model file, in all its parts, and the directory that they are in."""
+    return [str(file.path.parent), *(str(path) for _, path in file.parts)]
 
 
 def units_question(artefacts: Artefacts, host: str) -> dict[str, Any]:

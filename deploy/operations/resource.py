@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pyinfra.api import QuoteString, StringCommand
+from pyinfra.api import QuoteString
 
 from deploy.changes.change import Change
 from deploy.facts import look
 from deploy.facts.engine import Resources
 from deploy.operations.change import announce_all
 from deploy.operations.commands import Commands, changes_host, foreign, refuse
+from deploy.operations.script import DockerCommand
 from deploy.services.container import LABEL_DEPLOYMENT
 
 
@@ -31,7 +32,7 @@ def present(network: str, volumes: list[str], deployment: str) -> Commands:
     announce_all(Change(f"{kind} {name}", "create") for kind, name in missing)
     label = QuoteString(f"{LABEL_DEPLOYMENT}={deployment}")
     for kind, name in missing:
-        yield StringCommand("docker", kind, "create", "--label", label, QuoteString(name))
+        yield DockerCommand("docker", kind, "create", "--label", label, QuoteString(name))
 
 
 def _belonging_to_others(

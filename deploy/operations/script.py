@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from typing import Any
 
@@ -10,10 +10,39 @@ from pyinfra import logger
 from pyinfra.api import QuoteString, StringCommand
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
-from pyinfra.connectors.util import CommandOutput
+from pyinfra.connectors.util import CommandOutput, OutputLine
 
+from deploy.hosts.explain_docker import explain_docker
+from deploy.operations.commands import show_failure
 from deploy.operations.progress import telling
 from deploy.scripts import read_script
+
+INDENT = "    "
+"""Before the lines of logs that scripts show: what others said, not Docker."""
+
+
+def said_by_docker(output: Iterable[OutputLine]) -> str:
+    """What a command printed, without the logs that it showed."""
+    return "\n".join(line.line for line in output if not line.line.startswith(INDENT))
+
+
+def fix_of(said: str) -> str:
+    """A line with the fix for what Docker said; empty if none is known."""
+    fix = explain_docker(said)
+    return f"fix: {fix}" if fix else ""
+
+
+class DockerCommand(StringCommand):
+    """A command of Docker's client; when it fails, the fix is said where one is known."""
+
+    def execute(
+        self, state: State, host: Host, connector_arguments: Any
+    ) -> tuple[bool, CommandOutput]:
+        """Run it."""
+        succeeded, output = super().execute(state, host, connector_arguments)
+        if not succeeded:
+            show_failure(host, fix_of(said_by_docker(output)))
+        return succeeded, output
 
 
 class ScriptCommand(StringCommand):
@@ -56,7 +85,13 @@ class ScriptCommand(StringCommand):
             line.line = self._redact(line.line)
             if state.print_output and not itself:
                 logger.info(f"{host.print_prefix}{line.line}")
+        if not succeeded:
+            show_failure(host, self.explain(said_by_docker(output)))
         return succeeded, output
+
+    def explain(self, said: str) -> str:
+        """What the operator is told when it fails, from what Docker said; empty for nothing."""
+        return fix_of(said)
 
     def _message(self, seconds: float) -> str:
         return f"{self._progress}: {seconds:.0f} s"

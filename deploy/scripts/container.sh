@@ -13,6 +13,9 @@
 #   NAME.next      created, never started
 #   NAME.previous  the last one known to work; NAME beside it is not proven yet
 set -eu
+export LC_ALL=C
+# else --env NAME, which keeps the proxies of Docker's client away, would take the host's
+unset HTTP_PROXY HTTPS_PROXY FTP_PROXY ALL_PROXY NO_PROXY http_proxy https_proxy ftp_proxy all_proxy no_proxy
 trap '' PIPE # finish what was begun even when nobody listens any more
 LC_ALL=C
 export LC_ALL
@@ -65,10 +68,7 @@ create() {
   if [ "$(cat /sys/fs/selinux/enforce 2>/dev/null)" = 1 ]; then set -- --security-opt label=disable "$@"; fi
   # shellcheck disable=SC2046 # two words each
   set -- $(intervals "$steady" "$starting") "$@"
-  # without the proxies that Docker's client would put into every container
-  endpoint=$(docker context inspect --format '{{.Endpoints.docker.Host}}' 2>/dev/null) || endpoint=
-  docker --config /var/empty ${endpoint:+--host "$endpoint"} container create \
-    --name "$name.next" --env-file /dev/stdin "$@" >/dev/null
+  docker container create --name "$name.next" --env-file /dev/stdin "$@" >/dev/null
 }
 
 # whether Docker can publish a port at all, before anything that serves is stopped

@@ -8,6 +8,8 @@
 # is stays. The daemon's last configuration is kept in $loaded until it has taken over the new one,
 # so that the next run knows whether it has.
 set -eu
+export LC_ALL=C
+umask 022 # what containers and other users read must not depend on the host's
 trap '' PIPE # finish what was begun even when nobody listens any more
 PATH=$PATH:/usr/sbin:/sbin
 export DEBIAN_FRONTEND=noninteractive
@@ -94,7 +96,6 @@ refuse_invalid() {
 
 configure() {
   mkdir -p "$folder"
-  umask 022
   cat >"$config.new"
   if [ -s "$config.new" ]; then
     if command -v dockerd >/dev/null 2>&1; then refuse_invalid "$config.new"; fi

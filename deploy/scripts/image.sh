@@ -9,6 +9,8 @@
 # the archive where there was one. pull reads a config.json of docker's client with a login from
 # standard input, or nothing. take removes the archive, too.
 set -eu
+export LC_ALL=C
+umask 022 # what containers and other users read must not depend on the host's
 trap '' PIPE # finish what was begun even when nobody listens any more
 
 action=$1 list=$2

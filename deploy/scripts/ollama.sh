@@ -9,6 +9,7 @@
 # models, a line each: name, what it was made from, digest of its manifest. The name comes before
 # the model and the digests after it, so that what a killed run leaves is made anew or removed.
 set -eu
+export LC_ALL=C
 trap '' PIPE # finish what was begun even when nobody listens any more
 
 action=$1 container=$2

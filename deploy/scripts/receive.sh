@@ -7,6 +7,8 @@
 # begin prints how many bytes are there already, or "there" for a whole file. receive reads the file from OFFSET on; it ends with
 # 3 if the digest was wrong: then nothing of the file is left.
 set -eu
+export LC_ALL=C
+umask 022 # what containers and other users read must not depend on the host's
 trap '' PIPE # keep what arrived even when nobody listens any more
 
 action=$1 path=$2 size=$3

@@ -19,6 +19,15 @@ LABEL_HOLDS = "io.atelier.holds"
 HARDWARE = ("gpus", "devices", "group_add", "ipc", "shm_size_bytes", "ulimits", "cap_add")
 """Fields that only some containers have."""
 
+PROXIES = tuple(
+    variable
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "ALL_PROXY", "NO_PROXY")
+    for variable in (name, name.lower())
+)
+"""Environment variables that Docker's client sets in containers where its configuration has proxies
+(https://docs.docker.com/engine/cli/proxy/)."""
+ITSELF = "localhost,127.0.0.1"
+
 SecretDigest = Callable[[SecretText], str]
 """A keyed digest of a text with secrets in it."""
 
@@ -148,6 +157,7 @@ class ContainerSpec(Part):
             *(part for option in self.security_opt for part in ("--security-opt", option)),
             *("--log-driver", self.log_driver, "--log-opt", f"max-size={self.log_max_size}"),
             *("--log-opt", f"max-file={self.log_max_files}"),
+            *self._proxy_arguments(),
             *_flags("--env", self.plain_env),
             *self._health_arguments(),
         ]
@@ -194,6 +204,17 @@ class ContainerSpec(Part):
             arguments += ["--shm-size", str(self.shm_size_bytes)]
         limits = {name: f"{limit}:{limit}" for name, limit in self.ulimits.items()}
         return [*arguments, *_flags("--ulimit", limits)]
+
+    def _proxy_arguments(self) -> list[str]:
+        """Only declared proxies are set: a variable without a value is not.
+
+        The health check asks the container itself, past a proxy that is declared.
+        """
+        declared = [name for name in PROXIES if name in self.env]
+        values = {name: name for name in PROXIES if name not in declared}
+        if declared and not {"NO_PROXY", "no_proxy"} & set(declared):
+            values |= {name: f"{name}={ITSELF}" for name in ("NO_PROXY", "no_proxy")}
+        return [part for value in values.values() for part in ("--env", value)]
 
     def _health_arguments(self) -> list[str]:
         check = self.healthcheck

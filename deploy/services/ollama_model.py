@@ -66,7 +66,7 @@ def stored_model(context: ServiceContext, replica: ReplicaPlan, volume: str) -> 
 def _modelfile(replica: ReplicaPlan, *, completes: bool) -> str:
     """Chatting is left to the template in the file; completing wants the text as it is."""
     assert replica.file is not None  # noqa: S101 - asked for only where there is one
-    lines = [f"FROM {MODELS / replica.file.path.name}"]
+    lines = [f"FROM {MODELS / part.path.name}" for part in replica.file.parts]
     if completes:
         template = _completion_template(load_catalog().models.get(replica.model))
         lines.append(f'TEMPLATE """{template}"""')

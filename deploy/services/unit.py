@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import Field
 
+from deploy.local_file import LocalFile
 from deploy.model_files import ModelFile
 from deploy.services.container import ContainerSpec, Part, SecretDigest, canonical_json
 from deploy.spec import SecretText
@@ -82,7 +83,12 @@ class HostModelFile(Part):
 
     source: ModelFile
     path: PurePosixPath
-    """Where it is on the host."""
+    """Where it is on the host; of a model in parts, where the first one is."""
+
+    @property
+    def parts(self) -> tuple[tuple[LocalFile, PurePosixPath], ...]:
+        """Every file of it, and where that is on the host."""
+        return tuple((part, self.path.with_name(part.path.name)) for part in self.source.parts)
 
 
 class StoredModel(Part):

@@ -11,7 +11,9 @@ from pydantic import field_validator, model_validator
 from deploy.spec.base import Spec, refusal
 
 ImageSource = Literal["pull", "build", "load"]
-REFERENCE = re.compile(r"[^\s:@]+(:\d+)?(/[^\s:@]+)*(:[\w][\w.-]{0,127})?(@sha256:[0-9a-f]{64})?")
+REFERENCE = re.compile(
+    r"[^\s:@/-][^\s:@]*(:\d+)?(/[^\s:@]+)*(:[\w][\w.-]{0,127})?(@sha256:[0-9a-f]{64})?"
+)
 
 
 class ImageSpec(Spec):

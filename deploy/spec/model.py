@@ -24,7 +24,8 @@ class ModelSpec(Spec):
     name: str
     """Name in the catalogue, or a name of your own together with ``path`` or ``config``."""
     path: Path | None = None
-    """A GGUF file on this machine, relative to the inventory; for models outside the catalogue."""
+    """A GGUF file on this machine, or the first of its parts (``-00001-of-00005.gguf``);
+    relative to the inventory, for models outside the catalogue."""
     config: Path | None = None
     """vLLM: the ``config.json`` of a model outside the catalogue, relative to the inventory."""
     weights: str | None = None

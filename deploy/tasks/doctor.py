@@ -8,10 +8,10 @@ from pyinfra.api import deploy
 
 from deploy.artefacts import Artefacts
 from deploy.errors import HostError
-from deploy.hosts.checks import Subject
 from deploy.hosts.finding import Finding
 from deploy.hosts.surroundings import library_urls, registry_urls
 from deploy.operations import doctor, sudo
+from deploy.operations.questions import subject_of
 from deploy.tasks.current import current_deployment
 
 
@@ -27,7 +27,7 @@ def examine() -> None:
     doctor.examined(
         name="Look at the host",
         deployment=deployment.plan.name,
-        subject=Subject(deployment.host(host.name), own, deployment.images_on(host.name)),
+        subject=subject_of(deployment, host.name),
         urls=(*registry_urls(pulled), *library_urls(own)),
     )
 

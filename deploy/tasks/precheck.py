@@ -4,9 +4,8 @@ from pyinfra import host
 
 from deploy.artefacts import Artefacts
 from deploy.facts import look
-from deploy.hosts.checks import Subject
 from deploy.operations import precheck
-from deploy.operations.questions import questions
+from deploy.operations.questions import questions, subject_of
 
 
 def check(deployment: Artefacts) -> None:
@@ -15,10 +14,5 @@ def check(deployment: Artefacts) -> None:
     precheck.passed(
         name="Check the host",
         deployment=deployment.plan.name,
-        subject=Subject(
-            deployment.host(host.name),
-            deployment.stack.on(host.name),
-            deployment.images_on(host.name),
-            tuple(unit for unit in deployment.stack.units if unit.host != host.name),
-        ),
+        subject=subject_of(deployment, host.name),
     )

@@ -258,8 +258,8 @@ def test_a_host_without_room_is_refused_with_figures(
     for flag in ("--dry", "-y"):
         result = site.run(flag)
         assert (result.status, result.steps) == (1, [])
-        assert "0.0 GiB free in /tiny" in result.output
-        assert "for the largest archive of an image" in result.output
+        assert "10 MiB free on /tiny (directory)" in result.output
+        assert "the largest archive of an image: " in result.output
     site.host.run("umount /tiny && rmdir /tiny")
     assert site.image_id("e2e-large:1") == ""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,14 +14,14 @@ from pyinfra.api import FactBase
 
 from deploy.facts.deployment import Belongings, Deployment
 from deploy.facts.engine import Resources
-from deploy.facts.files import Contents, FileSize
+from deploy.facts.files import Contents, PathState, PathStates
 from deploy.facts.health import Health
 from deploy.facts.host import Host
 from deploy.facts.images import Images, ImagesState
 from deploy.facts.model_store import MadeModel, ModelStore
 from deploy.facts.old_images import BroughtImage, OldImages
 from deploy.facts.units import FileState, Units, UnitsState
-from deploy.hosts.state import HostState
+from deploy.hosts.state import Daemon, FileSystem, HostState
 from deploy.services import Holds
 from deploy.services.unit import holds_of
 
@@ -125,9 +126,23 @@ def test_host() -> None:
         engine_version="20.10.24+dfsg1",
         engine_error="",
         memory_bytes=33524700000,
-        disk_free_bytes=52428800000,
-        directory_free_bytes=1073741824,
-        shares_disk=False,
+        file_systems={
+            "directory": FileSystem("/", "65025", 1073741824, 1000),
+            "images": FileSystem("/var/lib/docker", "65026", 52428800000, None),
+            "volumes": FileSystem("/mnt/two words", "65027", 52428800000, None, is_read_only=True),
+            "temporary files": FileSystem("/tmp", "35", 1048576, 4000, is_writable=False),
+        },
+        blocked_by="/srv/atelier",
+        file_sizes={"/srv/models/0123/x.gguf.part": 1234},
+        daemon=Daemon(
+            operating_system="Debian GNU/Linux 12 (bookworm)",
+            root="/var/lib/docker",
+            pools=(("10.200.0.0/16", 24),),
+            subnets=("172.17.0.0/16", "10.200.0.0/24", "fd00::/64"),
+            routes=("10.8.0.0/24", "172.17.0.0/16"),
+            volumes=frozenset({"demo-open-webui"}),
+        ),
+        selinux_enforcing=True,
         images=frozenset({"litellm:v1", "registry.lab:5000/x:1"}),
         listening_ports=frozenset({22, 4000, 3000}),
         own_ports=frozenset({4000}),
@@ -139,6 +154,32 @@ def test_a_host_without_docker() -> None:
     assert state.engine_version is None
     assert state.engine_error == "sh: 1: docker: not found"
     assert state.memory_bytes == 33524700000
+    assert state.daemon == Daemon()
+    assert state.file_systems["images"].mount == "/"
+
+
+@pytest.mark.parametrize(("value", "enforces"), [("1", True), ("0", False), ("", False)])
+def test_whether_selinux_enforces(value: str, enforces: bool) -> None:
+    assert Host().process(["@engine", "@selinux", value]).selinux_enforcing is enforces
+
+
+def test_places_of_a_real_machine(bare_path: Path, tmp_path: Path) -> None:
+    """A directory that is not there yet is looked at where it will be made."""
+    (tmp_path / "file").write_text("12345")
+    command = Host().command(
+        deployment="x",
+        directory=f"{tmp_path}/it's/not there",
+        files=[f"{tmp_path}/file", f"{tmp_path}/none"],
+    )
+    state = Host().process(run(command, bare_path, tmp_path).stdout.splitlines())
+    place = state.file_systems["directory"]
+    found = os.statvfs(tmp_path)
+    assert abs(place.free_bytes - found.f_bavail * found.f_frsize) < 1024**3
+    assert (place.device, place.is_writable) == (str(tmp_path.stat().st_dev), True)
+    assert (state.blocked_by, state.file_sizes) == ("", {f"{tmp_path}/file": 5})
+    blocked = Host().command(deployment="x", directory=f"{tmp_path}/file/atelier")
+    lines = run(blocked, bare_path, tmp_path).stdout.splitlines()
+    assert Host().process(lines).blocked_by == f"{tmp_path}/file"
 
 
 def test_images() -> None:
@@ -177,9 +218,11 @@ def test_contents() -> None:
     assert Contents().process(["/etc/x", encoded]) == {"/etc/x": "é: 1\n"}
 
 
-def test_file_size() -> None:
-    assert FileSize().process(["1234"]) == 1234
-    assert FileSize().process([]) is None
+def test_path_states() -> None:
+    assert PathStates().process(["1234 640 /x/two words", "4096 2755 /x"]) == {
+        "/x/two words": PathState(1234, 0o640),
+        "/x": PathState(4096, 0o2755),
+    }
 
 
 FACTS: list[tuple[FactBase[Any], dict[str, Any], Any]] = [
@@ -199,7 +242,7 @@ FACTS: list[tuple[FactBase[Any], dict[str, Any], Any]] = [
     (Resources(), {}, {}),
     (OldImages(), {"record": "/none/images.list"}, ()),
     (Contents(), {"paths": ["/none/x"]}, {}),
-    (FileSize(), {"path": "/none/x"}, None),
+    (PathStates(), {"paths": ["/none/x"]}, {}),
 ]
 AWKWARD_FACTS: list[tuple[FactBase[Any], dict[str, Any]]] = [
     (
@@ -214,7 +257,7 @@ AWKWARD_FACTS: list[tuple[FactBase[Any], dict[str, Any]]] = [
     (Deployment(), {"deployment": AWKWARD, "directory": AWKWARD}),
     (Images(), {"references": [AWKWARD], "record": AWKWARD, "files": [AWKWARD]}),
     (Contents(), {"paths": [AWKWARD]}),
-    (FileSize(), {"path": AWKWARD}),
+    (PathStates(), {"paths": [AWKWARD]}),
     (Host(), {"deployment": AWKWARD, "directory": AWKWARD}),
     (OldImages(), {"record": AWKWARD}),
 ]
@@ -257,7 +300,8 @@ def test_a_bare_machine_says_why_there_is_no_engine(bare_path: Path, tmp_path: P
     assert state.engine_version is None
     assert "not found" in state.engine_error
     assert state.memory_bytes > 1024**3
-    assert state.disk_free_bytes > 0
+    assert state.file_systems["directory"].free_bytes > 0
+    assert not state.selinux_enforcing
 
 
 @pytest.mark.parametrize(("fact", "arguments"), AWKWARD_FACTS, ids=name_of)
@@ -296,12 +340,9 @@ def test_real_files_are_found(bare_path: Path, tmp_path: Path) -> None:
     assert abs(state.changed_at[str(release)] - datetime.now(UTC).timestamp()) < 60
     contents = run(Contents().command(paths=[str(file)]), bare_path, tmp_path).stdout.splitlines()
     assert Contents().process(contents) == {str(file): "foo\n"}
-    assert (
-        FileSize().process(
-            run(FileSize().command(path=str(file)), bare_path, tmp_path).stdout.splitlines()
-        )
-        == 4
-    )
+    states = PathStates().command(paths=[str(file), str(release / "none")])
+    found = PathStates().process(run(states, bare_path, tmp_path).stdout.splitlines())
+    assert found == {str(file): PathState(4, 0o640)}
     owned = run(Deployment().command("x", str(tmp_path)), bare_path, tmp_path).stdout.splitlines()
     assert str(release) in owned
 

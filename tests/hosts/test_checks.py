@@ -14,9 +14,8 @@ from deploy.hosts.checks import Subject, host_findings
 from deploy.hosts.connection import explain
 from deploy.hosts.finding import Finding
 from deploy.hosts.gpu_checks import gpu_findings
-from deploy.hosts.state import Gpu, GpuState, HostState, PciGpu, Surroundings, System
+from deploy.hosts.state import FileSystem, Gpu, GpuState, HostState, PciGpu, Surroundings, System
 from deploy.hosts.surroundings import library_urls, registry_of, surroundings_findings
-from deploy.images import ImageNeed
 from deploy.spec import HostSpec
 from tests.conftest import MakeArtefacts
 
@@ -24,9 +23,10 @@ GIB = 1024**3
 GOOD = HostState(
     engine_version="24.0.5",
     memory_bytes=64 * GIB,
-    disk_free_bytes=100 * GIB,
+    file_systems={"images": FileSystem("/", "1", 100 * GIB)},
     system=System(id="debian", name="Debian 12", kernel="Linux x86_64"),
 )
+FULL = {"images": FileSystem("/", "1", 0)}
 CARD = Gpu("nvidia", "NVIDIA GeForce RTX 3090", 24576)
 PCI = PciGpu("0000:01:00.0", "nvidia", "2204", "GA102 [GeForce RTX 3090]")
 
@@ -35,50 +35,6 @@ def look(demo: Artefacts, **differences: Any) -> dict[str, Finding]:
     subject = Subject(demo.host("@local"), demo.stack.on("@local"))
     found = host_findings(subject, replace(GOOD, **differences), None, time.time())
     return {finding.name: finding for finding in found}
-
-
-NEEDS = [
-    ImageNeed("engine:1", 8 * GIB, 3 * GIB),
-    ImageNeed("router:1", GIB, GIB // 2),
-]
-
-
-@pytest.mark.parametrize(
-    ("free", "elsewhere", "found", "allowed"),
-    [
-        # 9 GiB of images, and one archive at a time
-        (
-            11 * GIB,
-            None,
-            "11.0 GiB free where images are kept",
-            "at least 12.0 GiB\n      engine:1: 8.0 GiB\n      router:1: 1.0 GiB\n"
-            "      an archive beside it: 3.0 GiB",
-        ),
-        (12 * GIB, None, "", ""),
-        (10 * GIB, 3 * GIB, "", ""),
-        (
-            10 * GIB,
-            2 * GIB,
-            "2.0 GiB free in /var/lib/atelier",
-            "at least 3.0 GiB, for the largest archive of an image",
-        ),
-    ],
-)
-def test_room_for_images(
-    demo: Artefacts, free: int, elsewhere: int | None, found: str, allowed: str
-) -> None:
-    subject = Subject(demo.host("@local"), demo.stack.on("@local"))
-    state = replace(
-        GOOD,
-        disk_free_bytes=free,
-        directory_free_bytes=free if elsewhere is None else elsewhere,
-        shares_disk=elsewhere is None,
-    )
-    findings = host_findings(subject, state, None, time.time(), NEEDS)
-    problems = [finding for finding in findings if finding.status == "problem"]
-    assert [(finding.found, finding.allowed) for finding in problems] == (
-        [(found, allowed)] if found else []
-    )
 
 
 def test_a_good_host(demo: Artefacts) -> None:
@@ -95,7 +51,7 @@ def test_a_good_host(demo: Artefacts) -> None:
         ({"system": System(id="gentoo", name="Gentoo")}, "operating system", "warning", "Gentoo"),
         ({"clock_seconds": time.time() + 3600}, "clock", "warning", "ahead of this machine's"),
         ({"clock_seconds": time.time() - 3600}, "clock", "warning", "behind this machine's"),
-        ({"disk_free_bytes": 0}, "disk", "problem", "0.0 GiB free"),
+        ({"file_systems": FULL}, "disk", "problem", "0 MiB free on / (images)"),
         ({"listening_ports": frozenset({4000})}, "router.port", "problem", "port 4000 is in use"),
     ],
 )

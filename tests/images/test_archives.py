@@ -29,7 +29,7 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     archives._remembered.cache_clear()
 
 
-def write(path: Path, mode: str = "w", **files: Any) -> Path:
+def write(path: Path, mode: str = "w", /, **files: Any) -> Path:
     """An archive with these files, given by their names with underscores for dots."""
     path.parent.mkdir(exist_ok=True)
     with tarfile.open(path, mode) as archive:  # type: ignore[call-overload]
@@ -67,6 +67,44 @@ def test_an_archive_of_newer_dockers(tmp_path: Path) -> None:
     )
     wanted = {f"sha256:{CONFIG}", MANIFEST}
     assert set(read_archive(path, "x").ids("docker.io/vllm/vllm-openai:v1")) == wanted
+
+
+def test_what_an_image_of_an_archive_runs_on(tmp_path: Path) -> None:
+    configuration = json.dumps({"architecture": "arm64", "os": "linux", "rootfs": {}}).encode()
+    folder = {f"{CONFIG}_json": configuration, "layer_tar": b"{no json", "VERSION": b"1.0"}
+    before_25 = write(tmp_path / "old.tar", **folder, manifest_json=manifest("x:1"))
+    assert read_archive(before_25, "x").architectures == {"x:1": ["arm64"]}
+    blobs = {f"blobs/sha256/{CONFIG}": configuration}
+    newer = write(
+        tmp_path / "new.tar",
+        **blobs,
+        manifest_json=manifest("x:1", config=f"blobs/sha256/{CONFIG}"),
+    )
+    assert read_archive(newer, "x").architectures == {"x:1": ["arm64"]}
+    silent = write(tmp_path / "silent.tar", manifest_json=manifest("x:1"))
+    assert read_archive(silent, "x").architectures == {"x:1": []}
+
+
+def test_an_image_for_several_architectures(tmp_path: Path) -> None:
+    """Where containerd keeps images: a list of manifests, each with its configuration."""
+    digests = {name: f"{number:064x}" for number, name in enumerate(("list", "a", "b", "c", "d"))}
+    documents = {
+        digests["list"]: {
+            "manifests": [
+                {"digest": f"sha256:{digests['a']}"},
+                {"digest": f"sha256:{digests['b']}"},
+            ]
+        },
+        digests["a"]: {"config": {"digest": f"sha256:{digests['c']}"}, "layers": []},
+        digests["b"]: {"config": {"digest": f"sha256:{digests['d']}"}, "layers": []},
+        digests["c"]: {"architecture": "amd64"},
+        digests["d"]: {"architecture": "arm64"},
+    }
+    name = {"io.containerd.image.name": "docker.io/library/x:1"}
+    index = {"manifests": [{"digest": f"sha256:{digests['list']}", "annotations": name}]}
+    blobs = {f"blobs/sha256/{digest}": document for digest, document in documents.items()}
+    path = write(tmp_path / "x.tar", **blobs, index_json=index)
+    assert read_archive(path, "x").architectures == {"x:1": ["amd64", "arm64"]}
 
 
 def test_an_archive_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -60,6 +60,29 @@ def test_a_base_is_made_of_its_packages(engine: Path, catalog: Catalog) -> None:
     assert line.endswith(" sid -")
 
 
+def test_a_base_has_the_modes_of_debian_whatever_the_umask_is(
+    engine: Path, catalog: Catalog
+) -> None:
+    before = os.umask(0o077)
+    try:
+        build_images([make_build_plan("llama-cpp", catalog)], lambda _: None)
+    finally:
+        os.umask(before)
+    assert calls(engine, "umask") == ["umask 0022"]
+
+
+def test_builds_see_the_proxies_of_this_machine_and_no_others(
+    engine: Path, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Named without a value, Docker's client takes it from the environment, or leaves it unset."""
+    monkeypatch.delenv("GOPROXY", raising=False)
+    build_images([make_build_plan("llama-cpp", catalog)], lambda _: None)
+    [line] = calls(engine, "docker image build")
+    named = line.partition("--build-arg")[2].split(" --build-arg ")
+    assert {"HTTP_PROXY", "http_proxy", "https_proxy"} <= {name.strip(" -") for name in named}
+    assert "GOPROXY" not in line
+
+
 @pytest.mark.parametrize(
     ("fails", "last_line"),
     [("atelier/litellm", "E: it went wrong"), ("bookworm", "E: cannot reach the archive")],

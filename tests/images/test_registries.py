@@ -91,6 +91,11 @@ def test_certificates(tmp_path: Path) -> None:
             "registry.lab has no TLS",
         ),
         ("toomanyrequests: You have reached your pull rate limit", "registry.lab limits pulls"),
+        (
+            "no matching manifest for linux/arm64/v8 in the manifest list entries",
+            "the image is for another architecture",
+        ),
+        ("write /var/lib/docker/tmp/x: no space left on device", "see what is full"),
         ("something that nobody has seen", ""),
     ],
 )

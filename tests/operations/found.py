@@ -10,7 +10,7 @@ from typing import Any
 from deploy.artefacts import Artefacts
 from deploy.changes.live import LiveContainer
 from deploy.facts.units import FileState, UnitsState
-from deploy.images.archive import familiar
+from deploy.images.reference import familiar
 from deploy.services import Holds, Unit
 
 IMAGE_ID = "sha256:1"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from types import SimpleNamespace
 from typing import Any
@@ -72,6 +73,23 @@ def execute(file: LocalFile, target: Path) -> tuple[bool, ThisMachine]:
     host, state = ThisMachine(), SimpleNamespace(print_input=False)
     command = CopyCommand(file, PurePosixPath(target), target.name)
     return command.execute(state, host, {}), host  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def hardened() -> Iterator[None]:
+    """Everybody's umask is 077, as hardening guides want it."""
+    before = os.umask(0o077)
+    yield
+    os.umask(before)
+
+
+def test_others_may_read_it_whatever_the_umask_is(
+    file: LocalFile, target: Path, hardened: None
+) -> None:
+    """A container's user is not the one who copies."""
+    assert execute(file, target)[0]
+    assert oct(target.parent.stat().st_mode & 0o777) == "0o755"
+    assert oct(target.stat().st_mode & 0o777) == "0o644"
 
 
 def test_a_file_is_copied_whole(file: LocalFile, target: Path, sent: list[int]) -> None:

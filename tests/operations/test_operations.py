@@ -26,16 +26,17 @@ from deploy.facts.deployment import Belongings
 from deploy.facts.deployment import Deployment as DeploymentFact
 from deploy.facts.docker import Docker
 from deploy.facts.engine import Resources
-from deploy.facts.files import FileSize
+from deploy.facts.files import PathState, PathStates
 from deploy.facts.host import Host
 from deploy.facts.images import Images, ImagesState
 from deploy.facts.old_images import BroughtImage, OldImages
 from deploy.facts.units import FileState
 from deploy.hosts.checks import Subject
-from deploy.hosts.state import DockerState, HostState
+from deploy.hosts.state import DockerState, FileSystem, HostState
 from deploy.images import ImageArchive, ImageUse, RegistryAccess
 from deploy.live.connection import Login
 from deploy.local_file import LocalFile
+from deploy.model_files import ModelFile
 from deploy.operations import (
     barrier,
     deployment,
@@ -52,7 +53,7 @@ from deploy.operations.copy import CopyCommand
 from deploy.operations.image_source import ImagePlace, LoadCommand
 from deploy.operations.script import ScriptCommand
 from deploy.secrets import SecretStore
-from deploy.services import ConfigFile, ConfigTree
+from deploy.services import ConfigFile, ConfigTree, HostModelFile
 from deploy.spec import SecretName, SecretText
 from tests.conftest import MakeArtefacts
 from tests.operations.harness import Facts, FakeHost, Outcome, run
@@ -278,18 +279,56 @@ def test_somebody_elses_network_or_volume(name: str, owner: str, whose: str) -> 
 def test_a_model_file_is_copied(demo: Artefacts, announced: Announced) -> None:
     file = demo.stack.units[0].model_file
     assert file is not None
-    [command] = run(model_file.present, {FileSize: None}, file=file).commands
+    [command] = run(model_file.present, {PathStates: {}}, file=file).commands
     assert isinstance(command, CopyCommand)
-    assert (command.file, command.path) == (file.source, file.path)
+    assert (command.file.path, command.path) == (file.source.path, file.path)
     assert rows(announced) == [("copy", f"model file {file.path}")]
 
 
 def test_half_a_model_file_is_copied_again(demo: Artefacts) -> None:
     file = demo.stack.units[0].model_file
     assert file is not None
-    assert len(run(model_file.present, {FileSize: 17}, file=file).commands) == 1
-    size = file.source.path.stat().st_size
-    assert run(model_file.present, {FileSize: size}, file=file).commands == []
+    directory = {str(file.path.parent): PathState(4096, 0o755)}
+    half = directory | {str(file.path): PathState(17, 0o644)}
+    assert len(run(model_file.present, {PathStates: half}, file=file).commands) == 1
+    whole = directory | {str(file.path): PathState(file.source.path.stat().st_size, 0o644)}
+    assert run(model_file.present, {PathStates: whole}, file=file).commands == []
+
+
+def test_a_model_file_is_made_readable(demo: Artefacts, announced: Announced) -> None:
+    """What was copied under umask 077 is of no use to the user in a container."""
+    file = demo.stack.units[0].model_file
+    assert file is not None
+    directory, path = str(file.path.parent), str(file.path)
+    found = {
+        directory: PathState(4096, 0o700),
+        path: PathState(file.source.path.stat().st_size, 0o600),
+    }
+    outcome = run(model_file.present, {PathStates: found}, file=file)
+    assert outcome.shell == [f"chmod a+rX {directory} {path}"]
+    assert rows(announced) == [
+        ("update", f"directory {directory}"),
+        ("update", f"model file {path}"),
+    ]
+
+
+def test_every_part_of_a_model_is_copied(tmp_path: Path, announced: Announced) -> None:
+    parts = tuple(LocalFile(tmp_path / f"m-{n}-of-00003.gguf", n, "0" * 64) for n in (1, 2, 3))
+    first = PurePosixPath("/srv/models/0123/m-1-of-00003.gguf")
+    file = HostModelFile(source=ModelFile(parts), path=first)
+    there = {
+        str(first.parent): PathState(4096, 0o755),
+        str(first.with_name("m-2-of-00003.gguf")): PathState(2, 0o644),
+    }
+    copied = run(model_file.present, {PathStates: there}, file=file).commands
+    assert [(c.file, c.path.name) for c in copied if isinstance(c, CopyCommand)] == [
+        (parts[0], "m-1-of-00003.gguf"),
+        (parts[2], "m-3-of-00003.gguf"),
+    ]
+    assert [resource[-len("m-1-of-00003.gguf") :] for _, resource in rows(announced)] == [
+        "m-1-of-00003.gguf",
+        "m-3-of-00003.gguf",
+    ]
 
 
 # configuration files
@@ -306,11 +345,14 @@ def test_a_release_is_unpacked_whole(tmp_path: Path) -> None:
     [command] = file_tree.write(tree, NO_SECRETS)
     for _ in range(2):  # also over what is there already
         stdin = str(command.connector_arguments["_stdin"])
-        subprocess.run(["sh", "-c", command.get_raw_value()], input=stdin, text=True, check=True)  # type: ignore[attr-defined]
+        shell = f"umask 077; {command.get_raw_value()}"  # type: ignore[attr-defined]
+        subprocess.run(["sh", "-c", shell], input=stdin, text=True, check=True)
     [release] = root.iterdir()
     assert release.name == tree.release
     assert (release / "a.yaml").read_text() == "é\n"
-    assert stat.S_IMODE((release / "key").stat().st_mode) == 0o600
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in release.iterdir()}
+    assert modes == {"a.yaml": 0o644, "key": 0o600}
+    assert stat.S_IMODE(release.stat().st_mode) == 0o755
 
 
 def test_a_release_is_written_with_its_modes_and_contents_and_nothing_else() -> None:
@@ -408,7 +450,12 @@ def test_nothing_is_removed_where_nothing_is(announced: Announced) -> None:
 
 # prechecks
 
-GOOD_HOST = HostState("24.0.5", "", 64 * GIB, 100 * GIB, frozenset({22}), frozenset())
+GOOD_HOST = HostState(
+    engine_version="24.0.5",
+    memory_bytes=64 * GIB,
+    listening_ports=frozenset({22}),
+    file_systems={"images": FileSystem("/", "1", 100 * GIB)},
+)
 
 
 @pytest.mark.parametrize(
@@ -437,7 +484,8 @@ def test_a_good_host_passes(demo: Artefacts, differences: dict[str, Any]) -> Non
         ),
         (
             {"engine_version": "19.03.15"},
-            "container engine: Docker 19.03.15\n    allowed: 20.10 or newer\n    fix: upgrade it",
+            "container engine: Docker 19.03.15\n    allowed: 20.10 or newer\n"
+            "    fix: upgrade it; versions 3 to 5 are Podman's: replace podman-docker by Docker",
         ),
         (
             {"listening_ports": frozenset({4000}), "own_ports": frozenset({3000})},
@@ -452,10 +500,11 @@ def test_a_good_host_passes(demo: Artefacts, differences: dict[str, Any]) -> Non
             "    fix: lower memory_limit of engine, router or web_ui",
         ),
         (
-            {"disk_free_bytes": GIB},
-            "disk: 1.0 GiB free where images are kept\n"
-            "    allowed: at least 2.0 GiB\n"
-            "    fix: free some, e.g. docker system prune",
+            {"file_systems": {"images": FileSystem("/var/lib/docker", "1", GIB // 8)}},
+            "disk: 128 MiB free on /var/lib/docker (images)\n"
+            "    allowed: at least 256 MiB\n"
+            "    fix: free some, e.g. docker image prune --all; or move Docker's data to a larger "
+            "disk (data-root in docker_settings)",
         ),
     ],
 )
@@ -578,3 +627,28 @@ def test_a_scripts_output_is_redacted_before_anybody_sees_it(
     assert [line.line for line in output] == ["key <engine_api_key> refused"]
     assert host.given["_stdin"] == "A=b"
     assert host.given["print_output"] is False
+
+
+def test_what_docker_says_is_explained_but_not_what_a_service_logs(
+    demo: Artefacts, caplog: pytest.LogCaptureFixture
+) -> None:
+    state = SimpleNamespace(print_input=False, print_output=False)
+    command = ScriptCommand("container.sh", "x", redact=demo.secrets.redact)
+    logged = ScriptHost("its last lines:", "    bind: address already in use")
+    command.execute(state, logged, {})  # type: ignore[arg-type]
+    assert "fix:" not in caplog.text
+    said = ScriptHost("does not start: Bind for 0.0.0.0:4000 failed: port is already allocated")
+    command.execute(state, said, {})  # type: ignore[arg-type]
+    assert "fix: another program has this port" in caplog.text
+
+
+def test_a_network_that_docker_refuses_is_explained(caplog: pytest.LogCaptureFixture) -> None:
+    [command, *_] = run(resource.present, {Resources: {}}, **SHARED).commands
+    host = ScriptHost(
+        "Error response from daemon: could not find an available, non-overlapping IPv4 address "
+        "pool among the defaults to assign to the network"
+    )
+    state = SimpleNamespace(print_input=False, print_output=False)
+    command.execute(state, host, {})  # type: ignore[arg-type]
+    assert "docker network prune" in caplog.text
+    assert "default-address-pools" in caplog.text

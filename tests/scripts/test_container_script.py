@@ -20,6 +20,10 @@ PATIENCE = {"never": 1, "slow": 20, "sick": 20}
 SECRETS = "LITELLM_MASTER_KEY=sk-leaked-key\nENGINE_API_KEY=sk-leaked-engine"
 
 
+HOSTS_OWN = {"HTTP_PROXY": "http://proxy.lab", "no_proxy": "lab", "LC_ALL": "tr_TR.UTF-8"}
+"""What the environment of a host may have."""
+
+
 @dataclass
 class Engine:
     """A container engine to run the script against."""
@@ -44,6 +48,7 @@ class Engine:
             "TMPDIR": str(self.directory),
             "FAKE_DOCKER": str(self.directory),
             "FAKE_DOCKER_KILL": str(kill_after),
+            **HOSTS_OWN,
         }
         (self.directory / "changes").write_text("")
         return subprocess.run(
@@ -91,7 +96,7 @@ class Engine:
     @property
     def verbs(self) -> list[str]:
         """What was done to containers, in order."""
-        calls = [call.replace(" --config /var/empty", "").split() for call in self.log]
+        calls = [call.split() for call in self.log]
         return [call[2] for call in calls if call[1] == "container" and call[2] != "inspect"]
 
 
@@ -123,6 +128,13 @@ def test_a_first_container_is_created(engine: Engine, image: str) -> None:
     result = engine.replace(image)
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
     assert engine.containers == {NAME: (image, "running")}
+
+
+def test_the_engine_is_asked_without_the_hosts_own_environment(engine: Engine) -> None:
+    engine.replace("good")
+    environment = (engine.directory / "environment").read_text().splitlines()
+    assert "LC_ALL=C" in environment
+    assert not [line for line in environment if "proxy" in line.lower()]
 
 
 def test_a_healthy_new_container_takes_the_olds_place(engine: Engine) -> None:
@@ -202,7 +214,7 @@ def test_arguments_arrive_whole(engine: Engine) -> None:
     engine.replace("good")
     [create] = [call for call in engine.log if " container create --name" in call]
     assert create == (
-        f"docker --config /var/empty container create --name {NEXT} --env-file /dev/stdin "
+        f"docker container create --name {NEXT} --env-file /dev/stdin "
         "--health-interval 4s --label a=b c --read-only --memory 1024 good serve it's"
     )
 

@@ -53,6 +53,35 @@ def test_it_has_no_privileges(arguments: list[str]) -> None:
     assert not any("docker.sock" in argument for argument in arguments)
 
 
+def test_it_inherits_no_proxy_of_dockers_client(arguments: list[str]) -> None:
+    """Named without a value, a variable is not set: tests/e2e shows that Docker takes it so."""
+    unset = {value for value in values(arguments, "--env") if "=" not in value}
+    assert {"HTTP_PROXY", "https_proxy", "NO_PROXY"} <= unset
+    assert len(unset) == 10
+
+
+def test_a_declared_proxy_is_set(make: MakeArtefacts) -> None:
+    made = make(engine={"env": {"HTTPS_PROXY": "http://proxy.lab:3128"}})
+    arguments = made.stack.units[0].create_arguments("demo", made.secrets.digest)
+    proxies = {value for value in values(arguments, "--env") if "PROXY" in value.upper()}
+    # its health check asks itself, not the proxy
+    assert {value for value in proxies if "=" in value} == {
+        "HTTPS_PROXY=http://proxy.lab:3128",
+        "NO_PROXY=localhost,127.0.0.1",
+        "no_proxy=localhost,127.0.0.1",
+    }
+    assert "https_proxy" in proxies
+
+
+def test_a_declared_no_proxy_stays_as_it_is(make: MakeArtefacts) -> None:
+    made = make(engine={"env": {"https_proxy": "http://proxy.lab:3128", "no_proxy": ".lab"}})
+    arguments = made.stack.units[0].create_arguments("demo", made.secrets.digest)
+    assert {v for v in values(arguments, "--env") if v.upper().startswith("NO_PROXY")} == {
+        "no_proxy=.lab",
+        "NO_PROXY",
+    }
+
+
 def test_it_is_limited(arguments: list[str]) -> None:
     [memory] = values(arguments, "--memory")
     assert int(memory) >= 1024**3

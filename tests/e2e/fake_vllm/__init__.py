@@ -10,8 +10,7 @@ from pathlib import Path
 
 from deploy.catalog import load_catalog
 from deploy.images import make_build_plan
-from deploy.images.builder import build_base
-from deploy.images.one_at_a_time import one_at_a_time
+from deploy.images.builder import build_base, image_lock
 
 FILES = ("Dockerfile", "gpu_memory.py", "server.py")
 DIRECTORY = Path(__file__).parent
@@ -23,7 +22,7 @@ def build() -> str:
     context = {name: (DIRECTORY / name).read_bytes() for name in FILES}
     digest = hashlib.sha256(base.tag.encode() + b"".join(context.values())).hexdigest()[:8]
     reference = f"atelier-test/vllm:{digest}"
-    with one_at_a_time(reference):
+    with image_lock(reference):
         if subprocess.run(
             ["docker", "image", "inspect", reference], capture_output=True
         ).returncode:

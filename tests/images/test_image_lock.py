@@ -7,13 +7,13 @@ import sys
 import time
 from pathlib import Path
 
-from deploy.images.one_at_a_time import one_at_a_time
+from deploy.images.builder import image_lock
 
 WAIT = """
 import sys
-from deploy.images.one_at_a_time import one_at_a_time
+from deploy.images.builder import image_lock
 print("begun", flush=True)
-with one_at_a_time(sys.argv[1]):
+with image_lock(sys.argv[1]):
     print(open(sys.argv[2]).read(), flush=True)
 """
 
@@ -21,7 +21,7 @@ with one_at_a_time(sys.argv[1]):
 def test_the_second_one_waits_until_the_first_one_is_done(tmp_path: Path) -> None:
     tag, state = f"lab/image:{tmp_path.name}", tmp_path / "state"
     state.write_text("building")
-    with one_at_a_time(tag):
+    with image_lock(tag):
         second = subprocess.Popen(
             [sys.executable, "-c", WAIT, tag, str(state)], stdout=subprocess.PIPE, text=True
         )
@@ -34,5 +34,5 @@ def test_the_second_one_waits_until_the_first_one_is_done(tmp_path: Path) -> Non
 
 
 def test_images_do_not_wait_for_each_other(tmp_path: Path) -> None:
-    with one_at_a_time(f"a:{tmp_path.name}"), one_at_a_time(f"b:{tmp_path.name}"):
+    with image_lock(f"a:{tmp_path.name}"), image_lock(f"b:{tmp_path.name}"):
         pass

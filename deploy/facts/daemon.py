@@ -1,0 +1,69 @@
+"""Docker's daemon on a host, as a part of other facts."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from typing import Any
+
+from deploy.facts.sections import first
+from deploy.hosts.state import Daemon
+
+ROOT = "/var/lib/docker"
+"""Where Docker keeps everything unless it is told otherwise."""
+CONTAINERD = "/var/lib/containerd"
+INFO = (
+    "{{.DockerRootDir}}|"
+    '{"root":{{json .DockerRootDir}},"os":{{json .OperatingSystem}},'
+    '"pools":{{json .DefaultAddressPools}},"driver":{{json .DriverStatus}}}'
+)
+
+
+def look_at_daemon(network: str, root: str) -> list[str]:
+    """Shell commands that print the sections which parse_daemon reads.
+
+    They leave its directory, and where images are kept, in ``$root`` and ``$images``.
+
+    Args:
+        network: name of the deployment's network.
+        root: Docker's directory where no daemon answers that could say.
+    """
+    name = shlex.quote(network)
+    subnets = shlex.quote("{{range .IPAM.Config}}{{.Subnet}} {{end}}")
+    return [
+        f"info=$(docker info --format {shlex.quote(INFO)} 2>/dev/null)",
+        "root=${info%%|*}",
+        f'[ -n "$root" ] || root={shlex.quote(root)}',
+        "images=$root",
+        f'case "$info" in *io.containerd.snapshotter*) images={CONTAINERD} ;; esac',
+        "echo '@info'; echo \"${info#*|}\"",
+        'echo "@endpoint"; echo "$DOCKER_HOST"',
+        "echo '@volumes'; docker volume ls --quiet 2>/dev/null",
+        f"echo '@network'; if docker network inspect {name} >/dev/null 2>&1; then echo yes; else "
+        "echo '@subnets'; ids=$(docker network ls --quiet 2>/dev/null); "
+        f'[ -z "$ids" ] || docker network inspect --format {subnets} $ids; '
+        "echo '@routes'; ip -4 route show 2>/dev/null; fi",
+    ]
+
+
+def parse_daemon(sections: dict[str, list[str]]) -> Daemon:
+    """What the sections say of the daemon."""
+    info = _info(first(sections.get("info")))
+    routes = [row.split()[0] for row in sections.get("routes", [])]
+    return Daemon(
+        endpoint=first(sections.get("endpoint")),
+        operating_system=info.get("os") or "",
+        root=info.get("root") or "",
+        pools=tuple((pool["Base"], pool["Size"]) for pool in info.get("pools") or ()),
+        has_network=bool(sections.get("network")),
+        subnets=tuple(" ".join(sections.get("subnets", [])).split()),
+        routes=tuple(route for route in routes if route[0].isdigit()),
+        volumes=frozenset(sections.get("volumes", [])),
+    )
+
+
+def _info(text: str) -> dict[str, Any]:
+    try:
+        return dict(json.loads(text))
+    except ValueError:
+        return {}

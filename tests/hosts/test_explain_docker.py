@@ -1,0 +1,84 @@
+"""What Docker says when a command fails, as it was seen or stands in Docker's source."""
+
+from __future__ import annotations
+
+import pytest
+
+from deploy.hosts.explain_docker import explain_docker
+
+
+@pytest.mark.parametrize(
+    ("said", "fix"),
+    [
+        (
+            "driver failed programming external connectivity on endpoint lab-litellm-0 (0123): "
+            " (iptables failed: iptables --wait -t nat -A DOCKER -p tcp -d 127.0.0.1 --dport 4000 "
+            "-j DNAT --to-destination 172.18.0.3:4000 ! -i br-1: iptables: No chain/target/match "
+            "by that name.",
+            "systemctl restart docker",
+        ),
+        (
+            "Failed to Setup IP tables: Unable to enable SKIP DNAT rule:  (iptables failed: "
+            "iptables --wait -t nat -I DOCKER -i br-1 -j RETURN: iptables v1.8.9 (nf_tables): "
+            "Chain 'DOCKER' does not exist",
+            "load the firewall before Docker starts",
+        ),
+        (
+            "could not find an available, non-overlapping IPv4 address pool among the defaults",
+            "docker network prune",
+        ),
+        (
+            "all predefined address pools have been fully subnetted",
+            "default-address-pools",
+        ),
+        ("Bind for 127.0.0.1:4000 failed: port is already allocated", "ss -ltnp"),
+        (
+            "failed to bind host port for 0.0.0.0:4000: listen tcp4 0.0.0.0:4000: bind: address "
+            "already in use",
+            "ss -ltnp",
+        ),
+        (
+            "listen tcp4 10.1.1.1:4000: bind: cannot assign requested address",
+            "an address of the host",
+        ),
+        (
+            'invalid mount config for type "bind": bind source path does not exist: /srv/atelier',
+            "Docker does not see this directory",
+        ),
+        (
+            "Mounts denied: The path /var/lib/atelier is not shared from the host and is not known",
+            "virtual machine",
+        ),
+        (
+            "error while creating mount source path '/srv': mkdir /srv: read-only file system",
+            "mounted read-only",
+        ),
+        ("write /var/lib/docker/tmp/x: no space left on device", "df -h"),
+        (
+            "permission denied while trying to connect to the Docker daemon socket at unix:///x",
+            "sudo=True",
+        ),
+        (
+            "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker "
+            "daemon running?",
+            "systemctl start docker",
+        ),
+        (
+            'could not select device driver "nvidia" with capabilities: [[gpu]]',
+            "nvidia-container-toolkit",
+        ),
+        ("exec /usr/bin/python3: exec format error", "another architecture"),
+        (
+            "no matching manifest for linux/arm64/v8 in the manifest list entries",
+            "another architecture",
+        ),
+        ("client version 1.22 is too old. Minimum supported API version is 1.24", "one version"),
+    ],
+)
+def test_it_is_known_what_to_do(said: str, fix: str) -> None:
+    assert fix in explain_docker(f"Error response from daemon: {said}")
+
+
+@pytest.mark.parametrize("said", ["", "No such container: x", "network lab not found"])
+def test_nothing_is_made_up(said: str) -> None:
+    assert explain_docker(said) == ""
