@@ -67,14 +67,18 @@ def image_id(reference: str) -> str:
     return f"sha256:{hashlib.sha256(reference.encode()).hexdigest()}"
 
 
+LOCK = {"atelier hold": ['{"lock":"taken","now":1,"record":null}']}
+"""The lock is free."""
+
+
 def fresh() -> Responses:
     """A host with a container engine and nothing else."""
-    return {"@engine": ENGINE, "@dockerd": DOCKER}
+    return {"@engine": ENGINE, "@dockerd": DOCKER} | LOCK
 
 
 def bare() -> Responses:
     """A fresh Debian host."""
-    return {"@engine": BARE_ENGINE, "@dockerd": BARE_DOCKER}
+    return {"@engine": BARE_ENGINE, "@dockerd": BARE_DOCKER} | LOCK
 
 
 def converged(artefacts: Artefacts) -> Responses:
@@ -91,6 +95,7 @@ def converged(artefacts: Artefacts) -> Responses:
     trees = [component.config for component in components if component.config]
     files = [component.model_file for component in components if component.model_file]
     return {
+        **LOCK,
         "@engine": ENGINE,
         "@dockerd": DOCKER,
         **{_containers(component): _component(component, artefacts) for component in components},

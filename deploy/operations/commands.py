@@ -30,6 +30,11 @@ def refuse(message: str) -> Commands:
     yield FunctionCommand(_fail, (message,), {})
 
 
+def is_refusal(command: PyinfraCommand) -> bool:
+    """Whether a command only ends the run with an explanation."""
+    return isinstance(command, FunctionCommand) and command.function is _fail
+
+
 def foreign(owner: str | None) -> str:
     """Why something with a wanted name is left alone."""
     whose = f"deployment {owner!r}" if owner else "somebody else"

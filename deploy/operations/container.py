@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 
 from pyinfra import host, state
-from pyinfra.api import operation
 
 from deploy.drift import Change, container_change
 from deploy.facts.component import Component as ComponentFact
@@ -14,6 +13,7 @@ from deploy.facts.health import Health
 from deploy.operations import file_tree, ollama_model
 from deploy.operations.change import announce_all
 from deploy.operations.commands import Commands, foreign, refuse
+from deploy.operations.lock import changes_host
 from deploy.operations.script import ScriptCommand
 from deploy.secrets import SecretStore
 from deploy.services import Component, ConfigTree
@@ -21,7 +21,7 @@ from deploy.services import Component, ConfigTree
 SCRIPT = "container.sh"
 
 
-@operation()
+@changes_host
 def running(component: Component, deployment: str, secrets: SecretStore) -> Commands:
     """The component's files and model are there and its container runs as described, healthy.
 

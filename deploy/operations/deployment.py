@@ -5,15 +5,16 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 
 from pyinfra import host
-from pyinfra.api import QuoteString, StringCommand, operation
+from pyinfra.api import QuoteString, StringCommand
 
 from deploy.drift import Change
 from deploy.facts.deployment import Deployment
 from deploy.operations.change import announce_all
 from deploy.operations.commands import Commands, refuse
+from deploy.operations.lock import changes_host
 
 
-@operation()
+@changes_host
 def absent(deployment: str, directory: PurePosixPath, *, volumes: bool = False) -> Commands:
     """Nothing of the deployment is on the host; images and model files stay, others may use them.
 

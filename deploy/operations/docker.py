@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from pyinfra import host
-from pyinfra.api import operation
 
 from deploy.errors import HostError
 from deploy.facts.docker import Docker
 from deploy.hosts.docker_setup import DockerSetup, make_docker_setup
 from deploy.operations.change import announce_all
 from deploy.operations.commands import Commands, refuse
+from deploy.operations.lock import changes_host
 from deploy.operations.script import ScriptCommand
 from deploy.spec import HostSpec
 
 SCRIPT = "docker.sh"
 
 
-@operation()
+@changes_host
 def running(spec: HostSpec, *, cgroupfs: bool = False) -> Commands:
     """Docker is installed, configured and runs, where it is Atelier's to look after.
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 
 from pyinfra import host
-from pyinfra.api import FunctionCommand, QuoteString, StringCommand, operation
+from pyinfra.api import FunctionCommand, QuoteString, StringCommand
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
@@ -32,11 +32,12 @@ from deploy.operations.image_source import (
     PullCommand,
     build_and_save,
 )
+from deploy.operations.lock import changes_host
 from deploy.operations.script import ScriptCommand
 from deploy.secrets import SecretStore
 
 
-@operation()
+@changes_host
 def present(
     uses: list[ImageUse],
     place: ImagePlace,

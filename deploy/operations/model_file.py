@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from pyinfra import host
-from pyinfra.api import operation
 
 from deploy.drift import Change
 from deploy.facts.files import FileSize
 from deploy.operations.change import announce
 from deploy.operations.commands import Commands
 from deploy.operations.copy import CopyCommand
+from deploy.operations.lock import changes_host
 from deploy.services import HostModelFile
 
 
-@operation()
+@changes_host
 def present(file: HostModelFile) -> Commands:
     """The file is on the host, below a directory named after its digest.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from pyinfra import host
-from pyinfra.api import operation
 
 from deploy.drift import ABSENT, Change, FieldChange
 from deploy.facts.old_images import BroughtImage, OldImages
@@ -13,11 +12,12 @@ from deploy.images.archive import familiar
 from deploy.operations.change import announce_all
 from deploy.operations.commands import Commands
 from deploy.operations.image_source import SCRIPT, ImagePlace
+from deploy.operations.lock import changes_host
 from deploy.operations.script import ScriptCommand
 from deploy.units import MB
 
 
-@operation()
+@changes_host
 def removed(wanted: Collection[str], place: ImagePlace) -> Commands:
     """Of what this deployment brought, the host has only images that it or a container uses.
 

@@ -6,16 +6,17 @@ from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 
 from pyinfra import host
-from pyinfra.api import QuoteString, StringCommand, operation
+from pyinfra.api import QuoteString, StringCommand
 
 from deploy.drift import Change
 from deploy.facts.deployment import Deployment
 from deploy.operations.change import announce_all
 from deploy.operations.commands import Commands
+from deploy.operations.lock import changes_host
 from deploy.operations.script import ScriptCommand
 
 
-@operation()
+@changes_host
 def removed(
     deployment: str,
     directory: PurePosixPath,

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pyinfra import host
-from pyinfra.api import QuoteString, StringCommand, operation
+from pyinfra.api import QuoteString, StringCommand
 
 from deploy.drift import Change
 from deploy.facts.engine import Resources
 from deploy.operations.change import announce_all
 from deploy.operations.commands import Commands, foreign, refuse
+from deploy.operations.lock import changes_host
 from deploy.services.container import LABEL_DEPLOYMENT
 
 
-@operation()
+@changes_host
 def present(network: str, volumes: list[str], deployment: str) -> Commands:
     """The network and the volumes exist and belong to the deployment.
 

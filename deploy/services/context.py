@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 
 from deploy.plan.deployment_plan import DeploymentPlan
 from deploy.services.component import ConfigFile, ConfigTree
+from deploy.spec.host import deployment_directory
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class ServiceContext:
 
     def directory(self, host: str) -> PurePosixPath:
         """What belongs to this deployment alone on a host."""
-        return self.directories[host] / "deployments" / self.plan.name
+        return deployment_directory(self.directories[host], self.plan.name)
 
     def model_path(self, host: str, sha256: str, filename: str) -> PurePosixPath:
         """Where a model file is kept on a host; deployments share it."""

@@ -12,6 +12,8 @@ from pyinfra.api import FactBase
 from pyinfra.api.command import PyinfraCommand, StringCommand
 from pyinfra.context import ctx_host, ctx_state
 
+from deploy.operations.lock import TakeLock
+
 Facts = Mapping[type[FactBase[Any]], Any]
 
 
@@ -46,7 +48,9 @@ class Outcome:
     """What an operation would do."""
 
     commands: list[PyinfraCommand]
+    """Without what takes the lock."""
     host: FakeHost
+    all_commands: list[PyinfraCommand] = field(default_factory=list)
 
     @property
     def shell(self) -> list[str]:
@@ -85,4 +89,5 @@ def run(
     )
     with ctx_state.use(state), ctx_host.use(host):
         commands = list(operation._inner(**arguments))
-    return Outcome(commands, host)
+    changes = [command for command in commands if not isinstance(command, TakeLock)]
+    return Outcome(changes, host, commands)
