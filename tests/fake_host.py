@@ -13,6 +13,7 @@ from itertools import pairwise
 from typing import Any
 
 from deploy.artefacts import Artefacts
+from deploy.fingerprint import make_fingerprint
 from deploy.services import Component
 
 Responses = dict[str, list[str]]
@@ -96,7 +97,7 @@ def converged(artefacts: Artefacts) -> Responses:
     files = [component.model_file for component in components if component.model_file]
     return {
         **LOCK,
-        "@engine": ENGINE,
+        "@engine": [*ENGINE, "@fingerprint", make_fingerprint(artefacts.secrets)],
         "@dockerd": DOCKER,
         **{_containers(component): _component(component, artefacts) for component in components},
         "for image in": [

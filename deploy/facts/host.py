@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import shlex
+from pathlib import PurePosixPath
 
 from pyinfra.api import FactBase
 
+from deploy.facts.known_secrets import look_at_known_secrets, parse_known_secrets
 from deploy.facts.sections import first, split_sections
 from deploy.facts.system import SYSTEM_SECTIONS, parse_system
 from deploy.hosts.state import HostState
 from deploy.services.container import LABEL_DEPLOYMENT
+from deploy.spec.host import deployment_directory
 
 LISTEN_STATE = "0A"
 
@@ -42,6 +45,9 @@ class Host(FactBase[HostState]):
                 f"echo '@own'; ids=$(docker container ls -aq --filter {label} 2>/dev/null)",
                 '[ -z "$ids" ] || docker container inspect --format '
                 "'{{json .HostConfig.PortBindings}}' $ids",
+                look_at_known_secrets(
+                    deployment, str(deployment_directory(PurePosixPath(directory), deployment))
+                ),
                 *SYSTEM_SECTIONS,
                 "echo '@clock'; date +%s",
                 "true",
@@ -71,6 +77,7 @@ class Host(FactBase[HostState]):
             own_ports=_published(sections.get("own", [])),
             system=parse_system(sections),
             clock_seconds=float(clock) if clock else None,
+            known_secrets=parse_known_secrets(sections),
         )
 
 

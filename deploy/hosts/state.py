@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from deploy.fingerprint import KnownSecrets
+
 
 @dataclass(frozen=True)
 class System:
@@ -58,6 +60,8 @@ class HostState:
     """Whether both are the same file system."""
     images: frozenset[str] = frozenset()
     """References of the images that it has, as Docker shows them."""
+    known_secrets: KnownSecrets = field(default_factory=KnownSecrets)
+    """What it knows of the secrets that it was deployed with."""
 
 
 GpuVendor = Literal["nvidia", "amd", "intel", "apple", "other"]

@@ -18,13 +18,22 @@ from deploy.hosts.finding import Finding, problems
 from deploy.hosts.gpu_checks import gpu_findings
 from deploy.images import ImageNeed, image_need
 from deploy.images.archive import familiar
+from deploy.operations import known_secrets
 from deploy.operations.commands import Commands, refuse
+from deploy.secrets import SecretStore
 
 
 @operation()
-def passed(deployment: str, subject: Subject) -> Commands:
-    """The container engine answers or can be installed, and everything fits."""
+def passed(deployment: str, subject: Subject, secrets: SecretStore) -> Commands:
+    """The container engine answers or can be installed, everything fits, secrets are the same.
+
+    Args:
+        deployment: name of the deployment.
+        subject: the host as declared.
+        secrets: the secrets of this machine.
+    """
     found = problems(list(findings(deployment, subject, gpus=bool(subject.spec.gpus))))
+    found += known_secrets.disagreements(deployment, secrets)
     if found:
         yield from refuse(f"{host.name} cannot be deployed to\n{HostError(*found)}")
 
@@ -39,6 +48,7 @@ def findings(deployment: str, subject: Subject, *, gpus: bool) -> Iterator[Findi
     """
     directory = str(subject.spec.directory)
     found = host.get_fact(Host, deployment=deployment, directory=directory)
+    known_secrets.remember(found.known_secrets)
     docker = host.get_fact(Docker) if found.engine_version is None else None
     needs = list(_needs(subject, found.images))
     yield from host_findings(subject, found, docker, time.time(), needs)

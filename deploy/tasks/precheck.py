@@ -17,4 +17,5 @@ def check(deployment: Artefacts) -> None:
             deployment.stack.on(host.name),
             deployment.images_on(host.name),
         ),
+        secrets=deployment.secrets,
     )

@@ -28,6 +28,7 @@ class FakeHost:
     noops: list[str] = field(default_factory=list)
     connector: object = None
     connector_data: dict[str, object] = field(default_factory=dict)
+    data: dict[str, object] = field(default_factory=dict)
 
     def get_fact(self, fact: type[FactBase[Any]], **arguments: Any) -> Any:
         """The made-up fact; arguments that the real one does not take are refused."""

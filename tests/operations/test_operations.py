@@ -31,6 +31,7 @@ from deploy.facts.files import FileSize
 from deploy.facts.host import Host
 from deploy.facts.images import Images, ImagesState
 from deploy.facts.old_images import BroughtImage, OldImages
+from deploy.fingerprint import KnownSecrets
 from deploy.hosts.checks import Subject
 from deploy.hosts.state import DockerState, HostState
 from deploy.images import ImageArchive, ImageUse, RegistryAccess
@@ -51,6 +52,7 @@ from deploy.operations import (
 )
 from deploy.operations.copy import CopyCommand
 from deploy.operations.image_source import ImagePlace, LoadCommand
+from deploy.operations.known_secrets import KNOWN
 from deploy.operations.script import ScriptCommand
 from deploy.secrets import SecretStore
 from deploy.services import ConfigFile, ConfigTree
@@ -449,7 +451,8 @@ GOOD_HOST = HostState("24.0.5", "", 64 * GIB, 100 * GIB, frozenset({22}), frozen
 def test_a_good_host_passes(demo: Artefacts, differences: dict[str, Any]) -> None:
     facts: Facts = {Host: replace(GOOD_HOST, **differences)}
     subject = Subject(demo.host("@local"), demo.stack.on("@local"))
-    assert run(precheck.passed, facts, deployment="demo", subject=subject).commands == []
+    arguments = {"deployment": "demo", "subject": subject, "secrets": demo.secrets}
+    assert run(precheck.passed, facts, **arguments).commands == []
 
 
 @pytest.mark.parametrize(
@@ -491,23 +494,58 @@ def test_a_bad_host_is_refused(demo: Artefacts, differences: dict[str, Any], mes
     facts: Facts = {Host: replace(GOOD_HOST, **differences), Docker: docker}
     subject = Subject(demo.host("@local"), demo.stack.on("@local"))
     with pytest.raises(OperationError) as refused:
-        run(precheck.passed, facts, deployment="demo", subject=subject)
+        run(precheck.passed, facts, deployment="demo", subject=subject, secrets=demo.secrets)
     assert str(refused.value) == f"h1 cannot be deployed to\n{message}"
 
 
 # the file of secrets, the barrier, the verification
 
 
+def keep(store: SecretStore, known: KnownSecrets, *, is_first: bool = True) -> Outcome:
+    host = FakeHost({})
+    host.connector_data[KNOWN] = known
+    return run(secret_file.kept, host, secrets=store, directory=HERE.directory, is_first=is_first)
+
+
 def test_generated_secrets_are_kept_when_executed(tmp_path: Path, announced: Announced) -> None:
     store = SecretStore(tmp_path / ".secrets" / "demo.yaml", {})
-    [command] = run(secret_file.kept, {}, secrets=store).commands
-    assert isinstance(command, FunctionCommand)
-    [(action, resource)] = rows(announced)
+    save, write = keep(store, KnownSecrets()).commands
+    assert isinstance(save, FunctionCommand)
+    [(action, resource), fingerprint] = rows(announced)
     assert (action.split()[0], resource) == ("generate", f"secrets {store.path}")
+    assert fingerprint == ("create", f"file {HERE.directory}/secrets.fingerprint")
     assert not store.path.exists()
-    assert command.function(None, None, *command.args) is True
+    assert save.function(None, None, *save.args) is True
     assert store.path.exists()
-    assert run(secret_file.kept, {}, secrets=store).commands == []
+    # the host is told, and afterwards nothing is left to do
+    [said] = Outcome([write], FakeHost({})).stdin
+    assert said.startswith('{"fingerprint": "hmac:')
+    again = SecretStore(store.path, {})
+    assert keep(again, KnownSecrets(said)).commands == []
+
+
+def test_what_other_hosts_know_is_announced_there_alone(
+    tmp_path: Path, announced: Announced
+) -> None:
+    """But no host is told of secrets before they are kept."""
+    store = SecretStore(tmp_path / "demo.yaml", {})
+    save, _ = keep(store, KnownSecrets(), is_first=False).commands
+    assert isinstance(save, FunctionCommand)
+    assert rows(announced) == [("create", f"file {HERE.directory}/secrets.fingerprint")]
+
+
+def test_other_secrets_than_the_hosts_are_refused(demo: Artefacts) -> None:
+    facts: Facts = {Host: replace(GOOD_HOST, known_secrets=KnownSecrets("{}"))}
+    subject = Subject(demo.host("@local"), demo.stack.on("@local"))
+    arguments = {"deployment": "demo", "subject": subject, "secrets": demo.secrets}
+    with pytest.raises(OperationError) as refused:
+        run(precheck.passed, facts, **arguments)
+    assert str(refused.value).startswith(
+        "h1 cannot be deployed to\nsecrets: deployment 'demo' runs on h1 with secrets that this "
+        f"machine does not have: {demo.secrets.path} holds other secrets than those\n"
+    )
+    insists = FakeHost(facts, data={"new_secrets": "yes"})
+    assert run(precheck.passed, insists, **arguments).commands == []
 
 
 def test_a_barrier_does_nothing() -> None:
