@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from pyinfra import host
@@ -32,7 +33,27 @@ def present(network: str, volumes: list[str], deployment: str) -> Commands:
     announce_all(Change(f"{kind} {name}", "create") for kind, name in missing)
     label = QuoteString(f"{LABEL_DEPLOYMENT}={deployment}")
     for kind, name in missing:
-        yield StringCommand("docker", kind, "create", "--label", label, QuoteString(name))
+        create = StringCommand("docker", kind, "create", "--label", label, QuoteString(name))
+        yield _once(create, name) if kind == "network" else create
+
+
+def _once(create: StringCommand, network: str) -> StringCommand:
+    """Take a network back that another deployment of this name created at the same moment, too.
+
+    Docker lets two clients do that, and afterwards no container can use the name.
+    """
+    name = QuoteString(f"name=^{re.escape(network)}$")
+    return StringCommand(
+        *("id=$(", create, ") &&"),
+        *('if [ "$(docker network ls --quiet --filter', name, '| wc -l)" -gt 1 ]; then'),
+        'docker network rm "$id" >/dev/null;',
+        *(
+            "echo",
+            QuoteString(f"network {network} was created by another run, too: run it again"),
+            ";",
+        ),
+        "exit 1; fi",
+    )
 
 
 def _belonging_to_others(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import os
 import shlex
 import stat
 import subprocess
@@ -245,10 +246,9 @@ OWN = {
 
 def test_missing_network_and_volumes(announced: Announced) -> None:
     outcome = run(resource.present, {Resources: {}}, **SHARED)
-    assert outcome.shell == [
-        "docker network create --label io.atelier.deployment=lab net",
-        "docker volume create --label io.atelier.deployment=lab data",
-    ]
+    network, volume = outcome.shell
+    assert "docker network create --label io.atelier.deployment=lab net" in network
+    assert volume == "docker volume create --label io.atelier.deployment=lab data"
     assert rows(announced) == [("create", "network net"), ("create", "volume data")]
 
 
@@ -257,8 +257,27 @@ def test_only_what_is_missing_is_created(missing: str, announced: Announced) -> 
     found = {name: labels for name, labels in OWN.items() if name != missing}
     outcome = run(resource.present, {Resources: found}, **SHARED)
     kind, name = missing.split()
-    assert outcome.shell == [f"docker {kind} create --label io.atelier.deployment=lab {name}"]
+    [command] = outcome.shell
+    assert f"docker {kind} create --label io.atelier.deployment=lab {name}" in command
     assert rows(announced) == [("create", missing)]
+
+
+@pytest.mark.parametrize("there", [1, 2])
+def test_a_network_that_another_run_created_too_is_taken_back(tmp_path: Path, there: int) -> None:
+    docker = tmp_path / "docker"
+    docker.write_text(
+        f'#!/bin/sh\necho "$*" >>{tmp_path}/calls\n'
+        f'case "$2" in create) echo own;; ls) seq {there};; esac\n'
+    )
+    docker.chmod(0o755)
+    [command] = run(resource.present, {Resources: {}}, **SHARED | {"volumes": []}).shell
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    finished = subprocess.run(["sh", "-c", command], env=environment, capture_output=True)
+    calls = (tmp_path / "calls").read_text().splitlines()
+    assert calls[0] == "network create --label io.atelier.deployment=lab net"
+    assert calls[1] == "network ls --quiet --filter name=^net$"
+    assert calls[2:] == (["network rm own"] if there > 1 else [])
+    assert finished.returncode == (1 if there > 1 else 0)
 
 
 def test_network_and_volumes_that_are_there(announced: Announced) -> None:
