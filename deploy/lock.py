@@ -77,7 +77,7 @@ def parse_lock(text: str) -> LockState:
         data = json.loads(lines[-1])
         return LockState(data["lock"], data["now"], _record(data["record"]))
     except (IndexError, KeyError, TypeError, ValueError):
-        found = f"the host's answer cannot be read: {text.strip() or '(nothing)'}"
+        found = f"the host does not say who has it: {text.strip() or '(nothing)'}"
         raise HostError(Problem("lock", found)) from None
 
 
@@ -105,6 +105,16 @@ def held_problem(host: str, deployment: str, found: LockState) -> Problem:
         "one run at a time for each deployment and host",
         "wait until it has ended, see: atelier lock status INVENTORY; if it hangs or its machine "
         f"is gone: atelier lock release INVENTORY --host {host}",
+    )
+
+
+def untaken_problem(host: str, directory: str, error: HostError) -> Problem:
+    """Why a run does not go on where it cannot take the lock."""
+    return Problem(
+        f"host {host}",
+        f"the lock in {directory} cannot be taken; {error.problems[0].found}",
+        "a directory that this user may write to",
+        "make it so, or declare sudo=True or another directory for the host",
     )
 
 

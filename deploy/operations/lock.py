@@ -13,7 +13,6 @@ import sys
 import time
 from collections.abc import Callable
 from functools import wraps
-from pathlib import PurePosixPath
 from typing import Any, ParamSpec
 
 from paramiko import SSHException
@@ -33,6 +32,7 @@ from deploy.lock import (
     lost_problem,
     parse_lock,
     stale_problem,
+    untaken_problem,
 )
 from deploy.operations.attached import Attached, attach
 from deploy.operations.commands import Commands, is_refusal, show_failure
@@ -113,12 +113,13 @@ def _take(
 ) -> Problem | None:
     """Take the lock; what keeps this run from going on, if anything does."""
     looking_seconds = time.monotonic() - BEGAN
+    directory = str(spec.deployment_directory(deployment))
     try:
-        holder = attach(host, _command(spec.deployment_directory(deployment)), arguments)
+        holder = attach(host, _command(directory), arguments)
         holder.send(json.dumps(_this_run()))
         found = parse_lock(holder.answer(ANSWER))
     except HostError as error:
-        return error.problems[0]
+        return untaken_problem(host.name, directory, error)
     except EOFError as error:
         raise SSHException("the connection broke") from error
     if found.lock == "held":
@@ -144,9 +145,9 @@ def _give_back_at_the_end(state: State) -> None:
         state.add_callback_handler(GiveBack())
 
 
-def _command(directory: PurePosixPath) -> StringCommand:
+def _command(directory: str) -> StringCommand:
     script = QuoteString(read_script(SCRIPT))
-    return StringCommand("sh", "-c", script, "atelier", "hold", QuoteString(str(directory)))
+    return StringCommand("sh", "-c", script, "atelier", "hold", QuoteString(directory))
 
 
 def _declared(host: Host) -> tuple[str, HostSpec]:

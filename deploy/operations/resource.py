@@ -43,16 +43,11 @@ def _once(create: StringCommand, network: str) -> StringCommand:
     Docker lets two clients do that, and afterwards no container can use the name.
     """
     name = QuoteString(f"name=^{re.escape(network)}$")
+    said = QuoteString(f"network {network} was created by another run, too: run it again")
     return StringCommand(
         *("id=$(", create, ") &&"),
         *('if [ "$(docker network ls --quiet --filter', name, '| wc -l)" -gt 1 ]; then'),
-        'docker network rm "$id" >/dev/null;',
-        *(
-            "echo",
-            QuoteString(f"network {network} was created by another run, too: run it again"),
-            ";",
-        ),
-        "exit 1; fi",
+        *('docker network rm "$id" >/dev/null; echo', said, "; exit 1; fi"),
     )
 
 

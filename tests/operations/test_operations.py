@@ -470,7 +470,7 @@ GOOD_HOST = HostState("24.0.5", "", 64 * GIB, 100 * GIB, frozenset({22}), frozen
 def test_a_good_host_passes(demo: Artefacts, differences: dict[str, Any]) -> None:
     facts: Facts = {Host: replace(GOOD_HOST, **differences)}
     subject = Subject(demo.host("@local"), demo.stack.on("@local"))
-    arguments = {"deployment": "demo", "subject": subject, "secrets": demo.secrets}
+    arguments: dict[str, Any] = {"deployment": "demo", "subject": subject, "secrets": demo.secrets}
     assert run(precheck.passed, facts, **arguments).commands == []
 
 
@@ -556,7 +556,7 @@ def test_what_other_hosts_know_is_announced_there_alone(
 def test_other_secrets_than_the_hosts_are_refused(demo: Artefacts) -> None:
     facts: Facts = {Host: replace(GOOD_HOST, known_secrets=KnownSecrets("{}"))}
     subject = Subject(demo.host("@local"), demo.stack.on("@local"))
-    arguments = {"deployment": "demo", "subject": subject, "secrets": demo.secrets}
+    arguments: dict[str, Any] = {"deployment": "demo", "subject": subject, "secrets": demo.secrets}
     with pytest.raises(OperationError) as refused:
         run(precheck.passed, facts, **arguments)
     assert str(refused.value).startswith(
