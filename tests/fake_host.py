@@ -13,6 +13,7 @@ from itertools import pairwise
 from typing import Any
 
 from deploy.artefacts import Artefacts
+from deploy.fingerprint import make_fingerprint
 from deploy.operations.questions import questions
 from deploy.services import HostModelFile, Unit
 
@@ -75,14 +76,18 @@ def image_id(reference: str) -> str:
     return f"sha256:{hashlib.sha256(reference.encode()).hexdigest()}"
 
 
+LOCK = {"atelier hold": ['{"lock":"taken","now":1,"record":null}']}
+"""The lock is free."""
+
+
 def fresh() -> Responses:
     """A host with a container engine and nothing else."""
-    return {"@engine": ENGINE, "@dockerd": DOCKER}
+    return {"@engine": ENGINE, "@dockerd": DOCKER} | LOCK
 
 
 def bare() -> Responses:
     """A fresh Debian host."""
-    return {"@engine": BARE_ENGINE, "@dockerd": BARE_DOCKER}
+    return {"@engine": BARE_ENGINE, "@dockerd": BARE_DOCKER} | LOCK
 
 
 def converged(artefacts: Artefacts, host: str = "") -> Responses:
@@ -92,7 +97,8 @@ def converged(artefacts: Artefacts, host: str = "") -> Responses:
     volumes = dict.fromkeys(volume for unit in units for volume in unit.volumes)
     files = [unit.model_file for unit in units if unit.model_file]
     return {
-        "@engine": ENGINE,
+        **LOCK,
+        "@engine": [*ENGINE, "@fingerprint", make_fingerprint(artefacts.secrets)],
         "@dockerd": DOCKER,
         "@directories": units_answer(artefacts, units),
         "for image in": [

@@ -9,7 +9,6 @@ import typer
 
 from deploy.cli.options import InventoryArgument, YesOption
 from deploy.cli.output import console
-from deploy.errors import InventoryFileError, Problem
 
 
 def down(
@@ -43,13 +42,9 @@ def down(
 
 def _limit(inventory: Path, host: str | None) -> list[str]:
     """What pyinfra is told, so that it goes to one host alone."""
-    from deploy.inventory import load_inventory
+    from deploy.cli.load import load_hosts
 
     if host is None:
         return []
-    declared = [spec.name for spec in load_inventory(inventory).spec.hosts]
-    if host not in declared:
-        raise InventoryFileError(
-            Problem("--host", f"{host!r} is not in the inventory", ", ".join(declared))
-        )
+    load_hosts(inventory, host)
     return ["--limit", host]

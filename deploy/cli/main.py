@@ -13,6 +13,7 @@ from deploy.cli.env import env
 from deploy.cli.gpus import gpus
 from deploy.cli.images import images
 from deploy.cli.info import info
+from deploy.cli.lock import lock
 from deploy.cli.logs import logs
 from deploy.cli.models import models
 from deploy.cli.output import error_console, print_json
@@ -28,6 +29,9 @@ from deploy.errors import AtelierError
 app = typer.Typer(
     name="atelier",
     help="Plan, check and look after self-hosted coding assistants.",
+    epilog="Deploy: pyinfra INVENTORY deploy.py. With --data new_secrets=yes, or with"
+    " ATELIER_NEW_SECRETS=1, the secrets of this machine replace those that the hosts were"
+    " deployed with.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -38,6 +42,7 @@ VERBS = (
 )
 for verb in VERBS:
     app.command()(verb)
+app.add_typer(lock)
 
 
 def main() -> None:

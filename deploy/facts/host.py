@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Collection
+from pathlib import PurePosixPath
 
 from pyinfra.api import FactBase
 
 from deploy.facts.daemon import ROOT, look_at_daemon, parse_daemon
+from deploy.facts.known_secrets import look_at_known_secrets, parse_known_secrets
 from deploy.facts.places import (
     look_at_places,
     look_at_sizes,
@@ -20,6 +22,7 @@ from deploy.facts.sections import first, split_sections
 from deploy.facts.system import SYSTEM_SECTIONS, parse_system
 from deploy.hosts.state import Daemon, HostState
 from deploy.services.container import LABEL_DEPLOYMENT
+from deploy.spec.host import deployment_directory
 
 LISTEN_STATE = "0A"
 
@@ -57,6 +60,9 @@ class Host(FactBase[HostState]):
                 f"echo '@own'; ids=$(docker container ls -aq --filter {label} 2>/dev/null)",
                 '[ -z "$ids" ] || docker container inspect --format '
                 "'{{json .HostConfig.PortBindings}}' $ids",
+                look_at_known_secrets(
+                    deployment, str(deployment_directory(PurePosixPath(directory), deployment))
+                ),
                 *SYSTEM_SECTIONS,
                 "echo '@selinux'; cat /sys/fs/selinux/enforce 2>/dev/null",
                 "echo '@clock'; date +%s",
@@ -88,6 +94,7 @@ class Host(FactBase[HostState]):
             own_ports=_published(sections.get("own", [])),
             system=parse_system(sections),
             clock_seconds=float(clock) if clock else None,
+            known_secrets=parse_known_secrets(sections),
         )
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from deploy.fingerprint import KnownSecrets
+
 Place = Literal["images", "volumes", "directory", "temporary files"]
 """What is kept on a host: Docker's images, its volumes, files of Atelier, temporary files."""
 
@@ -122,6 +124,8 @@ class HostState:
     """Its Docker daemon, where one answers."""
     selinux_enforcing: bool = False
     """Whether SELinux enforces: containers cannot read directories of the host without a label."""
+    known_secrets: KnownSecrets = field(default_factory=KnownSecrets)
+    """What it knows of the secrets that it was deployed with."""
 
 
 GpuVendor = Literal["nvidia", "amd", "intel", "apple", "other"]

@@ -90,18 +90,23 @@ def _open(host: HostSpec, login: Login | None, stack: ExitStack) -> Connection:
         client = docker.from_env(timeout=TIMEOUT_SECONDS)
         stack.callback(client.close)
         return Connection(client, None)
-    login = login or _log_in(host, stack)
+    login = login or log_in(host, stack)
     # the engine's socket through the docker command of the host, as the docker CLI does it
     command, first_line = "docker system dial-stdio", ""
     if host.sudo:
-        command, first_line = _with_sudo(login, host, command)
+        command, first_line = with_sudo(host, command, wants_password=login.sudo_wants_password)
     path = stack.enter_context(open_command(login.ssh, command, first_line))
     client = docker.DockerClient(base_url=f"unix://{path}", timeout=TIMEOUT_SECONDS)
     stack.callback(client.close)
     return Connection(client, login.ssh)
 
 
-def _log_in(host: HostSpec, stack: ExitStack) -> Login:
+def log_in(host: HostSpec, stack: ExitStack) -> Login:
+    """Connect to a host over SSH, and find out about sudo there.
+
+    Raises:
+        SSHException, OSError: if that is not possible.
+    """
     ssh = stack.enter_context(open_ssh(host))
     if not host.sudo:
         return Login(ssh, sudo_wants_password=False)
@@ -109,8 +114,8 @@ def _log_in(host: HostSpec, stack: ExitStack) -> Login:
     return Login(ssh, sudo_wants_password=output.channel.recv_exit_status() != 0)
 
 
-def _with_sudo(login: Login, host: HostSpec, command: str) -> tuple[str, str]:
+def with_sudo(host: HostSpec, command: str, *, wants_password: bool) -> tuple[str, str]:
     """The command under sudo, and the line that it reads first where sudo wants a password."""
-    if not login.sudo_wants_password:
+    if not wants_password:
         return f"sudo -n {command}", ""
     return f"sudo -k -S -p '' {command}", f"{ask_password(host.name)}\n"

@@ -2,36 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from functools import wraps
-from typing import Any, ParamSpec, TypeAlias
+from collections.abc import Generator
+from typing import TypeAlias
 
 from pyinfra import logger, state
-from pyinfra.api import FunctionCommand, OperationError, operation
+from pyinfra.api import FunctionCommand, OperationError
 from pyinfra.api.command import PyinfraCommand
 from pyinfra.api.host import Host
 from pyinfra.api.output import format_text
 from pyinfra.api.state import State
 
-from deploy.facts import look
-
-Arguments = ParamSpec("Arguments")
 Commands: TypeAlias = Generator[PyinfraCommand, None, None]
 """The commands that bring a host into the wanted state; none if it is already."""
 
 
-def changes_host(body: Callable[Arguments, Commands]) -> Any:
-    """An operation that changes its host: what was seen of the host holds no longer then."""
-
-    @operation()
-    @wraps(body)
-    def changing(*arguments: Arguments.args, **settings: Arguments.kwargs) -> Commands:
-        for command in body(*arguments, **settings):
-            yield command
-            if state.is_executing:
-                look.forget()
-
-    return changing
+def is_refusal(command: PyinfraCommand) -> bool:
+    """Whether a command only ends the run with an explanation."""
+    return isinstance(command, FunctionCommand) and command.function is _fail
 
 
 def refuse(message: str) -> Commands:

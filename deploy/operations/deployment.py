@@ -10,7 +10,8 @@ from pyinfra.api import QuoteString, StringCommand
 from deploy.changes.change import Change
 from deploy.facts.deployment import Deployment
 from deploy.operations.change import announce_all
-from deploy.operations.commands import Commands, changes_host, refuse
+from deploy.operations.commands import Commands, refuse
+from deploy.operations.lock import changes_host
 
 
 @changes_host

@@ -9,7 +9,8 @@ from deploy.facts import look
 from deploy.facts.docker import Docker
 from deploy.hosts.docker_setup import DockerSetup, make_docker_setup
 from deploy.operations.change import announce_all
-from deploy.operations.commands import Commands, changes_host, refuse
+from deploy.operations.commands import Commands, refuse
+from deploy.operations.lock import changes_host
 from deploy.operations.script import ScriptCommand
 from deploy.spec import HostSpec
 

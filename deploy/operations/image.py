@@ -24,7 +24,7 @@ from deploy.images import (
 )
 from deploy.images.reference import address_of
 from deploy.operations.change import announce_all
-from deploy.operations.commands import Commands, changes_host, refuse, show_failure
+from deploy.operations.commands import Commands, refuse, show_failure
 from deploy.operations.image_source import (
     SCRIPT,
     ImagePlace,
@@ -32,6 +32,7 @@ from deploy.operations.image_source import (
     PullCommand,
     build_and_save,
 )
+from deploy.operations.lock import changes_host
 from deploy.operations.questions import images_question, trusted_registries
 from deploy.operations.script import ScriptCommand
 from deploy.secrets import SecretStore

@@ -11,8 +11,9 @@ from deploy.changes.change import Change, FieldChange
 from deploy.facts import look
 from deploy.facts.files import PathState, PathStates
 from deploy.operations.change import announce_all
-from deploy.operations.commands import Commands, changes_host
+from deploy.operations.commands import Commands
 from deploy.operations.copy import CopyCommand
+from deploy.operations.lock import changes_host
 from deploy.operations.questions import model_paths
 from deploy.services import HostModelFile
 

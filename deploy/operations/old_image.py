@@ -10,8 +10,9 @@ from deploy.changes.change import ABSENT, Change, FieldChange
 from deploy.facts.old_images import BroughtImage, OldImages
 from deploy.images.reference import familiar
 from deploy.operations.change import announce_all
-from deploy.operations.commands import Commands, changes_host
+from deploy.operations.commands import Commands
 from deploy.operations.image_source import SCRIPT, ImagePlace
+from deploy.operations.lock import changes_host
 from deploy.operations.script import ScriptCommand
 from deploy.units import MB
 

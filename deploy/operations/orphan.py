@@ -11,7 +11,8 @@ from deploy.changes.live import base_name
 from deploy.facts import look
 from deploy.facts.units import Units, UnitsState
 from deploy.operations.change import announce_all
-from deploy.operations.commands import Commands, changes_host
+from deploy.operations.commands import Commands
+from deploy.operations.lock import changes_host
 from deploy.operations.questions import units_question
 from deploy.operations.script import ScriptCommand
 from deploy.operations.unit_changes import host_changes

@@ -19,16 +19,25 @@ from deploy.hosts.checks import Subject, host_findings
 from deploy.hosts.data_checks import stranded
 from deploy.hosts.finding import Finding, problems
 from deploy.hosts.gpu_checks import gpu_findings
+from deploy.operations import known_secrets
 from deploy.operations.commands import Commands, refuse
 from deploy.operations.questions import host_question
+from deploy.secrets import SecretStore
 
 
 @operation()
-def passed(deployment: str, subject: Subject) -> Commands:
-    """The container engine answers or can be installed, and everything fits."""
+def passed(deployment: str, subject: Subject, secrets: SecretStore) -> Commands:
+    """The container engine answers or can be installed, everything fits, secrets are the same.
+
+    Args:
+        deployment: name of the deployment.
+        subject: the host as declared.
+        secrets: the secrets of this machine.
+    """
     seen = list(findings(deployment, subject, gpus=bool(subject.spec.gpus)))
     owners = look.ask(Resources)
     found = problems([*seen, *stranded(subject.elsewhere, owners, deployment)])
+    found += known_secrets.disagreements(deployment, secrets)
     if found:
         yield from refuse(f"{host.name} cannot be deployed to\n{HostError(*found)}")
 
@@ -42,6 +51,7 @@ def findings(deployment: str, subject: Subject, *, gpus: bool) -> Iterator[Findi
         gpus: whether its GPUs are looked at.
     """
     found = look.ask(Host, **host_question(deployment, subject))
+    known_secrets.remember(found.known_secrets)
     docker = look.ask(Docker) if found.engine_version is None else None
     yield from host_findings(subject, found, docker, time.time())
     if gpus:

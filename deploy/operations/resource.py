@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
-from pyinfra.api import QuoteString
+from pyinfra.api import QuoteString, StringCommand
 
 from deploy.changes.change import Change
 from deploy.facts import look
 from deploy.facts.engine import Resources
 from deploy.operations.change import announce_all
-from deploy.operations.commands import Commands, changes_host, foreign, refuse
+from deploy.operations.commands import Commands, foreign, refuse
+from deploy.operations.lock import changes_host
 from deploy.operations.script import DockerCommand
 from deploy.services.container import LABEL_DEPLOYMENT
 
@@ -32,7 +34,22 @@ def present(network: str, volumes: list[str], deployment: str) -> Commands:
     announce_all(Change(f"{kind} {name}", "create") for kind, name in missing)
     label = QuoteString(f"{LABEL_DEPLOYMENT}={deployment}")
     for kind, name in missing:
-        yield DockerCommand("docker", kind, "create", "--label", label, QuoteString(name))
+        create = DockerCommand("docker", kind, "create", "--label", label, QuoteString(name))
+        yield _once(create, name) if kind == "network" else create
+
+
+def _once(create: StringCommand, network: str) -> StringCommand:
+    """Take a network back that another deployment of this name created at the same moment, too.
+
+    Docker lets two clients do that, and afterwards no container can use the name.
+    """
+    name = QuoteString(f"name=^{re.escape(network)}$")
+    said = QuoteString(f"network {network} was created by another run, too: run it again")
+    return DockerCommand(
+        *("id=$(", create, ") &&"),
+        *('if [ "$(docker network ls --quiet --filter', name, '| wc -l)" -gt 1 ]; then'),
+        *('docker network rm "$id" >/dev/null; echo', said, "; exit 1; fi"),
+    )
 
 
 def _belonging_to_others(

@@ -15,8 +15,9 @@ from deploy.facts.health import Health
 from deploy.facts.units import Units, UnitsState
 from deploy.operations import file_tree, ollama_model
 from deploy.operations.change import announce_all
-from deploy.operations.commands import Commands, changes_host, foreign, refuse
+from deploy.operations.commands import Commands, foreign, refuse
 from deploy.operations.container_command import clean, prepare, replace, start, swap
+from deploy.operations.lock import changes_host
 from deploy.operations.questions import units_question
 from deploy.operations.together import TogetherCommand
 from deploy.operations.unit_changes import HostChanges, UnitChange, host_changes

@@ -9,6 +9,7 @@ from typing import Any
 from deploy.plan.deployment_plan import DeploymentPlan, HostPlan, ReplicaPlan
 from deploy.services.container import ContainerSpec, Port
 from deploy.services.unit import ConfigFile, ConfigTree
+from deploy.spec.host import deployment_directory
 
 TMP = PurePosixPath("/tmp")  # noqa: S108 - inside the container
 
@@ -67,7 +68,7 @@ class ServiceContext:
 
     def directory(self, host: str) -> PurePosixPath:
         """What belongs to this deployment alone on a host."""
-        return self.directories[host] / "deployments" / self.plan.name
+        return deployment_directory(self.directories[host], self.plan.name)
 
     def model_path(self, host: str, sha256: str, filename: str) -> PurePosixPath:
         """Where a model file is kept on a host; deployments share it."""

@@ -92,7 +92,16 @@ class HostSpec(Spec):
             raise refusal(repr(str(directory)), "an absolute path below /, without '..'")
         return directory
 
+    def deployment_directory(self, deployment: str) -> PurePosixPath:
+        """What belongs to one deployment alone on this host."""
+        return deployment_directory(self.directory, deployment)
+
     @property
     def is_local(self) -> bool:
         """Whether this is the machine that Atelier runs on."""
         return self.name == "@local"
+
+
+def deployment_directory(directory: PurePosixPath, deployment: str) -> PurePosixPath:
+    """What belongs to one deployment alone in the directory of a host."""
+    return directory / "deployments" / deployment

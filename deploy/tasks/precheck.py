@@ -15,4 +15,5 @@ def check(deployment: Artefacts) -> None:
         name="Check the host",
         deployment=deployment.plan.name,
         subject=subject_of(deployment, host.name),
+        secrets=deployment.secrets,
     )

@@ -12,6 +12,8 @@ from pyinfra.api import FactBase
 from pyinfra.api.command import PyinfraCommand, StringCommand
 from pyinfra.context import ctx_host, ctx_state
 
+from deploy.operations.lock import TakeLock
+
 Facts = Mapping[type[FactBase[Any]], Any]
 
 
@@ -26,6 +28,7 @@ class FakeHost:
     noops: list[str] = field(default_factory=list)
     connector: object = None
     connector_data: dict[str, object] = field(default_factory=dict)
+    data: dict[str, object] = field(default_factory=dict)
 
     def get_fact(self, fact: type[FactBase[Any]], **arguments: Any) -> Any:
         """The made-up fact; arguments that the real one does not take are refused."""
@@ -46,7 +49,9 @@ class Outcome:
     """What an operation would do."""
 
     commands: list[PyinfraCommand]
+    """Without what takes the lock."""
     host: FakeHost
+    all_commands: list[PyinfraCommand] = field(default_factory=list)
 
     @property
     def shell(self) -> list[str]:
@@ -85,4 +90,5 @@ def run(
     )
     with ctx_state.use(state), ctx_host.use(host):
         commands = list(operation._inner(**arguments))
-    return Outcome(commands, host)
+    changes = [command for command in commands if not isinstance(command, TakeLock)]
+    return Outcome(changes, host, commands)

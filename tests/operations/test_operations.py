@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import os
 import shlex
 import stat
 import subprocess
@@ -31,6 +32,7 @@ from deploy.facts.host import Host
 from deploy.facts.images import Images, ImagesState
 from deploy.facts.old_images import BroughtImage, OldImages
 from deploy.facts.units import FileState
+from deploy.fingerprint import KnownSecrets
 from deploy.hosts.checks import Subject
 from deploy.hosts.state import DockerState, FileSystem, HostState
 from deploy.images import ImageArchive, ImageUse, RegistryAccess
@@ -51,6 +53,7 @@ from deploy.operations import (
 )
 from deploy.operations.copy import CopyCommand
 from deploy.operations.image_source import ImagePlace, LoadCommand
+from deploy.operations.known_secrets import KNOWN
 from deploy.operations.script import ScriptCommand
 from deploy.secrets import SecretStore
 from deploy.services import ConfigFile, ConfigTree, HostModelFile
@@ -242,10 +245,9 @@ OWN = {"network net": "lab", "volume data": "lab"}
 
 def test_missing_network_and_volumes(announced: Announced) -> None:
     outcome = run(resource.present, {Resources: {}}, **SHARED)
-    assert outcome.shell == [
-        "docker network create --label io.atelier.deployment=lab net",
-        "docker volume create --label io.atelier.deployment=lab data",
-    ]
+    network, volume = outcome.shell
+    assert "docker network create --label io.atelier.deployment=lab net" in network
+    assert volume == "docker volume create --label io.atelier.deployment=lab data"
     assert rows(announced) == [("create", "network net"), ("create", "volume data")]
 
 
@@ -254,8 +256,27 @@ def test_only_what_is_missing_is_created(missing: str, announced: Announced) -> 
     found = {name: owner for name, owner in OWN.items() if name != missing}
     outcome = run(resource.present, {Resources: found}, **SHARED)
     kind, name = missing.split()
-    assert outcome.shell == [f"docker {kind} create --label io.atelier.deployment=lab {name}"]
+    [command] = outcome.shell
+    assert f"docker {kind} create --label io.atelier.deployment=lab {name}" in command
     assert rows(announced) == [("create", missing)]
+
+
+@pytest.mark.parametrize("there", [1, 2])
+def test_a_network_that_another_run_created_too_is_taken_back(tmp_path: Path, there: int) -> None:
+    docker = tmp_path / "docker"
+    docker.write_text(
+        f'#!/bin/sh\necho "$*" >>{tmp_path}/calls\n'
+        f'case "$2" in create) echo own;; ls) seq {there};; esac\n'
+    )
+    docker.chmod(0o755)
+    [command] = run(resource.present, {Resources: {}}, **SHARED | {"volumes": []}).shell
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    finished = subprocess.run(["sh", "-c", command], env=environment, capture_output=True)
+    calls = (tmp_path / "calls").read_text().splitlines()
+    assert calls[0] == "network create --label io.atelier.deployment=lab net"
+    assert calls[1] == "network ls --quiet --filter name=^net$"
+    assert calls[2:] == (["network rm own"] if there > 1 else [])
+    assert finished.returncode == (1 if there > 1 else 0)
 
 
 def test_network_and_volumes_that_are_there(announced: Announced) -> None:
@@ -470,7 +491,8 @@ GOOD_HOST = HostState(
 def test_a_good_host_passes(demo: Artefacts, differences: dict[str, Any]) -> None:
     facts: Facts = {Host: replace(GOOD_HOST, **differences), Resources: {}}
     subject = Subject(demo.host("@local"), demo.stack.on("@local"))
-    assert run(precheck.passed, facts, deployment="demo", subject=subject).commands == []
+    arguments: dict[str, Any] = {"deployment": "demo", "subject": subject, "secrets": demo.secrets}
+    assert run(precheck.passed, facts, **arguments).commands == []
 
 
 @pytest.mark.parametrize(
@@ -518,7 +540,7 @@ def test_a_bad_host_is_refused(demo: Artefacts, differences: dict[str, Any], mes
     }
     subject = Subject(demo.host("@local"), demo.stack.on("@local"))
     with pytest.raises(OperationError) as refused:
-        run(precheck.passed, facts, deployment="demo", subject=subject)
+        run(precheck.passed, facts, deployment="demo", subject=subject, secrets=demo.secrets)
     assert str(refused.value) == f"h1 cannot be deployed to\n{message}"
 
 
@@ -530,27 +552,70 @@ def test_data_is_not_left_behind_on_another_host(make: MakeArtefacts) -> None:
     )
     elsewhere = tuple(unit for unit in artefacts.stack.units if unit.host != "a")
     subject = Subject(artefacts.host("a"), artefacts.stack.on("a"), (), elsewhere)
+    arguments: dict[str, Any] = {
+        "deployment": "demo",
+        "subject": subject,
+        "secrets": artefacts.secrets,
+    }
     facts: dict[Any, Any] = {Host: GOOD_HOST, Resources: {"volume demo-open-webui": "demo"}}
     with pytest.raises(OperationError, match="the plan moves it to b") as refused:
-        run(precheck.passed, facts, deployment="demo", subject=subject)
+        run(precheck.passed, facts, **arguments)
     assert "declare web_ui.host for this host" in str(refused.value)
     facts[Resources] = {"volume demo-open-webui": "somebody"}
-    assert run(precheck.passed, facts, deployment="demo", subject=subject).commands == []
+    assert run(precheck.passed, facts, **arguments).commands == []
 
 
 # the file of secrets, the barrier, the verification
 
 
+def keep(store: SecretStore, known: KnownSecrets, *, is_first: bool = True) -> Outcome:
+    host = FakeHost({})
+    host.connector_data[KNOWN] = known
+    return run(secret_file.kept, host, secrets=store, directory=HERE.directory, is_first=is_first)
+
+
 def test_generated_secrets_are_kept_when_executed(tmp_path: Path, announced: Announced) -> None:
     store = SecretStore(tmp_path / ".secrets" / "demo.yaml", {})
-    [command] = run(secret_file.kept, {}, secrets=store).commands
-    assert isinstance(command, FunctionCommand)
-    [(action, resource)] = rows(announced)
+    save, write = keep(store, KnownSecrets()).commands
+    assert isinstance(save, FunctionCommand)
+    [(action, resource), fingerprint] = rows(announced)
     assert (action.split()[0], resource) == ("generate", f"secrets {store.path}")
+    assert fingerprint == ("create", f"file {HERE.directory}/secrets.fingerprint")
     assert not store.path.exists()
-    assert command.function(None, None, *command.args) is True
+    assert save.function(None, None, *save.args) is True
     assert store.path.exists()
-    assert run(secret_file.kept, {}, secrets=store).commands == []
+    # the host is told, and afterwards nothing is left to do
+    [said] = Outcome([write], FakeHost({})).stdin
+    assert said.startswith('{"fingerprint": "hmac:')
+    again = SecretStore(store.path, {})
+    assert keep(again, KnownSecrets(said)).commands == []
+
+
+def test_what_other_hosts_know_is_announced_there_alone(
+    tmp_path: Path, announced: Announced
+) -> None:
+    """But no host is told of secrets before they are kept."""
+    store = SecretStore(tmp_path / "demo.yaml", {})
+    save, _ = keep(store, KnownSecrets(), is_first=False).commands
+    assert isinstance(save, FunctionCommand)
+    assert rows(announced) == [("create", f"file {HERE.directory}/secrets.fingerprint")]
+
+
+def test_other_secrets_than_the_hosts_are_refused(demo: Artefacts) -> None:
+    facts: Facts = {
+        Host: replace(GOOD_HOST, known_secrets=KnownSecrets("{}")),
+        Resources: {},
+    }
+    subject = Subject(demo.host("@local"), demo.stack.on("@local"))
+    arguments: dict[str, Any] = {"deployment": "demo", "subject": subject, "secrets": demo.secrets}
+    with pytest.raises(OperationError) as refused:
+        run(precheck.passed, facts, **arguments)
+    assert str(refused.value).startswith(
+        "h1 cannot be deployed to\nsecrets: deployment 'demo' runs on h1 with secrets that this "
+        f"machine does not have: {demo.secrets.path} holds other secrets than those\n"
+    )
+    insists = FakeHost(facts, data={"new_secrets": "yes"})
+    assert run(precheck.passed, insists, **arguments).commands == []
 
 
 def test_a_barrier_does_nothing() -> None:
