@@ -63,7 +63,10 @@ class KvLayout:
 
     def longest_request(self, blocks: int, limit: int = 10**8) -> int:
         """Tokens of the longest request that fits, at most ``limit``."""
-        low, high = 0, limit
+        if self.full_groups:
+            # every block of a request without sliding windows is full of its tokens
+            limit = min(limit, blocks // self.full_groups * BLOCK_TOKENS)
+        low, high = (0 if self.sliding_groups else limit), limit
         while low < high:
             middle = (low + high + 1) // 2
             fits = self.request_blocks(middle) <= blocks

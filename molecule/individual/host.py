@@ -11,8 +11,9 @@ PROJECT = Path(__file__).parents[2]
 sys.path.insert(0, str(PROJECT))
 
 from tests.e2e.hosts import USER, Host, remove_host, start_host  # noqa: E402
+from tests.e2e.names import host_name  # noqa: E402
 
-NAME = "molecule-individual"
+NAME = host_name("molecule")
 FILES = ("key", "key.pub", "address", "ssh_config", "secrets.yaml", ".ssh")
 SSH_CONFIG = """\
 Host box

@@ -7,9 +7,17 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.names import NAME
 from tests.e2e.registry import Registry, run_registry
 from tests.e2e.remote import EVERYWHERE
-from tests.e2e.site import MASTER_KEY, Settings, Site, free_port
+from tests.e2e.site import (
+    MASTER_KEY,
+    START_TIMEOUT_SECONDS,
+    Settings,
+    Site,
+    free_port,
+    run_local_site,
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -41,12 +49,12 @@ def pulled(everywhere: Registry) -> Settings:
 def base_settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """Engine and router, without a web UI: what most tests change."""
     return {
-        "name": "e2e",
+        "name": NAME,
         "profile": "individual",
         "hosts": [{"name": "@local", "directory": str(tmp_path_factory.mktemp("host"))}],
         "models": [{"name": "tiny-coder"}],
-        "engine": {"start_timeout_seconds": 30},
-        "router": {"port": free_port(), "start_timeout_seconds": 60},
+        "engine": {"start_timeout_seconds": START_TIMEOUT_SECONDS},
+        "router": {"port": free_port(), "start_timeout_seconds": START_TIMEOUT_SECONDS},
         "web_ui": None,
         "image_source": "build",
         "secrets": {"router_master_key": {"env": "E2E_MASTER_KEY"}},
@@ -57,12 +65,8 @@ def base_settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 def shared_site(
     tmp_path_factory: pytest.TempPathFactory, base_settings: Settings
 ) -> Iterator[Site]:
-    directory = tmp_path_factory.mktemp("site")
-    site = Site("e2e", directory, base_settings, {"E2E_MASTER_KEY": MASTER_KEY})
-    site.remove()
-    site = Site("e2e", directory, base_settings, {"E2E_MASTER_KEY": MASTER_KEY})
-    yield site
-    site.remove()
+    with run_local_site(NAME, tmp_path_factory.mktemp("site"), base_settings) as site:
+        yield site
 
 
 @pytest.fixture

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
+from ipaddress import ip_network
 from pathlib import Path
 
 from deploy.catalog import load_catalog
 from deploy.images import make_build_plan
 from deploy.images.builder import build_base
+from deploy.images.one_at_a_time import one_at_a_time
 
 USER = "alice"
-BRIDGE = "172.17.0.1"
-"""Where hosts in containers reach this machine."""
 DOCKERFILE = """
 FROM {base}
 RUN apt-get update -q \\
@@ -46,6 +49,14 @@ def docker(*arguments: str, stdin: str = "", check: bool = True) -> str:
     )
     assert not check or finished.returncode == 0, finished.stdout + finished.stderr
     return finished.stdout.strip()
+
+
+@cache
+def bridge() -> str:
+    """Where hosts in containers reach this machine."""
+    (network,) = json.loads(docker("network", "inspect", "bridge"))
+    config = network["IPAM"]["Config"][0]
+    return str(config.get("Gateway") or next(ip_network(config["Subnet"]).hosts()))
 
 
 @dataclass(frozen=True)
@@ -82,7 +93,7 @@ def start_host(name: str, directory: Path) -> Host:
         name: name of its container and its volume.
         directory: where the key of its user is put.
     """
-    image = _build_image(name)
+    image = _build_image()
     remove_host(name)
     key = directory / "key"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
@@ -96,12 +107,15 @@ def start_host(name: str, directory: Path) -> Host:
     return host
 
 
-def _build_image(name: str) -> str:
+def _build_image() -> str:
     base = make_build_plan("litellm", load_catalog()).base
     build_base(base, report=lambda _line: None)
-    image = f"{name}:bookworm"
     dockerfile = DOCKERFILE.format(base=base.tag, user=USER)
-    docker("image", "build", "--quiet", "--network=host", "--tag", image, "-", stdin=dockerfile)
+    image = f"atelier-test/host:{hashlib.sha256(dockerfile.encode()).hexdigest()[:8]}"
+    with one_at_a_time(image):
+        if not docker("image", "ls", "-q", image):
+            command = ("image", "build", "--quiet", "--network=host", "--tag", image, "-")
+            docker(*command, stdin=dockerfile)
     return image
 
 

@@ -16,7 +16,8 @@ import yaml
 
 from deploy.catalog import load_catalog
 from deploy.images import build_images, make_build_plan
-from tests.e2e.hosts import BRIDGE
+from tests.e2e.hosts import bridge
+from tests.e2e.names import CHECKOUT
 from tests.e2e.site import Settings, free_port
 
 
@@ -38,7 +39,7 @@ class Registry:
 
     def build(self, dockerfile: str, name: str) -> str:
         """Build an image and push it."""
-        local = f"e2e-build/{name}"
+        local = f"e2e-build-{CHECKOUT}/{name}"
         subprocess.run(
             ["docker", "image", "build", "--quiet", "--tag", local, "-"],
             input=dockerfile.encode(),
@@ -58,7 +59,7 @@ class Registry:
     def publish(self, image: str) -> Settings:
         """Push a local image; returns what a deployment on test hosts declares of it."""
         port = self.address.rpartition(":")[2]
-        return {"reference": self.push(image, image).replace(self.address, f"{BRIDGE}:{port}")}
+        return {"reference": self.push(image, image).replace(self.address, f"{bridge()}:{port}")}
 
 
 def run_registry(

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +19,8 @@ import httpx
 import yaml
 from docker.models.containers import Container
 
-PROJECT = Path(__file__).parent.parent.parent
+from tests.e2e.names import PROJECT
+
 PYINFRA = [sys.executable, "-m", "pyinfra"]
 ATELIER = [str(Path(sys.executable).parent / "atelier")]
 MASTER_KEY = "sk-test-master-key-0123456789"
@@ -27,9 +31,12 @@ Settings = dict[str, Any]
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that nothing uses, and that the kernel gives to no outgoing connection."""
+    while True:
+        port = random.randrange(20_000, 32_000)  # noqa: S311 - not a secret
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("0.0.0.0", port))  # noqa: S104 - free on every address
+            return port
 
 
 @dataclass(frozen=True)
@@ -199,18 +206,39 @@ class Site(Operator):
             f"{self.router_url}/v1/completions",
             headers={"Authorization": f"Bearer {key}"},
             json={"model": model, "prompt": "def fib(n):", "max_tokens": 60, "temperature": 0},
-            timeout=60,
+            timeout=START_TIMEOUT_SECONDS,
         )
         reply.raise_for_status()
         return str(reply.json()["choices"][0]["text"])
 
     def remove(self) -> None:
         """Remove everything of the deployment, without Atelier."""
-        only: dict[str, Any] = {"label": f"io.atelier.deployment={self.name}"}
-        for container in self.client.containers.list(all=True, filters=only):
-            container.remove(force=True)
-        for network in self.client.networks.list(filters=only):
-            network.remove()
-        for volume in self.client.volumes.list(filters=only):
-            volume.remove()
         self.client.close()
+        remove_deployment(self.name)
+
+
+@contextmanager
+def run_local_site(
+    name: str, directory: Path, settings: Settings, environment: dict[str, str] | None = None
+) -> Iterator[Site]:
+    """A deployment on this machine, from nothing until nothing is left of it."""
+    remove_deployment(name)
+    given = {"E2E_MASTER_KEY": MASTER_KEY} if environment is None else environment
+    site = Site(name, directory, settings | {"name": name}, given)
+    try:
+        yield site
+    finally:
+        site.remove()
+
+
+def remove_deployment(name: str) -> None:
+    """Remove everything that carries a deployment's label on this machine."""
+    client = docker.from_env()
+    only: dict[str, Any] = {"label": f"io.atelier.deployment={name}"}
+    for container in client.containers.list(all=True, filters=only):
+        container.remove(force=True)
+    for network in client.networks.list(filters=only):
+        network.remove()
+    for volume in client.volumes.list(filters=only):
+        volume.remove()
+    client.close()

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.e2e.names import NAME
 from tests.e2e.registry import Registry
 from tests.e2e.site import Settings, Site
 from tests.e2e.test_changes import ENGINE, ROUTER
@@ -25,7 +26,7 @@ def refused(site: Site, service: str, expected: str) -> None:
     assert "the container before it serves again" in result.output
     assert "Traceback" not in result.output
     assert site.container(service).id == before
-    assert set(site.snapshot()) == {f"e2e-{ENGINE}-0", f"e2e-{ROUTER}-0"}
+    assert set(site.snapshot()) == {f"{NAME}-{ENGINE}-0", f"{NAME}-{ROUTER}-0"}
     assert "a, b = b, a + b" in site.complete()
 
 
@@ -93,14 +94,14 @@ def test_foreign_container_is_left_alone(
     site: Site, changed: Change, base_settings: Settings
 ) -> None:
     image = str(site.container(ENGINE).attrs["Config"]["Image"])
-    foreign = site.client.containers.create(image, name="e2e-llama-cpp-theirs-0")
+    foreign = site.client.containers.create(image, name=f"{NAME}-llama-cpp-theirs-0")
     try:
         weights = site.container(ENGINE).attrs["Mounts"][0]["Source"] + "/tiny-coder-q8_0.gguf"
         models = [{"name": "tiny-coder"}, {"name": "theirs", "path": weights}]
         site.write(changed(models=models))
         for result in (site.dry_run(), site.deploy()):
             assert result.status == 1
-            assert "e2e-llama-cpp-theirs-0 belongs to somebody else" in result.output
+            assert f"{NAME}-llama-cpp-theirs-0 belongs to somebody else" in result.output
             assert "Traceback" not in result.output
         assert site.client.containers.get(str(foreign.id)).status == "created"
     finally:

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.names import NAME, PROJECT
 from tests.e2e.registry import Registry
-from tests.e2e.site import PROJECT, Settings, Site
+from tests.e2e.site import Settings, Site
 
 ENGINE, ROUTER = "llama-cpp-tiny-coder", "litellm"
 Change = Callable[..., Settings]
@@ -67,12 +68,12 @@ def strip(change: dict[str, object]) -> dict[str, object]:
 
 
 def recreate(*services: str) -> set[tuple[str, str]]:
-    return {("recreate", f"container e2e-{service}-0") for service in services}
+    return {("recreate", f"container {NAME}-{service}-0") for service in services}
 
 
 def new_config(site: Site) -> set[tuple[str, str]]:
     """A new release of the router's configuration, and the removal of the one in use."""
-    root = Path(site.settings["hosts"][0]["directory"]) / "deployments/e2e/config/litellm"
+    root = Path(site.settings["hosts"][0]["directory"]) / f"deployments/{NAME}/config/litellm"
     (release,) = root.iterdir()
     return {("remove", f"configuration {release}")}
 
@@ -165,7 +166,7 @@ def test_model_added_then_an_orphan(
     dry = site.dry_run()
     copy = {item for item in dry.announced if item[0] == "copy"}
     assert len(copy) == 1
-    create = {("create", "container e2e-llama-cpp-mine-0")}
+    create = {("create", f"container {NAME}-llama-cpp-mine-0")}
     assert without_new_release(dry.announced) == create | copy | recreate(ROUTER) | stale
     check(site, Case(dry.announced, {"image"}, {"llama-cpp-mine", ROUTER}))
     assert "a, b = b, a + b" in site.complete(model="mine")
@@ -173,10 +174,10 @@ def test_model_added_then_an_orphan(
     stale = new_config(site)
     site.write(base_settings)
     dry = site.dry_run()
-    orphan = {("remove", "container e2e-llama-cpp-mine-0")}
+    orphan = {("remove", f"container {NAME}-llama-cpp-mine-0")}
     assert without_new_release(dry.announced) == orphan | recreate(ROUTER) | stale
     check(site, Case(dry.announced, set(), {ROUTER}))
-    assert set(site.snapshot()) == {f"e2e-{ENGINE}-0", f"e2e-{ROUTER}-0"}
+    assert set(site.snapshot()) == {f"{NAME}-{ENGINE}-0", f"{NAME}-{ROUTER}-0"}
 
 
 def test_other_model(site: Site, changed: Change) -> None:
@@ -189,23 +190,23 @@ def test_other_model(site: Site, changed: Change) -> None:
 
 
 def test_stopped_by_hand(site: Site) -> None:
-    docker("stop", f"e2e-{ENGINE}-0")
-    started = {("start", f"container e2e-{ENGINE}-0")}
+    docker("stop", f"{NAME}-{ENGINE}-0")
+    started = {("start", f"container {NAME}-{ENGINE}-0")}
     check(site, Case(started, {"state"}, set(), {ENGINE}))
 
 
 def test_paused_by_hand(site: Site) -> None:
-    docker("pause", f"e2e-{ENGINE}-0")
+    docker("pause", f"{NAME}-{ENGINE}-0")
     dry = site.dry_run()
-    assert dry.announced == {("start", f"container e2e-{ENGINE}-0")}
+    assert dry.announced == {("start", f"container {NAME}-{ENGINE}-0")}
     assert site.deploy().status == 0
     assert site.container(ENGINE).status == "running"
     assert site.deploy().succeeded == 0
 
 
 def test_removed_by_hand(site: Site) -> None:
-    docker("rm", "--force", f"e2e-{ROUTER}-0")
-    created = {("create", f"container e2e-{ROUTER}-0")}
+    docker("rm", "--force", f"{NAME}-{ROUTER}-0")
+    created = {("create", f"container {NAME}-{ROUTER}-0")}
     check(site, Case(created, {"image"}, {ROUTER}))
 
 
@@ -217,12 +218,12 @@ def test_removed_by_hand(site: Site) -> None:
     ],
 )
 def test_edited_with_docker_update(site: Site, flags: list[str], field: str) -> None:
-    docker("update", *flags, f"e2e-{ENGINE}-0")
+    docker("update", *flags, f"{NAME}-{ENGINE}-0")
     check(site, Case(recreate(ENGINE), {field}, {ENGINE}))
 
 
 def test_connected_to_another_network(site: Site) -> None:
-    docker("network", "connect", "bridge", f"e2e-{ENGINE}-0")
+    docker("network", "connect", "bridge", f"{NAME}-{ENGINE}-0")
     check(site, Case(recreate(ENGINE), {"live networks"}, {ENGINE}))
 
 
@@ -232,6 +233,6 @@ def test_configuration_edited_by_hand(site: Site) -> None:
     config = Path(source) / "config.yaml"
     text = config.read_text()
     config.write_text(text.replace("num_retries: 2", "num_retries: 9"))
-    announced = {("update", f"file {config}"), ("restart", f"container e2e-{ROUTER}-0")}
+    announced = {("update", f"file {config}"), ("restart", f"container {NAME}-{ROUTER}-0")}
     check(site, Case(announced, {"configuration"}, set(), {ROUTER}))
     assert config.read_text() == text

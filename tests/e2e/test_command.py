@@ -12,7 +12,16 @@ import openai
 import pytest
 from pydantic import ByteSize, TypeAdapter
 
-from tests.e2e.site import ATELIER, MASTER_KEY, Settings, Site, free_port
+from tests.e2e.names import NAME
+from tests.e2e.site import (
+    ATELIER,
+    MASTER_KEY,
+    START_TIMEOUT_SECONDS,
+    Settings,
+    Site,
+    free_port,
+    run_local_site,
+)
 from tests.e2e.test_changes import ENGINE, ROUTER, docker
 
 Change = Callable[..., Settings]
@@ -30,7 +39,7 @@ def test_verify(site: Site) -> None:
     ]
     assert all(check["seconds"] > 0 for check in report["checks"])
 
-    docker("stop", f"e2e-{ENGINE}-0")
+    docker("stop", f"{NAME}-{ENGINE}-0")
     broken = site.atelier("verify", "--json")
     report = json.loads(broken.stdout)
     assert broken.returncode == 1
@@ -58,14 +67,14 @@ def test_status(site: Site) -> None:
     report = json.loads(site.atelier("status", "--json").stdout)
     assert report["ok"] is True
     engine, router = report["services"]
-    assert engine["service"] == f"e2e-{ENGINE}-0"
+    assert engine["service"] == f"{NAME}-{ENGINE}-0"
     assert (engine["state"], engine["health"], engine["drift"]) == ("running", "healthy", [])
-    used = docker("stats", "--no-stream", "--format", "{{.MemUsage}}", f"e2e-{ENGINE}-0")
+    used = docker("stats", "--no-stream", "--format", "{{.MemUsage}}", f"{NAME}-{ENGINE}-0")
     expected = TypeAdapter(ByteSize).validate_python(used.split(" / ")[0])
     assert abs(engine["memory_bytes"] - expected) < 4 * 1024**2
     assert router["url"] == site.router_url
-    docker("update", "--restart", "no", f"e2e-{ENGINE}-0")
-    docker("rm", "--force", f"e2e-{ROUTER}-0")
+    docker("update", "--restart", "no", f"{NAME}-{ENGINE}-0")
+    docker("rm", "--force", f"{NAME}-{ROUTER}-0")
     shown = site.atelier("status", "--json")
     engine, router = json.loads(shown.stdout)["services"]
     assert shown.returncode == 1
@@ -77,9 +86,9 @@ def test_logs(site: Site) -> None:
     shown = site.atelier("logs", "llama", "--tail", "5")
     assert shown.returncode == 0
     assert len(shown.stdout.splitlines()) == 5
-    ambiguous = site.atelier("logs", "e2e")
+    ambiguous = site.atelier("logs", NAME)
     assert ambiguous.returncode == 1
-    assert "e2e-litellm-0" in ambiguous.stderr
+    assert f"{NAME}-litellm-0" in ambiguous.stderr
 
 
 def test_logs_follow(site: Site) -> None:
@@ -124,13 +133,11 @@ def test_env_makes_an_openai_client_work(site: Site) -> None:
 def test_down_removes_only_its_own(site: Site, tmp_path: Path) -> None:
     """Another deployment on the same host keeps everything."""
     other_settings = site.settings | {
-        "name": "e2e-other",
         "hosts": [{"name": "@local", "directory": str(tmp_path / "host")}],
-        "router": {"port": free_port(), "start_timeout_seconds": 60},
+        "router": {"port": free_port(), "start_timeout_seconds": START_TIMEOUT_SECONDS},
     }
     (tmp_path / "other").mkdir()
-    other = Site("e2e-other", tmp_path / "other", other_settings, site.environment)
-    try:
+    with run_local_site(f"{NAME}-other", tmp_path / "other", other_settings) as other:
         assert other.deploy().status == 0
         theirs = other.snapshot()
         ours = site.snapshot()
@@ -139,12 +146,10 @@ def test_down_removes_only_its_own(site: Site, tmp_path: Path) -> None:
         for name in ours:
             assert f"remove container {name}" in down.stdout
         assert site.snapshot() == {}
-        assert not site.client.networks.list(names=["^e2e$"])
+        assert not site.client.networks.list(names=[f"^{NAME}$"])
         assert other.snapshot() == theirs
         assert "a, b = b, a + b" in other.complete()
         assert "nothing of this deployment" in site.atelier("down", "--yes").stdout
-    finally:
-        other.remove()
 
 
 def test_down_asks_first(site: Site) -> None:
@@ -193,11 +198,11 @@ def test_status_and_verify_over_ssh(site: Site, ssh_port: int, tmp_path: Path) -
         "ssh_key": str(tmp_path / "user_key"),
     }
     settings = site.settings | {"hosts": [host], "image_source": "pull", "images": images}
-    secrets = site.directory / ".secrets/e2e.yaml"
+    secrets = site.directory / f".secrets/{NAME}.yaml"
     directory = tmp_path / "remote"
     directory.mkdir()
     environment = site.environment | {"HOME": str(tmp_path / "home")}
-    remote = Site("e2e", directory, settings | {"secrets_file": os.fspath(secrets)}, environment)
+    remote = Site(NAME, directory, settings | {"secrets_file": os.fspath(secrets)}, environment)
     status = remote.atelier("status", "--json")
     report = json.loads(status.stdout)
     assert status.returncode == 0, status.stdout + status.stderr

@@ -6,6 +6,8 @@ import json
 import re
 import subprocess
 from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import docker
@@ -13,10 +15,13 @@ import pytest
 import yaml
 from playwright.sync_api import Page, sync_playwright
 
-from tests.e2e.site import PROJECT
+from tests.e2e.inventories import Copy, copy_of
+from tests.e2e.names import PROJECT
+from tests.e2e.site import START_TIMEOUT_SECONDS, remove_deployment
 
+WAIT_MS = START_TIMEOUT_SECONDS * 1000
 ARTIFACTS = PROJECT / ".cache" / "artifacts"
-SERVICES = {"demo-llama-cpp-tiny-coder-0", "demo-litellm-0", "demo-open-webui-0"}
+SERVICES = ("llama-cpp-tiny-coder", "litellm", "open-webui")
 CHROMIUM_FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -26,9 +31,9 @@ CHROMIUM_FLAGS = [
 ]
 
 
-def make(target: str) -> str:
+def make(target: str, inventory: Path) -> str:
     finished = subprocess.run(
-        ["make", target],
+        ["make", target, f"INVENTORY={inventory}"],
         cwd=PROJECT,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -39,43 +44,56 @@ def make(target: str) -> str:
     return finished.stdout
 
 
-def containers() -> dict[str, str]:
+def containers(deployment: str) -> dict[str, str]:
     client = docker.from_env()
-    only: dict[str, Any] = {"label": "io.atelier.deployment=demo"}
+    only: dict[str, Any] = {"label": f"io.atelier.deployment={deployment}"}
     found = {str(item.name): str(item.id) for item in client.containers.list(filters=only)}
     client.close()
     return found
 
 
+@dataclass(frozen=True)
+class Demo(Copy):
+    """A demo of this checkout, and what the first run printed."""
+
+    output: str
+
+    @property
+    def services(self) -> set[str]:
+        return {f"{self.name}-{service}-0" for service in SERVICES}
+
+
 @pytest.fixture(scope="module")
-def demo() -> Iterator[str]:
-    """The demo's first output; a demo that ran before keeps running afterwards."""
-    ran_before = bool(containers())
-    yield make("demo")
-    if not ran_before:
-        make("demo-down")
-        assert containers() == {}
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+    copy = copy_of("demo", tmp_path_factory.mktemp("demo"))
+    remove_deployment(copy.name)
+    try:
+        yield Demo(**vars(copy), output=make("demo", copy.inventory))
+        make("demo-down", copy.inventory)
+        assert containers(copy.name) == {}
+    finally:
+        remove_deployment(copy.name)
 
 
-def test_demo_deploys_and_answers(demo: str) -> None:
-    assert set(containers()) == SERVICES
-    assert len(re.findall(r"^ok ", demo, flags=re.MULTILINE)) == 4
-    for shown in ("http://127.0.0.1:3000", "http://127.0.0.1:4000/v1", ".secrets/demo.yaml"):
-        assert shown in demo
+def test_demo_deploys_and_answers(demo: Demo) -> None:
+    assert set(containers(demo.name)) == demo.services
+    assert len(re.findall(r"^ok ", demo.output, flags=re.MULTILINE)) == 4
+    for shown in (demo.web_ui_url, f"{demo.router_url}/v1", f".secrets/{demo.name}.yaml"):
+        assert shown in demo.output
 
 
-def test_second_demo_changes_nothing(demo: str) -> None:
-    before = containers()
-    again = make("demo")
-    assert containers() == before
+def test_second_demo_changes_nothing(demo: Demo) -> None:
+    before = containers(demo.name)
+    again = make("demo", demo.inventory)
+    assert containers(demo.name) == before
     total = re.search(r"Grand total +(\d+) +(\S+) +(\S+) +(\d+)", again)
     assert total is not None, again
     assert total.groups()[1:] == ("-", "-", total[1])
 
 
-def test_containers_are_confined(demo: str) -> None:
+def test_containers_are_confined(demo: Demo) -> None:
     client = docker.from_env()
-    for name in SERVICES:
+    for name in demo.services:
         attributes = client.containers.get(name).attrs
         limits = attributes["HostConfig"]
         assert limits["CapDrop"] == ["ALL"]
@@ -89,9 +107,9 @@ def test_containers_are_confined(demo: str) -> None:
     client.close()
 
 
-def test_images_carry_no_build_settings(demo: str) -> None:
+def test_images_carry_no_build_settings(demo: Demo) -> None:
     """The building machine's CA bundle reaches no image."""
-    for name in SERVICES:
+    for name in demo.services:
         found = subprocess.run(
             ["docker", "exec", name, "sh", "-c", "ls /build /extra-ca.crt; env"],
             capture_output=True,
@@ -101,8 +119,9 @@ def test_images_carry_no_build_settings(demo: str) -> None:
         assert "PIP_" not in found
 
 
-def test_chat_in_a_browser(demo: str) -> None:
-    kept = yaml.safe_load((PROJECT / "inventories/.secrets/demo.yaml").read_text())
+def test_chat_in_a_browser(demo: Demo) -> None:
+    secrets = demo.inventory.parent / ".secrets" / f"{demo.name}.yaml"
+    kept = yaml.safe_load(secrets.read_text())
     ARTIFACTS.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
@@ -110,12 +129,12 @@ def test_chat_in_a_browser(demo: str) -> None:
         )
         page = browser.new_page(viewport={"width": 1280, "height": 800})
         outside: list[str] = []
-        page.on("request", lambda request: note_outside(request.url, outside))
+        page.on("request", lambda request: note_outside(demo, request.url, outside))
         try:
-            log_in(page, "admin@atelier.local", kept["web_ui_admin_password"])
+            log_in(page, demo.web_ui_url, "admin@atelier.local", kept["web_ui_admin_password"])
             chat(page, "Write a Python function fib.")
             page.wait_for_function(
-                "() => document.body.innerText.includes('a, b = b, a + b')", timeout=60_000
+                "() => document.body.innerText.includes('a, b = b, a + b')", timeout=WAIT_MS
             )
             page.wait_for_timeout(1500)
         finally:
@@ -125,18 +144,19 @@ def test_chat_in_a_browser(demo: str) -> None:
     assert outside == [], "the page asked other hosts"
 
 
-def note_outside(url: str, outside: list[str]) -> None:
-    if not url.startswith(("http://127.0.0.1:3000", "ws://127.0.0.1:3000", "data:", "blob:")):
+def note_outside(demo: Demo, url: str, outside: list[str]) -> None:
+    own = (demo.web_ui_url, demo.web_ui_url.replace("http", "ws"), "data:", "blob:")
+    if not url.startswith(own):
         outside.append(url)
 
 
-def log_in(page: Page, email: str, password: str) -> None:
-    page.goto("http://127.0.0.1:3000/auth")
-    page.wait_for_selector("input[type=email]", timeout=60_000)
+def log_in(page: Page, url: str, email: str, password: str) -> None:
+    page.goto(f"{url}/auth")
+    page.wait_for_selector("input[type=email]", timeout=WAIT_MS)
     page.fill("input[type=email]", email)
     page.fill("input[type=password]", password)
     page.click("button[type=submit]")
-    page.wait_for_selector("#chat-input", timeout=60_000)
+    page.wait_for_selector("#chat-input", timeout=WAIT_MS)
 
 
 def chat(page: Page, message: str) -> None:

@@ -11,6 +11,7 @@ import pytest
 from deploy.catalog import load_catalog
 from deploy.images import build_images, make_build_plan
 from deploy.images.builder import make_context
+from tests.e2e.names import CHECKOUT
 
 CLASSIC, BUILDKIT = "0", "1"
 
@@ -43,7 +44,7 @@ def images() -> None:
 @pytest.mark.parametrize("builder", [CLASSIC, BUILDKIT])
 def test_either_builder(builder: str) -> None:
     plan = make_build_plan("llama-cpp", load_catalog())
-    client, tag = client_with(builder), f"e2e-builder:{builder}"
+    client, tag = client_with(builder), f"e2e-builder-{CHECKOUT}:{builder}"
     run(client, "image", "build", "--tag", tag, "-", stdin=make_context(plan), builder=builder)
     entry_point = run("docker", "image", "inspect", "--format", "{{json .Config.Entrypoint}}", tag)
     run("docker", "image", "rm", tag)

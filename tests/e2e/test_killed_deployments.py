@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.e2e.names import NAME
 from tests.e2e.site import Settings, Site
 
 Change = Callable[..., Settings]
@@ -46,7 +47,7 @@ def mended(site: Site) -> None:
     result = site.deploy()
     assert result.status == 0, result.output
     assert "a, b = b, a + b" in site.complete()
-    assert set(site.snapshot()) == {"e2e-llama-cpp-tiny-coder-0", "e2e-litellm-0"}
+    assert set(site.snapshot()) == {f"{NAME}-llama-cpp-tiny-coder-0", f"{NAME}-litellm-0"}
     again = site.deploy()
     assert (again.status, again.succeeded) == (0, 0), again.output
     (environment,) = {site.settings["router"]["env"]["ROUND"]}

@@ -17,8 +17,18 @@ import httpx
 import pytest
 
 from deploy.catalog import load_catalog
-from tests.e2e.site import MASTER_KEY, Result, Settings, Site, free_port
+from tests.e2e import names
+from tests.e2e.site import (
+    MASTER_KEY,
+    START_TIMEOUT_SECONDS,
+    Result,
+    Settings,
+    Site,
+    free_port,
+    run_local_site,
+)
 
+NAME = f"{names.NAME}-ollama"
 CHAT, CODER = "ollama-chatty", "ollama-tiny-coder"
 HOME = "/var/lib/ollama"
 BEFORE = 'def fib(n):\n    """Return the n-th Fibonacci number."""\n    a, b = 0, 1\n'
@@ -43,25 +53,21 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
     file = directory / "chatty.gguf"
     shutil.copy(load_catalog().models["tiny-coder"].path or "", file)
     settings: Settings = {
-        "name": "e2e-ollama",
         "profile": "individual",
         "hosts": [{"name": "@local", "directory": str(tmp_path_factory.mktemp("host"))}],
-        "engine": {"kind": "ollama", "start_timeout_seconds": 60},
+        "engine": {"kind": "ollama", "start_timeout_seconds": START_TIMEOUT_SECONDS},
         "models": [
             {"name": "tiny-coder", "roles": ["completion"]},
             {"name": "chatty", "path": file.name, "roles": ["chat"], "max_model_len": 2048},
         ],
-        "router": {"port": free_port(), "start_timeout_seconds": 60},
+        "router": {"port": free_port(), "start_timeout_seconds": START_TIMEOUT_SECONDS},
         "web_ui": None,
         "image_source": "build",
         "secrets": {"router_master_key": {"env": "E2E_MASTER_KEY"}},
     }
-    site = Site("e2e-ollama", directory, settings, {"E2E_MASTER_KEY": MASTER_KEY})
-    site.remove()
-    site = Site("e2e-ollama", directory, settings, {"E2E_MASTER_KEY": MASTER_KEY})
-    dry = site.dry_run()
-    yield Deployed(site, settings, file, dry, site.deploy())
-    site.remove()
+    with run_local_site(NAME, directory, settings) as site:
+        dry = site.dry_run()
+        yield Deployed(site, site.settings, file, dry, site.deploy())
 
 
 @pytest.fixture
@@ -88,7 +94,7 @@ def post(site: Site, path: str, **body: Any) -> dict[str, Any]:
         f"{site.router_url}/v1/{path}",
         headers={"Authorization": f"Bearer {MASTER_KEY}"},
         json={"max_tokens": 80, "temperature": 0} | body,
-        timeout=60,
+        timeout=START_TIMEOUT_SECONDS,
     )
     reply.raise_for_status()
     choice: dict[str, Any] = reply.json()["choices"][0]
@@ -97,11 +103,11 @@ def post(site: Site, path: str, **body: Any) -> dict[str, Any]:
 
 def model_of(service: str) -> str:
     name = f"{service.removeprefix('ollama-')}:latest"
-    return f"model {name} in e2e-ollama-{service}-0"
+    return f"model {name} in {NAME}-{service}-0"
 
 
 def container_of(service: str) -> str:
-    return f"container e2e-ollama-{service}-0"
+    return f"container {NAME}-{service}-0"
 
 
 def settled(site: Site) -> None:
@@ -156,7 +162,7 @@ def test_filling_in_the_middle_through_the_router(site: Site) -> None:
 
 
 def test_ollama_run_in_the_container(site: Site) -> None:
-    command = ["docker", "exec", f"e2e-ollama-{CHAT}-0", "ollama", "run", "chatty", "ping"]
+    command = ["docker", "exec", f"{NAME}-{CHAT}-0", "ollama", "run", "chatty", "ping"]
     asked = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     assert (asked.returncode, asked.stdout.strip()) == (0, "pong")
 
@@ -239,12 +245,12 @@ def test_a_model_no_longer_declared_is_removed(deployed: Deployed, site: Site) -
     assert {("remove", model_of(CHAT)), ("remove", container_of(CHAT))} < made.announced
     # but for the name of the router's new configuration, which both know
     assert dry.announced == made.announced
-    assert set(site.snapshot()) == {f"e2e-ollama-{CODER}-0", "e2e-ollama-litellm-0"}
+    assert set(site.snapshot()) == {f"{NAME}-{CODER}-0", f"{NAME}-litellm-0"}
     left = site.client.containers.run(
         site.container(CODER).attrs["Image"],
         ["-c", f"cd {HOME}/.ollama/models/manifests && find . -type f"],
         entrypoint="sh",
-        volumes={f"e2e-ollama-{CHAT}-0": {"bind": HOME, "mode": "ro"}},
+        volumes={f"{NAME}-{CHAT}-0": {"bind": HOME, "mode": "ro"}},
         remove=True,
     )
     assert left.split() == [b"./registry.ollama.ai/library/somebody-elses/latest"]

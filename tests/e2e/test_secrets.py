@@ -12,8 +12,9 @@ from pathlib import Path
 
 import yaml
 
+from tests.e2e.names import NAME, PROJECT
 from tests.e2e.registry import Registry
-from tests.e2e.site import MASTER_KEY, PROJECT, Settings, Site, free_port
+from tests.e2e.site import MASTER_KEY, Settings, Site, free_port
 
 
 class ArgumentWatch(threading.Thread):
@@ -41,7 +42,7 @@ class ArgumentWatch(threading.Thread):
 
 
 def kept_secrets(site: Site) -> dict[str, str]:
-    text = (site.directory / ".secrets/e2e.yaml").read_text()
+    text = (site.directory / f".secrets/{NAME}.yaml").read_text()
     return dict(yaml.safe_load(text)) | {"router_master_key": MASTER_KEY}
 
 
@@ -118,7 +119,7 @@ def test_log_lines_of_a_failed_container_are_redacted(
 
 
 def test_secrets_file_is_for_its_owner_alone(site: Site) -> None:
-    path = site.directory / ".secrets/e2e.yaml"
+    path = site.directory / f".secrets/{NAME}.yaml"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
     assert (path.parent / ".gitignore").read_text() == "*\n"
@@ -126,8 +127,8 @@ def test_secrets_file_is_for_its_owner_alone(site: Site) -> None:
 
 
 def test_dry_run_keeps_no_secret(tmp_path: Path, base_settings: Settings) -> None:
-    settings = base_settings | {"name": "e2e-dry", "router": {"port": free_port()}}
-    site = Site("e2e-dry", tmp_path, settings, {"E2E_MASTER_KEY": MASTER_KEY})
+    settings = base_settings | {"name": f"{NAME}-dry", "router": {"port": free_port()}}
+    site = Site(f"{NAME}-dry", tmp_path, settings, {"E2E_MASTER_KEY": MASTER_KEY})
     assert site.dry_run().status == 0
     assert not (tmp_path / ".secrets").exists()
     env = site.atelier("env")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import copy
 import json
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,10 +17,11 @@ import pytest
 
 from deploy.catalog import load_catalog
 from tests.e2e.hosts import Host
+from tests.e2e.names import host_name
 from tests.e2e.remote import Containers, containers_of, run_site
-from tests.e2e.site import MASTER_KEY, Result, Settings, Site
+from tests.e2e.site import MASTER_KEY, START_TIMEOUT_SECONDS, Result, Settings, Site
 
-NAMES = {name: os.environ.get("E2E_HOST_NAME", "e2e-host") + f"-{name}" for name in ("a", "b")}
+NAMES = {name: host_name(name) for name in ("a", "b")}
 ENGINES = ("e2e-llama-cpp-tiny-coder-0", "e2e-llama-cpp-tiny-coder-1")
 ROUTER = "e2e-litellm-0"
 Snapshot = dict[str, Containers]
@@ -62,7 +62,7 @@ class Pair:
             f"http://{self.hosts['a'].address}:4000/v1/completions",
             headers={"Authorization": f"Bearer {MASTER_KEY}"},
             json={"model": "tiny-coder", "prompt": "def fib(n):", "max_tokens": 60},
-            timeout=60,
+            timeout=START_TIMEOUT_SECONDS,
         )
         reply.raise_for_status()
         assert "a, b = b, a + b" in reply.json()["choices"][0]["text"]

@@ -6,7 +6,6 @@ Asserted on the host itself, past SSH and past Atelier, and through the router.
 from __future__ import annotations
 
 import copy
-import os
 import signal
 import subprocess
 import time
@@ -20,11 +19,12 @@ import pytest
 import yaml
 
 from tests.e2e.hosts import Host
+from tests.e2e.names import host_name
 from tests.e2e.remote import Containers, containers_of, run_site
 from tests.e2e.secret_watch import watch
-from tests.e2e.site import MASTER_KEY, Result, Settings, Site
+from tests.e2e.site import MASTER_KEY, START_TIMEOUT_SECONDS, Result, Settings, Site
 
-NAME = os.environ.get("E2E_HOST_NAME", "e2e-host")
+NAME = host_name("deployment")
 ENGINE, ROUTER = "e2e-llama-cpp-tiny-coder-0", "e2e-litellm-0"
 RUN_ENGINE, RUN_ROUTER = f"Run {ENGINE}", f"Run {ROUTER}"
 
@@ -55,7 +55,7 @@ class Box:
             f"http://{self.host.address}:4000/v1/completions",
             headers={"Authorization": f"Bearer {MASTER_KEY}"},
             json={"model": "tiny-coder", "prompt": "def fib(n):", "max_tokens": 60},
-            timeout=60,
+            timeout=START_TIMEOUT_SECONDS,
         )
         return "a, b = b, a + b" in reply.text
 

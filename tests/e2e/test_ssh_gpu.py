@@ -5,7 +5,6 @@ Asserted on the host itself, past SSH and past Atelier, and through the router.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -14,11 +13,12 @@ import pytest
 
 from tests.e2e import fake_gpu, fake_vllm
 from tests.e2e.hosts import Host
+from tests.e2e.names import host_name
 from tests.e2e.registry import Registry
 from tests.e2e.remote import run_gpu_site
-from tests.e2e.site import MASTER_KEY, Settings, Site
+from tests.e2e.site import MASTER_KEY, START_TIMEOUT_SECONDS, Settings, Site
 
-NAME = os.environ.get("E2E_HOST_NAME", "e2e-host") + "-gpu"
+NAME = host_name("gpu")
 CODER, CHAT = "qwen2.5-coder-0.5b", "qwen2.5-coder-1.5b"
 CODER_UNIT = f"e2e-vllm-{CODER}-0"
 NO_CARDS = {"FAKE_GPUS": "/dev/null/none"}
@@ -42,7 +42,7 @@ class GpuBox:
             f"http://{self.host.address}:4000/v1/completions",
             headers={"Authorization": f"Bearer {MASTER_KEY}"},
             json={"model": model, "prompt": "def fib(n):", "max_tokens": 60},
-            timeout=60,
+            timeout=START_TIMEOUT_SECONDS,
         )
         reply.raise_for_status()
         return str(reply.json()["choices"][0]["text"])

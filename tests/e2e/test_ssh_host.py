@@ -6,7 +6,6 @@ Asserted on the host itself, past SSH and past Atelier.
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import time
 from collections.abc import Iterator
@@ -17,9 +16,10 @@ from typing import Any
 import pytest
 
 from tests.e2e.hosts import USER, Host, run_host
+from tests.e2e.names import host_name
 from tests.e2e.site import Operator, Settings
 
-NAME = os.environ.get("E2E_HOST_NAME", "e2e-host")
+NAME = host_name("bare")
 MARK = "/etc/docker/installed-by-atelier"
 SETTINGS: Settings = {
     "name": "e2e-ssh",

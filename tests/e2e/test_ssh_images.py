@@ -20,14 +20,14 @@ import pytest
 from deploy.catalog import load_catalog
 from deploy.images import build_images, make_build_plan
 from tests.e2e.cutting_proxy import CuttingProxy
-from tests.e2e.hosts import USER, Host, run_host
+from tests.e2e.hosts import USER, Host, bridge, run_host
+from tests.e2e.names import CHECKOUT, host_name
 from tests.e2e.registry import run_registry
 from tests.e2e.site import MASTER_KEY, Operator
 
-NAME = "e2e-images"
+NAME = host_name("images")
 DEPLOYMENT = "e2e-images"
 HOME = f"/var/lib/atelier/deployments/{DEPLOYMENT}"
-BRIDGE = "172.17.0.1"
 PASSWORD = "correct-horse-battery"
 MB = 1000**2
 IMAGES_ONLY = """
@@ -140,20 +140,23 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 @pytest.fixture(scope="module")
 def router(site: Site) -> dict[str, Any]:
     """A small image in the place of the router's, in an archive."""
-    make_image("e2e-router:1", 2 * MB)
-    save("e2e-router:1", site.directory / "router.tar")
-    forget("e2e-router:1")
-    return {"archive": "router.tar", "reference": "e2e-router:1"}
+    make_image(f"e2e-router-{CHECKOUT}:1", 2 * MB)
+    save(f"e2e-router-{CHECKOUT}:1", site.directory / "router.tar")
+    forget(f"e2e-router-{CHECKOUT}:1")
+    return {"archive": "router.tar", "reference": f"e2e-router-{CHECKOUT}:1"}
 
 
 def test_an_image_built_here_is_shipped(site: Site, router: dict[str, Any]) -> None:
     tag = make_build_plan("llama-cpp", load_catalog()).tag
     site.declare(image_source="build", images={"litellm": router})
-    assert site.apply().steps[-2:] == [("copy", f"image {tag}"), ("load", "image e2e-router:1")]
+    assert site.apply().steps[-2:] == [
+        ("copy", f"image {tag}"),
+        ("load", f"image e2e-router-{CHECKOUT}:1"),
+    ]
     client = docker.from_env()
     assert site.image_id(tag) == client.images.get(tag).id
     client.close()
-    assert site.image_id("e2e-router:1")
+    assert site.image_id(f"e2e-router-{CHECKOUT}:1")
     # nothing is left over, here or there
     assert site.kept() == []
     cached = list((site.directory / ".cache" / "atelier" / "images").iterdir())
@@ -163,9 +166,9 @@ def test_an_image_built_here_is_shipped(site: Site, router: dict[str, Any]) -> N
 @pytest.fixture(scope="module")
 def large(site: Site) -> tuple[Path, str]:
     """An archive of 60 MB that does not compress, and the id of its image."""
-    image_id = make_image("e2e-large:1", 60 * MB)
-    path = save("e2e-large:1", site.directory / "large.tar")
-    forget("e2e-large:1")
+    image_id = make_image(f"e2e-large-{CHECKOUT}:1", 60 * MB)
+    path = save(f"e2e-large-{CHECKOUT}:1", site.directory / "large.tar")
+    forget(f"e2e-large-{CHECKOUT}:1")
     return path, image_id
 
 
@@ -174,7 +177,7 @@ def test_a_copy_that_was_cut_goes_on(
 ) -> None:
     path, image_id = large
     size = path.stat().st_size
-    own = {"archive": path.name, "reference": "e2e-large:1"}
+    own = {"archive": path.name, "reference": f"e2e-large-{CHECKOUT}:1"}
     site.declare(image_source="build", images={"litellm": router, "llama-cpp": own})
     site.proxy.reset(limit_bytes=30 * MB)
     result = site.run("-y")
@@ -186,10 +189,10 @@ def test_a_copy_that_was_cut_goes_on(
     arrived = int(site.host.run(f"stat -c %s {HOME}/images/{part}"))
     assert 10 * MB < arrived < 30 * MB
     site.proxy.reset()
-    assert site.announced("-y") == [("load", "image e2e-large:1")]
+    assert site.announced("-y") == [("load", f"image e2e-large-{CHECKOUT}:1")]
     # the rest, and a megabyte for everything else that a run says
     assert site.proxy.sent_bytes < size - arrived + MB
-    assert site.image_id("e2e-large:1") == image_id
+    assert site.image_id(f"e2e-large-{CHECKOUT}:1") == image_id
     assert site.kept() == []
     assert site.announced("-y") == []
 
@@ -199,12 +202,12 @@ def test_a_corrupt_part_is_thrown_away(
 ) -> None:
     path, image_id = large
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    site.host.run("docker image rm e2e-large:1")
+    site.host.run(f"docker image rm e2e-large-{CHECKOUT}:1")
     site.host.run(f"head -c 5000000 /dev/zero >{HOME}/images/{digest}.tar.part")
     result = site.run("-y")
     assert result.status == 0, result.output
     assert "what an earlier copy left was corrupt" in result.output
-    assert site.image_id("e2e-large:1") == image_id
+    assert site.image_id(f"e2e-large-{CHECKOUT}:1") == image_id
     assert site.kept() == []
 
 
@@ -212,35 +215,35 @@ def test_an_archive_of_a_newer_image_replaces_the_one_there(
     site: Site, router: dict[str, Any]
 ) -> None:
     """The same name, made anew: known by its id."""
-    newer = make_image("e2e-router:1", MB)
-    save("e2e-router:1", site.directory / "router.tar")
-    forget("e2e-router:1")
-    assert site.apply().steps == [("load", "image e2e-router:1")]
-    assert site.image_id("e2e-router:1") == newer
+    newer = make_image(f"e2e-router-{CHECKOUT}:1", MB)
+    save(f"e2e-router-{CHECKOUT}:1", site.directory / "router.tar")
+    forget(f"e2e-router-{CHECKOUT}:1")
+    assert site.apply().steps == [("load", f"image e2e-router-{CHECKOUT}:1")]
+    assert site.image_id(f"e2e-router-{CHECKOUT}:1") == newer
 
 
 def test_images_go_only_when_asked_and_only_ones_that_nothing_uses(
     site: Site, router: dict[str, Any], large: tuple[Path, str]
 ) -> None:
     """A container that somebody made keeps its image; somebody else's names keep theirs."""
-    first = site.image_id("e2e-router:1")
-    site.host.run("docker create --name foreign e2e-router:1 none")
-    site.host.run("docker tag e2e-large:1 mine:1")
-    newest = make_image("e2e-router:1", MB)
-    save("e2e-router:1", site.directory / "router.tar")
-    forget("e2e-router:1")
+    first = site.image_id(f"e2e-router-{CHECKOUT}:1")
+    site.host.run(f"docker create --name foreign e2e-router-{CHECKOUT}:1 none")
+    site.host.run(f"docker tag e2e-large-{CHECKOUT}:1 mine:1")
+    newest = make_image(f"e2e-router-{CHECKOUT}:1", MB)
+    save(f"e2e-router-{CHECKOUT}:1", site.directory / "router.tar")
+    forget(f"e2e-router-{CHECKOUT}:1")
     site.declare(image_source="build", images={"litellm": router})
     site.announced("-y")
     listed = site.atelier("prune", "--json")
     assert listed.returncode == 0, listed.stderr
     old = [row["reference"] for row in json.loads(listed.stdout)["images"]]
     # the one before the last of an archive that was made anew twice, and one of the plan before
-    assert sorted(old) == ["e2e-large:1", "e2e-router:1"]
+    assert sorted(old) == [f"e2e-large-{CHECKOUT}:1", f"e2e-router-{CHECKOUT}:1"]
     removed = site.atelier("prune", "--yes")
     assert removed.returncode == 0, removed.stdout + removed.stderr
-    assert site.image_id("e2e-large:1") == ""
+    assert site.image_id(f"e2e-large-{CHECKOUT}:1") == ""
     assert site.image_id("mine:1") == large[1]
-    assert site.image_id("e2e-router:1") == newest
+    assert site.image_id(f"e2e-router-{CHECKOUT}:1") == newest
     assert site.image_id(first) == first
     assert json.loads(site.atelier("prune", "--json").stdout) == {"images": []}
     assert site.announced("-y") == []
@@ -251,7 +254,7 @@ def test_a_host_without_room_is_refused_with_figures(
     site: Site, router: dict[str, Any], large: tuple[Path, str]
 ) -> None:
     """Where archives are put is a disk of 10 MB."""
-    own = {"archive": large[0].name, "reference": "e2e-large:1"}
+    own = {"archive": large[0].name, "reference": f"e2e-large-{CHECKOUT}:1"}
     site.host.run("mkdir -p /tiny && mount -t tmpfs -o size=10m tmpfs /tiny")
     images = {"llama-cpp": own, "litellm": router}
     site.declare(image_source="build", images=images, directory="/tiny")
@@ -261,7 +264,7 @@ def test_a_host_without_room_is_refused_with_figures(
         assert "10 MiB free on /tiny (directory)" in result.output
         assert "the largest archive of an image: " in result.output
     site.host.run("umount /tiny && rmdir /tiny")
-    assert site.image_id("e2e-large:1") == ""
+    assert site.image_id(f"e2e-large-{CHECKOUT}:1") == ""
 
 
 # a registry with TLS of its own authority, and a login
@@ -278,10 +281,10 @@ def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecureRegistry]
     """Two servers of the same files: one to push to, and one that is pulled from."""
     directory = tmp_path_factory.mktemp("secure-registry")
     for registry in run_registry(directory):
-        make_image("e2e-pulled:1", MB)
-        registry.push("e2e-pulled:1", "lab/pulled:1")
-        forget("e2e-pulled:1")
-        for served in run_registry(directory, tls=BRIDGE, login=("robot", PASSWORD)):
+        make_image(f"e2e-pulled-{CHECKOUT}:1", MB)
+        registry.push(f"e2e-pulled-{CHECKOUT}:1", "lab/pulled:1")
+        forget(f"e2e-pulled-{CHECKOUT}:1")
+        for served in run_registry(directory, tls=bridge(), login=("robot", PASSWORD)):
             yield SecureRegistry(served.address, directory / "ca.crt")
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -46,9 +47,10 @@ def test_a_sliding_window_bounds_what_a_request_takes() -> None:
     assert layout.request_blocks(131072) < layout.groups * 131072 // 16 * 0.6
 
 
+@pytest.mark.parametrize("model", [c.GEMMA3_27B, c.LLAMA_8B])
 @given(st.integers(0, 10**6), st.integers(1, 10**6))
-def test_the_longest_request_is_the_longest(blocks: int, limit: int) -> None:
-    layout = _layout(c.GEMMA3_27B)
+def test_the_longest_request_is_the_longest(model: c.Config, blocks: int, limit: int) -> None:
+    layout = _layout(model)
     longest = layout.longest_request(blocks, limit)
     assert longest <= limit
     assert longest == 0 or layout.request_blocks(longest) <= blocks

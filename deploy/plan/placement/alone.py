@@ -50,7 +50,8 @@ def seat(  # noqa: PLR0913, PLR0917
         first: the first GPU of the first replica.
     """
     start = first + number * size
-    return Seat(claim, "", tuple(range(start, start + size)), share, replace(sizing, replicas=1))
+    one = sizing if sizing.replicas == 1 else replace(sizing, replicas=1)
+    return Seat(claim, "", tuple(range(start, start + size)), share, one)
 
 
 def served(seats: list[Seat]) -> tuple[int, float]:

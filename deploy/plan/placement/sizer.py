@@ -55,9 +55,9 @@ class Sizer:
 
     def _holds(self, claim: Claim, device: Device, size: int) -> bool:
         """Whether so many GPUs hold the weights and a little context."""
-        little = replace(claim, context_tokens=LITTLE_CONTEXT_TOKENS, max_model_len=None)
         key = (claim.index, device, size, "holds")
         if key not in self._sizings:
+            little = replace(claim, context_tokens=LITTLE_CONTEXT_TOKENS, max_model_len=None)
             self._sizings[key] = _size(little, device, size, claim.utilization, (size, 1))
         return self._sizings[key].fits
 
