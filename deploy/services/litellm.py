@@ -5,18 +5,26 @@ Settings: https://docs.litellm.ai/docs/proxy/config_settings
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import PurePosixPath
 
-from deploy.render import render
+from deploy.plan.deployment_plan import ReplicaPlan
+from deploy.render import TEMPLATES, render
 from deploy.services import engines
 from deploy.services.component import Component, ConfigFile, Tier
 from deploy.services.container import ContainerSpec, HealthCheck, Mount, Port, http_get
 from deploy.services.context import ServiceContext
 from deploy.spec import SecretName
+from deploy.spec.router import RouterSpec
 
 IMAGE = "litellm"
 PORT = 4000
 CONFIG = PurePosixPath("/etc/litellm")
+HOOKS = "atelier_hooks.py"
+"""What LiteLLM loads beside its configuration."""
+STREAM_TIMEOUT_SECONDS = 60
+STREAM_TIMEOUT_ON_CPU_SECONDS = 300
+"""A prompt of 8000 tokens takes minutes to read, at 30 tokens/s and more."""
 
 
 def container_name(context: ServiceContext) -> str:
@@ -29,7 +37,12 @@ def component(context: ServiceContext) -> Component:
     plan = context.plan.router
     image = context.images[IMAGE]
     config = context.config_tree(
-        plan.host, IMAGE, {"config.yaml": ConfigFile(content=_config(context))}
+        plan.host,
+        IMAGE,
+        {
+            "config.yaml": ConfigFile(content=_config(context)),
+            HOOKS: ConfigFile(content=(TEMPLATES / "litellm" / HOOKS).read_text()),
+        },
     )
     return Component(
         host=plan.host,
@@ -71,11 +84,21 @@ def component(context: ServiceContext) -> Component:
 
 
 def _config(context: ServiceContext) -> str:
-    router = context.plan.router.spec
+    router, replicas = context.plan.router.spec, context.plan.replicas
+    models = Counter(replica.served_model_name for replica in replicas)
     return render(
         "litellm/config.yaml.j2",
-        replicas=[engines.upstream(context, replica) for replica in context.plan.replicas],
+        replicas=[engines.upstream(context, replica) for replica in replicas],
         num_retries=router.num_retries,
         request_timeout_seconds=router.request_timeout_seconds,
-        stream_timeout_seconds=router.stream_timeout_seconds,
+        stream_timeouts={
+            engines.container_name(context, replica): _stream_timeout(router, replica)
+            for replica in replicas
+        },
+        lone_models=[model for model, count in models.items() if count == 1],
     )
+
+
+def _stream_timeout(router: RouterSpec, replica: ReplicaPlan) -> int:
+    default = STREAM_TIMEOUT_SECONDS if replica.gpus else STREAM_TIMEOUT_ON_CPU_SECONDS
+    return router.stream_timeout_seconds or default

@@ -37,7 +37,9 @@ def rendered(artefacts: Artefacts) -> dict[str, Any]:
                 container.create_arguments(artefacts.plan.name, digest)
             ),
             "files": {
-                name: file.content.splitlines() for name, file in component.config.files.items()
+                name: file.content.splitlines()
+                for name, file in component.config.files.items()
+                if name.endswith(".yaml")  # the rest is copied as it is
             }
             if component.config
             else {},
