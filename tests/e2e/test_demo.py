@@ -59,7 +59,7 @@ def demo() -> Iterator[str]:
 
 def test_demo_deploys_and_answers(demo: str) -> None:
     assert set(containers()) == SERVICES
-    assert len(re.findall(r"^ok ", demo, flags=re.MULTILINE)) == 4
+    assert len(re.findall(r"^ok ", demo, flags=re.MULTILINE)) == 6
     for shown in ("http://127.0.0.1:3000", "http://127.0.0.1:4000/v1", ".secrets/demo.yaml"):
         assert shown in demo
 
