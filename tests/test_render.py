@@ -28,7 +28,8 @@ VALUES = {
     "replicas": [upstream(AWKWARD, "one"), upstream("two", "two")],
     "num_retries": 3,
     "request_timeout_seconds": 100,
-    "stream_timeout_seconds": 10,
+    "stream_timeouts": {"one": 10, "two": 20},
+    "lone_models": [AWKWARD],
 }
 
 
@@ -48,13 +49,16 @@ def test_litellm_config_parses_back() -> None:
                 "model": f"openai/{model}",
                 "api_base": f"http://{name}:8080/v1",
                 "api_key": "os.environ/ENGINE_API_KEY",
+                "stream_timeout": timeout,
             },
             "model_info": {"id": name},
         }
-        for model, name in ((AWKWARD, "one"), ("two", "two"))
+        for model, name, timeout in ((AWKWARD, "one", 10), ("two", "two", 20))
     ]
     assert config["router_settings"]["num_retries"] == 3
-    assert config["router_settings"]["stream_timeout"] == 10
+    assert config["router_settings"]["model_group_retry_policy"] == {
+        AWKWARD: {"TimeoutErrorRetries": 0}
+    }
     assert config["litellm_settings"]["request_timeout"] == 100
     assert config["general_settings"] == {"master_key": "os.environ/LITELLM_MASTER_KEY"}
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
 
 from deploy.errors import Problem, ServiceError
+from deploy.live.http import post, stream
 
-TIMEOUT_SECONDS = 120
-PROMPT = "def fib(n):"
-MAX_TOKENS = 64
+PROMPT = {"prompt": "def fib(n):"}
+MESSAGES = {"messages": [{"role": "user", "content": "ping"}]}
+MAX_TOKENS = 16
+"""Enough to see that a model answers, and quick on a CPU."""
+MAX_TOKENS_TO_EXPECTED = 64
+"""As far as the catalogue's known answers are looked for."""
 
 
 @dataclass(frozen=True)
@@ -61,43 +64,39 @@ def complete(base_url: str, key: str, model: str, expected: str | None) -> str:
     Raises:
         ServiceError: if the answer is an error, empty or not the expected one.
     """
-    body = {"model": model, "prompt": PROMPT, "max_tokens": MAX_TOKENS, "temperature": 0}
-    answer = _post(f"{base_url}/v1/completions", key, body)
-    text = str(answer["choices"][0]["text"])
-    if not text.strip() or (expected and expected not in text):
-        raise ServiceError(Problem(model, f"answered {text!r}", expected or "some text"))
-    return _first_words(text)
+    answer = post(f"{base_url}/v1/completions", key, _body(model, expected) | PROMPT)
+    return _believed(model, answer["choices"][0]["text"], expected)
+
+
+def stream_completion(base_url: str, key: str, model: str, expected: str | None) -> str:
+    """The same with a streamed answer, each part of which must have a text.
+
+    OpenAI's own client fails at a part without one.
+    """
+    body = _body(model, expected) | PROMPT
+    events = stream(f"{base_url}/v1/completions", key, body)
+    texts = [choice.get("text") for event in events for choice in event["choices"]]
+    if not all(isinstance(text, str) for text in texts):
+        raise ServiceError(Problem(model, "a part of the stream has no text", "a text in each"))
+    return f"{_believed(model, ''.join(texts), expected)} ({len(events)} events)"
+
+
+def chat(base_url: str, key: str, model: str) -> str:
+    """Chat with an OpenAI-compatible API.
+
+    Raises:
+        ServiceError: if the answer is an error or empty.
+    """
+    answer = post(f"{base_url}/v1/chat/completions", key, _body(model) | MESSAGES)
+    return _believed(model, _content(answer["choices"][0]["message"]))
 
 
 def stream_chat(base_url: str, key: str, model: str) -> str:
-    """Chat with a streamed answer.
-
-    Raises:
-        ServiceError: if the stream is an error, empty or does not end as it should.
-    """
-    body = {
-        "model": model,
-        "messages": [{"role": "user", "content": "ping"}],
-        "max_tokens": MAX_TOKENS,
-        "temperature": 0,
-        "stream": True,
-    }
-    url = f"{base_url}/v1/chat/completions"
-    with httpx.stream(
-        "POST", url, headers=_bearer(key), json=body, timeout=TIMEOUT_SECONDS
-    ) as reply:
-        if reply.is_error:
-            reply.read()
-        _raise_for_status(reply)
-        events = [line.removeprefix("data: ") for line in reply.iter_lines() if line.strip()]
-    if not events or events[-1] != "[DONE]":
-        raise ServiceError(
-            Problem(model, "the stream ended early", "a stream that ends with [DONE]")
-        )
-    text = "".join(_deltas(events[:-1]))
-    if not text.strip():
-        raise ServiceError(Problem(model, "the stream had no text", "some text"))
-    return f"{_first_words(text)} ({len(events) - 1} events)"
+    """The same with a streamed answer."""
+    events = stream(f"{base_url}/v1/chat/completions", key, _body(model) | MESSAGES)
+    deltas = [choice.get("delta", {}) for event in events for choice in event.get("choices", [])]
+    text = "".join(_content(delta) for delta in deltas)
+    return f"{_believed(model, text)} ({len(events)} events)"
 
 
 def chat_in_web_ui(base_url: str, email: str, password: str, model: str) -> str:
@@ -107,7 +106,7 @@ def chat_in_web_ui(base_url: str, email: str, password: str, model: str) -> str:
         ServiceError: if the login or the chat fails.
     """
     try:
-        login = _post(f"{base_url}/api/v1/auths/signin", "", {"email": email, "password": password})
+        login = post(f"{base_url}/api/v1/auths/signin", "", {"email": email, "password": password})
     except ServiceError as error:
         raise ServiceError(
             *error.problems,
@@ -118,33 +117,27 @@ def chat_in_web_ui(base_url: str, email: str, password: str, model: str) -> str:
             ),
         ) from None
     body = {"model": model, "messages": [{"role": "user", "content": "ping"}], "stream": False}
-    answer = _post(f"{base_url}/api/chat/completions", str(login["token"]), body)
+    answer = post(f"{base_url}/api/chat/completions", str(login["token"]), body)
     text = str(answer["choices"][0]["message"]["content"])
     if not text.strip():
         raise ServiceError(Problem("web UI", "the chat had no text", "some text"))
     return f"logged in as {email}; {_first_words(text)}"
 
 
-def _post(url: str, key: str, body: dict[str, Any]) -> Any:
-    reply = httpx.post(url, headers=_bearer(key), json=body, timeout=TIMEOUT_SECONDS)
-    _raise_for_status(reply)
-    return reply.json()
+def _body(model: str, expected: str | None = None) -> dict[str, Any]:
+    tokens = MAX_TOKENS_TO_EXPECTED if expected else MAX_TOKENS
+    return {"model": model, "max_tokens": tokens, "temperature": 0}
 
 
-def _bearer(key: str) -> dict[str, str]:
-    return {"Authorization": f"Bearer {key}"} if key else {}
+def _content(message: dict[str, Any]) -> str:
+    """What a model says, or thinks: some think for longer than they are let speak here."""
+    return message.get("content") or message.get("reasoning_content") or ""
 
 
-def _raise_for_status(reply: httpx.Response) -> None:
-    if reply.is_error:
-        found = f"HTTP {reply.status_code}: {reply.text[:300]}"
-        raise ServiceError(Problem(reply.request.url.path, found))
-
-
-def _deltas(events: list[str]) -> Iterator[str]:
-    for event in events:
-        for choice in json.loads(event).get("choices", []):
-            yield choice.get("delta", {}).get("content") or ""
+def _believed(model: str, text: str, expected: str | None = None) -> str:
+    if not text.strip() or (expected and expected not in text):
+        raise ServiceError(Problem(model, f"answered {text!r}", expected or "some text"))
+    return _first_words(text)
 
 
 def _first_words(text: str) -> str:

@@ -13,7 +13,15 @@ from docker.errors import NotFound
 from deploy.artefacts import Artefacts
 from deploy.catalog import load_catalog
 from deploy.errors import Problem, ServiceError
-from deploy.live.checks import Check, chat_in_web_ui, complete, run_check, stream_chat
+from deploy.live.checks import (
+    Check,
+    chat,
+    chat_in_web_ui,
+    complete,
+    run_check,
+    stream_chat,
+    stream_completion,
+)
 from deploy.live.connection import Connection, Login, connect
 from deploy.live.ollama import gpu_share
 from deploy.plan.deployment_plan import ReplicaPlan
@@ -109,11 +117,14 @@ def _router_questions(artefacts: Artefacts, connection: Connection) -> Iterator[
     for model in artefacts.plan.served_models:
         replica = artefacts.plan.replicas_of(model)[0]
         if engines.upstream(artefacts.context, replica).completes:
-            ask = partial(complete, url, key, model, _expected(replica))
-            yield Question(f"router {model} completion", router.host, ask)
+            asked = (url, key, model, _expected(replica))
+            whole, streamed = partial(complete, *asked), partial(stream_completion, *asked)
+            yield Question(f"router {model} completion", router.host, whole)
+            yield Question(f"router {model} streamed completion", router.host, streamed)
         if artefacts.plan.is_for_chat(model):
-            chat = partial(stream_chat, url, key, model)
-            yield Question(f"router {model} streamed chat", router.host, chat)
+            whole, streamed = partial(chat, url, key, model), partial(stream_chat, url, key, model)
+            yield Question(f"router {model} chat", router.host, whole)
+            yield Question(f"router {model} streamed chat", router.host, streamed)
 
 
 def _web_ui_question(artefacts: Artefacts, connection: Connection) -> Question:

@@ -5,21 +5,29 @@ Settings: https://docs.litellm.ai/docs/proxy/config_settings
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from deploy.render import render
+from deploy.plan.deployment_plan import ReplicaPlan
+from deploy.render import TEMPLATES, render
 from deploy.services import engines
 from deploy.services.container import HealthCheck, Mount, Port, environment, http_get
 from deploy.services.context import TMP, ServiceContext
 from deploy.services.unit import ConfigFile, Tier, Unit
 from deploy.services.upstream import Api, Upstream
 from deploy.spec import SecretName, SecretText
+from deploy.spec.router import RouterSpec
 
 IMAGE = "litellm"
 PORT = 4000
 CONFIG = PurePosixPath("/etc/litellm")
+HOOKS = "atelier_hooks.py"
+"""What LiteLLM loads beside its configuration."""
+STREAM_TIMEOUT_SECONDS = 60
+STREAM_TIMEOUT_ON_CPU_SECONDS = 300
+"""A prompt of 8000 tokens takes minutes to read, at 30 tokens/s and more."""
 
 
 def container_name(context: ServiceContext) -> str:
@@ -31,7 +39,12 @@ def units(context: ServiceContext) -> Iterator[Unit]:
     """The router."""
     plan = context.plan.router
     config = context.config_tree(
-        plan.host, IMAGE, {"config.yaml": ConfigFile(content=_config(context))}
+        plan.host,
+        IMAGE,
+        {
+            "config.yaml": ConfigFile(content=_config(context)),
+            HOOKS: ConfigFile(content=(TEMPLATES / "litellm" / HOOKS).read_text()),
+        },
     )
     yield Unit(
         host=plan.host,
@@ -103,13 +116,21 @@ def _deployment(upstream: Upstream) -> Deployment:
 
 
 def _config(context: ServiceContext) -> str:
-    router = context.plan.router.spec
+    router, replicas = context.plan.router.spec, context.plan.replicas
+    models = Counter(replica.served_model_name for replica in replicas)
     return render(
         "litellm/config.yaml.j2",
-        replicas=[
-            _deployment(engines.upstream(context, replica)) for replica in context.plan.replicas
-        ],
+        replicas=[_deployment(engines.upstream(context, replica)) for replica in replicas],
         num_retries=router.num_retries,
         request_timeout_seconds=router.request_timeout_seconds,
-        stream_timeout_seconds=router.stream_timeout_seconds,
+        stream_timeouts={
+            engines.container_name(context, replica): _stream_timeout(router, replica)
+            for replica in replicas
+        },
+        lone_models=[model for model, count in models.items() if count == 1],
     )
+
+
+def _stream_timeout(router: RouterSpec, replica: ReplicaPlan) -> int:
+    default = STREAM_TIMEOUT_SECONDS if replica.gpus else STREAM_TIMEOUT_ON_CPU_SECONDS
+    return router.stream_timeout_seconds or default

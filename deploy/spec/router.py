@@ -33,5 +33,6 @@ class RouterSpec(EndpointSpec):
     """How often a failed request is sent again, to another replica where there is one."""
     request_timeout_seconds: int = Field(default=600, ge=1, le=7200)
     """How long a whole request may take."""
-    stream_timeout_seconds: int = Field(default=60, ge=1, le=7200)
-    """How long a stream may be silent; without it a hung engine hangs every client."""
+    stream_timeout_seconds: int | None = Field(default=None, ge=1, le=7200)
+    """How long a stream may be silent, until its first token and after it; 60 for a model on GPUs
+    and 300 for one on a CPU, unless set."""

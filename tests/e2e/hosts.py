@@ -15,8 +15,7 @@ from pathlib import Path
 
 from deploy.catalog import load_catalog
 from deploy.images import make_build_plan
-from deploy.images.builder import build_base
-from deploy.images.one_at_a_time import one_at_a_time
+from deploy.images.builder import build_base, image_lock
 
 USER = "alice"
 DOCKERFILE = """
@@ -112,7 +111,7 @@ def _build_image() -> str:
     build_base(base, report=lambda _line: None)
     dockerfile = DOCKERFILE.format(base=base.tag, user=USER)
     image = f"atelier-test/host:{hashlib.sha256(dockerfile.encode()).hexdigest()[:8]}"
-    with one_at_a_time(image):
+    with image_lock(image):
         if not docker("image", "ls", "-q", image):
             command = ("image", "build", "--quiet", "--network=host", "--tag", image, "-")
             docker(*command, stdin=dockerfile)

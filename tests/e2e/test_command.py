@@ -35,6 +35,8 @@ def test_verify(site: Site) -> None:
     assert [check["name"] for check in report["checks"]] == [
         "engine tiny-coder",
         "router tiny-coder completion",
+        "router tiny-coder streamed completion",
+        "router tiny-coder chat",
         "router tiny-coder streamed chat",
     ]
     assert all(check["seconds"] > 0 for check in report["checks"])
@@ -43,7 +45,7 @@ def test_verify(site: Site) -> None:
     broken = site.atelier("verify", "--json")
     report = json.loads(broken.stdout)
     assert broken.returncode == 1
-    assert [check["ok"] for check in report["checks"]] == [False, False, False]
+    assert [check["ok"] for check in report["checks"]] == [False] * 5
 
 
 def test_check(site: Site, changed: Change) -> None:

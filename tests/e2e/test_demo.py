@@ -77,7 +77,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
 
 def test_demo_deploys_and_answers(demo: Demo) -> None:
     assert set(containers(demo.name)) == demo.services
-    assert len(re.findall(r"^ok ", demo.output, flags=re.MULTILINE)) == 4
+    assert len(re.findall(r"^ok ", demo.output, flags=re.MULTILINE)) == 6
     for shown in (demo.web_ui_url, f"{demo.router_url}/v1", f".secrets/{demo.name}.yaml"):
         assert shown in demo.output
 

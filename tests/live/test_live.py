@@ -293,8 +293,9 @@ def test_a_streamed_chat(serve: Serve) -> None:
     [
         (200, events("po"), "the stream ended early"),
         (200, "", "the stream ended early"),
-        (200, "data: [DONE]\n\n", "the stream had no text"),
-        (200, events(" ") + "data: [DONE]\n\n", "the stream had no text"),
+        (200, "data: [DONE]\n\n", "tiny: answered ''"),
+        (200, events(" ") + "data: [DONE]\n\n", "tiny: answered ' '"),
+        (200, 'data: {"error": "gone"}\n\ndata: [DONE]\n\n', "the stream broke off: gone"),
         (500, "boom", "HTTP 500: boom"),
     ],
 )
@@ -302,6 +303,48 @@ def test_streams_that_are_not_believed(serve: Serve, status: int, text: str, mes
     url = serve(lambda *_: (status, text))
     with pytest.raises(ServiceError, match=message):
         checks.stream_chat(url, "sk-key", "tiny")
+
+
+def test_a_chat(serve: Serve) -> None:
+    url = serve(lambda *_: (200, '{"choices": [{"message": {"content": "pong"}}]}'))
+    assert checks.chat(url, "sk-key", "tiny") == "answered 'pong'"
+
+
+def test_a_model_that_still_thinks_has_answered(serve: Serve) -> None:
+    message = {"content": None, "reasoning_content": "hm"}
+    url = serve(lambda *_: (200, json.dumps({"choices": [{"message": message}]})))
+    assert checks.chat(url, "sk-key", "tiny") == "answered 'hm'"
+
+
+def parts(*texts: str | None) -> str:
+    rows = [json.dumps({"choices": [{"text": text}]}) for text in texts]
+    return "".join(f"data: {row}\n\n" for row in [*rows, '{"choices": []}'])
+
+
+def test_a_streamed_completion(serve: Serve) -> None:
+    url = serve(lambda *_: (200, parts("a, ", "b", "") + "data: [DONE]\n\n"))
+    said = checks.stream_completion(url, "sk-key", "tiny", "a, b")
+    assert said == "answered 'a, b' (4 events)"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (parts("a, b", None) + "data: [DONE]\n\n", "a part of the stream has no text"),
+        (parts("a, ") + "data: [DONE]\n\n", "tiny: answered 'a, '"),
+        (parts("a, b"), "the stream ended early"),
+    ],
+)
+def test_streamed_completions_that_are_not_believed(serve: Serve, text: str, message: str) -> None:
+    url = serve(lambda *_: (200, text))
+    with pytest.raises(ServiceError, match=message):
+        checks.stream_completion(url, "sk-key", "tiny", "a, b")
+
+
+def test_no_proxy_of_the_operator_is_asked(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    url = serve(lambda *_: (200, completion("x")))
+    assert checks.complete(url, "sk-key", "tiny", None) == "answered 'x'"
 
 
 def test_a_chat_in_the_web_ui(serve: Serve) -> None:

@@ -143,5 +143,6 @@ def test_where_it_runs_is_not_asked(ask: Ask, settings: dict[str, Any]) -> None:
 def test_a_model_for_chat_alone_is_not_asked_to_complete(ask: Ask) -> None:
     assert set(ask(LOADED | {"size_vram": 8336178})) == {
         "engine qwen2.5-coder-7b",
+        "router qwen2.5-coder-7b chat",
         "router qwen2.5-coder-7b streamed chat",
     }

@@ -93,6 +93,7 @@ def test_a_fresh_host_gets_files_and_container(demo: Artefacts, announced: Annou
     assert script(outcome)[:3] == ["replace", NAME, "180"]
     assert router(demo).container.image in replacement
     assert [(row["action"], row["resource"].split("/")[-1]) for row in announced()] == [
+        ("create", "atelier_hooks.py"),
         ("create", "config.yaml"),
         ("create", f"container {NAME}"),
     ]
@@ -171,7 +172,8 @@ def test_leftovers_are_cleaned_up(demo: Artefacts) -> None:
 def test_damaged_files_are_restored_and_the_container_restarted(
     demo: Artefacts, announced: Announced
 ) -> None:
-    damaged = {str(tree_of(demo).directory): {"config.yaml": FileState(0o644, "f" * 64)}}
+    directory, files = str(tree_of(demo).directory), releases(demo)
+    damaged = {directory: files[directory] | {"config.yaml": FileState(0o644, "f" * 64)}}
     outcome = converge(demo, live(demo), releases=damaged)
     assert "tar -xz" in outcome.shell[0]
     assert script(outcome)[0] == "restart"

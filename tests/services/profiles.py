@@ -35,7 +35,9 @@ def rendered(artefacts: Artefacts) -> dict[str, Any]:
             "spec": container.public(digest),
             "create_arguments": _without_labels(unit.create_arguments(artefacts.plan.name, digest)),
             "files": {
-                name: str(file.content).splitlines() for name, file in unit.config.files.items()
+                name: str(file.content).splitlines()
+                for name, file in unit.config.files.items()
+                if name.endswith(".yaml")  # the rest is copied as it is
             }
             if unit.config
             else {},

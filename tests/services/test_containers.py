@@ -205,6 +205,31 @@ def test_the_router_knows_the_engine(make: MakeArtefacts) -> None:
     assert router.container.secret_env["ENGINE_API_KEY"] == engine_key
 
 
+def test_streams_may_be_silent_longer_on_a_cpu_unless_declared(make: MakeArtefacts) -> None:
+    for declared, expected in ((None, 300), (7, 7)):
+        router = find(make(router={"stream_timeout_seconds": declared}), "litellm")
+        assert router.config is not None
+        [upstream] = yaml.safe_load(str(router.config.files["config.yaml"].content))["model_list"]
+        assert upstream["litellm_params"]["stream_timeout"] == expected
+
+
+def test_a_time_out_is_only_retried_where_there_is_another_replica(make: MakeArtefacts) -> None:
+    for replicas, policy in ((1, {"tiny-coder": {"TimeoutErrorRetries": 0}}), (2, {})):
+        router = find(make(models=[{"name": "tiny-coder", "replicas": replicas}]), "litellm")
+        assert router.config is not None
+        config = yaml.safe_load(str(router.config.files["config.yaml"].content))
+        assert config["router_settings"]["model_group_retry_policy"] == policy
+
+
+def test_the_router_loads_the_hooks_beside_its_configuration(demo: Artefacts) -> None:
+    router = find(demo, "litellm")
+    assert router.config is not None
+    config = yaml.safe_load(str(router.config.files["config.yaml"].content))
+    [callback] = config["litellm_settings"]["callbacks"]
+    module, instance = callback.split(".")
+    assert f"\n{instance} = " in router.config.files[f"{module}.py"].content
+
+
 def test_the_web_ui_knows_the_router_and_lets_nobody_sign_up(demo: Artefacts) -> None:
     web_ui, router = find(demo, "open-webui").container, find(demo, "litellm").container
     assert web_ui.env["OPENAI_API_BASE_URLS"] == f"http://{router.name}:4000/v1"

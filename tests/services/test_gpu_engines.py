@@ -149,6 +149,7 @@ def test_ollama(tmp_path: Path) -> None:
         {
             "model": "ollama_chat/qwen2.5-coder:7b-instruct-q4_K_M",
             "api_base": "http://lab-ollama-qwen2.5-coder-7b-0:11434",
+            "stream_timeout": 60,
         }
     ]
 

@@ -49,6 +49,7 @@ def test_a_model_of_the_library_is_pulled(make: MakeArtefacts) -> None:
     assert upstream(artefacts) == {
         "model": "ollama_chat/qwen2.5-coder:7b-instruct-q4_K_M",
         "api_base": "http://demo-ollama-qwen2.5-coder-7b-0:11434",
+        "stream_timeout": 300,
     }
 
 
@@ -58,6 +59,7 @@ def test_a_model_that_completes_is_reached_through_the_openai_api(make: MakeArte
     assert upstream(make(engine=OLLAMA, models=models)) == {
         "model": "openai/tiny-coder:latest",
         "api_base": "http://demo-ollama-tiny-coder-0:11434/v1",
+        "stream_timeout": 300,
         "api_key": "none",
     }
 

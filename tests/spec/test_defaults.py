@@ -49,7 +49,7 @@ ROUTER = {
     "kind": "litellm",
     "num_retries": 2,
     "request_timeout_seconds": 600,
-    "stream_timeout_seconds": 60,
+    "stream_timeout_seconds": None,
     "host": None,
 }
 WEB_UI = {

@@ -1,0 +1,282 @@
+"""What Atelier adds to LiteLLM; tests/e2e/test_router.py shows that LiteLLM really calls it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from types import SimpleNamespace
+from typing import Any
+
+import httpx
+import openai
+import pytest
+
+# openai may use a copy of httpx that has another name
+REQUEST: Any = httpx.Request("POST", "http://engine/v1/chat/completions")
+GROUP = [{"model_info": {"id": name}} for name in ("a", "b")]
+
+
+def mapped(status: int | None, cause: BaseException | None, text: str = "boom") -> Exception:
+    """An error as LiteLLM makes it: of a class of openai's, whatever happened."""
+    kind = type("InternalServerError", (openai.APIConnectionError,), {"__module__": "litellm.x"})
+    error: Exception = kind(message=text, request=REQUEST)
+    error.status_code = status  # type: ignore[attr-defined]
+    error.__context__ = cause
+    return error
+
+
+def answered(status: int) -> Exception:
+    """What openai raises for an engine's answer."""
+    response: Any = httpx.Response(status, request=REQUEST)
+    return openai.APIStatusError("no", response=response, body=None)
+
+
+def refused() -> Exception:
+    """What openai raises where there is no connection."""
+    error = openai.APIConnectionError(request=REQUEST)
+    error.__cause__ = httpx.ConnectError("refused")
+    return error
+
+
+def after(error: Exception, earlier: Exception) -> Exception:
+    """An error of a second attempt: Python chains it to that of the first."""
+    error.__context__ = earlier
+    return error
+
+
+@pytest.mark.parametrize(
+    ("status", "cause", "failed"),
+    [
+        (500, refused(), True),
+        (500, httpx.ReadError("reset"), True),
+        (None, refused(), True),
+        (408, None, True),
+        (429, answered(429), True),
+        (503, answered(503), True),
+        (401, answered(401), True),
+        (500, answered(500), False),
+        (500, after(answered(500), refused()), False),
+        (500, None, False),
+        (400, answered(400), False),
+        (404, answered(404), False),
+        (413, answered(413), False),
+        (422, answered(422), False),
+        (501, answered(501), False),
+    ],
+)
+def test_whose_fault_an_attempt_was(
+    module: Any, status: int | None, cause: Exception | None, failed: bool
+) -> None:
+    assert module.engine_failed(mapped(status, cause)) is failed
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def hooks_at(module: Any, clock: Clock) -> Any:
+    return module.Hooks(module.LeftOut(clock))
+
+
+def fail(hooks: Any, replica: str, error: Exception, **request: Any) -> None:
+    data = {"model_info": {"id": replica}} | request
+    asyncio.run(hooks.async_post_call_failure_deployment_hook(data, error, None))
+
+
+def answer(hooks: Any, replica: str) -> None:
+    kwargs = {"litellm_params": {"model_info": {"id": replica}}}
+    asyncio.run(hooks.async_log_success_event(kwargs, None, None, None))
+
+
+def offered(hooks: Any, *excluded: str) -> list[str]:
+    kwargs = {"_excluded_deployment_ids": list(excluded)}
+    rows = asyncio.run(hooks.async_filter_deployments("m", GROUP, None, kwargs))
+    return [row["model_info"]["id"] for row in rows]
+
+
+def test_a_failed_replica_is_left_out_until_one_request_has_tried_it(module: Any) -> None:
+    clock = Clock()
+    hooks = hooks_at(module, clock)
+    assert offered(hooks) == ["a", "b"]
+    fail(hooks, "a", mapped(500, refused()))
+    assert offered(hooks) == ["b"]
+    clock.now = 15
+    assert [offered(hooks), offered(hooks)] == [["a"], ["b"]], "one request alone tries it"
+    clock.now = 44
+    assert offered(hooks) == ["b"], "it had no answer: the next try is later"
+    clock.now = 45
+    assert [offered(hooks), offered(hooks)] == [["a"], ["b"]]
+    answer(hooks, "a")
+    assert offered(hooks) == ["a", "b"]
+
+
+def test_tries_become_rarer_up_to_a_limit(module: Any) -> None:
+    clock, tries = Clock(), []
+    hooks = hooks_at(module, clock)
+    fail(hooks, "a", mapped(408, None))
+    for second in range(1200):
+        clock.now = second
+        if offered(hooks) == ["a"]:
+            tries.append(second)
+            fail(hooks, "a", mapped(408, None))
+    assert tries == [15, 45, 105, 225, 465, 705, 945, 1185]
+
+
+def test_one_replica_is_always_left(module: Any) -> None:
+    hooks = hooks_at(module, Clock())
+    fail(hooks, "a", mapped(408, None))
+    fail(hooks, "b", mapped(408, None))
+    assert offered(hooks) == ["a", "b"]
+
+
+def test_a_request_is_not_given_back_to_what_it_failed_on(module: Any) -> None:
+    clock = Clock()
+    hooks = hooks_at(module, clock)
+    fail(hooks, "a", mapped(500, refused()))
+    clock.now = 15
+    assert offered(hooks, "a") == ["b"]
+    assert offered(hooks, "b") == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("error", "request_data"),
+    [
+        (mapped(500, answered(500)), {}),
+        (mapped(400, answered(400)), {}),
+        (mapped(408, None), {"client_side_timeout": True}),
+        (mapped(408, None), {"model_info": None}),
+    ],
+)
+def test_what_clients_ask_leaves_nothing_out(
+    module: Any, error: Exception, request_data: dict[str, Any]
+) -> None:
+    hooks = hooks_at(module, Clock())
+    fail(hooks, "a", error, **request_data)
+    assert offered(hooks) == ["a", "b"]
+
+
+def test_the_log_says_what_is_left_out_and_nothing_that_was_sent(
+    module: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    hooks = hooks_at(module, Clock())
+    with caplog.at_level(logging.WARNING, logger="LiteLLM Proxy"):
+        fail(hooks, "a", mapped(500, refused(), "sk-secret"), api_key="sk-secret")
+        fail(hooks, "a", mapped(500, refused()))
+        answer(hooks, "a")
+        answer(hooks, "a")
+    assert caplog.messages == [
+        "a left out: InternalServerError, status 500",
+        "a answers again",
+    ]
+
+
+# what clients are told
+
+
+def told(module: Any, error: Any, **request: Any) -> tuple[int, str] | None:
+    data = {"model": "tiny"} | request
+    refusal = asyncio.run(module.hooks.async_post_call_failure_hook(data, error, None))
+    if refusal is None:
+        return None
+    assert (error.status_code, error.message) == (refusal.status_code, refusal.detail)
+    return refusal.status_code, refusal.detail
+
+
+@pytest.mark.parametrize(
+    ("status", "text"),
+    [
+        (500, "image input is not supported - hint: mmproj"),
+        (500, "audio input isn't supported"),
+        (500, "Failed to parse tools: x"),
+        (500, "Unsupported provider: openai"),
+        (501, "whatever"),
+    ],
+)
+def test_what_a_model_cannot_do_is_the_clients_error(module: Any, status: int, text: str) -> None:
+    error = mapped(status, answered(status), f"{text} LiteLLM Retried: 2 times\nmore")
+    assert told(module, error) == (400, f"model tiny cannot do this: {text}")
+
+
+@pytest.mark.parametrize(
+    ("stream", "setting"),
+    [(True, "router.stream_timeout_seconds"), (False, "router.request_timeout_seconds")],
+)
+def test_a_time_out_names_the_setting(module: Any, stream: bool, setting: str) -> None:
+    answer = told(module, mapped(408, None), stream=stream)
+    assert answer is not None
+    status, text = answer
+    assert status == 504
+    assert text.startswith(f"{setting}: the engine of tiny sent nothing")
+
+
+@pytest.mark.parametrize(
+    ("status", "request_data"),
+    [(500, {}), (400, {}), (429, {}), (408, {"client_side_timeout": True})],
+)
+def test_other_errors_stay_as_they_are(
+    module: Any, status: int, request_data: dict[str, Any]
+) -> None:
+    assert told(module, mapped(status, answered(status)), **request_data) is None
+
+
+# streamed completions
+
+
+def chunk(text: str) -> SimpleNamespace:
+    return SimpleNamespace(object="text_completion", text=text)
+
+
+async def ask(module: Any, answers: Any) -> Any:
+    """Ask as LiteLLM does; the answer is not read yet."""
+    sys_client = module.AsyncOpenAI
+    sys_client.answer = staticmethod(answers)
+    return await module.OpenAITextCompletion().async_streaming(
+        api_base="http://engine/v1",
+        api_key="k",
+        timeout=1,
+        max_retries=0,
+        data={"prompt": "x"},
+        model="m",
+        logging_obj=None,
+        organization=None,
+    )
+
+
+@pytest.mark.parametrize("texts", [[], ["a"], ["a", "b", ""], ["a", "b", "c", ""]])
+def test_a_streamed_completion_arrives_as_it_was_sent(module: Any, texts: list[str]) -> None:
+    sent = [chunk(text) for text in texts]
+
+    async def engine() -> AsyncIterator[Any]:
+        for each in sent:
+            yield each
+
+    async def read() -> list[Any]:
+        wrapper = module.TextCompletionStreamWrapper()
+        stream = await ask(module, lambda _: engine())
+        return [wrapper.convert_to_text_completion_object(each) async for each in stream]
+
+    assert asyncio.run(read()) == sent
+
+
+def test_a_streamed_completion_fails_where_another_replica_can_be_tried(module: Any) -> None:
+    """Before it is read: at once, or with the first token."""
+
+    def at_once(data: Any) -> Any:
+        raise ConnectionError
+
+    async def with_the_first_token() -> AsyncIterator[Any]:
+        raise ConnectionError
+        yield
+
+    for answers in (at_once, lambda _: with_the_first_token()):
+        with pytest.raises(ConnectionError):
+            asyncio.run(ask(module, answers))
+
+
+def test_other_chunks_are_converted_by_litellm(module: Any) -> None:
+    wrapper = module.TextCompletionStreamWrapper()
+    assert wrapper.convert_to_text_completion_object("chunk") == "LiteLLM's chunk"
