@@ -21,7 +21,7 @@ check: $(VENV)/dev ## lint, types, import contracts, unit, golden and @fake test
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy deploy tests bench
-	$(BIN)/mypy deploy.py config.py
+	$(BIN)/mypy deploy.py
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/pytest -q -n 2 -m "not e2e"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from deploy.artefacts import Artefacts
+from deploy.plan.addresses import host_and_port
 from deploy.spec import HostSpec
 from deploy.spec.endpoint import EndpointSpec
 
@@ -26,4 +27,4 @@ def _url(host: HostSpec, endpoint: EndpointSpec) -> str:
     address = str(endpoint.listen)
     if endpoint.listen.is_unspecified:
         address = "127.0.0.1" if host.is_local else host.address or host.name
-    return f"http://{address}:{endpoint.port}"
+    return f"http://{host_and_port(address, endpoint.port)}"

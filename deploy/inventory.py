@@ -137,9 +137,15 @@ def pyinfra_hosts(deployment: DeploymentSpec, inventory_file: str) -> PyinfraHos
 
 
 def _stop_at_failures() -> None:
-    """Let no host fail and the others go on: pyinfra would ask, and take Enter for a yes."""
-    from pyinfra import state
+    """Let no host fail and the others go on: what depends on it must not be deployed.
 
+    pyinfra reads its settings from config.py in the directory that it is called from; this is
+    called from anywhere. It would also ask whether to go on, and take Enter for a yes.
+    """
+    from pyinfra import config, state
+
+    if config.FAIL_PERCENT is None:
+        config.FAIL_PERCENT = 0
     state.should_raise_failed_hosts = None
 
 

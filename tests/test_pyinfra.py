@@ -488,3 +488,26 @@ def test_one_host_down_stops_before_anything_is_done(site: Site, flags: tuple[st
     assert "fix: nothing answers on port 1" in result.stderr
     assert "Starting operation" not in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_a_failed_engine_stops_what_needs_it_from_whatever_directory(site: Site) -> None:
+    site.keep_secrets()
+    declare_two(site)
+    failed = {"success": False, "stdout": ["it crashed"]}
+    broken: Any = fresh() | {"atelier replace": failed}
+    site.answer({"@fake/h1": broken, "@fake/h2": fresh()})
+    site.write_responses()
+    command = [sys.executable, "-m", "pyinfra", str(site.inventory), str(ROOT / "deploy.py"), "-y"]
+    result = subprocess.run(
+        command,
+        cwd=site.directory,
+        env=os.environ | {"PYINFRA_PROGRESS": "off", "PYTHONPATH": str(ROOT)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert result.returncode == 1
+    assert "Run the engines" in result.stderr
+    assert "it crashed" in result.stderr
+    assert "Starting operation: Run the routers" not in result.stderr

@@ -17,6 +17,7 @@ from deploy.hosts.connection import explain
 from deploy.hosts.ssh import open_ssh
 from deploy.hosts.sudo import ask_password
 from deploy.live.tunnel import open_command, open_port
+from deploy.plan.addresses import host_and_port
 from deploy.spec import HostSpec
 
 TIMEOUT_SECONDS = 30
@@ -38,7 +39,7 @@ class Connection:
             port: TCP port.
         """
         if self._ssh is None:
-            return f"http://{address}:{port}"
+            return f"http://{host_and_port(address, port)}"
         return (
             f"http://127.0.0.1:{self._tunnels.enter_context(open_port(self._ssh, address, port))}"
         )

@@ -17,6 +17,7 @@ from deploy.changes.live import LiveContainer
 from deploy.errors import ConnectionFailedError, Problem
 from deploy.live.connection import Connection, connect
 from deploy.live.inspect import live_container
+from deploy.plan.addresses import host_and_port
 from deploy.services import Unit
 from deploy.spec import HostSpec
 
@@ -118,7 +119,7 @@ def _image_id(connection: Connection, reference: str) -> str | None:
 
 def _url(unit: Unit) -> str:
     ports = unit.container.ports
-    return f"http://{ports[0].host_ip}:{ports[0].host_port}" if ports else ""
+    return f"http://{host_and_port(ports[0].host_ip, ports[0].host_port)}" if ports else ""
 
 
 def _uptime(live: LiveContainer) -> int:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from deploy.plan.addresses import host_and_port
 from deploy.spec import EnvironmentValue, SecretSource, SecretText
 
 LABEL_DEPLOYMENT = "io.atelier.deployment"
@@ -170,7 +171,7 @@ class ContainerSpec(Part):
         for target, mount in self.mounts.items():
             arguments += ["--mount", _mount_argument(target, mount)]
         for port in self.ports:
-            published = f"{port.host_ip}:{port.host_port}:{port.container_port}"
+            published = f"{host_and_port(port.host_ip, port.host_port)}:{port.container_port}"
             arguments += ["--publish", published]
         return [*arguments, *self._hardware_arguments(), self.image, *self.command]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
+from deploy.plan.addresses import host_and_port
 from deploy.plan.deployment_plan import WebUIPlan
 from deploy.services import litellm
 from deploy.services.container import HealthCheck, Mount, Port, environment, http_get
@@ -113,4 +114,4 @@ def _router_address(context: ServiceContext, plan: WebUIPlan) -> str:
     router = context.plan.router
     if router.host == plan.host:
         return f"{litellm.container_name(context)}:{litellm.PORT}"
-    return f"{context.plan.host(router.host).address}:{router.spec.port}"
+    return host_and_port(context.plan.host(router.host).address, router.spec.port)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from deploy.plan.addresses import host_and_port
 from deploy.plan.deployment_plan import ReplicaPlan
 from deploy.services.context import ServiceContext
 
@@ -43,4 +44,4 @@ def address(context: ServiceContext, replica: ReplicaPlan, name: str, port: int)
     """
     if replica.port is None:
         return f"{name}:{port}"
-    return f"{context.host(replica).address}:{replica.port}"
+    return host_and_port(context.host(replica).address, replica.port)

@@ -1,0 +1,49 @@
+"""How addresses are written, and that every place does so."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+
+from deploy.plan.addresses import bracketed, host_and_port
+from tests.conftest import MakeArtefacts
+
+
+@pytest.mark.parametrize(
+    ("address", "written"),
+    [
+        ("10.0.0.11", "10.0.0.11:8000"),
+        ("fd00::11", "[fd00::11]:8000"),
+        ("::1", "[::1]:8000"),
+        ("gpu1.lab", "gpu1.lab:8000"),
+    ],
+)
+def test_an_address_and_its_port(address: str, written: str) -> None:
+    assert host_and_port(address, 8000) == written
+    assert bracketed(address) == written.removesuffix(":8000")
+
+
+def test_an_engine_host_with_an_ipv6_address(make: MakeArtefacts) -> None:
+    artefacts = make(
+        hosts=[{"name": "a", "address": "fd00::10"}, {"name": "b", "address": "fd00::11"}],
+        models=[{"name": "tiny-coder", "replicas": 2}],
+        engine={"port": 8000},
+    )
+    router = next(unit for unit in artefacts.stack.units if unit.config)
+    assert router.config is not None
+    config = yaml.safe_load(str(router.config.files["config.yaml"].content))
+    bases = [row["litellm_params"]["api_base"] for row in config["model_list"]]
+    assert bases[1] == "http://[fd00::11]:8000/v1"
+    [engine] = [unit for unit in artefacts.stack.on("b") if unit.container.ports]
+    published = engine.create_arguments("demo", artefacts.secrets.digest)
+    assert published[published.index("--publish") + 1] == "[fd00::11]:8000:8080"
+
+
+def test_a_web_ui_on_another_host_than_the_router(make: MakeArtefacts) -> None:
+    artefacts = make(
+        hosts=[{"name": "a", "address": "fd00::10"}, {"name": "b", "address": "10.0.0.2"}],
+        router={"host": "a", "listen": "0.0.0.0"},  # noqa: S104 - declared, not bound
+        web_ui={"host": "b"},
+    )
+    [web_ui] = [unit for unit in artefacts.stack.on("b") if unit.serves == "web UI"]
+    assert web_ui.container.env["OPENAI_API_BASE_URLS"] == "http://[fd00::10]:4000/v1"
