@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from deploy.hosts.docker_setup import is_managed, refusals_of_installing
+from deploy.hosts.downloads import Download
 from deploy.hosts.finding import Finding
 from deploy.hosts.place_checks import (
     architecture_findings,
     directory_findings,
     network_findings,
 )
-from deploy.hosts.room import room_findings, room_needs
+from deploy.hosts.room import download_needs, room_findings, room_needs
 from deploy.hosts.state import DockerState, HostState
 from deploy.images import ImageUse
 from deploy.services import Component
@@ -33,6 +34,8 @@ class Subject:
     components: tuple[Component, ...]
     images: tuple[ImageUse, ...] = ()
     """The images of its components."""
+    downloads: tuple[Download, ...] = ()
+    """What its engines fetch themselves."""
 
 
 def host_findings(
@@ -54,7 +57,7 @@ def host_findings(
     yield from _ports(subject.components, found)
     yield _memory(subject.components, found)
     needs = room_needs(subject.spec, subject.components, subject.images, found)
-    yield from room_findings(found, needs)
+    yield from room_findings(found, [*needs, *download_needs(subject.downloads, found)])
     yield from directory_findings(subject.spec, found)
     yield from network_findings(subject.spec, found)
     yield from architecture_findings(subject.images, found)

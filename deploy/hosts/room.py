@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from deploy.hosts.downloads import Download
 from deploy.hosts.finding import Finding
 from deploy.hosts.state import FileSystem, HostState, Place
 from deploy.images import ImageUse, image_need
@@ -84,6 +85,13 @@ def _of_store(component: Component, found: HostState) -> Iterator[Need]:
     is_new = any(str(path) not in found.file_sizes for _, path in file.parts)
     if is_new or model.volume not in found.daemon.volumes:
         yield Need(f"{model.name} in {model.volume}", "volumes", file.source.size_bytes)
+
+
+def download_needs(downloads: Iterable[Download], found: HostState) -> Iterator[Need]:
+    """Weights that engines have not fetched yet."""
+    for download in downloads:
+        if not download.volumes & found.daemon.volumes:
+            yield Need(f"{download.what}, about", "volumes", download.size_bytes)
 
 
 def room_findings(found: HostState, needs: Iterable[Need]) -> Iterator[Finding]:

@@ -9,6 +9,7 @@ from pyinfra.api import deploy
 from deploy.artefacts import Artefacts
 from deploy.errors import HostError
 from deploy.hosts.checks import Subject
+from deploy.hosts.downloads import downloads_on
 from deploy.hosts.finding import Finding
 from deploy.hosts.surroundings import library_urls, registry_urls
 from deploy.operations import doctor, sudo
@@ -27,7 +28,12 @@ def examine() -> None:
     doctor.examined(
         name="Look at the host",
         deployment=deployment.plan.name,
-        subject=Subject(deployment.host(host.name), own, deployment.images_on(host.name)),
+        subject=Subject(
+            deployment.host(host.name),
+            own,
+            deployment.images_on(host.name),
+            downloads_on(host.name, deployment.context),
+        ),
         urls=(*registry_urls(pulled), *library_urls(own)),
     )
 

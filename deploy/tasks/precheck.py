@@ -4,6 +4,7 @@ from pyinfra import host
 
 from deploy.artefacts import Artefacts
 from deploy.hosts.checks import Subject
+from deploy.hosts.downloads import downloads_on
 from deploy.operations import precheck
 
 
@@ -16,5 +17,6 @@ def check(deployment: Artefacts) -> None:
             deployment.host(host.name),
             deployment.stack.on(host.name),
             deployment.images_on(host.name),
+            downloads_on(host.name, deployment.context),
         ),
     )

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from deploy.artefacts import Artefacts
-from deploy.hosts.room import Need, room_findings, room_needs
+from deploy.hosts.downloads import downloads_on
+from deploy.hosts.room import Need, download_needs, room_findings, room_needs
 from deploy.hosts.state import Daemon, FileSystem, HostState, Place
 from deploy.images import ImageArchive, ImageUse
 from deploy.local_file import LocalFile
@@ -125,6 +126,41 @@ def test_ollama_has_a_model_twice(make: MakeArtefacts) -> None:
     assert needs_of(engine, replace(there, daemon=daemon)) == []
     # another model in a store that is there
     assert needs_of(engine, HostState(daemon=daemon)) == [copied, stored]
+
+
+VLLM: dict[str, Any] = {"hosts": [{"name": "gpu1", "gpus": "2x l40s"}], "engine": {"kind": "vllm"}}
+"""One host for two replicas."""
+
+
+def test_weights_that_vllm_fetches_once_for_all_replicas(make: MakeArtefacts) -> None:
+    made = make(**VLLM, models=[{"name": "qwen2.5-coder-7b", "replicas": 2}], web_ui=None)
+    [download] = downloads_on("gpu1", made.context)
+    # 7.6 billion parameters of 2 bytes
+    assert 14 * GIB < download.size_bytes < 16 * GIB
+    [need] = download_needs([download], HostState())
+    assert (need.place, need.size_bytes) == ("volumes", download.size_bytes)
+    ran = Daemon(volumes=frozenset(["demo-vllm-qwen2.5-coder-7b-1"]))
+    assert list(download_needs([download], HostState(daemon=ran))) == []
+
+
+@pytest.mark.parametrize(
+    "engine", [{"offline": True}, {"huggingface_cache": "/srv/huggingface"}], ids=str
+)
+def test_weights_that_are_the_operators(make: MakeArtefacts, engine: dict[str, Any]) -> None:
+    own = {**VLLM, "engine": {"kind": "vllm", **engine}}
+    made = make(**own, models=[{"name": "qwen2.5-coder-7b", "replicas": 1}], web_ui=None)
+    assert downloads_on("gpu1", made.context) == ()
+
+
+def test_weights_that_each_ollama_fetches(make: MakeArtefacts) -> None:
+    own = {**VLLM, "engine": {"kind": "ollama"}}
+    made = make(**own, models=[{"name": "qwen2.5-coder-7b", "replicas": 2}], web_ui=None)
+    downloads = downloads_on("gpu1", made.context)
+    assert [sorted(download.volumes) for download in downloads] == [
+        ["demo-ollama-qwen2.5-coder-7b-0"],
+        ["demo-ollama-qwen2.5-coder-7b-1"],
+    ]
+    assert all(3 * GIB < download.size_bytes < 9 * GIB for download in downloads)
 
 
 def archive(reference: str, unpacked: int, packed: int) -> ImageArchive:
