@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from deploy.hosts.docker_setup import is_managed, refusals_of_installing
 from deploy.hosts.downloads import Download
+from deploy.hosts.explain_docker import explain_docker
 from deploy.hosts.finding import Finding
 from deploy.hosts.place_checks import (
     architecture_findings,
@@ -74,7 +75,7 @@ def _system(found: HostState) -> Finding:
         "warning",
         name,
         "Debian, Ubuntu, or the RHEL family",
-        "nobody has tried this one: it may work where Docker runs",
+        "this system was not tried; it may work if Docker runs there",
     )
 
 
@@ -83,14 +84,14 @@ def _engine(spec: HostSpec, found: HostState, docker: DockerState | None) -> Ite
         yield from _missing_engine(spec, found, docker)
     elif _version(found.engine_version) < MINIMUM_ENGINE:
         yield Finding(
-            "container engine",
+            "Docker",
             "problem",
-            f"Docker {found.engine_version}",
+            f"version {found.engine_version}",
             f"{'.'.join(map(str, MINIMUM_ENGINE))} or newer",
             "upgrade it; versions 3 to 5 are Podman's: replace podman-docker by Docker",
         )
     else:
-        yield Finding("container engine", "ok", f"Docker {found.engine_version}")
+        yield Finding("Docker", "ok", f"version {found.engine_version}")
 
 
 def _missing_engine(
@@ -98,19 +99,22 @@ def _missing_engine(
 ) -> Iterator[Finding]:
     if docker is None or not is_managed(spec, docker):
         yield Finding(
-            "container engine",
+            "Docker",
             "problem",
-            found.engine_error or "docker is not installed",
+            found.engine_error or "not installed",
             f"Docker {'.'.join(map(str, MINIMUM_ENGINE))} or newer that this user may use",
-            "install and start Docker, or declare sudo=True for the host",
+            explain_docker(found.engine_error)
+            or "install and start Docker, or declare sudo=True for the host",
         )
         return
     refusals = refusals_of_installing(spec, docker)
     for problem in refusals:
         yield Finding(problem.path, "problem", problem.found, problem.allowed, problem.fix)
     if not refusals:
-        found_here = "not running" if docker.is_installed else "not installed"
-        yield Finding("container engine", "ok", f"Docker is {found_here}; deploying sees to it")
+        found_here, action = "not installed", "install"
+        if docker.is_installed:
+            found_here, action = "not running", "start"
+        yield Finding("Docker", "ok", f"{found_here}; the deployment will {action} it")
 
 
 def _ports(components: tuple[Component, ...], found: HostState) -> Iterator[Finding]:

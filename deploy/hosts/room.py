@@ -87,6 +87,12 @@ def _of_store(component: Component, found: HostState) -> Iterator[Need]:
         yield Need(f"{model.name} in {model.volume}", "volumes", file.source.size_bytes)
 
 
+def stores(components: Iterable[Component], downloads: Iterable[Download]) -> set[str]:
+    """The volumes whose presence decides whether models are still to come."""
+    created = {c.model.volume for c in components if c.model and c.model_file}
+    return created.union(*(download.volumes for download in downloads))
+
+
 def download_needs(downloads: Iterable[Download], found: HostState) -> Iterator[Need]:
     """Weights that engines have not fetched yet."""
     for download in downloads:

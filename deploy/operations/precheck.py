@@ -18,6 +18,7 @@ from deploy.facts.host import Host
 from deploy.hosts.checks import Subject, host_findings
 from deploy.hosts.finding import Finding, problems
 from deploy.hosts.gpu_checks import gpu_findings
+from deploy.hosts.room import stores
 from deploy.operations.commands import Commands, refuse
 
 
@@ -44,6 +45,7 @@ def findings(deployment: str, subject: Subject, *, gpus: bool) -> Iterator[Findi
         directory=directory,
         files=[str(path) for path in _model_files(subject)],
         docker_root=str(subject.spec.docker_settings.get("data-root", ROOT)),
+        volumes=sorted(stores(subject.components, subject.downloads)),
     )
     docker = host.get_fact(Docker) if found.engine_version is None else None
     yield from host_findings(subject, found, docker, time.time())

@@ -245,7 +245,13 @@ AWKWARD_FACTS: list[tuple[FactBase[Any], dict[str, Any]]] = [
     (Resources(), {"networks": [AWKWARD], "volumes": [AWKWARD]}),
     (Contents(), {"paths": [AWKWARD]}),
     (PathStates(), {"paths": [AWKWARD]}),
-    (Host(), {"deployment": AWKWARD, "directory": AWKWARD}),
+    (
+        Host(),
+        {
+            **{"deployment": AWKWARD, "directory": AWKWARD, "docker_root": AWKWARD},
+            **{"files": [AWKWARD], "volumes": [AWKWARD]},
+        },
+    ),
     (OldImages(), {"record": AWKWARD}),
 ]
 

@@ -41,7 +41,7 @@ def test_a_good_host(demo: Artefacts) -> None:
     found = look(demo, clock_seconds=time.time())
     assert {finding.status for finding in found.values()} == {"ok"}
     assert set(found) == {
-        *("operating system", "container engine", "ports", "memory", "disk", "clock"),
+        *("operating system", "Docker", "ports", "memory", "disk", "clock"),
     }
 
 

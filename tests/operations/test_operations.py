@@ -504,13 +504,22 @@ def test_a_good_host_passes(demo: Artefacts, differences: dict[str, Any]) -> Non
     [
         (
             {"engine_version": None, "engine_error": "permission denied"},
-            "container engine: permission denied\n"
+            "Docker: permission denied\n"
             "    allowed: Docker 20.10 or newer that this user may use\n"
             "    fix: install and start Docker, or declare sudo=True for the host",
         ),
         (
+            {
+                "engine_version": None,
+                "engine_error": "Cannot connect to the Docker daemon at unix:///x. Is it running?",
+            },
+            "Docker: Cannot connect to the Docker daemon at unix:///x. Is it running?\n"
+            "    allowed: Docker 20.10 or newer that this user may use\n"
+            "    fix: start Docker on the host: sudo systemctl start docker",
+        ),
+        (
             {"engine_version": "19.03.15"},
-            "container engine: Docker 19.03.15\n    allowed: 20.10 or newer\n"
+            "Docker: version 19.03.15\n    allowed: 20.10 or newer\n"
             "    fix: upgrade it; versions 3 to 5 are Podman's: replace podman-docker by Docker",
         ),
         (
@@ -542,6 +551,24 @@ def test_a_bad_host_is_refused(demo: Artefacts, differences: dict[str, Any], mes
     with pytest.raises(OperationError) as refused:
         run(precheck.passed, facts, deployment="demo", subject=subject)
     assert str(refused.value) == f"h1 cannot be deployed to\n{message}"
+
+
+def test_the_host_is_asked_for_what_is_to_come(make: MakeArtefacts) -> None:
+    """Every file of a model, and the volume that Ollama has it in a second time."""
+    made = make(engine={"kind": "ollama"}, web_ui=None)
+    asked: dict[str, Any] = {}
+
+    class Asked(FakeHost):
+        def get_fact(self, fact: Any, **arguments: Any) -> Any:
+            asked.update(arguments)
+            return super().get_fact(fact, **arguments)
+
+    subject = Subject(made.host("@local"), made.stack.on("@local"))
+    run(precheck.passed, Asked({Host: GOOD_HOST}), deployment="demo", subject=subject)
+    file = made.stack.components[0].model_file
+    assert file is not None
+    assert asked["files"] == [str(file.path)]
+    assert asked["volumes"] == ["demo-ollama-tiny-coder-0"]
 
 
 # the file of secrets, the barrier, the verification
