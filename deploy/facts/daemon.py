@@ -38,13 +38,13 @@ def look_at_daemon(network: str, root: str, volumes: Collection[str] = ()) -> li
         f'[ -n "$root" ] || root={shlex.quote(root)}',
         "images=$root",
         f'case "$info" in *io.containerd.snapshotter*) images={CONTAINERD} ;; esac',
-        "echo '@info'; echo \"${info#*|}\"",
+        "echo '@info'; printf '%s\\n' \"${info#*|}\"",
         'echo "@endpoint"; echo "$DOCKER_HOST"',
         _look_at_volumes(volumes),
         f"echo '@network'; if docker network inspect {name} >/dev/null 2>&1; then echo yes; else "
         "echo '@subnets'; ids=$(docker network ls --quiet 2>/dev/null); "
         f'[ -z "$ids" ] || docker network inspect --format {subnets} $ids; '
-        "echo '@routes'; ip -4 route show 2>/dev/null; fi",
+        "echo '@routes'; PATH=$PATH:/usr/sbin:/sbin ip -4 route show 2>/dev/null; fi",
     ]
 
 
