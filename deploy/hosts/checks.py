@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from deploy.hosts.docker_setup import is_managed, refusals_of_installing
-from deploy.hosts.downloads import Download
 from deploy.hosts.explain_docker import explain_docker
 from deploy.hosts.finding import Finding
 from deploy.hosts.place_checks import (
@@ -15,9 +13,9 @@ from deploy.hosts.place_checks import (
     directory_findings,
     network_findings,
 )
-from deploy.hosts.room import download_needs, room_findings, room_needs
+from deploy.hosts.room import room_findings, room_needs
 from deploy.hosts.state import DockerState, HostState
-from deploy.images import ImageUse
+from deploy.hosts.subject import Subject
 from deploy.services import Component
 from deploy.spec import HostSpec
 from deploy.units import GIB
@@ -25,18 +23,6 @@ from deploy.units import GIB
 MINIMUM_ENGINE = (20, 10)
 CLOCK_SKEW_SECONDS = 30
 TRIED_SYSTEMS = ("debian", "ubuntu", "rhel", "fedora", "centos")
-
-
-@dataclass(frozen=True)
-class Subject:
-    """A host as it is declared, and what is to run on it."""
-
-    spec: HostSpec
-    components: tuple[Component, ...]
-    images: tuple[ImageUse, ...] = ()
-    """The images of its components."""
-    downloads: tuple[Download, ...] = ()
-    """What its engines fetch themselves."""
 
 
 def host_findings(
@@ -57,8 +43,7 @@ def host_findings(
     yield from _engine(subject.spec, found, docker)
     yield from _ports(subject.components, found)
     yield _memory(subject.components, found)
-    needs = room_needs(subject.spec, subject.components, subject.images, found)
-    yield from room_findings(found, [*needs, *download_needs(subject.downloads, found)])
+    yield from room_findings(found, room_needs(subject, found))
     yield from directory_findings(subject.spec, found)
     yield from network_findings(subject.spec, found)
     yield from architecture_findings(subject.images, found)

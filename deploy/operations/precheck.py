@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from pathlib import PurePosixPath
 
 from pyinfra import host
 from pyinfra.api import operation
@@ -15,10 +14,10 @@ from deploy.facts.daemon import ROOT
 from deploy.facts.docker import Docker
 from deploy.facts.gpus import Gpus
 from deploy.facts.host import Host
-from deploy.hosts.checks import Subject, host_findings
+from deploy.hosts.checks import host_findings
 from deploy.hosts.finding import Finding, problems
 from deploy.hosts.gpu_checks import gpu_findings
-from deploy.hosts.room import stores
+from deploy.hosts.subject import Subject
 from deploy.operations.commands import Commands, refuse
 
 
@@ -43,9 +42,9 @@ def findings(deployment: str, subject: Subject, *, gpus: bool) -> Iterator[Findi
         Host,
         deployment=deployment,
         directory=directory,
-        files=[str(path) for path in _model_files(subject)],
+        files=subject.paths,
         docker_root=str(subject.spec.docker_settings.get("data-root", ROOT)),
-        volumes=sorted(stores(subject.components, subject.downloads)),
+        volumes=subject.volumes,
     )
     docker = host.get_fact(Docker) if found.engine_version is None else None
     yield from host_findings(subject, found, docker, time.time())
@@ -54,9 +53,3 @@ def findings(deployment: str, subject: Subject, *, gpus: bool) -> Iterator[Findi
         names = {component.image_name for component in subject.components}
         cuda = {name: catalog.images[name].cuda for name in names if catalog.images[name].cuda}
         yield from gpu_findings(subject.spec, host.get_fact(Gpus), catalog, cuda)
-
-
-def _model_files(subject: Subject) -> Iterator[PurePosixPath]:
-    files = (component.model_file for component in subject.components)
-    for file in dict.fromkeys(file for file in files if file):
-        yield from (path for _, path in file.parts)

@@ -8,9 +8,9 @@ from pyinfra.api import deploy
 
 from deploy.artefacts import Artefacts
 from deploy.errors import HostError
-from deploy.hosts.checks import Subject
 from deploy.hosts.downloads import downloads_on
 from deploy.hosts.finding import Finding
+from deploy.hosts.subject import Subject
 from deploy.hosts.surroundings import library_urls, registry_urls
 from deploy.operations import doctor, sudo
 from deploy.tasks.current import current_deployment
@@ -33,6 +33,7 @@ def examine() -> None:
             own,
             deployment.images_on(host.name),
             downloads_on(host.name, deployment.context),
+            deployment.context.directory(host.name),
         ),
         urls=(*registry_urls(pulled), *library_urls(own)),
     )

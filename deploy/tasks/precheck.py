@@ -3,8 +3,8 @@
 from pyinfra import host
 
 from deploy.artefacts import Artefacts
-from deploy.hosts.checks import Subject
 from deploy.hosts.downloads import downloads_on
+from deploy.hosts.subject import Subject
 from deploy.operations import precheck
 
 
@@ -18,5 +18,6 @@ def check(deployment: Artefacts) -> None:
             deployment.stack.on(host.name),
             deployment.images_on(host.name),
             downloads_on(host.name, deployment.context),
+            deployment.context.directory(host.name),
         ),
     )

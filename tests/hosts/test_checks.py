@@ -10,11 +10,12 @@ import pytest
 
 from deploy.artefacts import Artefacts
 from deploy.catalog import Catalog
-from deploy.hosts.checks import Subject, host_findings
+from deploy.hosts.checks import host_findings
 from deploy.hosts.connection import explain
 from deploy.hosts.finding import Finding
 from deploy.hosts.gpu_checks import gpu_findings
 from deploy.hosts.state import FileSystem, Gpu, GpuState, HostState, PciGpu, Surroundings, System
+from deploy.hosts.subject import Subject
 from deploy.hosts.surroundings import library_urls, registry_of, surroundings_findings
 from deploy.spec import HostSpec
 from tests.conftest import MakeArtefacts

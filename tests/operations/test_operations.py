@@ -31,8 +31,8 @@ from deploy.facts.files import PathState, PathStates
 from deploy.facts.host import Host
 from deploy.facts.images import Images, ImagesState
 from deploy.facts.old_images import BroughtImage, OldImages
-from deploy.hosts.checks import Subject
 from deploy.hosts.state import DockerState, FileSystem, HostState
+from deploy.hosts.subject import Subject
 from deploy.images import ImageArchive, ImageUse, RegistryAccess
 from deploy.live.connection import Login
 from deploy.local_file import LocalFile
