@@ -10,7 +10,6 @@ from deploy.images import ImageUse, archive_path
 from deploy.services import Component, HostModelFile
 from deploy.spec import HostSpec
 
-
 ROOT = PurePosixPath("/")
 
 
