@@ -235,7 +235,7 @@ def test_a_bare_host_gets_docker_and_everything_else(site: Site) -> None:
         (
             'hosts=[Host(name="@fake/h1", docker="present")],',
             BARE_DOCKER,
-            ["container engine: sh: 1: docker: not found", "install and start Docker"],
+            ["Docker: sh: 1: docker: not found", "install and start Docker"],
         ),
         (
             "",
@@ -349,7 +349,7 @@ def test_doctor_finds_nothing_wrong(site: Site) -> None:
     assert found == {
         "connection": "ok",
         "operating system": "ok",
-        "container engine": "ok",
+        "Docker": "ok",
         "ports": "ok",
         "memory": "ok",
         "disk": "ok",
@@ -369,7 +369,7 @@ def test_doctor_says_what_to_do(site: Site) -> None:
     assert result.returncode == 1, result.stdout + result.stderr
     findings = json.loads(result.stdout)["findings"]
     problems = {item["name"]: item for item in findings if item["status"] == "problem"}
-    assert set(problems) == {"container engine", "GPU driver"}
+    assert set(problems) == {"Docker", "GPU driver"}
     assert problems["GPU driver"]["found"] == broken
     assert "restart the host" in problems["GPU driver"]["fix"]
     shown = atelier(site, "doctor")

@@ -29,7 +29,7 @@ def doctor(inventory: InventoryArgument, as_json: JsonOption = False) -> None:
     if as_json:
         print_json({"ok": ok, "findings": findings})
     else:
-        columns = ["host", "what", "found", "how to mend it"]
+        columns = ["host", "what", "found", "fix"]
         print_table("hosts", columns, [_row(finding) for finding in findings])
         console.print("everything can be deployed" if ok else "[red]this cannot be deployed yet[/]")
     raise typer.Exit(0 if ok else 1)

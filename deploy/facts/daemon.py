@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Collection
 from typing import Any
 
 from deploy.facts.sections import first
@@ -19,7 +20,7 @@ INFO = (
 )
 
 
-def look_at_daemon(network: str, root: str) -> list[str]:
+def look_at_daemon(network: str, root: str, volumes: Collection[str] = ()) -> list[str]:
     """Shell commands that print the sections which parse_daemon reads.
 
     They leave its directory, and where images are kept, in ``$root`` and ``$images``.
@@ -27,6 +28,7 @@ def look_at_daemon(network: str, root: str) -> list[str]:
     Args:
         network: name of the deployment's network.
         root: Docker's directory where no daemon answers that could say.
+        volumes: names of volumes that may be there.
     """
     name = shlex.quote(network)
     subnets = shlex.quote("{{range .IPAM.Config}}{{.Subnet}} {{end}}")
@@ -36,14 +38,21 @@ def look_at_daemon(network: str, root: str) -> list[str]:
         f'[ -n "$root" ] || root={shlex.quote(root)}',
         "images=$root",
         f'case "$info" in *io.containerd.snapshotter*) images={CONTAINERD} ;; esac',
-        "echo '@info'; echo \"${info#*|}\"",
+        "echo '@info'; printf '%s\\n' \"${info#*|}\"",
         'echo "@endpoint"; echo "$DOCKER_HOST"',
-        "echo '@volumes'; docker volume ls --quiet 2>/dev/null",
+        _look_at_volumes(volumes),
         f"echo '@network'; if docker network inspect {name} >/dev/null 2>&1; then echo yes; else "
         "echo '@subnets'; ids=$(docker network ls --quiet 2>/dev/null); "
         f'[ -z "$ids" ] || docker network inspect --format {subnets} $ids; '
-        "echo '@routes'; ip -4 route show 2>/dev/null; fi",
+        "echo '@routes'; PATH=$PATH:/usr/sbin:/sbin ip -4 route show 2>/dev/null; fi",
     ]
+
+
+def _look_at_volumes(volumes: Collection[str]) -> str:
+    if not volumes:
+        return "true"
+    names = " ".join(shlex.quote(volume) for volume in volumes)
+    return f"echo '@volumes'; docker volume inspect --format '{{{{.Name}}}}' {names} 2>/dev/null"
 
 
 def parse_daemon(sections: dict[str, list[str]]) -> Daemon:

@@ -36,6 +36,7 @@ class Host(FactBase[HostState]):
         directory: str,
         files: Collection[str] = (),
         docker_root: str = ROOT,
+        volumes: Collection[str] = (),
     ) -> str:
         """Print sections.
 
@@ -44,6 +45,7 @@ class Host(FactBase[HostState]):
             directory: where files are put on the host; it need not exist yet.
             files: files whose sizes are wanted.
             docker_root: where Docker will keep everything, if it does not answer yet.
+            volumes: names of volumes that may be there.
         """
         label = shlex.quote(f"label={LABEL_DEPLOYMENT}={deployment}")
         return "; ".join(
@@ -52,7 +54,7 @@ class Host(FactBase[HostState]):
                 "echo '@engine'; docker version --format '{{json .Server.Version}}' 2>/dev/null || "
                 "{ echo '@engine_error'; docker version 2>&1 >/dev/null | tail -n 1; }",
                 "echo '@memory'; awk '/^MemTotal:/ {printf \"%.0f\\n\", $2 * 1024}' /proc/meminfo",
-                *look_at_daemon(deployment, docker_root),
+                *look_at_daemon(deployment, docker_root, volumes),
                 *look_at_places(directory, "$root", "$images"),
                 look_at_sizes(files),
                 "echo '@images'; docker image ls --format '{{.Repository}}:{{.Tag}}' 2>/dev/null",

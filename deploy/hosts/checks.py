@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from deploy.hosts.docker_setup import is_managed, refusals_of_installing
+from deploy.hosts.explain_docker import explain_docker
 from deploy.hosts.finding import Finding
 from deploy.hosts.place_checks import (
     architecture_findings,
@@ -15,7 +15,7 @@ from deploy.hosts.place_checks import (
 )
 from deploy.hosts.room import room_findings, room_needs
 from deploy.hosts.state import DockerState, HostState
-from deploy.images import ImageUse
+from deploy.hosts.subject import Subject
 from deploy.services import Unit
 from deploy.spec import HostSpec
 from deploy.units import GIB
@@ -23,18 +23,6 @@ from deploy.units import GIB
 MINIMUM_ENGINE = (20, 10)
 CLOCK_SKEW_SECONDS = 30
 TRIED_SYSTEMS = ("debian", "ubuntu", "rhel", "fedora", "centos")
-
-
-@dataclass(frozen=True)
-class Subject:
-    """A host as it is declared, and what is to run on it."""
-
-    spec: HostSpec
-    units: tuple[Unit, ...]
-    images: tuple[ImageUse, ...] = ()
-    """The images of its units."""
-    elsewhere: tuple[Unit, ...] = ()
-    """The units of the deployment on other hosts."""
 
 
 def host_findings(
@@ -55,8 +43,7 @@ def host_findings(
     yield from _engine(subject.spec, found, docker)
     yield from _ports(subject.units, found)
     yield _memory(subject.units, found)
-    needs = room_needs(subject.spec, subject.units, subject.images, found)
-    yield from room_findings(found, needs)
+    yield from room_findings(found, room_needs(subject, found))
     yield from directory_findings(subject.spec, found)
     yield from network_findings(subject.spec, found)
     yield from architecture_findings(subject.images, found)
@@ -73,7 +60,7 @@ def _system(found: HostState) -> Finding:
         "warning",
         name,
         "Debian, Ubuntu, or the RHEL family",
-        "nobody has tried this one: it may work where Docker runs",
+        "this system was not tried; it may work if Docker runs there",
     )
 
 
@@ -82,14 +69,14 @@ def _engine(spec: HostSpec, found: HostState, docker: DockerState | None) -> Ite
         yield from _missing_engine(spec, found, docker)
     elif _version(found.engine_version) < MINIMUM_ENGINE:
         yield Finding(
-            "container engine",
+            "Docker",
             "problem",
-            f"Docker {found.engine_version}",
+            f"version {found.engine_version}",
             f"{'.'.join(map(str, MINIMUM_ENGINE))} or newer",
             "upgrade it; versions 3 to 5 are Podman's: replace podman-docker by Docker",
         )
     else:
-        yield Finding("container engine", "ok", f"Docker {found.engine_version}")
+        yield Finding("Docker", "ok", f"version {found.engine_version}")
 
 
 def _missing_engine(
@@ -97,19 +84,22 @@ def _missing_engine(
 ) -> Iterator[Finding]:
     if docker is None or not is_managed(spec, docker):
         yield Finding(
-            "container engine",
+            "Docker",
             "problem",
-            found.engine_error or "docker is not installed",
+            found.engine_error or "not installed",
             f"Docker {'.'.join(map(str, MINIMUM_ENGINE))} or newer that this user may use",
-            "install and start Docker, or declare sudo=True for the host",
+            explain_docker(found.engine_error)
+            or "install and start Docker, or declare sudo=True for the host",
         )
         return
     refusals = refusals_of_installing(spec, docker)
     for problem in refusals:
         yield Finding(problem.path, "problem", problem.found, problem.allowed, problem.fix)
     if not refusals:
-        found_here = "not running" if docker.is_installed else "not installed"
-        yield Finding("container engine", "ok", f"Docker is {found_here}; deploying sees to it")
+        found_here, action = "not installed", "install"
+        if docker.is_installed:
+            found_here, action = "not running", "start"
+        yield Finding("Docker", "ok", f"{found_here}; the deployment will {action} it")
 
 
 def _ports(units: tuple[Unit, ...], found: HostState) -> Iterator[Finding]:

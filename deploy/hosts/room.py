@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 
 from deploy.hosts.finding import Finding
 from deploy.hosts.state import FileSystem, HostState, Place
-from deploy.images import ImageUse, image_need
+from deploy.hosts.subject import Subject
+from deploy.images import ImageNeed, archive_path, image_need
 from deploy.images.reference import familiar
-from deploy.services import HostModelFile, Unit
-from deploy.spec import HostSpec
+from deploy.services import Unit
 from deploy.units import GIB, MIB
 
 PULLED_BYTES = 2 * GIB
@@ -33,28 +34,27 @@ class Need:
     size_bytes: int
 
 
-def room_needs(
-    spec: HostSpec, units: Iterable[Unit], images: Iterable[ImageUse], found: HostState
-) -> Iterator[Need]:
-    """What is to come to a host: images, archives of images, model files, models of engines.
+def room_needs(subject: Subject, found: HostState) -> Iterator[Need]:
+    """What is to come to a host: images, their archives, model files, models of engines.
 
     Args:
-        spec: the host as declared.
-        units: what is to run on it.
-        images: the images of those.
+        subject: the host, and what is to run on it.
         found: what it is like: what is there already needs no more room.
     """
-    yield from _of_images(spec, images, found)
-    units = list(units)
-    for file in dict.fromkeys(c.model_file for c in units if c.model_file):
-        yield from _of_model_file(file, found)
-    for unit in units:
+    yield from _of_images(subject, found)
+    for file in subject.model_files:
+        for part, path in file.parts:
+            yield Need(path.name, "directory", _to_come(part.size_bytes, path, found))
+    for unit in subject.units:
         yield from _of_store(unit, found)
+    for download in subject.downloads:
+        if not download.volumes & found.daemon.volumes:
+            yield Need(f"{download.what}, about", "volumes", download.size_bytes)
 
 
-def _of_images(spec: HostSpec, images: Iterable[ImageUse], found: HostState) -> Iterator[Need]:
-    missing = [use for use in images if familiar(use.image.reference) not in found.images]
-    needs = [need for use in missing if (need := image_need(use, is_local=spec.is_local))]
+def _of_images(subject: Subject, found: HostState) -> Iterator[Need]:
+    missing = [use for use in subject.images if familiar(use.image.reference) not in found.images]
+    needs = [need for use in missing if (need := image_need(use, is_local=subject.spec.is_local))]
     for need in needs:
         yield Need(need.reference, "images", need.image_bytes)
     if len(needs) < len(missing):
@@ -63,17 +63,23 @@ def _of_images(spec: HostSpec, images: Iterable[ImageUse], found: HostState) -> 
         # archives come one after the other, and Docker unpacks each beside its images
         largest = max(need.image_bytes for need in needs)
         yield Need("unpacking the largest image", "images", largest)
-        archive = max(need.archive_bytes for need in needs)
-        yield Need("the largest archive of an image", "directory", archive)
+        archives = [_of_archive(need, subject, found) for need in needs]
+        yield Need("the largest archive of an image", "directory", max(archives))
 
 
-def _of_model_file(file: HostModelFile, found: HostState) -> Iterator[Need]:
-    for part, path in file.parts:
-        there = found.file_sizes.get(str(path), 0)
-        if there != part.size_bytes:
-            # what arrived of it is gone on with
-            arrived = found.file_sizes.get(f"{path}.part", 0)
-            yield Need(path.name, "directory", max(part.size_bytes - there - arrived, 0))
+def _of_archive(need: ImageNeed, subject: Subject, found: HostState) -> int:
+    if need.archive is None or not need.archive_bytes:
+        return need.archive_bytes
+    path = archive_path(subject.directory, need.archive)
+    return _to_come(need.archive_bytes, path, found)
+
+
+def _to_come(size_bytes: int, path: PurePosixPath, found: HostState) -> int:
+    """What is missing of a file: what arrived of it is gone on with."""
+    there = found.file_sizes.get(str(path), 0)
+    if there == size_bytes:
+        return 0
+    return max(size_bytes - there - found.file_sizes.get(f"{path}.part", 0), 0)
 
 
 def _of_store(unit: Unit, found: HostState) -> Iterator[Need]:

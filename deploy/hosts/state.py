@@ -91,7 +91,7 @@ class Daemon:
     routes: tuple[str, ...] = ()
     """Ranges that the host has routes for."""
     volumes: frozenset[str] = frozenset()
-    """Names of its volumes."""
+    """Names of the volumes there are, of those that were asked for."""
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from deploy.images.archive import ImageArchive, read_archive
 from deploy.images.build_plan import BaseBuildPlan, ImageBuildPlan, make_build_plan
 from deploy.images.builder import build_images
-from deploy.images.need import ImageNeed, image_need
+from deploy.images.need import ImageNeed, archive_path, image_need
 from deploy.images.registries import RegistryAccess, make_registries
 from deploy.images.resolve import ImageUse, resolve_images
 from deploy.images.save_all import save_all
@@ -16,6 +16,7 @@ __all__ = [
     "ImageNeed",
     "ImageUse",
     "RegistryAccess",
+    "archive_path",
     "build_images",
     "engine_problem",
     "image_need",

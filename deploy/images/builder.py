@@ -160,6 +160,6 @@ def _failure(tag: str, lines: list[str]) -> ImageBuildError:
         Problem(
             f"image {tag}",
             "the build failed; its last lines:\n" + "\n".join(f"      {line}" for line in lines),
-            fix="mend what the last line says and run the deployment again",
+            fix="fix what the last line says and run the deployment again",
         )
     )

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 
 from deploy.images.resolve import ImageUse
 from deploy.images.saved import image_size
+from deploy.local_file import LocalFile
 
 
 @dataclass(frozen=True)
@@ -17,6 +19,18 @@ class ImageNeed:
     """Where the container engine keeps images."""
     archive_bytes: int
     """Where its archive is put until it is loaded; archives come one after the other."""
+    archive: LocalFile | None = None
+    """Its archive, where there is one already."""
+
+
+def archive_path(directory: PurePosixPath, archive: LocalFile) -> PurePosixPath:
+    """Where an archive is put on a host until it is loaded.
+
+    Args:
+        directory: the deployment's own directory on the host.
+        archive: the archive on this machine.
+    """
+    return directory / "images" / f"{archive.sha256}.tar"
 
 
 def image_need(use: ImageUse, *, is_local: bool) -> ImageNeed | None:
@@ -32,7 +46,7 @@ def image_need(use: ImageUse, *, is_local: bool) -> ImageNeed | None:
     reference = use.image.reference
     if use.archive:
         copied = 0 if is_local else use.archive.file.size_bytes
-        return ImageNeed(reference, use.archive.unpacked_bytes, copied)
+        return ImageNeed(reference, use.archive.unpacked_bytes, copied, use.archive.file)
     size = None if is_local or use.build is None else image_size(reference)
     # an archive is never larger than what is in it
     return None if size is None else ImageNeed(reference, size, size)

@@ -151,5 +151,5 @@ def _forget_oldest(wanted: Path) -> None:
 
 def _failure(tag: str, found: str) -> ImageBuildError:
     return ImageBuildError(
-        Problem(f"image {tag}", found, fix="mend that and run the deployment again")
+        Problem(f"image {tag}", found, fix="fix that and run the deployment again")
     )

@@ -12,8 +12,8 @@ from pyinfra import host, state
 from pyinfra.api import operation
 
 from deploy.facts.surroundings import Surroundings
-from deploy.hosts.checks import Subject
 from deploy.hosts.finding import FINDINGS_FILE, Finding
+from deploy.hosts.subject import Subject
 from deploy.hosts.surroundings import surroundings_findings
 from deploy.operations.commands import Commands
 from deploy.operations.precheck import findings

@@ -14,7 +14,7 @@ from pyinfra.api.state import State
 
 from deploy.errors import AtelierError
 from deploy.hosts.pulling import explain_pull
-from deploy.images import ImageBuildPlan, build_images, save_image
+from deploy.images import ImageBuildPlan, archive_path, build_images, save_image
 from deploy.local_file import LocalFile
 from deploy.operations.commands import show_failure
 from deploy.operations.copy import CopyCommand
@@ -39,11 +39,6 @@ class ImagePlace:
     def record(self) -> str:
         """The file in which images are written down that this deployment brought."""
         return str(self.directory / "images.list")
-
-    @property
-    def archives(self) -> PurePosixPath:
-        """Where archives are put until they are loaded."""
-        return self.directory / "images"
 
 
 class PullCommand(ScriptCommand):
@@ -104,7 +99,7 @@ class LoadCommand(PyinfraCommand):
             return False
         action, path = "load", PurePosixPath(archive.path)
         if not self._place.is_local:
-            action, path = "take", self._place.archives / f"{archive.sha256}.tar"
+            action, path = "take", archive_path(self._place.directory, archive)
             copy = CopyCommand(archive, path, self.reference)
             if not copy.execute(state, host, connector_arguments):
                 return False

@@ -15,10 +15,11 @@ from deploy.facts.docker import Docker
 from deploy.facts.engine import Resources
 from deploy.facts.gpus import Gpus
 from deploy.facts.host import Host
-from deploy.hosts.checks import Subject, host_findings
+from deploy.hosts.checks import host_findings
 from deploy.hosts.data_checks import stranded
 from deploy.hosts.finding import Finding, problems
 from deploy.hosts.gpu_checks import gpu_findings
+from deploy.hosts.subject import Subject
 from deploy.operations import known_secrets
 from deploy.operations.commands import Commands, refuse
 from deploy.operations.questions import host_question

@@ -15,7 +15,8 @@ from deploy.facts.host import Host
 from deploy.facts.images import Images
 from deploy.facts.look import Question
 from deploy.facts.units import Units
-from deploy.hosts.checks import Subject
+from deploy.hosts.downloads import downloads_on
+from deploy.hosts.subject import Subject
 from deploy.images import ImageUse, RegistryAccess
 from deploy.images.reference import address_of
 from deploy.operations.image_source import ImagePlace
@@ -41,21 +42,23 @@ def questions(artefacts: Artefacts, host: str) -> Iterator[Question]:
 def subject_of(artefacts: Artefacts, host: str) -> Subject:
     """A host as it is declared, and what is to run there and elsewhere."""
     return Subject(
-        artefacts.host(host),
-        artefacts.stack.on(host),
-        artefacts.images_on(host),
-        tuple(unit for unit in artefacts.stack.units if unit.host != host),
+        spec=artefacts.host(host),
+        units=artefacts.stack.on(host),
+        images=artefacts.images_on(host),
+        downloads=downloads_on(host, artefacts.context),
+        directory=artefacts.context.directory(host),
+        elsewhere=tuple(unit for unit in artefacts.stack.units if unit.host != host),
     )
 
 
 def host_question(deployment: str, subject: Subject) -> dict[str, Any]:
     """What is asked about a host itself, and about the places where things are put there."""
-    files = [unit.model_file for unit in subject.units if unit.model_file]
     return {
         "deployment": deployment,
         "directory": str(subject.spec.directory),
-        "files": [str(path) for file in dict.fromkeys(files) for _, path in file.parts],
+        "files": subject.paths,
         "docker_root": str(subject.spec.docker_settings.get("data-root", ROOT)),
+        "volumes": subject.volumes,
     }
 
 

@@ -99,6 +99,7 @@ configure() {
   cat >"$config.new"
   if [ -s "$config.new" ]; then
     if command -v dockerd >/dev/null 2>&1; then refuse_invalid "$config.new"; fi
+    # shellcheck disable=SC3013 # the shells of Debian, RHEL and busybox have -nt
     if [ "$1" != - ] && { [ ! -f "$loaded" ] || [ /run/docker.pid -nt "$loaded" ]; }; then
       remember_loaded
     fi

@@ -27,6 +27,7 @@ from tests.e2e.site import (
     free_port,
     run_local_site,
 )
+from tests.split_gguf import split_gguf
 
 NAME = f"{names.NAME}-ollama"
 CHAT, CODER = "ollama-chatty", "ollama-tiny-coder"
@@ -233,6 +234,19 @@ def test_a_broken_file_leaves_the_model_that_serves(deployed: Deployed, site: Si
     assert site.deploy().status == 0
     assert digests(site, CHAT) == before
     settled(site)
+
+
+def test_a_model_in_parts_is_created_from_all_of_them(deployed: Deployed, site: Site) -> None:
+    first, *_ = split_gguf(deployed.file, deployed.file.with_name("parted"), 3)
+    coder, chatty = deployed.settings["models"]
+    site.write(deployed.settings | {"models": [coder, chatty | {"path": first.name}]})
+    made = site.deploy()
+    assert made.status == 0, made.output
+    copied = [resource for action, resource in made.announced if action == "copy"]
+    assert len(copied) == 3
+    test_chat_through_the_router(site)
+    settled(site)
+    site.converge(deployed.settings)
 
 
 def test_a_model_no_longer_declared_is_removed(deployed: Deployed, site: Site) -> None:

@@ -134,7 +134,7 @@ def test_doctor_before_docker_is_there(site: Site) -> None:
     code, findings = site.doctor()
     assert code == 0, findings
     assert findings["operating system"]["found"].startswith("Debian GNU/Linux 12")
-    assert findings["container engine"]["found"] == "Docker is not installed; deploying sees to it"
+    assert findings["Docker"]["found"] == "not installed; the deployment will install it"
     assert findings["clock"]["status"] == findings["sudo"]["status"] == "ok"
     assert findings["registry"]["status"] in {"ok", "warning"}
 
@@ -264,7 +264,7 @@ def test_a_run_that_changes_nothing_takes_few_commands(site: Site) -> None:
 def test_doctor_when_everything_is_there(site: Site) -> None:
     code, findings = site.doctor()
     assert code == 0, findings
-    assert findings["container engine"]["found"].startswith("Docker 20.10")
+    assert findings["Docker"]["found"].startswith("version 20.10")
 
 
 def test_through_a_jump_host(site: Site) -> None:

@@ -258,7 +258,13 @@ AWKWARD_FACTS: list[tuple[FactBase[Any], dict[str, Any]]] = [
     (Images(), {"references": [AWKWARD], "record": AWKWARD, "files": [AWKWARD]}),
     (Contents(), {"paths": [AWKWARD]}),
     (PathStates(), {"paths": [AWKWARD]}),
-    (Host(), {"deployment": AWKWARD, "directory": AWKWARD}),
+    (
+        Host(),
+        {
+            **{"deployment": AWKWARD, "directory": AWKWARD, "docker_root": AWKWARD},
+            **{"files": [AWKWARD], "volumes": [AWKWARD]},
+        },
+    ),
     (OldImages(), {"record": AWKWARD}),
 ]
 

@@ -10,11 +10,12 @@ import pytest
 
 from deploy.artefacts import Artefacts
 from deploy.catalog import Catalog
-from deploy.hosts.checks import Subject, host_findings
+from deploy.hosts.checks import host_findings
 from deploy.hosts.connection import explain
 from deploy.hosts.finding import Finding
 from deploy.hosts.gpu_checks import gpu_findings
 from deploy.hosts.state import FileSystem, Gpu, GpuState, HostState, PciGpu, Surroundings, System
+from deploy.hosts.subject import Subject
 from deploy.hosts.surroundings import library_urls, registry_of, surroundings_findings
 from deploy.spec import HostSpec
 from tests.conftest import MakeArtefacts
@@ -41,7 +42,7 @@ def test_a_good_host(demo: Artefacts) -> None:
     found = look(demo, clock_seconds=time.time())
     assert {finding.status for finding in found.values()} == {"ok"}
     assert set(found) == {
-        *("operating system", "container engine", "ports", "memory", "disk", "clock"),
+        *("operating system", "Docker", "ports", "memory", "disk", "clock"),
     }
 
 

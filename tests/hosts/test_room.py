@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
 
 from deploy.artefacts import Artefacts
+from deploy.hosts.downloads import downloads_on
 from deploy.hosts.room import Need, room_findings, room_needs
 from deploy.hosts.state import Daemon, FileSystem, HostState, Place
+from deploy.hosts.subject import Subject
 from deploy.images import ImageArchive, ImageUse
 from deploy.local_file import LocalFile
 from deploy.services import Unit
@@ -86,9 +89,12 @@ def test_a_disk_without_inodes_is_refused() -> None:
 
 
 def needs_of(unit: Unit | None, found: HostState, *images: ImageUse) -> list[tuple[str, str, int]]:
-    units = [unit] if unit else []
-    needs = room_needs(REMOTE, units, images, found)
-    return [(need.what, need.place, need.size_bytes) for need in needs]
+    subject = Subject(REMOTE, (unit,) if unit else (), images)
+    return rows(room_needs(subject, found))
+
+
+def rows(needs: Iterable[Need]) -> list[tuple[str, str, int]]:
+    return [(need.what, need.place, need.size_bytes) for need in needs if need.size_bytes]
 
 
 @pytest.fixture
@@ -125,6 +131,43 @@ def test_ollama_has_a_model_twice(make: MakeArtefacts) -> None:
     assert needs_of(engine, HostState(daemon=daemon)) == [copied, stored]
 
 
+VLLM: dict[str, Any] = {"hosts": [{"name": "gpu1", "gpus": "2x l40s"}], "engine": {"kind": "vllm"}}
+"""One host for two replicas."""
+
+
+def test_weights_that_vllm_fetches_once_for_all_replicas(make: MakeArtefacts) -> None:
+    made = make(**VLLM, models=[{"name": "qwen2.5-coder-7b", "replicas": 2}], web_ui=None)
+    [download] = downloads_on("gpu1", made.context)
+    # 7.6 billion parameters of 2 bytes
+    assert 14 * GIB < download.size_bytes < 16 * GIB
+    subject = Subject(REMOTE, (), downloads=(download,))
+    [need] = room_needs(subject, HostState())
+    assert (need.place, need.size_bytes) == ("volumes", download.size_bytes)
+    ran = HostState(daemon=Daemon(volumes=frozenset(["demo-vllm-qwen2.5-coder-7b-1"])))
+    assert list(room_needs(subject, ran)) == []
+    assert "demo-vllm-qwen2.5-coder-7b-1" in subject.volumes
+
+
+@pytest.mark.parametrize(
+    "engine", [{"offline": True}, {"huggingface_cache": "/srv/huggingface"}], ids=str
+)
+def test_weights_that_are_the_operators(make: MakeArtefacts, engine: dict[str, Any]) -> None:
+    own = {**VLLM, "engine": {"kind": "vllm", **engine}}
+    made = make(**own, models=[{"name": "qwen2.5-coder-7b", "replicas": 1}], web_ui=None)
+    assert downloads_on("gpu1", made.context) == ()
+
+
+def test_weights_that_each_ollama_fetches(make: MakeArtefacts) -> None:
+    own = {**VLLM, "engine": {"kind": "ollama"}}
+    made = make(**own, models=[{"name": "qwen2.5-coder-7b", "replicas": 2}], web_ui=None)
+    downloads = downloads_on("gpu1", made.context)
+    assert [sorted(download.volumes) for download in downloads] == [
+        ["demo-ollama-qwen2.5-coder-7b-0"],
+        ["demo-ollama-qwen2.5-coder-7b-1"],
+    ]
+    assert all(3 * GIB < download.size_bytes < 9 * GIB for download in downloads)
+
+
 def archive(reference: str, unpacked: int, packed: int) -> ImageArchive:
     file = LocalFile(Path(f"/{reference}.tar"), packed, "0" * 64)
     return ImageArchive(file, unpacked, {reference: ["sha256:1"]})
@@ -150,6 +193,18 @@ def test_archives_are_unpacked_one_after_the_other(demo: Artefacts) -> None:
     assert needs_of(None, there, large, small)[0][0] == small.image.reference
 
 
+def test_what_arrived_of_an_archive_needs_no_room(demo: Artefacts) -> None:
+    use = loaded(demo, "litellm", GIB, GIB // 2)
+    subject = Subject(REMOTE, (), (use,), directory=PurePosixPath("/srv/deployments/demo"))
+    path = f"/srv/deployments/demo/images/{'0' * 64}.tar"
+    assert subject.paths == [path]
+    part = HostState(file_sizes={f"{path}.part": GIB // 2 - MIB})
+    assert rows(room_needs(subject, part))[-1] == (
+        *("the largest archive of an image", "directory"),
+        MIB,
+    )
+
+
 def test_images_of_unknown_size_need_some_room(demo: Artefacts) -> None:
     use = demo.images["litellm"]
     assert needs_of(None, HostState(), use) == [("other images, at least", "images", 2 * GIB)]
@@ -165,7 +220,7 @@ def test_a_model_larger_than_its_disk_is_refused(demo: Artefacts, make: MakeArte
     larger: Any = file.model_copy(update={"source": replace(file.source, parts=(part,))})
     changed = engine.model_copy(update={"model_file": larger})
     found = state(images=100 * GIB, volumes=100 * GIB, directory=48 * MIB)
-    needs = list(room_needs(REMOTE, [changed], (), found))
+    needs = list(room_needs(Subject(REMOTE, (changed,)), found))
     assert problems(found, needs) == [
         (
             "48 MiB free on /mnt/directory (directory)",

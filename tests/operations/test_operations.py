@@ -33,8 +33,8 @@ from deploy.facts.images import Images, ImagesState
 from deploy.facts.old_images import BroughtImage, OldImages
 from deploy.facts.units import FileState
 from deploy.fingerprint import KnownSecrets
-from deploy.hosts.checks import Subject
 from deploy.hosts.state import DockerState, FileSystem, HostState
+from deploy.hosts.subject import Subject
 from deploy.images import ImageArchive, ImageUse, RegistryAccess
 from deploy.live.connection import Login
 from deploy.local_file import LocalFile
@@ -54,6 +54,7 @@ from deploy.operations import (
 from deploy.operations.copy import CopyCommand
 from deploy.operations.image_source import ImagePlace, LoadCommand
 from deploy.operations.known_secrets import KNOWN
+from deploy.operations.questions import host_question
 from deploy.operations.script import ScriptCommand
 from deploy.secrets import SecretStore
 from deploy.services import ConfigFile, ConfigTree, HostModelFile
@@ -500,13 +501,22 @@ def test_a_good_host_passes(demo: Artefacts, differences: dict[str, Any]) -> Non
     [
         (
             {"engine_version": None, "engine_error": "permission denied"},
-            "container engine: permission denied\n"
+            "Docker: permission denied\n"
             "    allowed: Docker 20.10 or newer that this user may use\n"
             "    fix: install and start Docker, or declare sudo=True for the host",
         ),
         (
+            {
+                "engine_version": None,
+                "engine_error": "Cannot connect to the Docker daemon at unix:///x. Is it running?",
+            },
+            "Docker: Cannot connect to the Docker daemon at unix:///x. Is it running?\n"
+            "    allowed: Docker 20.10 or newer that this user may use\n"
+            "    fix: start Docker on the host: sudo systemctl start docker",
+        ),
+        (
             {"engine_version": "19.03.15"},
-            "container engine: Docker 19.03.15\n    allowed: 20.10 or newer\n"
+            "Docker: version 19.03.15\n    allowed: 20.10 or newer\n"
             "    fix: upgrade it; versions 3 to 5 are Podman's: replace podman-docker by Docker",
         ),
         (
@@ -551,7 +561,7 @@ def test_data_is_not_left_behind_on_another_host(make: MakeArtefacts) -> None:
         engine={"port": 8000},
     )
     elsewhere = tuple(unit for unit in artefacts.stack.units if unit.host != "a")
-    subject = Subject(artefacts.host("a"), artefacts.stack.on("a"), (), elsewhere)
+    subject = Subject(artefacts.host("a"), artefacts.stack.on("a"), elsewhere=elsewhere)
     arguments: dict[str, Any] = {
         "deployment": "demo",
         "subject": subject,
@@ -563,6 +573,16 @@ def test_data_is_not_left_behind_on_another_host(make: MakeArtefacts) -> None:
     assert "declare web_ui.host for this host" in str(refused.value)
     facts[Resources] = {"volume demo-open-webui": "somebody"}
     assert run(precheck.passed, facts, **arguments).commands == []
+
+
+def test_the_host_is_asked_for_what_is_to_come(make: MakeArtefacts) -> None:
+    """Every file of a model, and the volume that Ollama has it in a second time."""
+    made = make(engine={"kind": "ollama"}, web_ui=None)
+    asked = host_question("demo", Subject(made.host("@local"), made.stack.on("@local")))
+    file = made.stack.units[0].model_file
+    assert file is not None
+    assert asked["files"] == [str(file.path)]
+    assert asked["volumes"] == ["demo-ollama-tiny-coder-0"]
 
 
 # the file of secrets, the barrier, the verification
