@@ -41,8 +41,8 @@ is_free() {
 take() {
   if has_flock; then
     [ -e "$lock" ] || : >>"$lock"
-    # reading is enough, so that it need not belong to this user
-    exec 9<"$lock"
+    # reading is enough, so that it need not belong to this user; but on NFS it takes writing
+    if [ -w "$lock" ]; then exec 9<>"$lock"; else exec 9<"$lock"; fi
     # a look at the lock takes it for a moment
     flock -n 9 || { sleep 0.2 && flock -n 9; }
     return
