@@ -13,9 +13,11 @@ trap '' PIPE # finish what was begun even when nobody listens any more
 
 action=$1 container=$2
 shift 2
+# shellcheck disable=SC2016 # these run in the container
 report='cd "$HOME" || exit 0
 echo @record; cat models-by-atelier
 echo @manifests; cd .ollama/models/manifests && find . -type f -exec sha256sum {} +'
+# shellcheck disable=SC2016
 write='cd "$HOME"; touch models-by-atelier
 while read -r name rest; do [ "$name" = "$1" ] || echo "$name $rest"; done <models-by-atelier >models-by-atelier.new
 [ -z "$2" ] || echo "$1 $2" >>models-by-atelier.new
