@@ -1,7 +1,10 @@
 # make help lists what there is.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down check test test-here test-over-ssh molecule bench engine lock clean
+.PHONY: help demo demo-down check lint types contracts shell unit golden \
+  test images test-here test-over-ssh molecule bench engine lock clean
+# programs that are started many times read their bytecode instead of compiling their source
+unexport PYTHONDONTWRITEBYTECODE
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -17,18 +20,39 @@ demo: ## deploy a whole stack on this machine, with a tiny model, and show where
 demo-down: $(VENV)/runtime ## remove the demo, with its data
 	@$(BIN)/atelier down $(INVENTORY) --volumes --yes
 
-check: $(VENV)/dev ## lint, types, import contracts, unit, golden and @fake tests
+check: $(VENV)/dev ## lint, types, import contracts, shell scripts, unit, golden and @fake tests
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync unit lint types contracts shell
+
+lint:
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+
+types:
 	$(BIN)/mypy deploy tests bench
 	$(BIN)/mypy deploy.py
+
+contracts:
 	$(BIN)/lint-imports --no-logo
+
+shell:
+	$(BIN)/shellcheck scripts/* .ci/run $$(find tests/scripts tests/images/bin -type f -executable)
+	$(BIN)/shellcheck --shell sh deploy/scripts/*.sh
+
+unit:
 	$(BIN)/pytest -q -n 2 -m "not e2e"
 
-test: check engine $(VENV)/molecule ## make check, and end-to-end tests with real containers and hosts
+golden: $(VENV)/dev ## write every golden file anew; read the difference before committing it
+	@UPDATE_GOLDEN=1 $(BIN)/pytest -q -m golden
+	@git --no-pager diff --stat
+
+test: engine $(VENV)/molecule ## make check, and end-to-end tests with real containers and hosts
 	@scripts/install-packages mmdebstrap chromium fonts-dejavu-core docker-registry openssh-server
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync check images
 	@echo "end-to-end tests on this machine, and beside them those over SSH: about half an hour"
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync test-here test-over-ssh
+
+images: $(VENV)/dev engine
+	@$(BIN)/python -m tests.e2e.images
 
 test-here:
 	$(BIN)/pytest -q --durations 5 -m "e2e and not over_ssh"
@@ -39,7 +63,9 @@ test-over-ssh:
 
 molecule: $(VENV)/molecule engine ## a fresh host over SSH, deployed to twice and looked at
 	@scripts/install-packages mmdebstrap openssh-client
-	PATH="$(abspath $(BIN)):$$PATH" LC_ALL=C.UTF-8 PYINFRA_PROGRESS=off molecule test -s individual
+	@mkdir -p .cache/home
+	PATH="$(abspath $(BIN)):$$PATH" HOME="$(abspath .cache/home)" LC_ALL=C.UTF-8 PYINFRA_PROGRESS=off \
+	  molecule test -s individual
 
 bench: $(VENV)/runtime $(ANSIBLE)/installed engine ## measure, beside Ansible; writes docs/benchmarks.md
 	@scripts/install-packages mmdebstrap openssh-server openssh-client

@@ -24,12 +24,12 @@ DOCUMENT = PROJECT / "docs" / "benchmarks.md"
 Measurement = Callable[[Path], Iterator[Row]]
 
 
-def main(only: str = "", output: Path = DOCUMENT) -> None:
-    """Measure everything, or only what has a word in its name."""
+def main(only: str = "", output: Path = DOCUMENT, *, quick: bool = False) -> None:
+    """Measure everything, or only what has a word in its name; quick measures once."""
     console = Console()
     before = machine.load()
     rows: list[Row] = []
-    for name, measurement in _measurements().items():
+    for name, measurement in _measurements(quick=quick).items():
         if only in name:
             console.rule(name)
             rows += _measure(measurement, console)
@@ -39,12 +39,14 @@ def main(only: str = "", output: Path = DOCUMENT) -> None:
     console.print(f"written to {output}")
 
 
-def _measurements() -> dict[str, Measurement]:
+def _measurements(*, quick: bool) -> dict[str, Measurement]:
     images = one_host.build()
+    times = 1 if quick else one_host.TIMES
+    fleets = FLEETS[:1] if quick else FLEETS
     return {
-        "this machine": one_host.on_this_machine,
-        "one host over SSH": lambda place: one_host.over_ssh(place, images, ROUND_TRIP),
-        **{f"fleet of {hosts}": partial(_fleet, hosts) for hosts in FLEETS},
+        "this machine": lambda place: one_host.on_this_machine(place, times),
+        "one host over SSH": lambda place: one_host.over_ssh(place, images, ROUND_TRIP, times),
+        **{f"fleet of {hosts}": partial(_fleet, hosts) for hosts in fleets},
     }
 
 

@@ -19,6 +19,8 @@ from deploy.services.container import HealthCheck, Mount
 PLAYBOOK = PROJECT / ".cache" / "ansible" / "bin" / "ansible-playbook"
 FILES = Path(__file__).parent / "ansible"
 DIRECTORY = "/srv/bench"
+ANSIBLES = {"Ansible": False, "Ansible with Mitogen": True}
+"""Whether Mitogen's strategy is used, by what the tables call it."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,8 @@ class Playbook:
 
     name: str
     inventory: Path
+    mitogen: bool = False
+    """Whether modules are run by Mitogen's interpreter on the host, instead of one each."""
 
     def run(self, *flags: str) -> Run:
         """Run it as an operator does, with a connection that nothing has opened before."""
@@ -56,12 +60,20 @@ class Playbook:
             "ANSIBLE_CONFIG": str(FILES / "ansible.cfg"),
             "HOME": str(self.inventory.parent),
             "ANSIBLE_SSH_CONTROL_PATH_DIR": str(control),
+            **(_mitogen() if self.mitogen else {}),
         }
         command = [str(PLAYBOOK), "-i", str(self.inventory), str(FILES / self.name), *flags]
         try:
             return timed(command, FILES, environment)
         finally:
             _close(control)
+
+
+def _mitogen() -> dict[str, str]:
+    """The settings of Mitogen's documentation: https://mitogen.networkgenomics.com/ansible_detailed.html."""
+    (place,) = (PLAYBOOK.parent.parent / "lib").glob("*/site-packages/ansible_mitogen")
+    plugins = place / "plugins" / "strategy"
+    return {"ANSIBLE_STRATEGY": "mitogen_linear", "ANSIBLE_STRATEGY_PLUGINS": str(plugins)}
 
 
 def _close(control: Path) -> None:

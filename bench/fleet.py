@@ -5,14 +5,16 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench.ansible_stack import Login, Playbook, write_inventory
+from bench.ansible_stack import ANSIBLES, Login, Playbook, write_inventory
 from bench.measure import Row, repeat
 from bench.proxy import delaying_proxy
 from bench.sshd import PORT, Fleet, run_fleet
-from bench.stack import Stack
+from bench.stack import Run, Stack
 from deploy.catalog import load_catalog
 
 DEPLOY = str(Path(__file__).parent / "fleet_deploy.py")
@@ -34,11 +36,11 @@ def over_ssh(directory: Path, hosts: int, round_trip: float) -> Iterator[Row]:
         }
         atelier = Stack(directory, _settings(fleet, ports))
         playbook = _playbook(fleet, ports)
-        runs = (
-            ("Atelier", lambda: atelier.run("-y", deploy=DEPLOY)),
-            ("Ansible", playbook.run),
-        )
-        for tool, run in runs:
+        runs: dict[str, Callable[[], Run]] = {
+            "Atelier": partial(atelier.run, "-y", deploy=DEPLOY),
+            **{tool: replace(playbook, mitogen=mitogen).run for tool, mitogen in ANSIBLES.items()},
+        }
+        for tool, run in runs.items():
             yield repeat(Row(where, FIRST, tool), 1, run, _counter(fleet))
             yield repeat(Row(where, NOOP, tool), times, run, _counter(fleet))
             shutil.rmtree(directory / "hosts", ignore_errors=True)

@@ -23,6 +23,7 @@ def describe() -> dict[str, str]:
         "pyinfra": version("pyinfra"),
         "paramiko": version("paramiko"),
         "Ansible": f"{_ansible('ansible-core')}, community.docker {_collection()}",
+        "Mitogen": _ansible("mitogen").split()[1],
         "Docker": _output("docker", "version", "--format", "{{.Server.Version}}"),
         "OpenSSH": _output("ssh", "-V").split(",")[0],
     }

@@ -24,7 +24,7 @@ class Row:
     connections: int | None = None
     commands: int | None = None
     steps: dict[str, float] = field(default_factory=dict)
-    """What the last run did, and for how many seconds."""
+    """What one more run did, and for how many seconds."""
 
     @property
     def median(self) -> float:
@@ -55,15 +55,14 @@ def repeat(row: Row, times: int, run: Callable[[], Run], count: Counter | None =
         if "no change" in row.what and CHANGED.search(last.output):
             raise RuntimeError(f"{row.tool}, {row.what}: something changed\n{last.output}")
         row.seconds.append(last.seconds)
-        row.steps = last.steps
         if counted:
             row.connections, row.commands = counted()
     return row
 
 
-def speedup(rows: list[Row], where: str, what: str) -> float | None:
-    """How many times faster Atelier was than Ansible; None where one of them did not run."""
+def speedup(rows: list[Row], where: str, what: str, tool: str) -> float | None:
+    """How many times faster Atelier was than a tool; None where one of them did not run."""
     found = {row.tool: row.median for row in rows if (row.where, row.what) == (where, what)}
-    if set(found) != {"Atelier", "Ansible"}:
+    if "Atelier" not in found or tool not in found:
         return None
-    return found["Ansible"] / found["Atelier"]
+    return found[tool] / found["Atelier"]

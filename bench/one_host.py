@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench.ansible_stack import DIRECTORY, Login, Playbook, stack_playbook
+from bench.ansible_stack import ANSIBLES, DIRECTORY, Login, Playbook, stack_playbook
 from bench.measure import Row, repeat
 from bench.proxy import delaying_proxy
 from bench.sshd_log import SshdLog
@@ -19,10 +20,11 @@ from deploy.catalog import load_catalog
 from deploy.images import build_images, make_build_plan
 from deploy.inventory import Deployment
 from tests.e2e.hosts import USER, Host, run_host
+from tests.e2e.names import host_name
 from tests.e2e.site import free_port
 
 NAME = "bench"
-HOST = "bench-host"
+HOST = host_name("bench")
 IMAGES = ("llama-cpp", "litellm", "open-webui")
 TIMES = 5
 FIRST, NOOP, DRY = "first deployment", "redeployment, no change", "dry run, no change"
@@ -55,6 +57,7 @@ def on_this_machine(directory: Path, times: int = TIMES) -> Iterator[Row]:
         for what, flags in ((NOOP, ("-y",)), (DRY, ("--dry", "--diff"))):
             row = repeat(Row(where, what, "Atelier"), times, partial(stack.run, *flags))
             row.commands = commands
+            row.steps = stack.trace(*flags) if what == NOOP else {}
             yield row
     finally:
         subprocess.run(["sh", "-c", LEFTOVERS], capture_output=True)
@@ -63,7 +66,7 @@ def on_this_machine(directory: Path, times: int = TIMES) -> Iterator[Row]:
 def over_ssh(
     directory: Path, images: dict[str, str], round_trip: float, times: int = TIMES
 ) -> Iterator[Row]:
-    """Atelier and Ansible, one after the other on the same host."""
+    """Atelier, Ansible and Ansible with Mitogen, one after the other on the same host."""
     where = f"SSH, {round_trip * 1000:.0f} ms"
     with run_host(HOST, directory) as host, delaying_proxy(host.address, 22, round_trip) as port:
         stack, playbook = _prepare(directory, host, port, images)
@@ -71,12 +74,15 @@ def over_ssh(
         atelier = {FIRST: ("-y",), NOOP: ("-y",), DRY: ("--dry", "--diff")}
         for what, flags in atelier.items():
             run = partial(stack.run, *flags)
-            yield repeat(Row(where, what, "Atelier"), _times(what, times), run, log.start)
-        host.run(LEFTOVERS, check=False)
+            row = repeat(Row(where, what, "Atelier"), _times(what, times), run, log.start)
+            row.steps = stack.trace(*flags) if what == NOOP else {}
+            yield row
         ansible: dict[str, tuple[str, ...]] = {FIRST: (), NOOP: (), DRY: ("--check", "--diff")}
-        for what, flags in ansible.items():
-            run = partial(playbook.run, *flags)
-            yield repeat(Row(where, what, "Ansible"), _times(what, times), run, log.start)
+        for tool, mitogen in ANSIBLES.items():
+            host.run(LEFTOVERS, check=False)
+            for what, flags in ansible.items():
+                run = partial(replace(playbook, mitogen=mitogen).run, *flags)
+                yield repeat(Row(where, what, tool), _times(what, times), run, log.start)
 
 
 def _times(what: str, times: int) -> int:

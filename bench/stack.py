@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
+from bench.trace import STARTED
 
 PROJECT = Path(__file__).parent.parent
 DOCKER_ONLY = """
@@ -36,8 +39,6 @@ class Run:
     """One run of a tool."""
 
     seconds: float
-    steps: dict[str, float]
-    """What it said it was doing, and for how many seconds."""
     output: str
 
 
@@ -56,16 +57,29 @@ class Stack:
 
     def run(self, *flags: str, deploy: str = "deploy.py") -> Run:
         """Run pyinfra as an operator does."""
-        command = [sys.executable, "-m", "pyinfra", str(self.directory / "inventory.py"), deploy]
-        return timed([*command, *flags], PROJECT, {"HOME": str(self.directory)})
+        return self._timed("-m", "pyinfra", *self._what(deploy), *flags)
+
+    def trace(self, *flags: str) -> dict[str, float]:
+        """Run it once more with a clock inside; returns where the seconds went."""
+        output = self.directory / "trace.json"
+        self._timed("-m", "bench.trace", str(output), *self._what("deploy.py"), *flags)
+        seconds: dict[str, float] = json.loads(output.read_text())
+        return seconds
 
     def prepare_host(self) -> Run:
         """Install and configure Docker."""
         return self.run("-y", deploy=str(self.directory / "docker_only.py"))
 
+    def _what(self, deploy: str) -> tuple[str, str]:
+        return str(self.directory / "inventory.py"), deploy
+
+    def _timed(self, *arguments: str) -> Run:
+        home = {"HOME": str(self.directory)}
+        return timed([sys.executable, *arguments], PROJECT, home)
+
 
 def timed(command: list[str], directory: Path, environment: dict[str, str]) -> Run:
-    """Run a command and note when it began each of its steps.
+    """Run a command.
 
     Raises:
         RuntimeError: with what it printed, if it fails.
@@ -74,23 +88,14 @@ def timed(command: list[str], directory: Path, environment: dict[str, str]) -> R
     with subprocess.Popen(
         command,
         cwd=directory,
-        env=os.environ | {"PYINFRA_PROGRESS": "off"} | environment,
+        env=os.environ | {"PYINFRA_PROGRESS": "off", STARTED: str(started)} | environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     ) as process:
-        assert process.stdout is not None  # noqa: S101 - a pipe, see above
-        lines = [(time.monotonic() - started, line) for line in process.stdout]
+        output, _ = process.communicate()
     seconds = time.monotonic() - started
-    output = "".join(line for _, line in lines)
     if process.returncode:
         raise RuntimeError(f"{' '.join(command)} failed:\n{output}")
-    return Run(seconds, _steps(lines, seconds), output)
-
-
-def _steps(lines: list[tuple[float, str]], end: float) -> dict[str, float]:
-    begun = [(0.0, "Starting Python and pyinfra")]
-    begun += [(when, line.strip("-> \n")) for when, line in lines if line.startswith("--> ")]
-    ends = [when for when, _ in begun[1:]] + [end]
-    return {name: until - when for (when, name), until in zip(begun, ends, strict=True)}
+    return Run(seconds, output)

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from functools import cache
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+import gevent
 from pyinfra import host, state
 from pyinfra.api import operation
 from pyinfra.api.output import format_text
@@ -9,10 +14,20 @@ from pyinfra.connectors.ssh import SSHConnector
 
 from deploy.artefacts import Artefacts
 from deploy.errors import AtelierError
-from deploy.live.connection import Login
-from deploy.live.verify import verify
 from deploy.operations import sudo
 from deploy.operations.commands import Commands, refuse
+
+if TYPE_CHECKING:
+    from deploy.live.connection import Login
+
+
+@cache
+def import_ahead() -> None:
+    """Import what asks the services while the first look waits for its host.
+
+    The clients of Docker and of HTTP take a tenth of a second to import.
+    """
+    gevent.spawn(import_module, "deploy.live.verify")
 
 
 @operation()
@@ -25,6 +40,8 @@ def answers(artefacts: Artefacts) -> Commands:
 
 def _ask(artefacts: Artefacts) -> str:
     """Ask, printing each answer; return what is wrong, if anything."""
+    from deploy.live.verify import verify
+
     failed = []
     try:
         for check in verify(artefacts, _logins()):
@@ -40,6 +57,8 @@ def _ask(artefacts: Artefacts) -> str:
 
 def _logins() -> dict[str, Login]:
     """The connections over SSH that pyinfra has."""
+    from deploy.live.connection import Login
+
     return {
         each.name: Login(each.connector.client, sudo.wants_password(each))
         for each in state.inventory

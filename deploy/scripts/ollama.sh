@@ -14,7 +14,7 @@ trap '' PIPE # finish what was begun even when nobody listens any more
 
 action=$1 container=$2
 shift 2
-# shellcheck disable=SC2016 # for the shell inside
+# shellcheck disable=SC2016 # these run in the container
 report='cd "$HOME" || exit 0
 echo @record; cat models-by-atelier
 echo @manifests; cd .ollama/models/manifests && find . -type f -exec sha256sum {} +'

@@ -1,6 +1,9 @@
 """How the command ends when it is called wrongly."""
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -27,3 +30,15 @@ def test_usage_errors_are_explained_without_a_traceback(arguments: list[str], me
 def test_with_json_a_usage_error_is_an_object() -> None:
     error = json.loads(run("gpus", "--vendor", "intel", "--json", status=1))
     assert error == {"error": USAGE[0][1], "problems": []}
+
+
+def test_the_installed_command() -> None:
+    command = Path(sys.executable).parent / "atelier"
+    done = subprocess.run([command, "modells"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: No such command 'modells'.")
+
+
+def test_bytecode_is_kept_although_pyinfra_keeps_none() -> None:
+    code = "import sys; sys.dont_write_bytecode = True; from deploy import Host; "
+    subprocess.run([sys.executable, "-c", code + "assert not sys.dont_write_bytecode"], check=True)

@@ -6,14 +6,16 @@ from pathlib import Path
 import pytest
 
 from tests.cli.run import run
+from tests.golden import assert_golden
 
 GOLDEN = Path(__file__).parent / "golden"
 
 
+@pytest.mark.golden
 @pytest.mark.parametrize("users", [3, 20, 100])
 def test_the_text_for_the_references_is_as_kept(users: int) -> None:
     printed = run("recommend", "--users", str(users))
-    assert printed == (GOLDEN / f"recommend_{users}.txt").read_text(encoding="utf-8")
+    assert_golden(GOLDEN / f"recommend_{users}.txt", printed)
     assert max(map(len, printed.splitlines())) <= 80
 
 

@@ -92,7 +92,7 @@ def start_host(name: str, directory: Path) -> Host:
         name: name of its container and its volume.
         directory: where the key of its user is put.
     """
-    image = _build_image()
+    image = build_host_image()
     remove_host(name)
     key = directory / "key"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
@@ -106,7 +106,7 @@ def start_host(name: str, directory: Path) -> Host:
     return host
 
 
-def _build_image() -> str:
+def build_host_image() -> str:
     base = make_build_plan("litellm", load_catalog()).base
     build_base(base, report=lambda _line: None)
     dockerfile = DOCKERFILE.format(base=base.tag, user=USER)

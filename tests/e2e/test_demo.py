@@ -127,7 +127,7 @@ def test_chat_in_a_browser(demo: Demo) -> None:
         browser = playwright.chromium.launch(
             executable_path="/usr/bin/chromium", args=CHROMIUM_FLAGS
         )
-        page = browser.new_page(viewport={"width": 1280, "height": 800})
+        page = browser.new_page(viewport={"width": 1280, "height": 800}, locale="en-US")
         outside: list[str] = []
         page.on("request", lambda request: note_outside(demo, request.url, outside))
         try:

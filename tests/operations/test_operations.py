@@ -648,7 +648,7 @@ def test_verification_asks_nothing_in_a_dry_run(
     def ask(_: Artefacts) -> Any:
         raise AssertionError
 
-    monkeypatch.setattr(verified, "verify", ask)
+    monkeypatch.setattr("deploy.live.verify.verify", ask)
     assert run(verified.answers, {}, artefacts=demo).commands == []
 
 
@@ -657,7 +657,7 @@ def test_verification_fails_with_what_does_not_answer(
     demo: Artefacts, monkeypatch: pytest.MonkeyPatch, ok: bool
 ) -> None:
     check = SimpleNamespace(name="router", ok=ok, seconds=1.0, detail="said x")
-    monkeypatch.setattr(verified, "verify", lambda *_: iter([check]))
+    monkeypatch.setattr("deploy.live.verify.verify", lambda *_: iter([check]))
     outcome = run(verified.answers, {}, executing=True, artefacts=demo)
     assert "said x" in outcome.host.said[0]
     messages = [command.args for command in outcome.commands]  # type: ignore[attr-defined]
@@ -678,7 +678,7 @@ def test_verification_uses_the_connections_that_are_open(
         used.append(logins)
         return iter(())
 
-    monkeypatch.setattr(verified, "verify", verify)
+    monkeypatch.setattr("deploy.live.verify.verify", verify)
     run(verified.answers, host, executing=True, artefacts=demo)
     assert used == [{"h1": Login(ssh.client, password)}]
 

@@ -1,7 +1,4 @@
-"""The plans of the profiles, as files: ``python -m tests.plan.goldens`` writes them anew.
-
-docs/plans.md is made of the same text, so that it cannot go stale.
-"""
+"""The plans of the profiles, as files; docs/plans.md is made of the same text."""
 
 import io
 import json
@@ -33,7 +30,7 @@ ALL = (*INVENTORIES, "prod")
 """With the one that sites copy: the demo by another name."""
 HEAD = """# The plans of the profiles
 
-Made by `python -m tests.plan.goldens`, kept by a test. The words: [the plan](reference-plan.md).
+Made by `make golden`, kept by a test. The words: [the plan](reference-plan.md).
 """
 
 
@@ -67,17 +64,3 @@ def document() -> str:
         command = f"atelier plan inventories/{name}.py"
         parts.append(f"\n## {title}\n\n`{command}`\n\n```\n{text_of(plan_of(name))}```\n")
     return HEAD + "".join(parts)
-
-
-def write() -> None:
-    """Write every file anew."""
-    GOLDEN.mkdir(exist_ok=True)
-    for name in ALL:
-        plan = plan_of(name)
-        (GOLDEN / f"{name}.txt").write_text(text_of(plan), encoding="utf-8")
-        (GOLDEN / f"{name}.json").write_text(json_of(plan), encoding="utf-8")
-    DOCUMENT.write_text(document(), encoding="utf-8")
-
-
-if __name__ == "__main__":
-    write()

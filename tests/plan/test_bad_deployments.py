@@ -11,6 +11,7 @@ from deploy.inventory import Deployment
 from deploy.model_files import read_model_files
 from deploy.plan.deployment_plan import DeploymentPlan
 from deploy.plan.make_plan import make_plan
+from tests.golden import assert_golden
 
 MESSAGES = Path(__file__).parent / "golden" / "bad_deployments.txt"
 CODER_32B = {"name": "qwen2.5-coder-32b"}
@@ -209,16 +210,7 @@ def message_of(settings: dict[str, Any], directory: Path) -> str:
     return str(error.value).replace(str(directory), "DIRECTORY")
 
 
-def messages() -> dict[str, str]:
-    """The expected messages: a line ``## case``, then the message."""
-    parts = MESSAGES.read_text(encoding="utf-8").split("## ")[1:]
-    return {head: body.strip("\n") for head, _, body in (part.partition("\n") for part in parts)}
-
-
-@pytest.mark.parametrize("case", CASES)
-def test_is_refused(case: str, directory: Path) -> None:
-    assert message_of(CASES[case], directory) == messages()[case]
-
-
-def test_every_message_has_its_case() -> None:
-    assert list(messages()) == list(CASES)
+@pytest.mark.golden
+def test_each_is_refused_word_for_word(directory: Path) -> None:
+    parts = [f"## {case}\n{message_of(CASES[case], directory)}\n" for case in CASES]
+    assert_golden(MESSAGES, "\n".join(parts))

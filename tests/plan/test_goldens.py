@@ -5,6 +5,7 @@ import json
 import pytest
 
 from tests.cli.run import run
+from tests.golden import assert_golden
 from tests.plan.goldens import (
     ALL,
     DOCUMENT,
@@ -19,20 +20,23 @@ from tests.plan.goldens import (
 REFERENCE = ROOT / "docs" / "reference-plan.md"
 
 
+@pytest.mark.golden
 @pytest.mark.parametrize("name", ALL)
 def test_text_is_as_written(name: str) -> None:
     text = text_of(plan_of(name))
-    assert text == (GOLDEN / f"{name}.txt").read_text(encoding="utf-8")
+    assert_golden(GOLDEN / f"{name}.txt", text)
     assert max(map(len, text.splitlines())) <= 80
 
 
+@pytest.mark.golden
 @pytest.mark.parametrize("name", ALL)
 def test_json_is_as_written(name: str) -> None:
-    assert json_of(plan_of(name)) == (GOLDEN / f"{name}.json").read_text(encoding="utf-8")
+    assert_golden(GOLDEN / f"{name}.json", json_of(plan_of(name)))
 
 
+@pytest.mark.golden
 def test_the_document_is_not_stale() -> None:
-    assert DOCUMENT.read_text(encoding="utf-8") == document()
+    assert_golden(DOCUMENT, document())
 
 
 def test_the_command_prints_the_same() -> None:

@@ -58,8 +58,3 @@ def _without_labels(arguments: list[str]) -> list[str]:
 def text_of(name: str) -> str:
     """The golden text of an inventory."""
     return json.dumps(rendered(artefacts_of(name)), indent=1) + "\n"
-
-
-if __name__ == "__main__":
-    for profile in PROFILES:
-        (GOLDEN / f"{profile}.json").write_text(text_of(profile), encoding="utf-8")

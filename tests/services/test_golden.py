@@ -1,14 +1,12 @@
 """The demo's containers and files, whole, as they were last looked at.
 
-After an intended change: ``ATELIER_UPDATE_GOLDEN=1 pytest tests/services/test_golden.py``, and read
-the difference before committing it. Content hashes of images are left out, so that a new version
-of a Python package does not show up here.
+After an intended change: ``make golden``, and read the difference before committing it. Content
+hashes of images are left out, so that a new version of a Python package does not show up here.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import re
 from pathlib import Path
 from typing import Any
@@ -19,7 +17,9 @@ from deploy.artefacts import Artefacts, make_artefacts
 from deploy.inventory import load_inventory
 from deploy.render import TEMPLATES
 from deploy.spec import SecretText
+from tests.golden import assert_golden
 
+pytestmark = pytest.mark.golden
 ROOT = Path(__file__).parent.parent.parent
 GOLDEN = Path(__file__).parent / "golden"
 BUILT = re.compile(r"(atelier/[\w-]+:)[\w.]+-[0-9a-f]{8}\b")
@@ -31,11 +31,7 @@ def digest(text: SecretText) -> str:
 
 def compare(name: str, text: str) -> None:
     text = BUILT.sub(r"\1VERSION-HASH", text).replace(str(ROOT), "ROOT")
-    path = GOLDEN / name
-    if "UPDATE_GOLDEN" in os.environ:
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(text)
-    assert text == path.read_text()
+    assert_golden(GOLDEN / name, text)
 
 
 def as_json(data: Any) -> str:

@@ -4,12 +4,14 @@ import pytest
 import yaml
 
 from deploy.services import Tier
+from tests.golden import assert_golden
 from tests.services.profiles import GOLDEN, PROFILES, artefacts_of, text_of
 
 
+@pytest.mark.golden
 @pytest.mark.parametrize("name", PROFILES)
 def test_containers_and_files_are_as_written(name: str) -> None:
-    assert text_of(name) == (GOLDEN / f"{name}.json").read_text(encoding="utf-8")
+    assert_golden(GOLDEN / f"{name}.json", text_of(name))
 
 
 @pytest.mark.parametrize("name", ["users_20", "users_100"])

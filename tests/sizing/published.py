@@ -1,7 +1,4 @@
-"""What vLLM logged at start-up on real machines, against what sizing says.
-
-``python -m tests.sizing.published`` prints the table of docs/sizing.md.
-"""
+"""What vLLM logged at start-up on real machines, against what sizing says; see docs/sizing.md."""
 
 from __future__ import annotations
 
@@ -174,7 +171,3 @@ def _row(published: Published) -> str:
         f" {published.weights_gib:.2f} / {ours.weights_gib_per_gpu:.2f} | {cache} |"
         f" {published.error(ours):+.1%} | {published.error(default):+.1%} |"
     )
-
-
-if __name__ == "__main__":
-    print(table())  # noqa: T201

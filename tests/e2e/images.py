@@ -1,0 +1,18 @@
+"""Builds every image that the end-to-end tests use: once, and before any of them runs.
+
+Tests run without the proxies and the settings of whoever runs them; builds may need those.
+"""
+
+from __future__ import annotations
+
+from deploy.catalog import load_catalog
+from deploy.images import build_images, make_build_plan
+from tests.e2e import fake_vllm
+from tests.e2e.hosts import build_host_image
+
+NAMES = ("llama-cpp", "litellm", "open-webui", "ollama")
+
+if __name__ == "__main__":
+    build_images([make_build_plan(name, load_catalog()) for name in NAMES], report=print)
+    build_host_image()
+    fake_vllm.build()
