@@ -12,8 +12,9 @@ from deploy.plan.deployment_plan import ReplicaPlan
 from deploy.render import TEMPLATES, render
 from deploy.services import engines
 from deploy.services.component import Component, ConfigFile, Tier
-from deploy.services.container import ContainerSpec, HealthCheck, Mount, Port, http_get
+from deploy.services.container import ContainerSpec, HealthCheck, Mount, Port
 from deploy.services.context import ServiceContext
+from deploy.services.health import http_check
 from deploy.spec import SecretName
 from deploy.spec.router import RouterSpec
 
@@ -76,7 +77,7 @@ def component(context: ServiceContext) -> Component:
             network=context.plan.name,
             memory_bytes=plan.spec.memory_limit,
             healthcheck=HealthCheck(
-                command=http_get(PORT, "/health/liveliness"),
+                command=http_check(PORT, "/health/liveliness"),
                 start_period_seconds=plan.spec.start_timeout_seconds,
             ),
         ),

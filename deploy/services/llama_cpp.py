@@ -11,6 +11,7 @@ from deploy.plan.deployment_plan import ReplicaPlan
 from deploy.services.component import Component, HostModelFile, Tier
 from deploy.services.container import ContainerSpec, HealthCheck, Mount
 from deploy.services.context import ServiceContext
+from deploy.services.health import http_check
 from deploy.services.published import ports
 from deploy.spec import SecretName
 
@@ -51,7 +52,7 @@ def component(context: ServiceContext, replica: ReplicaPlan) -> Component:
             network=context.plan.name,
             memory_bytes=replica.memory_limit_bytes,
             healthcheck=HealthCheck(
-                command=f"curl -fsS -o /dev/null http://127.0.0.1:{PORT}/health",
+                command=http_check(PORT, "/health"),
                 interval_seconds=2,
                 start_period_seconds=replica.engine.start_timeout_seconds,
             ),

@@ -10,8 +10,9 @@ from pathlib import PurePosixPath
 from deploy.plan.deployment_plan import WebUIPlan
 from deploy.services import litellm
 from deploy.services.component import Component, Tier
-from deploy.services.container import ContainerSpec, HealthCheck, Mount, Port, http_get
+from deploy.services.container import ContainerSpec, HealthCheck, Mount, Port
 from deploy.services.context import ServiceContext
+from deploy.services.health import http_check
 from deploy.spec import SecretName
 
 IMAGE = "open-webui"
@@ -52,7 +53,7 @@ def component(context: ServiceContext, plan: WebUIPlan) -> Component:
             network=context.plan.name,
             memory_bytes=plan.spec.memory_limit,
             healthcheck=HealthCheck(
-                command=http_get(PORT, "/health"),
+                command=http_check(PORT, "/health"),
                 start_period_seconds=plan.spec.start_timeout_seconds,
             ),
         ),

@@ -10,9 +10,10 @@ from pathlib import PurePosixPath
 
 from deploy.plan.deployment_plan import ReplicaPlan
 from deploy.services.component import Component, Tier
-from deploy.services.container import ContainerSpec, HealthCheck, Mount, http_get
+from deploy.services.container import ContainerSpec, HealthCheck, Mount
 from deploy.services.context import ServiceContext
 from deploy.services.gpu_access import gpu_access, image_name, visible_devices
+from deploy.services.health import http_check
 from deploy.services.published import ports
 from deploy.spec import SecretName
 
@@ -55,7 +56,7 @@ def component(context: ServiceContext, replica: ReplicaPlan) -> Component:
             pids_limit=8192,
             stop_timeout_seconds=30,
             healthcheck=HealthCheck(
-                command=http_get(PORT, "/health"),
+                command=http_check(PORT, "/health"),
                 interval_seconds=5,
                 start_period_seconds=engine.start_timeout_seconds,
             ),
