@@ -13,8 +13,9 @@ from pathlib import PurePosixPath
 from deploy.plan.deployment_plan import ReplicaPlan
 from deploy.render import TEMPLATES, render
 from deploy.services import engines
-from deploy.services.container import HealthCheck, Mount, Port, environment, http_get
+from deploy.services.container import HealthCheck, Mount, Port, environment
 from deploy.services.context import TMP, ServiceContext
+from deploy.services.health import http_check
 from deploy.services.unit import ConfigFile, Tier, Unit
 from deploy.services.upstream import Api, Upstream
 from deploy.spec import SecretName, SecretText
@@ -73,7 +74,7 @@ def units(context: ServiceContext) -> Iterator[Unit]:
             ),
             memory_bytes=plan.spec.memory_limit,
             healthcheck=HealthCheck(
-                command=http_get(PORT, "/health/liveliness"),
+                command=http_check(PORT, "/health/liveliness"),
                 start_period_seconds=plan.spec.start_timeout_seconds,
             ),
         ),

@@ -11,6 +11,7 @@ from pathlib import PurePosixPath
 from deploy.plan.deployment_plan import ReplicaPlan
 from deploy.services.container import HealthCheck, Mount, environment
 from deploy.services.context import ServiceContext
+from deploy.services.health import http_check
 from deploy.services.unit import HostModelFile, Tier, Unit
 from deploy.services.upstream import Upstream, address
 from deploy.spec import SecretName, SecretText
@@ -68,7 +69,7 @@ def _unit(context: ServiceContext, replica: ReplicaPlan) -> Unit:
             ports=context.published(replica, PORT),
             memory_bytes=replica.memory_limit_bytes,
             healthcheck=HealthCheck(
-                command=f"curl -fsS -o /dev/null http://127.0.0.1:{PORT}/health",
+                command=http_check(PORT, "/health"),
                 start_period_seconds=engine.start_timeout_seconds,
             ),
         ),

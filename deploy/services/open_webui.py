@@ -11,8 +11,9 @@ from pathlib import PurePosixPath
 from deploy.plan.addresses import host_and_port
 from deploy.plan.deployment_plan import WebUIPlan
 from deploy.services import litellm
-from deploy.services.container import HealthCheck, Mount, Port, environment, http_get
+from deploy.services.container import HealthCheck, Mount, Port, environment
 from deploy.services.context import ServiceContext
+from deploy.services.health import http_check
 from deploy.services.unit import Tier, Unit
 from deploy.spec import SecretName, SecretText
 
@@ -55,7 +56,7 @@ def units(context: ServiceContext) -> Iterator[Unit]:
             ),
             memory_bytes=plan.spec.memory_limit,
             healthcheck=HealthCheck(
-                command=http_get(PORT, "/health"),
+                command=http_check(PORT, "/health"),
                 start_period_seconds=plan.spec.start_timeout_seconds,
             ),
         ),

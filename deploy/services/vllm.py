@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 
 from deploy.plan.deployment_plan import ReplicaPlan
-from deploy.services.container import HealthCheck, Mount, environment, http_get
+from deploy.services.container import HealthCheck, Mount, environment
 from deploy.services.context import ServiceContext
 from deploy.services.gpu_access import gpu_access, gpu_shares, image_name, visible_devices
+from deploy.services.health import http_check
 from deploy.services.unit import Tier, Unit
 from deploy.services.upstream import Upstream, address
 from deploy.spec import SecretName, SecretText
@@ -73,7 +74,7 @@ def _unit(context: ServiceContext, replica: ReplicaPlan) -> Unit:
             pids_limit=8192,
             stop_timeout_seconds=30,
             healthcheck=HealthCheck(
-                command=http_get(PORT, "/health"),
+                command=http_check(PORT, "/health"),
                 start_period_seconds=engine.start_timeout_seconds,
             ),
             ipc="host" if engine.ipc == "host" else "",

@@ -34,6 +34,7 @@ ENGINE_FAILED = frozenset({401, 403, 408, 429, 502, 503, 504})
 """Answers that no client brings about: a refused key, a time-out, overload."""
 NO_ANSWER = frozenset({"APIConnectionError", "RequestError"})
 """Errors of openai and httpx without an answer."""
+TIMEOUTS = frozenset({"timeout", "stream_timeout", "request_timeout"})
 AN_ANSWER = frozenset({"APIStatusError", "HTTPStatusError"})
 """LiteLLM's own errors derive from openai's whatever happened, and say nothing."""
 CANNOT = re.compile(r"not support|n't support|unsupported|failed to parse|unmapped", re.IGNORECASE)
@@ -110,7 +111,7 @@ def told_to_client(error: Exception, request: Mapping[str, Any]) -> tuple[int, s
     text = str(error).split("\n")[0].partition(" LiteLLM Retried")[0]
     if status == 501 or (status == 500 and CANNOT.search(text)):
         return 400, f"model {request.get('model')} cannot do this: {text}"
-    if status == 408 and not request.get("client_side_timeout"):
+    if status == 408:
         return 504, _timed_out(request)
     return None
 
@@ -130,6 +131,12 @@ class Hooks(CustomLogger):  # type: ignore[misc]
     def __init__(self, left_out: LeftOut | None = None) -> None:
         super().__init__()
         self.left_out = left_out or LeftOut()
+
+    async def async_pre_call_hook(
+        self, user_api_key_dict: Any, cache: Any, data: dict[str, Any], call_type: Any
+    ) -> dict[str, Any]:
+        """Only the operator says how long an engine may take: a client's 1 ms is no failure."""
+        return {name: value for name, value in data.items() if name not in TIMEOUTS}
 
     async def async_filter_deployments(
         self,
@@ -152,11 +159,9 @@ class Hooks(CustomLogger):  # type: ignore[misc]
         call_type: Any,
         fallback_depth: int | None = None,
     ) -> None:
-        """An attempt failed; a client's own time-out says nothing about the engine."""
+        """An attempt failed: its replica is left out if the engine failed."""
         replica = (request_data.get("model_info") or {}).get("id")
-        if not replica or request_data.get("client_side_timeout") or not engine_failed(exception):
-            return
-        if self.left_out.add(replica):
+        if replica and engine_failed(exception) and self.left_out.add(replica):
             status = getattr(exception, "status_code", None)
             log.warning("%s left out: %s, status %s", replica, type(exception).__name__, status)
 
