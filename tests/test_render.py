@@ -29,7 +29,7 @@ VALUES = {
     "num_retries": 3,
     "request_timeout_seconds": 100,
     "stream_timeouts": {"one": 10, "two": 20},
-    "lone_models": [AWKWARD],
+    "timeout_retries": {AWKWARD: 0, "two": 1},
 }
 
 
@@ -57,7 +57,8 @@ def test_litellm_config_parses_back() -> None:
     ]
     assert config["router_settings"]["num_retries"] == 3
     assert config["router_settings"]["model_group_retry_policy"] == {
-        AWKWARD: {"TimeoutErrorRetries": 0}
+        AWKWARD: {"TimeoutErrorRetries": 0},
+        "two": {"TimeoutErrorRetries": 1},
     }
     assert config["litellm_settings"]["request_timeout"] == 100
     assert config["general_settings"] == {"master_key": "os.environ/LITELLM_MASTER_KEY"}

@@ -128,7 +128,9 @@ def _config(context: ServiceContext) -> str:
             engines.container_name(context, replica): _stream_timeout(router, replica)
             for replica in replicas
         },
-        lone_models=[model for model, count in models.items() if count == 1],
+        timeout_retries={
+            model: min(router.num_retries, count - 1) for model, count in models.items()
+        },
     )
 
 

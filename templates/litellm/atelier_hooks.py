@@ -3,7 +3,7 @@
 - A replica is left out when its engine failed: no connection, no answer in time, overload, a key
   that it refuses. What a client asked wrongly never counts, and one replica is always left.
 - What a model cannot do is an error of the client (400), not of the server.
-- A time-out names the setting that allows for more.
+- A time-out names the setting that allows for more; connecting never takes longer than 5 s.
 - A streamed completion is asked for at once, so that another replica is tried if that fails, and
   arrives as the engine sent it: LiteLLM loses texts, indices and log probabilities.
 
@@ -18,45 +18,64 @@ import re
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from enum import StrEnum
 from typing import Any
 
 from fastapi import HTTPException
 from litellm.integrations.custom_logger import CustomLogger
 from litellm.litellm_core_utils.streaming_handler import CustomStreamWrapper
+from litellm.llms.custom_httpx.aiohttp_transport import LiteLLMAiohttpTransport
 from litellm.llms.openai.common_utils import BaseOpenAILLM
 from litellm.llms.openai.completion.handler import OpenAITextCompletion
 from litellm.utils import TextCompletionStreamWrapper
 from openai import AsyncOpenAI
 
+CONNECT_SECONDS = 5
+"""A host that is gone does not even refuse."""
 SHORTEST_SECONDS = 15
 LONGEST_SECONDS = 240
 ENGINE_FAILED = frozenset({401, 403, 408, 429, 502, 503, 504})
 """Answers that no client brings about: a refused key, a time-out, overload."""
-NO_ANSWER = frozenset({"APIConnectionError", "RequestError"})
-"""Errors of openai and httpx without an answer."""
 TIMEOUTS = frozenset({"timeout", "stream_timeout", "request_timeout"})
-AN_ANSWER = frozenset({"APIStatusError", "HTTPStatusError"})
-"""LiteLLM's own errors derive from openai's whatever happened, and say nothing."""
 CANNOT = re.compile(r"not support|n't support|unsupported|failed to parse|unmapped", re.IGNORECASE)
 """How engines and LiteLLM say, with status 500, that they cannot do what was asked."""
 
 log = logging.getLogger("LiteLLM Proxy")
 
 
+class Outcome(StrEnum):
+    """What became of an attempt."""
+
+    ANSWERED = "answered"
+    SILENT = "silent"
+    UNREACHABLE = "unreachable"
+
+
+OUTCOMES = {
+    "APIStatusError": Outcome.ANSWERED,
+    "HTTPStatusError": Outcome.ANSWERED,
+    "ReadTimeout": Outcome.SILENT,
+    "RequestError": Outcome.UNREACHABLE,
+}
+"""By errors of openai and httpx, particular ones first; LiteLLM's own derive from all of them."""
+
+
 def engine_failed(error: BaseException) -> bool:
     """Whether an attempt failed because of the engine, and not because of what was asked."""
     status = getattr(error, "status_code", None)
-    # LiteLLM gives 500 both to an answer with 500 and to a connection that failed
-    return status in ENGINE_FAILED or (status in {None, 500} and _got_no_answer(error))
+    if status in {None, 500}:
+        # LiteLLM gives 500 both to an answer with 500 and to a connection that failed
+        return outcome(error) in {Outcome.SILENT, Outcome.UNREACHABLE}
+    return status in ENGINE_FAILED
 
 
-def _got_no_answer(error: BaseException) -> bool:
+def outcome(error: BaseException) -> Outcome | None:
+    """What became of an attempt; causes of the cause are those of earlier attempts."""
     for cause in _causes(error):
         kinds = {kind.__name__ for kind in type(cause).__mro__}
-        if kinds & (AN_ANSWER | NO_ANSWER) and not type(cause).__module__.startswith("litellm"):
-            # further causes are those of earlier attempts
-            return not kinds & AN_ANSWER
-    return False
+        if not type(cause).__module__.startswith("litellm") and kinds & OUTCOMES.keys():
+            return next(found for name, found in OUTCOMES.items() if name in kinds)
+    return None
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
@@ -111,6 +130,9 @@ def told_to_client(error: Exception, request: Mapping[str, Any]) -> tuple[int, s
     text = str(error).split("\n")[0].partition(" LiteLLM Retried")[0]
     if status == 501 or (status == 500 and CANNOT.search(text)):
         return 400, f"model {request.get('model')} cannot do this: {text}"
+    if status in {408, 500} and outcome(error) == Outcome.UNREACHABLE:
+        model = request.get("model")
+        return 503, f"no engine of {model} can be reached: see what `atelier status` says of it"
     if status == 408:
         return 504, _timed_out(request)
     return None
@@ -259,6 +281,20 @@ def keep_completions(convert: Callable[[Any, Any], Any]) -> Callable[[Any, Any],
     return converted
 
 
+def connect_soon(handle: Callable[..., Any]) -> Callable[..., Any]:
+    """LiteLLM allows for as much time to connect as to answer."""
+
+    async def handled(self: Any, request: Any) -> Any:
+        timeout = request.extensions.setdefault("timeout", {})
+        timeout["connect"] = min(timeout.get("connect") or CONNECT_SECONDS, CONNECT_SECONDS)
+        return await handle(self, request)
+
+    return handled
+
+
+LiteLLMAiohttpTransport.handle_async_request = connect_soon(
+    LiteLLMAiohttpTransport.handle_async_request
+)
 OpenAITextCompletion.async_streaming = stream_completion
 TextCompletionStreamWrapper.convert_to_text_completion_object = keep_completions(
     TextCompletionStreamWrapper.convert_to_text_completion_object

@@ -17,7 +17,7 @@ from tests.e2e.site import MASTER_KEY, Settings, Site, free_port
 
 NAME = "e2e-router"
 MODEL = "tiny-coder"
-STREAM_TIMEOUT_SECONDS = 20
+STREAM_TIMEOUT_SECONDS = 15
 PING: list[Any] = [{"role": "user", "content": "ping"}]
 PIXEL = (
     "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwAD"
@@ -173,7 +173,7 @@ def test_messages(site: Site) -> None:
 def post(site: Site, path: str, body: dict[str, Any]) -> httpx.Response:
     headers = {"Authorization": f"Bearer {MASTER_KEY}"}
     url = f"{site.router_url}/v1/{path}"
-    return httpx.post(url, headers=headers, json={"model": MODEL} | body, timeout=60)
+    return httpx.post(url, headers=headers, json={"model": MODEL} | body, timeout=120)
 
 
 def saying(content: Any) -> dict[str, Any]:

@@ -213,12 +213,13 @@ def test_streams_may_be_silent_longer_on_a_cpu_unless_declared(make: MakeArtefac
         assert upstream["litellm_params"]["stream_timeout"] == expected
 
 
-def test_a_time_out_is_only_retried_where_there_is_another_replica(make: MakeArtefacts) -> None:
-    for replicas, policy in ((1, {"tiny-coder": {"TimeoutErrorRetries": 0}}), (2, {})):
+def test_a_time_out_is_not_waited_for_twice_at_a_replica(make: MakeArtefacts) -> None:
+    for replicas, retries in ((1, 0), (2, 1), (4, 2)):
         router = find(make(models=[{"name": "tiny-coder", "replicas": replicas}]), "litellm")
         assert router.config is not None
         config = yaml.safe_load(str(router.config.files["config.yaml"].content))
-        assert config["router_settings"]["model_group_retry_policy"] == policy
+        policy = config["router_settings"]["model_group_retry_policy"]
+        assert policy == {"tiny-coder": {"TimeoutErrorRetries": retries}}
 
 
 def test_the_router_loads_the_hooks_beside_its_configuration(demo: Artefacts) -> None:

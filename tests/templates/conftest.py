@@ -30,6 +30,11 @@ class TextWrapper:
         return f"LiteLLM's {chunk}"
 
 
+class Transport:
+    async def handle_async_request(self, request: Any) -> None:
+        """Connect."""
+
+
 class Counter:
     """As CustomStreamWrapper: reads the engine's chunks, gives others, and not as many."""
 
@@ -69,6 +74,10 @@ def stand_ins() -> dict[str, dict[str, Any]]:
         "litellm.litellm_core_utils": {},
         "litellm.litellm_core_utils.streaming_handler": {"CustomStreamWrapper": Counter},
         "litellm.llms": {},
+        "litellm.llms.custom_httpx": {},
+        "litellm.llms.custom_httpx.aiohttp_transport": {
+            "LiteLLMAiohttpTransport": type("LiteLLMAiohttpTransport", (Transport,), {})
+        },
         "litellm.llms.openai": {},
         "litellm.llms.openai.common_utils": {"BaseOpenAILLM": http},
         "litellm.llms.openai.completion": {},

@@ -52,6 +52,7 @@ def after(error: Exception, earlier: Exception) -> Exception:
         (500, httpx.ReadError("reset"), True),
         (None, refused(), True),
         (408, None, True),
+        (408, httpx.ReadTimeout("silent"), True),
         (429, answered(429), True),
         (503, answered(503), True),
         (401, answered(401), True),
@@ -221,6 +222,37 @@ def test_a_client_says_nothing_about_time_outs(module: Any) -> None:
     data = {"model": "m", "timeout": 0.001, "stream_timeout": 1, "request_timeout": 1}
     kept = asyncio.run(module.hooks.async_pre_call_hook(None, None, data, "acompletion"))
     assert kept == {"model": "m"}
+
+
+def timed_out(kind: type[httpx.TimeoutException]) -> Exception:
+    error = openai.APITimeoutError(REQUEST)
+    error.__cause__ = kind("slow")
+    return error
+
+
+@pytest.mark.parametrize(
+    ("status", "cause", "seen"),
+    [
+        (500, refused(), 503),
+        (500, httpx.ReadError("reset"), 503),
+        (408, timed_out(httpx.ConnectTimeout), 503),
+        (408, timed_out(httpx.ReadTimeout), 504),
+        (500, answered(500), None),
+    ],
+)
+def test_an_engine_that_is_not_there_is_told_from_a_slow_one(
+    module: Any, status: int, cause: Exception, seen: int | None
+) -> None:
+    answer = told(module, mapped(status, cause))
+    assert (answer and answer[0]) == seen
+    assert seen != 503 or (answer and "atelier status" in answer[1])
+
+
+def test_connecting_takes_5_s_at_most(module: Any) -> None:
+    for timeout, seconds in (({}, 5), ({"connect": 300, "read": 300}, 5), ({"connect": 2}, 2)):
+        request = SimpleNamespace(extensions={"timeout": dict(timeout)})
+        asyncio.run(module.LiteLLMAiohttpTransport().handle_async_request(request))
+        assert request.extensions["timeout"] == timeout | {"connect": seconds}
 
 
 # streamed completions
