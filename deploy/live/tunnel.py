@@ -21,6 +21,7 @@ from deploy.scripts import read_script
 CHUNK_BYTES = 65536
 CLOSE_SECONDS = 0.02
 """How often a socket looks whether it is to close; whoever closes it waits for that."""
+START_SECONDS = 30
 NOT_ALLOWED = 1
 """What an SSH server answers that forwards no ports."""
 Way = tuple[paramiko.Channel, bytes]
@@ -80,11 +81,14 @@ def open_command(ssh: paramiko.SSHClient, command: str, first_line: str = "") ->
 
 
 def _run(ssh: paramiko.SSHClient, command: str, first_line: str = "") -> Way:
-    channel = transport_of(ssh).open_session()
+    channel = transport_of(ssh).open_session(timeout=START_SECONDS)
+    channel.settimeout(START_SECONDS)
     channel.exec_command(frame(command))
     if first_line:
         channel.sendall(first_line.encode())
-    return channel, skip_to_mark(channel)
+    begun = skip_to_mark(channel)
+    channel.settimeout(None)
+    return channel, begun
 
 
 def _handler(open_channel: OpenChannel) -> type[socketserver.BaseRequestHandler]:
