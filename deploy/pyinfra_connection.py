@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from pyinfra import logger
 from pyinfra.api import StringCommand
 from pyinfra.connectors.ssh import SSHConnector
-from pyinfra.connectors.util import CommandOutput, OutputLine
+from pyinfra.connectors.util import CommandOutput
 
 from deploy.hosts.ssh import open_ssh
 from deploy.spec import DeploymentSpec, HostSpec
@@ -55,4 +56,5 @@ def _run(
             f"{connector.host.name} has not finished this within {seconds} s, so it is given up. "
             "fix: see on the host what hangs, e.g. Docker (docker info) or a disk (dmesg)"
         )
-        return False, CommandOutput([OutputLine("stderr", said)])
+        connector.host.log_styled(said, fg="red", log_func=logger.error)
+        return False, CommandOutput([])

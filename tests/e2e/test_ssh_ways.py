@@ -47,7 +47,9 @@ def box(tmp_path_factory: pytest.TempPathFactory, pulled: Settings) -> Iterator[
     with run_site(home, {"box": NAME}, pulled) as (site, hosts):
         host = hosts["box"]
         settings = copy.deepcopy(site.settings) | {"name": "e2e-ways"}
-        settings["hosts"] = [{"name": "box", "sudo": True}]
+        (declared,) = settings["hosts"]
+        for known_to_ssh in ("address", "ssh_user", "ssh_key"):
+            declared.pop(known_to_ssh)
         site.write(settings)
         host.run(HARDEN)
         _configure(home, host)
