@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import os
 import re
 import socket
 import subprocess
 from collections.abc import Mapping
-from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import paramiko
 from paramiko.channel import ChannelFile, ChannelStderrFile, ChannelStdinFile
-from paramiko.hostkeys import InvalidHostKey
 
+from deploy.hosts.known_hosts import KnownHosts
 from deploy.hosts.ssh_config import Declared, Endpoint, read_endpoint
 from deploy.hosts.ssh_keys import Keys
 from deploy.hosts.ssh_shell import Errors, Output, frame
 from deploy.spec import HostSpec
 
-TIMEOUT_SECONDS = 30
+SILENCE_SECONDS = 90
 HOP = re.compile(r"(ssh://)?((?P<user>.+)@)?(\[(?P<ip>[^]]+)\]|(?P<name>[^:]+))(:(?P<port>\d+))?")
 PREFIX = "@ssh/"
 """What pyinfra lets one write before the name of a host."""
@@ -97,13 +96,21 @@ def _way(endpoint: Endpoint, host: HostSpec) -> tuple[Client | None, Any]:
         place, nowhere = (endpoint.address, endpoint.port), ("127.0.0.1", 0)
         transport = transport_of(through)
         return through, transport.open_channel(
-            "direct-tcpip", place, nowhere, timeout=TIMEOUT_SECONDS
+            "direct-tcpip", place, nowhere, timeout=endpoint.connect_timeout_seconds
         )
     if endpoint.proxy_command:
         return None, _run_proxy(endpoint.proxy_command)
-    sock = socket.create_connection((endpoint.address, endpoint.port), TIMEOUT_SECONDS)
+    place = (endpoint.address, endpoint.port)
+    sock = socket.create_connection(place, endpoint.connect_timeout_seconds)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    _notice_silence(sock)
     return None, sock
+
+
+def _notice_silence(sock: socket.socket) -> None:
+    """Let a connection break when the other side confirms nothing for long; Linux waits 15 min."""
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, SILENCE_SECONDS * 1000)
 
 
 def _last_hop(jump: str, host: HostSpec) -> Endpoint:
@@ -133,22 +140,23 @@ def _run_proxy(command: str) -> socket.socket:
 
 
 def _log_in(client: Client, endpoint: Endpoint, sock: Any, *, accept_new: bool) -> None:
-    for path in endpoint.known_hosts:
-        # a line that paramiko does not understand: a host that it stands for is refused
-        with suppress(FileNotFoundError, IsADirectoryError, PermissionError, InvalidHostKey):
-            client.load_system_host_keys(path)
-    if accept_new or endpoint.accept_new:
-        client.set_missing_host_key_policy(AcceptNew(endpoint.known_hosts[0]))
+    known = KnownHosts(endpoint.known_hosts, accept_new=accept_new or endpoint.accept_new)
+    client.set_missing_host_key_policy(known)
+    port = 22 if endpoint.known_as else endpoint.port
+    name = endpoint.known_as or endpoint.address
     keys = Keys(endpoint)
     try:
         client.connect(
             # the socket is open: these two only say which host key is the right one
-            endpoint.known_as or endpoint.address,
-            port=22 if endpoint.known_as else endpoint.port,
+            name,
+            port=port,
             username=endpoint.user,
-            timeout=TIMEOUT_SECONDS,
+            timeout=endpoint.connect_timeout_seconds,
             sock=sock,
             auth_strategy=keys,
+            transport_factory=partial(
+                _transport, algorithms=known.algorithms(name if port == 22 else f"[{name}]:{port}")
+            ),
         )
     except paramiko.AuthenticationException:
         offered = ", ".join(keys.offered) or "no key, as none was found"
@@ -156,6 +164,13 @@ def _log_in(client: Client, endpoint: Endpoint, sock: Any, *, accept_new: bool) 
             f"Authentication failed for {endpoint.user}; offered: {offered}"
         ) from None
     transport_of(client).set_keepalive(endpoint.keepalive_seconds)
+
+
+def _transport(sock: Any, *, algorithms: list[str], **options: Any) -> paramiko.Transport:
+    """One that asks for the kinds of host keys that can be checked, first of all."""
+    transport = paramiko.Transport(sock, **options)
+    transport.get_security_options().key_types = algorithms
+    return transport
 
 
 def transport_of(client: paramiko.SSHClient) -> paramiko.Transport:
@@ -168,20 +183,3 @@ def transport_of(client: paramiko.SSHClient) -> paramiko.Transport:
     if transport is None:
         raise paramiko.SSHException("the connection was closed")
     return transport
-
-
-class AcceptNew(paramiko.MissingHostKeyPolicy):
-    """Adds the key of a host that was never seen to the user's file of known hosts."""
-
-    def __init__(self, path: str) -> None:
-        self._path = Path(path)
-
-    def missing_host_key(
-        self, client: paramiko.SSHClient, hostname: str, key: paramiko.PKey
-    ) -> None:
-        """Append a line; paramiko's own policy would write the file anew, without comments."""
-        self._path.parent.mkdir(mode=0o700, exist_ok=True)
-        flags = os.O_APPEND | os.O_CREAT | os.O_WRONLY
-        with os.fdopen(os.open(self._path, flags, 0o600), "a") as file:
-            file.write(f"{hostname} {key.get_name()} {key.get_base64()}\n")
-        client.get_host_keys().add(hostname, key.get_name(), key)

@@ -15,6 +15,7 @@ from pathlib import Path
 import paramiko
 
 TIMEOUT_SECONDS = 30
+CONNECT_SECONDS = 30
 KEEPALIVE_SECONDS = 30
 ACCEPT_NEW = {"accept-new", "no", "off", "false"}
 DEFAULT_KEYS = [f"~/.ssh/id_{kind}" for kind in ("ed25519", "ecdsa", "rsa")]
@@ -44,6 +45,7 @@ class Endpoint:
     known_as: str | None
     """The name that the host's key is kept under, where that is not its address."""
     accept_new: bool
+    connect_timeout_seconds: int
     keepalive_seconds: int
 
 
@@ -154,9 +156,12 @@ def _endpoint(name: str, settings: Settings) -> Endpoint:
         agent=_agent(settings.get("identityagent", ["SSH_AUTH_SOCK"])[0], tokens),
         jump=one("proxyjump") or None,
         proxy_command=_expand(one("proxycommand"), tokens) or None,
-        known_hosts=tuple(_path(path, tokens) for text in known for path in shlex.split(text)),
+        known_hosts=tuple(
+            _path(path, tokens) for text in known for path in shlex.split(text) if path != "none"
+        ),
         known_as=alias or None,
         accept_new=one("stricthostkeychecking") in ACCEPT_NEW,
+        connect_timeout_seconds=int(one("connecttimeout") or 0) or CONNECT_SECONDS,
         keepalive_seconds=int(one("serveraliveinterval", "0")) or KEEPALIVE_SECONDS,
     )
 

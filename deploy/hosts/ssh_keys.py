@@ -51,7 +51,7 @@ class Keys(AuthStrategy):
     def get_sources(self) -> Iterator[AuthSource]:
         """Configured keys of the agent, those in files, other keys of the agent, none at all."""
         in_agent = {key.asbytes(): key for key in Agent(self._endpoint.agent).get_keys()}
-        files = [path for path in self._endpoint.keys if Path(path).is_file()]
+        files = [path for path in self._endpoint.keys if _is_there(path)]
         ready = {path: in_agent.pop(public_part(path), None) or _load(path) for path in files}
         others = [] if self._endpoint.only_these_keys else in_agent.values()
         for path, key in ready.items():
@@ -71,6 +71,11 @@ class Keys(AuthStrategy):
             key.load_certificate(existing[0])
         self.offered.append(name)
         yield InMemoryPrivateKey(self._endpoint.user, key)
+
+
+def _is_there(path: str) -> bool:
+    """Of a key that an agent or a card keeps there may be the public part alone."""
+    return Path(path).is_file() or Path(f"{path}.pub").is_file()
 
 
 def public_part(path: str) -> bytes:
@@ -115,13 +120,17 @@ def _load(path: str) -> paramiko.PKey | None:
 def _unlock(path: str) -> paramiko.PKey | None:
     """Ask for a passphrase once a run, if somebody is there who knows it."""
     with _one_question:
-        if path not in _unlocked and sys.stdin.isatty() and b"PRIVATE" in Path(path).read_bytes():
+        if path not in _unlocked and sys.stdin.isatty() and _is_private(path):
             try:
                 passphrase = getpass(f"Passphrase of {path}: ").encode()
                 _unlocked[path] = paramiko.PKey.from_path(path, passphrase)
             except (paramiko.SSHException, ValueError, TypeError, OSError):
                 _unlocked[path] = None
         return _unlocked.get(path)
+
+
+def _is_private(path: str) -> bool:
+    return Path(path).is_file() and b"PRIVATE" in Path(path).read_bytes()
 
 
 def _name(key: AgentKey) -> str:

@@ -45,7 +45,7 @@ def test_everything_that_openssh_says_counts(answer: Path, home: Path) -> None:
         "hostkeyalias lab\nidentityfile ~/.ssh/%n_key\nidentityfile /keys/second\n"
         "certificatefile ~/.ssh/cert.pub\nproxycommand nc %h %p # %r%%\nproxyjump none\n"
         "userknownhostsfile ~/.ssh/lab_hosts /etc/other\nglobalknownhostsfile /etc/known\n"
-        "stricthostkeychecking accept-new\nserveraliveinterval 7\n"
+        "stricthostkeychecking accept-new\nserveraliveinterval 7\nconnecttimeout 9\n"
     )
     assert find_endpoint(HostSpec(name="gpu1")) == Endpoint(
         address="10.0.0.9",
@@ -60,6 +60,7 @@ def test_everything_that_openssh_says_counts(answer: Path, home: Path) -> None:
         known_hosts=(f"{home}/.ssh/lab_hosts", "/etc/other", "/etc/known"),
         known_as="lab",
         accept_new=True,
+        connect_timeout_seconds=9,
         keepalive_seconds=7,
     )
 
