@@ -38,7 +38,7 @@ def explain(message: str, host: HostSpec) -> str:
             f"try: ssh -p {target.port} {who}; declare ssh_user and ssh_key, unlock a key that has "
             f"a passphrase (ssh-add), or copy your key there: ssh-copy-id -p {target.port} {who}"
         ),
-        r"refused|Unable to connect to port": (
+        r"refused": (
             f"nothing answers on port {target.port}: start the SSH server there, "
             "or declare ssh_port"
         ),

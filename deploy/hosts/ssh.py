@@ -101,9 +101,19 @@ def _way(endpoint: Endpoint, host: HostSpec) -> tuple[Client | None, Any]:
         )
     if endpoint.proxy_command:
         return None, _run_proxy(endpoint.proxy_command)
-    sock = socket.create_connection((endpoint.address, endpoint.port), TIMEOUT_SECONDS)
+    return None, _dial(endpoint.address, endpoint.port)
+
+
+def _dial(address: str, port: int) -> socket.socket:
+    try:
+        sock = socket.create_connection((address, port), TIMEOUT_SECONDS)
+    except socket.gaierror:
+        raise
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OSError(f"no connection to port {port} of {address}: {reason}") from None
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return None, sock
+    return sock
 
 
 def _last_hop(jump: str, host: HostSpec) -> Endpoint:
