@@ -173,7 +173,7 @@ def test_the_library_of_ollama(make: MakeArtefacts, answer: str, status: str) ->
             "Authentication error (username=me) (Authentication failed.)",
             "ssh-copy-id -p 2222 me@gpu1",
         ),
-        ("Could not connect (no connection to port 2222 of 10.0.0.1: Connection refused)", "ssh_port"),
+        ("Could not connect (no connection to port 2222 of gpu1: Connection refused)", "ssh_port"),
         ("Could not connect (timed out)", "ssh_jump"),
         ("SSH error (Error reading SSH protocol banner)", "no SSH server"),
         ("something else", ""),
