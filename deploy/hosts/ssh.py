@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import socket
@@ -24,6 +25,8 @@ TIMEOUT_SECONDS = 30
 HOP = re.compile(r"(ssh://)?((?P<user>.+)@)?(\[(?P<ip>[^]]+)\]|(?P<name>[^:]+))(:(?P<port>\d+))?")
 PREFIX = "@ssh/"
 """What pyinfra lets one write before the name of a host."""
+# what paramiko logs as an error it raises too, for those who can say what to do about it
+logging.getLogger("paramiko").setLevel(logging.CRITICAL)
 
 
 def find_endpoint(host: HostSpec) -> Endpoint:
