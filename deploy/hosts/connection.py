@@ -47,7 +47,7 @@ def explain(message: str, host: HostSpec) -> str:
             "for a host that is reached through another"
         ),
         r"banner|EOF": f"what answers on port {target.port} is no SSH server, or it is overloaded",
-        r"open failed|administratively": (
+        r"open failed|[Aa]dministratively|Unable to open channel": (
             f"the jump host {target.jump} does not let you through to {target.address}: "
             "see AllowTcpForwarding in its sshd_config"
         ),

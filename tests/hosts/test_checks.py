@@ -174,6 +174,7 @@ def test_the_library_of_ollama(make: MakeArtefacts, answer: str, status: str) ->
             "ssh-copy-id -p 2222 me@gpu1",
         ),
         ("Could not connect (no connection to port 2222 of gpu1: Connection refused)", "ssh_port"),
+        ("SSH error (ChannelException(1, 'Administratively prohibited'))", "AllowTcpForwarding"),
         ("Could not connect (timed out)", "ssh_jump"),
         ("SSH error (Error reading SSH protocol banner)", "no SSH server"),
         ("something else", ""),
