@@ -387,7 +387,7 @@ def test_doctor_of_hosts_that_cannot_be_reached(site: Site) -> None:
     assert result.returncode == 1, result.stderr
     [finding] = json.loads(result.stdout)["findings"]
     assert (finding["host"], finding["name"], finding["status"]) == ("h1", "connection", "problem")
-    assert "Unable to connect to port 1" in finding["found"]
+    assert "no connection to port 1 of " in finding["found"]
     assert "start the SSH server there" in finding["fix"]
 
 

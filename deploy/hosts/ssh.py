@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import socket
 import subprocess
@@ -23,6 +24,8 @@ SILENCE_SECONDS = 90
 HOP = re.compile(r"(ssh://)?((?P<user>.+)@)?(\[(?P<ip>[^]]+)\]|(?P<name>[^:]+))(:(?P<port>\d+))?")
 PREFIX = "@ssh/"
 """What pyinfra lets one write before the name of a host."""
+# what paramiko logs as an error it raises too, for those who can say what to do about it
+logging.getLogger("paramiko").setLevel(logging.CRITICAL)
 
 
 def find_endpoint(host: HostSpec) -> Endpoint:
@@ -100,11 +103,23 @@ def _way(endpoint: Endpoint, host: HostSpec) -> tuple[Client | None, Any]:
         )
     if endpoint.proxy_command:
         return None, _run_proxy(endpoint.proxy_command)
+    return None, _dial(endpoint)
+
+
+def _dial(endpoint: Endpoint) -> socket.socket:
     place = (endpoint.address, endpoint.port)
-    sock = socket.create_connection(place, endpoint.connect_timeout_seconds)
+    try:
+        sock = socket.create_connection(place, endpoint.connect_timeout_seconds)
+    except socket.gaierror:
+        raise
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OSError(
+            f"no connection to port {endpoint.port} of {endpoint.address}: {reason}"
+        ) from None
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     _notice_silence(sock)
-    return None, sock
+    return sock
 
 
 def _notice_silence(sock: socket.socket) -> None:

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from weakref import WeakSet
 
 import paramiko
 
@@ -26,6 +27,8 @@ NOT_ALLOWED = 1
 """What an SSH server answers that forwards no ports."""
 Way = tuple[paramiko.Channel, bytes]
 """A channel, and what has been read from it already."""
+_forwarding_nothing: WeakSet[paramiko.Transport] = WeakSet()
+"""Connections whose server forwards no ports."""
 OpenChannel = Callable[[], Way]
 
 
@@ -37,19 +40,22 @@ def open_port(ssh: paramiko.SSHClient, address: str, port: int) -> Iterator[int]
         The local port.
     """
     command = shlex.join(["sh", "-c", read_script("reach.sh"), "reach", address, str(port)])
-    may_forward = True
 
     def open_channel() -> Way:
-        nonlocal may_forward
-        if may_forward:
+        transport = transport_of(ssh)
+        if transport not in _forwarding_nothing:
             try:
                 place, nowhere = (address, port), ("127.0.0.1", 0)
-                return transport_of(ssh).open_channel("direct-tcpip", place, nowhere), b""
+                return transport.open_channel("direct-tcpip", place, nowhere), b""
             except paramiko.ChannelException as error:
                 if error.code != NOT_ALLOWED:
                     raise
-                # AllowTcpForwarding no: a command on the host reaches the port instead
-                may_forward = False
+                _forwarding_nothing.add(transport)
+            except paramiko.SSHException:
+                # of several that are refused at the same time paramiko knows why of one
+                if not transport.is_active():
+                    raise
+        # AllowTcpForwarding no: a command on the host reaches the port instead
         return _run(ssh, command)
 
     server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), _handler(open_channel))
