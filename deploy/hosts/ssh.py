@@ -18,9 +18,9 @@ from deploy.hosts.known_hosts import KnownHosts
 from deploy.hosts.ssh_config import Declared, Endpoint, read_endpoint
 from deploy.hosts.ssh_keys import Keys
 from deploy.hosts.ssh_shell import Errors, Output, frame
+from deploy.hosts.ssh_transport import Transport, prepare_socket
 from deploy.spec import HostSpec
 
-SILENCE_SECONDS = 90
 HOP = re.compile(r"(ssh://)?((?P<user>.+)@)?(\[(?P<ip>[^]]+)\]|(?P<name>[^:]+))(:(?P<port>\d+))?")
 PREFIX = "@ssh/"
 """What pyinfra lets one write before the name of a host."""
@@ -76,7 +76,7 @@ def open_ssh(host: HostSpec) -> Client:
         SSHException: if the host is not who it was, or does not let this user in.
         OSError: if it cannot be reached.
     """
-    return _open(find_endpoint(host), host)
+    return _open_with_room(find_endpoint(host), host)
 
 
 def _open(endpoint: Endpoint, host: HostSpec) -> Client:
@@ -89,6 +89,15 @@ def _open(endpoint: Endpoint, host: HostSpec) -> Client:
         client.close()
         sock.close()
         raise
+    return client
+
+
+def _open_with_room(endpoint: Endpoint, host: HostSpec) -> Client:
+    """Connect; where there are more commands at a time than the server allows, connect again."""
+    client = _open(endpoint, host)
+    transport = client.get_transport()
+    if isinstance(transport, Transport):
+        transport.another = partial(_open, endpoint, host)
     return client
 
 
@@ -117,15 +126,8 @@ def _dial(endpoint: Endpoint) -> socket.socket:
         raise OSError(
             f"no connection to port {endpoint.port} of {endpoint.address}: {reason}"
         ) from None
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    _notice_silence(sock)
+    prepare_socket(sock)
     return sock
-
-
-def _notice_silence(sock: socket.socket) -> None:
-    """Let a connection break when the other side confirms nothing for long; Linux waits 15 min."""
-    if hasattr(socket, "TCP_USER_TIMEOUT"):
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, SILENCE_SECONDS * 1000)
 
 
 def _last_hop(jump: str, host: HostSpec) -> Endpoint:
@@ -183,7 +185,7 @@ def _log_in(client: Client, endpoint: Endpoint, sock: Any, *, accept_new: bool) 
 
 def _transport(sock: Any, *, algorithms: list[str], **options: Any) -> paramiko.Transport:
     """One that asks for the kinds of host keys that can be checked, first of all."""
-    transport = paramiko.Transport(sock, **options)
+    transport = Transport(sock, **options)
     transport.get_security_options().key_types = algorithms
     return transport
 

@@ -16,7 +16,7 @@ HOST_KEY = paramiko.ECDSAKey.generate()
 MAX_KEYS = 6
 SUCCESSFUL, FAILED = 0, 2
 """What paramiko calls AUTH_SUCCESSFUL and AUTH_FAILED."""
-OPENED, PROHIBITED = 0, 1
+OPENED, PROHIBITED, FULL = 0, 1, 2
 
 
 @dataclass
@@ -29,6 +29,9 @@ class Server:
     """The public key that gets in; with none, everybody does."""
     shell: tuple[str, ...] = ("sh", "-c")
     forwards: bool = False
+    max_sessions: int = 10
+    """Sessions at a time on one connection."""
+    logins: int = 0
     offered: list[bytes] = field(default_factory=list)
     commands: list[str] = field(default_factory=list)
 
@@ -67,6 +70,8 @@ class _Interface(paramiko.ServerInterface):
         self._server = server
         self._transport = transport
         self._tried = 0
+        self._sessions = 0
+        server.logins += 1
 
     def get_allowed_auths(self, username: str) -> str:
         return "publickey"
@@ -84,13 +89,22 @@ class _Interface(paramiko.ServerInterface):
         return FAILED
 
     def check_channel_request(self, kind: str, chanid: int) -> int:
+        if self._sessions >= self._server.max_sessions:
+            return FULL
+        self._sessions += 1
         return OPENED
 
     def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:
         self._server.commands.append(command.decode())
         arguments = [*self._server.shell, command.decode()]
-        threading.Thread(target=_run, args=(arguments, channel), daemon=True).start()
+        threading.Thread(target=self._run, args=(arguments, channel), daemon=True).start()
         return True
+
+    def _run(self, arguments: list[str], channel: paramiko.Channel) -> None:
+        status = _run(arguments, channel)
+        self._sessions -= 1
+        channel.send_exit_status(status)
+        channel.close()
 
     def check_channel_direct_tcpip_request(
         self, chanid: int, origin: tuple[str, int], destination: tuple[str, int]
@@ -101,7 +115,7 @@ class _Interface(paramiko.ServerInterface):
         return OPENED
 
 
-def _run(arguments: list[str], channel: paramiko.Channel) -> None:
+def _run(arguments: list[str], channel: paramiko.Channel) -> int:
     pipe = subprocess.PIPE
     with subprocess.Popen(arguments, stdin=pipe, stdout=pipe, stderr=pipe, bufsize=0) as process:
         assert process.stdin
@@ -114,8 +128,7 @@ def _run(arguments: list[str], channel: paramiko.Channel) -> None:
         errors.start()
         _copy(process.stdout, channel.sendall)
         errors.join()
-    channel.send_exit_status(process.returncode)
-    channel.close()
+    return process.returncode
 
 
 def _feed(channel: paramiko.Channel, process: subprocess.Popen[bytes]) -> None:

@@ -1,0 +1,88 @@
+"""A transport that notices a silent server, and has room for any number of commands at a time."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import paramiko
+
+SILENCE_SECONDS = 90
+
+
+class Transport(paramiko.Transport):
+    """Opens further connections where the server allows few sessions on each.
+
+    ``MaxSessions`` counts the sessions of one connection; hardening guides set it to 2.
+    """
+
+    def __init__(self, sock: Any, **options: Any) -> None:
+        super().__init__(sock, **options)
+        self.another: Callable[[], paramiko.SSHClient] | None = None
+        """Connects once more to the same server."""
+        self._others: list[paramiko.SSHClient] = []
+        self._one_at_a_time = threading.Lock()
+
+    def open_session(
+        self,
+        window_size: int | None = None,
+        max_packet_size: int | None = None,
+        timeout: float | None = None,
+    ) -> paramiko.Channel:
+        """A channel for a command, on this connection or on another one.
+
+        Raises:
+            SSHException: if there is none.
+        """
+        try:
+            return super().open_session(window_size, max_packet_size, timeout)
+        except paramiko.SSHException as error:
+            if self.another is None or not (self.is_active() and _is_full(error)):
+                raise
+        with self._one_at_a_time:
+            return self._open_elsewhere(self.another, timeout)
+
+    def close(self) -> None:
+        """Close it, and the further ones."""
+        super().close()
+        while self._others:
+            self._others.pop().close()
+
+    def _open_elsewhere(
+        self, another: Callable[[], paramiko.SSHClient], timeout: float | None
+    ) -> paramiko.Channel:
+        for client in self._others:
+            transport = client.get_transport()
+            try:
+                if transport:
+                    return transport.open_session(timeout=timeout)
+            except paramiko.SSHException:
+                continue
+        client = another()
+        self._others.append(client)
+        transport = client.get_transport()
+        try:
+            if transport is None:
+                raise paramiko.SSHException("the connection was closed")
+            return transport.open_session(timeout=timeout)
+        except paramiko.ChannelException as error:
+            raise paramiko.SSHException(
+                f"the server opens no session: see MaxSessions in its sshd_config ({error})"
+            ) from None
+
+
+def _is_full(error: paramiko.SSHException) -> bool:
+    # of two refusals at the same time, paramiko knows the reason of one
+    return isinstance(error, paramiko.ChannelException) or str(error) == "Unable to open channel."
+
+
+def prepare_socket(sock: socket.socket) -> None:
+    """Send small packets at once, and break when the other side confirms nothing for long.
+
+    Linux alone would wait a quarter of an hour.
+    """
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, SILENCE_SECONDS * 1000)

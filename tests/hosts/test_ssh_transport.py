@@ -1,0 +1,86 @@
+"""Servers that allow few commands at a time, and servers that fall silent."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import paramiko
+import pytest
+
+from deploy.hosts import ssh_config
+from deploy.hosts.ssh import Client, open_ssh, transport_of
+from deploy.hosts.ssh_transport import SILENCE_SECONDS
+from deploy.spec import HostSpec
+from tests.hosts.ssh_server import Server, serve, write_known_hosts
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    ssh_config.read_endpoint.cache_clear()
+    with serve() as server:
+        write_known_hosts(tmp_path, server)
+        yield server
+    ssh_config.read_endpoint.cache_clear()
+
+
+def connect(server: Server) -> Client:
+    return open_ssh(HostSpec(name="127.0.0.1", ssh_port=server.port, ssh_user="alice"))
+
+
+@pytest.mark.parametrize("allowed", [1, 2, 10])
+def test_as_many_commands_at_a_time_as_are_wanted(allowed: int, server: Server) -> None:
+    """Each is still running when the last one begins."""
+    server.max_sessions = allowed
+    with connect(server) as client:
+        running = [client.exec_command("read line; echo $line") for _ in range(5)]
+        for number, (stdin, _, _) in enumerate(running):
+            stdin.write(f"{number}\n")
+            stdin.flush()
+        said = [stdout.read().decode().strip() for _, stdout, _ in running]
+    assert said == ["0", "1", "2", "3", "4"]
+    assert server.logins == -(-5 // allowed)
+
+
+def test_commands_that_begin_at_the_same_time(server: Server) -> None:
+    server.max_sessions = 2
+    with connect(server) as client, ThreadPoolExecutor(8) as pool:
+        run = pool.map(
+            lambda text: client.exec_command(f"sleep 0.2; echo {text}")[1].read(), "abcdefgh"
+        )
+        assert b"".join(run) == b"a\nb\nc\nd\ne\nf\ng\nh\n"
+
+
+def test_further_connections_are_used_again_and_closed(server: Server) -> None:
+    server.max_sessions = 1
+    with connect(server) as client:
+        transport = transport_of(client)
+        held, _, _ = client.exec_command("cat")
+        for _ in range(3):
+            _, stdout, _ = client.exec_command("echo")
+            stdout.channel.recv_exit_status()
+            stdout.channel.close()
+        held.channel.close()
+    assert server.logins == 2
+    assert not transport.is_active()
+    assert not transport._others  # type: ignore[attr-defined]
+
+
+def test_a_server_that_allows_no_command(server: Server) -> None:
+    server.max_sessions = 0
+    with connect(server) as client, pytest.raises(paramiko.SSHException, match="see MaxSessions"):
+        client.exec_command("true")
+    assert server.logins == 2
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="Linux has it")
+def test_a_connection_breaks_that_nobody_confirms(server: Server) -> None:
+    with connect(server) as client:
+        sock = transport_of(client).sock
+        assert isinstance(sock, socket.socket)
+        option = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
+        assert option == SILENCE_SECONDS * 1000
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
