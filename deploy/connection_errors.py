@@ -23,6 +23,8 @@ ERRORS = re.compile(
     r"(SSH (host key )?error|Authentication error|Could not connect|Could not resolve hostname"
     r"|EOF error) \("
 )
+FACT = re.compile(r"(could not (?:load|process) fact: \S+) .*?(?=\x1b\[|$)", re.DOTALL)
+"""Of a fact that failed pyinfra prints all arguments: of a look those are pages of shell."""
 
 
 class Explain(logging.Filter):
@@ -41,6 +43,7 @@ class Explain(logging.Filter):
             _record(host, line["message"], fix)
             if fix:
                 record.msg = f"{record.msg}\n    [{host.name}] fix: {fix}"
+        record.msg = FACT.sub(r"\1", record.msg) if isinstance(record.msg, str) else record.msg
         return True
 
 

@@ -20,14 +20,17 @@ deployment = Deployment(
     models=[Model(name="tiny-coder")], web_ui=None)
 hosts = pyinfra_hosts(deployment, __file__)
 """
-RUN = ["-m", "pyinfra", "-y", "inventory.py", "exec", "--"]
+RUN = ["-m", "pyinfra", "-y", "inventory.py"]
 
 
-def run(home: Path, *command: str, more: str = "") -> subprocess.CompletedProcess[str]:
-    (home / "inventory.py").write_text(INVENTORY + more)
+def run(
+    home: Path, *command: str, more: str = "", host: str = "box", what: list[str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a command on a host, or what is given, e.g. a file of operations."""
+    (home / "inventory.py").write_text(INVENTORY.replace('"box"', f'"{host}"') + more)
     environment = {"HOME": str(home), "PATH": "/usr/bin:/bin", "PYTHONPATH": str(Path.cwd())}
     return subprocess.run(
-        [sys.executable, *RUN, *command],
+        [sys.executable, *RUN, *(what or ["exec", "--", *command])],
         cwd=home,
         env=environment,
         stdout=subprocess.PIPE,
@@ -74,10 +77,46 @@ def test_a_key_that_does_not_get_in(tmp_path: Path, server: Server) -> None:
     assert "fix: try: ssh -p" in ran.stdout
 
 
-def test_a_command_that_hangs_is_given_up_and_said(tmp_path: Path, server: Server) -> None:
-    short = "from deploy import pyinfra_connection as c\nc.LOOK_SECONDS = c.CHANGE_SECONDS = 1\n"
-    ran = run(tmp_path, "sleep 30", more=short)
+SHORT = "from deploy import pyinfra_connection as c\nc.LOOK_SECONDS = c.CHANGE_SECONDS = 1\n"
+LOOK = """
+from pyinfra import host
+from pyinfra.facts.server import Command
+host.get_fact(Command, command="sleep 30; echo page after page of shell")
+"""
+
+
+@pytest.mark.parametrize("host", ["box", "@local"])
+def test_a_command_that_hangs_is_given_up_and_said(
+    host: str, tmp_path: Path, server: Server
+) -> None:
+    ran = run(tmp_path, "sleep 30", more=SHORT, host=host)
     assert ran.returncode == 1
-    assert "box has not finished this within 1 s, so it is given up. fix:" in ran.stdout
+    assert f"[{host}] server.shell is given up: not done within 1 s. fix: see on {host}" in (
+        ran.stdout
+    )
     assert "Traceback" not in ran.stdout
     assert "Nones" not in ran.stdout
+
+
+@pytest.mark.parametrize("host", ["box", "@local"])
+def test_a_look_that_hangs_is_given_up_and_said(host: str, tmp_path: Path, server: Server) -> None:
+    (tmp_path / "look.py").write_text(LOOK)
+    ran = run(tmp_path, more=SHORT, host=host, what=["look.py"])
+    assert ran.returncode == 1
+    assert f"[{host}] looking at the host is given up: not done within 1 s" in ran.stdout
+    assert "Error: could not load fact: server.Command\n" in ran.stdout
+    assert "page after page" not in ran.stdout
+    assert "Traceback" not in ran.stdout
+
+
+def test_a_command_that_says_itself_how_long_it_takes(tmp_path: Path, server: Server) -> None:
+    patient = (
+        "from pyinfra import host\nfrom pyinfra.api import FactBase\n"
+        "from deploy.pyinfra_connection import PatientCommand\n"
+        "class Slow(FactBase):\n    def command(self):\n"
+        "        return PatientCommand('sleep 2; echo slept', 20)\n"
+        "print(host.get_fact(Slow))\n"
+    )
+    (tmp_path / "look.py").write_text(patient)
+    ran = run(tmp_path, more=SHORT, what=["look.py"])
+    assert (ran.returncode, "slept" in ran.stdout) == (0, True), ran.stdout

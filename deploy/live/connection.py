@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import docker
 import paramiko
@@ -72,17 +73,41 @@ def connect(host: HostSpec, login: Login | None = None) -> Iterator[Connection]:
         try:
             connection = _open(host, login, stack)
         except (DockerException, requests.RequestException, SSHException, OSError) as error:
-            where = "this machine" if host.is_local else f"{host.name} over SSH"
-            raise ConnectionFailedError(
-                Problem(
-                    f"host {host.name}",
-                    f"no answer from the container engine of {where}: {error}",
-                    fix=explain(str(error), host)
-                    or "check that Docker runs there and that this user may use it",
-                )
-            ) from None
+            raise ConnectionFailedError(_problem(host, error)) from None
         stack.callback(connection.close)
+        _name_host_in_errors(connection.client, host)
         yield connection
+
+
+def _problem(host: HostSpec, error: Exception) -> Problem:
+    if "Read timed out" in str(error):
+        where = "this machine" if host.is_local else host.name
+        return Problem(
+            f"host {host.name}",
+            f"Docker on {where} has not answered within {TIMEOUT_SECONDS} s",
+            fix="restart it there: sudo systemctl restart docker; why it hangs may stand in: "
+            "sudo journalctl -u docker",
+        )
+    where = "this machine" if host.is_local else f"{host.name} over SSH"
+    return Problem(
+        f"host {host.name}",
+        f"no answer from the container engine of {where}: {error}",
+        fix=explain(str(error), host)
+        or "check that Docker runs there and that this user may use it",
+    )
+
+
+def _name_host_in_errors(client: docker.DockerClient, host: HostSpec) -> None:
+    """Where there are several hosts, say which one it is whose Docker stops answering."""
+    ask = client.api.request
+
+    def request(*args: Any, **options: Any) -> requests.Response:
+        try:
+            return ask(*args, **options)
+        except requests.RequestException as error:
+            raise ConnectionFailedError(_problem(host, error)) from None
+
+    client.api.request = request  # type: ignore[method-assign]
 
 
 def _open(host: HostSpec, login: Login | None, stack: ExitStack) -> Connection:

@@ -16,6 +16,8 @@ from deploy.secrets import SecretStore
 from deploy.services import Unit
 
 SCRIPT = "container.sh"
+SPARE_SECONDS = 1800
+"""For what a container does to stop, and for a slow host."""
 
 
 class ContainerCommand(ScriptCommand):
@@ -24,14 +26,22 @@ class ContainerCommand(ScriptCommand):
     Args:
         arguments: of the script.
         waits_for: name of the container that is waited for.
+        waits_seconds: how long it and others with it have to become healthy.
         secrets: what must not be in any output.
         stdin: the secret part of the environment.
     """
 
     def __init__(
-        self, *arguments: str, waits_for: str, secrets: SecretStore, stdin: str = ""
+        self,
+        *arguments: str,
+        waits_for: str,
+        waits_seconds: int,
+        secrets: SecretStore,
+        stdin: str = "",
     ) -> None:
         super().__init__(SCRIPT, *arguments, stdin=stdin, redact=secrets.redact)
+        # the new ones, those before them after a failure, and another run's turn before
+        self.timeout_seconds = waits_seconds * 4 + SPARE_SECONDS
         self._name = waits_for
         self._host: Host | None = None
         self._arguments: dict[str, Any] = {}
@@ -83,6 +93,7 @@ def swap(names: Sequence[str], fresh: Sequence[Unit], artefacts: Artefacts) -> C
     return ContainerCommand(
         *("swap", ",".join(names), "0", *started),
         waits_for=fresh[-1].name,
+        waits_seconds=sum(unit.start_timeout_seconds for unit in fresh),
         secrets=artefacts.secrets,
     )
 
@@ -92,6 +103,7 @@ def start(action: str, unit: Unit, artefacts: Artefacts) -> ContainerCommand:
     return ContainerCommand(
         *(action, unit.name, str(unit.start_timeout_seconds)),
         waits_for=unit.name,
+        waits_seconds=unit.start_timeout_seconds,
         secrets=artefacts.secrets,
     )
 
@@ -110,6 +122,7 @@ def _create(action: str, unit: Unit, artefacts: Artefacts) -> ContainerCommand:
         *(str(check.interval_seconds), str(check.start_interval_seconds)),
         *unit.create_arguments(artefacts.plan.name, secrets.digest),
         waits_for=container.name,
+        waits_seconds=unit.start_timeout_seconds,
         secrets=secrets,
         stdin="\n".join(f"{name}={secrets.render(text)}" for name, text in values),
     )

@@ -354,6 +354,6 @@ def test_real_files_are_found(bare_path: Path, tmp_path: Path) -> None:
 
 
 def test_health_carries_the_script_and_never_fails() -> None:
-    command = Health().command(container="x-0", timeout_seconds=5)
+    command = str(Health().command(container="x-0", timeout_seconds=5))
     assert command.startswith("sh -c ")
     assert command.endswith(" atelier wait x-0 5 || true")
