@@ -18,14 +18,15 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.hosts import USER, Host
+from tests.e2e.names import host_name
 from tests.e2e.remote import containers_of, run_site
 from tests.e2e.site import Settings, Site
 
-NAME = os.environ.get("E2E_HOST_NAME", "e2e-host") + "-ways"
+NAME = host_name("ways")
 PASSPHRASE = "sesame"
 HARDEN = """
 apt-get install -y -q --no-install-recommends tcsh fish >/dev/null
-echo 'AllowTcpForwarding no' >/etc/ssh/sshd_config.d/hardened.conf
+printf 'AllowTcpForwarding no\nMaxSessions 2\n' >/etc/ssh/sshd_config.d/hardened.conf
 systemctl reload ssh
 mkdir -p /home/alice/.config/fish
 printf 'echo welcome\\necho -n @@0\\n' >/home/alice/.cshrc
