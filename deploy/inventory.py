@@ -20,7 +20,7 @@ import yaml
 from deploy.catalog import with_profile
 from deploy.connection_errors import explain_connection_errors
 from deploy.errors import AtelierError, InventoryFileError, Problem
-from deploy.hosts.ssh import Jump, open_transport
+from deploy.pyinfra_connection import connect_as_declared
 from deploy.spec import (
     DeploymentSpec,
     EngineSpec,
@@ -36,8 +36,6 @@ from deploy.spec.base import Spec
 from deploy.spec.validation import refuse_unnamed, validate
 
 SpecType = TypeVar("SpecType", bound=Spec)
-SSH_HOST_KEYS = {"known": "yes", "accept-new": "accept-new"}
-"""How OpenSSH, and pyinfra after it, call the ways of checking host keys."""
 PyinfraHosts = list[tuple[str, dict[str, Any]]]
 
 
@@ -132,6 +130,7 @@ def pyinfra_hosts(deployment: DeploymentSpec, inventory_file: str) -> PyinfraHos
     declared = Declared(deployment, Path(inventory_file).resolve().parent)
     if "pyinfra_cli" in sys.modules:
         explain_connection_errors(deployment)
+        connect_as_declared(deployment)
         _stop_at_failures()
     return [(host.name, _host_data(host) | {"atelier": declared}) for host in deployment.hosts]
 
@@ -208,18 +207,7 @@ def _host_data(host: HostSpec) -> dict[str, Any]:
         "ssh_key": host.ssh_key,
         "_sudo": host.sudo or None,
     }
-    if host.name[:1] != "@":
-        data["ssh_strict_host_key_checking"] = SSH_HOST_KEYS[host.ssh_host_keys]
-        data["ssh_paramiko_connect_kwargs"] = _connect_arguments(host)
     return {name: value for name, value in data.items() if value is not None}
-
-
-def _connect_arguments(host: HostSpec) -> dict[str, Any]:
-    """What pyinfra hands on to paramiko."""
-    arguments: dict[str, Any] = {"transport_factory": open_transport}
-    if host.ssh_jump:
-        arguments["sock"] = Jump(host)
-    return arguments
 
 
 def _deployment(settings: dict[str, Any]) -> DeploymentSpec:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from paramiko import SSHException
+
 from deploy.hosts.ssh import find_endpoint
 from deploy.spec import HostSpec
 
@@ -12,9 +14,13 @@ def explain(message: str, host: HostSpec) -> str:
     """How to fix a connection, by what the SSH client says of it; empty if that is not known."""
     if host.is_local:
         return ""
-    target = find_endpoint(host)
-    known = target.address if target.port == 22 else f"[{target.address}]:{target.port}"
-    who = f"{target.user}@{target.address}" if target.user else target.address
+    try:
+        target = find_endpoint(host)
+    except SSHException:
+        return f"correct ~/.ssh/config until this works: ssh -G {host.address or host.name}"
+    at_port = target.address if target.port == 22 else f"[{target.address}]:{target.port}"
+    known = target.known_as or at_port
+    who = f"{target.user}@{target.address}"
     fixes = {
         r"No host key for|not found in known_hosts": (
             f"compare the key with the one on the host's console, then add it: "
@@ -29,8 +35,8 @@ def explain(message: str, host: HostSpec) -> str:
             f"check the spelling of {target.address}, or declare address='...' for the host"
         ),
         r"Authentication|No authentication methods|PasswordRequired": (
-            f"try: ssh -p {target.port} {who}; declare ssh_user and ssh_key, "
-            f"or copy your key there: ssh-copy-id -p {target.port} {who}"
+            f"try: ssh -p {target.port} {who}; declare ssh_user and ssh_key, unlock a key that has "
+            f"a passphrase (ssh-add), or copy your key there: ssh-copy-id -p {target.port} {who}"
         ),
         r"refused|Unable to connect to port": (
             f"nothing answers on port {target.port}: start the SSH server there, "

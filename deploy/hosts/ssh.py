@@ -1,136 +1,151 @@
-"""Connections over SSH: without Nagle's delay, through jump hosts, host keys checked."""
+"""Connections over SSH, as OpenSSH would make them: without Nagle's delay, host keys checked."""
 
 from __future__ import annotations
 
 import os
 import re
 import socket
-from dataclasses import dataclass
+import subprocess
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import paramiko
+from paramiko.hostkeys import InvalidHostKey
 
+from deploy.hosts.ssh_config import Declared, Endpoint, read_endpoint
+from deploy.hosts.ssh_keys import Keys
 from deploy.spec import HostSpec
 
 TIMEOUT_SECONDS = 30
-HOP = re.compile(r"((?P<user>[^@]+)@)?(?P<name>[^:]+)(:(?P<port>\d+))?")
-
-
-@dataclass(frozen=True)
-class Endpoint:
-    """An SSH server and how to log in there."""
-
-    address: str
-    port: int
-    user: str | None
-    keys: tuple[str, ...]
-    jump: str | None
+HOP = re.compile(r"(ssh://)?((?P<user>.+)@)?(\[(?P<ip>[^]]+)\]|(?P<name>[^:]+))(:(?P<port>\d+))?")
+PREFIX = "@ssh/"
+"""What pyinfra lets one write before the name of a host."""
 
 
 def find_endpoint(host: HostSpec) -> Endpoint:
-    """What is declared, and what the SSH configuration of this user says beside it."""
-    return _endpoint(
-        host.address or host.name, host.ssh_user, host.ssh_port, host.ssh_key, host.ssh_jump
-    )
+    """What is declared, and what the SSH configuration of this user says beside it.
+
+    Raises:
+        SSHException: if OpenSSH does not accept its configuration.
+    """
+    return read_endpoint(host.address or host.name.removeprefix(PREFIX), _declared(host))
 
 
-def _endpoint(
-    name: str, user: str | None, port: int | None, key: str | None, jump: str | None = None
-) -> Endpoint:
-    configured = _config().lookup(name)
-    proxy = configured.get("proxyjump")
-    keys = [key] if key else configured.get("identityfile", [])
-    return Endpoint(
-        address=configured.get("hostname", name),
-        port=port or int(configured.get("port", 22)),
-        user=user or configured.get("user"),
-        keys=tuple(str(Path(path).expanduser()) for path in keys),
-        jump=jump or (proxy if proxy != "none" else None),
-    )
+def _declared(host: HostSpec) -> Declared:
+    key = str(Path(host.ssh_key).expanduser()) if host.ssh_key else None
+    return Declared(host.ssh_user, host.ssh_port, key, host.ssh_jump)
 
 
-def _config() -> paramiko.SSHConfig:
-    path = Path("~/.ssh/config").expanduser()
-    return paramiko.SSHConfig.from_path(str(path)) if path.is_file() else paramiko.SSHConfig()
+class Client(paramiko.SSHClient):
+    """A connection, and those to the hosts that it goes through."""
+
+    through: Client | None = None
+
+    def close(self) -> None:
+        """Close all of them, the one to the host first."""
+        super().close()
+        if self.through is not None:
+            self.through.close()
 
 
-class Jump:
-    """Stands for a socket: opened through the jump hosts when a connection is made."""
-
-    def __init__(self, host: HostSpec) -> None:
-        self._host = host
-        # a client that nobody refers to closes its connection
-        self._clients: list[paramiko.SSHClient] = []
-
-    def open(self) -> paramiko.Channel:
-        """A way to the host's SSH server through every hop."""
-        target = find_endpoint(self._host)
-        hops = [_hop(text, self._host.ssh_key) for text in (target.jump or "").split(",")]
-        channel: paramiko.Channel | None = None
-        for hop, following in zip(hops, [*hops[1:], target], strict=True):
-            client = _connect(hop, self._host, channel)
-            self._clients.append(client)
-            channel = _transport(client).open_channel(
-                "direct-tcpip",
-                (following.address, following.port),
-                ("127.0.0.1", 0),
-                timeout=TIMEOUT_SECONDS,
-            )
-        assert channel is not None  # noqa: S101 - split never gives an empty list
-        return channel
-
-    def to_json(self) -> str:
-        """What ``pyinfra debug-inventory`` prints."""
-        return f"through {self._host.ssh_jump}"
-
-
-def _hop(text: str, key: str | None) -> Endpoint:
-    match = HOP.fullmatch(text)
-    if match is None:
-        raise paramiko.SSHException(f"not a jump host: {text!r}")
-    return _endpoint(match["name"], match["user"], int(match["port"] or 0) or None, key)
-
-
-def open_transport(sock: Any, **options: Any) -> paramiko.Transport:
-    """A transport that sends small packets at once; what clients are given to connect with."""
-    if isinstance(sock, Jump):
-        sock = sock.open()
-    if hasattr(sock, "setsockopt"):
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return paramiko.Transport(sock, **options)
-
-
-def open_ssh(host: HostSpec) -> paramiko.SSHClient:
-    """Connect with the known hosts, keys and agent of this user.
+def open_ssh(host: HostSpec) -> Client:
+    """Connect with the configuration, known hosts, keys and agent of this user.
 
     Raises:
         SSHException: if the host is not who it was, or does not let this user in.
         OSError: if it cannot be reached.
     """
-    target = find_endpoint(host)
-    return _connect(target, host, Jump(host) if target.jump else None)
+    return _open(find_endpoint(host), host)
 
 
-def _connect(endpoint: Endpoint, host: HostSpec, sock: Any) -> paramiko.SSHClient:
-    client = paramiko.SSHClient()
-    client.load_system_host_keys()
-    if host.ssh_host_keys == "accept-new":
-        client.set_missing_host_key_policy(AcceptNew())
-    client.connect(
-        endpoint.address,
-        port=endpoint.port,
-        username=endpoint.user,
-        # paramiko takes a list, which its type stubs do not know
-        key_filename=[path for path in endpoint.keys if Path(path).is_file()] or None,  # type: ignore[arg-type]
-        timeout=TIMEOUT_SECONDS,
-        sock=sock,
-        transport_factory=open_transport,
-    )
+def _open(endpoint: Endpoint, host: HostSpec) -> Client:
+    through, sock = _way(endpoint, host)
+    client = Client()
+    client.through = through
+    try:
+        _log_in(client, endpoint, sock, accept_new=host.ssh_host_keys == "accept-new")
+    except BaseException:
+        client.close()
+        sock.close()
+        raise
     return client
 
 
-def _transport(client: paramiko.SSHClient) -> paramiko.Transport:
+def _way(endpoint: Endpoint, host: HostSpec) -> tuple[Client | None, Any]:
+    """What carries the connection: TCP, a command, or a channel of the last jump host."""
+    if endpoint.jump:
+        through = _open(_last_hop(endpoint.jump, host), host)
+        place, nowhere = (endpoint.address, endpoint.port), ("127.0.0.1", 0)
+        transport = transport_of(through)
+        return through, transport.open_channel(
+            "direct-tcpip", place, nowhere, timeout=TIMEOUT_SECONDS
+        )
+    if endpoint.proxy_command:
+        return None, _run_proxy(endpoint.proxy_command)
+    sock = socket.create_connection((endpoint.address, endpoint.port), TIMEOUT_SECONDS)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return None, sock
+
+
+def _last_hop(jump: str, host: HostSpec) -> Endpoint:
+    """The hop before the host; it is reached through those before it, if there are any."""
+    before, _, last = jump.rpartition(",")
+    match = HOP.fullmatch(last)
+    if match is None:
+        raise paramiko.SSHException(f"not a jump host: {last!r}")
+    key = _declared(host).key
+    port = int(match["port"]) if match["port"] else None
+    return read_endpoint(
+        match["ip"] or match["name"], Declared(match["user"], port, key, before or None)
+    )
+
+
+def _run_proxy(command: str) -> socket.socket:
+    """A socket to a command's standard input and output; the command ends when it closes."""
+    ours, theirs = socket.socketpair()
+    with theirs:
+        subprocess.Popen(
+            ["sh", "-c", f"exec {command}"],
+            stdin=theirs.fileno(),
+            stdout=theirs.fileno(),
+            start_new_session=True,
+        )
+    return ours
+
+
+def _log_in(client: Client, endpoint: Endpoint, sock: Any, *, accept_new: bool) -> None:
+    for path in endpoint.known_hosts:
+        # a line that paramiko does not understand: a host that it stands for is refused
+        with suppress(FileNotFoundError, IsADirectoryError, PermissionError, InvalidHostKey):
+            client.load_system_host_keys(path)
+    if accept_new or endpoint.accept_new:
+        client.set_missing_host_key_policy(AcceptNew(endpoint.known_hosts[0]))
+    keys = Keys(endpoint)
+    try:
+        client.connect(
+            # the socket is open: these two only say which host key is the right one
+            endpoint.known_as or endpoint.address,
+            port=22 if endpoint.known_as else endpoint.port,
+            username=endpoint.user,
+            timeout=TIMEOUT_SECONDS,
+            sock=sock,
+            auth_strategy=keys,
+        )
+    except paramiko.AuthenticationException:
+        offered = ", ".join(keys.offered) or "no key, as none was found"
+        raise paramiko.AuthenticationException(
+            f"Authentication failed for {endpoint.user}; offered: {offered}"
+        ) from None
+    transport_of(client).set_keepalive(endpoint.keepalive_seconds)
+
+
+def transport_of(client: paramiko.SSHClient) -> paramiko.Transport:
+    """The transport of a connection.
+
+    Raises:
+        SSHException: if it was closed.
+    """
     transport = client.get_transport()
     if transport is None:
         raise paramiko.SSHException("the connection was closed")
@@ -138,14 +153,17 @@ def _transport(client: paramiko.SSHClient) -> paramiko.Transport:
 
 
 class AcceptNew(paramiko.MissingHostKeyPolicy):
-    """Adds the key of a host that was never seen to ``~/.ssh/known_hosts``."""
+    """Adds the key of a host that was never seen to the user's file of known hosts."""
+
+    def __init__(self, path: str) -> None:
+        self._path = Path(path)
 
     def missing_host_key(
         self, client: paramiko.SSHClient, hostname: str, key: paramiko.PKey
     ) -> None:
         """Append a line; paramiko's own policy would write the file anew, without comments."""
-        path = Path("~/.ssh/known_hosts").expanduser()
-        path.parent.mkdir(mode=0o700, exist_ok=True)
-        with os.fdopen(os.open(path, os.O_APPEND | os.O_CREAT | os.O_WRONLY, 0o600), "a") as file:
+        self._path.parent.mkdir(mode=0o700, exist_ok=True)
+        flags = os.O_APPEND | os.O_CREAT | os.O_WRONLY
+        with os.fdopen(os.open(self._path, flags, 0o600), "a") as file:
             file.write(f"{hostname} {key.get_name()} {key.get_base64()}\n")
         client.get_host_keys().add(hostname, key.get_name(), key)

@@ -10,7 +10,6 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from deploy import Deployment, Engine, Host, Image, Model, Router, Secret, WebUI, pyinfra_hosts
-from deploy.hosts.ssh import open_transport
 from deploy.spec import DeploymentSpec
 from deploy.spec.base import Spec
 from tests.conftest import declare
@@ -281,8 +280,6 @@ def test_an_inventory_gives_pyinfra_its_hosts(tmp_path: Path) -> None:
         "ssh_port": 22,
         "ssh_key": "k",
         "_sudo": True,
-        "ssh_strict_host_key_checking": "yes",
-        "ssh_paramiko_connect_kwargs": {"transport_factory": open_transport},
     }
     assert (declared.spec, declared.directory) == (spec, tmp_path)
     assert declared.to_json()["spec"]["name"] == "demo"

@@ -1,0 +1,182 @@
+"""How OpenSSH would reach a host: its effective configuration, read with ``ssh -G``."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+import shlex
+import socket
+import subprocess
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import paramiko
+
+TIMEOUT_SECONDS = 30
+KEEPALIVE_SECONDS = 30
+ACCEPT_NEW = {"accept-new", "no", "off", "false"}
+DEFAULT_KEYS = [f"~/.ssh/id_{kind}" for kind in ("ed25519", "ecdsa", "rsa")]
+DEFAULT_KNOWN_HOSTS = ["~/.ssh/known_hosts ~/.ssh/known_hosts2"]
+GLOBAL_KNOWN_HOSTS = ["/etc/ssh/ssh_known_hosts /etc/ssh/ssh_known_hosts2"]
+
+Settings = dict[str, list[str]]
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """An SSH server and how to log in there."""
+
+    address: str
+    port: int
+    user: str
+    keys: tuple[str, ...]
+    certificates: tuple[str, ...]
+    only_these_keys: bool
+    """Whether keys of the agent that are not among ``keys`` are left out."""
+    agent: str | None
+    """Socket of the agent."""
+    jump: str | None
+    proxy_command: str | None
+    known_hosts: tuple[str, ...]
+    """Files with host keys; a new key is added to the first one."""
+    known_as: str | None
+    """The name that the host's key is kept under, where that is not its address."""
+    accept_new: bool
+    keepalive_seconds: int
+
+
+@dataclass(frozen=True)
+class Declared:
+    """What an inventory says of a connection; it wins over the configuration of SSH."""
+
+    user: str | None = None
+    port: int | None = None
+    key: str | None = None
+    jump: str | None = None
+
+    def options(self) -> list[str]:
+        """The same for the command ``ssh``."""
+        values = {"-l": self.user, "-p": self.port, "-J": self.jump}
+        options = [text for name, value in values.items() if value for text in (name, str(value))]
+        # a file that is not there would be left out by -i
+        return [*options, "-o", f'IdentityFile="{self.key}"'] if self.key else options
+
+
+@cache
+def read_endpoint(name: str, declared: Declared) -> Endpoint:
+    """The server that ``ssh NAME`` connects to.
+
+    Raises:
+        SSHException: if OpenSSH does not accept its configuration.
+    """
+    try:
+        settings = _ask_openssh(name, declared)
+    except FileNotFoundError:
+        settings = _ask_paramiko(name, declared)
+    return _endpoint(name, settings)
+
+
+def _ask_openssh(name: str, declared: Declared) -> Settings:
+    command = ["ssh", *_other_home(), "-G", *declared.options(), "--", name]
+    asked = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_SECONDS)
+    if asked.returncode:
+        said = asked.stderr.strip() or f"exit status {asked.returncode}"
+        raise paramiko.SSHException(f"ssh -G {name}: {said}")
+    settings: Settings = {}
+    for line in asked.stdout.splitlines():
+        key, _, value = line.partition(" ")
+        settings.setdefault(key, []).append(value)
+    return settings
+
+
+def _other_home() -> list[str]:
+    """OpenSSH takes the home directory of the user, whatever HOME says; this project takes HOME."""
+    if str(Path.home()) == _real_home():
+        return []
+    config = Path("~/.ssh/config").expanduser()
+    return ["-F", str(config) if config.is_file() else "none"]
+
+
+def _real_home() -> str:
+    try:
+        return pwd.getpwuid(os.getuid()).pw_dir
+    except KeyError:
+        return str(Path.home())
+
+
+def _ask_paramiko(name: str, declared: Declared) -> Settings:
+    """What paramiko understands of the configuration, where OpenSSH is not installed."""
+    path = Path("~/.ssh/config").expanduser()
+    config = paramiko.SSHConfig.from_path(str(path)) if path.is_file() else paramiko.SSHConfig()
+    found = config.lookup(name)
+    settings = {key: value if isinstance(value, list) else [value] for key, value in found.items()}
+    own = {"user": declared.user, "port": declared.port, "proxyjump": declared.jump}
+    settings |= {key: [str(value)] for key, value in own.items() if value}
+    if declared.jump:
+        settings.pop("proxycommand", None)
+    keys = settings.get("identityfile") or DEFAULT_KEYS
+    settings["identityfile"] = [declared.key, *keys] if declared.key else keys
+    return settings
+
+
+def _endpoint(name: str, settings: Settings) -> Endpoint:
+    def one(key: str, default: str = "") -> str:
+        value = settings.get(key, [default])[0]
+        return "" if value == "none" else value
+
+    address = one("hostname", name)
+    port = one("port", "22")
+    user = one("user") or pwd.getpwuid(os.getuid()).pw_name
+    alias = one("hostkeyalias")
+    tokens = {
+        **{"%": "%", "h": address, "n": name, "p": port, "r": user, "k": alias or name},
+        **{"d": str(Path.home()), "i": str(os.getuid()), "j": one("proxyjump")},
+        **{"l": socket.gethostname(), "L": socket.gethostname().partition(".")[0]},
+        "u": pwd.getpwuid(os.getuid()).pw_name,
+    }
+
+    def paths(key: str, default: list[str] | None = None) -> tuple[str, ...]:
+        return tuple(_path(value, tokens) for value in settings.get(key, default or []))
+
+    known = [
+        *settings.get("userknownhostsfile", DEFAULT_KNOWN_HOSTS),
+        *settings.get("globalknownhostsfile", GLOBAL_KNOWN_HOSTS),
+    ]
+    return Endpoint(
+        address=address,
+        port=int(port),
+        user=user,
+        keys=paths("identityfile"),
+        certificates=paths("certificatefile"),
+        only_these_keys=one("identitiesonly") == "yes",
+        agent=_agent(settings.get("identityagent", ["SSH_AUTH_SOCK"])[0], tokens),
+        jump=one("proxyjump") or None,
+        proxy_command=_expand(one("proxycommand"), tokens) or None,
+        known_hosts=tuple(_path(path, tokens) for text in known for path in shlex.split(text)),
+        known_as=alias or None,
+        accept_new=one("stricthostkeychecking") in ACCEPT_NEW,
+        keepalive_seconds=int(one("serveraliveinterval", "0")) or KEEPALIVE_SECONDS,
+    )
+
+
+def _expand(text: str, tokens: dict[str, str]) -> str:
+    return re.sub(r"%(.)", lambda match: tokens.get(match[1], match[0]), text)
+
+
+def _path(text: str, tokens: dict[str, str]) -> str:
+    """A path as OpenSSH means it, with the home directory that HOME names."""
+    path = os.path.expandvars(_expand(text.strip('"'), tokens))
+    own = f"{_real_home()}/.ssh/"
+    if path.startswith(own):
+        path = f"~/.ssh/{path.removeprefix(own)}"
+    return str(Path(path).expanduser())
+
+
+def _agent(text: str, tokens: dict[str, str]) -> str | None:
+    if text == "none":
+        return None
+    if text == "SSH_AUTH_SOCK":
+        return os.environ.get(text)
+    return _path(os.environ.get(text[1:], "") if text[:1] == "$" else text, tokens)

@@ -1,0 +1,130 @@
+"""Where a connection goes is what OpenSSH says, with what the inventory declares before it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import paramiko
+import pytest
+
+from deploy.hosts import ssh_config
+from deploy.hosts.ssh import find_endpoint
+from deploy.hosts.ssh_config import Endpoint
+from deploy.spec import HostSpec
+
+FAKE = """#!/bin/sh
+printf '%s\\n' "$@" >>"$HOME/asked"
+cat "$HOME/answer"
+"""
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / ".ssh").mkdir()
+    ssh_config.read_endpoint.cache_clear()
+    yield tmp_path
+    ssh_config.read_endpoint.cache_clear()
+
+
+@pytest.fixture
+def answer(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What a stand-in for ``ssh -G`` prints."""
+    (home / "bin").mkdir()
+    (home / "bin/ssh").write_text(FAKE)
+    (home / "bin/ssh").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{home}/bin:{os.environ['PATH']}")
+    return home / "answer"
+
+
+def test_everything_that_openssh_says_counts(answer: Path, home: Path) -> None:
+    answer.write_text(
+        "user you\nhostname 10.0.0.9\nport 22022\nidentitiesonly yes\nidentityagent ~/agent\n"
+        "hostkeyalias lab\nidentityfile ~/.ssh/%n_key\nidentityfile /keys/second\n"
+        "certificatefile ~/.ssh/cert.pub\nproxycommand nc %h %p # %r%%\nproxyjump none\n"
+        "userknownhostsfile ~/.ssh/lab_hosts /etc/other\nglobalknownhostsfile /etc/known\n"
+        "stricthostkeychecking accept-new\nserveraliveinterval 7\n"
+    )
+    assert find_endpoint(HostSpec(name="gpu1")) == Endpoint(
+        address="10.0.0.9",
+        port=22022,
+        user="you",
+        keys=(f"{home}/.ssh/gpu1_key", "/keys/second"),
+        certificates=(f"{home}/.ssh/cert.pub",),
+        only_these_keys=True,
+        agent=f"{home}/agent",
+        jump=None,
+        proxy_command="nc 10.0.0.9 22022 # you%",
+        known_hosts=(f"{home}/.ssh/lab_hosts", "/etc/other", "/etc/known"),
+        known_as="lab",
+        accept_new=True,
+        keepalive_seconds=7,
+    )
+
+
+def test_what_is_declared_is_asked_with_and_only_once(answer: Path, home: Path) -> None:
+    answer.write_text("user me\nhostname 10.0.0.1\nport 2222\nproxyjump b\n")
+    host = HostSpec(
+        name="gpu1", address="10.0.0.1", ssh_user="me", ssh_port=2222, ssh_key="~/k", ssh_jump="b"
+    )
+    assert find_endpoint(host) is find_endpoint(host)
+    asked = (home / "asked").read_text().split()
+    assert asked[:3] == ["-F", "none", "-G"]
+    assert asked[3:9] == ["-l", "me", "-p", "2222", "-J", "b"]
+    assert asked[9:] == ["-o", f'IdentityFile="{home}/k"', "--", "10.0.0.1"]
+
+
+@pytest.mark.parametrize(
+    ("said", "socket"), [("none", None), ("SSH_AUTH_SOCK", "/a"), ("$OTHER", "/b"), ("/c", "/c")]
+)
+def test_which_agent(
+    said: str, socket: str | None, answer: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSH_AUTH_SOCK", "/a")
+    monkeypatch.setenv("OTHER", "/b")
+    answer.write_text(f"hostname gpu1\nidentityagent {said}\n")
+    assert find_endpoint(HostSpec(name="gpu1")).agent == socket
+
+
+def test_a_configuration_that_openssh_refuses(answer: Path, home: Path) -> None:
+    (home / "bin/ssh").write_text("#!/bin/sh\necho 'line 3: Bad configuration' >&2; exit 255")
+    with pytest.raises(paramiko.SSHException, match=r"ssh -G gpu1: line 3: Bad configuration"):
+        find_endpoint(HostSpec(name="gpu1"))
+
+
+CONFIG = """
+Include {home}/.ssh/more
+Match user me host gpu*
+  Port 2022
+Host gpu1
+  HostName 10.0.0.9
+  User you
+  Port 22022
+  ProxyJump bastion
+  IdentityFile ~/.ssh/lab
+"""
+
+
+def test_openssh_itself(home: Path) -> None:
+    (home / ".ssh/config").write_text(CONFIG.format(home=home))
+    (home / ".ssh/more").write_text("Host included\n  HostName 10.0.0.7\n")
+    found = find_endpoint(HostSpec(name="gpu1"))
+    assert (found.address, found.port, found.user) == ("10.0.0.9", 22022, "you")
+    assert (found.keys, found.jump) == ((f"{home}/.ssh/lab",), "bastion")
+    assert found.known_hosts[0] == f"{home}/.ssh/known_hosts"
+    assert find_endpoint(HostSpec(name="included")).address == "10.0.0.7"
+    mine = find_endpoint(HostSpec(name="gpu1", ssh_user="me", ssh_key="~/k"))
+    assert (mine.port, mine.user, mine.keys[0]) == (2022, "me", f"{home}/k")
+
+
+def test_without_openssh(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(home))
+    (home / ".ssh/config").write_text(CONFIG.format(home=home))
+    found = find_endpoint(HostSpec(name="gpu1", ssh_port=22, ssh_jump="me@other"))
+    assert (found.address, found.port, found.user) == ("10.0.0.9", 22, "you")
+    assert (found.keys, found.jump) == ((f"{home}/.ssh/lab",), "me@other")
+    assert found.known_hosts[0] == f"{home}/.ssh/known_hosts"
+    keys = find_endpoint(HostSpec(name="x", ssh_key="~/k")).keys
+    assert keys[:2] == (f"{home}/k", f"{home}/.ssh/id_ed25519")
