@@ -12,6 +12,7 @@ from pathlib import Path
 
 import paramiko
 import paramiko.common
+from paramiko.common import AUTH_FAILED, AUTH_SUCCESSFUL
 
 HOST_KEY = paramiko.ECDSAKey.generate()
 MAX_KEYS = 6
@@ -70,7 +71,7 @@ class _Interface(paramiko.ServerInterface):
         return "publickey"
 
     def check_auth_none(self, username: str) -> int:
-        return paramiko.AUTH_FAILED if self._server.allowed else paramiko.AUTH_SUCCESSFUL
+        return AUTH_FAILED if self._server.allowed else AUTH_SUCCESSFUL
 
     def check_auth_publickey(self, username: str, key: paramiko.PKey) -> int:
         self._tried += 1
@@ -78,8 +79,8 @@ class _Interface(paramiko.ServerInterface):
         if self._tried > MAX_KEYS:
             self._transport.close()
         if (username, key.asbytes()) == (self._server.user, self._server.allowed):
-            return paramiko.AUTH_SUCCESSFUL
-        return paramiko.AUTH_FAILED
+            return AUTH_SUCCESSFUL
+        return AUTH_FAILED
 
     def check_channel_request(self, kind: str, chanid: int) -> int:
         return int(paramiko.common.OPEN_SUCCEEDED)
