@@ -71,7 +71,8 @@ class Pair:
     def key_of(self, host: str, container: str, variable: str) -> str:
         """A secret in a container's environment."""
         rows = json.loads(self.hosts[host].run(f"docker inspect {container}"))[0]["Config"]["Env"]
-        return str(dict(row.split("=", 1) for row in rows)[variable])
+        # a variable without a value is one that is not set
+        return str(dict(row.split("=", 1) for row in rows if "=" in row)[variable])
 
 
 @pytest.fixture(scope="module")
