@@ -47,7 +47,7 @@ class EngineSpec(Spec):
     kind: EngineKind = "llama_cpp"
     """Which engine: ``vllm`` on GPUs, ``llama_cpp`` on CPUs, ``ollama`` on either."""
     max_num_seqs: int | None = Field(default=None, ge=1, le=4096)
-    """Requests answered at the same time by one replica; 2 by default, of vLLM its own default."""
+    """Requests answered at the same time by one replica; 2 unless set, with vLLM its default."""
     max_model_len: int | None = Field(default=None, ge=256, le=10_000_000)
     """Context length in tokens of models that declare none."""
     quantization: str | None = None
@@ -61,7 +61,7 @@ class EngineSpec(Spec):
     gpu_memory_utilization: float = Field(default=0.9, ge=0.05, le=0.99)
     """vLLM: share of each GPU's memory that its engines take, together where they share it."""
     max_num_batched_tokens: int | None = Field(default=None, ge=256, le=1_000_000)
-    """vLLM: tokens of one step; its own default by default."""
+    """vLLM: tokens of one step; vLLM's default unless set."""
     kv_cache_dtype: KvCacheDtype = "auto"
     """How the KV cache is kept: vLLM ``auto`` or ``fp8``, Ollama ``f16`` or ``q8_0``."""
     keep_alive: str = "-1"
