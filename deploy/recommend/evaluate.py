@@ -13,6 +13,7 @@ from deploy.recommend.request import RecommendRequest
 from deploy.sizing import Device, Sizing, SizingRequest, device_of, size_gguf, size_model
 from deploy.sizing.choose import READING_TOKENS_PER_SECOND
 from deploy.sizing.kv_cache import kv_layout
+from deploy.sizing.reasons_text import cause_text
 from deploy.units import GIB
 
 MOST_SLOTS = 8
@@ -213,5 +214,4 @@ def _slow(sizing: Sizing) -> str:
 
 def _short(sizing: Sizing) -> str:
     """The first reason, without the ways out that options of another verb offer."""
-    reason = next(iter(sizing.reasons), "does not fit")
-    return reason.split(": use --")[0].split("; use --")[0]
+    return cause_text(sizing.reasons[0]) if sizing.reasons else "does not fit"

@@ -11,6 +11,7 @@ from deploy.sizing.arrangement import DEFAULT_CONTEXT_TOKENS
 from deploy.sizing.check import check_request
 from deploy.sizing.device import weakest
 from deploy.sizing.overhead import Overhead
+from deploy.sizing.reasons import Reason, ReasonKind, RemedyKind, reason, remedy
 from deploy.sizing.request import Sizing, SizingRequest
 from deploy.units import GIB
 
@@ -148,7 +149,7 @@ def size_gguf(request: SizingRequest) -> Sizing:
         max_num_batched_tokens=COMPUTE_TOKENS,
         tokens_per_second_per_user=speed,
         tokens_per_second=speed * fit.slots,
-        at_the_limit=_limit_text(fit),
+        at_the_limit=_limit(fit),
         details={
             "layers_on_gpu": fit.layers_on_gpu,
             "layers": fit.layers,
@@ -191,33 +192,40 @@ def _tokens_per_second(fit: _Fit) -> float:
     return 1.0 / (read * on_gpu / bandwidth + read * (1 - on_gpu) / slow + STEP_SECONDS)
 
 
-def _limit_text(fit: _Fit) -> str:
-    return (
-        f"Each of {fit.slots} slots keeps {fit.context_tokens} tokens; request {fit.slots + 1}"
-        " waits. OLLAMA_NUM_PARALLEL sets the slots: one more costs"
-        f" {fit.slot_bytes / GIB:.2f} GiB."
+def _limit(fit: _Fit) -> Reason:
+    return reason(
+        ReasonKind.SLOTS,
+        slots=fit.slots,
+        context_tokens=fit.context_tokens,
+        request=fit.slots + 1,
+        slot_gib=fit.slot_bytes / GIB,
     )
 
 
-def _reasons(fit: _Fit) -> Iterator[str]:
+def _reasons(fit: _Fit) -> Iterator[Reason]:
     if weakest(fit.request.devices).usable_gib <= 0:
-        yield "the memory of this machine's CPU is not declared: it cannot be sized"
-        return
-    if fit.context_tokens > fit.context_limit:
-        yield (
-            f"a context of {fit.context_tokens} tokens: the model was made for"
-            f" {fit.context_limit}; ask for less"
+        yield reason(ReasonKind.MEMORY_UNKNOWN)
+    elif fit.context_tokens > fit.context_limit:
+        way = remedy(RemedyKind.SHORTER_CONTEXT, tokens=fit.context_limit)
+        yield reason(
+            ReasonKind.BEYOND_MODEL, way, limit=fit.context_limit, tokens=fit.context_tokens
         )
-        return
-    away = fit.layers - fit.layers_on_gpu
-    if not away:
-        return
-    ways = ["a smaller quantization", "more GPU memory"]
+    elif fit.layers_on_gpu < fit.layers:
+        yield _layers_on_cpu(fit)
+
+
+def _layers_on_cpu(fit: _Fit) -> Reason:
+    ways = [remedy(RemedyKind.SMALLER_QUANTIZATION), remedy(RemedyKind.MORE_MEMORY)]
     if fit.longest_context >= LEAST_CONTEXT_TOKENS:
-        ways.insert(0, f"a context of {fit.longest_context} tokens")
-    yield (
-        f"needs {fit.needed_bytes / GIB:.1f} GiB for weights and {fit.slots} x"
-        f" {fit.context_tokens} tokens; the GPUs leave {fit.usable_bytes / GIB:.1f} GiB: {away} of"
-        f" {fit.layers} layers stay on the CPU, which reads them at some"
-        f" {CPU_BYTES_PER_SECOND / 1e9:.0f} GB/s and sets the pace; take {', or '.join(ways)}"
+        ways.insert(0, remedy(RemedyKind.SHORTER_CONTEXT, tokens=fit.longest_context))
+    return reason(
+        ReasonKind.LAYERS_ON_CPU,
+        *ways,
+        needed_gib=fit.needed_bytes / GIB,
+        slots=fit.slots,
+        context_tokens=fit.context_tokens,
+        usable_gib=fit.usable_bytes / GIB,
+        away=fit.layers - fit.layers_on_gpu,
+        layers=fit.layers,
+        cpu_gb_per_second=CPU_BYTES_PER_SECOND / 1e9,
     )

@@ -8,6 +8,7 @@ from typing import Any
 from deploy.catalog.architecture import Architecture
 from deploy.sizing.device import Device
 from deploy.sizing.overhead import Overhead
+from deploy.sizing.reasons import Reason
 from deploy.sizing.release import DEFAULT_VERSION
 
 
@@ -41,7 +42,7 @@ class Rejected:
 
     tensor_parallel_size: int
     pipeline_parallel_size: int
-    reason: str
+    reason: Reason
 
 
 @dataclass(frozen=True)
@@ -52,12 +53,13 @@ class Sizing:
     """Whether the engine runs it on this hardware, and its memory can be worked out."""
     fits: bool
     """Whether it starts, with ``max_model_len`` tokens of context."""
-    reasons: tuple[str, ...]
-    """Why not, each with numbers and a way out; or why this arrangement."""
+    reasons: tuple[Reason, ...]
+    """Why not, each with figures and ways out; or why this arrangement."""
     model: str
     engine: str
     gpus: tuple[str, ...]
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[Reason, ...] = ()
+    """What works otherwise than one may think."""
     engine_version: str = DEFAULT_VERSION
     parameters_billion: float = 0.0
     active_parameters_billion: float = 0.0
@@ -89,7 +91,7 @@ class Sizing:
     tokens_per_second_per_user: float = 0.0
     tokens_per_second: float = 0.0
     prefill_tokens_per_second: float = 0.0
-    at_the_limit: str = ""
+    at_the_limit: Reason | None = None
     """What happens when more is asked."""
     details: dict[str, Any] = field(default_factory=dict)
     """Figures that only one engine has."""

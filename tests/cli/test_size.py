@@ -57,6 +57,8 @@ KEYS = [
     "prefill_tokens_per_second",
     "throughput",
     "details",
+    "reason_data",
+    "warning_data",
 ]
 DOCS = Path(__file__).parents[2] / "docs" / "sizing.md"
 
