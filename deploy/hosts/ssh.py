@@ -6,15 +6,18 @@ import os
 import re
 import socket
 import subprocess
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import paramiko
+from paramiko.channel import ChannelFile, ChannelStderrFile, ChannelStdinFile
 from paramiko.hostkeys import InvalidHostKey
 
 from deploy.hosts.ssh_config import Declared, Endpoint, read_endpoint
 from deploy.hosts.ssh_keys import Keys
+from deploy.hosts.ssh_shell import Errors, Output, frame
 from deploy.spec import HostSpec
 
 TIMEOUT_SECONDS = 30
@@ -41,6 +44,21 @@ class Client(paramiko.SSHClient):
     """A connection, and those to the hosts that it goes through."""
 
     through: Client | None = None
+
+    def exec_command(
+        self,
+        command: str,
+        bufsize: int = -1,
+        timeout: float | None = None,
+        get_pty: bool = False,
+        environment: Mapping[str, str] | None = None,
+    ) -> tuple[ChannelStdinFile, ChannelFile, ChannelStderrFile]:
+        """Run a command in ``sh``; see ssh_shell."""
+        stdin, stdout, _ = super().exec_command(
+            frame(command), bufsize, timeout, get_pty, environment
+        )
+        channel = stdout.channel
+        return stdin, Output(channel, "r", bufsize), Errors(channel, "r", bufsize)
 
     def close(self) -> None:
         """Close all of them, the one to the host first."""

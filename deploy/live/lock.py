@@ -90,8 +90,8 @@ def _over_ssh(host: HostSpec, command: str) -> tuple[int, str]:
 
 
 def _run(ssh: paramiko.SSHClient, command: str, first_line: str) -> tuple[int, str]:
-    stdin, stdout, _ = ssh.exec_command(command, timeout=TIMEOUT_SECONDS)
-    stdout.channel.set_combine_stderr(True)
+    merged = f"exec 2>&1\n{command}"
+    stdin, stdout, _ = ssh.exec_command(merged, timeout=TIMEOUT_SECONDS)
     stdin.write(first_line)
     stdin.channel.shutdown_write()
     output = stdout.read().decode("utf-8", "replace")

@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import select
+import shlex
 import socket
 import socketserver
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import paramiko
 
+from deploy.hosts.ssh import transport_of
+from deploy.hosts.ssh_shell import MARK, frame, skip_to_mark
+from deploy.scripts import read_script
+
 CHUNK_BYTES = 65536
 CLOSE_SECONDS = 0.02
 """How often a socket looks whether it is to close; whoever closes it waits for that."""
-OpenChannel = Callable[[], paramiko.Channel]
+NOT_ALLOWED = 1
+"""What an SSH server answers that forwards no ports."""
+Way = tuple[paramiko.Channel, bytes]
+"""A channel, and what has been read from it already."""
+OpenChannel = Callable[[], Way]
 
 
 @contextmanager
@@ -26,9 +35,21 @@ def open_port(ssh: paramiko.SSHClient, address: str, port: int) -> Iterator[int]
     Yields:
         The local port.
     """
+    command = shlex.join(["sh", "-c", read_script("reach.sh"), "reach", address, str(port)])
+    may_forward = True
 
-    def open_channel() -> paramiko.Channel:
-        return _transport(ssh).open_channel("direct-tcpip", (address, port), ("127.0.0.1", 0))
+    def open_channel() -> Way:
+        nonlocal may_forward
+        if may_forward:
+            try:
+                place, nowhere = (address, port), ("127.0.0.1", 0)
+                return transport_of(ssh).open_channel("direct-tcpip", place, nowhere), b""
+            except paramiko.ChannelException as error:
+                if error.code != NOT_ALLOWED:
+                    raise
+                # AllowTcpForwarding no: a command on the host reaches the port instead
+                may_forward = False
+        return _run(ssh, command)
 
     server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), _handler(open_channel))
     with _serve(server):
@@ -48,12 +69,8 @@ def open_command(ssh: paramiko.SSHClient, command: str, first_line: str = "") ->
         Path of the socket; each connection to it runs the command anew.
     """
 
-    def open_channel() -> paramiko.Channel:
-        channel = _transport(ssh).open_session()
-        channel.exec_command(command)
-        if first_line:
-            channel.sendall(first_line.encode())
-        return channel
+    def open_channel() -> Way:
+        return _run(ssh, command, first_line)
 
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "socket"
@@ -62,20 +79,46 @@ def open_command(ssh: paramiko.SSHClient, command: str, first_line: str = "") ->
             yield path
 
 
-def _transport(ssh: paramiko.SSHClient) -> paramiko.Transport:
-    transport = ssh.get_transport()
-    if transport is None:
-        raise paramiko.SSHException("the connection was closed")
-    return transport
+def _run(ssh: paramiko.SSHClient, command: str, first_line: str = "") -> Way:
+    channel = transport_of(ssh).open_session()
+    channel.exec_command(frame(command))
+    if first_line:
+        channel.sendall(first_line.encode())
+    return channel, skip_to_mark(channel)
 
 
 def _handler(open_channel: OpenChannel) -> type[socketserver.BaseRequestHandler]:
     class Handler(socketserver.BaseRequestHandler):
         def handle(self) -> None:
-            with open_channel() as channel:
-                _relay(self.request, channel)
+            try:
+                channel, begun = open_channel()
+            except (paramiko.SSHException, OSError, EOFError) as error:
+                self.request.recv(CHUNK_BYTES)
+                _refuse(self.request, f"no way there through SSH: {error}")
+                return
+            with channel:
+                if begun:
+                    self.request.sendall(begun)
+                answered, errors = _relay(self.request, channel)
+                if not (begun or answered) and _has_failed(channel):
+                    _refuse(self.request, errors.rpartition(MARK)[2].decode("utf-8", "replace"))
 
     return Handler
+
+
+def _has_failed(channel: paramiko.Channel) -> bool:
+    return bool(
+        (channel.eof_received or channel.closed)
+        and channel.status_event.wait(1)
+        and channel.exit_status > 0
+    )
+
+
+def _refuse(local: socket.socket, reason: str) -> None:
+    """Answer whoever asks over HTTP, as everybody does here, so that the reason is shown."""
+    head = f"HTTP/1.1 502 Bad Gateway\r\nContent-Length: {len(reason.encode())}\r\n"
+    with suppress(OSError):
+        local.sendall(f"{head}Content-Type: text/plain\r\n\r\n{reason}".encode())
 
 
 ServerType = socketserver.ThreadingTCPServer | socketserver.ThreadingUnixStreamServer
@@ -92,14 +135,26 @@ def _serve(server: ServerType) -> Iterator[None]:
             server.shutdown()
 
 
-def _relay(local: socket.socket, channel: paramiko.Channel) -> None:
-    """Copy both ways until one side closes."""
-    ends: dict[socket.socket | paramiko.Channel, socket.socket | paramiko.Channel]
-    ends = {local: channel, channel: local}
+def _relay(local: socket.socket, channel: paramiko.Channel) -> tuple[bool, bytes]:
+    """Copy both ways until one side closes; whether the host answered, and what errors it said."""
+    ends: list[socket.socket | paramiko.Channel] = [local, channel]
+    answered, errors = False, b""
     while True:
-        readable, _, _ = select.select(list(ends), [], [])
-        for end in readable:
-            data = end.recv(CHUNK_BYTES)
+        readable, _, _ = select.select(ends, [], [])
+        if local in readable:
+            data = local.recv(CHUNK_BYTES)
             if not data:
-                return
-            ends[end].sendall(data)
+                return answered, errors
+            # a command that has ended says why below
+            with suppress(OSError):
+                channel.sendall(data)
+        if channel in readable:
+            # it is readable for errors too, which recv would not return for
+            while channel.recv_stderr_ready():
+                errors += channel.recv_stderr(CHUNK_BYTES)
+            if channel.recv_ready() or channel.eof_received or channel.closed:
+                data = channel.recv(CHUNK_BYTES)
+                if not data:
+                    return answered, errors
+                answered = True
+                local.sendall(data)

@@ -13,6 +13,7 @@ from pyinfra.connectors.local import LocalConnector
 from pyinfra.connectors.ssh import SSHConnector
 from pyinfra.connectors.util import make_unix_command_for_host
 
+from deploy.hosts.ssh_shell import Output, frame_merged
 from deploy.operations.stream import NOT_OF_THE_COMMAND
 
 ANSWER_SECONDS = 60
@@ -65,14 +66,14 @@ class _OverSsh:
             raise paramiko.SSHException("the connection was closed")
         self._channel = transport.open_session(timeout=ANSWER_SECONDS)
         self._channel.settimeout(ANSWER_SECONDS)
-        self._channel.set_combine_stderr(True)
-        self._channel.exec_command(command)
+        self._channel.exec_command(frame_merged(command))
+        self._output = Output(self._channel, "rb")
 
     def send(self, line: str) -> None:
         self._channel.sendall(f"{line}\n".encode())
 
     def answer(self, beginning: str) -> str:
-        return _first(iter(self._channel.makefile("rb").readline, b""), beginning)
+        return _first(iter(self._output.readline, b""), beginning)
 
     def is_alive(self) -> bool:
         return not (self._channel.closed or self._channel.exit_status_ready())

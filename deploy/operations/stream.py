@@ -15,10 +15,11 @@ from pyinfra.connectors.local import LocalConnector
 from pyinfra.connectors.ssh import SSHConnector
 from pyinfra.connectors.util import make_unix_command_for_host
 
+from deploy.hosts.ssh_shell import Output, frame_merged
+
 CHUNK_BYTES = 256 * 1024
 STALLED_SECONDS = 120
 """A connection that takes nothing for so long is given up."""
-KEEPALIVE_SECONDS = 30
 
 Sent = Callable[[int], None]
 """Told how many more bytes went out."""
@@ -75,12 +76,9 @@ def _over_ssh(
     transport = client.get_transport()
     if transport is None:
         raise SSHException("the connection was closed")
-    # a host that is gone is noticed while its script works and nothing is sent
-    transport.set_keepalive(KEEPALIVE_SECONDS)
     channel = transport.open_session(timeout=STALLED_SECONDS)
     channel.settimeout(STALLED_SECONDS)
-    channel.set_combine_stderr(True)
-    channel.exec_command(command)
+    channel.exec_command(frame_merged(command))
     try:
         while chunk := file.read(CHUNK_BYTES):
             channel.sendall(chunk)
@@ -91,7 +89,7 @@ def _over_ssh(
         if not (transport.is_active() and channel.exit_status_ready()):
             raise
     channel.settimeout(None)
-    output = channel.makefile("r").read()
+    output = Output(channel, "rb").read()
     status = channel.recv_exit_status()
     channel.close()
     if status == -1:

@@ -6,16 +6,17 @@ import socket
 import subprocess
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import paramiko
-import paramiko.common
-from paramiko.common import AUTH_FAILED, AUTH_SUCCESSFUL
 
 HOST_KEY = paramiko.ECDSAKey.generate()
 MAX_KEYS = 6
+SUCCESSFUL, FAILED = 0, 2
+"""What paramiko calls AUTH_SUCCESSFUL and AUTH_FAILED."""
+OPENED, PROHIBITED = 0, 1
 
 
 @dataclass
@@ -71,7 +72,7 @@ class _Interface(paramiko.ServerInterface):
         return "publickey"
 
     def check_auth_none(self, username: str) -> int:
-        return AUTH_FAILED if self._server.allowed else AUTH_SUCCESSFUL
+        return FAILED if self._server.allowed else SUCCESSFUL
 
     def check_auth_publickey(self, username: str, key: paramiko.PKey) -> int:
         self._tried += 1
@@ -79,11 +80,11 @@ class _Interface(paramiko.ServerInterface):
         if self._tried > MAX_KEYS:
             self._transport.close()
         if (username, key.asbytes()) == (self._server.user, self._server.allowed):
-            return AUTH_SUCCESSFUL
-        return AUTH_FAILED
+            return SUCCESSFUL
+        return FAILED
 
     def check_channel_request(self, kind: str, chanid: int) -> int:
-        return int(paramiko.common.OPEN_SUCCEEDED)
+        return OPENED
 
     def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:
         self._server.commands.append(command.decode())
@@ -95,9 +96,9 @@ class _Interface(paramiko.ServerInterface):
         self, chanid: int, origin: tuple[str, int], destination: tuple[str, int]
     ) -> int:
         if not self._server.forwards:
-            return int(paramiko.common.OPEN_FAILED_ADMINISTRATIVELY_PROHIBITED)
+            return PROHIBITED
         threading.Thread(target=_forward, args=(self._transport, destination), daemon=True).start()
-        return int(paramiko.common.OPEN_SUCCEEDED)
+        return OPENED
 
 
 def _run(arguments: list[str], channel: paramiko.Channel) -> None:
@@ -139,9 +140,13 @@ def _forward(transport: paramiko.Transport, destination: tuple[str, int]) -> Non
     channel = transport.accept(10)
     assert channel
     with socket.create_connection(destination) as there:
-        threading.Thread(
-            target=_copy, args=(there.makefile("rb", buffering=0), channel.sendall), daemon=True
-        ).start()
+
+        def back() -> None:
+            with channel, suppress(OSError):
+                while data := there.recv(4096):
+                    channel.sendall(data)
+
+        threading.Thread(target=back, daemon=True).start()
         while data := channel.recv(4096):
             there.sendall(data)
 

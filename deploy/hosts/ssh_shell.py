@@ -1,0 +1,82 @@
+"""Commands on a host run in ``sh``, whatever the login shell of its user is and its profile prints.
+
+A command is one line of words in single quotes without newlines, backslashes before quotes or
+exclamation marks, which every shell passes on unchanged, and no word is longer than old shells
+take. What was printed before ``sh`` began is dropped, up to a mark. None of it costs a round trip,
+and standard input is left to the command.
+"""
+
+from __future__ import annotations
+
+import re
+
+import paramiko
+from paramiko.channel import ChannelFile, ChannelStderrFile
+
+MARK = b"@@sh@@"
+LAUNCHER = (
+    # the mark does not stand in the command itself, which a shell may print
+    'printf %s @@ sh@@; printf %s @@ sh@@ >&2; eval "set --; $(printf %b "$@")"'
+)
+PLAIN = re.compile(r"[A-Za-z0-9 _./=:,@+%\"$(){}\[\]<>|&;*?~#^`-]", re.ASCII)
+WORD_LENGTH = 900
+CHUNK_BYTES = 65536
+
+
+def frame(command: str) -> str:
+    """The line that a login shell is given for a command."""
+    words = " ".join(f"'{word}'" for word in _words(command))
+    return f"exec sh -c '{LAUNCHER}' sh {words}"
+
+
+def frame_merged(command: str) -> str:
+    """The same for a command whose errors are wanted among its output, in order."""
+    return frame(f"exec 2>&1\n{command}")
+
+
+def _words(command: str) -> list[str]:
+    words, word = [], ""
+    for byte in command.encode():
+        text = chr(byte) if PLAIN.fullmatch(chr(byte)) else f"\\0{byte:03o}"
+        if len(word) + len(text) > WORD_LENGTH:
+            words.append(word)
+            word = ""
+        word += text
+    return [*words, word]
+
+
+class _AfterMark:
+    """What comes after the mark; everything if it never comes, as that says why."""
+
+    _has_begun = False
+
+    def _read(self, size: int) -> bytes:
+        before = b""
+        while not self._has_begun:
+            chunk: bytes = super()._read(size)  # type: ignore[misc]
+            before += chunk
+            _, mark, after = before.partition(MARK)
+            self._has_begun = bool(mark) or not chunk
+            if after or not chunk:
+                return after if mark else before
+        rest: bytes = super()._read(size)  # type: ignore[misc]
+        return rest
+
+
+class Output(_AfterMark, ChannelFile):
+    """Standard output of a framed command."""
+
+
+class Errors(_AfterMark, ChannelStderrFile):
+    """Standard error of a framed command."""
+
+
+def skip_to_mark(channel: paramiko.Channel) -> bytes:
+    """Wait until the command begins; what has come of its output already."""
+    before = b""
+    while MARK not in before:
+        chunk = channel.recv(CHUNK_BYTES)
+        if not chunk:
+            return before
+        before += chunk
+    return before.partition(MARK)[2]

@@ -1,0 +1,168 @@
+"""Commands pass every login shell unchanged, and what its profile prints is dropped."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import httpx
+import pytest
+
+from deploy.hosts import ssh_config
+from deploy.hosts.ssh import Client, open_ssh, transport_of
+from deploy.hosts.ssh_shell import MARK, Output, frame, frame_merged
+from deploy.live.tunnel import open_command, open_port
+from deploy.scripts import read_script
+from deploy.spec import HostSpec
+from tests.hosts.ssh_server import Server, serve, write_known_hosts
+
+AWKWARD = "a'b\"c!d`id`$HOME\\n\\01\\c %d {x,y} ~ é\u20ac !! 'tab\t'1'\n'# ;"
+PRINTING = "echo welcome; printf 'no end of line'; echo warned >&2; set -x;"
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    ssh_config.read_endpoint.cache_clear()
+    with serve() as server:
+        write_known_hosts(tmp_path, server)
+        yield server
+
+
+@pytest.fixture
+def ssh(server: Server) -> Iterator[Client]:
+    with open_ssh(HostSpec(name="127.0.0.1", ssh_port=server.port, ssh_user="alice")) as client:
+        yield client
+
+
+@pytest.mark.parametrize("shell", ["sh", "bash", "dash", "zsh", "ksh", "tcsh", "csh", "fish"])
+def test_a_long_command_passes_a_shell_unchanged(shell: str) -> None:
+    if not shutil.which(shell):
+        pytest.skip(f"{shell} is not installed")
+    quoted = AWKWARD.replace("'", "'\\''")
+    command = f"printf %s '{quoted * 300}'; cat; exit 7"
+    ran = subprocess.run([shell, "-c", frame(command)], input=b"<in>", capture_output=True)
+    assert ran.returncode == 7
+    assert ran.stdout == MARK + (AWKWARD * 300).encode() + b"<in>"
+
+
+def test_a_line_is_of_what_no_shell_changes() -> None:
+    line = frame(AWKWARD * 300)
+    assert not set("\n!\t") & set(line)
+    assert line.isascii()
+    words = line.split("'")[1::2]
+    assert max(map(len, words)) <= 1000
+    assert "\\'" not in line
+    assert not any(word.endswith("\\") for word in words)
+
+
+def test_what_a_profile_prints_is_dropped(server: Server, ssh: Client) -> None:
+    server.shell = ("sh", "-c", f'{PRINTING} eval "$0"')
+    stdin, stdout, stderr = ssh.exec_command("cat; echo out; echo err >&2; exit 3")
+    stdin.write(b"in\n")
+    stdin.channel.shutdown_write()
+    assert stdout.read() == b"in\nout\n"
+    assert stderr.read() == b"err\n"
+    assert stdout.channel.recv_exit_status() == 3
+
+
+def test_errors_among_the_output_in_their_order(server: Server, ssh: Client) -> None:
+    server.shell = ("sh", "-c", f'{PRINTING} eval "$0"')
+    channel = transport_of(ssh).open_session()
+    channel.exec_command(frame_merged("echo 1; echo 2 >&2; echo 3"))
+    assert Output(channel, "rb").read() == b"1\n2\n3\n"
+
+
+def test_a_login_shell_that_runs_nothing_is_heard(server: Server, ssh: Client) -> None:
+    server.shell = ("sh", "-c", "echo This account is not available.; exit 1")
+    _, stdout, _ = ssh.exec_command("true")
+    assert stdout.read() == b"This account is not available.\n"
+    assert stdout.channel.recv_exit_status() == 1
+
+
+@pytest.fixture
+def service() -> Iterator[SimpleNamespace]:
+    """A web server that closes after each answer."""
+    from http.server import BaseHTTPRequestHandler, HTTPServer
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(body[::-1])
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        yield SimpleNamespace(port=server.server_port)
+        server.shutdown()
+
+
+@pytest.mark.parametrize("forwards", [True, False])
+def test_a_port_is_reached_whether_or_not_ports_are_forwarded(
+    forwards: bool, server: Server, ssh: Client, service: SimpleNamespace
+) -> None:
+    server.forwards = forwards
+    server.shell = ("sh", "-c", f'{PRINTING} eval "$0"')
+    with open_port(ssh, "127.0.0.1", service.port) as port:
+        for text in (b"0123456789" * 100_000, b"again"):
+            assert httpx.post(f"http://127.0.0.1:{port}", content=text).content == text[::-1]
+    assert len(server.commands) == (0 if forwards else 2)
+
+
+@pytest.mark.parametrize("tool", ["python3", "bash", "socat", "nc"])
+def test_with_whatever_the_host_has(
+    tool: str, tmp_path: Path, server: Server, ssh: Client, service: SimpleNamespace
+) -> None:
+    found = shutil.which(tool)
+    if not found:
+        pytest.skip(f"{tool} is not installed")
+    offer(tmp_path, server, tool)
+    with open_port(ssh, "127.0.0.1", service.port) as port:
+        assert httpx.post(f"http://127.0.0.1:{port}", content=b"abc").content == b"cba"
+
+
+def offer(tmp_path: Path, server: Server, *tools: str) -> None:
+    """A host that has these programs, and those that a script cannot do without."""
+    (tmp_path / "bin").mkdir()
+    for name in ("sh", "cat", *tools):
+        found = sys.executable if name == "python3" else shutil.which(name)
+        (tmp_path / "bin" / name).symlink_to(str(found))
+    server.shell = ("env", f"PATH={tmp_path}/bin", "sh", "-c")
+
+
+def test_a_host_with_nothing_that_reaches_a_port_says_what_to_do(
+    tmp_path: Path, server: Server, ssh: Client
+) -> None:
+    offer(tmp_path, server)
+    with open_port(ssh, "127.0.0.1", 9) as port:
+        said = httpx.post(f"http://127.0.0.1:{port}", content=b"abc")
+    assert said.status_code == 502
+    assert "set AllowTcpForwarding local in /etc/ssh/sshd_config" in said.text
+
+
+def test_a_port_that_nothing_listens_on(ssh: Client) -> None:
+    with open_port(ssh, "127.0.0.1", 9) as port:
+        said = httpx.post(f"http://127.0.0.1:{port}", content=b"abc")
+    assert (said.status_code, "Connection refused" in said.text) == (502, True)
+
+
+def test_a_command_that_fails_at_once_says_why(server: Server, ssh: Client) -> None:
+    server.shell = ("sh", "-c", f'{PRINTING} eval "$0"')
+    with open_command(ssh, "echo not allowed >&2; exit 1") as path:
+        transport = httpx.HTTPTransport(uds=str(path))
+        with httpx.Client(transport=transport) as client:
+            said = client.get("http://docker/version")
+    assert (said.status_code, said.text.strip()) == (502, "not allowed")
+
+
+def test_the_script_is_one_that_every_shell_passes_on() -> None:
+    assert "'" + "\\" not in frame(read_script("reach.sh"))
