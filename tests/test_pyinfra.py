@@ -364,7 +364,7 @@ def test_doctor_of_hosts_that_cannot_be_reached(site: Site) -> None:
     site.inventory.write_text(text)
     [finding] = json.loads(atelier(site, "doctor", "--json", status=1))["findings"]
     assert (finding["host"], finding["name"], finding["status"]) == ("h1", "connection", "problem")
-    assert "Connection refused" in finding["found"]
+    assert "no connection to port 1 of " in finding["found"]
     assert "start the SSH server there" in finding["fix"]
 
 

@@ -23,8 +23,8 @@ hosts = pyinfra_hosts(deployment, __file__)
 RUN = ["-m", "pyinfra", "-y", "inventory.py", "exec", "--"]
 
 
-def run(home: Path, *command: str) -> subprocess.CompletedProcess[str]:
-    (home / "inventory.py").write_text(INVENTORY)
+def run(home: Path, *command: str, more: str = "") -> subprocess.CompletedProcess[str]:
+    (home / "inventory.py").write_text(INVENTORY + more)
     environment = {"HOME": str(home), "PATH": "/usr/bin:/bin", "PYTHONPATH": str(Path.cwd())}
     return subprocess.run(
         [sys.executable, *RUN, *command],
@@ -72,3 +72,12 @@ def test_a_key_that_does_not_get_in(tmp_path: Path, server: Server) -> None:
     assert ran.returncode == 1
     assert "offered: no key, as none was found" in ran.stdout
     assert "fix: try: ssh -p" in ran.stdout
+
+
+def test_a_command_that_hangs_is_given_up_and_said(tmp_path: Path, server: Server) -> None:
+    short = "from deploy import pyinfra_connection as c\nc.LOOK_SECONDS = c.CHANGE_SECONDS = 1\n"
+    ran = run(tmp_path, "sleep 30", more=short)
+    assert ran.returncode == 1
+    assert "box has not finished this within 1 s, so it is given up. fix:" in ran.stdout
+    assert "Traceback" not in ran.stdout
+    assert "Nones" not in ran.stdout

@@ -38,7 +38,7 @@ def explain(message: str, host: HostSpec) -> str:
             f"try: ssh -p {target.port} {who}; declare ssh_user and ssh_key, unlock a key that has "
             f"a passphrase (ssh-add), or copy your key there: ssh-copy-id -p {target.port} {who}"
         ),
-        r"refused|Unable to connect to port": (
+        r"refused": (
             f"nothing answers on port {target.port}: start the SSH server there, "
             "or declare ssh_port"
         ),
@@ -47,7 +47,7 @@ def explain(message: str, host: HostSpec) -> str:
             "for a host that is reached through another"
         ),
         r"banner|EOF": f"what answers on port {target.port} is no SSH server, or it is overloaded",
-        r"open failed|administratively": (
+        r"open failed|[Aa]dministratively|Unable to open channel": (
             f"the jump host {target.jump} does not let you through to {target.address}: "
             "see AllowTcpForwarding in its sshd_config"
         ),

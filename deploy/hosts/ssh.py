@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import socket
@@ -24,6 +25,8 @@ TIMEOUT_SECONDS = 30
 HOP = re.compile(r"(ssh://)?((?P<user>.+)@)?(\[(?P<ip>[^]]+)\]|(?P<name>[^:]+))(:(?P<port>\d+))?")
 PREFIX = "@ssh/"
 """What pyinfra lets one write before the name of a host."""
+# what paramiko logs as an error it raises too, for those who can say what to do about it
+logging.getLogger("paramiko").setLevel(logging.CRITICAL)
 
 
 def find_endpoint(host: HostSpec) -> Endpoint:
@@ -101,9 +104,19 @@ def _way(endpoint: Endpoint, host: HostSpec) -> tuple[Client | None, Any]:
         )
     if endpoint.proxy_command:
         return None, _run_proxy(endpoint.proxy_command)
-    sock = socket.create_connection((endpoint.address, endpoint.port), TIMEOUT_SECONDS)
+    return None, _dial(endpoint.address, endpoint.port)
+
+
+def _dial(address: str, port: int) -> socket.socket:
+    try:
+        sock = socket.create_connection((address, port), TIMEOUT_SECONDS)
+    except socket.gaierror:
+        raise
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OSError(f"no connection to port {port} of {address}: {reason}") from None
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return None, sock
+    return sock
 
 
 def _last_hop(jump: str, host: HostSpec) -> Endpoint:

@@ -111,7 +111,8 @@ def log_in(host: HostSpec, stack: ExitStack) -> Login:
     ssh = stack.enter_context(open_ssh(host))
     if not host.sudo:
         return Login(ssh, sudo_wants_password=False)
-    _, output, _ = ssh.exec_command("sudo -n true")
+    _, output, _ = ssh.exec_command("sudo -n true", timeout=TIMEOUT_SECONDS)
+    output.read()
     return Login(ssh, sudo_wants_password=output.channel.recv_exit_status() != 0)
 
 

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from weakref import WeakSet
 
 import paramiko
 
@@ -21,10 +22,13 @@ from deploy.scripts import read_script
 CHUNK_BYTES = 65536
 CLOSE_SECONDS = 0.02
 """How often a socket looks whether it is to close; whoever closes it waits for that."""
+START_SECONDS = 30
 NOT_ALLOWED = 1
 """What an SSH server answers that forwards no ports."""
 Way = tuple[paramiko.Channel, bytes]
 """A channel, and what has been read from it already."""
+_forwarding_nothing: WeakSet[paramiko.Transport] = WeakSet()
+"""Connections whose server forwards no ports."""
 OpenChannel = Callable[[], Way]
 
 
@@ -36,19 +40,22 @@ def open_port(ssh: paramiko.SSHClient, address: str, port: int) -> Iterator[int]
         The local port.
     """
     command = shlex.join(["sh", "-c", read_script("reach.sh"), "reach", address, str(port)])
-    may_forward = True
 
     def open_channel() -> Way:
-        nonlocal may_forward
-        if may_forward:
+        transport = transport_of(ssh)
+        if transport not in _forwarding_nothing:
             try:
                 place, nowhere = (address, port), ("127.0.0.1", 0)
-                return transport_of(ssh).open_channel("direct-tcpip", place, nowhere), b""
+                return transport.open_channel("direct-tcpip", place, nowhere), b""
             except paramiko.ChannelException as error:
                 if error.code != NOT_ALLOWED:
                     raise
-                # AllowTcpForwarding no: a command on the host reaches the port instead
-                may_forward = False
+                _forwarding_nothing.add(transport)
+            except paramiko.SSHException:
+                # of several that are refused at the same time paramiko knows why of one
+                if not transport.is_active():
+                    raise
+        # AllowTcpForwarding no: a command on the host reaches the port instead
         return _run(ssh, command)
 
     server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), _handler(open_channel))
@@ -80,11 +87,14 @@ def open_command(ssh: paramiko.SSHClient, command: str, first_line: str = "") ->
 
 
 def _run(ssh: paramiko.SSHClient, command: str, first_line: str = "") -> Way:
-    channel = transport_of(ssh).open_session()
+    channel = transport_of(ssh).open_session(timeout=START_SECONDS)
+    channel.settimeout(START_SECONDS)
     channel.exec_command(frame(command))
     if first_line:
         channel.sendall(first_line.encode())
-    return channel, skip_to_mark(channel)
+    begun = skip_to_mark(channel)
+    channel.settimeout(None)
+    return channel, begun
 
 
 def _handler(open_channel: OpenChannel) -> type[socketserver.BaseRequestHandler]:

@@ -46,7 +46,7 @@ class DockerCommand(StringCommand):
 
 
 class ScriptCommand(StringCommand):
-    """Runs one of Atelier's scripts.
+    """Runs one of Atelier's scripts, which may take long: images are pulled, models loaded.
 
     Args:
         filename: the script.
@@ -56,6 +56,9 @@ class ScriptCommand(StringCommand):
         progress: what is said every few seconds while it runs; empty of a script that says so
             itself: its lines are shown as they come, as they are.
     """
+
+    timeout_seconds = 4 * 3600
+    """When it is given up."""
 
     def __init__(
         self,

@@ -20,6 +20,8 @@ from deploy.hosts.ssh_shell import Output, frame_merged
 CHUNK_BYTES = 256 * 1024
 STALLED_SECONDS = 120
 """A connection that takes nothing for so long is given up."""
+WORKING_SECONDS = 4 * 3600
+"""So long may the command work on what it was sent."""
 
 Sent = Callable[[int], None]
 """Told how many more bytes went out."""
@@ -88,7 +90,7 @@ def _over_ssh(
         # a command that ended before it had read everything says why
         if not (transport.is_active() and channel.exit_status_ready()):
             raise
-    channel.settimeout(None)
+    channel.settimeout(WORKING_SECONDS)
     output = Output(channel, "rb").read()
     status = channel.recv_exit_status()
     channel.close()

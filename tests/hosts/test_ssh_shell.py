@@ -7,6 +7,8 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -116,6 +118,18 @@ def test_a_port_is_reached_whether_or_not_ports_are_forwarded(
         for text in (b"0123456789" * 100_000, b"again"):
             assert httpx.post(f"http://127.0.0.1:{port}", content=text).content == text[::-1]
     assert len(server.commands) == (0 if forwards else 2)
+
+
+def test_many_ports_at_once_that_are_not_forwarded(
+    ssh: Client, service: SimpleNamespace, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Of several refusals at the same time, paramiko keeps the reason of one."""
+    with ExitStack() as stack, ThreadPoolExecutor(8) as pool:
+        ports = [stack.enter_context(open_port(ssh, "127.0.0.1", service.port)) for _ in range(8)]
+        urls = [f"http://127.0.0.1:{port}" for port in ports]
+        replies = list(pool.map(lambda url: httpx.post(url, content=b"abc", timeout=30), urls))
+    assert [reply.content for reply in replies] == [b"cba"] * 8
+    assert "Secsh" not in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("tool", ["python3", "bash", "socat", "nc"])
