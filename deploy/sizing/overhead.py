@@ -6,7 +6,7 @@ rows, and takes the higher peak (GPUModelRunner.profile_run). Both are modelled 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from deploy.catalog.architecture import Architecture
 from deploy.catalog.weight_tensors import share
@@ -22,6 +22,7 @@ SAMPLED_HIDDEN_COPIES = 1.25
 """Hidden states of the batch, and of the rows that are sampled (twice an eighth)."""
 GRAPH_BYTES_PER_LAYER = 250_000
 """Measured, +- 40 %: one captured graph, per layer."""
+GRAPHS_UNCERTAINTY = 0.4
 GRAPHED_TOKENS = 512
 """Largest batch with a CUDA graph of its own."""
 CHUNKED_FROM = 32768
@@ -64,15 +65,15 @@ class Overhead:
     non_torch_gib: float
     """CUDA context, kernels, communication buffers."""
 
-    @property
-    def total_gib(self) -> float:
-        """All of it."""
-        return self.activation_gib + self.cuda_graphs_gib + self.non_torch_gib
+    outside_gib: float = 0.0
+    """What comes on top of ``gpu_memory_utilization``: graphs that are not taken off."""
+    uncertainty_gib: float = 0.0
+    """How much more it can be on the pessimistic side."""
 
     @property
-    def uncertainty_gib(self) -> float:
-        """How far published logs were off either way: a third, at least 0.3 GiB."""
-        return max(0.3, self.total_gib / 3)
+    def total_gib(self) -> float:
+        """All that is taken off the KV cache."""
+        return self.activation_gib + self.cuda_graphs_gib + self.non_torch_gib
 
 
 def default_batch(device: Device, release: Release, max_model_len: int) -> Batch:
@@ -88,12 +89,15 @@ def stage_overhead(context: StageContext, batch: Batch) -> Overhead:
     forward = _forward_bytes(context.model, batch, tp)
     sampling = _sampling_bytes(context, batch) if context.is_last else 0
     workspace = 32 * MIB if device.is_hopper_or_later else 8 * MIB
-    graphs = captured_graphs(batch) * context.layers * GRAPH_BYTES_PER_LAYER
-    return Overhead(
+    graphs = captured_graphs(batch) * context.layers * GRAPH_BYTES_PER_LAYER / GIB
+    counted = release.graphs_counted
+    overhead = Overhead(
         activation_gib=(max(forward, sampling) + workspace) / GIB,
-        cuda_graphs_gib=graphs / GIB if release.graphs_counted else 0.0,
+        cuda_graphs_gib=graphs if counted else 0.0,
         non_torch_gib=_non_torch_gib(device, release, tp),
+        outside_gib=0.0 if counted else graphs,
     )
+    return replace(overhead, uncertainty_gib=_uncertainty_gib(context, batch, overhead))
 
 
 def captured_graphs(batch: Batch) -> int:
@@ -144,6 +148,22 @@ def _sampling_bytes(context: StageContext, batch: Batch) -> float:
         per_token = _expert_elements(model, context.tensor_parallel_size)
         experts = 2 * batch.max_num_batched_tokens * per_token
     return logits + scratch + hidden + experts
+
+
+def _uncertainty_gib(context: StageContext, batch: Batch, overhead: Overhead) -> float:
+    """What start-ups with the same settings were seen to take more, and what may be otherwise.
+
+    The noise of a release or a third of the overhead, whichever is more; graphs' 40 %; a sampler
+    that needs more where FlashInfer is not installed.
+    """
+    release = context.release
+    noise = max(release.noise_gib, release.noise_share * overhead.total_gib)
+    graphs = GRAPHS_UNCERTAINTY * overhead.cuda_graphs_gib
+    if not context.is_last:
+        return noise + graphs
+    worst = replace(release, sampler_bytes_per_logit=release.sampler_bytes_per_logit_at_worst)
+    more = _sampling_bytes(replace(context, release=worst), batch) / GIB - overhead.activation_gib
+    return noise + graphs + max(more, 0.0)
 
 
 def _non_torch_gib(device: Device, release: Release, tp: int) -> float:

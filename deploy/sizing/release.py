@@ -26,6 +26,8 @@ class Release:
     14: both logits, the masked logits or probabilities, and random numbers or probabilities.
     10: as measured where FlashInfer sampled in 0.10 (A100 start-up logs of dennislee22).
     """
+    sampler_bytes_per_logit_at_worst: int = 0
+    """The same with the other sampler, where the release has one; 0 where it has not."""
     sampler_bytes_per_vocab: int = 0
     """Scratch of the Triton sampler: one fp32 row per multiprocessor (132 of an H100)."""
     context_sized_batch: bool = False
@@ -40,14 +42,20 @@ class Release:
     """Measured: what Hopper adds to that (larger kernel images)."""
     tensor_parallel_gib: float = 0.15
     """Measured: NCCL and custom all-reduce buffers."""
+    noise_gib: float = 0.7
+    """Least by which published start-ups with the same settings differed."""
+    noise_share: float = 1 / 3
+    """The same over the whole overhead."""
     hopper_tensor_parallel_gib: float = 0.4
     """Measured: the same on NVLink from Hopper on, fused all-reduce workspaces included."""
 
 
 RELEASES = (
-    Release((0, 0), 38, context_sized_batch=True),
+    # V0 counted what PyTorch's allocator had reserved, up to twice what was used
+    Release((0, 0), 38, context_sized_batch=True, noise_share=1.25),
     Release((0, 8), 38),
-    Release((0, 10), 10),
+    # FlashInfer samples where it is installed (images have it, pip leaves it out); else PyTorch
+    Release((0, 10), 10, sampler_bytes_per_logit_at_worst=38),
     Release((0, 12), 38),
     Release(
         (0, 16),

@@ -20,6 +20,7 @@ from deploy.sizing.explain import (
     rejected_reason,
     request_warnings,
 )
+from deploy.sizing.fit import Fit
 from deploy.sizing.hardware import hardware_refusals, hardware_warnings
 from deploy.sizing.kv_cache import BLOCK_TOKENS
 from deploy.sizing.parallelism import legal_tensor_parallel_sizes, tensor_parallel_problems
@@ -138,7 +139,7 @@ def _no_candidate(setup: Setup) -> Iterator[Reason]:
 def _sizing(chosen: Scored, scored: list[Scored]) -> Sizing:
     best = chosen.arrangement
     setup, stage, request = best.setup, best.tightest, best.setup.request
-    fits = best.fits and not any(context_reasons(best))
+    fits = Fit.NO if any(context_reasons(best)) else best.fits
     users = chosen.served(len(request.devices)) if fits else 0
     load = request.users or users
     per_user = chosen.speed(load / best.replicas) if fits and load else 0.0
@@ -155,6 +156,8 @@ def _sizing(chosen: Scored, scored: list[Scored]) -> Sizing:
         weights_gib_per_gpu=stage.weights_gib,
         overhead=stage.overhead,
         kv_cache_gib_per_gpu=max(stage.kv_cache_gib, 0.0),
+        least_kv_cache_gib_per_gpu=max(stage.least_kv_cache_gib, 0.0),
+        pinned_kv_cache_bytes_per_gpu=stage.pinned_kv_cache_bytes,
         kv_cache_tokens=stage.tokens,
         kv_cache_bytes_per_token_per_gpu=(
             stage.layout.block_bytes * stage.layout.groups / BLOCK_TOKENS
@@ -212,7 +215,7 @@ def _common(setup: Setup) -> Sizing:
     request, scheme = setup.request, setup.precision.quantization
     return Sizing(
         supported=False,
-        fits=False,
+        fits=Fit.NO,
         reasons=(),
         model=request.name,
         engine="vllm",
