@@ -141,6 +141,14 @@ class Arrangement:
         return min(s.layout.longest_request(s.least_blocks, limit) for s in self.stages)
 
     @property
+    def kv_cache_tokens(self) -> int:
+        """Tokens of the KV cache, as this release's log counts them."""
+        longest = self.setup.request.max_model_len or self.longest_context
+        if not self.setup.release.tokens_by_request or not longest:
+            return self.tightest.tokens
+        return min(s.blocks * longest // s.layout.request_blocks(longest) for s in self.stages)
+
+    @property
     def wanted_context(self) -> int:
         """Tokens of context that must fit for the engine to start usefully."""
         request = self.setup.request

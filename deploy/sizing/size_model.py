@@ -26,7 +26,7 @@ from deploy.sizing.kv_cache import BLOCK_TOKENS
 from deploy.sizing.parallelism import legal_tensor_parallel_sizes, tensor_parallel_problems
 from deploy.sizing.precision import Precision
 from deploy.sizing.reasons import Reason, ReasonKind, RemedyKind, reason, remedy
-from deploy.sizing.release import find_release
+from deploy.sizing.release import release_for
 from deploy.sizing.request import Rejected, Sizing, SizingRequest
 from deploy.sizing.throughput import prefill_tokens_per_second
 
@@ -56,7 +56,7 @@ def make_setup(request: SizingRequest) -> Setup:
     marlin = not device.is_hopper_or_later
     precision = Precision(dtype, _quantization(request), marlin)
     kv_dtype = dtype if request.kv_cache_dtype == "auto" else "fp8"
-    release = find_release(request.engine_version)
+    release = release_for(request.model, request.engine_version)
     return Setup(request, request.model, precision, device, release, kv_dtype)
 
 
@@ -158,7 +158,7 @@ def _sizing(chosen: Scored, scored: list[Scored]) -> Sizing:
         kv_cache_gib_per_gpu=max(stage.kv_cache_gib, 0.0),
         least_kv_cache_gib_per_gpu=max(stage.least_kv_cache_gib, 0.0),
         pinned_kv_cache_bytes_per_gpu=stage.pinned_kv_cache_bytes,
-        kv_cache_tokens=stage.tokens,
+        kv_cache_tokens=best.kv_cache_tokens,
         kv_cache_bytes_per_token_per_gpu=(
             stage.layout.block_bytes * stage.layout.groups / BLOCK_TOKENS
         ),

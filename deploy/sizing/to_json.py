@@ -70,6 +70,8 @@ def _memory(sizing: Sizing) -> dict[str, Any]:
             "activation_gib": round(overhead.activation_gib, 2),
             "cuda_graphs_gib": round(overhead.cuda_graphs_gib, 2),
             "non_torch_gib": round(overhead.non_torch_gib, 2),
+            "buffers_gib": round(overhead.buffers_gib, 2),
+            "outside_gib": round(overhead.outside_gib, 2),
             "uncertainty_gib": round(overhead.uncertainty_gib, 2),
         },
         "kv_cache_gib_per_gpu": round(sizing.kv_cache_gib_per_gpu, 2),
