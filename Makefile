@@ -42,6 +42,7 @@ unit:
 	$(BIN)/pytest -q -n 2 -m "not e2e"
 
 golden: $(VENV)/dev ## write every golden file anew; read the difference before committing it
+	@$(BIN)/python -m tests.sizing.published_later
 	@UPDATE_GOLDEN=1 $(BIN)/pytest -q -m golden
 	@git --no-pager diff --stat
 

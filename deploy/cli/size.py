@@ -13,6 +13,7 @@ from deploy.cli.output import print_json
 from deploy.cli.size_text import print_sizing
 from deploy.errors import UnsupportedModelError
 from deploy.sizing import (
+    Fit,
     Sizing,
     SizingRequest,
     find_devices,
@@ -84,7 +85,7 @@ def size(  # noqa: PLR0913, PLR0917  one parameter per option
     except UnsupportedModelError as error:
         names = tuple(device.name for device in devices)
         declined = reason(ReasonKind.DECLINED, why=str(error))
-        _print(Sizing(False, False, (declined,), model, engine.value, names), json)
+        _print(Sizing(False, Fit.NO, (declined,), model, engine.value, names), json)
         return
     request = SizingRequest(
         model=found.architecture,

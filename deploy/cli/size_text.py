@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from deploy.cli.paragraphs import print_list, print_text
-from deploy.sizing import Sizing
+from deploy.sizing import Fit, Sizing
 from deploy.sizing.reasons_text import reason_text
 from deploy.sizing.to_json import ESTIMATE
 
 BAR = 50
+VERDICTS = {Fit.YES: "fits", Fit.PROBABLY: "probably fits", Fit.NO: "does not fit"}
 
 
 def print_sizing(sizing: Sizing) -> None:
@@ -25,7 +26,7 @@ def print_sizing(sizing: Sizing) -> None:
 def _verdict(sizing: Sizing) -> str:
     if not sizing.supported:
         return "not supported"
-    return "fits" if sizing.fits else "does not fit"
+    return VERDICTS[sizing.fits]
 
 
 def _gpus(sizing: Sizing) -> str:

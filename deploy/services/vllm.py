@@ -81,6 +81,7 @@ def arguments(replica: ReplicaPlan) -> tuple[str, ...]:
         "--revision": weights.revision,
         "--quantization": replica.quantization,
         "--max-num-batched-tokens": engine.max_num_batched_tokens,
+        "--kv-cache-memory-bytes": replica.memory and replica.memory.pinned_kv_cache_bytes,
     }
     return (
         str(_model_directory(replica)) if weights.directory else str(weights.repository),

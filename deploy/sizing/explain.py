@@ -6,15 +6,18 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from deploy.catalog.quantization import BY_NAME
-from deploy.sizing.arrangement import MINIMUM_CONTEXT_TOKENS, Arrangement, arrange
+from deploy.sizing.arrangement import (
+    MINIMUM_CONTEXT_TOKENS,
+    USUAL_UTILIZATION,
+    Arrangement,
+    arrange,
+)
 from deploy.sizing.choose import Scored
+from deploy.sizing.fit import Fit
 from deploy.sizing.hardware import hardware_refusals
 from deploy.sizing.parallelism import legal_tensor_parallel_sizes
 from deploy.sizing.reasons import Reason, ReasonKind, Remedy, RemedyKind, reason, remedy
 from deploy.units import GIB
-
-USUAL_UTILIZATION = 0.9
-"""Below this, giving the engine a larger share of the memory is the first thing to do."""
 
 
 def memory_reason(best: Arrangement) -> Reason:
@@ -22,10 +25,9 @@ def memory_reason(best: Arrangement) -> Reason:
     stage, setup = best.tightest, best.setup
     wanted = best.wanted_context
     blocks = stage.layout.request_blocks(wanted)
-    ways = tuple(_ways_out(best)) or (remedy(RemedyKind.OTHER_GPUS_OR_MODEL),)
     return reason(
         ReasonKind.MEMORY,
-        *ways,
+        *_ways_out(best),
         weights_gib=stage.weights_gib,
         overhead_gib=stage.overhead.total_gib,
         kv_cache_gib=blocks * stage.layout.block_bytes / GIB,
@@ -37,13 +39,31 @@ def memory_reason(best: Arrangement) -> Reason:
     )
 
 
-def _ways_out(best: Arrangement) -> Iterator[Remedy]:
-    if best.longest_context >= MINIMUM_CONTEXT_TOKENS:
-        yield remedy(RemedyKind.SHORTER_CONTEXT, tokens=best.longest_context)
-    yield from _smaller_weights(best)
-    yield from _more_gpus(best)
+def probably_reason(best: Arrangement) -> Reason:
+    """Why it only probably fits, and what would for sure."""
+    stage = best.tightest
+    blocks = stage.layout.request_blocks(best.max_model_len)
+    return reason(
+        ReasonKind.PROBABLY,
+        *_ways_out(best),
+        least_gib=max(stage.least_kv_cache_gib, 0.0),
+        kv_cache_gib=stage.kv_cache_gib,
+        needed_gib=blocks * stage.layout.block_bytes / GIB,
+        context_tokens=best.max_model_len,
+        outside_gib=stage.overhead.outside_gib,
+    )
+
+
+def _ways_out(best: Arrangement) -> tuple[Remedy, ...]:
+    ways = [*_shorter_context(best), *_smaller_weights(best), *_more_gpus(best)]
     if best.setup.request.gpu_memory_utilization < USUAL_UTILIZATION:
-        yield remedy(RemedyKind.RAISE_UTILIZATION)
+        ways.append(remedy(RemedyKind.RAISE_UTILIZATION))
+    return tuple(ways) or (remedy(RemedyKind.OTHER_GPUS_OR_MODEL),)
+
+
+def _shorter_context(best: Arrangement) -> Iterator[Remedy]:
+    if MINIMUM_CONTEXT_TOKENS <= best.safe_context < best.wanted_context:
+        yield remedy(RemedyKind.SHORTER_CONTEXT, tokens=best.safe_context)
 
 
 def _smaller_weights(best: Arrangement) -> Iterator[Remedy]:
@@ -55,7 +75,8 @@ def _smaller_weights(best: Arrangement) -> Iterator[Remedy]:
         if any(hardware_refusals(setup.device, precision, "auto", False)):
             continue
         other = replace(setup, precision=precision)
-        if arrange(other, best.tensor_parallel_size, best.pipeline_parallel_size).fits:
+        split = (best.tensor_parallel_size, best.pipeline_parallel_size)
+        if arrange(other, *split).fits is Fit.YES:
             yield remedy(RemedyKind.QUANTIZE, method=method)
             return
 
@@ -63,7 +84,7 @@ def _smaller_weights(best: Arrangement) -> Iterator[Remedy]:
 def _more_gpus(best: Arrangement) -> Iterator[Remedy]:
     setup, here = best.setup, len(best.setup.request.devices)
     for tp in legal_tensor_parallel_sizes(setup.model, setup.precision.quantization):
-        if tp > here and arrange(setup, tp, 1).fits:
+        if tp > here and arrange(setup, tp, 1).fits is Fit.YES:
             yield remedy(RemedyKind.MORE_GPUS, gpus=tp, device=setup.device.name)
             return
 
@@ -129,6 +150,8 @@ def request_warnings(best: Arrangement, users: int) -> Iterator[Reason]:
         yield reason(ReasonKind.USERS_WAIT, wanted=request.users, users=users)
     if best.tensor_parallel_size > 1 and not setup.device.has_link:
         yield reason(ReasonKind.NO_LINK, remedy(RemedyKind.COMPARE_PIPELINE))
+    if best.fits is Fit.PROBABLY:
+        yield probably_reason(best)
     yield from _model_warnings(best)
 
 

@@ -10,6 +10,7 @@ from deploy.errors import PlanError, Problem
 from deploy.sizing.arrangement import DEFAULT_CONTEXT_TOKENS
 from deploy.sizing.check import check_request
 from deploy.sizing.device import weakest
+from deploy.sizing.fit import Fit
 from deploy.sizing.overhead import Overhead
 from deploy.sizing.reasons import Reason, ReasonKind, RemedyKind, reason, remedy
 from deploy.sizing.request import Sizing, SizingRequest
@@ -35,6 +36,8 @@ COMPUTE_TOKENS = 512
 """llama.cpp computes prompts in batches of this many tokens (n_ubatch)."""
 CONTEXT_GIB = 0.45
 """CUDA context and kernels; measured, +- 0.2."""
+UNCERTAINTY_GIB = 0.5
+"""Of each GPU: what else a desktop keeps there, and how layers of unequal size are shared out."""
 BANDWIDTH_SHARE = 0.6
 STEP_SECONDS = 0.002
 LEAST_CONTEXT_TOKENS = 2048
@@ -86,6 +89,14 @@ class _Fit:
         return min(self.layers, int(fitting + 1e-9))
 
     @property
+    def verdict(self) -> Fit:
+        """Whether every layer fits on the GPUs, for sure or by the estimate."""
+        if self.layers_on_gpu < self.layers or self.context_tokens > self.context_limit:
+            return Fit.NO
+        unsure = UNCERTAINTY_GIB * len(self.request.devices) * GIB
+        return Fit.YES if self.needed_bytes + unsure <= self.usable_bytes else Fit.PROBABLY
+
+    @property
     def context_limit(self) -> int:
         """What the model was made for."""
         return self.request.model.max_position_embeddings
@@ -115,10 +126,9 @@ def size_gguf(request: SizingRequest) -> Sizing:
     count, device = len(request.devices), weakest(request.devices)
     on_gpu = fit.layers_on_gpu / fit.layers
     speed = _tokens_per_second(fit)
-    fits = on_gpu == 1 and fit.context_tokens <= fit.context_limit
     return Sizing(
         supported=device.usable_gib > 0,
-        fits=fits,
+        fits=fit.verdict,
         reasons=tuple(_reasons(fit)),
         model=request.name,
         engine="ollama",
@@ -136,9 +146,11 @@ def size_gguf(request: SizingRequest) -> Sizing:
         gpu_memory_utilization=1.0,
         usable_gib_per_gpu=device.usable_gib,
         weights_gib_per_gpu=fit.weights_bytes / GIB / count * on_gpu,
-        overhead=Overhead(fit.overhead_gib - CONTEXT_GIB, 0.0, CONTEXT_GIB),
+        overhead=Overhead(
+            fit.overhead_gib - CONTEXT_GIB, 0.0, CONTEXT_GIB, uncertainty_gib=UNCERTAINTY_GIB
+        ),
         kv_cache_gib_per_gpu=fit.slot_bytes * fit.slots / GIB / count * on_gpu,
-        kv_cache_tokens=fit.context_tokens * fit.slots if fits else 0,
+        kv_cache_tokens=fit.context_tokens * fit.slots if fit.verdict else 0,
         kv_cache_bytes_per_token_per_gpu=fit.kv_bytes_per_token / count,
         max_model_len=fit.context_tokens,
         max_model_len_that_fits=fit.longest_context,

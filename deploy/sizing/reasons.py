@@ -44,6 +44,7 @@ class ReasonKind(StrEnum):
     GPUS_UNUSED = "gpus_unused"
     KINDS_UNUSED = "kinds_unused"
     KINDS_TOGETHER = "kinds_together"
+    PROBABLY = "probably"
     USERS_WAIT = "users_wait"
     NO_LINK = "no_link"
     OTHER_DTYPE = "other_dtype"

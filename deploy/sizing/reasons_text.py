@@ -78,6 +78,11 @@ REASONS = {
         "{names} stay unused: together with them, the smallest GPU would decide for all"
     ),
     ReasonKind.KINDS_TOGETHER: "GPUs of several kinds ({names}): the smallest decides for all",
+    ReasonKind.PROBABLY: (
+        "probably fits, but start-ups with the same settings differ: {least_gib:.1f} to"
+        " {kv_cache_gib:.1f} GiB are left for the KV cache, {needed_gib:.1f} GiB are needed for"
+        " {context_tokens} tokens, and CUDA graphs take {outside_gib:.1f} GiB on top"
+    ),
     ReasonKind.USERS_WAIT: (
         "{wanted} users at once: {users} are answered, the others wait in the queue"
     ),

@@ -7,6 +7,7 @@ from typing import Any
 
 from deploy.catalog.architecture import Architecture
 from deploy.sizing.device import Device
+from deploy.sizing.fit import Fit
 from deploy.sizing.overhead import Overhead
 from deploy.sizing.reasons import Reason
 from deploy.sizing.release import DEFAULT_VERSION
@@ -51,7 +52,7 @@ class Sizing:
 
     supported: bool
     """Whether the engine runs it on this hardware, and its memory can be worked out."""
-    fits: bool
+    fits: Fit
     """Whether it starts, with ``max_model_len`` tokens of context."""
     reasons: tuple[Reason, ...]
     """Why not, each with figures and ways out; or why this arrangement."""
@@ -77,6 +78,10 @@ class Sizing:
     weights_gib_per_gpu: float = 0.0
     overhead: Overhead = field(default_factory=lambda: Overhead(0.0, 0.0, 0.0))
     kv_cache_gib_per_gpu: float = 0.0
+    least_kv_cache_gib_per_gpu: float = 0.0
+    """The same on the pessimistic side."""
+    pinned_kv_cache_bytes_per_gpu: int = 0
+    """The pool to pin in a deployment, so that what was planned is what starts."""
     kv_cache_tokens: int = 0
     """Tokens that one replica keeps."""
     kv_cache_bytes_per_token_per_gpu: float = 0.0

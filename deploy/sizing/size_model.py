@@ -20,12 +20,13 @@ from deploy.sizing.explain import (
     rejected_reason,
     request_warnings,
 )
+from deploy.sizing.fit import Fit
 from deploy.sizing.hardware import hardware_refusals, hardware_warnings
 from deploy.sizing.kv_cache import BLOCK_TOKENS
 from deploy.sizing.parallelism import legal_tensor_parallel_sizes, tensor_parallel_problems
 from deploy.sizing.precision import Precision
 from deploy.sizing.reasons import Reason, ReasonKind, RemedyKind, reason, remedy
-from deploy.sizing.release import find_release
+from deploy.sizing.release import release_for
 from deploy.sizing.request import Rejected, Sizing, SizingRequest
 from deploy.sizing.throughput import prefill_tokens_per_second
 
@@ -55,7 +56,7 @@ def make_setup(request: SizingRequest) -> Setup:
     marlin = not device.is_hopper_or_later
     precision = Precision(dtype, _quantization(request), marlin)
     kv_dtype = dtype if request.kv_cache_dtype == "auto" else "fp8"
-    release = find_release(request.engine_version)
+    release = release_for(request.model, request.engine_version)
     return Setup(request, request.model, precision, device, release, kv_dtype)
 
 
@@ -138,7 +139,7 @@ def _no_candidate(setup: Setup) -> Iterator[Reason]:
 def _sizing(chosen: Scored, scored: list[Scored]) -> Sizing:
     best = chosen.arrangement
     setup, stage, request = best.setup, best.tightest, best.setup.request
-    fits = best.fits and not any(context_reasons(best))
+    fits = Fit.NO if any(context_reasons(best)) else best.fits
     users = chosen.served(len(request.devices)) if fits else 0
     load = request.users or users
     per_user = chosen.speed(load / best.replicas) if fits and load else 0.0
@@ -155,7 +156,9 @@ def _sizing(chosen: Scored, scored: list[Scored]) -> Sizing:
         weights_gib_per_gpu=stage.weights_gib,
         overhead=stage.overhead,
         kv_cache_gib_per_gpu=max(stage.kv_cache_gib, 0.0),
-        kv_cache_tokens=stage.tokens,
+        least_kv_cache_gib_per_gpu=max(stage.least_kv_cache_gib, 0.0),
+        pinned_kv_cache_bytes_per_gpu=stage.pinned_kv_cache_bytes,
+        kv_cache_tokens=best.kv_cache_tokens,
         kv_cache_bytes_per_token_per_gpu=(
             stage.layout.block_bytes * stage.layout.groups / BLOCK_TOKENS
         ),
@@ -212,7 +215,7 @@ def _common(setup: Setup) -> Sizing:
     request, scheme = setup.request, setup.precision.quantization
     return Sizing(
         supported=False,
-        fits=False,
+        fits=Fit.NO,
         reasons=(),
         model=request.name,
         engine="vllm",

@@ -15,7 +15,7 @@ def sizing_to_json(sizing: Sizing) -> dict[str, Any]:
     """Every figure of a sizing; memory in GiB to two decimals."""
     return {
         "supported": sizing.supported,
-        "fits": sizing.fits,
+        "fits": sizing.fits.value,
         "reasons": [reason_text(reason) for reason in sizing.reasons],
         "warnings": [reason_text(warning) for warning in sizing.warnings],
         "model": sizing.model,
@@ -70,9 +70,13 @@ def _memory(sizing: Sizing) -> dict[str, Any]:
             "activation_gib": round(overhead.activation_gib, 2),
             "cuda_graphs_gib": round(overhead.cuda_graphs_gib, 2),
             "non_torch_gib": round(overhead.non_torch_gib, 2),
+            "buffers_gib": round(overhead.buffers_gib, 2),
+            "outside_gib": round(overhead.outside_gib, 2),
             "uncertainty_gib": round(overhead.uncertainty_gib, 2),
         },
         "kv_cache_gib_per_gpu": round(sizing.kv_cache_gib_per_gpu, 2),
+        "least_kv_cache_gib_per_gpu": round(sizing.least_kv_cache_gib_per_gpu, 2),
+        "pinned_kv_cache_bytes_per_gpu": sizing.pinned_kv_cache_bytes_per_gpu,
         "kv_cache_tokens": sizing.kv_cache_tokens,
         "kv_cache_bytes_per_token_per_gpu": round(sizing.kv_cache_bytes_per_token_per_gpu, 1),
     }
