@@ -72,7 +72,7 @@ bench: $(VENV)/runtime $(ANSIBLE)/installed engine ## measure, beside Ansible; w
 	@scripts/install-packages mmdebstrap openssh-server openssh-client
 	$(BIN)/python -m bench
 
-engine: ## make sure that a container engine runs on this machine
+engine: ## make sure that Docker runs on this machine
 	@scripts/ensure-engine
 
 lock: $(VENV)/dev ## pin the dependencies anew

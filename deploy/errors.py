@@ -76,7 +76,7 @@ class HostError(AtelierError):
 
 
 class ConnectionFailedError(AtelierError):
-    """The container engine of a host cannot be reached."""
+    """Docker on a host cannot be reached."""
 
 
 class ImageBuildError(AtelierError):
