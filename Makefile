@@ -42,6 +42,7 @@ unit:
 	$(BIN)/pytest -q -n 2 -m "not e2e"
 
 golden: $(VENV)/dev ## write every golden file anew; read the difference before committing it
+	@$(BIN)/python -m tests.sizing.published_later
 	@UPDATE_GOLDEN=1 $(BIN)/pytest -q -m golden
 	@git --no-pager diff --stat
 
@@ -71,7 +72,7 @@ bench: $(VENV)/runtime $(ANSIBLE)/installed engine ## measure, beside Ansible; w
 	@scripts/install-packages mmdebstrap openssh-server openssh-client
 	$(BIN)/python -m bench
 
-engine: ## make sure that a container engine runs on this machine
+engine: ## make sure that Docker runs on this machine
 	@scripts/ensure-engine
 
 lock: $(VENV)/dev ## pin the dependencies anew

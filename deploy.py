@@ -6,7 +6,6 @@ Run: pyinfra inventories/demo.py deploy.py
 from deploy.tasks import (
     docker,
     images,
-    orphans,
     precheck,
     secrets,
     units,
@@ -22,5 +21,4 @@ secrets.keep(deployment)
 images.provide(deployment)
 units.prepare(deployment)
 units.converge(deployment)
-orphans.remove(deployment)
 verify.ask(deployment)

@@ -1,4 +1,4 @@
-"""Every error an operator can meet: what was found, what is allowed, and how to mend it."""
+"""Every error an operator can meet: what was found, what is allowed, and how to fix it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Problem:
 
 
 class AtelierError(Exception):
-    """An error that the operator can mend; it is shown without a traceback."""
+    """An error that the operator can fix; it is shown without a traceback."""
 
     def __init__(self, *problems: Problem) -> None:
         super().__init__("\n".join(str(problem) for problem in problems))
@@ -76,7 +76,7 @@ class HostError(AtelierError):
 
 
 class ConnectionFailedError(AtelierError):
-    """The container engine of a host cannot be reached."""
+    """Docker on a host cannot be reached."""
 
 
 class ImageBuildError(AtelierError):

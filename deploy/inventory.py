@@ -188,7 +188,7 @@ def _python_problem(path: Path, error: Exception) -> Problem:
         own = [frame.lineno for frame in frames if frame.filename == str(path)]
         line, message = next(reversed(own), None), str(error)
     where = f"{path}, line {line}" if line else str(path)
-    return Problem(where, f"{type(error).__name__}: {message}", fix="mend the inventory file")
+    return Problem(where, f"{type(error).__name__}: {message}", fix="correct the inventory file")
 
 
 def _declared(variables: dict[str, Any]) -> Iterator[Declared]:

@@ -142,7 +142,7 @@ def describe(found: LockState) -> str:
     """A line about the run that has the lock or had it last."""
     record = found.record
     if record is None:
-        return "nobody wrote down who it is"
+        return "it is not known who"
     parts = [
         f"{record.who} (process {record.process})",
         f"since {moment(record.since, found.now)}",

@@ -32,7 +32,7 @@ def test_who_has_it() -> None:
 def test_nobody_ever_had_it() -> None:
     found = parse_lock('{"lock":"free","now":1,"record":null}')
     assert (found.was_cut, found.changed_within(100)) == (False, False)
-    assert describe(found) == "nobody wrote down who it is"
+    assert describe(found) == "it is not known who"
 
 
 @pytest.mark.parametrize(

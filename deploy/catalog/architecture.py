@@ -100,6 +100,11 @@ class Architecture:
         """Whether it takes images."""
         return self.vision_parameters > 0
 
+    @property
+    def has_state(self) -> bool:
+        """Whether layers keep a state in place of tokens."""
+        return False
+
     def is_moe_layer(self, layer: int) -> bool:
         """Whether a layer has experts."""
         return self.moe is not None and layer not in self.moe.dense_layers

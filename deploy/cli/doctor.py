@@ -1,4 +1,4 @@
-"""``atelier doctor``: whether the hosts can be deployed to, and how to mend what is wrong."""
+"""``atelier doctor``: whether the hosts can be deployed to, and how to fix what is wrong."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from deploy.cli.output import console, print_json
 def plan(inventory: InventoryArgument, as_json: JsonOption = False) -> None:
     """Show hosts, GPUs, replicas with their reasons, memory, and what each user gets.
 
-    No host, no container engine, no network and no secrets are needed. JSON: see
+    No host, no Docker, no network and no secrets are needed. JSON: see
     docs/reference-plan.md.
     """
     from deploy.cli.cost_text import cost_text, cost_to_json

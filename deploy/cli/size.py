@@ -13,6 +13,7 @@ from deploy.cli.output import print_json
 from deploy.cli.size_text import print_sizing
 from deploy.errors import UnsupportedModelError
 from deploy.sizing import (
+    Fit,
     Sizing,
     SizingRequest,
     find_devices,
@@ -21,6 +22,7 @@ from deploy.sizing import (
     size_model,
     sizing_to_json,
 )
+from deploy.sizing.reasons import ReasonKind, reason
 from deploy.sizing.release import DEFAULT_VERSION
 
 DEFAULT_UTILIZATION = 0.9
@@ -64,10 +66,10 @@ def size(  # noqa: PLR0913, PLR0917  one parameter per option
         float | None, typer.Option(help="Size of the weight files, where you know it.")
     ] = None,
     max_num_seqs: Annotated[
-        int | None, typer.Option(help="Requests of one step; vLLM's default by default.")
+        int | None, typer.Option(help="Requests of one step; vLLM's default unless set.")
     ] = None,
     max_num_batched_tokens: Annotated[
-        int | None, typer.Option(help="Tokens of one step; vLLM's default by default.")
+        int | None, typer.Option(help="Tokens of one step; vLLM's default unless set.")
     ] = None,
     engine: Annotated[EngineName, typer.Option(help="What serves it.")] = EngineName.VLLM,
     engine_version: Annotated[
@@ -82,7 +84,8 @@ def size(  # noqa: PLR0913, PLR0917  one parameter per option
         found = find_model(model, catalog, quantization, engine.value)
     except UnsupportedModelError as error:
         names = tuple(device.name for device in devices)
-        _print(Sizing(False, False, (str(error),), model, engine.value, names), json)
+        declined = reason(ReasonKind.DECLINED, why=str(error))
+        _print(Sizing(False, Fit.NO, (declined,), model, engine.value, names), json)
         return
     request = SizingRequest(
         model=found.architecture,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from deploy.cli.paragraphs import print_list, print_text
-from deploy.sizing import Sizing
+from deploy.sizing import Fit, Sizing
+from deploy.sizing.reasons_text import reason_text
 from deploy.sizing.to_json import ESTIMATE
 
 BAR = 50
+VERDICTS = {Fit.YES: "fits", Fit.PROBABLY: "probably fits", Fit.NO: "does not fit"}
 
 
 def print_sizing(sizing: Sizing) -> None:
@@ -16,15 +18,15 @@ def print_sizing(sizing: Sizing) -> None:
         _print_memory(sizing)
     if sizing.fits:
         _print_users(sizing)
-    print_list("reasons", sizing.reasons)
-    print_list("warnings", sizing.warnings)
+    print_list("reasons", map(reason_text, sizing.reasons))
+    print_list("warnings", map(reason_text, sizing.warnings))
     print_list("not chosen", (_rejected(sizing)))
 
 
 def _verdict(sizing: Sizing) -> str:
     if not sizing.supported:
         return "not supported"
-    return "fits" if sizing.fits else "does not fit"
+    return VERDICTS[sizing.fits]
 
 
 def _gpus(sizing: Sizing) -> str:
@@ -77,12 +79,13 @@ def _print_users(sizing: Sizing) -> None:
     for name, value in rows:
         print_text(f"  {name:16}{value}")
     print_text("")
-    print_text("  " + sizing.at_the_limit)
+    if sizing.at_the_limit:
+        print_text("  " + reason_text(sizing.at_the_limit))
 
 
 def _rejected(sizing: Sizing) -> list[str]:
     return [
         f"tensor parallel {r.tensor_parallel_size}, pipeline parallel"
-        f" {r.pipeline_parallel_size}: {r.reason}"
+        f" {r.pipeline_parallel_size}: {reason_text(r.reason)}"
         for r in sizing.rejected
     ]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def status(inventory: InventoryArgument, as_json: JsonOption = False) -> None:
-    """Show every service of the plan as it runs, read through the container engine's API.
+    """Show every service of the plan as it runs, read through Docker's API.
 
     Exit status 0 if everything runs, healthy and as planned, else 1. JSON: {"ok": bool,
     "services": [{"service", "host", "image", "state", "health", "drift", "url",

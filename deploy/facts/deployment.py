@@ -34,7 +34,7 @@ class Belongings:
     models: tuple[str, ...] = ()
     """Name of a container and of a model that Atelier made in it, with a space between them."""
     unanswering_engine: tuple[str, ...] = ()
-    """Not empty if there is a container engine, but it does not answer."""
+    """Not empty if there is Docker, but it does not answer."""
 
 
 class Deployment(FactBase[Belongings]):

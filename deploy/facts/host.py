@@ -28,7 +28,7 @@ LISTEN_STATE = "0A"
 
 
 class Host(FactBase[HostState]):
-    """Container engine, memory, disk, ports, clock and operating system of a host."""
+    """Docker, memory, disk, ports, clock and operating system of a host."""
 
     def command(
         self,

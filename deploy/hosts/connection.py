@@ -11,7 +11,7 @@ from deploy.spec import HostSpec
 
 
 def explain(message: str, host: HostSpec) -> str:
-    """How to mend a connection, by what the SSH client says of it; empty if that is not known."""
+    """How to fix a connection, by what the SSH client says of it; empty if that is not known."""
     if host.is_local:
         return ""
     try:

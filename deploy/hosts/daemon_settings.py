@@ -84,10 +84,10 @@ def read_daemon_json(text: str | None, path: str = DAEMON_JSON) -> dict[str, Any
     except json.JSONDecodeError as error:
         where = f"{path}, line {error.lineno}, column {error.colno}"
         raise HostError(
-            Problem(where, f"not JSON: {error.msg}", fix="mend the file on the host")
+            Problem(where, f"not JSON: {error.msg}", fix="correct the file on the host")
         ) from None
     if not isinstance(settings, dict):
         raise HostError(
-            Problem(path, f"a {type(settings).__name__}", "a JSON object", "mend it on the host")
+            Problem(path, f"a {type(settings).__name__}", "a JSON object", "correct it on the host")
         )
     return settings

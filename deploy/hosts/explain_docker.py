@@ -10,7 +10,7 @@ POOLS = (
     '[{"base": "10.200.0.0/16", "size": 24}] in /etc/docker/daemon.json, or in docker_settings of '
     "the host where Atelier looks after Docker"
 )
-NO_RANGE = f"remove networks that nobody uses: docker network prune; or {POOLS}"
+NO_RANGE = f"remove networks that are not used: docker network prune; or {POOLS}"
 FREE_SPACE = "see what is full with df -h and df -i, and free some, e.g. docker image prune --all"
 NOT_SEEN = (
     "Docker does not see this directory of the host: it runs in a virtual machine or a snap, or "
@@ -32,7 +32,7 @@ FIXES = {
         f"Docker has no address range left for a network: {NO_RANGE}"
     ),
     r"no available IPv4 addresses on this network|no available addresses": (
-        "the network's address range is full: remove containers that nobody uses, or give it a "
+        "the network's address range is full: remove containers that are not used, or give it a "
         f"larger range: {POOLS}"
     ),
     r"Pool overlaps with other one": f"another network has this address range: {NO_RANGE}",

@@ -107,7 +107,7 @@ def room_findings(found: HostState, needs: Iterable[Need]) -> Iterator[Finding]:
                 "problem",
                 f"room for {system.free_inodes} more files on {_name(system, places)}",
                 f"at least {SPARE_INODES} (df -i)",
-                "remove files that nobody needs",
+                "remove files that are not needed",
             )
 
 

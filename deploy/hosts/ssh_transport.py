@@ -10,12 +10,17 @@ from typing import Any
 import paramiko
 
 SILENCE_SECONDS = 90
+UNKNOWN_REASON = "Unable to open channel."
+"""What paramiko says of a refusal whose reason it has given to another one."""
 
 
 class Transport(paramiko.Transport):
     """Opens further connections where the server allows few sessions on each.
 
     ``MaxSessions`` counts the sessions of one connection; hardening guides set it to 2.
+
+    Of several channels that are refused at the same time, paramiko gives the reason of one to
+    another. So after the first refusal channels are opened one after the other.
     """
 
     def __init__(self, sock: Any, **options: Any) -> None:
@@ -24,6 +29,34 @@ class Transport(paramiko.Transport):
         """Connects once more to the same server."""
         self._others: list[paramiko.SSHClient] = []
         self._one_at_a_time = threading.Lock()
+        self._turn = threading.Condition()
+        self._is_careful = False
+        self._careless = 0
+        """How many channels are being opened at the same time."""
+
+    def open_channel(self, *args: Any, **options: Any) -> paramiko.Channel:
+        """A channel; what is raised is why this one was refused, and not another one.
+
+        Raises:
+            SSHException: if there is none.
+        """
+        with self._turn:
+            at_once = not self._is_careful
+            self._careless += at_once
+        if at_once:
+            try:
+                return super().open_channel(*args, **options)
+            except paramiko.SSHException as error:
+                if not (self.is_active() and _is_refusal(error)):
+                    raise
+                self._is_careful = True
+            finally:
+                with self._turn:
+                    self._careless -= 1
+                    self._turn.notify_all()
+        with self._turn:
+            self._turn.wait_for(lambda: not self._careless)
+            return super().open_channel(*args, **options)
 
     def open_session(
         self,
@@ -39,7 +72,7 @@ class Transport(paramiko.Transport):
         try:
             return super().open_session(window_size, max_packet_size, timeout)
         except paramiko.SSHException as error:
-            if self.another is None or not (self.is_active() and _is_full(error)):
+            if self.another is None or not (self.is_active() and _is_refusal(error)):
                 raise
         with self._one_at_a_time:
             return self._open_elsewhere(self.another, timeout)
@@ -73,9 +106,8 @@ class Transport(paramiko.Transport):
             ) from None
 
 
-def _is_full(error: paramiko.SSHException) -> bool:
-    # of two refusals at the same time, paramiko knows the reason of one
-    return isinstance(error, paramiko.ChannelException) or str(error) == "Unable to open channel."
+def _is_refusal(error: paramiko.SSHException) -> bool:
+    return isinstance(error, paramiko.ChannelException) or str(error) == UNKNOWN_REASON
 
 
 def prepare_socket(sock: socket.socket) -> None:

@@ -99,9 +99,9 @@ class HostState:
     """What a host offers."""
 
     engine_version: str | None = None
-    """Version of the container engine, if it answers."""
+    """Version of Docker, if it answers."""
     engine_error: str = ""
-    """Why the container engine does not answer."""
+    """Why Docker does not answer."""
     memory_bytes: int = 0
     """Memory installed."""
     listening_ports: frozenset[int] = frozenset()

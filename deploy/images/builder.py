@@ -1,4 +1,4 @@
-"""Builds images on this machine's container engine: bases first, independent ones in parallel."""
+"""Builds images on this machine's Docker: bases first, independent ones in parallel."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ class ImageNeed:
 
     reference: str
     image_bytes: int
-    """Where the container engine keeps images."""
+    """Where Docker keeps images."""
     archive_bytes: int
     """Where its archive is put until it is loaded; archives come one after the other."""
     archive: LocalFile | None = None

@@ -1,4 +1,4 @@
-"""Images of this machine's container engine as archives that hosts load.
+"""Images of this machine's Docker as archives that hosts load.
 
 An archive is kept under its image's id: a copy that was cut goes on with the same bytes.
 """
@@ -32,7 +32,7 @@ def cache_directory() -> Path:
 
 
 def engine_problem() -> str:
-    """Why this machine's container engine cannot be used; empty if it can."""
+    """Why this machine's Docker cannot be used; empty if it can."""
     try:
         asked = subprocess.run(
             ["docker", "version", "--format", "{{.Server.Version}}"], capture_output=True, text=True

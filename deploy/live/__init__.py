@@ -1,1 +1,1 @@
-"""What really runs, read through the container engine API: another witness than pyinfra."""
+"""What really runs, read through Docker's API: another witness than pyinfra."""

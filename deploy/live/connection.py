@@ -1,4 +1,4 @@
-"""The container engine of a host, over the local socket or SSH, and ways to its services."""
+"""Docker on a host, over the local socket or SSH, and ways to its services."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TIMEOUT_SECONDS = 30
 
 
 class Connection:
-    """One host's container engine."""
+    """One host's Docker."""
 
     def __init__(self, client: docker.DockerClient, ssh: paramiko.SSHClient | None) -> None:
         self.client = client
@@ -60,7 +60,7 @@ class Login:
 
 @contextmanager
 def connect(host: HostSpec, login: Login | None = None) -> Iterator[Connection]:
-    """Connect to a host's container engine.
+    """Connect to a host's Docker.
 
     Args:
         host: the host.
@@ -91,7 +91,7 @@ def _problem(host: HostSpec, error: Exception) -> Problem:
     where = "this machine" if host.is_local else f"{host.name} over SSH"
     return Problem(
         f"host {host.name}",
-        f"no answer from the container engine of {where}: {error}",
+        f"Docker of {where} does not answer: {error}",
         fix=explain(str(error), host)
         or "check that Docker runs there and that this user may use it",
     )

@@ -1,4 +1,4 @@
-"""From the container engine's description of a container to ours."""
+"""From Docker's description of a container to ours."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def read_logs(artefacts: Artefacts, unit: Unit, *, tail: int, follow: bool) -> I
 
     Raises:
         ServiceError: if the service has no container.
-        ConnectionFailedError: if the host's container engine does not answer.
+        ConnectionFailedError: if the host's Docker does not answer.
     """
     with connect(artefacts.host(unit.host)) as connection:
         try:

@@ -53,7 +53,7 @@ def read_status(artefacts: Artefacts) -> Iterator[ServiceStatus]:
     """The status of every planned service, in the order in which they start.
 
     Raises:
-        ConnectionFailedError: if no host's container engine answers.
+        ConnectionFailedError: if no host's Docker answers.
     """
     with ExitStack() as stack:
         hosts = _connect(artefacts.spec.hosts, stack)

@@ -51,10 +51,6 @@ def open_port(ssh: paramiko.SSHClient, address: str, port: int) -> Iterator[int]
                 if error.code != NOT_ALLOWED:
                     raise
                 _forwarding_nothing.add(transport)
-            except paramiko.SSHException:
-                # of several that are refused at the same time paramiko knows why of one
-                if not transport.is_active():
-                    raise
         # AllowTcpForwarding no: a command on the host reaches the port instead
         return _run(ssh, command)
 

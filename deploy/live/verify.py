@@ -50,7 +50,7 @@ def verify(artefacts: Artefacts, logins: Mapping[str, Login] | None = None) -> I
         logins: connections to its hosts that are open already, by name of the host.
 
     Raises:
-        ConnectionFailedError: if a host's container engine does not answer.
+        ConnectionFailedError: if a host's Docker does not answer.
         SecretError: if the deployment's secrets are not known here.
     """
     artefacts.secrets.require_kept()

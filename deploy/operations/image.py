@@ -133,7 +133,7 @@ def _trust(registry: RegistryAccess) -> StringCommand:
 def _no_engine_here(problem: str) -> Problem:
     return Problem(
         "image_source",
-        f"images are built on this machine, but its container engine cannot be used: {problem}",
+        f"images are built on this machine, but its Docker cannot be used: {problem}",
         "'pull', 'load', or 'build' where Docker runs on this machine",
         "install and start Docker here, pull the images, or load them from archives",
     )

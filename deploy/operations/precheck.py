@@ -28,7 +28,7 @@ from deploy.secrets import SecretStore
 
 @operation()
 def passed(deployment: str, subject: Subject, secrets: SecretStore) -> Commands:
-    """The container engine answers or can be installed, everything fits, secrets are the same.
+    """Docker answers or can be installed, everything fits, secrets are the same.
 
     Args:
         deployment: name of the deployment.

@@ -24,6 +24,9 @@ class MemoryPlan(PlanPart):
     kv_cache_gib: float
     """KV cache."""
 
+    pinned_kv_cache_bytes: int = 0
+    """The pool that vLLM is told to allocate; 0 where the engine decides."""
+
     @property
     def total_gib(self) -> float:
         """All of it."""

@@ -9,6 +9,7 @@ from deploy.plan.deployment_plan import ModelPlan, RejectedPlan, ReplicaPlan
 from deploy.plan.placement import Claim, Gpus, Placement, Seat, Sizer
 from deploy.plan.placement.pool import pools
 from deploy.sizing import Sizing
+from deploy.sizing.reasons_text import INVENTORY, reason_text
 
 AT_THE_LIMIT = "waits in the queue until one ends"
 PREEMPTION = (
@@ -143,7 +144,9 @@ def _rejected(claim: Claim, seats: tuple[Seat, ...], outcome: Outcome) -> Iterat
     for other in sizing.rejected:
         split = (other.tensor_parallel_size, other.pipeline_parallel_size)
         if split != taken:
-            yield RejectedPlan(arrangement=_split(*split), reason=other.reason)
+            yield RejectedPlan(
+                arrangement=_split(*split), reason=reason_text(other.reason, INVENTORY)
+            )
 
 
 def _other_layouts(seats: tuple[Seat, ...], outcome: Outcome) -> Iterator[RejectedPlan]:

@@ -90,8 +90,8 @@ def _open_engines(replicas: tuple[ReplicaPlan, ...], router_host: str) -> Iterat
             "engine.trusted_network",
             f"{replica.served_model_name} would be published on {replica.host}, for the router on"
             f" {router_host}: {OPEN[engine.kind]}",
-            "a network, or a firewall, that lets nobody but the router's host reach the engines",
-            f"see to that and declare trusted_network=True, or run the router on {replica.host}",
+            "a network, or a firewall, that lets only the router's host reach the engines",
+            f"set that up and declare trusted_network=True, or run the router on {replica.host}",
         )
 
 

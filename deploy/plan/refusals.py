@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -11,9 +10,8 @@ from deploy.plan.placement import Claim, Gpus, Sizer, place
 from deploy.plan.placement.pool import Pool, pools
 from deploy.sizing import Sizing
 from deploy.sizing.parallelism import legal_tensor_parallel_sizes, tensor_parallel_problems
-
-FLAG = re.compile(r"--([a-z-]+)")
-SETTINGS = {"context": "context_tokens", "engine": "engine kind"}
+from deploy.sizing.reasons import Reason, ReasonKind, RemedyKind, remedy
+from deploy.sizing.reasons_text import INVENTORY, cause_text, remedies_text
 
 
 def split_problems(claims: list[Claim], hosts: list[Gpus]) -> Iterator[Problem]:
@@ -29,7 +27,10 @@ def split_problems(claims: list[Claim], hosts: list[Gpus]) -> Iterator[Problem]:
         legal = legal_tensor_parallel_sizes(model, scheme)
         problems = list(tensor_parallel_problems(model, scheme, tp))
         if problems:
-            found, sizes = f"{tp} for {claim.name}: {problems[0]}", ", ".join(map(str, legal))
+            found, sizes = (
+                f"{tp} for {claim.name}: {cause_text(problems[0])}",
+                ", ".join(map(str, legal)),
+            )
             yield Problem(f"{path}.tensor_parallel_size", found, sizes)
         if pp > len(model.layers):
             found = f"{pp} for {claim.name}, which has {len(model.layers)} layers"
@@ -94,13 +95,23 @@ def _does_not_fit(claim: Claim, hosts: list[Gpus], sizer: Sizer) -> Problem:
     verb = "fit" if sizing.supported else "run"
     share = f" with {claim.share:g} of its memory" if claim.share else ""
     where = f"{claim.name} does not {verb} on {pool.size}x {pool.device.name}{share}"
-    reason = in_settings("; ".join(sizing.reasons)) or "no arrangement of it is legal"
-    if claim.share:
-        reason = reason.replace("raise gpu_memory_utilization", "declare a larger share")
-    found, _, fix = reason.rpartition(": ")
-    if found.startswith("context_tokens"):
-        return Problem("context_tokens", f"{claim.context_tokens} for {claim.name}", fix=fix)
-    return Problem(f"{claim.path}.name", f"{where}: {found or reason}", fix=fix if found else "")
+    if not sizing.reasons:
+        return Problem(f"{claim.path}.name", f"{where}: no arrangement of it is legal")
+    first = sizing.reasons[0]
+    fix = remedies_text(_for_share(first) if claim.share else first, INVENTORY)
+    if first.kind is ReasonKind.CONTEXT_TOO_LONG:
+        found, allowed = f"{claim.context_tokens} for {claim.name}", first.figures["longest"]
+        return Problem("context_tokens", found, f"at most {allowed} tokens", fix)
+    causes = "; ".join(cause_text(reason, INVENTORY) for reason in sizing.reasons)
+    return Problem(f"{claim.path}.name", f"{where}: {causes}", fix=fix)
+
+
+def _for_share(reason: Reason) -> Reason:
+    """The same where a share of a GPU is declared: that is what can be raised."""
+    larger = remedy(RemedyKind.RAISE_SHARE)
+    raises = RemedyKind.RAISE_UTILIZATION
+    ways = tuple(larger if way.kind is raises else way for way in reason.remedies)
+    return replace(reason, remedies=ways)
 
 
 def _nearest(claim: Claim, hosts: list[Gpus], sizer: Sizer) -> tuple[Pool, Sizing]:
@@ -148,8 +159,3 @@ def engine_path(claim: Claim) -> str:
     """Where the settings of a model's engine stand in the inventory."""
     own = claim.model.engine is not None
     return f"{claim.path}.engine" if own else "engine"
-
-
-def in_settings(text: str) -> str:
-    """Words of the command line as an inventory spells them."""
-    return FLAG.sub(lambda match: SETTINGS.get(match[1], match[1].replace("-", "_")), text)

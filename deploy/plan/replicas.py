@@ -46,6 +46,7 @@ def gpu_replica(seat: Seat, index: int, vendor: str, sources: Sources) -> Replic
             weights_gib=sizing.weights_gib_per_gpu,
             overhead_gib=sizing.overhead_gib_per_gpu,
             kv_cache_gib=sizing.kv_cache_gib_per_gpu,
+            pinned_kv_cache_bytes=sizing.pinned_kv_cache_bytes_per_gpu,
         ),
         kv_cache_tokens=sizing.kv_cache_tokens,
         concurrent_users=sizing.concurrent_users,

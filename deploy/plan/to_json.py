@@ -52,7 +52,7 @@ def _used(host: HostPlan, index: int, plan: DeploymentPlan) -> dict[str, Any]:
 
 def _memory(replica: ReplicaPlan) -> dict[str, float]:
     memory = replica.memory.model_dump() if replica.memory else {}
-    return {name: round(gib, 2) for name, gib in memory.items()}
+    return {name: round(size, 2) for name, size in memory.items()}
 
 
 def _model(model: ModelPlan) -> dict[str, Any]:

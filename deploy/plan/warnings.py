@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from deploy.catalog import Catalog, Use
@@ -10,11 +9,12 @@ from deploy.licence import licence_warnings
 from deploy.plan.deployment_plan import HostPlan, ModelPlan, ReplicaPlan
 from deploy.plan.model_plans import Outcome
 from deploy.plan.placement import Claim
-from deploy.plan.refusals import in_settings
+from deploy.sizing.reasons import ReasonKind
+from deploy.sizing.reasons_text import INVENTORY, reason_text
 from deploy.spec import DeploymentSpec
 
-LEFT_OUT = re.compile(r"^\d+ (users at once|of \d+ GPUs)")
-"""Warnings of the sizing that a whole plan words better."""
+LEFT_OUT = {ReasonKind.USERS_WAIT, ReasonKind.GPUS_UNUSED}
+"""Warnings of one sizing that a whole plan says itself, for all replicas together."""
 
 
 def warnings(  # noqa: PLR0913, PLR0917
@@ -87,9 +87,9 @@ def _by_sizing(claims: tuple[Claim, ...], outcome: Outcome) -> Iterator[str]:
     seen = set()
     for claim in claims:
         for seat in outcome.seats(claim):
-            for text in seat.sizing.warnings:
-                if not LEFT_OUT.match(text):
-                    seen.add(f"{claim.name}: {in_settings(text)}")
+            for warning in seat.sizing.warnings:
+                if warning.kind not in LEFT_OUT:
+                    seen.add(f"{claim.name}: {reason_text(warning, INVENTORY)}")
     yield from sorted(seen)
 
 

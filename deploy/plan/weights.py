@@ -27,7 +27,11 @@ def vllm_weights(
         raise PlanError(Problem(f"{path}.weights", "not set", allowed, "declare weights"))
     variant = _safetensors(path, model, entry, method)
     if variant.huggingface is None:
-        found = f"nobody publishes {method or 'the'} weights of {model.name} that we know of"
+        found = (
+            f"no {method} weights of {model.name} are known"
+            if method
+            else f"{model.name} has no weights that are known"
+        )
         raise PlanError(Problem(f"{path}.weights", found, fix="declare weights"))
     return WeightsPlan(repository=variant.huggingface, revision=variant.revision)
 

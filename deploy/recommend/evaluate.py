@@ -10,9 +10,11 @@ from deploy.cost import eur_per_million_tokens, eur_per_user
 from deploy.recommend.candidates import Candidate
 from deploy.recommend.hardware import OLLAMA_USERS, Hardware
 from deploy.recommend.request import RecommendRequest
-from deploy.sizing import Device, Sizing, SizingRequest, device_of, size_gguf, size_model
+from deploy.sizing import Device, Fit, Sizing, SizingRequest, device_of, size_gguf, size_model
 from deploy.sizing.choose import READING_TOKENS_PER_SECOND
 from deploy.sizing.kv_cache import kv_layout
+from deploy.sizing.reasons import ReasonKind
+from deploy.sizing.reasons_text import cause_text
 from deploy.units import GIB
 
 MOST_SLOTS = 8
@@ -153,7 +155,7 @@ def _with_vllm(
     users = -(-request.users // hardware.machines)
     asked = _request(candidate, request, devices, users)
     sizing = size_model(replace(asked, kv_cache_dtype=kv_cache_dtype))
-    if not sizing.fits:
+    if sizing.fits is not Fit.YES:
         return Loss(_short(sizing))
     served = int(sizing.details["users_at_reading_speed"]) * hardware.machines
     return _judged(hardware, candidate, request, sizing, served)
@@ -172,13 +174,16 @@ def _with_ollama(
     served = 0
     for slots in range(1, MOST_SLOTS + 1):
         sizing = size_gguf(_request(candidate, request, devices, slots))
-        if not sizing.fits or sizing.tokens_per_second_per_user < READING_TOKENS_PER_SECOND:
+        if (
+            sizing.fits is not Fit.YES
+            or sizing.tokens_per_second_per_user < READING_TOKENS_PER_SECOND
+        ):
             break
         served = slots
     users = min(request.users, MOST_SLOTS)
     sizing = size_gguf(_request(candidate, request, devices, users))
     if not served:
-        return Loss(_short(sizing) if not sizing.fits else _slow(sizing))
+        return Loss(_slow(sizing) if sizing.fits is Fit.YES else _short(sizing))
     return _judged(hardware, candidate, request, sizing, served)
 
 
@@ -213,5 +218,6 @@ def _slow(sizing: Sizing) -> str:
 
 def _short(sizing: Sizing) -> str:
     """The first reason, without the ways out that options of another verb offer."""
-    reason = next(iter(sizing.reasons), "does not fit")
-    return reason.split(": use --")[0].split("; use --")[0]
+    unsure = [one for one in sizing.warnings if one.kind is ReasonKind.PROBABLY]
+    reasons = (*unsure, *sizing.reasons)
+    return cause_text(reasons[0]) if reasons else "does not fit for sure"

@@ -23,6 +23,7 @@ from deploy.recommend.hardware import Hardware, find_hardware
 from deploy.recommend.reference import Finding, Reference, compare, find_reference
 from deploy.recommend.request import RecommendRequest, check_request
 from deploy.recommend.search import Failure, Search
+from deploy.sizing.reasons_text import reason_text
 
 PROCESSOR = "a processor serves one user at most, and its memory is not declared"
 
@@ -131,7 +132,7 @@ def _reasons(best: Option, request: RecommendRequest) -> Iterator[str]:
         yield "the KV cache is kept in FP8: in 16 bits it does not hold all users"
     if best.candidate.converted:
         yield "no FP8 files are published: vLLM converts the weights when it starts"
-    yield from best.sizing.reasons
+    yield from map(reason_text, best.sizing.reasons)
 
 
 def _warnings(best: Option, request: RecommendRequest, catalog: Catalog) -> Iterator[str]:
@@ -143,7 +144,7 @@ def _warnings(best: Option, request: RecommendRequest, catalog: Catalog) -> Iter
         )
     if best.hardware.price_eur is None:
         yield "no price is known for these GPUs: costs are left out"
-    yield from best.sizing.warnings
+    yield from map(reason_text, best.sizing.warnings)
     model = best.candidate.model
     yield from licence_warnings([model, "open-webui"], request.users, catalog, request.use)
 

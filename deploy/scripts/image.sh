@@ -1,4 +1,4 @@
-# Brings images to the container engine, and removes those that are not needed any more.
+# Brings images to Docker, and removes those that are not needed any more.
 #
 #   sh -c "$(cat image.sh)" atelier pull LIST REFERENCE
 #   sh -c "$(cat image.sh)" atelier load|take LIST REFERENCE ARCHIVE SHA256

@@ -59,7 +59,7 @@ class Port(Part):
 
 
 class HealthCheck(Part):
-    """How the container engine finds out whether the service answers."""
+    """How Docker finds out whether the service answers."""
 
     command: str
     """Shell command inside the container; exit status 0 is healthy."""
@@ -83,7 +83,7 @@ def http_get(port: int, path: str) -> str:
 class ContainerSpec(Part):
     """Everything that decides how a container runs.
 
-    ``None`` and empty values mean the container engine's own default.
+    ``None`` and empty values mean Docker's own default.
     """
 
     name: str

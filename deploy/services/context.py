@@ -9,6 +9,7 @@ from typing import Any
 from deploy.plan.deployment_plan import DeploymentPlan, HostPlan, ReplicaPlan
 from deploy.services.container import ContainerSpec, Port
 from deploy.services.unit import ConfigFile, ConfigTree
+from deploy.spec.engine import EngineKind
 from deploy.spec.host import deployment_directory
 
 TMP = PurePosixPath("/tmp")  # noqa: S108 - inside the container
@@ -36,6 +37,14 @@ class ServiceContext:
     def container_name(self, *parts: str, index: int = 0) -> str:
         """``<deployment>-<service>[-<model>]-<replica>``."""
         return "-".join((self.plan.name, *parts, str(index)))
+
+    def replica_name(self, service: str, replica: ReplicaPlan) -> str:
+        """Name of a replica's container, and its DNS name on the deployment's network."""
+        return self.container_name(service, replica.model, index=replica.index)
+
+    def replicas(self, kind: EngineKind) -> tuple[ReplicaPlan, ...]:
+        """The replicas that one kind of engine serves."""
+        return tuple(replica for replica in self.plan.replicas if replica.engine.kind == kind)
 
     def container(self, name: str, service: str, image_name: str, **own: Any) -> ContainerSpec:
         """A container of this deployment: what all have in common, and what is its own."""

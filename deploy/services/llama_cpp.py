@@ -13,7 +13,7 @@ from deploy.services.container import HealthCheck, Mount, environment
 from deploy.services.context import ServiceContext
 from deploy.services.health import http_check
 from deploy.services.unit import HostModelFile, Tier, Unit
-from deploy.services.upstream import Upstream, address
+from deploy.services.upstream import Upstream, openai_upstream
 from deploy.spec import SecretName, SecretText
 
 IMAGE = "llama-cpp"
@@ -21,30 +21,16 @@ PORT = 8080
 MODELS = PurePosixPath("/models")
 
 
-def container_name(context: ServiceContext, replica: ReplicaPlan) -> str:
-    """Name of the replica's container, which is also its DNS name on the deployment's network."""
-    return context.container_name(IMAGE, replica.model, index=replica.index)
-
-
 def units(context: ServiceContext) -> Iterator[Unit]:
     """A unit for each replica that it serves."""
-    for replica in context.plan.replicas:
-        if replica.engine.kind == "llama_cpp":
-            yield _unit(context, replica)
+    for replica in context.replicas("llama_cpp"):
+        yield _unit(context, replica)
 
 
 def upstream(context: ServiceContext, replica: ReplicaPlan) -> Upstream:
     """How a router reaches a replica."""
-    name = container_name(context, replica)
-    return Upstream(
-        name=name,
-        model=replica.served_model_name,
-        api="openai",
-        upstream_model=replica.served_model_name,
-        address=address(context, replica, name, PORT),
-        has_key=True,
-        completes=True,
-    )
+    name = context.replica_name(IMAGE, replica)
+    return openai_upstream(context, replica, name, PORT)
 
 
 def _unit(context: ServiceContext, replica: ReplicaPlan) -> Unit:
@@ -59,7 +45,7 @@ def _unit(context: ServiceContext, replica: ReplicaPlan) -> Unit:
         start_timeout_seconds=engine.start_timeout_seconds,
         model_file=HostModelFile(source=file, path=host_path),
         container=context.container(
-            container_name(context, replica),
+            context.replica_name(IMAGE, replica),
             IMAGE,
             IMAGE,
             command=_arguments(replica, MODELS / host_path.name),

@@ -19,16 +19,10 @@ IMAGE = "ollama"
 PORT = 11434
 
 
-def container_name(context: ServiceContext, replica: ReplicaPlan) -> str:
-    """Name of the replica's container, which is also its DNS name on the deployment's network."""
-    return context.container_name(IMAGE, replica.model, index=replica.index)
-
-
 def units(context: ServiceContext) -> Iterator[Unit]:
     """A unit for each replica that it serves."""
-    for replica in context.plan.replicas:
-        if replica.engine.kind == "ollama":
-            yield _unit(context, replica)
+    for replica in context.replicas("ollama"):
+        yield _unit(context, replica)
 
 
 def upstream(context: ServiceContext, replica: ReplicaPlan) -> Upstream:
@@ -36,7 +30,7 @@ def upstream(context: ServiceContext, replica: ReplicaPlan) -> Upstream:
 
     Through its own API to chat, with the model's own settings; it has no way to complete there.
     """
-    name, completing = container_name(context, replica), completes(context, replica)
+    name, completing = context.replica_name(IMAGE, replica), completes(context, replica)
     return Upstream(
         name=name,
         model=replica.served_model_name,
@@ -50,7 +44,7 @@ def upstream(context: ServiceContext, replica: ReplicaPlan) -> Upstream:
 
 def _unit(context: ServiceContext, replica: ReplicaPlan) -> Unit:
     """The container of one replica, and the model that is pulled or created in it."""
-    name, volume = image_name(replica, IMAGE), container_name(context, replica)
+    name, volume = image_name(replica, IMAGE), context.replica_name(IMAGE, replica)
     file, mounts = None, {HOME: Mount(kind="volume", source=volume)}
     if replica.file is not None:
         path = context.model_path(replica.host, replica.file.sha256, replica.file.path.name)
@@ -66,7 +60,7 @@ def _unit(context: ServiceContext, replica: ReplicaPlan) -> Unit:
         model=stored_model(context, replica, volume),
         gpu_shares=gpu_shares(replica),
         container=context.container(
-            container_name(context, replica),
+            context.replica_name(IMAGE, replica),
             IMAGE,
             name,
             env=variables(replica) | environment(replica.engine.env),

@@ -33,6 +33,29 @@ class Upstream:
     """Whether it continues text, and does not only chat."""
 
 
+def openai_upstream(
+    context: ServiceContext, replica: ReplicaPlan, name: str, port: int, *, api: Api = "openai"
+) -> Upstream:
+    """An engine that speaks OpenAI's API, wants a key, and calls the model what clients do.
+
+    Args:
+        context: the deployment.
+        replica: the replica.
+        name: name of its container.
+        port: the port that it listens on in its container.
+        api: which API exactly.
+    """
+    return Upstream(
+        name=name,
+        model=replica.served_model_name,
+        api=api,
+        upstream_model=replica.served_model_name,
+        address=address(context, replica, name, port),
+        has_key=True,
+        completes=True,
+    )
+
+
 def address(context: ServiceContext, replica: ReplicaPlan, name: str, port: int) -> str:
     """Where the router reaches a replica: its container's name, or its host's address.
 

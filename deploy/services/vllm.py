@@ -15,7 +15,7 @@ from deploy.services.context import ServiceContext
 from deploy.services.gpu_access import gpu_access, gpu_shares, image_name, visible_devices
 from deploy.services.health import http_check
 from deploy.services.unit import Tier, Unit
-from deploy.services.upstream import Upstream, address
+from deploy.services.upstream import Upstream, openai_upstream
 from deploy.spec import SecretName, SecretText
 
 IMAGE = "vllm"
@@ -26,30 +26,16 @@ CACHE = PurePosixPath("/root/.cache/vllm")
 """Compiled graphs, kept from one container to the next."""
 
 
-def container_name(context: ServiceContext, replica: ReplicaPlan) -> str:
-    """Name of the replica's container, which is also its DNS name on the deployment's network."""
-    return context.container_name(IMAGE, replica.model, index=replica.index)
-
-
 def units(context: ServiceContext) -> Iterator[Unit]:
     """A unit for each replica that it serves."""
-    for replica in context.plan.replicas:
-        if replica.engine.kind == "vllm":
-            yield _unit(context, replica)
+    for replica in context.replicas("vllm"):
+        yield _unit(context, replica)
 
 
 def upstream(context: ServiceContext, replica: ReplicaPlan) -> Upstream:
     """How a router reaches a replica."""
-    name = container_name(context, replica)
-    return Upstream(
-        name=name,
-        model=replica.served_model_name,
-        api="vllm",
-        upstream_model=replica.served_model_name,
-        address=address(context, replica, name, PORT),
-        has_key=True,
-        completes=True,
-    )
+    name = context.replica_name(IMAGE, replica)
+    return openai_upstream(context, replica, name, PORT, api="vllm")
 
 
 def _unit(context: ServiceContext, replica: ReplicaPlan) -> Unit:
@@ -62,7 +48,7 @@ def _unit(context: ServiceContext, replica: ReplicaPlan) -> Unit:
         start_timeout_seconds=engine.start_timeout_seconds,
         gpu_shares=gpu_shares(replica),
         container=context.container(
-            container_name(context, replica),
+            context.replica_name(IMAGE, replica),
             IMAGE,
             name,
             tmpfs=(),
@@ -95,6 +81,7 @@ def arguments(replica: ReplicaPlan) -> tuple[str, ...]:
         "--revision": weights.revision,
         "--quantization": replica.quantization,
         "--max-num-batched-tokens": engine.max_num_batched_tokens,
+        "--kv-cache-memory-bytes": replica.memory and replica.memory.pinned_kv_cache_bytes,
     }
     return (
         str(_model_directory(replica)) if weights.directory else str(weights.repository),
@@ -131,7 +118,7 @@ def _mounts(context: ServiceContext, replica: ReplicaPlan) -> dict[PurePosixPath
         HUGGINGFACE: Mount(kind="bind", source=str(cache))
         if cache
         else Mount(kind="volume", source=f"{own}-huggingface"),
-        CACHE: Mount(kind="volume", source=container_name(context, replica)),
+        CACHE: Mount(kind="volume", source=context.replica_name(IMAGE, replica)),
     }
     directory = replica.weights.directory
     if directory:

@@ -2,6 +2,7 @@
 
 from deploy.sizing.declared import DeclaredModel, find_devices, find_model
 from deploy.sizing.device import Device, device_of
+from deploy.sizing.fit import Fit
 from deploy.sizing.gguf import size_gguf
 from deploy.sizing.request import Rejected, Sizing, SizingRequest
 from deploy.sizing.size_model import size_model
@@ -10,6 +11,7 @@ from deploy.sizing.to_json import sizing_to_json
 __all__ = [
     "DeclaredModel",
     "Device",
+    "Fit",
     "Rejected",
     "Sizing",
     "SizingRequest",

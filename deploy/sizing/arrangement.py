@@ -6,8 +6,10 @@ from dataclasses import dataclass
 
 from deploy.catalog.architecture import Architecture
 from deploy.sizing.device import Device
+from deploy.sizing.fit import Fit
 from deploy.sizing.kv_cache import KvLayout, kv_layout
 from deploy.sizing.overhead import (
+    MIB,
     Batch,
     Overhead,
     StageContext,
@@ -24,6 +26,9 @@ from deploy.units import GIB
 MINIMUM_CONTEXT_TOKENS = 2048
 """Less context than this is of no use for code; asked for explicitly, it is accepted."""
 DEFAULT_CONTEXT_TOKENS = 8192
+PINNED_STEP_BYTES = 64 * MIB
+USUAL_UTILIZATION = 0.9
+"""The share of the memory that engines take together where nothing else is said."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,12 @@ class Setup:
     def budget_gib(self) -> float:
         """Memory that the engine may use on each GPU."""
         return self.device.usable_gib * self.request.gpu_memory_utilization
+
+    @property
+    def headroom_gib(self) -> float:
+        """Memory that no engine takes, at most a tenth: engines that share a GPU share it too."""
+        taken = max(self.request.gpu_memory_utilization, USUAL_UTILIZATION)
+        return self.device.usable_gib * (1 - taken)
 
     @property
     def batch(self) -> Batch:
@@ -62,11 +73,33 @@ class Stage:
     layout: KvLayout
     kv_cache_gib: float
     """What is left; negative where nothing is."""
+    least_kv_cache_gib: float
+    """The same on the pessimistic side."""
+
+    headroom_gib: float
+    """What no engine's share of the memory takes."""
+
+    @property
+    def pinned_kv_cache_bytes(self) -> int:
+        """A pool that can be pinned: the estimate's error must fit into what is left over.
+
+        In whole steps where that does not make it smaller than the pessimistic side, so that it
+        seldom changes from one version of Atelier to the next.
+        """
+        gib = min(self.kv_cache_gib, self.least_kv_cache_gib + self.headroom_gib)
+        size = max(int(gib * GIB), 0)
+        whole = size // PINNED_STEP_BYTES * PINNED_STEP_BYTES
+        return whole if whole >= self.least_kv_cache_gib * GIB > 0 else size
 
     @property
     def blocks(self) -> int:
         """Blocks of its KV cache."""
         return self.layout.blocks(self.kv_cache_gib * GIB)
+
+    @property
+    def least_blocks(self) -> int:
+        """The same on the pessimistic side."""
+        return self.layout.blocks(self.least_kv_cache_gib * GIB)
 
     @property
     def tokens(self) -> int:
@@ -102,6 +135,20 @@ class Arrangement:
         return min(stage.layout.longest_request(stage.blocks, limit) for stage in self.stages)
 
     @property
+    def safe_context(self) -> int:
+        """The same on the pessimistic side."""
+        limit = self.setup.model.max_position_embeddings
+        return min(s.layout.longest_request(s.least_blocks, limit) for s in self.stages)
+
+    @property
+    def kv_cache_tokens(self) -> int:
+        """Tokens of the KV cache, as this release's log counts them."""
+        longest = self.setup.request.max_model_len or self.longest_context
+        if not self.setup.release.tokens_by_request or not longest:
+            return self.tightest.tokens
+        return min(s.blocks * longest // s.layout.request_blocks(longest) for s in self.stages)
+
+    @property
     def wanted_context(self) -> int:
         """Tokens of context that must fit for the engine to start usefully."""
         request = self.setup.request
@@ -110,8 +157,10 @@ class Arrangement:
 
     @property
     def max_model_len(self) -> int:
-        """What was asked, or the longest context that fits."""
-        return self.setup.request.max_model_len or self.longest_context
+        """What was asked, or the longest context that fits: for sure, if that is enough."""
+        is_enough = self.safe_context >= self.wanted_context
+        longest = self.safe_context if is_enough else self.longest_context
+        return self.setup.request.max_model_len or longest
 
     @property
     def context_tokens(self) -> int:
@@ -120,9 +169,18 @@ class Arrangement:
         return self.setup.request.context_tokens or default
 
     @property
-    def fits(self) -> bool:
+    def fits(self) -> Fit:
         """Whether the engine starts, with the context wanted."""
-        return self.longest_context >= self.wanted_context
+        if self.longest_context < self.wanted_context:
+            return Fit.NO
+        is_safe = self.safe_context >= self.wanted_context and self._graphs_have_room
+        return Fit.YES if is_safe else Fit.PROBABLY
+
+    @property
+    def _graphs_have_room(self) -> bool:
+        """Whether what comes on top of the engine's share of the memory fits into the rest."""
+        rest = self.setup.device.usable_gib - self.setup.budget_gib
+        return all(stage.overhead.outside_gib <= rest for stage in self.stages)
 
     def slots(self, context_tokens: int) -> int:
         """Requests of so much context that one replica answers at once."""
@@ -155,10 +213,17 @@ def arrange(setup: Setup, tp: int, pp: int) -> Arrangement:
         layout = kv_layout(model, own_layers, tp, setup.kv_dtype, batch.max_num_batched_tokens)
         weights_gib = size * scale / GIB
         left = setup.budget_gib - weights_gib - overhead.total_gib
-        stages.append(Stage(weights_gib, overhead, layout, left))
+        unsure = overhead.uncertainty_gib + weights_gib * _weights_uncertainty(setup)
+        headroom = setup.headroom_gib - overhead.outside_gib
+        stages.append(Stage(weights_gib, overhead, layout, left, left - unsure, headroom))
     layouts = tuple(stage.layout for stage in stages)
     engine = Engine(model, setup.precision, setup.device, tp, pp, layouts, scale)
     return Arrangement(setup, tp, pp, tuple(stages), engine)
+
+
+def _weights_uncertainty(setup: Setup) -> float:
+    """By which share published weights were larger than ours: kernels pad and keep workspaces."""
+    return 0.025 if setup.precision.quantization.method == "mxfp4" else 0.01
 
 
 def _weights_scale(setup: Setup) -> float:

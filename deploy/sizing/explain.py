@@ -1,4 +1,4 @@
-"""Sizing in words: reasons with numbers and a way out."""
+"""Why: reasons with figures and ways out, as data."""
 
 from __future__ import annotations
 
@@ -6,39 +6,67 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from deploy.catalog.quantization import BY_NAME
-from deploy.sizing.arrangement import Arrangement, arrange
+from deploy.sizing.arrangement import (
+    MINIMUM_CONTEXT_TOKENS,
+    USUAL_UTILIZATION,
+    Arrangement,
+    arrange,
+)
 from deploy.sizing.choose import Scored
+from deploy.sizing.fit import Fit
+from deploy.sizing.hardware import hardware_refusals
 from deploy.sizing.parallelism import legal_tensor_parallel_sizes
-from deploy.sizing.precision import hardware_refusals
+from deploy.sizing.reasons import Reason, ReasonKind, Remedy, RemedyKind, reason, remedy
 from deploy.units import GIB
 
 
-def memory_reason(best: Arrangement) -> str:
+def memory_reason(best: Arrangement) -> Reason:
     """Why it does not fit, and what would."""
     stage, setup = best.tightest, best.setup
     wanted = best.wanted_context
     blocks = stage.layout.request_blocks(wanted)
-    needed = blocks * stage.layout.block_bytes / GIB
-    shortage = (
-        f"needs {stage.weights_gib:.1f} GiB of weights, {stage.overhead.total_gib:.1f} GiB of"
-        f" overhead and {needed:.1f} GiB of KV cache for {wanted} tokens on each GPU;"
-        f" {setup.device.name} leaves {setup.budget_gib:.1f} GiB"
-        f" ({setup.device.usable_gib:.1f} x {setup.request.gpu_memory_utilization:g})"
+    return reason(
+        ReasonKind.MEMORY,
+        *_ways_out(best),
+        weights_gib=stage.weights_gib,
+        overhead_gib=stage.overhead.total_gib,
+        kv_cache_gib=blocks * stage.layout.block_bytes / GIB,
+        context_tokens=wanted,
+        device=setup.device.name,
+        budget_gib=setup.budget_gib,
+        usable_gib=setup.device.usable_gib,
+        gpu_memory_utilization=setup.request.gpu_memory_utilization,
     )
-    ways = ", or ".join(_ways_out(best))
-    return f"{shortage}: {ways}" if ways else f"{shortage}: take larger GPUs or a smaller model"
 
 
-def _ways_out(best: Arrangement) -> Iterator[str]:
-    if best.longest_context >= 2048:
-        yield f"use --max-model-len {best.longest_context}"
-    yield from _smaller_weights(best)
-    yield from _more_gpus(best)
-    if best.setup.request.gpu_memory_utilization < 0.9:
-        yield "raise --gpu-memory-utilization"
+def probably_reason(best: Arrangement) -> Reason:
+    """Why it only probably fits, and what would for sure."""
+    stage = best.tightest
+    blocks = stage.layout.request_blocks(best.max_model_len)
+    return reason(
+        ReasonKind.PROBABLY,
+        *_ways_out(best),
+        least_gib=max(stage.least_kv_cache_gib, 0.0),
+        kv_cache_gib=stage.kv_cache_gib,
+        needed_gib=blocks * stage.layout.block_bytes / GIB,
+        context_tokens=best.max_model_len,
+        outside_gib=stage.overhead.outside_gib,
+    )
 
 
-def _smaller_weights(best: Arrangement) -> Iterator[str]:
+def _ways_out(best: Arrangement) -> tuple[Remedy, ...]:
+    ways = [*_shorter_context(best), *_smaller_weights(best), *_more_gpus(best)]
+    if best.setup.request.gpu_memory_utilization < USUAL_UTILIZATION:
+        ways.append(remedy(RemedyKind.RAISE_UTILIZATION))
+    return tuple(ways) or (remedy(RemedyKind.OTHER_GPUS_OR_MODEL),)
+
+
+def _shorter_context(best: Arrangement) -> Iterator[Remedy]:
+    if MINIMUM_CONTEXT_TOKENS <= best.safe_context < best.wanted_context:
+        yield remedy(RemedyKind.SHORTER_CONTEXT, tokens=best.safe_context)
+
+
+def _smaller_weights(best: Arrangement) -> Iterator[Remedy]:
     setup = best.setup
     if setup.precision.quantization.is_quantized or setup.request.weights_gib is not None:
         return
@@ -47,103 +75,96 @@ def _smaller_weights(best: Arrangement) -> Iterator[str]:
         if any(hardware_refusals(setup.device, precision, "auto", False)):
             continue
         other = replace(setup, precision=precision)
-        if arrange(other, best.tensor_parallel_size, best.pipeline_parallel_size).fits:
-            yield f"use --quantization {method}"
+        split = (best.tensor_parallel_size, best.pipeline_parallel_size)
+        if arrange(other, *split).fits is Fit.YES:
+            yield remedy(RemedyKind.QUANTIZE, method=method)
             return
 
 
-def _more_gpus(best: Arrangement) -> Iterator[str]:
+def _more_gpus(best: Arrangement) -> Iterator[Remedy]:
     setup, here = best.setup, len(best.setup.request.devices)
     for tp in legal_tensor_parallel_sizes(setup.model, setup.precision.quantization):
-        if tp > here and arrange(setup, tp, 1).fits:
-            yield f"take {tp}x {setup.device.name}"
+        if tp > here and arrange(setup, tp, 1).fits is Fit.YES:
+            yield remedy(RemedyKind.MORE_GPUS, gpus=tp, device=setup.device.name)
             return
 
 
-def context_reason(best: Arrangement) -> str:
-    """Why the context that was asked for cannot be; empty if it can."""
+def context_reasons(best: Arrangement) -> Iterator[Reason]:
+    """Why the context that was asked for cannot be."""
     request, limit = best.setup.request, best.setup.model.max_position_embeddings
     if (request.max_model_len or 0) > limit:
-        return (
-            f"--max-model-len {request.max_model_len}: the model was made for {limit} tokens;"
-            f" use --max-model-len {limit} or less"
-        )
+        way = remedy(RemedyKind.SHORTER_CONTEXT, tokens=limit)
+        yield reason(ReasonKind.BEYOND_MODEL, way, limit=limit, tokens=request.max_model_len)
+        return
     longest = request.max_model_len or limit
     if (request.context_tokens or 0) > longest:
-        raise_it = ", or raise --max-model-len" if longest < limit else ""
-        return (
-            f"--context {request.context_tokens}: requests have at most {longest} tokens here;"
-            f" lower it{raise_it}"
-        )
-    return ""
+        ways = [remedy(RemedyKind.LOWER_CONTEXT)]
+        if longest < limit:
+            ways.append(remedy(RemedyKind.RAISE_MAX_MODEL_LEN))
+        tokens = request.context_tokens
+        yield reason(ReasonKind.CONTEXT_TOO_LONG, *ways, longest=longest, tokens=tokens)
 
 
-def chosen_reason(best: Arrangement) -> str:
+def chosen_reason(best: Arrangement) -> Reason:
     """Why this arrangement."""
-    tp, pp, replicas = best.tensor_parallel_size, best.pipeline_parallel_size, best.replicas
-    parts = [f"tensor_parallel_size {tp}"]
-    if pp > 1:
-        parts.append(f"pipeline_parallel_size {pp}")
-    if replicas > 1:
-        parts.append(f"{replicas} replicas")
-    return f"{', '.join(parts)}: answers the most users at once; of equals, the fastest"
+    return reason(
+        ReasonKind.CHOSEN,
+        tensor_parallel_size=best.tensor_parallel_size,
+        pipeline_parallel_size=best.pipeline_parallel_size,
+        replicas=best.replicas,
+    )
 
 
-def rejected_reason(other: Scored, best: Scored) -> str:
+def rejected_reason(other: Scored, best: Scored) -> Reason:
     """Why not that one."""
     split, gpus = other.arrangement, len(other.arrangement.setup.request.devices)
     stage = split.tightest
     if not split.fits:
-        return (
-            f"does not fit: {stage.weights_gib:.1f} GiB of weights and"
-            f" {stage.overhead.total_gib:.1f} GiB of overhead in"
-            f" {split.setup.budget_gib:.1f} GiB per GPU"
+        return reason(
+            ReasonKind.DOES_NOT_FIT,
+            weights_gib=stage.weights_gib,
+            overhead_gib=stage.overhead.total_gib,
+            budget_gib=split.setup.budget_gib,
         )
     served, best_served = other.served(gpus), best.served(gpus)
     if served < best_served:
-        return f"answers {served} users at once instead of {best_served}"
-    reading, best_reading = other.comfortable * (gpus // other.gpus), best.comfortable
-    best_reading *= gpus // best.gpus
+        return reason(ReasonKind.FEWER_USERS, users=served, best=best_served)
     if not other.is_preferred:
-        return (
-            f"answers {served} users at once, {reading} at reading speed (10 tokens/s;"
-            f" {best_reading} here): a pipeline answers each of them more slowly"
+        return reason(
+            ReasonKind.PIPELINE_SLOWER,
+            users=served,
+            reading=other.comfortable * (gpus // other.gpus),
+            best_reading=best.comfortable * (gpus // best.gpus),
         )
-    return "no more users at once, and no faster"
+    return reason(ReasonKind.NO_BETTER)
 
 
-def request_warnings(best: Arrangement, users: int) -> Iterator[str]:
+def request_warnings(best: Arrangement, users: int) -> Iterator[Reason]:
     """What works otherwise than the operator may think."""
     setup, request = best.setup, best.setup.request
+    gpus = len(request.devices)
     used = best.tensor_parallel_size * best.pipeline_parallel_size * best.replicas
-    if used < len(request.devices):
-        yield f"{len(request.devices) - used} of {len(request.devices)} GPUs stay unused"
+    if used < gpus:
+        yield reason(ReasonKind.GPUS_UNUSED, unused=gpus - used, gpus=gpus)
     if best.fits and request.users and request.users > users:
-        yield f"{request.users} users at once: {users} are answered, the others wait in the queue"
+        yield reason(ReasonKind.USERS_WAIT, wanted=request.users, users=users)
     if best.tensor_parallel_size > 1 and not setup.device.has_link:
-        yield "no NVLink: tensor parallelism goes over PCIe; compare --pipeline-parallel-size"
+        yield reason(ReasonKind.NO_LINK, remedy(RemedyKind.COMPARE_PIPELINE))
+    if best.fits is Fit.PROBABLY:
+        yield probably_reason(best)
     yield from _model_warnings(best)
 
 
-def _model_warnings(best: Arrangement) -> Iterator[str]:
+def _model_warnings(best: Arrangement) -> Iterator[Reason]:
     setup, request = best.setup, best.setup.request
     declared_dtype, dtype = setup.model.dtype, setup.precision.dtype
     if request.dtype is None and dtype != declared_dtype:
-        yield f"config.json says {declared_dtype}: {setup.device.name} uses {dtype}"
-    declared = setup.model.quantization
-    if declared.is_quantized and setup.precision.quantization.method != declared.method:
-        yield f"config.json says {declared.method}, sized as {setup.precision.quantization.method}"
+        name = setup.device.name
+        yield reason(ReasonKind.OTHER_DTYPE, declared=declared_dtype, device=name, dtype=dtype)
+    declared, method = setup.model.quantization, setup.precision.quantization.method
+    if declared.is_quantized and method != declared.method:
+        yield reason(ReasonKind.OTHER_QUANTIZATION, declared=declared.method, method=method)
     if setup.model.is_multimodal:
-        yield "it takes images too: their encoder's memory is estimated, not modelled"
+        yield reason(ReasonKind.TAKES_IMAGES)
     if any(layer.kind == "sliding" for layer in setup.model.layers):
-        yield "sliding windows: kv_cache_tokens counts every layer in full, requests take less"
-
-
-def limit_text(best: Arrangement, users: int) -> str:
-    """What happens when more is asked than fits."""
-    if not best.fits:
-        return ""
-    return (
-        f"Request {users + 1} waits in the queue until one ends. When running requests outgrow"
-        " the KV cache, vLLM preempts the latest one and computes it again later."
-    )
+        yield reason(ReasonKind.SLIDING_WINDOWS)

@@ -10,7 +10,9 @@ from deploy.errors import PlanError, Problem
 from deploy.sizing.arrangement import DEFAULT_CONTEXT_TOKENS
 from deploy.sizing.check import check_request
 from deploy.sizing.device import weakest
+from deploy.sizing.fit import Fit
 from deploy.sizing.overhead import Overhead
+from deploy.sizing.reasons import Reason, ReasonKind, RemedyKind, reason, remedy
 from deploy.sizing.request import Sizing, SizingRequest
 from deploy.units import GIB
 
@@ -34,6 +36,8 @@ COMPUTE_TOKENS = 512
 """llama.cpp computes prompts in batches of this many tokens (n_ubatch)."""
 CONTEXT_GIB = 0.45
 """CUDA context and kernels; measured, +- 0.2."""
+UNCERTAINTY_GIB = 0.5
+"""Of each GPU: what else a desktop keeps there, and how layers of unequal size are shared out."""
 BANDWIDTH_SHARE = 0.6
 STEP_SECONDS = 0.002
 LEAST_CONTEXT_TOKENS = 2048
@@ -85,6 +89,14 @@ class _Fit:
         return min(self.layers, int(fitting + 1e-9))
 
     @property
+    def verdict(self) -> Fit:
+        """Whether every layer fits on the GPUs, for sure or by the estimate."""
+        if self.layers_on_gpu < self.layers or self.context_tokens > self.context_limit:
+            return Fit.NO
+        unsure = UNCERTAINTY_GIB * len(self.request.devices) * GIB
+        return Fit.YES if self.needed_bytes + unsure <= self.usable_bytes else Fit.PROBABLY
+
+    @property
     def context_limit(self) -> int:
         """What the model was made for."""
         return self.request.model.max_position_embeddings
@@ -114,10 +126,9 @@ def size_gguf(request: SizingRequest) -> Sizing:
     count, device = len(request.devices), weakest(request.devices)
     on_gpu = fit.layers_on_gpu / fit.layers
     speed = _tokens_per_second(fit)
-    fits = on_gpu == 1 and fit.context_tokens <= fit.context_limit
     return Sizing(
         supported=device.usable_gib > 0,
-        fits=fits,
+        fits=fit.verdict,
         reasons=tuple(_reasons(fit)),
         model=request.name,
         engine="ollama",
@@ -135,9 +146,11 @@ def size_gguf(request: SizingRequest) -> Sizing:
         gpu_memory_utilization=1.0,
         usable_gib_per_gpu=device.usable_gib,
         weights_gib_per_gpu=fit.weights_bytes / GIB / count * on_gpu,
-        overhead=Overhead(fit.overhead_gib - CONTEXT_GIB, 0.0, CONTEXT_GIB),
+        overhead=Overhead(
+            fit.overhead_gib - CONTEXT_GIB, 0.0, CONTEXT_GIB, uncertainty_gib=UNCERTAINTY_GIB
+        ),
         kv_cache_gib_per_gpu=fit.slot_bytes * fit.slots / GIB / count * on_gpu,
-        kv_cache_tokens=fit.context_tokens * fit.slots if fits else 0,
+        kv_cache_tokens=fit.context_tokens * fit.slots if fit.verdict else 0,
         kv_cache_bytes_per_token_per_gpu=fit.kv_bytes_per_token / count,
         max_model_len=fit.context_tokens,
         max_model_len_that_fits=fit.longest_context,
@@ -148,7 +161,7 @@ def size_gguf(request: SizingRequest) -> Sizing:
         max_num_batched_tokens=COMPUTE_TOKENS,
         tokens_per_second_per_user=speed,
         tokens_per_second=speed * fit.slots,
-        at_the_limit=_limit_text(fit),
+        at_the_limit=_limit(fit),
         details={
             "layers_on_gpu": fit.layers_on_gpu,
             "layers": fit.layers,
@@ -191,33 +204,40 @@ def _tokens_per_second(fit: _Fit) -> float:
     return 1.0 / (read * on_gpu / bandwidth + read * (1 - on_gpu) / slow + STEP_SECONDS)
 
 
-def _limit_text(fit: _Fit) -> str:
-    return (
-        f"Each of {fit.slots} slots keeps {fit.context_tokens} tokens; request {fit.slots + 1}"
-        " waits. OLLAMA_NUM_PARALLEL sets the slots: one more costs"
-        f" {fit.slot_bytes / GIB:.2f} GiB."
+def _limit(fit: _Fit) -> Reason:
+    return reason(
+        ReasonKind.SLOTS,
+        slots=fit.slots,
+        context_tokens=fit.context_tokens,
+        request=fit.slots + 1,
+        slot_gib=fit.slot_bytes / GIB,
     )
 
 
-def _reasons(fit: _Fit) -> Iterator[str]:
+def _reasons(fit: _Fit) -> Iterator[Reason]:
     if weakest(fit.request.devices).usable_gib <= 0:
-        yield "the memory of this machine's CPU is not declared: it cannot be sized"
-        return
-    if fit.context_tokens > fit.context_limit:
-        yield (
-            f"a context of {fit.context_tokens} tokens: the model was made for"
-            f" {fit.context_limit}; ask for less"
+        yield reason(ReasonKind.MEMORY_UNKNOWN)
+    elif fit.context_tokens > fit.context_limit:
+        way = remedy(RemedyKind.SHORTER_CONTEXT, tokens=fit.context_limit)
+        yield reason(
+            ReasonKind.BEYOND_MODEL, way, limit=fit.context_limit, tokens=fit.context_tokens
         )
-        return
-    away = fit.layers - fit.layers_on_gpu
-    if not away:
-        return
-    ways = ["a smaller quantization", "more GPU memory"]
+    elif fit.layers_on_gpu < fit.layers:
+        yield _layers_on_cpu(fit)
+
+
+def _layers_on_cpu(fit: _Fit) -> Reason:
+    ways = [remedy(RemedyKind.SMALLER_QUANTIZATION), remedy(RemedyKind.MORE_MEMORY)]
     if fit.longest_context >= LEAST_CONTEXT_TOKENS:
-        ways.insert(0, f"a context of {fit.longest_context} tokens")
-    yield (
-        f"needs {fit.needed_bytes / GIB:.1f} GiB for weights and {fit.slots} x"
-        f" {fit.context_tokens} tokens; the GPUs leave {fit.usable_bytes / GIB:.1f} GiB: {away} of"
-        f" {fit.layers} layers stay on the CPU, which reads them at some"
-        f" {CPU_BYTES_PER_SECOND / 1e9:.0f} GB/s and sets the pace; take {', or '.join(ways)}"
+        ways.insert(0, remedy(RemedyKind.SHORTER_CONTEXT, tokens=fit.longest_context))
+    return reason(
+        ReasonKind.LAYERS_ON_CPU,
+        *ways,
+        needed_gib=fit.needed_bytes / GIB,
+        slots=fit.slots,
+        context_tokens=fit.context_tokens,
+        usable_gib=fit.usable_bytes / GIB,
+        away=fit.layers - fit.layers_on_gpu,
+        layers=fit.layers,
+        cpu_gb_per_second=CPU_BYTES_PER_SECOND / 1e9,
     )

@@ -6,7 +6,7 @@ rows, and takes the higher peak (GPUModelRunner.profile_run). Both are modelled 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from deploy.catalog.architecture import Architecture
 from deploy.catalog.weight_tensors import share
@@ -22,6 +22,9 @@ SAMPLED_HIDDEN_COPIES = 1.25
 """Hidden states of the batch, and of the rows that are sampled (twice an eighth)."""
 GRAPH_BYTES_PER_LAYER = 250_000
 """Measured, +- 40 %: one captured graph, per layer."""
+GRAPHS_UNCERTAINTY = 0.4
+DEEP_GEMM_ROWS = 128
+LATENT_PREFILL_TOKENS = 64 * 1024
 GRAPHED_TOKENS = 512
 """Largest batch with a CUDA graph of its own."""
 CHUNKED_FROM = 32768
@@ -64,15 +67,18 @@ class Overhead:
     non_torch_gib: float
     """CUDA context, kernels, communication buffers."""
 
-    @property
-    def total_gib(self) -> float:
-        """All of it."""
-        return self.activation_gib + self.cuda_graphs_gib + self.non_torch_gib
+    buffers_gib: float = 0.0
+    """What the model runner keeps for every request."""
+    outside_gib: float = 0.0
+    """What comes on top of ``gpu_memory_utilization``: graphs and buffers not taken off."""
+    uncertainty_gib: float = 0.0
+    """How much more it can be on the pessimistic side."""
 
     @property
-    def uncertainty_gib(self) -> float:
-        """How far published logs were off either way: a third, at least 0.3 GiB."""
-        return max(0.3, self.total_gib / 3)
+    def total_gib(self) -> float:
+        """All that is taken off the KV cache."""
+        counted = self.activation_gib + self.cuda_graphs_gib
+        return counted + self.non_torch_gib + self.buffers_gib
 
 
 def default_batch(device: Device, release: Release, max_model_len: int) -> Batch:
@@ -85,15 +91,20 @@ def default_batch(device: Device, release: Release, max_model_len: int) -> Batch
 def stage_overhead(context: StageContext, batch: Batch) -> Overhead:
     """Overhead of one GPU of one pipeline stage."""
     device, release, tp = context.device, context.release, context.tensor_parallel_size
-    forward = _forward_bytes(context.model, batch, tp)
+    forward = _forward_bytes(context, batch)
     sampling = _sampling_bytes(context, batch) if context.is_last else 0
     workspace = 32 * MIB if device.is_hopper_or_later else 8 * MIB
-    graphs = captured_graphs(batch) * context.layers * GRAPH_BYTES_PER_LAYER
-    return Overhead(
+    buffers = _buffers_gib(context, batch)
+    graphs = captured_graphs(batch) * context.layers * GRAPH_BYTES_PER_LAYER / GIB
+    counted = release.graphs_counted
+    overhead = Overhead(
         activation_gib=(max(forward, sampling) + workspace) / GIB,
-        cuda_graphs_gib=graphs / GIB if release.graphs_counted else 0.0,
+        cuda_graphs_gib=graphs if counted else 0.0,
         non_torch_gib=_non_torch_gib(device, release, tp),
+        buffers_gib=buffers if release.counts_buffers else 0.0,
+        outside_gib=(0.0 if counted else graphs) + (0.0 if release.counts_buffers else buffers),
     )
+    return replace(overhead, uncertainty_gib=_uncertainty_gib(context, batch, overhead))
 
 
 def captured_graphs(batch: Batch) -> int:
@@ -108,12 +119,21 @@ def _sizes_up_to(largest: int) -> int:
     return sum(size <= largest for size in sizes)
 
 
-def _forward_bytes(model: Architecture, batch: Batch, tp: int) -> float:
+def _buffers_gib(context: StageContext, batch: Batch) -> float:
+    """What the second model runner keeps to apply penalties."""
+    per_logit = context.release.v2.penalty_bytes_per_logit if context.is_last else 0.0
+    return batch.max_num_seqs * context.model.vocab * per_logit / GIB
+
+
+def _forward_bytes(context: StageContext, batch: Batch) -> float:
     """One layer at work on a whole batch, in 16 bits."""
+    model, tp = context.model, context.tensor_parallel_size
     hidden = (HIDDEN_COPIES + (1 if tp > 1 else 0)) * model.hidden
     attention = 2 * (share(model.heads, tp) + share(model.kv_heads, tp)) * model.head_dim
     inner = max(_mlp_elements(model, tp), attention)
-    return 2.0 * batch.max_num_batched_tokens * (hidden + inner)
+    tokens = batch.max_num_batched_tokens
+    forward = 2.0 * tokens * (hidden + inner) + _padded_experts_bytes(context, tokens)
+    return max(forward, _latent_prefill_bytes(model, tp) + 2.0 * tokens * hidden)
 
 
 def _mlp_elements(model: Architecture, tp: int) -> int:
@@ -123,6 +143,31 @@ def _mlp_elements(model: Architecture, tp: int) -> int:
     if model.moe is None:
         return dense
     return _expert_elements(model, tp) + factor * share(model.moe.shared_intermediate, tp)
+
+
+def _padded_experts_bytes(context: StageContext, tokens: int) -> float:
+    """What DeepGEMM's two workspaces take more: each expert's rows padded to 128.
+
+    deep_gemm_moe.py, ``workspace_shapes``; it computes experts in block-wise FP8 on data-centre
+    GPUs from Hopper on.
+    """
+    model, moe = context.model, context.model.moe
+    blocks = context.precision.quantization.block_rows
+    if moe is None or not blocks or not context.device.is_hopper_or_later:
+        return 0.0
+    inner = share(moe.intermediate, context.tensor_parallel_size)
+    rows = tokens * moe.experts_per_token + moe.experts * (DEEP_GEMM_ROWS - 1)
+    widths = max(2 * inner, model.hidden) + max(inner, model.hidden)
+    plain = tokens * _expert_elements(model, context.tensor_parallel_size)
+    return 2.0 * max(rows * widths - plain, 0)
+
+
+def _latent_prefill_bytes(model: Architecture, tp: int) -> float:
+    """MLA: keys and values of the context, as the profile run makes them (mla/common.py)."""
+    if model.mla is None:
+        return 0.0
+    width = model.mla.nope_head_dim + model.mla.v_head_dim
+    return 2.0 * LATENT_PREFILL_TOKENS * share(model.heads, tp) * width
 
 
 def _expert_elements(model: Architecture, tp: int) -> int:
@@ -144,6 +189,22 @@ def _sampling_bytes(context: StageContext, batch: Batch) -> float:
         per_token = _expert_elements(model, context.tensor_parallel_size)
         experts = 2 * batch.max_num_batched_tokens * per_token
     return logits + scratch + hidden + experts
+
+
+def _uncertainty_gib(context: StageContext, batch: Batch, overhead: Overhead) -> float:
+    """What start-ups with the same settings were seen to take more, and what may be otherwise.
+
+    The noise of a release or a third of the overhead, whichever is more; graphs' 40 %; a sampler
+    that needs more where FlashInfer is not installed.
+    """
+    release = context.release
+    noise = max(release.noise_gib, release.noise_share * overhead.total_gib)
+    graphs = GRAPHS_UNCERTAINTY * overhead.cuda_graphs_gib
+    if not context.is_last:
+        return noise + graphs
+    worst = replace(release, sampler_bytes_per_logit=release.sampler_bytes_per_logit_at_worst)
+    more = _sampling_bytes(replace(context, release=worst), batch) / GIB - overhead.activation_gib
+    return noise + graphs + max(more, 0.0)
 
 
 def _non_torch_gib(device: Device, release: Release, tp: int) -> float:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from deploy.catalog.architecture import Architecture
 from deploy.catalog.quantization import Quantization
 from deploy.catalog.weight_tensors import share
+from deploy.sizing.reasons import Reason, ReasonKind, reason
 from deploy.sizing.weights import VOCAB_PADDING
 
 LISTED_UP_TO = 16
@@ -19,17 +20,19 @@ LISTED_UP_TO = 16
 
 def tensor_parallel_problems(
     model: Architecture, quantization: Quantization, tp: int
-) -> Iterator[str]:
+) -> Iterator[Reason]:
     """Why the model cannot be split over ``tp`` GPUs."""
     if model.heads % tp:
-        yield f"{model.heads} attention heads do not divide by {tp}"
+        yield reason(ReasonKind.HEADS, heads=model.heads, tensor_parallel_size=tp)
     yield from _kv_head_problems(model, tp)
     vocab = share(model.vocab, VOCAB_PADDING) * VOCAB_PADDING
     if vocab % tp:
-        yield f"the vocabulary, {model.vocab} padded to {vocab}, does not divide by {tp}"
+        yield reason(
+            ReasonKind.VOCABULARY, vocabulary=model.vocab, padded=vocab, tensor_parallel_size=tp
+        )
     for name, size in _split_sizes(model):
         if size % tp:
-            yield f"{name} {size} does not divide by {tp}"
+            yield reason(ReasonKind.INNER_SIZE, name=name, size=size, tensor_parallel_size=tp)
         else:
             yield from _group_problems(quantization, name, size, tp)
 
@@ -45,13 +48,12 @@ def legal_tensor_parallel_sizes(
     )
 
 
-def _kv_head_problems(model: Architecture, tp: int) -> Iterator[str]:
+def _kv_head_problems(model: Architecture, tp: int) -> Iterator[Reason]:
     if model.mla is not None:
         return
     small, large = sorted((model.kv_heads, tp))
     if large % small:
-        verb = "divide by" if model.kv_heads > tp else "replicate evenly over"
-        yield f"{model.kv_heads} KV heads do not {verb} {tp}"
+        yield reason(ReasonKind.KV_HEADS, kv_heads=model.kv_heads, tensor_parallel_size=tp)
 
 
 def _split_sizes(model: Architecture) -> Iterator[tuple[str, int]]:
@@ -66,10 +68,17 @@ def _split_sizes(model: Architecture) -> Iterator[tuple[str, int]]:
             yield "the shared experts' intermediate size", model.moe.shared_intermediate
 
 
-def _group_problems(scheme: Quantization, name: str, size: int, tp: int) -> Iterator[str]:
+def _group_problems(scheme: Quantization, name: str, size: int, tp: int) -> Iterator[Reason]:
     group = scheme.group_size
     checked = scheme.method in {"awq", "gptq"} or scheme.block_rows
     if tp == 1 or not group or not checked or not (size // tp) % group:
         return
-    groups = f"{size / group:g} groups of {group}"
-    yield f"{name} {size} is {groups} of {scheme.method}, which do not divide by {tp}"
+    yield reason(
+        ReasonKind.QUANTIZATION_GROUPS,
+        name=name,
+        size=size,
+        groups=size / group,
+        group_size=group,
+        method=scheme.method,
+        tensor_parallel_size=tp,
+    )

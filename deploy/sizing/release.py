@@ -6,11 +6,41 @@ Each figure is what the code of that time allocates; where a figure is a measure
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
+from deploy.catalog.architecture import Architecture
 from deploy.errors import PlanError, Problem
 
 DEFAULT_VERSION = "0.26"
+
+
+V2_MOE = frozenset({"deepseek_v2", "qwen2_moe", "granitemoe"})
+
+
+@dataclass(frozen=True)
+class V2Runner:
+    """The second model runner (vllm/v1/worker/gpu), and how it differs for memory."""
+
+    model_types: frozenset[str] = frozenset()
+    """Models that run on it (VllmConfig.use_v2_model_runner)."""
+    dense: bool = False
+    """Whether every model without experts and state does."""
+    graphs_counted: bool = False
+    """Before 0.29 its ``profile_cudagraph_memory`` answers 0: graphs come on top."""
+    sampler_bytes_per_logit: int = 6
+    """bf16 logits and their fp32 copy (gpu/sample/sampler.py)."""
+    non_torch_gib: float = 0.85
+    """Measured: first starts on one GPU took 0.75 to 1.8 beside torch, a second start 0.1."""
+    noise_gib: float = 1.0
+    """Measured: what first starts differ by."""
+    penalty_bytes_per_logit: float = 4 + 1 / 8
+    """Counts of output tokens and a mask of the prompt's, of every request (PenaltiesState)."""
+
+    def runs(self, model: Architecture) -> bool:
+        """Whether a model runs on it."""
+        is_dense = model.moe is None and not model.has_state
+        return model.model_type in self.model_types or (self.dense and is_dense)
 
 
 @dataclass(frozen=True)
@@ -26,6 +56,8 @@ class Release:
     14: both logits, the masked logits or probabilities, and random numbers or probabilities.
     10: as measured where FlashInfer sampled in 0.10 (A100 start-up logs of dennislee22).
     """
+    sampler_bytes_per_logit_at_worst: int = 0
+    """The same with the other sampler, where the release has one; 0 where it has not."""
     sampler_bytes_per_vocab: int = 0
     """Scratch of the Triton sampler: one fp32 row per multiprocessor (132 of an H100)."""
     context_sized_batch: bool = False
@@ -38,16 +70,49 @@ class Release:
     """Measured: CUDA context growth, kernels, libraries."""
     hopper_extra_gib: float = 0.0
     """Measured: what Hopper adds to that (larger kernel images)."""
+    tokens_by_request: bool = False
+    """The log's tokens: what longest requests hold together, not every group in full."""
+    counts_buffers: bool = False
+    """What the runner keeps is taken off the KV cache too (``total_consumed``)."""
+    v2: V2Runner = V2Runner()
+    """Which models run on the second model runner."""
     tensor_parallel_gib: float = 0.15
     """Measured: NCCL and custom all-reduce buffers."""
+    noise_gib: float = 0.7
+    """Least by which published start-ups with the same settings differed."""
+    noise_share: float = 1 / 3
+    """The same over the whole overhead."""
     hopper_tensor_parallel_gib: float = 0.4
     """Measured: the same on NVLink from Hopper on, fused all-reduce workspaces included."""
 
 
+V2_FIRST = frozenset({"qwen3", "llama", "mistral"})
+TOTAL_CONSUMED: dict[str, Any] = {
+    "tokens_by_request": True,
+    "counts_buffers": True,
+    "tensor_parallel_gib": 0.95,
+}
+"""0.27 takes off all that is gone from the card since NCCL started. Measured with experts and
+tensor parallelism over PCIe: 1.1 GiB beside torch (4 RTX PRO 6000)."""
+
+
+def _later(since: tuple[int, int], **more: Any) -> Release:
+    """From 0.20 on CUDA graphs are taken off the KV cache (default in vllm/envs.py)."""
+    known: dict[str, Any] = {
+        "graphs_counted": True,
+        "keeps_moe_workspace": True,
+        "hopper_extra_gib": 0.15,
+        "hopper_tensor_parallel_gib": 1.85,
+    }
+    return Release(since, 14, **{**known, **more})
+
+
 RELEASES = (
-    Release((0, 0), 38, context_sized_batch=True),
+    # V0 counted what PyTorch's allocator had reserved, up to twice what was used
+    Release((0, 0), 38, context_sized_batch=True, noise_share=1.25),
     Release((0, 8), 38),
-    Release((0, 10), 10),
+    # FlashInfer samples where it is installed (images have it, pip leaves it out); else PyTorch
+    Release((0, 10), 10, sampler_bytes_per_logit_at_worst=38),
     Release((0, 12), 38),
     Release(
         (0, 16),
@@ -57,15 +122,35 @@ RELEASES = (
         hopper_extra_gib=0.15,
         hopper_tensor_parallel_gib=1.85,
     ),
-    Release(
-        (0, 21),
-        14,
-        graphs_counted=True,
-        keeps_moe_workspace=True,
-        hopper_extra_gib=0.15,
-        hopper_tensor_parallel_gib=1.85,
-    ),
+    _later((0, 20)),
+    _later((0, 21), tokens_by_request=True),
+    _later((0, 22), tokens_by_request=True, v2=V2Runner(frozenset({"qwen3"}))),
+    _later((0, 23), tokens_by_request=True, v2=V2Runner(V2_FIRST)),
+    _later((0, 24), tokens_by_request=True, v2=V2Runner(V2_FIRST | V2_MOE)),
+    _later((0, 25), tokens_by_request=True, v2=V2Runner(V2_MOE, dense=True)),
+    _later((0, 27), **TOTAL_CONSUMED, v2=V2Runner(V2_MOE, dense=True)),
+    _later((0, 29), **TOTAL_CONSUMED, v2=V2Runner(V2_MOE, dense=True, graphs_counted=True)),
 )
+
+
+def release_for(model: Architecture, version: str) -> Release:
+    """How a version runs a model.
+
+    Raises:
+        PlanError: if that is not a version.
+    """
+    release = find_release(version)
+    if not release.v2.runs(model):
+        return replace(release, v2=V2Runner(penalty_bytes_per_logit=0.0))
+    v2 = release.v2
+    return replace(
+        release,
+        sampler_bytes_per_logit=v2.sampler_bytes_per_logit,
+        graphs_counted=v2.graphs_counted,
+        non_torch_gib=v2.non_torch_gib,
+        tensor_parallel_gib=RELEASES[0].tensor_parallel_gib,
+        noise_gib=v2.noise_gib,
+    )
 
 
 def find_release(version: str) -> Release:

@@ -7,7 +7,9 @@ from typing import Any
 
 from deploy.catalog.architecture import Architecture
 from deploy.sizing.device import Device
+from deploy.sizing.fit import Fit
 from deploy.sizing.overhead import Overhead
+from deploy.sizing.reasons import Reason
 from deploy.sizing.release import DEFAULT_VERSION
 
 
@@ -41,7 +43,7 @@ class Rejected:
 
     tensor_parallel_size: int
     pipeline_parallel_size: int
-    reason: str
+    reason: Reason
 
 
 @dataclass(frozen=True)
@@ -50,14 +52,15 @@ class Sizing:
 
     supported: bool
     """Whether the engine runs it on this hardware, and its memory can be worked out."""
-    fits: bool
+    fits: Fit
     """Whether it starts, with ``max_model_len`` tokens of context."""
-    reasons: tuple[str, ...]
-    """Why not, each with numbers and a way out; or why this arrangement."""
+    reasons: tuple[Reason, ...]
+    """Why not, each with figures and ways out; or why this arrangement."""
     model: str
     engine: str
     gpus: tuple[str, ...]
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[Reason, ...] = ()
+    """What works otherwise than one may think."""
     engine_version: str = DEFAULT_VERSION
     parameters_billion: float = 0.0
     active_parameters_billion: float = 0.0
@@ -75,6 +78,10 @@ class Sizing:
     weights_gib_per_gpu: float = 0.0
     overhead: Overhead = field(default_factory=lambda: Overhead(0.0, 0.0, 0.0))
     kv_cache_gib_per_gpu: float = 0.0
+    least_kv_cache_gib_per_gpu: float = 0.0
+    """The same on the pessimistic side."""
+    pinned_kv_cache_bytes_per_gpu: int = 0
+    """The pool to pin in a deployment, so that what was planned is what starts."""
     kv_cache_tokens: int = 0
     """Tokens that one replica keeps."""
     kv_cache_bytes_per_token_per_gpu: float = 0.0
@@ -89,7 +96,7 @@ class Sizing:
     tokens_per_second_per_user: float = 0.0
     tokens_per_second: float = 0.0
     prefill_tokens_per_second: float = 0.0
-    at_the_limit: str = ""
+    at_the_limit: Reason | None = None
     """What happens when more is asked."""
     details: dict[str, Any] = field(default_factory=dict)
     """Figures that only one engine has."""

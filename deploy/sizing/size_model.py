@@ -15,16 +15,18 @@ from deploy.sizing.choose import Scored, candidates, choose, split_sizes
 from deploy.sizing.device import Device, weakest
 from deploy.sizing.explain import (
     chosen_reason,
-    context_reason,
-    limit_text,
+    context_reasons,
     memory_reason,
     rejected_reason,
     request_warnings,
 )
+from deploy.sizing.fit import Fit
+from deploy.sizing.hardware import hardware_refusals, hardware_warnings
 from deploy.sizing.kv_cache import BLOCK_TOKENS
 from deploy.sizing.parallelism import legal_tensor_parallel_sizes, tensor_parallel_problems
-from deploy.sizing.precision import Precision, hardware_refusals, hardware_warnings
-from deploy.sizing.release import find_release
+from deploy.sizing.precision import Precision
+from deploy.sizing.reasons import Reason, ReasonKind, RemedyKind, reason, remedy
+from deploy.sizing.release import release_for
 from deploy.sizing.request import Rejected, Sizing, SizingRequest
 from deploy.sizing.throughput import prefill_tokens_per_second
 
@@ -54,7 +56,7 @@ def make_setup(request: SizingRequest) -> Setup:
     marlin = not device.is_hopper_or_later
     precision = Precision(dtype, _quantization(request), marlin)
     kv_dtype = dtype if request.kv_cache_dtype == "auto" else "fp8"
-    release = find_release(request.engine_version)
+    release = release_for(request.model, request.engine_version)
     return Setup(request, request.model, precision, device, release, kv_dtype)
 
 
@@ -77,15 +79,15 @@ def _device_groups(devices: tuple[Device, ...]) -> Iterator[tuple[Device, ...]]:
             yield tuple(ordered[: index + 1])
 
 
-def _group_warnings(request: SizingRequest, best: Sizing) -> Iterator[str]:
+def _group_warnings(request: SizingRequest, best: Sizing) -> Iterator[Reason]:
     kinds = dict.fromkeys(device.name for device in request.devices)
     if len(kinds) < 2:
         return
     unused = [name for name in kinds if name not in best.gpus]
     if unused:
-        yield f"{', '.join(unused)} stay unused: together the smallest would decide for all"
+        yield reason(ReasonKind.KINDS_UNUSED, names=", ".join(unused))
     else:
-        yield f"GPUs of several kinds ({', '.join(kinds)}): the smallest decides for all"
+        yield reason(ReasonKind.KINDS_TOGETHER, names=", ".join(kinds))
 
 
 def _dtype(request: SizingRequest, device: Device) -> str:
@@ -107,35 +109,37 @@ def _quantization(request: SizingRequest) -> Quantization:
     return BY_NAME[request.quantization]
 
 
-def _refusals(setup: Setup) -> Iterator[str]:
+def _refusals(setup: Setup) -> Iterator[Reason]:
     request = setup.request
     vendors = {device.vendor for device in request.devices}
     if len(vendors) > 1:
-        yield f"GPUs of {' and '.join(sorted(vendors))} do not serve one engine together"
+        yield reason(ReasonKind.SEVERAL_VENDORS, vendors=" and ".join(sorted(vendors)))
         return
     yield from hardware_refusals(
         setup.device, setup.precision, request.kv_cache_dtype, request.dtype is not None
     )
     size = (request.tensor_parallel_size or 1) * (request.pipeline_parallel_size or 1)
     if size > len(request.devices):
-        yield f"needs {size} GPUs, there are {len(request.devices)}: add GPUs, or split less"
-    stages = request.pipeline_parallel_size or 1
-    if stages > len(setup.model.layers):
-        yield f"{len(setup.model.layers)} layers cannot make {stages} pipeline stages"
+        way, here = remedy(RemedyKind.SPLIT_LESS), len(request.devices)
+        yield reason(ReasonKind.TOO_FEW_GPUS, way, needed=size, gpus=here)
+    stages, layers = request.pipeline_parallel_size or 1, len(setup.model.layers)
+    if stages > layers:
+        yield reason(ReasonKind.TOO_MANY_STAGES, layers=layers, stages=stages)
 
 
-def _no_candidate(setup: Setup) -> Iterator[str]:
-    tp = setup.request.tensor_parallel_size or 1
-    legal = legal_tensor_parallel_sizes(setup.model, setup.precision.quantization)
-    sizes = ", ".join(map(str, legal)) or "none"
-    for problem in tensor_parallel_problems(setup.model, setup.precision.quantization, tp):
-        yield f"--tensor-parallel-size {tp}: {problem}; legal: {sizes}"
+def _no_candidate(setup: Setup) -> Iterator[Reason]:
+    tp, scheme = setup.request.tensor_parallel_size or 1, setup.precision.quantization
+    legal = legal_tensor_parallel_sizes(setup.model, scheme)
+    ways = (remedy(RemedyKind.LEGAL_SPLIT, sizes=", ".join(map(str, legal))),) if legal else ()
+    problems = tuple(tensor_parallel_problems(setup.model, scheme, tp))
+    if problems:
+        yield reason(ReasonKind.ILLEGAL_SPLIT, *ways, causes=problems)
 
 
 def _sizing(chosen: Scored, scored: list[Scored]) -> Sizing:
     best = chosen.arrangement
     setup, stage, request = best.setup, best.tightest, best.setup.request
-    fits = best.fits and not context_reason(best)
+    fits = Fit.NO if any(context_reasons(best)) else best.fits
     users = chosen.served(len(request.devices)) if fits else 0
     load = request.users or users
     per_user = chosen.speed(load / best.replicas) if fits and load else 0.0
@@ -152,7 +156,9 @@ def _sizing(chosen: Scored, scored: list[Scored]) -> Sizing:
         weights_gib_per_gpu=stage.weights_gib,
         overhead=stage.overhead,
         kv_cache_gib_per_gpu=max(stage.kv_cache_gib, 0.0),
-        kv_cache_tokens=stage.tokens,
+        least_kv_cache_gib_per_gpu=max(stage.least_kv_cache_gib, 0.0),
+        pinned_kv_cache_bytes_per_gpu=stage.pinned_kv_cache_bytes,
+        kv_cache_tokens=best.kv_cache_tokens,
         kv_cache_bytes_per_token_per_gpu=(
             stage.layout.block_bytes * stage.layout.groups / BLOCK_TOKENS
         ),
@@ -165,22 +171,23 @@ def _sizing(chosen: Scored, scored: list[Scored]) -> Sizing:
         tokens_per_second_per_user=per_user,
         tokens_per_second=per_user * load,
         prefill_tokens_per_second=prefill_tokens_per_second(best.engine) * best.replicas,
-        at_the_limit=limit_text(best, users) if fits else "",
+        at_the_limit=reason(ReasonKind.QUEUE, request=users + 1) if fits else None,
         details={"users_at_reading_speed": chosen.comfortable * best.replicas if fits else 0},
     )
 
 
-def _reasons(chosen: Scored, count: int) -> Iterator[str]:
+def _reasons(chosen: Scored, count: int) -> Iterator[Reason]:
     best = chosen.arrangement
-    if context_reason(best):
-        yield context_reason(best)
+    context = tuple(context_reasons(best))
+    if context:
+        yield from context
     elif not best.fits:
         yield memory_reason(best)
     elif count > 1:
         yield chosen_reason(best)
 
 
-def _warnings(chosen: Scored, users: int) -> Iterator[str]:
+def _warnings(chosen: Scored, users: int) -> Iterator[Reason]:
     setup = chosen.arrangement.setup
     yield from hardware_warnings(setup.device, setup.precision, setup.request.kv_cache_dtype)
     yield from request_warnings(chosen.arrangement, users)
@@ -191,15 +198,16 @@ def _rejected(chosen: Scored, scored: list[Scored]) -> Iterator[Rejected]:
     for other in scored:
         if other is not chosen:
             split = other.arrangement
-            reason = rejected_reason(other, chosen)
-            yield Rejected(split.tensor_parallel_size, split.pipeline_parallel_size, reason)
+            why = rejected_reason(other, chosen)
+            yield Rejected(split.tensor_parallel_size, split.pipeline_parallel_size, why)
     if setup.request.tensor_parallel_size:
         return
     for tp in split_sizes(len(setup.request.devices)):
-        problems = tensor_parallel_problems(setup.model, setup.precision.quantization, tp)
-        reason = "; ".join(problems)
-        if reason:
-            yield Rejected(tp, 1, reason)
+        scheme = setup.precision.quantization
+        problems = tuple(tensor_parallel_problems(setup.model, scheme, tp))
+        if problems:
+            why = reason(ReasonKind.ILLEGAL_SPLIT, causes=problems)
+            yield Rejected(tp, 1, why)
 
 
 def _common(setup: Setup) -> Sizing:
@@ -207,7 +215,7 @@ def _common(setup: Setup) -> Sizing:
     request, scheme = setup.request, setup.precision.quantization
     return Sizing(
         supported=False,
-        fits=False,
+        fits=Fit.NO,
         reasons=(),
         model=request.name,
         engine="vllm",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from deploy.sizing.request import Sizing
+from deploy.sizing.reasons_text import reason_text
+from deploy.sizing.request import Rejected, Sizing
 from deploy.sizing.throughput import ERROR
 
 ESTIMATE = f"estimate, +- {ERROR:.0%} on published figures: docs/sizing.md"
@@ -14,9 +15,9 @@ def sizing_to_json(sizing: Sizing) -> dict[str, Any]:
     """Every figure of a sizing; memory in GiB to two decimals."""
     return {
         "supported": sizing.supported,
-        "fits": sizing.fits,
-        "reasons": list(sizing.reasons),
-        "warnings": list(sizing.warnings),
+        "fits": sizing.fits.value,
+        "reasons": [reason_text(reason) for reason in sizing.reasons],
+        "warnings": [reason_text(warning) for warning in sizing.warnings],
         "model": sizing.model,
         "engine": sizing.engine,
         "engine_version": sizing.engine_version,
@@ -30,7 +31,7 @@ def sizing_to_json(sizing: Sizing) -> dict[str, Any]:
         "tensor_parallel_size": sizing.tensor_parallel_size,
         "pipeline_parallel_size": sizing.pipeline_parallel_size,
         "legal_tensor_parallel_sizes": list(sizing.legal_tensor_parallel_sizes),
-        "rejected": [vars(rejected) for rejected in sizing.rejected],
+        "rejected": [_rejected(rejected) for rejected in sizing.rejected],
         "gpu_memory_utilization": sizing.gpu_memory_utilization,
         **_memory(sizing),
         "max_model_len": sizing.max_model_len,
@@ -40,12 +41,22 @@ def sizing_to_json(sizing: Sizing) -> dict[str, Any]:
         "context_tokens": sizing.context_tokens,
         "users": sizing.users,
         "concurrent_users": sizing.concurrent_users,
-        "at_the_limit": sizing.at_the_limit,
+        "at_the_limit": reason_text(sizing.at_the_limit) if sizing.at_the_limit else "",
         "tokens_per_second_per_user": round(sizing.tokens_per_second_per_user, 2),
         "tokens_per_second": round(sizing.tokens_per_second, 1),
         "prefill_tokens_per_second": round(sizing.prefill_tokens_per_second),
         "throughput": ESTIMATE,
         "details": sizing.details,
+        "reason_data": [reason.to_json() for reason in sizing.reasons],
+        "warning_data": [warning.to_json() for warning in sizing.warnings],
+    }
+
+
+def _rejected(rejected: Rejected) -> dict[str, Any]:
+    return {
+        "tensor_parallel_size": rejected.tensor_parallel_size,
+        "pipeline_parallel_size": rejected.pipeline_parallel_size,
+        "reason": reason_text(rejected.reason),
     }
 
 
@@ -59,9 +70,13 @@ def _memory(sizing: Sizing) -> dict[str, Any]:
             "activation_gib": round(overhead.activation_gib, 2),
             "cuda_graphs_gib": round(overhead.cuda_graphs_gib, 2),
             "non_torch_gib": round(overhead.non_torch_gib, 2),
+            "buffers_gib": round(overhead.buffers_gib, 2),
+            "outside_gib": round(overhead.outside_gib, 2),
             "uncertainty_gib": round(overhead.uncertainty_gib, 2),
         },
         "kv_cache_gib_per_gpu": round(sizing.kv_cache_gib_per_gpu, 2),
+        "least_kv_cache_gib_per_gpu": round(sizing.least_kv_cache_gib_per_gpu, 2),
+        "pinned_kv_cache_bytes_per_gpu": sizing.pinned_kv_cache_bytes_per_gpu,
         "kv_cache_tokens": sizing.kv_cache_tokens,
         "kv_cache_bytes_per_token_per_gpu": round(sizing.kv_cache_bytes_per_token_per_gpu, 1),
     }

@@ -49,7 +49,7 @@ class EngineSpec(Spec):
     kind: EngineKind = "llama_cpp"
     """Which engine: ``vllm`` on GPUs, ``llama_cpp`` on CPUs, ``ollama`` on either."""
     max_num_seqs: int | None = Field(default=None, ge=1, le=4096)
-    """Requests answered at the same time by one replica; 2 by default, of vLLM its own default."""
+    """Requests answered at the same time by one replica; 2 unless set, with vLLM its default."""
     max_model_len: int | None = Field(default=None, ge=256, le=10_000_000)
     """Context length in tokens of models that declare none."""
     quantization: str | None = None

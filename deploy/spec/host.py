@@ -38,7 +38,7 @@ class HostSpec(Spec):
     ssh_host_keys: HostKeys = "known"
     """``known``: the host's key must be in ``~/.ssh/known_hosts``; ``accept-new``: it is added."""
     sudo: bool = False
-    """Run commands with sudo, for users who may not use the container engine themselves."""
+    """Run commands with sudo, for users who may not use Docker themselves."""
     docker: DockerSource | None = None
     """Where Docker comes from: ``distribution``, ``upstream`` or ``present`` (left alone).
 

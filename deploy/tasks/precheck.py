@@ -9,7 +9,7 @@ from deploy.operations.questions import questions, subject_of
 
 
 def check(deployment: Artefacts) -> None:
-    """Container engine, ports, memory, disk and declared GPUs."""
+    """Docker, ports, memory, disk and declared GPUs."""
     look.will_ask(questions(deployment, host.name))
     precheck.passed(
         name="Check the host",

@@ -3,9 +3,8 @@
 from pyinfra import host
 
 from deploy.artefacts import Artefacts
-from deploy.operations import model_file, resource, units
+from deploy.operations import barrier, model_file, orphan, resource, units
 from deploy.services import HostModelFile, Tier
-from deploy.tasks import barrier
 
 
 def prepare(deployment: Artefacts) -> None:
@@ -24,7 +23,10 @@ def prepare(deployment: Artefacts) -> None:
 
 
 def converge(deployment: Artefacts) -> None:
-    """Run every tier: all hosts at once, and where others serve meanwhile, one after the other."""
+    """Run every tier: all hosts at once, and where others serve meanwhile, one after the other.
+
+    What an older plan left behind goes last, when everything else runs.
+    """
     for tier in host.loop(deployment.stack.tiers()):
         if any(unit.tier == tier for unit in deployment.stack.on(host.name)):
             units.converged(name=f"Run the {tier.plural}", artefacts=deployment, tier=tier)
@@ -36,7 +38,8 @@ def converge(deployment: Artefacts) -> None:
                     tier=tier,
                     rolling=True,
                 )
-        barrier.wait(tier.plural)
+        barrier.reached(name=f"All {tier.plural} run")
+    orphan.removed(name="Remove what the plan no longer has", artefacts=deployment)
 
 
 def _taking_turns(deployment: Artefacts, tier: Tier) -> list[str]:

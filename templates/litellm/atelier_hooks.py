@@ -84,6 +84,16 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
+def explained(record: logging.LogRecord) -> bool:
+    """Errors of clients and engines are logged in a line, without 80 lines of LiteLLM's calls."""
+    error = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
+    if error is not None:
+        status = getattr(error, "status_code", None)
+        if outcome(error) or (isinstance(status, int) and 400 <= status < 500):
+            record.exc_info = record.exc_text = None
+    return True
+
+
 class Absence:
     """How long a replica is left out."""
 
@@ -299,4 +309,5 @@ OpenAITextCompletion.async_streaming = stream_completion
 TextCompletionStreamWrapper.convert_to_text_completion_object = keep_completions(
     TextCompletionStreamWrapper.convert_to_text_completion_object
 )
+log.addFilter(explained)
 hooks = Hooks()

@@ -42,6 +42,8 @@ KEYS = [
     "overhead_gib_per_gpu",
     "overhead",
     "kv_cache_gib_per_gpu",
+    "least_kv_cache_gib_per_gpu",
+    "pinned_kv_cache_bytes_per_gpu",
     "kv_cache_tokens",
     "kv_cache_bytes_per_token_per_gpu",
     "max_model_len",
@@ -57,6 +59,8 @@ KEYS = [
     "prefill_tokens_per_second",
     "throughput",
     "details",
+    "reason_data",
+    "warning_data",
 ]
 DOCS = Path(__file__).parents[2] / "docs" / "sizing.md"
 
@@ -83,7 +87,7 @@ def test_the_keys_are_stable_and_documented() -> None:
 
 def test_a_model_of_the_catalogue_on_two_cards() -> None:
     sizing = size("qwen2.5-coder-32b", "--gpus", "2x l40s", "--tensor-parallel-size", "2")
-    assert sizing["fits"]
+    assert sizing["fits"] == "yes"
     assert sizing["weights_gib_per_gpu"] == pytest.approx(30.71, abs=0.02)
     assert sizing["kv_cache_bytes_per_token_per_gpu"] == 131072
     assert sizing["kv_cache_tokens"] == pytest.approx(63152, rel=0.1)
@@ -95,7 +99,7 @@ def test_a_config_file_is_as_good_as_the_catalogue(tmp_path: Path) -> None:
     ours = size(str(path), "--gpus", "2x l40s", "--quantization", "none")
     theirs = size("qwen2.5-coder-32b", "--gpus", "2x l40s")
     assert ours["kv_cache_tokens"] == theirs["kv_cache_tokens"]
-    assert size(str(tmp_path), "--gpus", "2x l40s")["fits"]
+    assert size(str(tmp_path), "--gpus", "2x l40s")["fits"] == "yes"
 
 
 def test_a_declined_model_is_not_supported_and_says_why(tmp_path: Path) -> None:
@@ -104,14 +108,14 @@ def test_a_declined_model_is_not_supported_and_says_why(tmp_path: Path) -> None:
     sizing = size(str(path), "--gpus", "l40s")
     assert list(sizing) == KEYS
     assert not sizing["supported"]
-    assert not sizing["fits"]
+    assert sizing["fits"] == "no"
     assert "linear-attention" in sizing["reasons"][0]
     assert sizing["kv_cache_tokens"] == 0
 
 
 def test_ollama_counts_layers() -> None:
     sizing = size("qwen2.5-coder-32b", "--gpus", "rtx-3060", "--engine", "ollama")
-    assert not sizing["fits"]
+    assert sizing["fits"] == "no"
     assert sizing["details"]["layers_on_gpu"] < sizing["details"]["layers"]
 
 

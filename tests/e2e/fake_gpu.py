@@ -11,7 +11,7 @@ in a container may not raise.
 ``nvidia-smi`` is there too, so that the check of the host finds what the inventory declares.
 
     host = start_host(NAME, directory)
-    install(host)                       # before Docker starts there
+    install(host)
     ... deploy with gpus="1x l40s" and the image of fake_vllm.build() ...
     used(host)                          # {0: {"3f2a..-1": 0.75}}
 """
@@ -64,11 +64,12 @@ esac
 
 
 def install(host: Host, cards: int = 1) -> None:
-    """Give a host fake cards; Docker must not be running there yet."""
+    """Give a host fake cards; a Docker that runs there is restarted."""
     host.run(f"mkdir -p {CARDS} && ln -sf /bin/true {HOOK}")
     _write(host, "/usr/local/lib/give_gpus.py", GIVE_GPUS.replace("CARDS", CARDS))
     _write(host, "/usr/local/sbin/runc", RUNC)
     _write(host, "/usr/bin/nvidia-smi", NVIDIA_SMI.replace("COUNT", str(cards)))
+    host.run("! systemctl is-active -q docker || systemctl restart docker")
 
 
 def used(host: Host) -> dict[int, dict[str, float]]:

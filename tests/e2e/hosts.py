@@ -18,11 +18,12 @@ from deploy.images import make_build_plan
 from deploy.images.builder import build_base, image_lock
 
 USER = "alice"
+DOCKER_PACKAGES = "docker.io iptables ca-certificates"
 DOCKERFILE = """
 FROM {base}
 RUN apt-get update -q \\
  && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends \\
-      systemd systemd-sysv dbus openssh-server sudo iproute2 procps \\
+      systemd systemd-sysv dbus openssh-server sudo iproute2 procps {packages} \\
  && rm -f /usr/sbin/policy-rc.d
 RUN systemctl mask systemd-udevd.service systemd-udevd-kernel.socket systemd-logind.service \\
       getty.target console-getty.service \\
@@ -77,22 +78,23 @@ class Host:
 
 
 @contextmanager
-def run_host(name: str, directory: Path) -> Iterator[Host]:
+def run_host(name: str, directory: Path, *, with_docker: bool = False) -> Iterator[Host]:
     """A host that lives as long as the context."""
     try:
-        yield start_host(name, directory)
+        yield start_host(name, directory, with_docker=with_docker)
     finally:
         remove_host(name)
 
 
-def start_host(name: str, directory: Path) -> Host:
+def start_host(name: str, directory: Path, *, with_docker: bool = False) -> Host:
     """A host until it is removed; its Docker keeps its files in a volume.
 
     Args:
         name: name of its container and its volume.
         directory: where the key of its user is put.
+        with_docker: whether Docker is installed, as Debian does; for tests of what comes after it.
     """
-    image = build_host_image()
+    image = build_host_image(with_docker=with_docker)
     remove_host(name)
     key = directory / "key"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
@@ -106,10 +108,12 @@ def start_host(name: str, directory: Path) -> Host:
     return host
 
 
-def build_host_image() -> str:
+def build_host_image(*, with_docker: bool) -> str:
+    """Build the image of such hosts unless it is there; returns its tag."""
     base = make_build_plan("litellm", load_catalog()).base
     build_base(base, report=lambda _line: None)
-    dockerfile = DOCKERFILE.format(base=base.tag, user=USER)
+    packages = DOCKER_PACKAGES if with_docker else ""
+    dockerfile = DOCKERFILE.format(base=base.tag, user=USER, packages=packages)
     image = f"atelier-test/host:{hashlib.sha256(dockerfile.encode()).hexdigest()[:8]}"
     with image_lock(image):
         if not docker("image", "ls", "-q", image):

@@ -14,5 +14,6 @@ NAMES = ("llama-cpp", "litellm", "open-webui", "ollama")
 
 if __name__ == "__main__":
     build_images([make_build_plan(name, load_catalog()) for name in NAMES], report=print)
-    build_host_image()
+    for with_docker in (False, True):
+        build_host_image(with_docker=with_docker)
     fake_vllm.build()

@@ -31,7 +31,7 @@ def run_site(
         hosts = {}
         for name, container in containers.items():
             (home / name).mkdir()
-            hosts[name] = stack.enter_context(run_host(container, home / name))
+            hosts[name] = stack.enter_context(run_host(container, home / name, with_docker=True))
         (home / ".ssh").mkdir()
         known = "".join(host.known_host() for host in hosts.values())
         (home / ".ssh" / "known_hosts").write_text(known)

@@ -141,7 +141,8 @@ class Operator:
         assert planned.status == 0, planned.output
         done, again = self.deploy(), self.deploy()
         assert [done.status, again.status] == [0, 0], done.output + again.output
-        assert [done.content, again.changes] == [planned.content, []]
+        assert done.content == planned.content, done.output
+        assert again.changes == [], again.output
         return planned
 
     def atelier(self, verb: str, *arguments: str) -> subprocess.CompletedProcess[str]:

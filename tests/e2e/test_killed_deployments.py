@@ -14,7 +14,7 @@ from tests.e2e.site import Settings, Site
 
 Change = Callable[..., Settings]
 
-OPERATIONS = 13
+OPERATIONS = 12
 """Operations of a deployment with one engine and no web UI."""
 _flip = itertools.cycle(["first", "second"])
 

@@ -62,7 +62,9 @@ class Operators(Site):
     def key(self) -> str:
         """What the router wants of its clients."""
         environment = self.container("litellm").attrs["Config"]["Env"]
-        return str(dict(row.split("=", 1) for row in environment)["LITELLM_MASTER_KEY"])
+        return str(
+            dict(row.split("=", 1) for row in environment if "=" in row)["LITELLM_MASTER_KEY"]
+        )
 
     def is_converged(self) -> None:
         again = self.deploy()

@@ -61,7 +61,7 @@ def engine(site: Site, index: int) -> Container:
 
 def engine_key(site: Site) -> str:
     variables: list[str] = engine(site, 0).attrs["Config"]["Env"]
-    return dict(line.split("=", 1) for line in variables)["LLAMA_API_KEY"]
+    return dict(line.split("=", 1) for line in variables if "=" in line)["LLAMA_API_KEY"]
 
 
 @pytest.fixture(scope="module")

@@ -71,7 +71,8 @@ class Pair:
     def key_of(self, host: str, container: str, variable: str) -> str:
         """A secret in a container's environment."""
         rows = json.loads(self.hosts[host].run(f"docker inspect {container}"))[0]["Config"]["Env"]
-        return str(dict(row.split("=", 1) for row in rows)[variable])
+        # a variable without a value is one that is not set
+        return str(dict(row.split("=", 1) for row in rows if "=" in row)[variable])
 
 
 @pytest.fixture(scope="module")
@@ -190,7 +191,7 @@ def test_an_engine_that_fails_on_one_host_leaves_the_router_alone(pair: Pair) ->
     result = pair.site.deploy()
     host.run(f"docker tag {image} {reference}")
     assert result.status == 1
-    assert "Starting operation: Run e2e-litellm-0" not in result.output
+    assert "Starting operation: Run the routers" not in result.output
     after = pair.snapshot()
     assert after["a"][ROUTER] == before["a"][ROUTER]
     assert after["a"][ENGINES[0]] != before["a"][ENGINES[0]]

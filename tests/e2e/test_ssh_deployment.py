@@ -26,7 +26,7 @@ from tests.e2e.site import MASTER_KEY, START_TIMEOUT_SECONDS, Result, Settings, 
 
 NAME = host_name("deployment")
 ENGINE, ROUTER = "e2e-llama-cpp-tiny-coder-0", "e2e-litellm-0"
-RUN_ENGINE, RUN_ROUTER = f"Run {ENGINE}", f"Run {ROUTER}"
+RUN_ENGINE, RUN_ROUTER = "Run the engines", "Run the routers"
 
 
 @dataclass

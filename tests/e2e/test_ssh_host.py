@@ -118,7 +118,7 @@ def test_a_wrong_key_is_explained(site: Site, tmp_path: Path) -> None:
     result = site.run("-y")
     site.declare()
     assert result.status == 1
-    assert "Authentication error" in result.output
+    assert "Authentication failed" in result.output
     assert f"ssh-copy-id -p 22 {USER}@{site.host.address}" in result.output
 
 

@@ -14,7 +14,7 @@ from deploy.hosts import ssh_config
 from deploy.hosts.ssh import Client, open_ssh, transport_of
 from deploy.hosts.ssh_transport import SILENCE_SECONDS
 from deploy.spec import HostSpec
-from tests.hosts.ssh_server import Server, serve, write_known_hosts
+from tests.hosts.ssh_server import PROHIBITED, Server, serve, write_known_hosts
 
 
 @pytest.fixture
@@ -67,6 +67,25 @@ def test_further_connections_are_used_again_and_closed(server: Server) -> None:
     assert server.logins == 2
     assert not transport.is_active()
     assert not transport._others  # type: ignore[attr-defined]
+
+
+def test_every_channel_is_told_why_it_was_refused_itself(server: Server) -> None:
+    """Ports are not forwarded, and sessions are few: both are refused at the same time."""
+    server.max_sessions = 1
+
+    def ask(number: int) -> str:
+        if number % 2:
+            return client.exec_command("sleep 0.1; echo ran")[1].read().decode()
+        place, nowhere = ("127.0.0.1", 9), ("127.0.0.1", 0)
+        with pytest.raises(paramiko.ChannelException) as refused:
+            transport_of(client).open_channel("direct-tcpip", place, nowhere)
+        return str(refused.value.code)
+
+    with ThreadPoolExecutor(12) as pool:
+        for _ in range(5):
+            with connect(server) as client:
+                said = list(pool.map(ask, range(12)))
+            assert said == [str(PROHIBITED), "ran\n"] * 6
 
 
 def test_a_server_that_allows_no_command(server: Server) -> None:

@@ -187,7 +187,7 @@ def test_an_engine_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None
     with pytest.raises(ConnectionFailedError) as refused, connect(declare().hosts[0]):
         pass
     assert str(refused.value) == (
-        "host @local: no answer from the container engine of this machine: connection refused\n"
+        "host @local: Docker of this machine does not answer: connection refused\n"
         "    fix: check that Docker runs there and that this user may use it"
     )
 

@@ -155,7 +155,7 @@ def test_without_an_engine_here_nothing_is_built(
     with pytest.raises(OperationError) as refused:
         provide({}, uses, OVER_SSH)
     assert str(refused.value) == (
-        "image_source: images are built on this machine, but its container engine cannot be used: "
+        "image_source: images are built on this machine, but its Docker cannot be used: "
         "docker is not installed\n"
         "    allowed: 'pull', 'load', or 'build' where Docker runs on this machine\n"
         "    fix: install and start Docker here, pull the images, or load them from archives"

@@ -1,6 +1,7 @@
 """What is recommended, and why."""
 
 import time
+from functools import cache
 
 import pytest
 from hypothesis import given, settings
@@ -17,6 +18,7 @@ from deploy.recommend.strength import step, strength
 CATALOG = load_catalog()
 
 
+@cache
 def ask(users: int, **settings_: object) -> Recommendation:
     return recommend(RecommendRequest(users, **settings_), CATALOG)  # type: ignore[arg-type]
 

@@ -13,6 +13,7 @@ from deploy.inventory import Deployment
 from deploy.services import ContainerSpec, Tier
 from deploy.services.container import HARDWARE
 from deploy.sizing.release import DEFAULT_VERSION
+from deploy.units import GIB
 from tests.services.profiles import digest
 
 ANYWHERE = "0.0.0.0"  # noqa: S104 - inside the container
@@ -87,12 +88,18 @@ def test_arguments_of_vllm(tmp_path: Path) -> None:
         "extra_args": ["--enable-prefix-caching"],
     }
     models = [{**CHAT, "served_model_name": "coder", "max_model_len": 16384, "max_num_seqs": 64}]
-    assert engine(made(tmp_path, engine=own, models=models)).command == (
+    artefacts = made(tmp_path, engine=own, models=models)
+    (replica,) = artefacts.plan.replicas
+    assert replica.memory is not None
+    pinned = replica.memory.pinned_kv_cache_bytes
+    assert replica.memory.kv_cache_gib * GIB - 64 * 2**20 < pinned
+    assert engine(artefacts).command == (
         "Qwen/Qwen2.5-Coder-7B-Instruct",
         *("--served-model-name", "coder", "--host", ANYWHERE, "--port", "8000"),
         *("--tensor-parallel-size", "2", "--pipeline-parallel-size", "1"),
         *("--gpu-memory-utilization", "0.9", "--max-model-len", "16384", "--max-num-seqs", "64"),
         *("--kv-cache-dtype", "fp8", "--dtype", "auto", "--max-num-batched-tokens", "4096"),
+        *("--kv-cache-memory-bytes", str(pinned)),
         "--enable-prefix-caching",
     )
 

@@ -154,12 +154,13 @@ def table() -> str:
         " / ours | error | error if the version is not given |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    lines += [_row(published) for published in PUBLISHED]
-    return "\n".join(lines)
+    return "\n".join([*lines, *map(row, PUBLISHED)])
 
 
-def _row(published: Published) -> str:
+def row(published: Published) -> str:
+    """One row of a table: published against ours."""
     ours, default = published.size(), published.size("0.26")
+    weights = f"{published.weights_gib:.2f}" if published.weights_gib else "-"
     count = published.tp * published.pp
     if published.kv_cache_tokens:
         cache = f"{published.kv_cache_tokens} / {ours.kv_cache_tokens} tokens"
@@ -168,6 +169,6 @@ def _row(published: Published) -> str:
     return (
         f"| {published.model} | {count}x {published.gpu} ({published.utilization:g}) |"
         f" {published.tp} x {published.pp} | {published.version}, {published.source} |"
-        f" {published.weights_gib:.2f} / {ours.weights_gib_per_gpu:.2f} | {cache} |"
+        f" {weights} / {ours.weights_gib_per_gpu:.2f} | {cache} |"
         f" {published.error(ours):+.1%} | {published.error(default):+.1%} |"
     )

@@ -3,11 +3,13 @@ from __future__ import annotations
 from deploy.catalog.architecture import read_architecture
 from deploy.catalog.quantization import BY_NAME, NONE, Quantization
 from deploy.sizing.parallelism import legal_tensor_parallel_sizes, tensor_parallel_problems
+from deploy.sizing.reasons_text import reason_text
 from tests.sizing import configs as c
 
 
 def _problems(config: c.Config, tp: int, scheme: Quantization = NONE) -> str:
-    return "; ".join(tensor_parallel_problems(read_architecture(config), scheme, tp))
+    problems = tensor_parallel_problems(read_architecture(config), scheme, tp)
+    return "; ".join(map(reason_text, problems))
 
 
 def test_heads_must_divide() -> None:

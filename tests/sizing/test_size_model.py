@@ -11,6 +11,8 @@ from deploy.catalog import load_catalog
 from deploy.catalog.architecture import read_architecture
 from deploy.errors import PlanError
 from deploy.sizing import Sizing, SizingRequest, find_devices, size_gguf, size_model
+from deploy.sizing.reasons import Reason
+from deploy.sizing.reasons_text import reason_text
 from tests.sizing import configs as c
 
 CONFIGS = (
@@ -35,6 +37,11 @@ utilizations = st.floats(0.3, 1.0)
 def size(config: c.Config, gpus: str, **more: Any) -> Sizing:
     devices = find_devices(gpus, load_catalog())
     return size_model(SizingRequest(read_architecture(config), devices, **more))
+
+
+def text(reasons: tuple[Reason, ...]) -> str:
+    """What the command line says."""
+    return "; ".join(map(reason_text, reasons))
 
 
 @given(models, gpus, st.integers(1, 8), utilizations)
@@ -115,21 +122,21 @@ def test_the_slides_speed_of_an_h100_with_70_users() -> None:
 def test_what_does_not_fit_says_how_it_would() -> None:
     sizing = size(c.QWEN2_32B, "l40s")
     assert not sizing.fits
-    assert "needs 61.0 GiB of weights" in sizing.reasons[0]
-    assert "--quantization fp8" in sizing.reasons[0]
-    assert "take 2x l40s" in sizing.reasons[0]
+    assert "needs 61.0 GiB of weights" in text(sizing.reasons)
+    assert "--quantization fp8" in text(sizing.reasons)
+    assert "take 2x l40s" in text(sizing.reasons)
 
 
 def test_a_context_that_is_too_long_is_refused_with_the_longest() -> None:
     sizing = size(c.LLAMA_8B, "rtx-3090", max_model_len=131072)
     assert not sizing.fits
-    assert "use --max-model-len" in sizing.reasons[0]
+    assert "use --max-model-len" in text(sizing.reasons)
 
 
 def test_a_context_beyond_the_model_is_refused() -> None:
     sizing = size(c.QWEN2_7B, "h100", max_model_len=65536)
     assert not sizing.fits
-    assert "made for 32768 tokens" in sizing.reasons[0]
+    assert "made for 32768 tokens" in text(sizing.reasons)
 
 
 @pytest.mark.parametrize(
@@ -145,18 +152,18 @@ def test_a_context_beyond_the_model_is_refused() -> None:
 def test_what_the_hardware_cannot_do(gpus: str, more: dict[str, Any], reason: str) -> None:
     sizing = size(c.QWEN2_7B, gpus, **more)
     assert not sizing.supported
-    assert reason in " ".join(sizing.reasons)
+    assert reason in text(sizing.reasons)
 
 
 def test_gpus_of_two_vendors_do_not_work_together() -> None:
     sizing = size(c.QWEN2_7B, "l40s, mi300x")
-    assert any("l40s stay unused" in warning for warning in sizing.warnings)
+    assert "l40s stay unused" in text(sizing.warnings)
 
 
 def test_old_gpus_use_float16_and_say_so() -> None:
     sizing = size(c.QWEN2_7B, "2x v100-32")
     assert sizing.dtype == "float16"
-    assert any("v100-32 uses float16" in warning for warning in sizing.warnings)
+    assert "v100-32 uses float16" in text(sizing.warnings)
 
 
 def test_models_published_in_32_bits_run_in_16() -> None:
@@ -168,19 +175,19 @@ def test_models_published_in_32_bits_run_in_16() -> None:
 
 def test_fp8_on_ampere_is_weights_only() -> None:
     sizing = size(c.QWEN2_7B, "rtx-3090", quantization="fp8")
-    assert any("Marlin" in warning for warning in sizing.warnings)
+    assert "Marlin" in text(sizing.warnings)
 
 
 def test_the_smallest_of_several_kinds_decides() -> None:
     sizing = size(c.QWEN2_32B, "1x a6000, 1x l40s")
     assert sizing.usable_gib_per_gpu == pytest.approx(44.42)
-    assert any("the smallest decides" in warning for warning in sizing.warnings)
+    assert "the smallest decides" in text(sizing.warnings)
 
 
 def test_a_small_gpu_beside_a_large_one_stays_unused() -> None:
     sizing = size(c.QWEN2_7B, "h100, rtx-3060")
     assert sizing.concurrent_users == size(c.QWEN2_7B, "h100").concurrent_users
-    assert any("rtx-3060 stay unused" in warning for warning in sizing.warnings)
+    assert "rtx-3060 stay unused" in text(sizing.warnings)
 
 
 def test_the_real_size_of_the_files_counts() -> None:
@@ -207,5 +214,5 @@ def test_a_gguf_that_fits_has_every_layer_on_the_gpu() -> None:
     assert sizing.details["layers_on_gpu"] == 29
     big = size_gguf(replace(request, model=read_architecture(c.QWEN2_32B)))
     assert not big.fits
-    assert "layers stay on the CPU" in big.reasons[0]
+    assert "layers stay on the CPU" in text(big.reasons)
     assert big.tokens_per_second_per_user < sizing.tokens_per_second_per_user

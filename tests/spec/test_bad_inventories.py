@@ -629,7 +629,7 @@ two = pyinfra_hosts(make("two"), __file__)
         "from deploy import Deployment\n\nDeploymnt()\n",
         """
         DIRECTORY/typo.py, line 3: NameError: name 'Deploymnt' is not defined
-            fix: mend the inventory file
+            fix: correct the inventory file
         """,
     ),
     (
@@ -637,7 +637,7 @@ two = pyinfra_hosts(make("two"), __file__)
         "x = (\n",
         """
         DIRECTORY/broken.py, line 1: SyntaxError: '(' was never closed
-            fix: mend the inventory file
+            fix: correct the inventory file
         """,
     ),
 ]

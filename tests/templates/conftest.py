@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -91,7 +91,7 @@ def stand_ins() -> dict[str, dict[str, Any]]:
 
 
 @pytest.fixture
-def module(monkeypatch: pytest.MonkeyPatch) -> Any:
+def module(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """The hooks, loaded as LiteLLM loads them: from a file, unknown to sys.modules."""
     for name, attributes in stand_ins().items():
         stand_in = ModuleType(name)
@@ -104,4 +104,5 @@ def module(monkeypatch: pytest.MonkeyPatch) -> Any:
     assert spec.loader is not None
     loaded = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(loaded)
-    return loaded
+    yield loaded
+    loaded.log.removeFilter(loaded.explained)

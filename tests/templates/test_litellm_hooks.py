@@ -174,6 +174,26 @@ def test_the_log_says_what_is_left_out_and_nothing_that_was_sent(
     ]
 
 
+@pytest.mark.parametrize(
+    ("error", "in_a_line"),
+    [
+        (mapped(400, answered(400)), True),
+        (mapped(500, refused()), True),
+        (mapped(429, None), True),
+        (KeyError("a fault of LiteLLM's own"), False),
+    ],
+)
+def test_only_unexpected_errors_are_logged_with_where_they_came_from(
+    module: Any, error: Exception, in_a_line: bool
+) -> None:
+    record = logging.LogRecord(
+        "LiteLLM Proxy", logging.ERROR, "x", 1, "failed", None, (type(error), error, None)
+    )
+    assert module.explained(record)
+    text = logging.Formatter().format(record)
+    assert (text == "failed") is in_a_line
+
+
 # what clients are told
 
 

@@ -59,7 +59,7 @@ class Sizer:
         if key not in self._sizings:
             little = replace(claim, context_tokens=LITTLE_CONTEXT_TOKENS, max_model_len=None)
             self._sizings[key] = _size(little, device, size, claim.utilization, (size, 1))
-        return self._sizings[key].fits
+        return bool(self._sizings[key].fits)
 
     def _size(
         self, claim: Claim, device: Device, gpus: int, share: float, split: Split | None

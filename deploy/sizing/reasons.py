@@ -1,0 +1,127 @@
+"""Why something is as it is, as data: what it is about, its figures, and what to do.
+
+Sentences are made of it in one place, deploy/sizing/reasons_text.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+
+class ReasonKind(StrEnum):
+    """What a reason is about."""
+
+    # why it cannot be worked out, or does not run
+    DECLINED = "declined"
+    MEMORY_UNKNOWN = "memory_unknown"
+    ON_APPLE = "on_apple"
+    ON_CPU = "on_cpu"
+    CAPABILITY = "capability"
+    SEVERAL_VENDORS = "several_vendors"
+    TOO_FEW_GPUS = "too_few_gpus"
+    TOO_MANY_STAGES = "too_many_stages"
+    ILLEGAL_SPLIT = "illegal_split"
+    HEADS = "heads"
+    KV_HEADS = "kv_heads"
+    VOCABULARY = "vocabulary"
+    INNER_SIZE = "inner_size"
+    QUANTIZATION_GROUPS = "quantization_groups"
+    # why it does not fit
+    MEMORY = "memory"
+    LAYERS_ON_CPU = "layers_on_cpu"
+    BEYOND_MODEL = "beyond_model"
+    CONTEXT_TOO_LONG = "context_too_long"
+    # why this arrangement, or not that one
+    CHOSEN = "chosen"
+    DOES_NOT_FIT = "does_not_fit"
+    FEWER_USERS = "fewer_users"
+    PIPELINE_SLOWER = "pipeline_slower"
+    NO_BETTER = "no_better"
+    # what works otherwise than one may think
+    GPUS_UNUSED = "gpus_unused"
+    KINDS_UNUSED = "kinds_unused"
+    KINDS_TOGETHER = "kinds_together"
+    PROBABLY = "probably"
+    USERS_WAIT = "users_wait"
+    NO_LINK = "no_link"
+    OTHER_DTYPE = "other_dtype"
+    OTHER_QUANTIZATION = "other_quantization"
+    TAKES_IMAGES = "takes_images"
+    SLIDING_WINDOWS = "sliding_windows"
+    AMD = "amd"
+    NO_NATIVE_KERNELS = "no_native_kernels"
+    FP8_WEIGHTS_ONLY = "fp8_weights_only"
+    MARLIN = "marlin"
+    FP8_CACHE_CONVERTED = "fp8_cache_converted"
+    OLD_FOR_IMAGES = "old_for_images"
+    # what happens to one request more
+    QUEUE = "queue"
+    SLOTS = "slots"
+
+
+class RemedyKind(StrEnum):
+    """What an operator can do."""
+
+    SHORTER_CONTEXT = "shorter_context"
+    LOWER_CONTEXT = "lower_context"
+    RAISE_MAX_MODEL_LEN = "raise_max_model_len"
+    QUANTIZE = "quantize"
+    SMALLER_QUANTIZATION = "smaller_quantization"
+    OTHER_METHOD = "other_method"
+    OTHER_DTYPE = "other_dtype"
+    AUTO_KV_CACHE = "auto_kv_cache"
+    MORE_GPUS = "more_gpus"
+    MORE_MEMORY = "more_memory"
+    OTHER_GPUS_OR_MODEL = "other_gpus_or_model"
+    RAISE_UTILIZATION = "raise_utilization"
+    RAISE_SHARE = "raise_share"
+    LEGAL_SPLIT = "legal_split"
+    SPLIT_LESS = "split_less"
+    COMPARE_PIPELINE = "compare_pipeline"
+    USE_OLLAMA = "use_ollama"
+    OTHER_IMAGE = "other_image"
+
+
+@dataclass(frozen=True)
+class Remedy:
+    """One way out."""
+
+    kind: RemedyKind
+    figures: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why, with its figures and every way out."""
+
+    kind: ReasonKind
+    figures: Mapping[str, Any]
+    remedies: tuple[Remedy, ...] = ()
+    causes: tuple[Reason, ...] = ()
+    """Reasons of which this one is made."""
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain data."""
+        return {
+            "kind": self.kind.value,
+            "figures": dict(self.figures),
+            "remedies": [
+                {"kind": one.kind.value, "figures": dict(one.figures)} for one in self.remedies
+            ],
+            "causes": [cause.to_json() for cause in self.causes],
+        }
+
+
+def reason(
+    kind: ReasonKind, *remedies: Remedy, causes: tuple[Reason, ...] = (), **figures: Any
+) -> Reason:
+    """A reason of a kind."""
+    return Reason(kind, figures, remedies, causes)
+
+
+def remedy(kind: RemedyKind, **figures: Any) -> Remedy:
+    """A way out of a kind."""
+    return Remedy(kind, figures)

@@ -1,0 +1,185 @@
+"""Reasons as sentences: the only place that makes them.
+
+A sentence names settings as whoever reads it spells them: on the command line, or in an inventory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from deploy.sizing.reasons import Reason, ReasonKind, Remedy, RemedyKind
+
+Names = Mapping[str, str]
+COMMAND_LINE: Names = {
+    "context_tokens": "--context",
+    "max_model_len": "--max-model-len",
+    "quantization": "--quantization",
+    "dtype": "--dtype",
+    "kv_cache_dtype": "--kv-cache-dtype",
+    "gpu_memory_utilization": "--gpu-memory-utilization",
+    "tensor_parallel_size": "--tensor-parallel-size",
+    "pipeline_parallel_size": "--pipeline-parallel-size",
+    "engine": "--engine",
+}
+"""Settings as ``atelier size`` spells them."""
+INVENTORY: Names = {name: name for name in COMMAND_LINE} | {"engine": "engine kind"}
+"""Settings as an inventory spells them."""
+
+REASONS = {
+    ReasonKind.DECLINED: "{why}",
+    ReasonKind.MEMORY_UNKNOWN: "the memory of this machine's CPU is not declared",
+    ReasonKind.ON_APPLE: "vLLM does not run on Apple GPUs",
+    ReasonKind.ON_CPU: (
+        "the memory of this machine's CPU is not declared, and vLLM is sized on GPUs only"
+    ),
+    ReasonKind.CAPABILITY: ("{what} compute capability {needed}, and {device} has {capability}"),
+    ReasonKind.SEVERAL_VENDORS: "GPUs of {vendors} do not serve one engine together",
+    ReasonKind.TOO_FEW_GPUS: "needs {needed} GPUs, there are {gpus}",
+    ReasonKind.TOO_MANY_STAGES: "{layers} layers cannot make {stages} pipeline stages",
+    ReasonKind.ILLEGAL_SPLIT: "{causes}",
+    ReasonKind.HEADS: "{heads} attention heads do not divide by {tensor_parallel_size}",
+    ReasonKind.VOCABULARY: (
+        "the vocabulary, {vocabulary} padded to {padded}, does not divide by {tensor_parallel_size}"
+    ),
+    ReasonKind.INNER_SIZE: "{name} {size} does not divide by {tensor_parallel_size}",
+    ReasonKind.QUANTIZATION_GROUPS: (
+        "{name} {size} is {groups:g} groups of {group_size} of {method}, which do not divide by"
+        " {tensor_parallel_size}"
+    ),
+    ReasonKind.MEMORY: (
+        "needs {weights_gib:.1f} GiB of weights, {overhead_gib:.1f} GiB of overhead and"
+        " {kv_cache_gib:.1f} GiB of KV cache for {context_tokens} tokens on each GPU; {device}"
+        " leaves {budget_gib:.1f} GiB ({usable_gib:.1f} x {gpu_memory_utilization:g})"
+    ),
+    ReasonKind.LAYERS_ON_CPU: (
+        "needs {needed_gib:.1f} GiB for weights and {slots} x {context_tokens} tokens; the GPUs"
+        " leave {usable_gib:.1f} GiB, so {away} of {layers} layers stay on the CPU, which reads"
+        " them at about {cpu_gb_per_second:.0f} GB/s and sets the pace"
+    ),
+    ReasonKind.BEYOND_MODEL: (
+        "the model was made for {limit} tokens, and {set[max_model_len]} is {tokens}"
+    ),
+    ReasonKind.CONTEXT_TOO_LONG: (
+        "requests have at most {longest} tokens here, and {set[context_tokens]} is {tokens}"
+    ),
+    ReasonKind.DOES_NOT_FIT: (
+        "does not fit: {weights_gib:.1f} GiB of weights and {overhead_gib:.1f} GiB of overhead in"
+        " {budget_gib:.1f} GiB per GPU"
+    ),
+    ReasonKind.FEWER_USERS: "answers {users} users at once instead of {best}",
+    ReasonKind.PIPELINE_SLOWER: (
+        "answers {users} users at once, {reading} at reading speed (10 tokens/s;"
+        " {best_reading} here): a pipeline answers each of them more slowly"
+    ),
+    ReasonKind.NO_BETTER: "no more users at once, and no faster",
+    ReasonKind.GPUS_UNUSED: "{unused} of {gpus} GPUs stay unused",
+    ReasonKind.KINDS_UNUSED: (
+        "{names} stay unused: together with them, the smallest GPU would decide for all"
+    ),
+    ReasonKind.KINDS_TOGETHER: "GPUs of several kinds ({names}): the smallest decides for all",
+    ReasonKind.PROBABLY: (
+        "probably fits, but start-ups with the same settings differ: {least_gib:.1f} to"
+        " {kv_cache_gib:.1f} GiB are left for the KV cache, {needed_gib:.1f} GiB are needed for"
+        " {context_tokens} tokens, and CUDA graphs take {outside_gib:.1f} GiB on top"
+    ),
+    ReasonKind.USERS_WAIT: (
+        "{wanted} users at once: {users} are answered, the others wait in the queue"
+    ),
+    ReasonKind.NO_LINK: "no NVLink: tensor parallelism goes over PCIe",
+    ReasonKind.OTHER_DTYPE: "config.json says {declared}: {device} uses {dtype}",
+    ReasonKind.OTHER_QUANTIZATION: "config.json says {declared}, sized as {method}",
+    ReasonKind.TAKES_IMAGES: (
+        "it takes images too: their encoder's memory is estimated, not modelled"
+    ),
+    ReasonKind.SLIDING_WINDOWS: (
+        "sliding windows: kv_cache_tokens counts every layer in full, requests take less"
+    ),
+    ReasonKind.AMD: (
+        "AMD: vLLM runs with ROCm; the overheads are calibrated on NVIDIA and less certain"
+    ),
+    ReasonKind.NO_NATIVE_KERNELS: (
+        "{method} weights have no native kernels on {device}: check before buying"
+    ),
+    ReasonKind.FP8_WEIGHTS_ONLY: (
+        "{device} has compute capability {capability}, and fp8 computes from 8.9: only the weights"
+        " are kept in fp8 (Marlin), which is no faster"
+    ),
+    ReasonKind.MARLIN: "{method} runs through Marlin on {device}: weights only",
+    ReasonKind.FP8_CACHE_CONVERTED: (
+        "an fp8 KV cache saves memory on {device} but is converted at every use"
+    ),
+    ReasonKind.OLD_FOR_IMAGES: (
+        "vLLM's default images (CUDA 13) do not run on compute capability 7.0"
+    ),
+    ReasonKind.QUEUE: (
+        "Request {request} waits in the queue until one ends. When running requests outgrow the KV"
+        " cache, vLLM preempts the latest one and computes it again later."
+    ),
+    ReasonKind.SLOTS: (
+        "Each of {slots} slots keeps {context_tokens} tokens; request {request} waits."
+        " OLLAMA_NUM_PARALLEL sets the slots: one more costs {slot_gib:.2f} GiB."
+    ),
+}
+REMEDIES = {
+    RemedyKind.SHORTER_CONTEXT: "use {set[max_model_len]} {tokens}",
+    RemedyKind.LOWER_CONTEXT: "lower {set[context_tokens]}",
+    RemedyKind.RAISE_MAX_MODEL_LEN: "raise {set[max_model_len]}",
+    RemedyKind.QUANTIZE: "use {set[quantization]} {method}",
+    RemedyKind.SMALLER_QUANTIZATION: "use a smaller quantization",
+    RemedyKind.OTHER_METHOD: "use another {set[quantization]}",
+    RemedyKind.OTHER_DTYPE: "use {set[dtype]} float16",
+    RemedyKind.AUTO_KV_CACHE: "use {set[kv_cache_dtype]} auto",
+    RemedyKind.MORE_GPUS: "take {gpus}x {device}",
+    RemedyKind.MORE_MEMORY: "take more GPU memory",
+    RemedyKind.OTHER_GPUS_OR_MODEL: "take larger GPUs or a smaller model",
+    RemedyKind.RAISE_UTILIZATION: "raise {set[gpu_memory_utilization]}",
+    RemedyKind.RAISE_SHARE: "declare a larger share",
+    RemedyKind.LEGAL_SPLIT: "use {set[tensor_parallel_size]} {sizes}",
+    RemedyKind.SPLIT_LESS: "add GPUs, or split less",
+    RemedyKind.COMPARE_PIPELINE: "compare {set[pipeline_parallel_size]}",
+    RemedyKind.USE_OLLAMA: "use {set[engine]} ollama (natively, not in a container)",
+    RemedyKind.OTHER_IMAGE: "use a -cu129 image",
+}
+
+
+def reason_text(reason: Reason, names: Names = COMMAND_LINE) -> str:
+    """A reason with its ways out."""
+    what, ways = cause_text(reason, names), remedies_text(reason, names)
+    return f"{what}: {ways}" if ways else what
+
+
+def cause_text(reason: Reason, names: Names = COMMAND_LINE) -> str:
+    """A reason without its ways out."""
+    match reason.kind:
+        case ReasonKind.CHOSEN:
+            return _chosen(reason.figures)
+        case ReasonKind.KV_HEADS:
+            return _kv_heads(reason.figures)
+    causes = "; ".join(cause_text(cause, names) for cause in reason.causes)
+    return REASONS[reason.kind].format(set=names, causes=causes, **reason.figures)
+
+
+def remedies_text(reason: Reason, names: Names = COMMAND_LINE) -> str:
+    """The ways out of a reason; empty where there is none."""
+    return ", or ".join(remedy_text(remedy, names) for remedy in reason.remedies)
+
+
+def remedy_text(remedy: Remedy, names: Names = COMMAND_LINE) -> str:
+    """One way out."""
+    return REMEDIES[remedy.kind].format(set=names, **remedy.figures)
+
+
+def _chosen(figures: Mapping[str, Any]) -> str:
+    parts = [f"tensor_parallel_size {figures['tensor_parallel_size']}"]
+    if figures["pipeline_parallel_size"] > 1:
+        parts.append(f"pipeline_parallel_size {figures['pipeline_parallel_size']}")
+    if figures["replicas"] > 1:
+        parts.append(f"{figures['replicas']} replicas")
+    return f"{', '.join(parts)}: answers the most users at once; of equals, the fastest"
+
+
+def _kv_heads(figures: Mapping[str, Any]) -> str:
+    heads, size = figures["kv_heads"], figures["tensor_parallel_size"]
+    verb = "divide by" if heads > size else "replicate evenly over"
+    return f"{heads} KV heads do not {verb} {size}"
