@@ -18,6 +18,7 @@ TIMEOUT_SECONDS = 30
 CONNECT_SECONDS = 30
 KEEPALIVE_SECONDS = 30
 ACCEPT_NEW = {"accept-new", "no", "off", "false"}
+RELATIVE_INCLUDE = re.compile(r"^(\s*Include[\s=]+\"?)(?![/~\s\"])", re.IGNORECASE | re.MULTILINE)
 DEFAULT_KEYS = [f"~/.ssh/id_{kind}" for kind in ("ed25519", "ecdsa", "rsa")]
 DEFAULT_KNOWN_HOSTS = ["~/.ssh/known_hosts ~/.ssh/known_hosts2"]
 GLOBAL_KNOWN_HOSTS = ["/etc/ssh/ssh_known_hosts /etc/ssh/ssh_known_hosts2"]
@@ -81,8 +82,15 @@ def read_endpoint(name: str, declared: Declared) -> Endpoint:
 
 
 def _ask_openssh(name: str, declared: Declared) -> Settings:
-    command = ["ssh", *_other_home(), "-G", *declared.options(), "--", name]
-    asked = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_SECONDS)
+    config = _of_other_home()
+    source = [] if config is None else ["-F", "/dev/stdin" if config else "none"]
+    asked = subprocess.run(
+        ["ssh", *source, "-G", *declared.options(), "--", name],
+        input=config or "",
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_SECONDS,
+    )
     if asked.returncode:
         said = asked.stderr.strip() or f"exit status {asked.returncode}"
         raise paramiko.SSHException(f"ssh -G {name}: {said}")
@@ -93,12 +101,17 @@ def _ask_openssh(name: str, declared: Declared) -> Settings:
     return settings
 
 
-def _other_home() -> list[str]:
-    """OpenSSH takes the home directory of the user, whatever HOME says; this project takes HOME."""
+def _of_other_home() -> str | None:
+    """The configuration that HOME names, if that is not the user's own home directory.
+
+    OpenSSH takes the user's, whatever HOME says; this project takes HOME. What is included by a
+    relative path lies there, too.
+    """
     if str(Path.home()) == _real_home():
-        return []
+        return None
     config = Path("~/.ssh/config").expanduser()
-    return ["-F", str(config) if config.is_file() else "none"]
+    text = config.read_text(encoding="utf-8") if config.is_file() else ""
+    return RELATIVE_INCLUDE.sub(rf"\g<1>{config.parent}/", text)
 
 
 def _real_home() -> str:

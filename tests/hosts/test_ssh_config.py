@@ -129,3 +129,16 @@ def test_without_openssh(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert found.known_hosts[0] == f"{home}/.ssh/known_hosts"
     keys = find_endpoint(HostSpec(name="x", ssh_key="~/k")).keys
     assert keys[:2] == (f"{home}/k", f"{home}/.ssh/id_ed25519")
+
+
+def test_what_another_home_directory_includes_by_a_relative_path(home: Path) -> None:
+    """OpenSSH itself would look for it in the user's own home directory."""
+    (home / ".ssh/conf.d").mkdir()
+    (home / ".ssh/config").write_text(
+        'Include "conf.d/a*"\nHost gpu*\n  include=conf.d/b.conf\nHost *\n  Port 2299\n'
+    )
+    (home / ".ssh/conf.d/a.conf").write_text("Host gpu1\n  HostName 10.0.0.9\n")
+    (home / ".ssh/conf.d/b.conf").write_text("User you\n")
+    found, other = find_endpoint(HostSpec(name="gpu1")), find_endpoint(HostSpec(name="x"))
+    assert (found.address, found.user, found.port) == ("10.0.0.9", "you", 2299)
+    assert (other.address, other.port, other.user != "you") == ("x", 2299, True)
