@@ -6,11 +6,15 @@ from pyinfra.api import FactBase
 
 from deploy.services.container import LABEL_DEPLOYMENT
 
-ENGINE_ANSWERS = (
-    "command -v docker >/dev/null 2>&1 && "
-    '{ [ -S /var/run/docker.sock ] || [ -n "$DOCKER_HOST" ] || docker version >/dev/null 2>&1; }'
+ASK_ENGINE = "command -v docker >/dev/null 2>&1 && docker version >/dev/null 2>&1"
+REMEMBER_ENGINE = (
+    f"if {ASK_ENGINE}; then ATELIER_DOCKER=yes; else ATELIER_DOCKER=no; fi; export ATELIER_DOCKER"
 )
-"""Shell condition: there is a Docker to ask. The socket comes first, because it is cheap."""
+"""Shell: ask Docker once for all questions of a look."""
+ENGINE_ANSWERS = (
+    f'case "${{ATELIER_DOCKER:-}}" in yes) true ;; no) false ;; *) {ASK_ENGINE} ;; esac'
+)
+"""Shell condition: there is a Docker, and it answers."""
 UNLESS_ENGINE = f"{{ {ENGINE_ANSWERS}; }} || exit 0"
 """A host without Docker has nothing: in a dry run it is still to be installed or started."""
 OWNER = f'{{{{.Label "{LABEL_DEPLOYMENT}"}}}}'

@@ -15,6 +15,8 @@ from typing import Any, TypeVar
 from pyinfra import host, state
 from pyinfra.api import FactBase
 
+from deploy.facts.engine import REMEMBER_ENGINE
+
 Answer = TypeVar("Answer")
 MARK = "@@"
 FAILED = "@@failed"
@@ -51,7 +53,7 @@ class Look(FactBase[dict[int, list[str]]]):
             f"echo {MARK}{position}; ( {shell} ) || {{ echo {FAILED} {position}; exit 1; }}"
             for position, shell in enumerate(shells)
         ]
-        return f"LC_ALL=C; export LC_ALL; {'; '.join(parts)}"
+        return f"LC_ALL=C; export LC_ALL; {REMEMBER_ENGINE}; {'; '.join(parts)}"
 
     @staticmethod
     def default() -> dict[int, list[str]]:

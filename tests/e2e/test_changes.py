@@ -12,7 +12,7 @@ import pytest
 
 from tests.e2e.names import NAME, PROJECT
 from tests.e2e.registry import Registry
-from tests.e2e.site import Settings, Site
+from tests.e2e.site import START_TIMEOUT_SECONDS, Settings, Site, free_port
 
 ENGINE, ROUTER = "llama-cpp-tiny-coder", "litellm"
 Change = Callable[..., Settings]
@@ -138,8 +138,6 @@ def test_port(site: Site, changed: Change, free_router_port: int) -> None:
 
 @pytest.fixture
 def free_router_port() -> int:
-    from tests.e2e.site import free_port
-
     return free_port()
 
 
@@ -236,3 +234,23 @@ def test_configuration_edited_by_hand(site: Site) -> None:
     announced = {("update", f"file {config}"), ("restart", f"container {NAME}-{ROUTER}-0")}
     check(site, Case(announced, {"configuration"}, set(), {ROUTER}))
     assert config.read_text() == text
+
+
+def test_two_services_exchange_their_ports(site: Site, changed: Change) -> None:
+    """Neither can start before the other one has let go: both stop, then both start."""
+    one, other = int(site.settings["router"]["port"]), free_port()
+    timeout = {"start_timeout_seconds": START_TIMEOUT_SECONDS}
+    site.converge(changed(web_ui={"port": other} | timeout))
+    site.write(changed(router__port=other, web_ui={"port": one} | timeout))
+    planned = site.apply()
+    assert {step for step in planned.announced if step[0] == "recreate"} == {
+        ("recreate", f"container {site.name}-{service}-0") for service in (ROUTER, "open-webui")
+    }
+    assert _published(site, ROUTER) == other
+    assert _published(site, "open-webui") == one
+    assert "a, b = b, a + b" in site.complete()
+
+
+def _published(site: Site, service: str) -> int:
+    [bindings] = site.container(service).attrs["HostConfig"]["PortBindings"].values()
+    return int(bindings[0]["HostPort"])

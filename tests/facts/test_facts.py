@@ -18,6 +18,7 @@ from deploy.facts.files import Contents, PathState, PathStates
 from deploy.facts.health import Health
 from deploy.facts.host import Host
 from deploy.facts.images import Images, ImagesState
+from deploy.facts.look import Look
 from deploy.facts.model_store import MadeModel, ModelStore
 from deploy.facts.old_images import BroughtImage, OldImages
 from deploy.facts.units import FileState, Units, UnitsState
@@ -357,3 +358,21 @@ def test_health_carries_the_script_and_never_fails() -> None:
     command = str(Health().command(container="x-0", timeout_seconds=5))
     assert command.startswith("sh -c ")
     assert command.endswith(" atelier wait x-0 5 || true")
+
+
+@pytest.mark.parametrize(("fact", "arguments", "nothing"), FACTS, ids=name_of)
+def test_a_host_whose_docker_does_not_answer_has_nothing(
+    fact: FactBase[Any], arguments: dict[str, Any], nothing: Any, bare_path: Path, tmp_path: Path
+) -> None:
+    """It is started later: what is to be known of it must not keep a run from that."""
+    docker = bare_path / "docker"
+    docker.write_text("#!/bin/sh\necho 'Cannot connect to the Docker daemon' >&2\nexit 1\n")
+    docker.chmod(0o755)
+    command = Look().command((str(fact.command(**arguments)),))
+    result = run(command, bare_path, tmp_path)
+    assert (result.returncode, result.stderr) == (0, "")
+    lines = Look().process(result.stdout.splitlines())[0]
+    answer = fact.process(lines) if lines else fact.default()
+    if isinstance(fact, Deployment):
+        nothing = Belongings(unanswering_engine=("yes",))
+    assert answer == nothing
