@@ -1,20 +1,23 @@
 """pyinfra reaches the hosts of a deployment as the other commands do.
 
-The only module that replaces something inside pyinfra: in its SSH connector, the method that makes
-the client, and around what runs commands, here too, a limit of time. What it takes for granted
-there is in tests/test_pyinfra_connection.py.
+The only module that knows what is inside pyinfra's connectors. It replaces the method of the one
+for SSH that makes the client, and puts a limit of time around what runs commands, here too. What it
+takes for granted there is in tests/test_pyinfra_connection.py.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
+import paramiko
 from pyinfra import logger
 from pyinfra.api import StringCommand
+from pyinfra.api.host import Host
 from pyinfra.connectors.local import LocalConnector
 from pyinfra.connectors.ssh import SSHConnector
-from pyinfra.connectors.util import CommandOutput
+from pyinfra.connectors.util import CommandOutput, make_unix_command_for_host
 
 from deploy.hosts.ssh import open_ssh
 from deploy.spec import DeploymentSpec, HostSpec
@@ -25,6 +28,9 @@ CHANGE_SECONDS = 600
 TIMEOUT_ATTRIBUTE = "timeout_seconds"
 LIMITED = "atelier_limits_time"
 """Marks the methods that have been replaced."""
+NOT_OF_THE_COMMAND = {"_get_pty", "_timeout", "_stdin", "_success_exit_codes"}
+"""Arguments that pyinfra's connectors take for themselves."""
+SUDO_PASSWORD = "prompted_sudo_password"  # noqa: S105 - the name of one
 
 _hosts: dict[str, HostSpec] = {}
 _connect_as_pyinfra = SSHConnector._connect
@@ -54,6 +60,52 @@ def connect_as_declared(spec: DeploymentSpec) -> None:
         if not hasattr(connector.run_shell_command, LIMITED):
             limited = _with_limit(connector.run_shell_command)
             connector.run_shell_command = limited  # type: ignore[method-assign]
+
+
+@dataclass(frozen=True)
+class Way:
+    """How a command is run by what is not pyinfra, just as pyinfra would run it."""
+
+    client: paramiko.SSHClient | None
+    """The connection to the host; ``None`` on this machine."""
+    text: str
+    """The command for a shell, with sudo where that is declared."""
+
+
+def way_to_run(host: Host, command: StringCommand, arguments: dict[str, Any]) -> Way | None:
+    """How a command is run on a host; ``None`` on one of pyinfra's ``@fake``, where none is.
+
+    Args:
+        host: the host.
+        command: the command.
+        arguments: how pyinfra runs commands there, e.g. with sudo.
+    """
+    client = client_of(host)
+    if client is None and not isinstance(host.connector, LocalConnector):
+        return None
+    own = {name: value for name, value in arguments.items() if name not in NOT_OF_THE_COMMAND}
+    text = make_unix_command_for_host(host.state, host, command, **own).get_raw_value()
+    return Way(client, text)
+
+
+def client_of(host: Host) -> paramiko.SSHClient | None:
+    """The connection over SSH that pyinfra has to a host, if there is one."""
+    connector = host.connector
+    return connector.client if isinstance(connector, SSHConnector) else None
+
+
+def give_sudo(host: Host, program: str) -> None:
+    """Tell pyinfra of a program on the host that prints the password that sudo wants.
+
+    pyinfra looks for it, and for whether there is a password at all, before every command.
+    """
+    host.connector_data[f"sudo_askpass_path__{host.get_temp_dir_config()}"] = program
+    host.connector_data[SUDO_PASSWORD] = "given to sudo by a program"
+
+
+def has_sudo(host: Host) -> bool:
+    """Whether pyinfra was told of such a program."""
+    return SUDO_PASSWORD in host.connector_data
 
 
 def _connect(connector: SSHConnector) -> None:

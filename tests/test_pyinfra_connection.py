@@ -120,3 +120,36 @@ def test_a_command_that_says_itself_how_long_it_takes(tmp_path: Path, server: Se
     (tmp_path / "look.py").write_text(patient)
     ran = run(tmp_path, more=SHORT, what=["look.py"])
     assert (ran.returncode, "slept" in ran.stdout) == (0, True), ran.stdout
+
+
+SUDO = """
+from pyinfra import host
+from pyinfra.api import StringCommand
+from deploy.pyinfra_connection import give_sudo, has_sudo, way_to_run
+command = StringCommand("id"), {"_sudo": True, "_timeout": 5, "_stdin": "x"}
+print("before:", has_sudo(host), way_to_run(host, *command).text)
+give_sudo(host, "/nowhere/program")
+way = way_to_run(host, *command)
+print("after:", has_sudo(host), way.text)
+print("over SSH:", way.client is not None)
+"""
+
+
+@pytest.mark.parametrize("host", ["box", "@local"])
+def test_pyinfra_takes_the_password_from_a_program_and_removes_it(
+    host: str, tmp_path: Path, server: Server
+) -> None:
+    (tmp_path / "look.py").write_text(SUDO)
+    ran = run(tmp_path, host=host, what=["look.py"])
+    assert ran.returncode == 0, ran.stdout
+    before, after, over_ssh = (
+        line.strip()
+        for line in ran.stdout.splitlines()
+        if line.strip().startswith(("before:", "after:", "over SSH:"))
+    )
+    assert before == "before: False sudo -H -n sh -c id"
+    assert after.startswith("after: True env SUDO_ASKPASS=/nowhere/program PYINFRA_SUDO_PASSWORD=")
+    assert after.endswith(" sudo -H -A -k sh -c id")
+    assert over_ssh == f"over SSH: {host == 'box'}"
+    removed = any("rm -f /nowhere/program" in command for command in server.commands)
+    assert removed is (host == "box")

@@ -9,12 +9,9 @@ from typing import Any, Protocol
 import paramiko
 from pyinfra.api import StringCommand
 from pyinfra.api.host import Host
-from pyinfra.connectors.local import LocalConnector
-from pyinfra.connectors.ssh import SSHConnector
-from pyinfra.connectors.util import make_unix_command_for_host
 
 from deploy.hosts.ssh_shell import Output, frame_merged
-from deploy.operations.stream import NOT_OF_THE_COMMAND
+from deploy.pyinfra_connection import way_to_run
 
 ANSWER_SECONDS = 60
 END_SECONDS = 10
@@ -47,16 +44,10 @@ def attach(host: Host, command: StringCommand, arguments: dict[str, Any]) -> Att
     Raises:
         SSHException, OSError: if the connection breaks.
     """
-    own = {name: value for name, value in arguments.items() if name not in NOT_OF_THE_COMMAND}
-    match host.connector:
-        case SSHConnector(client=paramiko.SSHClient() as client):
-            text = make_unix_command_for_host(host.state, host, command, **own)
-            return _OverSsh(client, text.get_raw_value())
-        case LocalConnector():
-            text = make_unix_command_for_host(host.state, host, command, **own)
-            return _Here(text.get_raw_value())
-        case _:
-            return _Pretended(host, command, arguments)
+    way = way_to_run(host, command, arguments)
+    if way is None:
+        return _Pretended(host, command, arguments)
+    return _OverSsh(way.client, way.text) if way.client else _Here(way.text)
 
 
 class _OverSsh:

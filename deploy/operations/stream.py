@@ -11,11 +11,9 @@ import paramiko
 from paramiko import SSHException
 from pyinfra.api import StringCommand
 from pyinfra.api.host import Host
-from pyinfra.connectors.local import LocalConnector
-from pyinfra.connectors.ssh import SSHConnector
-from pyinfra.connectors.util import make_unix_command_for_host
 
 from deploy.hosts.ssh_shell import Output, frame_merged
+from deploy.pyinfra_connection import way_to_run
 
 CHUNK_BYTES = 256 * 1024
 STALLED_SECONDS = 120
@@ -51,25 +49,16 @@ def run_reading(
     Raises:
         SSHException, EOFError, OSError: if the connection breaks.
     """
-    own = {name: value for name, value in arguments.items() if name not in NOT_OF_THE_COMMAND}
     path, offset = source
+    way = way_to_run(host, command, arguments)
+    if way is None:
+        succeeded, output = host.run_shell_command(command, **arguments)
+        return 0 if succeeded else 1, output.output
     with path.open("rb") as file:
         file.seek(offset)
-        match host.connector:
-            case SSHConnector(client=paramiko.SSHClient() as client):
-                text = make_unix_command_for_host(host.state, host, command, **own)
-                return _over_ssh(client, text.get_raw_value(), file, sent)
-            case LocalConnector():
-                text = make_unix_command_for_host(host.state, host, command, **own)
-                return _here(text.get_raw_value(), file, sent)
-            case _:
-                # pyinfra's @fake, whose commands read nothing
-                succeeded, output = host.run_shell_command(command, **arguments)
-                return 0 if succeeded else 1, output.output
-
-
-NOT_OF_THE_COMMAND = {"_get_pty", "_timeout", "_stdin", "_success_exit_codes"}
-"""Arguments that pyinfra's connectors take for themselves."""
+        if way.client is None:
+            return _here(way.text, file, sent)
+        return _over_ssh(way.client, way.text, file, sent)
 
 
 def _over_ssh(

@@ -6,10 +6,10 @@ import base64
 
 from pyinfra import host
 from pyinfra.api import StringCommand
-from pyinfra.api.host import Host
 
 from deploy.errors import HostError, Problem
 from deploy.hosts.sudo import ask_password, forget_password, is_typed, wrong_password
+from deploy.pyinfra_connection import give_sudo, has_sudo
 
 ATTEMPTS = 3
 QUIETLY = 'said=$(LC_ALL=C {} 2>&1) || {{ echo "it says: $said"; exit 1; }}'
@@ -39,7 +39,7 @@ def unlock() -> None:
     Raises:
         HostError: if sudo does not let the user in.
     """
-    if wants_password(host):
+    if has_sudo(host):
         return
     succeeded, output = _run(QUIETLY.format("sudo -n true"))
     if succeeded:
@@ -47,11 +47,6 @@ def unlock() -> None:
     if "password is required" not in output and "authentication is required" not in output:
         raise HostError(wrong_password(host.name, output))
     _give(_ask())
-
-
-def wants_password(host: Host) -> bool:
-    """Whether sudo was given a password on this host."""
-    return "prompted_sudo_password" in host.connector_data
 
 
 def _ask() -> str:
@@ -76,9 +71,7 @@ def _give(password: str) -> None:
                 fix="let this user use sudo without a password, or mount /tmp without noexec",
             )
         )
-    # where pyinfra looks for the program and for whether there is a password at all
-    host.connector_data[f"sudo_askpass_path__{host.get_temp_dir_config()}"] = path.strip()
-    host.connector_data["prompted_sudo_password"] = "given to sudo by a program"  # noqa: S105
+    give_sudo(host, path.strip())
 
 
 def _run(command: str, stdin: str = "") -> tuple[bool, str]:

@@ -10,12 +10,11 @@ import gevent
 from pyinfra import host, state
 from pyinfra.api import operation
 from pyinfra.api.output import format_text
-from pyinfra.connectors.ssh import SSHConnector
 
 from deploy.artefacts import Artefacts
 from deploy.errors import AtelierError
-from deploy.operations import sudo
 from deploy.operations.commands import Commands, refuse
+from deploy.pyinfra_connection import client_of, has_sudo
 
 if TYPE_CHECKING:
     from deploy.live.connection import Login
@@ -60,7 +59,7 @@ def _logins() -> dict[str, Login]:
     from deploy.live.connection import Login
 
     return {
-        each.name: Login(each.connector.client, sudo.wants_password(each))
+        each.name: Login(client, has_sudo(each))
         for each in state.inventory
-        if isinstance(each.connector, SSHConnector) and each.connector.client
+        if (client := client_of(each))
     }
