@@ -16,6 +16,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from pathlib import Path
 
 import paramiko
@@ -25,6 +26,7 @@ from deploy.hosts.host_certificate import HostCertificate
 
 AUTHORITY, REVOKED = "@cert-authority", "@revoked"
 WITH_PORT = re.compile(r"\[(?P<name>.+)\]:\d+")
+SPECIAL = re.compile(r"[*?!]")
 PLAIN = (
     *("ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521"),
     *("rsa-sha2-512", "rsa-sha2-256"),
@@ -47,6 +49,9 @@ class Line:
         if self.names.startswith("|1|"):
             return _hashes(self.names, name)
         patterns = self.names.lower().split(",")
+        if not SPECIAL.search(self.names):
+            # files may have thousands of lines
+            return name in patterns
         if any(_matches(pattern[1:], name) for pattern in patterns if pattern[:1] == "!"):
             return False
         return any(_matches(pattern, name) for pattern in patterns if pattern[:1] != "!")
@@ -73,7 +78,7 @@ class KnownHosts(paramiko.MissingHostKeyPolicy):
     """
 
     def __init__(self, files: Sequence[str], *, accept_new: bool) -> None:
-        self._lines = [line for path in files for line in parse(_read(path))]
+        self._lines = [line for path in files for line in _read(path)]
         self._new = Path(files[0]) if accept_new and files else None
         self._accept_new = accept_new
 
@@ -134,11 +139,18 @@ class KnownHosts(paramiko.MissingHostKeyPolicy):
             file.write(f"{hostname} {key.get_name()} {key.get_base64()}\n")
 
 
-def _read(path: str) -> str:
+def _read(path: str) -> tuple[Line, ...]:
     try:
-        return Path(path).read_text(encoding="utf-8", errors="replace")
+        now = Path(path).stat()
+        return _parsed(path, now.st_mtime_ns, now.st_size)
     except OSError:
-        return ""
+        return ()
+
+
+@lru_cache(maxsize=64)
+def _parsed(path: str, *_: int) -> tuple[Line, ...]:
+    """A file is read once for all hosts, until it changes."""
+    return tuple(parse(Path(path).read_text(encoding="utf-8", errors="replace")))
 
 
 def _matches(pattern: str, name: str) -> bool:
