@@ -210,7 +210,8 @@ def arrange(setup: Setup, tp: int, pp: int) -> Arrangement:
             ),
             batch,
         )
-        layout = kv_layout(model, own_layers, tp, setup.kv_dtype, batch.max_num_batched_tokens)
+        in_flight = batch.max_num_batched_tokens * setup.release.batches_in_flight
+        layout = kv_layout(model, own_layers, tp, setup.kv_dtype, in_flight, setup.release.uneven)
         weights_gib = size * scale / GIB
         left = setup.budget_gib - weights_gib - overhead.total_gib
         unsure = overhead.uncertainty_gib + weights_gib * _weights_uncertainty(setup)

@@ -32,6 +32,8 @@ BITS_PER_WEIGHT = {
 DEFAULT_QUANTIZATION = "q4_k_m"
 KV_BYTES = {"auto": 2.0, "fp8": 34 / 32}
 """f16, or q8_0 (blocks of 32 with a scale) where fp8 is asked for."""
+STATE_BYTES = 4
+"""llama.cpp keeps states in f32 (llama_memory_recurrent)."""
 COMPUTE_TOKENS = 512
 """llama.cpp computes prompts in batches of this many tokens (n_ubatch)."""
 CONTEXT_GIB = 0.45
@@ -57,6 +59,8 @@ class _Fit:
     """Requests at the same time."""
     weights_bytes: float
     kv_bytes_per_token: float
+    state_bytes: float
+    """What layers without attention keep for each slot."""
     overhead_gib: float
     """Of each GPU."""
 
@@ -70,7 +74,7 @@ class _Fit:
     @property
     def slot_bytes(self) -> float:
         """KV cache of one slot."""
-        return self.context_tokens * self.kv_bytes_per_token
+        return self.context_tokens * self.kv_bytes_per_token + self.state_bytes
 
     @property
     def needed_bytes(self) -> float:
@@ -104,7 +108,7 @@ class _Fit:
     @property
     def longest_context(self) -> int:
         """Tokens that each slot can have with every layer on the GPU."""
-        free = self.usable_bytes - self.weights_bytes
+        free = self.usable_bytes - self.weights_bytes - self.slots * self.state_bytes
         return min(self.context_limit, max(int(free / self.slots / self.kv_bytes_per_token), 0))
 
     @property
@@ -179,6 +183,8 @@ def _fit(request: SizingRequest) -> _Fit:
     per_layer = 2 * model.kv_heads * model.head_dim
     if model.mla:
         per_layer = model.mla.kv_lora_rank + model.mla.rope_head_dim
+    attending = sum(layer.kind != "state" for layer in model.layers)
+    state = model.state.state_bytes(1, STATE_BYTES) if model.state else 0
     default = min(DEFAULT_CONTEXT_TOKENS, model.max_position_embeddings)
     return _Fit(
         request=request,
@@ -186,7 +192,8 @@ def _fit(request: SizingRequest) -> _Fit:
         context_tokens=request.max_model_len or request.context_tokens or default,
         slots=request.users or 1,
         weights_bytes=request.weights_gib * GIB if request.weights_gib else computed,
-        kv_bytes_per_token=len(model.layers) * per_layer * KV_BYTES[request.kv_cache_dtype],
+        kv_bytes_per_token=attending * per_layer * KV_BYTES[request.kv_cache_dtype],
+        state_bytes=(len(model.layers) - attending) * state,
         overhead_gib=CONTEXT_GIB + buffers / GIB,
     )
 

@@ -51,6 +51,7 @@ class ReasonKind(StrEnum):
     OTHER_QUANTIZATION = "other_quantization"
     TAKES_IMAGES = "takes_images"
     SLIDING_WINDOWS = "sliding_windows"
+    STATE_LAYERS = "state_layers"
     AMD = "amd"
     NO_NATIVE_KERNELS = "no_native_kernels"
     FP8_WEIGHTS_ONLY = "fp8_weights_only"

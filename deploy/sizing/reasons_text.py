@@ -95,6 +95,10 @@ REASONS = {
     ReasonKind.SLIDING_WINDOWS: (
         "sliding windows: kv_cache_tokens counts every layer in full, requests take less"
     ),
+    ReasonKind.STATE_LAYERS: (
+        "{layers} of its layers keep a state of {state_mib:.0f} MiB on each GPU for every request"
+        " in place of tokens; memory comes in blocks of {block_tokens} tokens"
+    ),
     ReasonKind.AMD: (
         "AMD: vLLM runs with ROCm; the overheads are calibrated on NVIDIA and less certain"
     ),
