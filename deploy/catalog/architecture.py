@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -116,9 +115,10 @@ class Architecture:
     def layer_kinds(self, layers: range | None = None) -> tuple[tuple[int, int], ...]:
         """A layer of each kind (with experts, with a state) and how many there are of it."""
         layers = range(len(self.layers)) if layers is None else layers
-        kinds = {self._kind(layer): layer for layer in reversed(layers)}
-        counts = Counter(map(self._kind, layers))
-        return tuple((layer, counts[kind]) for kind, layer in kinds.items())
+        of_kind: dict[tuple[bool, bool], list[int]] = {}
+        for layer in layers:
+            of_kind.setdefault(self._kind(layer), []).append(layer)
+        return tuple((same[0], len(same)) for same in of_kind.values())
 
     def _kind(self, layer: int) -> tuple[bool, bool]:
         return self.is_moe_layer(layer), self.layers[layer].kind == "state"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from deploy.catalog.architecture import Architecture
 from deploy.sizing.device import Device
@@ -128,13 +129,13 @@ class Arrangement:
         size = self.tensor_parallel_size * self.pipeline_parallel_size
         return len(self.setup.request.devices) // size
 
-    @property
+    @cached_property
     def longest_context(self) -> int:
         """Tokens of the longest request that fits, within what the model was made for."""
         limit = self.setup.model.max_position_embeddings
         return min(stage.layout.longest_request(stage.blocks, limit) for stage in self.stages)
 
-    @property
+    @cached_property
     def safe_context(self) -> int:
         """The same on the pessimistic side."""
         limit = self.setup.model.max_position_embeddings
@@ -168,7 +169,7 @@ class Arrangement:
         default = min(DEFAULT_CONTEXT_TOKENS, self.max_model_len)
         return self.setup.request.context_tokens or default
 
-    @property
+    @cached_property
     def fits(self) -> Fit:
         """Whether the engine starts, with the context wanted."""
         if self.longest_context < self.wanted_context:

@@ -70,6 +70,8 @@ class Release:
     """Measured: CUDA context growth, kernels, libraries."""
     hopper_extra_gib: float = 0.0
     """Measured: what Hopper adds to that (larger kernel images)."""
+    can_pin: bool = False
+    """It takes ``--kv-cache-memory-bytes``."""
     uneven: float = 1.25
     """Up to this ratio the larger number of layers sets the size of a group."""
     batches_in_flight: int = 1
@@ -104,6 +106,7 @@ tensor parallelism over PCIe: 1.1 GiB beside torch (4 RTX PRO 6000)."""
 def _later(since: tuple[int, int], **more: Any) -> Release:
     """From 0.16 on; from 0.20 on CUDA graphs are taken off the KV cache (vllm/envs.py)."""
     known: dict[str, Any] = {
+        "can_pin": True,
         "graphs_counted": True,
         "uneven": 1.5,
         "keeps_moe_workspace": True,
@@ -119,7 +122,7 @@ RELEASES = (
     Release((0, 8), 38),
     # FlashInfer samples where it is installed (images have it, pip leaves it out); else PyTorch
     Release((0, 10), 10, sampler_bytes_per_logit_at_worst=38),
-    Release((0, 12), 38),
+    Release((0, 12), 38, can_pin=True),
     _later((0, 16), graphs_counted=False, uneven=1.25, sampler_bytes_per_vocab=132 * 4),
     _later((0, 19), graphs_counted=False, sampler_bytes_per_vocab=132 * 4),
     _later((0, 20)),

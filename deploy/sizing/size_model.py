@@ -156,7 +156,7 @@ def _sizing(chosen: Scored, scored: list[Scored]) -> Sizing:
         overhead=stage.overhead,
         kv_cache_gib_per_gpu=max(stage.kv_cache_gib, 0.0),
         least_kv_cache_gib_per_gpu=max(stage.least_kv_cache_gib, 0.0),
-        pinned_kv_cache_bytes_per_gpu=stage.pinned_kv_cache_bytes,
+        pinned_kv_cache_bytes_per_gpu=stage.pinned_kv_cache_bytes if setup.release.can_pin else 0,
         kv_cache_tokens=best.kv_cache_tokens,
         kv_cache_bytes_per_token_per_gpu=stage.layout.bytes_per_token,
         max_model_len=best.max_model_len,
