@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -11,10 +10,12 @@ from deploy.catalog.attention_layers import AttentionLayer, read_attention_layer
 from deploy.catalog.config_reader import ConfigReader
 from deploy.catalog.model_families import Family, declined, find_family
 from deploy.catalog.quantization import Quantization, read_quantization
+from deploy.catalog.state_layers import StateLayers, read_state_layers
 
 Dtype = Literal["bfloat16", "float16", "float32"]
 STRETCHED = ("yarn", "linear", "dynamic")
 """Kinds of ``rope_scaling`` that lengthen the context by their factor."""
+EXPERT_COUNTS = ("n_routed_experts", "num_local_experts", "num_experts", "moe_num_experts")
 NESTED = ("text_config", "llm_config", "language_config")
 DTYPES: dict[str, Dtype] = {
     "bfloat16": "bfloat16",
@@ -92,6 +93,8 @@ class Architecture:
     """Mixture of experts, if it is one."""
     mla: Mla | None = None
     """Latent attention, if it has it."""
+    state: StateLayers | None = None
+    """What its layers without attention keep, if it has such layers."""
     vision_parameters: int = 0
     """Parameters of a vision tower, by its usual form."""
 
@@ -103,18 +106,22 @@ class Architecture:
     @property
     def has_state(self) -> bool:
         """Whether layers keep a state in place of tokens."""
-        return False
+        return self.state is not None
 
     def is_moe_layer(self, layer: int) -> bool:
         """Whether a layer has experts."""
         return self.moe is not None and layer not in self.moe.dense_layers
 
-    def layer_kinds(self) -> tuple[tuple[int, int], ...]:
-        """A layer of each kind (with experts, without) and how many there are of it."""
-        layers = range(len(self.layers))
-        kinds = {self.is_moe_layer(layer): layer for layer in reversed(layers)}
-        counts = Counter(self.is_moe_layer(layer) for layer in layers)
-        return tuple((layer, counts[kind]) for kind, layer in kinds.items())
+    def layer_kinds(self, layers: range | None = None) -> tuple[tuple[int, int], ...]:
+        """A layer of each kind (with experts, with a state) and how many there are of it."""
+        layers = range(len(self.layers)) if layers is None else layers
+        of_kind: dict[tuple[bool, bool], list[int]] = {}
+        for layer in layers:
+            of_kind.setdefault(self._kind(layer), []).append(layer)
+        return tuple((same[0], len(same)) for same in of_kind.values())
+
+    def _kind(self, layer: int) -> tuple[bool, bool]:
+        return self.is_moe_layer(layer), self.layers[layer].kind == "state"
 
 
 def read_architecture(config: Mapping[str, Any]) -> Architecture:
@@ -165,6 +172,7 @@ def _decoder(config: ConfigReader, outer: ConfigReader) -> Architecture:
         quantization=read_quantization(outer if outer.has("quantization_config") else config),
         moe=_moe(config, count, intermediate),
         mla=_mla(config) if family.attention == "mla" else None,
+        state=_state(config, family),
     )
 
 
@@ -210,6 +218,8 @@ def _intermediate(config: ConfigReader, hidden: int) -> int:
         return 4 * hidden
     if not config.has(*names) and config.has("moe_intermediate_size"):
         return config.integer("moe_intermediate_size")
+    if config.has("shared_intermediate_size") and not _has_experts(config):
+        return config.integer("shared_intermediate_size")
     return config.integer(*names)
 
 
@@ -244,17 +254,22 @@ def _dtype(config: ConfigReader, outer: ConfigReader) -> Dtype:
     return "bfloat16"
 
 
+def _has_experts(config: ConfigReader) -> bool:
+    counts = EXPERT_COUNTS
+    return config.has(*counts) and config.integer(*counts, minimum=0, maximum=4096) > 1
+
+
 def _moe(config: ConfigReader, layers: int, intermediate: int) -> Moe | None:
-    names = ("n_routed_experts", "num_local_experts", "num_experts", "moe_num_experts")
-    if not config.has(*names) or config.integer(*names, minimum=0, maximum=4096) <= 1:
+    if not _has_experts(config):
         return None
-    experts = config.integer(*names, maximum=4096)
+    experts = config.integer(*EXPERT_COUNTS, maximum=4096)
     per_token = config.integer("num_experts_per_tok", "num_experts_per_token", "moe_topk")
     if per_token > experts:
         raise config.error("num_experts_per_tok", per_token, f"at most {experts}, all experts")
     inner = config.integer("moe_intermediate_size", default=intermediate)
     shared = config.integer("n_shared_experts", default=0, minimum=0, maximum=4096) * inner
-    shared = config.integer("shared_expert_intermediate_size", default=shared, minimum=0)
+    names = ("shared_expert_intermediate_size", "shared_intermediate_size")
+    shared = config.integer(*names, default=shared, minimum=0)
     return Moe(
         experts=experts,
         experts_per_token=per_token,
@@ -263,6 +278,12 @@ def _moe(config: ConfigReader, layers: int, intermediate: int) -> Moe | None:
         shared_gate=config.has("shared_expert_intermediate_size"),
         dense_layers=_dense_layers(config, layers),
     )
+
+
+def _state(config: ConfigReader, family: Family) -> StateLayers | None:
+    if family.state == "none":
+        return None
+    return read_state_layers(config, family.state, family.state_dtype)
 
 
 def _dense_layers(config: ConfigReader, layers: int) -> frozenset[int]:

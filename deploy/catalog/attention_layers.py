@@ -8,8 +8,16 @@ from typing import Literal
 from deploy.catalog.config_reader import ConfigReader
 from deploy.catalog.model_families import Family, declined
 
-AttentionKind = Literal["full", "sliding", "mla"]
+AttentionKind = Literal["full", "sliding", "mla", "state"]
 LAYER_TYPES: dict[str, AttentionKind] = {"full_attention": "full", "sliding_attention": "sliding"}
+STATE_LAYER_TYPES = {
+    "full_attention": "full",
+    "attention": "full",
+    "linear_attention": "state",
+    "mamba": "state",
+}
+STATE_KEYS = ("linear_num_key_heads", "linear_num_value_heads", "mamba_d_state", "mamba_n_heads")
+"""Keys of the layers with a state whose memory is modelled."""
 FOREIGN_KEYS = (
     "linear_num_key_heads",
     "linear_num_value_heads",
@@ -37,7 +45,7 @@ class AttentionLayer:
     """Attention of one layer."""
 
     kind: AttentionKind
-    """``full`` and ``mla`` keep every token, ``sliding`` the last ``window``."""
+    """``full`` and ``mla`` keep every token, ``sliding`` the last ``window``, ``state`` none."""
     window: int = 0
     """Tokens that a sliding layer keeps."""
 
@@ -50,9 +58,12 @@ def read_attention_layers(
     Raises:
         UnsupportedModelError: if a layer's kind is not one whose memory is known.
     """
+    own = STATE_KEYS if family.state != "none" else ()
     for key in FOREIGN_KEYS:
-        if config.has(key):
+        if config.has(key) and key not in own:
             raise declined(f"{key} is set", "it belongs to attention of another kind")
+    if family.state != "none":
+        return _with_state(config, count)
     if family.attention == "mla":
         return (AttentionLayer("mla"),) * count
     window = _window(config, family)
@@ -70,6 +81,21 @@ def read_attention_layers(
         return (sliding,) * count
     full = AttentionLayer("full")
     return tuple(sliding if (layer + 1) % pattern else full for layer in range(count))
+
+
+def _with_state(config: ConfigReader, count: int) -> tuple[AttentionLayer, ...]:
+    """Full attention in one layer of four where config.json does not list them."""
+    full, state = AttentionLayer("full"), AttentionLayer("state")
+    types = config.items("layer_types")
+    if not types:
+        every = config.integer("full_attention_interval", default=4, maximum=1000)
+        return tuple(state if (layer + 1) % every else full for layer in range(count))
+    if len(types) != count:
+        raise config.error("layer_types", f"{len(types)} entries", f"{count}, one per layer")
+    for kind in types:
+        if kind not in STATE_LAYER_TYPES:
+            raise declined(f"a layer of type {kind!r}", "the memory of that kind is not modelled")
+    return tuple(full if STATE_LAYER_TYPES[str(kind)] == "full" else state for kind in types)
 
 
 def _window(config: ConfigReader, family: Family) -> int:

@@ -6,7 +6,7 @@ vllm-project/vllm (``vllm/model_executor/models``). A family that is not here is
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from deploy.errors import Problem, UnsupportedModelError
@@ -48,9 +48,16 @@ class Family:
     """A norm with weights after the last layer."""
     head_bias: bool = False
     """The output head has a bias."""
+    output_gate: bool = False
+    """Full attention makes a gate for its output beside the queries."""
+    state: Literal["none", "delta", "mamba2"] = "none"
+    """What layers without attention keep in place of tokens."""
+    state_dtype: str = "auto"
+    """Type of that state where config.json does not say; ``auto`` for the model's."""
 
 
 LLAMA = Family()
+DELTA = Family(qk_norm="head", uses_sliding_window=False, output_gate=True, state="delta")
 FAMILIES: dict[str, Family] = {
     "llama": LLAMA,
     "mistral": LLAMA,
@@ -124,6 +131,10 @@ FAMILIES: dict[str, Family] = {
     "gpt_oss": Family(
         qkv_bias=True, output_bias=True, sliding_pattern=2, sinks=True, moe_bias=True
     ),
+    "qwen3_next": DELTA,
+    "qwen3_5_text": replace(DELTA, state_dtype="float32"),
+    "qwen3_5_moe_text": replace(DELTA, state_dtype="float32"),
+    "granitemoehybrid": Family(state="mamba2"),
     "deepseek": LLAMA,
     "deepseek_v2": Family(attention="mla"),
     "deepseek_v3": Family(attention="mla"),
@@ -135,11 +146,6 @@ FAMILIES: dict[str, Family] = {
 ENCODER = "it is an encoder: it keeps no KV cache, and engines run it in other ways"
 STATE_SPACE = "its state-space or linear-attention layers keep a state that engines lay out anew"
 DECLINED: dict[str, str] = {
-    "qwen3_next": STATE_SPACE,
-    "qwen3_5": STATE_SPACE,
-    "qwen3_5_text": STATE_SPACE,
-    "qwen3_5_moe": STATE_SPACE,
-    "qwen3_5_moe_text": STATE_SPACE,
     "jamba": STATE_SPACE,
     "mamba": STATE_SPACE,
     "mamba2": STATE_SPACE,
@@ -147,7 +153,6 @@ DECLINED: dict[str, str] = {
     "falcon_h1": STATE_SPACE,
     "bamba": STATE_SPACE,
     "zamba2": STATE_SPACE,
-    "granitemoehybrid": STATE_SPACE,
     "nemotron_h": STATE_SPACE,
     "rwkv": STATE_SPACE,
     "kimi_linear": STATE_SPACE,
@@ -195,7 +200,8 @@ def declined(found: str, reason: str) -> UnsupportedModelError:
         Problem(
             "config.json",
             f"{found}: {reason}, so its memory would have to be guessed",
-            "attention of kinds whose memory is known: full, sliding window, MLA",
+            "layers of kinds whose memory is known: full attention, sliding window, MLA, gated"
+            " delta net, Mamba2",
             "start it once and read the engine's own figures, or choose another model",
         )
     )

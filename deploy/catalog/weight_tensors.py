@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from deploy.catalog.architecture import Architecture, Mla, Moe
+from deploy.catalog.state_layers import StateLayers
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class WeightTensor:
 
 def layer_tensors(model: Architecture, layer: int, tp: int = 1) -> tuple[WeightTensor, ...]:
     """The tensors of a layer on one GPU."""
-    attention = _mla(model, model.mla, tp) if model.mla else _attention(model, tp)
+    attention = _mixer(model, layer, tp)
     moe = model.moe if model.is_moe_layer(layer) else None
     mlp = _experts(model, moe, tp) if moe else _mlp(model, model.intermediate, tp)
     norm = model.hidden * (2 if model.family.norm_bias else 1)
@@ -95,10 +96,32 @@ def _vocab(model: Architecture, tp: int, pad_to: int) -> int:
     return share(share(model.vocab, pad_to) * pad_to, tp)
 
 
+def _mixer(model: Architecture, layer: int, tp: int) -> Iterator[WeightTensor]:
+    """What lets tokens see others: attention of some kind, or a state."""
+    if model.state is not None and model.layers[layer].kind == "state":
+        return _state(model, model.state, tp)
+    return _mla(model, model.mla, tp) if model.mla else _attention(model, tp)
+
+
+def _state(model: Architecture, state: StateLayers, tp: int) -> Iterator[WeightTensor]:
+    """Gated delta net (vllm qwen3_next.py), or Mamba2 (mamba_mixer2.py)."""
+    heads, inner, conv = share(state.heads, tp), share(state.inner, tp), state.conv_channels(tp)
+    yield WeightTensor("linear_attn.in_proj_qkvz", conv + inner, model.hidden)
+    if state.kind == "delta":
+        yield WeightTensor("linear_attn.in_proj_ba", 2 * heads, model.hidden)
+        yield _vector("linear_attn.norm", state.head_dim + 2 * heads)
+    else:
+        yield WeightTensor("mamba.in_proj_dt", heads, model.hidden)
+        yield _vector("mamba.norm", inner + 3 * heads + conv)
+    yield WeightTensor("linear_attn.conv1d", conv, state.conv_kernel, is_linear=False)
+    yield WeightTensor("linear_attn.out_proj", model.hidden, inner)
+
+
 def _attention(model: Architecture, tp: int) -> Iterator[WeightTensor]:
     heads = share(model.heads, tp)
     kv_heads = share(model.kv_heads, tp)
-    qkv, output = (heads + 2 * kv_heads) * model.head_dim, heads * model.head_dim
+    gates = heads if model.family.output_gate else 0
+    qkv, output = (heads + gates + 2 * kv_heads) * model.head_dim, heads * model.head_dim
     yield WeightTensor("self_attn.qkv_proj", qkv, model.hidden)
     yield WeightTensor("self_attn.o_proj", model.hidden, output)
     if model.family.qkv_bias:

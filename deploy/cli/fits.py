@@ -15,7 +15,7 @@ from deploy.sizing import (
     size_gguf,
     size_model,
 )
-from deploy.sizing.gguf import BITS_PER_WEIGHT
+from deploy.sizing.gguf_memory import BITS_PER_WEIGHT
 
 FIT_COLUMNS = ["Model", "engine, weights", "GPUs", "context", "users", "tok/s"]
 FIT_LEGEND = (

@@ -71,6 +71,9 @@ def size(  # noqa: PLR0913, PLR0917  one parameter per option
     max_num_batched_tokens: Annotated[
         int | None, typer.Option(help="Tokens of one step; vLLM's default unless set.")
     ] = None,
+    flash_attention: Annotated[
+        bool | None, typer.Option(help="Of Ollama; its own default for the model unless set.")
+    ] = None,
     engine: Annotated[EngineName, typer.Option(help="What serves it.")] = EngineName.VLLM,
     engine_version: Annotated[
         str, typer.Option(help="Version of vLLM; its overheads changed a lot.")
@@ -104,6 +107,7 @@ def size(  # noqa: PLR0913, PLR0917  one parameter per option
         max_num_seqs=max_num_seqs,
         max_num_batched_tokens=max_num_batched_tokens,
         engine_version=engine_version,
+        flash_attention=flash_attention,
     )
     _print(size_model(request) if engine is EngineName.VLLM else size_gguf(request), json)
 

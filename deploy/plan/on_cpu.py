@@ -5,7 +5,8 @@ from __future__ import annotations
 from deploy.catalog.weight_tensors import count_parameters
 from deploy.model_files import ModelFile
 from deploy.plan.placement import Claim
-from deploy.sizing.gguf import BITS_PER_WEIGHT, DEFAULT_QUANTIZATION
+from deploy.sizing.gguf import DEFAULT_QUANTIZATION
+from deploy.sizing.gguf_memory import BITS_PER_WEIGHT
 from deploy.spec import DeploymentSpec
 from deploy.units import GIB
 

@@ -9,7 +9,8 @@ from deploy.licence import licence_warnings
 from deploy.plan.deployment_plan import HostPlan, ModelPlan, ReplicaPlan
 from deploy.plan.model_plans import Outcome
 from deploy.plan.placement import Claim
-from deploy.sizing.reasons import ReasonKind
+from deploy.sizing.arrangement import USUAL_UTILIZATION
+from deploy.sizing.reasons import Reason, ReasonKind
 from deploy.sizing.reasons_text import INVENTORY, reason_text
 from deploy.spec import DeploymentSpec
 
@@ -88,9 +89,15 @@ def _by_sizing(claims: tuple[Claim, ...], outcome: Outcome) -> Iterator[str]:
     for claim in claims:
         for seat in outcome.seats(claim):
             for warning in seat.sizing.warnings:
-                if warning.kind not in LEFT_OUT:
+                if warning.kind not in LEFT_OUT and not _has_room(warning, claim):
                     seen.add(f"{claim.name}: {reason_text(warning, INVENTORY)}")
     yield from sorted(seen)
+
+
+def _has_room(warning: Reason, claim: Claim) -> bool:
+    """Whether what Ollama may take beyond its part finds room in what no engine is given."""
+    is_sure = claim.utilization <= USUAL_UTILIZATION
+    return warning.kind is ReasonKind.PROBABLY_ON_GPU and is_sure
 
 
 def _one_template(

@@ -12,7 +12,7 @@ from deploy.licence import refusal, use_name
 from deploy.recommend.request import RecommendRequest
 from deploy.recommend.strength import strength
 from deploy.sizing import DeclaredModel, find_model
-from deploy.sizing.gguf import BITS_PER_WEIGHT
+from deploy.sizing.gguf_memory import BITS_PER_WEIGHT
 
 VLLM_METHODS = ("none", "fp8", "awq", "mxfp4")
 """Of equal methods one is enough: GPTQ takes what AWQ takes."""

@@ -142,6 +142,7 @@ def _request(
         users=users,
         context_tokens=request.context,
         weights_gib=candidate.declared.weights_gib,
+        flash_attention=True,
     )
 
 

@@ -79,8 +79,8 @@ def _unit(context: ServiceContext, replica: ReplicaPlan) -> Unit:
 def variables(replica: ReplicaPlan) -> dict[str, str]:
     """One model with a fixed number of slots; its cloud is switched off."""
     cache = "f16" if replica.engine.kv_cache_dtype == "auto" else replica.engine.kv_cache_dtype
-    # a quantised cache needs flash attention
-    flash = {"OLLAMA_FLASH_ATTENTION": "1"} if cache != "f16" else {}
+    # a quantised cache needs it; without it, buffers on GPUs grow with the context by gigabytes
+    flash = {"OLLAMA_FLASH_ATTENTION": "1"} if cache != "f16" or replica.gpus else {}
     return {
         "HOME": str(HOME),
         "OLLAMA_HOST": f"0.0.0.0:{PORT}",

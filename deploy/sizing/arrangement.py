@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from deploy.catalog.architecture import Architecture
 from deploy.sizing.device import Device
@@ -128,13 +129,13 @@ class Arrangement:
         size = self.tensor_parallel_size * self.pipeline_parallel_size
         return len(self.setup.request.devices) // size
 
-    @property
+    @cached_property
     def longest_context(self) -> int:
         """Tokens of the longest request that fits, within what the model was made for."""
         limit = self.setup.model.max_position_embeddings
         return min(stage.layout.longest_request(stage.blocks, limit) for stage in self.stages)
 
-    @property
+    @cached_property
     def safe_context(self) -> int:
         """The same on the pessimistic side."""
         limit = self.setup.model.max_position_embeddings
@@ -168,7 +169,7 @@ class Arrangement:
         default = min(DEFAULT_CONTEXT_TOKENS, self.max_model_len)
         return self.setup.request.context_tokens or default
 
-    @property
+    @cached_property
     def fits(self) -> Fit:
         """Whether the engine starts, with the context wanted."""
         if self.longest_context < self.wanted_context:
@@ -210,7 +211,8 @@ def arrange(setup: Setup, tp: int, pp: int) -> Arrangement:
             ),
             batch,
         )
-        layout = kv_layout(model, own_layers, tp, setup.kv_dtype, batch.max_num_batched_tokens)
+        in_flight = batch.max_num_batched_tokens * setup.release.batches_in_flight
+        layout = kv_layout(model, own_layers, tp, setup.kv_dtype, in_flight, setup.release.uneven)
         weights_gib = size * scale / GIB
         left = setup.budget_gib - weights_gib - overhead.total_gib
         unsure = overhead.uncertainty_gib + weights_gib * _weights_uncertainty(setup)

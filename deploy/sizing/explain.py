@@ -15,6 +15,7 @@ from deploy.sizing.arrangement import (
 from deploy.sizing.choose import Scored
 from deploy.sizing.fit import Fit
 from deploy.sizing.hardware import hardware_refusals
+from deploy.sizing.overhead import MIB
 from deploy.sizing.parallelism import legal_tensor_parallel_sizes
 from deploy.sizing.reasons import Reason, ReasonKind, Remedy, RemedyKind, reason, remedy
 from deploy.units import GIB
@@ -166,5 +167,13 @@ def _model_warnings(best: Arrangement) -> Iterator[Reason]:
         yield reason(ReasonKind.OTHER_QUANTIZATION, declared=declared.method, method=method)
     if setup.model.is_multimodal:
         yield reason(ReasonKind.TAKES_IMAGES)
+    layout = best.tightest.layout
+    if layout.state_groups:
+        yield reason(
+            ReasonKind.STATE_LAYERS,
+            layers=sum(layer.kind == "state" for layer in setup.model.layers),
+            state_mib=layout.state_groups * layout.block_bytes / MIB,
+            block_tokens=layout.block_tokens,
+        )
     if any(layer.kind == "sliding" for layer in setup.model.layers):
         yield reason(ReasonKind.SLIDING_WINDOWS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from deploy.catalog.weight_tensors import count_active_parameters, count_parameters
 from deploy.errors import PlanError, Problem
@@ -11,71 +11,61 @@ from deploy.sizing.arrangement import DEFAULT_CONTEXT_TOKENS
 from deploy.sizing.check import check_request
 from deploy.sizing.device import weakest
 from deploy.sizing.fit import Fit
+from deploy.sizing.gguf_memory import BITS_PER_WEIGHT, COMPUTE_TOKENS, CONTEXT_GIB, GgufMemory
 from deploy.sizing.overhead import Overhead
-from deploy.sizing.reasons import Reason, ReasonKind, RemedyKind, reason, remedy
+from deploy.sizing.reasons import Reason, ReasonKind, Remedy, RemedyKind, reason, remedy
 from deploy.sizing.request import Sizing, SizingRequest
 from deploy.units import GIB
 
-BITS_PER_WEIGHT = {
-    "f16": 16.0,
-    "q8_0": 8.5,
-    "q6_k": 6.56,
-    "q5_k_m": 5.68,
-    "q5_0": 5.54,
-    "q4_k_m": 4.84,
-    "q4_k_s": 4.58,
-    "q4_0": 4.55,
-    "q3_k_m": 3.91,
-    "q2_k": 3.35,
-}
-"""Whole files, as llama.cpp's quantize README lists them (Llama 2 7B)."""
 DEFAULT_QUANTIZATION = "q4_k_m"
-KV_BYTES = {"auto": 2.0, "fp8": 34 / 32}
-"""f16, or q8_0 (blocks of 32 with a scale) where fp8 is asked for."""
-COMPUTE_TOKENS = 512
-"""llama.cpp computes prompts in batches of this many tokens (n_ubatch)."""
-CONTEXT_GIB = 0.45
-"""CUDA context and kernels; measured, +- 0.2."""
-UNCERTAINTY_GIB = 0.5
-"""Of each GPU: what else a desktop keeps there, and how layers of unequal size are shared out."""
 BANDWIDTH_SHARE = 0.6
 STEP_SECONDS = 0.002
 LEAST_CONTEXT_TOKENS = 2048
+MOST_SLOTS = 1024
 CPU_BYTES_PER_SECOND = 50e9
 """Two channels of DDR5, as desktops have; servers have more."""
+OLLAMA_CONTEXTS = ((48, 262144), (24, 32768), (0, 4096))
+"""Tokens that Ollama takes where nothing is said, from so many GiB on (docs/context-length.mdx)."""
 
 
 @dataclass(frozen=True)
 class _Fit:
     """How a GGUF file and its slots lie on the GPUs."""
 
-    request: SizingRequest
-    method: str
+    memory: GgufMemory
     context_tokens: int
     """Of each slot."""
-    slots: int
-    """Requests at the same time."""
-    weights_bytes: float
-    kv_bytes_per_token: float
-    overhead_gib: float
-    """Of each GPU."""
+
+    @property
+    def request(self) -> SizingRequest:
+        """What was asked."""
+        return self.memory.request
+
+    @property
+    def slots(self) -> int:
+        """Requests at the same time."""
+        return self.memory.slots
+
+    @property
+    def overhead_gib(self) -> float:
+        """What each GPU keeps beside weights and cache."""
+        return CONTEXT_GIB + self.memory.graph_bytes(self.context_tokens) / GIB
 
     @property
     def usable_bytes(self) -> float:
         """Memory of all GPUs together, less their overheads."""
-        devices = self.request.devices
-        usable = sum(device.usable_gib - self.overhead_gib for device in devices)
-        return max(usable, 0.0) * GIB
+        own = self.overhead_gib * len(self.request.devices) * GIB
+        return max(self.memory.total_bytes - own, 0.0)
 
     @property
-    def slot_bytes(self) -> float:
-        """KV cache of one slot."""
-        return self.context_tokens * self.kv_bytes_per_token
+    def cache_bytes(self) -> float:
+        """KV cache of every slot."""
+        return self.memory.cache_bytes(self.context_tokens)
 
     @property
     def needed_bytes(self) -> float:
         """Weights and every slot."""
-        return self.weights_bytes + self.slots * self.slot_bytes
+        return self.memory.weights_bytes + self.cache_bytes
 
     @property
     def layers(self) -> int:
@@ -93,7 +83,7 @@ class _Fit:
         """Whether every layer fits on the GPUs, for sure or by the estimate."""
         if self.layers_on_gpu < self.layers or self.context_tokens > self.context_limit:
             return Fit.NO
-        unsure = UNCERTAINTY_GIB * len(self.request.devices) * GIB
+        unsure = self.memory.unsure_bytes(self.context_tokens)
         return Fit.YES if self.needed_bytes + unsure <= self.usable_bytes else Fit.PROBABLY
 
     @property
@@ -104,15 +94,32 @@ class _Fit:
     @property
     def longest_context(self) -> int:
         """Tokens that each slot can have with every layer on the GPU."""
-        free = self.usable_bytes - self.weights_bytes
-        return min(self.context_limit, max(int(free / self.slots / self.kv_bytes_per_token), 0))
+        low, high = 0, self.context_limit
+        while low < high:
+            middle = (low + high + 1) // 2
+            fits = self.memory.needed_bytes(middle) <= self.memory.total_bytes
+            low, high = (middle, high) if fits else (low, middle - 1)
+        return low
 
     @property
     def most_slots(self) -> int:
         """Slots of this context that fit with every layer on the GPU."""
         if self.context_tokens > self.context_limit:
             return 0
-        return max(int((self.usable_bytes - self.weights_bytes) / self.slot_bytes), 0)
+        low, high = 0, MOST_SLOTS
+        while low < high:
+            middle = (low + high + 1) // 2
+            more = replace(self.memory, slots=middle)
+            fits = more.needed_bytes(self.context_tokens) <= more.total_bytes
+            low, high = (middle, high) if fits else (low, middle - 1)
+        return low
+
+    @property
+    def ollama_context(self) -> int:
+        """What Ollama would take where nothing is said."""
+        gib = self.memory.total_bytes / GIB
+        default = next(tokens for least, tokens in OLLAMA_CONTEXTS if gib >= least)
+        return min(default, self.context_limit)
 
 
 def size_gguf(request: SizingRequest) -> Sizing:
@@ -126,10 +133,12 @@ def size_gguf(request: SizingRequest) -> Sizing:
     count, device = len(request.devices), weakest(request.devices)
     on_gpu = fit.layers_on_gpu / fit.layers
     speed = _tokens_per_second(fit)
+    unsure = fit.memory.unsure_bytes(fit.context_tokens) / GIB / count
     return Sizing(
         supported=device.usable_gib > 0,
         fits=fit.verdict,
         reasons=tuple(_reasons(fit)),
+        warnings=tuple(_warnings(fit)),
         model=request.name,
         engine="ollama",
         engine_version="",
@@ -137,7 +146,7 @@ def size_gguf(request: SizingRequest) -> Sizing:
         parameters_billion=count_parameters(request.model) / 1e9,
         active_parameters_billion=count_active_parameters(request.model) / 1e9,
         dtype="float16",
-        quantization=fit.method,
+        quantization=fit.memory.method,
         kv_cache_dtype="f16" if request.kv_cache_dtype == "auto" else "q8_0",
         replicas=1,
         tensor_parallel_size=1,
@@ -145,13 +154,11 @@ def size_gguf(request: SizingRequest) -> Sizing:
         legal_tensor_parallel_sizes=(1,),
         gpu_memory_utilization=1.0,
         usable_gib_per_gpu=device.usable_gib,
-        weights_gib_per_gpu=fit.weights_bytes / GIB / count * on_gpu,
-        overhead=Overhead(
-            fit.overhead_gib - CONTEXT_GIB, 0.0, CONTEXT_GIB, uncertainty_gib=UNCERTAINTY_GIB
-        ),
-        kv_cache_gib_per_gpu=fit.slot_bytes * fit.slots / GIB / count * on_gpu,
+        weights_gib_per_gpu=fit.memory.weights_bytes / GIB / count * on_gpu,
+        overhead=Overhead(fit.overhead_gib - CONTEXT_GIB, 0.0, CONTEXT_GIB, uncertainty_gib=unsure),
+        kv_cache_gib_per_gpu=fit.cache_bytes / GIB / count * on_gpu,
         kv_cache_tokens=fit.context_tokens * fit.slots if fit.verdict else 0,
-        kv_cache_bytes_per_token_per_gpu=fit.kv_bytes_per_token / count,
+        kv_cache_bytes_per_token_per_gpu=fit.memory.kv_bytes_per_token / count,
         max_model_len=fit.context_tokens,
         max_model_len_that_fits=fit.longest_context,
         context_tokens=fit.context_tokens,
@@ -166,6 +173,8 @@ def size_gguf(request: SizingRequest) -> Sizing:
             "layers_on_gpu": fit.layers_on_gpu,
             "layers": fit.layers,
             "parallel_slots": fit.slots,
+            "flash_attention": fit.memory.has_flash_attention,
+            "ollama_default_context": fit.ollama_context,
         },
     )
 
@@ -174,21 +183,9 @@ def _fit(request: SizingRequest) -> _Fit:
     model, method = request.model, request.quantization or DEFAULT_QUANTIZATION
     if method not in BITS_PER_WEIGHT:
         raise PlanError(Problem("quantization", repr(method), ", ".join(BITS_PER_WEIGHT)))
-    computed = count_parameters(model) * BITS_PER_WEIGHT[method] / 8
-    buffers = COMPUTE_TOKENS * 4 * (model.vocab + 2 * model.intermediate + 4 * model.hidden)
-    per_layer = 2 * model.kv_heads * model.head_dim
-    if model.mla:
-        per_layer = model.mla.kv_lora_rank + model.mla.rope_head_dim
     default = min(DEFAULT_CONTEXT_TOKENS, model.max_position_embeddings)
-    return _Fit(
-        request=request,
-        method=method,
-        context_tokens=request.max_model_len or request.context_tokens or default,
-        slots=request.users or 1,
-        weights_bytes=request.weights_gib * GIB if request.weights_gib else computed,
-        kv_bytes_per_token=len(model.layers) * per_layer * KV_BYTES[request.kv_cache_dtype],
-        overhead_gib=CONTEXT_GIB + buffers / GIB,
-    )
+    context = request.max_model_len or request.context_tokens or default
+    return _Fit(GgufMemory(request, method, request.users or 1), context)
 
 
 def _tokens_per_second(fit: _Fit) -> float:
@@ -198,19 +195,21 @@ def _tokens_per_second(fit: _Fit) -> float:
     if bandwidth <= 0:
         return 0.0
     active = count_active_parameters(model) / count_parameters(model)
-    read = fit.weights_bytes * min(active * fit.slots, 1.0) + fit.slot_bytes * fit.slots
+    read = fit.memory.weights_bytes * min(active * fit.slots, 1.0) + fit.cache_bytes
     on_gpu = fit.layers_on_gpu / fit.layers
     slow = CPU_BYTES_PER_SECOND * BANDWIDTH_SHARE
     return 1.0 / (read * on_gpu / bandwidth + read * (1 - on_gpu) / slow + STEP_SECONDS)
 
 
 def _limit(fit: _Fit) -> Reason:
+    more = replace(fit.memory, slots=fit.slots + 1)
+    slot = more.needed_bytes(fit.context_tokens) - fit.memory.needed_bytes(fit.context_tokens)
     return reason(
         ReasonKind.SLOTS,
         slots=fit.slots,
         context_tokens=fit.context_tokens,
         request=fit.slots + 1,
-        slot_gib=fit.slot_bytes / GIB,
+        slot_gib=slot / GIB,
     )
 
 
@@ -226,13 +225,30 @@ def _reasons(fit: _Fit) -> Iterator[Reason]:
         yield _layers_on_cpu(fit)
 
 
+def _warnings(fit: _Fit) -> Iterator[Reason]:
+    if fit.verdict is Fit.PROBABLY:
+        unsure = fit.memory.unsure_bytes(fit.context_tokens)
+        yield reason(
+            ReasonKind.PROBABLY_ON_GPU,
+            *_ways_out(fit),
+            needed_gib=fit.needed_bytes / GIB,
+            most_gib=(fit.needed_bytes + unsure) / GIB,
+            usable_gib=fit.usable_bytes / GIB,
+        )
+    if not fit.memory.has_flash_attention:
+        yield reason(
+            ReasonKind.NO_FLASH_ATTENTION,
+            graph_gib=fit.memory.graph_bytes(fit.context_tokens) / GIB,
+        )
+    asked = fit.request.max_model_len or fit.request.context_tokens
+    if not asked and fit.ollama_context != fit.context_tokens:
+        yield reason(ReasonKind.OLLAMA_CONTEXT, tokens=fit.ollama_context, sized=fit.context_tokens)
+
+
 def _layers_on_cpu(fit: _Fit) -> Reason:
-    ways = [remedy(RemedyKind.SMALLER_QUANTIZATION), remedy(RemedyKind.MORE_MEMORY)]
-    if fit.longest_context >= LEAST_CONTEXT_TOKENS:
-        ways.insert(0, remedy(RemedyKind.SHORTER_CONTEXT, tokens=fit.longest_context))
     return reason(
         ReasonKind.LAYERS_ON_CPU,
-        *ways,
+        *_ways_out(fit),
         needed_gib=fit.needed_bytes / GIB,
         slots=fit.slots,
         context_tokens=fit.context_tokens,
@@ -241,3 +257,10 @@ def _layers_on_cpu(fit: _Fit) -> Reason:
         layers=fit.layers,
         cpu_gb_per_second=CPU_BYTES_PER_SECOND / 1e9,
     )
+
+
+def _ways_out(fit: _Fit) -> Iterator[Remedy]:
+    if LEAST_CONTEXT_TOKENS <= fit.longest_context < fit.context_tokens:
+        yield remedy(RemedyKind.SHORTER_CONTEXT, tokens=fit.longest_context)
+    yield remedy(RemedyKind.SMALLER_QUANTIZATION)
+    yield remedy(RemedyKind.MORE_MEMORY)

@@ -2,6 +2,8 @@
 
 vLLM gives every layer pages of the same size and groups layers of one kind; a block spans one page
 of each layer of a group, and a request takes blocks from every group (vllm/v1/core/kv_cache_utils).
+Where layers keep a state, blocks are so long that a page holds one (_align_hybrid_block_size in
+vllm/platforms/interface.py), and a request takes one block from each group of such layers.
 """
 
 from __future__ import annotations
@@ -15,8 +17,8 @@ from deploy.catalog.weight_tensors import share
 BLOCK_TOKENS = 16
 """Tokens of a block: vLLM's default on CUDA."""
 KV_DTYPE_BYTES = {"fp8": 1, "float16": 2, "bfloat16": 2, "float32": 4}
-UNEVEN = 1.25
-"""Up to this ratio the larger number of layers sets the size of a group."""
+UNEVEN = 1.5
+"""Up to this ratio the larger number of layers sets the size of a group; 1.25 until 0.18."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,11 @@ class KvLayout:
     window: int
     """Tokens of that window."""
     max_num_batched_tokens: int
-    """Tokens of a step: a window keeps that many more while they are computed."""
+    """Tokens in flight: a window keeps that many more while they are computed."""
+    state_groups: int = 0
+    """Groups that keep a state."""
+    block_tokens: int = BLOCK_TOKENS
+    """Tokens of a block."""
 
     @property
     def block_bytes(self) -> int:
@@ -44,7 +50,12 @@ class KvLayout:
     @property
     def groups(self) -> int:
         """Groups that a request takes blocks from."""
-        return self.full_groups + self.sliding_groups
+        return self.full_groups + self.sliding_groups + self.state_groups
+
+    @property
+    def bytes_per_token(self) -> float:
+        """Bytes that one token more takes in every group that keeps tokens."""
+        return self.block_bytes * (self.full_groups + self.sliding_groups) / self.block_tokens
 
     def blocks(self, available_bytes: float) -> int:
         """Whole blocks in so much memory."""
@@ -52,20 +63,21 @@ class KvLayout:
 
     def tokens(self, blocks: int) -> int:
         """Tokens that fit if each kept its place in every layer."""
-        return blocks // self.groups * BLOCK_TOKENS
+        return blocks // self.groups * self.block_tokens
 
     def request_blocks(self, context_tokens: int) -> int:
         """Blocks of a request with so many tokens."""
-        full = share(context_tokens, BLOCK_TOKENS)
+        full = share(context_tokens, self.block_tokens)
         kept = min(self.window - 1 + self.max_num_batched_tokens, context_tokens)
-        sliding = share(kept, BLOCK_TOKENS) + 1
-        return self.full_groups * full + self.sliding_groups * sliding
+        sliding = share(kept, self.block_tokens) + 1
+        return self.full_groups * full + self.sliding_groups * sliding + self.state_groups
 
     def longest_request(self, blocks: int, limit: int = 10**8) -> int:
         """Tokens of the longest request that fits, at most ``limit``."""
         if self.full_groups:
             # every block of a request without sliding windows is full of its tokens
-            limit = min(limit, blocks // self.full_groups * BLOCK_TOKENS)
+            own = max(blocks - self.state_groups, 0)
+            limit = min(limit, own // self.full_groups * self.block_tokens)
         low, high = (0 if self.sliding_groups else limit), limit
         while low < high:
             middle = (low + high + 1) // 2
@@ -74,22 +86,40 @@ class KvLayout:
         return low
 
 
-def kv_layout(
-    model: Architecture, layers: range, tp: int, kv_dtype: str, max_num_batched_tokens: int
+def kv_layout(  # noqa: PLR0913, PLR0917
+    model: Architecture,
+    layers: range,
+    tp: int,
+    kv_dtype: str,
+    max_num_batched_tokens: int,
+    uneven: float = UNEVEN,
 ) -> KvLayout:
     """The layout of a stage's layers on one GPU."""
     kinds = [model.layers[layer] for layer in layers]
     sliding = [kind for kind in kinds if kind.kind == "sliding"]
-    full_count, sliding_count = len(kinds) - len(sliding), len(sliding)
-    size = _group_size(full_count, sliding_count)
+    states = sum(kind.kind == "state" for kind in kinds)
+    full = len(kinds) - len(sliding) - states
+    size = _group_size([count for count in (full, len(sliding), states) if count], uneven)
+    per_token = token_bytes_per_layer(model, tp, kv_dtype)
+    block_tokens = _block_tokens(model, tp, per_token) if states else BLOCK_TOKENS
     return KvLayout(
-        page_bytes=BLOCK_TOKENS * token_bytes_per_layer(model, tp, kv_dtype),
+        page_bytes=block_tokens * per_token,
         layers_per_group=size,
-        full_groups=share(full_count, size),
-        sliding_groups=share(sliding_count, size),
+        full_groups=share(full, size),
+        sliding_groups=share(len(sliding), size),
         window=_window(sliding),
         max_num_batched_tokens=max_num_batched_tokens,
+        state_groups=share(states, size),
+        block_tokens=block_tokens,
     )
+
+
+def _block_tokens(model: Architecture, tp: int, bytes_per_token: int) -> int:
+    """Tokens of a block whose page holds a state, in steps of the kernel's own block."""
+    if model.state is None:
+        return BLOCK_TOKENS
+    state = model.state.state_bytes(tp, KV_DTYPE_BYTES[model.dtype])
+    return BLOCK_TOKENS * share(state, BLOCK_TOKENS * bytes_per_token)
 
 
 def token_bytes_per_layer(model: Architecture, tp: int, kv_dtype: str) -> int:
@@ -100,11 +130,11 @@ def token_bytes_per_layer(model: Architecture, tp: int, kv_dtype: str) -> int:
     return 2 * share(model.kv_heads, tp) * model.head_dim * size
 
 
-def _group_size(full: int, sliding: int) -> int:
-    if not full or not sliding:
-        return full or sliding
-    low, high = sorted((full, sliding))
-    return high if high < low * UNEVEN else low
+def _group_size(counts: list[int], uneven: float) -> int:
+    if not counts:
+        return 1
+    least, most = min(counts), max(counts)
+    return most if most < least * uneven else least
 
 
 def _window(sliding: list[AttentionLayer]) -> int:

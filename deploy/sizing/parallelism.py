@@ -33,7 +33,7 @@ def tensor_parallel_problems(
     for name, size in _split_sizes(model):
         if size % tp:
             yield reason(ReasonKind.INNER_SIZE, name=name, size=size, tensor_parallel_size=tp)
-        else:
+        elif not name.endswith("of its state"):
             yield from _group_problems(quantization, name, size, tp)
 
 
@@ -60,6 +60,10 @@ def _split_sizes(model: Architecture) -> Iterator[tuple[str, int]]:
     """The sizes that are split over GPUs on the input side of a linear layer."""
     width = model.mla.v_head_dim if model.mla else model.head_dim
     yield "heads x head_dim", model.heads * width
+    if model.state is not None:
+        yield "the heads of its state", model.state.heads
+        if model.state.kind == "delta":
+            yield "the key heads of its state", model.state.groups
     if model.moe is None or model.moe.dense_layers:
         yield "intermediate_size", model.intermediate
     if model.moe is not None:

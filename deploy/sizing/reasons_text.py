@@ -83,6 +83,18 @@ REASONS = {
         " {kv_cache_gib:.1f} GiB are left for the KV cache, {needed_gib:.1f} GiB are needed for"
         " {context_tokens} tokens, and CUDA graphs take {outside_gib:.1f} GiB on top"
     ),
+    ReasonKind.PROBABLY_ON_GPU: (
+        "probably fits: {needed_gib:.1f} to {most_gib:.1f} GiB are needed for weights and slots,"
+        " and the GPUs leave {usable_gib:.1f} GiB"
+    ),
+    ReasonKind.NO_FLASH_ATTENTION: (
+        "sized without flash attention (OLLAMA_FLASH_ATTENTION=1 turns it on where model and GPU"
+        " can have it): buffers grow with the context, to {graph_gib:.1f} GiB on each GPU here"
+    ),
+    ReasonKind.OLLAMA_CONTEXT: (
+        "sized with {sized} tokens of context: with this memory Ollama takes {tokens} where"
+        " OLLAMA_CONTEXT_LENGTH is not set"
+    ),
     ReasonKind.USERS_WAIT: (
         "{wanted} users at once: {users} are answered, the others wait in the queue"
     ),
@@ -94,6 +106,10 @@ REASONS = {
     ),
     ReasonKind.SLIDING_WINDOWS: (
         "sliding windows: kv_cache_tokens counts every layer in full, requests take less"
+    ),
+    ReasonKind.STATE_LAYERS: (
+        "{layers} of its layers keep a state of {state_mib:.0f} MiB on each GPU for every request"
+        " in place of tokens; memory comes in blocks of {block_tokens} tokens"
     ),
     ReasonKind.AMD: (
         "AMD: vLLM runs with ROCm; the overheads are calibrated on NVIDIA and less certain"

@@ -70,6 +70,12 @@ class Release:
     """Measured: CUDA context growth, kernels, libraries."""
     hopper_extra_gib: float = 0.0
     """Measured: what Hopper adds to that (larger kernel images)."""
+    can_pin: bool = False
+    """It takes ``--kv-cache-memory-bytes``."""
+    uneven: float = 1.25
+    """Up to this ratio the larger number of layers sets the size of a group."""
+    batches_in_flight: int = 1
+    """Batches whose tokens a window keeps too (``max_in_flight_tokens``)."""
     tokens_by_request: bool = False
     """The log's tokens: what longest requests hold together, not every group in full."""
     counts_buffers: bool = False
@@ -90,6 +96,7 @@ V2_FIRST = frozenset({"qwen3", "llama", "mistral"})
 TOTAL_CONSUMED: dict[str, Any] = {
     "tokens_by_request": True,
     "counts_buffers": True,
+    "batches_in_flight": 2,
     "tensor_parallel_gib": 0.95,
 }
 """0.27 takes off all that is gone from the card since NCCL started. Measured with experts and
@@ -97,9 +104,11 @@ tensor parallelism over PCIe: 1.1 GiB beside torch (4 RTX PRO 6000)."""
 
 
 def _later(since: tuple[int, int], **more: Any) -> Release:
-    """From 0.20 on CUDA graphs are taken off the KV cache (default in vllm/envs.py)."""
+    """From 0.16 on; from 0.20 on CUDA graphs are taken off the KV cache (vllm/envs.py)."""
     known: dict[str, Any] = {
+        "can_pin": True,
         "graphs_counted": True,
+        "uneven": 1.5,
         "keeps_moe_workspace": True,
         "hopper_extra_gib": 0.15,
         "hopper_tensor_parallel_gib": 1.85,
@@ -113,21 +122,16 @@ RELEASES = (
     Release((0, 8), 38),
     # FlashInfer samples where it is installed (images have it, pip leaves it out); else PyTorch
     Release((0, 10), 10, sampler_bytes_per_logit_at_worst=38),
-    Release((0, 12), 38),
-    Release(
-        (0, 16),
-        14,
-        sampler_bytes_per_vocab=132 * 4,
-        keeps_moe_workspace=True,
-        hopper_extra_gib=0.15,
-        hopper_tensor_parallel_gib=1.85,
-    ),
+    Release((0, 12), 38, can_pin=True),
+    _later((0, 16), graphs_counted=False, uneven=1.25, sampler_bytes_per_vocab=132 * 4),
+    _later((0, 19), graphs_counted=False, sampler_bytes_per_vocab=132 * 4),
     _later((0, 20)),
     _later((0, 21), tokens_by_request=True),
     _later((0, 22), tokens_by_request=True, v2=V2Runner(frozenset({"qwen3"}))),
     _later((0, 23), tokens_by_request=True, v2=V2Runner(V2_FIRST)),
     _later((0, 24), tokens_by_request=True, v2=V2Runner(V2_FIRST | V2_MOE)),
     _later((0, 25), tokens_by_request=True, v2=V2Runner(V2_MOE, dense=True)),
+    _later((0, 26), tokens_by_request=True, batches_in_flight=2, v2=V2Runner(V2_MOE, dense=True)),
     _later((0, 27), **TOTAL_CONSUMED, v2=V2Runner(V2_MOE, dense=True)),
     _later((0, 29), **TOTAL_CONSUMED, v2=V2Runner(V2_MOE, dense=True, graphs_counted=True)),
 )

@@ -35,6 +35,8 @@ class SizingRequest:
     max_num_seqs: int | None = None
     max_num_batched_tokens: int | None = None
     engine_version: str = DEFAULT_VERSION
+    flash_attention: bool | None = None
+    """Of Ollama; ``None`` takes its own default for the model."""
 
 
 @dataclass(frozen=True)

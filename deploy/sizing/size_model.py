@@ -22,7 +22,6 @@ from deploy.sizing.explain import (
 )
 from deploy.sizing.fit import Fit
 from deploy.sizing.hardware import hardware_refusals, hardware_warnings
-from deploy.sizing.kv_cache import BLOCK_TOKENS
 from deploy.sizing.parallelism import legal_tensor_parallel_sizes, tensor_parallel_problems
 from deploy.sizing.precision import Precision
 from deploy.sizing.reasons import Reason, ReasonKind, RemedyKind, reason, remedy
@@ -157,11 +156,9 @@ def _sizing(chosen: Scored, scored: list[Scored]) -> Sizing:
         overhead=stage.overhead,
         kv_cache_gib_per_gpu=max(stage.kv_cache_gib, 0.0),
         least_kv_cache_gib_per_gpu=max(stage.least_kv_cache_gib, 0.0),
-        pinned_kv_cache_bytes_per_gpu=stage.pinned_kv_cache_bytes,
+        pinned_kv_cache_bytes_per_gpu=stage.pinned_kv_cache_bytes if setup.release.can_pin else 0,
         kv_cache_tokens=best.kv_cache_tokens,
-        kv_cache_bytes_per_token_per_gpu=(
-            stage.layout.block_bytes * stage.layout.groups / BLOCK_TOKENS
-        ),
+        kv_cache_bytes_per_token_per_gpu=stage.layout.bytes_per_token,
         max_model_len=best.max_model_len,
         max_model_len_that_fits=best.longest_context,
         context_tokens=best.context_tokens,

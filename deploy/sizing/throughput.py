@@ -19,7 +19,7 @@ from deploy.catalog.weight_tensors import (
     layer_tensors,
 )
 from deploy.sizing.device import Device
-from deploy.sizing.kv_cache import BLOCK_TOKENS, KvLayout
+from deploy.sizing.kv_cache import KvLayout
 from deploy.sizing.precision import Precision, tensor_bytes
 
 BANDWIDTH_SHARE = 0.7
@@ -115,7 +115,8 @@ def _kv_read_bytes(engine: Engine, context_tokens: float) -> float:
     for layout in engine.layouts:
         sliding = min(context_tokens, layout.window)
         tokens = layout.full_groups * context_tokens + layout.sliding_groups * sliding
-        total += tokens * layout.block_bytes / BLOCK_TOKENS
+        total += tokens * layout.block_bytes / layout.block_tokens
+        total += layout.state_groups * layout.block_bytes
     return total
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 
 from deploy.catalog.architecture import Architecture
@@ -53,13 +52,10 @@ def file_bytes(model: Architecture, precision: Precision) -> int:
 
 
 def _layers_bytes(model: Architecture, precision: Precision, tp: int, layers: range) -> int:
-    kinds = Counter(model.is_moe_layer(layer) for layer in layers)
-    example = {model.is_moe_layer(layer): layer for layer in layers}
     per_layer = _absorbed_bytes(model, precision, tp)
     return sum(
-        count
-        * (sum(_padded(layer_tensors(model, example[kind], tp), model, precision)) + per_layer)
-        for kind, count in kinds.items()
+        count * (sum(_padded(layer_tensors(model, layer, tp), model, precision)) + per_layer)
+        for layer, count in model.layer_kinds(layers)
     )
 
 

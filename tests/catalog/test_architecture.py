@@ -112,7 +112,7 @@ def test_quantisation_is_read(quantization: dict[str, Any], expected: tuple[str,
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"model_type": "qwen3_next"}, "linear-attention"),
+        ({"model_type": "kimi_linear"}, "linear-attention"),
         ({"model_type": "mamba2"}, "state-space"),
         ({"model_type": "t5"}, "encoder-decoder"),
         ({"model_type": "nobody_knows"}, "its layers are unknown"),

@@ -104,7 +104,7 @@ def test_a_config_file_is_as_good_as_the_catalogue(tmp_path: Path) -> None:
 
 def test_a_declined_model_is_not_supported_and_says_why(tmp_path: Path) -> None:
     path = tmp_path / "config.json"
-    path.write_text(json.dumps({**c.QWEN2_7B, "model_type": "qwen3_next"}))
+    path.write_text(json.dumps({**c.QWEN2_7B, "model_type": "kimi_linear"}))
     sizing = size(str(path), "--gpus", "l40s")
     assert list(sizing) == KEYS
     assert not sizing["supported"]

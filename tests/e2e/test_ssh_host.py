@@ -250,7 +250,7 @@ def test_a_file_that_is_no_json_is_refused_with_the_place(site: Site) -> None:
 
 
 def test_a_run_that_changes_nothing_takes_few_commands(site: Site) -> None:
-    """Counted by sshd: whether sudo wants a password, and a look at the host."""
+    """Counted by sshd: whether sudo wants a password, and one look at the host."""
     place = "/etc/ssh/sshd_config.d/verbose.conf"
     site.host.run(f"echo LogLevel VERBOSE >{place}; systemctl restart ssh")
     count = "journalctl --sync; journalctl -u ssh -o cat | grep -c 'Starting session:'"

@@ -125,7 +125,9 @@ CASES: dict[str, dict[str, Any]] = {
     "a config that is not there": {
         "models": [{"name": "own", "config": "nowhere.json", "weights": "lab/own"}],
     },
-    "a model that cannot be modelled": {"models": [{"name": "qwen3.6-27b"}]},
+    "a model that cannot be modelled": {
+        "models": [{"name": "own", "config": "jamba.json", "weights": "lab/own"}],
+    },
     "a model that is not in the catalogue": {"models": [{"name": "qwen2.5-coder-33b"}]},
     "weights in no known place": {"models": [{**CODER_7B, "weights": "somewhere"}]},
     "a role that the model has not": {
@@ -195,6 +197,7 @@ def plan_of(settings: dict[str, Any], directory: Path) -> DeploymentPlan:
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
     (tmp_path / "own.gguf").write_bytes(b"GGUF" + bytes(1000))
+    (tmp_path / "jamba.json").write_text('{"model_type": "jamba"}', encoding="utf-8")
     (tmp_path / "config.json").write_text(
         '{"model_type": "qwen2", "hidden_size": 896, "intermediate_size": 4864,'
         ' "num_hidden_layers": 24, "num_attention_heads": 14, "num_key_value_heads": 2,'

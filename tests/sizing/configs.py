@@ -89,6 +89,54 @@ DEEPSEEK_V3 = config(
     moe_intermediate_size=2048,
     first_k_dense_replace=3,
 )
+QWEN3_6_27B = {
+    "model_type": "qwen3_5",
+    "text_config": config(
+        "qwen3_5_text",
+        "64 5120 24 4 17408 248320 262144",
+        head_dim=256,
+        full_attention_interval=4,
+        linear_num_key_heads=16,
+        linear_num_value_heads=48,
+        linear_key_head_dim=128,
+        linear_value_head_dim=128,
+        linear_conv_kernel_dim=4,
+    ),
+    "vision_config": {
+        "depth": 27,
+        "hidden_size": 1152,
+        "intermediate_size": 4304,
+        "patch_size": 16,
+    },
+}
+QWEN3_NEXT_80B = config(
+    "qwen3_next",
+    "48 2048 16 2 5120 151936 262144",
+    head_dim=256,
+    full_attention_interval=4,
+    linear_num_key_heads=16,
+    linear_num_value_heads=32,
+    linear_key_head_dim=128,
+    linear_value_head_dim=128,
+    num_experts=512,
+    num_experts_per_tok=10,
+    moe_intermediate_size=512,
+    shared_expert_intermediate_size=512,
+)
+GRANITE_4_H_SMALL = config(
+    "granitemoehybrid",
+    "40 4096 32 8 768 100352 131072",
+    layer_types=["attention" if layer in {5, 15, 25, 35} else "mamba" for layer in range(40)],
+    mamba_n_heads=128,
+    mamba_d_head=64,
+    mamba_n_groups=1,
+    mamba_d_state=128,
+    mamba_d_conv=4,
+    num_local_experts=72,
+    num_experts_per_tok=10,
+    shared_intermediate_size=1536,
+    tie_word_embeddings=True,
+)
 GPT_OSS = {"head_dim": 64, "num_experts_per_tok": 4, "sliding_window": 128, **MXFP4}
 GPT_OSS_20B = config("gpt_oss", "24 2880 64 8 2880 201088 131072", num_local_experts=32, **GPT_OSS)
 GPT_OSS_120B = config(

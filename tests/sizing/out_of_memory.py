@@ -51,6 +51,16 @@ DEEPSEEK_CODER_6_7B = c.config(
     "32 4096 32 32 11008 32256 16384",
     rope_scaling={"type": "linear", "factor": 4.0},
 )
+QWEN2_5_VL_72B = {
+    "model_type": "qwen2_5_vl",
+    "text_config": c.config("qwen2_5_vl_text", "80 8192 64 8 29568 152064 128000"),
+    "vision_config": {
+        "depth": 32,
+        "hidden_size": 1280,
+        "intermediate_size": 3420,
+        "patch_size": 14,
+    },
+}
 REPORTS = (
     Report("vllm #23278", c.GPT_OSS_120B, "1x h100", 1, 0.9, 131072, "0.10.1"),
     Report(
@@ -96,5 +106,26 @@ REPORTS = (
     ),
     Report("saiyam-pathak two-gpu post", c.QWEN3_32B, "1x rtx-pro-6000", 1, 0.426, 32768, "0.27.1"),
     Report("QwenLM Qwen3#16", QWEN1_5_7B_GPTQ, "1x rtx-3090", 1, 0.9, 32768, "0.6"),
+    Report("vllm #10517 (comment)", c.LLAMA_8B, "1x rtx-3090", 1, 0.9, 29000, "0.6"),
+    Report(
+        "vllm #16570",
+        QWEN2_5_VL_72B,
+        "4x a100-40",
+        4,
+        0.95,
+        8192,
+        "0.7",
+        "the length, and that V0 ran (0.8.3)",
+    ),
+    Report(
+        "Modal L40S note",
+        c.QWEN3_6_27B,
+        "1x l40s",
+        1,
+        0.86,
+        131072,
+        "0.26",
+        more={"quantization": "fp8"},
+    ),
     Report("vllm #5248", DEEPSEEK_CODER_6_7B, "2x t4", 2, 0.9, 16384, "0.4"),
 )

@@ -64,10 +64,18 @@ def test_a_pinned_pool_leaves_room_for_the_error_of_the_estimate() -> None:
         assert not pinned or used + pinned / GIB <= sizing.usable_gib_per_gpu + 1e-6
 
 
+def test_releases_that_cannot_pin_do_not() -> None:
+    """``--kv-cache-memory-bytes`` is younger than 0.10."""
+    devices = find_devices("h100", load_catalog())
+    for version, pins in (("0.10.1", False), ("0.14", True), ("0.27", True)):
+        sizing = size_model(SizingRequest(MODEL, devices, engine_version=version))
+        assert (sizing.pinned_kv_cache_bytes_per_gpu > 0) == pins
+
+
 def test_a_gguf_that_barely_fits_probably_does() -> None:
     request = SizingRequest(MODEL, find_devices("rtx-3060", load_catalog()), context_tokens=8192)
     verdicts = [
         size_gguf(SizingRequest(MODEL, request.devices, context_tokens=8192, weights_gib=gib)).fits
-        for gib in (8.0, 9.7, 11.0)
+        for gib in (8.0, 10.2, 11.5)
     ]
     assert verdicts == [Fit.YES, Fit.PROBABLY, Fit.NO]

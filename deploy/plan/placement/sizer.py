@@ -104,4 +104,5 @@ def _request(
         max_num_seqs=claim.slots,
         max_num_batched_tokens=engine.max_num_batched_tokens,
         engine_version=claim.engine_version,
+        flash_attention=None if on_vllm else True,
     )

@@ -1,0 +1,150 @@
+"""What a GGUF model takes on GPUs with llama.cpp and Ollama.
+
+Sources: Ollama's ``GraphSize`` (fs/ggml/ggml.go), whose terms are llama.cpp's own buffers to the
+MiB (fedora-copr/logdetective #106: 164 MiB at 2048 tokens, 2144 MiB at 32768), and its
+``FlashAttention``, which says for which models it is on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from deploy.catalog.architecture import Architecture
+from deploy.catalog.weight_tensors import count_parameters
+from deploy.sizing.request import SizingRequest
+from deploy.units import GIB
+
+BITS_PER_WEIGHT = {
+    "f16": 16.0,
+    "q8_0": 8.5,
+    "q6_k": 6.56,
+    "q5_k_m": 5.68,
+    "q5_0": 5.54,
+    "q4_k_m": 4.84,
+    "q4_k_s": 4.58,
+    "q4_0": 4.55,
+    "q3_k_m": 3.91,
+    "q2_k": 3.35,
+}
+"""Whole files, as llama.cpp's quantize README lists them (Llama 2 7B)."""
+KV_BYTES = {"auto": 2.0, "fp8": 34 / 32}
+"""f16, or q8_0 (blocks of 32 with a scale) where fp8 is asked for."""
+STATE_BYTES = 4
+"""llama.cpp keeps states in f32 (llama_memory_recurrent)."""
+COMPUTE_TOKENS = 512
+"""llama.cpp computes prompts in batches of this many tokens (n_ubatch)."""
+CONTEXT_GIB = 0.45
+"""CUDA context and kernels: Ollama keeps 457 MiB of each GPU for them."""
+UNCERTAINTY_GIB = 0.5
+"""Of each GPU: what else a desktop keeps there, and how layers of unequal size are shared out."""
+GRAPH_UNCERTAINTY = 0.1
+FLASH_ATTENTION = frozenset({
+    "gemma3_text", "glm4_moe_lite", "gpt_oss", "ministral3", "olmo3", "qwen3", "qwen3_moe",
+    "qwen3_5_text", "qwen3_5_moe_text", "qwen3_next", "qwen3_vl_text", "qwen3_vl_moe_text",
+})  # fmt: skip
+"""Models that Ollama turns it on for; a quantised cache needs it too."""
+WITHOUT_FLASH_ATTENTION = frozenset({"gemma2"})
+"""It cannot be turned on for these, nor where keys and values differ in size."""
+FLASH_CAPABILITY = (7, 0)
+GPT_OSS_WINDOW = 4096
+"""Tokens that Ollama keeps for each slot in gpt-oss' sliding layers."""
+
+
+@dataclass(frozen=True)
+class GgufMemory:
+    """A GGUF model with so many slots."""
+
+    request: SizingRequest
+    method: str
+    slots: int
+    """Requests at the same time."""
+
+    @property
+    def model(self) -> Architecture:
+        """The model."""
+        return self.request.model
+
+    @cached_property
+    def file_bytes(self) -> float:
+        """Size of the file."""
+        known = self.request.weights_gib
+        return known * GIB if known else count_parameters(self.model) * self.bits / 8
+
+    @property
+    def bits(self) -> float:
+        """Bits of a weight."""
+        return BITS_PER_WEIGHT[self.method]
+
+    @cached_property
+    def weights_bytes(self) -> float:
+        """What of the file goes to the GPUs: input embeddings of their own stay with the CPU."""
+        if self.model.tied_embeddings:
+            return self.file_bytes
+        share = self.model.vocab * self.model.hidden / count_parameters(self.model)
+        return self.file_bytes * (1 - share)
+
+    @cached_property
+    def kv_bytes_per_token(self) -> float:
+        """Bytes that one token takes in the layers that keep every token."""
+        return self._layers("full", "mla") * self._layer_token_bytes
+
+    @property
+    def has_flash_attention(self) -> bool:
+        """Whether attention is computed without a matrix over the whole context."""
+        old = any(
+            device.vendor == "nvidia" and device.compute_capability < FLASH_CAPABILITY
+            for device in self.request.devices
+        )
+        by_default = self.model.model_type in FLASH_ATTENTION
+        asked = self.request.flash_attention
+        wanted = self.request.kv_cache_dtype != "auto" or (by_default if asked is None else asked)
+        without = self.model.mla is not None or self.model.model_type in WITHOUT_FLASH_ATTENTION
+        return wanted and not without and not old
+
+    def cache_bytes(self, context_tokens: int) -> float:
+        """KV cache and states of all slots."""
+        kept = min(self._window, context_tokens) * self.slots + COMPUTE_TOKENS
+        sliding = self._layers("sliding") * min(kept, context_tokens * self.slots)
+        full = context_tokens * self.slots * self.kv_bytes_per_token
+        state = self.model.state.state_bytes(1, STATE_BYTES) if self.model.state else 0
+        return full + sliding * self._layer_token_bytes + self._layers("state") * state * self.slots
+
+    def graph_bytes(self, context_tokens: int) -> float:
+        """Buffers of a batch on each GPU: the output's logits, or a layer with its attention."""
+        model, cells = self.model, context_tokens * self.slots
+        heads = 0.5 if self.has_flash_attention else model.heads
+        layer = 1 + 4 * model.hidden + cells * (1 + heads)
+        return 4.0 * COMPUTE_TOKENS * max(model.hidden + model.vocab, layer)
+
+    def needed_bytes(self, context_tokens: int) -> float:
+        """All of it, on all GPUs."""
+        own = CONTEXT_GIB * GIB + self.graph_bytes(context_tokens)
+        weights = self.weights_bytes + self.cache_bytes(context_tokens)
+        return weights + own * len(self.request.devices)
+
+    def unsure_bytes(self, context_tokens: int) -> float:
+        """How much more it can be on the pessimistic side."""
+        graph = self.graph_bytes(context_tokens) * GRAPH_UNCERTAINTY
+        return (UNCERTAINTY_GIB * GIB + graph) * len(self.request.devices)
+
+    @property
+    def total_bytes(self) -> float:
+        """Memory of all GPUs."""
+        return sum(device.usable_gib for device in self.request.devices) * GIB
+
+    @property
+    def _layer_token_bytes(self) -> float:
+        model = self.model
+        elements = 2 * model.kv_heads * model.head_dim
+        if model.mla:
+            elements = model.mla.kv_lora_rank + model.mla.rope_head_dim
+        return elements * KV_BYTES[self.request.kv_cache_dtype]
+
+    @property
+    def _window(self) -> int:
+        window = max((layer.window for layer in self.model.layers), default=0)
+        return max(window, GPT_OSS_WINDOW) if self.model.model_type == "gpt_oss" else window
+
+    def _layers(self, *kinds: str) -> int:
+        return sum(layer.kind in kinds for layer in self.model.layers)

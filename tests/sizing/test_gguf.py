@@ -1,0 +1,122 @@
+"""llama.cpp and Ollama: buffers and memory that were published."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from deploy.catalog import load_catalog
+from deploy.catalog.architecture import read_architecture
+from deploy.sizing import Fit, SizingRequest, find_devices, size_gguf
+from deploy.sizing.gguf_memory import GgufMemory
+from deploy.sizing.reasons import ReasonKind
+from deploy.units import GIB
+from tests.sizing import configs as c
+
+MIB = 2**20
+MISTRAL_7B = c.config("mistral", "32 4096 32 8 14336 32768 32768")
+QWEN2_1_5B = c.config("qwen2", "28 1536 12 2 8960 151936 32768", tie_word_embeddings=True)
+CODER_32B_GIB = 19_900_000_000 / GIB
+"""qwen2.5-coder:32b of Ollama's library."""
+USED_MIB = {2048: 19757, 4096: 20331, 8192: 21683, 16384: 24387, 65536: 47168, 131072: 72590}
+"""ollama #9988: what nvidia-smi shows, without flash attention, one slot."""
+
+
+def memory(config: c.Config, gpus: str = "h200", slots: int = 1, **more: Any) -> GgufMemory:
+    """A model on cards that are large enough."""
+    devices = find_devices(gpus, load_catalog())
+    return GgufMemory(SizingRequest(read_architecture(config), devices, **more), "q4_k_m", slots)
+
+
+@pytest.mark.parametrize("context", USED_MIB)
+def test_ollama_uses_what_was_published(context: int) -> None:
+    """Within 2 %; the longest two lie on two cards, each with a context and buffers of its own."""
+    gpus = "h200" if context <= 16384 else "2x h200"
+    ours = memory(c.QWEN2_32B, gpus, weights_gib=CODER_32B_GIB).needed_bytes(context)
+    assert ours / MIB == pytest.approx(USED_MIB[context], rel=0.02)
+
+
+@pytest.mark.parametrize(("context", "graph", "cache"), [(2048, 164, 256), (32768, 2144, 4096)])
+def test_llama_cpp_logs_these_buffers(context: int, graph: float, cache: float) -> None:
+    """fedora-copr/logdetective #106: CUDA0 compute buffer and KV self size, to the MiB."""
+    ours = memory(MISTRAL_7B)
+    assert ours.graph_bytes(context) / MIB == pytest.approx(graph, abs=0.1)
+    assert ours.cache_bytes(context) / MIB == cache
+
+
+def test_short_contexts_are_ruled_by_the_logits() -> None:
+    """Ollama's log of a Qwen2 1.5B: memory.graph.full 299.8 MiB, memory.required.kv 224 MiB."""
+    ours = memory(QWEN2_1_5B)
+    assert ours.graph_bytes(4096) / MIB == pytest.approx(299.8, abs=0.1)
+    assert ours.cache_bytes(8192) / MIB == 224
+
+
+def test_flash_attention_keeps_no_matrix_over_the_context() -> None:
+    """By Ollama's list; a quantised cache needs it; Pascal and Maxwell have none."""
+    qwen3, qwen2 = memory(c.QWEN3_32B), memory(c.QWEN2_32B)
+    assert qwen3.has_flash_attention
+    assert not qwen2.has_flash_attention
+    assert qwen3.graph_bytes(131072) < qwen2.graph_bytes(131072) / 10
+    assert memory(c.QWEN2_32B, kv_cache_dtype="fp8").has_flash_attention
+    assert memory(c.QWEN3_8B, "t4").has_flash_attention
+    assert memory(c.QWEN2_32B, flash_attention=True).has_flash_attention
+    assert not memory(c.QWEN3_8B, flash_attention=False).has_flash_attention
+    assert not memory(c.GEMMA2_27B, flash_attention=True).has_flash_attention
+    assert not memory(c.DEEPSEEK_V2_LITE, flash_attention=True).has_flash_attention
+
+
+def test_a_quantised_cache_is_34_bytes_for_32_elements() -> None:
+    ratio = memory(c.QWEN2_7B, kv_cache_dtype="fp8").cache_bytes(32768)
+    assert ratio / memory(c.QWEN2_7B).cache_bytes(32768) == 34 / 64
+
+
+def test_sliding_layers_keep_a_window_for_each_slot() -> None:
+    """Gemma 3: 52 of 62 layers keep 1024 tokens a slot and a batch (Ollama's GraphSize)."""
+    for slots in (1, 4):
+        sliding, full = 52 * (1024 * slots + 512), 10 * 131072 * slots
+        expected = (sliding + full) * 2 * 16 * 128 * 2
+        assert memory(c.GEMMA3_27B, slots=slots).cache_bytes(131072) == expected
+
+
+def test_slots_share_buffers_that_grow_with_all_their_tokens() -> None:
+    one, four = memory(MISTRAL_7B, slots=4), memory(MISTRAL_7B)
+    assert one.graph_bytes(8192) == four.graph_bytes(32768)
+
+
+def test_states_are_kept_in_32_bits() -> None:
+    """48 layers of 48 heads of 128 x 128, and a convolution's three last inputs."""
+    short = memory(c.QWEN3_6_27B).cache_bytes(1) - 16 * 2 * 4 * 256 * 2
+    assert short == 48 * (48 * 128 * 128 + 3 * 10240) * 4
+
+
+def test_more_than_the_cards_have_is_not_called_a_fit() -> None:
+    """ollama #9988: 128k tokens took 70.9 GiB; two cards of 24 GB, and of 32 GB, have less."""
+    model = read_architecture({**c.QWEN2_32B, "max_position_embeddings": 131072})
+    for gpus in ("2x rtx-4090", "2x rtx-5090"):
+        devices = find_devices(gpus, load_catalog())
+        request = SizingRequest(model, devices, context_tokens=131072, weights_gib=CODER_32B_GIB)
+        sizing = size_gguf(request)
+        assert sizing.fits is Fit.NO
+        assert [one.kind for one in sizing.reasons] == [ReasonKind.LAYERS_ON_CPU]
+
+
+def test_the_longest_context_and_the_most_slots_just_fit() -> None:
+    devices = find_devices("rtx-4090", load_catalog())
+    model = read_architecture(c.QWEN2_7B)
+    sizing = size_gguf(SizingRequest(model, devices, context_tokens=8192))
+    ours = memory(c.QWEN2_7B, "rtx-4090")
+    longest = sizing.max_model_len_that_fits
+    assert longest == 32768 or ours.needed_bytes(longest + 1) > ours.total_bytes
+    slots = sizing.concurrent_users
+    fitting, beyond = (memory(c.QWEN2_7B, "rtx-4090", n) for n in (slots, slots + 1))
+    assert fitting.needed_bytes(8192) <= fitting.total_bytes < beyond.needed_bytes(8192)
+
+
+@pytest.mark.parametrize(("gpus", "tokens"), [("rtx-3060", 4096), ("rtx-5090", 32768)])
+def test_ollamas_own_context_follows_its_memory(gpus: str, tokens: int) -> None:
+    """docs/context-length.mdx: 4k below 24 GiB, 32k below 48, 256k above."""
+    devices = find_devices(gpus, load_catalog())
+    sizing = size_gguf(SizingRequest(read_architecture(c.LLAMA_8B), devices))
+    assert sizing.details["ollama_default_context"] == tokens
+    assert ReasonKind.OLLAMA_CONTEXT in {one.kind for one in sizing.warnings}
