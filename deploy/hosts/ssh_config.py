@@ -8,9 +8,12 @@ import re
 import shlex
 import socket
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 import paramiko
 
@@ -82,15 +85,9 @@ def read_endpoint(name: str, declared: Declared) -> Endpoint:
 
 
 def _ask_openssh(name: str, declared: Declared) -> Settings:
-    config = _of_other_home()
-    source = [] if config is None else ["-F", "/dev/stdin" if config else "none"]
-    asked = subprocess.run(
-        ["ssh", *source, "-G", *declared.options(), "--", name],
-        input=config or "",
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT_SECONDS,
-    )
+    with _config_of_other_home() as source:
+        command = ["ssh", *source, "-G", *declared.options(), "--", name]
+        asked = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_SECONDS)
     if asked.returncode:
         said = asked.stderr.strip() or f"exit status {asked.returncode}"
         raise paramiko.SSHException(f"ssh -G {name}: {said}")
@@ -101,17 +98,24 @@ def _ask_openssh(name: str, declared: Declared) -> Settings:
     return settings
 
 
-def _of_other_home() -> str | None:
-    """The configuration that HOME names, if that is not the user's own home directory.
+@contextmanager
+def _config_of_other_home() -> Iterator[list[str]]:
+    """OpenSSH takes the home directory of the user, whatever HOME says; this project takes HOME.
 
-    OpenSSH takes the user's, whatever HOME says; this project takes HOME. What is included by a
-    relative path lies there, too.
+    What is included by a relative path lies there, too.
     """
     if str(Path.home()) == _real_home():
-        return None
+        yield []
+        return
     config = Path("~/.ssh/config").expanduser()
     text = config.read_text(encoding="utf-8") if config.is_file() else ""
-    return RELATIVE_INCLUDE.sub(rf"\g<1>{config.parent}/", text)
+    if not RELATIVE_INCLUDE.search(text):
+        yield ["-F", str(config) if text else "none"]
+        return
+    with NamedTemporaryFile("w", encoding="utf-8") as file:
+        file.write(RELATIVE_INCLUDE.sub(rf"\g<1>{config.parent}/", text))
+        file.flush()
+        yield ["-F", file.name]
 
 
 def _real_home() -> str:

@@ -135,10 +135,12 @@ def test_what_another_home_directory_includes_by_a_relative_path(home: Path) -> 
     """OpenSSH itself would look for it in the user's own home directory."""
     (home / ".ssh/conf.d").mkdir()
     (home / ".ssh/config").write_text(
-        'Include "conf.d/a*"\nHost gpu*\n  include=conf.d/b.conf\nHost *\n  Port 2299\n'
+        'Include "conf.d/a*"\nHost gpu*\n  include=conf.d/b.conf\n'
+        "Match final host 10.0.0.9\n  ConnectTimeout 7\nHost *\n  Port 2299\n"
     )
     (home / ".ssh/conf.d/a.conf").write_text("Host gpu1\n  HostName 10.0.0.9\n")
     (home / ".ssh/conf.d/b.conf").write_text("User you\n")
     found, other = find_endpoint(HostSpec(name="gpu1")), find_endpoint(HostSpec(name="x"))
     assert (found.address, found.user, found.port) == ("10.0.0.9", "you", 2299)
+    assert (found.connect_timeout_seconds, other.connect_timeout_seconds) == (7, 30)
     assert (other.address, other.port, other.user != "you") == ("x", 2299, True)
