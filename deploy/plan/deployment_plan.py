@@ -186,7 +186,7 @@ class DeploymentPlan(PlanPart):
     use: str = "internal_commercial"
     """What for."""
     warnings: tuple[str, ...] = ()
-    """What works, but otherwise than one may think."""
+    """What works, but not as one may expect."""
 
     @property
     def served_models(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""What works, but otherwise than an operator may think."""
+"""What works, but not as an operator may expect."""
 
 from __future__ import annotations
 

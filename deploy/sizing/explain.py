@@ -141,7 +141,7 @@ def rejected_reason(other: Scored, best: Scored) -> Reason:
 
 
 def request_warnings(best: Arrangement, users: int) -> Iterator[Reason]:
-    """What works otherwise than the operator may think."""
+    """What works, but not as the operator may expect."""
     setup, request = best.setup, best.setup.request
     gpus = len(request.devices)
     used = best.tensor_parallel_size * best.pipeline_parallel_size * best.replicas

@@ -40,7 +40,7 @@ class ReasonKind(StrEnum):
     FEWER_USERS = "fewer_users"
     PIPELINE_SLOWER = "pipeline_slower"
     NO_BETTER = "no_better"
-    # what works otherwise than one may think
+    # what works, but not as one may expect
     GPUS_UNUSED = "gpus_unused"
     KINDS_UNUSED = "kinds_unused"
     KINDS_TOGETHER = "kinds_together"

@@ -62,7 +62,7 @@ class Sizing:
     engine: str
     gpus: tuple[str, ...]
     warnings: tuple[Reason, ...] = ()
-    """What works otherwise than one may think."""
+    """What works, but not as one may expect."""
     engine_version: str = DEFAULT_VERSION
     parameters_billion: float = 0.0
     active_parameters_billion: float = 0.0
