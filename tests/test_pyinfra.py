@@ -448,6 +448,21 @@ def test_one_host_that_fails_its_check_stops_all(site: Site, flags: tuple[str, .
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.parametrize("flags", [(), ("--parallel", "1")])
+def test_a_dry_run_says_what_is_wrong_with_each_host_and_nothing_else(
+    site: Site, flags: tuple[str, ...]
+) -> None:
+    """Also where hosts are prepared one after the other."""
+    declare_two(site)
+    small = {"@engine": [*ENGINE[:4], "1000000000", *ENGINE[5:]]}
+    site.answer({"@fake/h1": fresh() | small, "@fake/h2": fresh() | small})
+    result = site.run("--dry", "--diff", *flags)
+    assert result.returncode == 1
+    assert "Will " not in result.stderr
+    for name in ("@fake/h1", "@fake/h2"):
+        assert f"{name} cannot be deployed to\nmemory: the containers" in result.stderr
+
+
 def test_secrets_are_made_up_once_for_all_hosts(site: Site) -> None:
     """The data of hosts is copied by pyinfra; what is declared stays one thing."""
     declared = load_inventory(site.inventory) if site.declare() else None

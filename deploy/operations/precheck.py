@@ -35,12 +35,24 @@ def passed(deployment: str, subject: Subject, secrets: SecretStore) -> Commands:
         subject: the host as declared.
         secrets: the secrets of this machine.
     """
+    refused = refusal(deployment, subject, secrets)
+    if refused:
+        yield from refuse(refused)
+
+
+def refusal(deployment: str, subject: Subject, secrets: SecretStore) -> str:
+    """Why the current host cannot be deployed to; empty if it can.
+
+    Args:
+        deployment: name of the deployment.
+        subject: the host as declared.
+        secrets: the secrets of this machine.
+    """
     seen = list(findings(deployment, subject, gpus=bool(subject.spec.gpus)))
     owners = look.ask(Resources)
     found = problems([*seen, *stranded(subject.elsewhere, owners, deployment)])
     found += known_secrets.disagreements(deployment, secrets)
-    if found:
-        yield from refuse(f"{host.name} cannot be deployed to\n{HostError(*found)}")
+    return f"{host.name} cannot be deployed to\n{HostError(*found)}" if found else ""
 
 
 def findings(deployment: str, subject: Subject, *, gpus: bool) -> Iterator[Finding]:

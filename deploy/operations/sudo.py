@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+from collections import defaultdict
+from threading import Lock
 
 from pyinfra import host
 from pyinfra.api import StringCommand
@@ -12,6 +14,8 @@ from deploy.hosts.sudo import ask_password, forget_password, is_typed, wrong_pas
 from deploy.pyinfra_connection import give_sudo, has_sudo
 
 ATTEMPTS = 3
+LETS_IN = "atelier_sudo_lets_in"
+"""What is kept of a host where sudo wants no password."""
 QUIETLY = 'said=$(LC_ALL=C {} 2>&1) || {{ echo "it says: $said"; exit 1; }}'
 """With words before what sudo says: at the bare words pyinfra would ask for a password itself."""
 ASKPASS = """
@@ -28,6 +32,8 @@ exit 1
 """.strip()
 """In memory where the system has a place there that programs may run from; for this user alone."""
 
+_unlocking: defaultdict[str, Lock] = defaultdict(Lock)
+
 
 def unlock() -> None:
     """Make sure that sudo lets this user in, with a password where it wants one.
@@ -39,14 +45,17 @@ def unlock() -> None:
     Raises:
         HostError: if sudo does not let the user in.
     """
-    if has_sudo(host):
-        return
-    succeeded, output = _run(QUIETLY.format("sudo -n true"))
-    if succeeded:
-        return
-    if "password is required" not in output and "authentication is required" not in output:
-        raise HostError(wrong_password(host.name, output))
-    _give(_ask())
+    # the host's own turn, and the check of all hosts that another one began
+    with _unlocking[host.name]:
+        if has_sudo(host) or host.connector_data.get(LETS_IN):
+            return
+        succeeded, output = _run(QUIETLY.format("sudo -n true"))
+        if succeeded:
+            host.connector_data[LETS_IN] = True
+            return
+        if "password is required" not in output and "authentication is required" not in output:
+            raise HostError(wrong_password(host.name, output))
+        _give(_ask())
 
 
 def _ask() -> str:

@@ -1,19 +1,39 @@
-"""Nothing is touched on a host that cannot be deployed to."""
+"""Nothing is touched on any host if one of them cannot be deployed to."""
 
-from pyinfra import host
+from pyinfra import host, state
+from pyinfra.api import OperationError
 
 from deploy.artefacts import Artefacts
 from deploy.facts import look
 from deploy.operations import precheck
+from deploy.operations.everywhere import ask_everywhere
 from deploy.operations.questions import questions, subject_of
+from deploy.tasks.current import current_deployment
 
 
 def check(deployment: Artefacts) -> None:
-    """Docker, ports, memory, disk and declared GPUs."""
-    look.will_ask(questions(deployment, host.name))
+    """Docker, ports, memory, disk and declared GPUs, of all hosts before any of them goes on.
+
+    Raises:
+        OperationError: what is wrong with each host that cannot be deployed to.
+    """
+    # without a dry run before it (-y), hosts are looked at when the operation is executed
+    if state.should_check_for_changes():
+        refusals = ask_everywhere(_refusal)
+        if any(refusals):
+            raise OperationError("\n".join(filter(None, refusals)))
+    else:
+        look.will_ask(questions(deployment, host.name))
     precheck.passed(
         name="Check the host",
         deployment=deployment.plan.name,
         subject=subject_of(deployment, host.name),
         secrets=deployment.secrets,
     )
+
+
+def _refusal() -> str:
+    deployment = current_deployment()
+    look.will_ask(questions(deployment, host.name))
+    subject = subject_of(deployment, host.name)
+    return precheck.refusal(deployment.plan.name, subject, deployment.secrets)

@@ -4,6 +4,7 @@
   that it refuses. What a client asked wrongly never counts, and one replica is always left.
 - What a model cannot do is an error of the client (400), not of the server.
 - A time-out names the setting that allows for more; connecting never takes longer than 5 s.
+- A request on a connection that the engine has just closed is sent once more.
 - A streamed completion is asked for at once, so that another replica is tried if that fails, and
   arrives as the engine sent it: LiteLLM loses texts, indices and log probabilities.
 
@@ -36,6 +37,8 @@ SHORTEST_SECONDS = 15
 LONGEST_SECONDS = 240
 ENGINE_FAILED = frozenset({401, 403, 408, 429, 502, 503, 504})
 """Answers that no client brings about: a refused key, a time-out, overload."""
+CLOSED = frozenset({"ConnectionResetError", "BrokenPipeError", "ServerDisconnectedError"})
+"""Errors of a connection that was open."""
 TIMEOUTS = frozenset({"timeout", "stream_timeout", "request_timeout"})
 CANNOT = re.compile(r"not support|n't support|unsupported|failed to parse|unmapped", re.IGNORECASE)
 """How engines and LiteLLM say, with status 500, that they cannot do what was asked."""
@@ -76,6 +79,17 @@ def outcome(error: BaseException) -> Outcome | None:
         if not type(cause).__module__.startswith("litellm") and kinds & OUTCOMES.keys():
             return next(found for name, found in OUTCOMES.items() if name in kinds)
     return None
+
+
+def was_closed(error: BaseException) -> bool:
+    """Whether the engine closed a connection before it answered."""
+    return any(kind.__name__ in CLOSED for each in _causes(error) for kind in type(each).__mro__)
+
+
+def _reason(error: BaseException) -> str:
+    """What the log says of a failed attempt: nothing that was sent."""
+    happened = " < ".join(type(each).__name__ for each in _causes(error))
+    return f"{happened}, status {getattr(error, 'status_code', None)}"
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
@@ -194,8 +208,7 @@ class Hooks(CustomLogger):  # type: ignore[misc]
         """An attempt failed: its replica is left out if the engine failed."""
         replica = (request_data.get("model_info") or {}).get("id")
         if replica and engine_failed(exception) and self.left_out.add(replica):
-            status = getattr(exception, "status_code", None)
-            log.warning("%s left out: %s, status %s", replica, type(exception).__name__, status)
+            log.warning("%s left out: %s", replica, _reason(exception))
 
     async def async_log_success_event(
         self, kwargs: dict[str, Any], response_obj: Any, start_time: Any, end_time: Any
@@ -292,11 +305,20 @@ def keep_completions(convert: Callable[[Any, Any], Any]) -> Callable[[Any, Any],
 
 
 def connect_soon(handle: Callable[..., Any]) -> Callable[..., Any]:
-    """LiteLLM allows for as much time to connect as to answer."""
+    """LiteLLM allows for as much time to connect as to answer, and takes a closed connection.
+
+    An engine closes a connection that it keeps open when it likes, also as the next request is
+    sent on it. Such a request is sent once more; if the engine is gone, this cannot connect.
+    """
 
     async def handled(self: Any, request: Any) -> Any:
         timeout = request.extensions.setdefault("timeout", {})
         timeout["connect"] = min(timeout.get("connect") or CONNECT_SECONDS, CONNECT_SECONDS)
+        try:
+            return await handle(self, request)
+        except Exception as error:
+            if not was_closed(error):
+                raise
         return await handle(self, request)
 
     return handled

@@ -169,7 +169,7 @@ def test_the_log_says_what_is_left_out_and_nothing_that_was_sent(
         answer(hooks, "a")
         answer(hooks, "a")
     assert caplog.messages == [
-        "a left out: InternalServerError, status 500",
+        "a left out: InternalServerError < APIConnectionError < ConnectError, status 500",
         "a answers again",
     ]
 
@@ -273,6 +273,44 @@ def test_connecting_takes_5_s_at_most(module: Any) -> None:
         request = SimpleNamespace(extensions={"timeout": dict(timeout)})
         asyncio.run(module.LiteLLMAiohttpTransport().handle_async_request(request))
         assert request.extensions["timeout"] == timeout | {"connect": seconds}
+
+
+def closing(*errors: type[Exception]) -> Any:
+    """A transport that fails in these ways, one after the other, and then answers."""
+    left = list(errors)
+
+    async def handle(_: Any, request: Any) -> str:
+        if not left:
+            return f"answer to {request.text}"
+        raise httpx.ConnectError("LiteLLM's") from left.pop(0)("engine's")
+
+    return handle
+
+
+def send(module: Any, handle: Any) -> Any:
+    request = SimpleNamespace(extensions={}, text="ping")
+    return asyncio.run(module.connect_soon(handle)(None, request))
+
+
+class ServerDisconnectedError(Exception):
+    """As aiohttp's."""
+
+
+@pytest.mark.parametrize("error", [ConnectionResetError, BrokenPipeError, ServerDisconnectedError])
+def test_a_request_on_a_closed_connection_is_sent_once_more(
+    module: Any, error: type[Exception]
+) -> None:
+    assert send(module, closing(error)) == "answer to ping"
+    with pytest.raises(httpx.ConnectError):
+        send(module, closing(error, error))
+    with pytest.raises(httpx.ConnectError):
+        send(module, closing(error, ConnectionRefusedError))
+
+
+@pytest.mark.parametrize("error", [ConnectionRefusedError, TimeoutError])
+def test_an_engine_that_is_gone_is_asked_once(module: Any, error: type[Exception]) -> None:
+    with pytest.raises(httpx.ConnectError):
+        send(module, closing(error))
 
 
 # streamed completions

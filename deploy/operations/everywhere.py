@@ -1,0 +1,48 @@
+"""What is asked of every host before any of them goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
+
+import gevent
+from pyinfra.api.host import Host
+from pyinfra.api.state import State
+from pyinfra.context import ctx_host, ctx_state
+
+Answer = TypeVar("Answer")
+_asked: WeakKeyDictionary[State, gevent.Greenlet[..., list[Any]]] = WeakKeyDictionary()
+
+
+def ask_everywhere(ask: Callable[[], Answer]) -> list[Answer]:
+    """The answers of all active hosts, in the order of the inventory; once in a run.
+
+    The host that comes first asks for all of them: pyinfra prepares no more hosts at a time than
+    ``--parallel`` allows, so that none may wait for one that has not begun.
+
+    Args:
+        ask: called for each host, at the same time, as pyinfra's current host.
+
+    Raises:
+        Exception: the first that ``ask`` raised, on every host.
+    """
+    state: State = ctx_state.get()
+    if state not in _asked:
+        _asked[state] = gevent.spawn(_ask_all, state, ask)
+    answers: list[Answer] = _asked[state].get()
+    return answers
+
+
+def _ask_all(state: State, ask: Callable[[], Answer]) -> list[Answer]:
+    active = state.inventory.get_active_hosts()
+    hosts = [each for each in state.inventory if each in active]
+    asking = [gevent.spawn(_ask, host, ask) for host in hosts]
+    gevent.joinall(asking, raise_error=True)
+    return [each.get() for each in asking]
+
+
+def _ask(host: Host, ask: Callable[[], Answer]) -> Answer:
+    # greenlets begin without pyinfra's current host
+    with ctx_host.use(host):
+        return ask()
