@@ -30,6 +30,7 @@ VALUES = {
     "request_timeout_seconds": 100,
     "stream_timeouts": {"one": 10, "two": 20},
     "timeout_retries": {AWKWARD: 0, "two": 1},
+    "connections": 10,
     "has_database": False,
     "shares_state": False,
 }
@@ -37,7 +38,8 @@ VALUES = {
 
 @pytest.mark.parametrize("missing", VALUES)
 def test_a_missing_value_is_an_error(missing: str) -> None:
-    values = {name: value for name, value in VALUES.items() if name != missing}
+    stores = {"has_database": True, "shares_state": True}
+    values = {name: value for name, value in (VALUES | stores).items() if name != missing}
     with pytest.raises(UndefinedError, match=missing):
         render("litellm/config.yaml.j2", **values)
 

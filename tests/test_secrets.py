@@ -36,6 +36,40 @@ def test_secrets_are_generated_once(path: Path) -> None:
     assert len({first.value(name) for name in ALWAYS}) == len(ALWAYS)
 
 
+def test_only_what_is_needed_is_generated() -> None:
+    def more(**settings: Any) -> set[str]:
+        return {str(name) for name in needed_secrets(declare(**settings)) - ALWAYS}
+
+    external = {"env": "DATABASE"}
+    assert more() == set()
+    assert more(postgres={}, valkey={}) == {
+        "router_salt_key",
+        "router_database_password",
+        "web_ui_database_password",
+        "valkey_password",
+    }
+    assert more(postgres={"router_database_url": external, "web_ui": False}) == {"router_salt_key"}
+    assert more(postgres={}, web_ui=None) == {"router_salt_key", "router_database_password"}
+    assert more(valkey={"url": external}) == set()
+
+
+def test_a_store_that_is_added_later_gets_its_password(path: Path) -> None:
+    SecretStore(path, {}).save()
+    later = SecretStore(path, {}, needed=ALWAYS | {SecretName.VALKEY_PASSWORD})
+    assert later.generated == (SecretName.VALKEY_PASSWORD,)
+    later.save()
+    # and keeps it when the store goes
+    assert SecretName.VALKEY_PASSWORD in SecretStore(path, {}).names
+
+
+def test_passwords_in_addresses_are_plain(path: Path) -> None:
+    path.parent.mkdir()
+    path.write_text("valkey_password: leaked/password\n")
+    with pytest.raises(SecretError, match="stands for something else in an address") as refused:
+        SecretStore(path, {})
+    assert LEAK not in str(refused.value)
+
+
 def test_nothing_is_written_before_save(path: Path) -> None:
     assert SecretStore(path, {}).value(SecretName.ROUTER_MASTER_KEY).startswith("sk-")
     assert not path.parent.exists()

@@ -83,9 +83,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 
 @pytest.fixture(scope="module")
-def deployed(
-    tmp_path_factory: pytest.TempPathFactory, settings: Settings
-) -> Iterator[Deployed]:
+def deployed(tmp_path_factory: pytest.TempPathFactory, settings: Settings) -> Iterator[Deployed]:
     environment = {"E2E_MASTER_KEY": MASTER_KEY}
     site = Site(NAME, tmp_path_factory.mktemp("site"), settings, environment)
     watch = ArgumentWatch()
@@ -262,7 +260,7 @@ def test_a_wrong_address_of_a_database_is_refused(
 def test_stores_change(deployed: Deployed, settings: Settings) -> None:
     """Another password, another limit, a store that goes: as announced, and keys stay."""
     key = deployed.new_key()
-    deployed.site.environment["NEW_PASSWORD"] = "another-password-0123456789"  # noqa: S105
+    deployed.site.environment["NEW_PASSWORD"] = "another-password-0123456789"
     changed = settings | {
         "postgres": {"memory_limit": "640MiB"},
         "secrets": settings["secrets"] | {"router_database_password": {"env": "NEW_PASSWORD"}},

@@ -189,6 +189,7 @@ CASES: dict[str, dict[str, Any]] = {
         "web_ui": {"host": "10.0.0.2"},
         "postgres": {},
     },
+    "many routers": {"router": {"replicas": 8}, "postgres": {}},
     "one database for both": {
         "postgres": {
             "router_database_url": {"env": "DATABASE"},

@@ -62,7 +62,9 @@ def test_every_router_has_the_same_stores(stored: Artefacts) -> None:
 
 
 def test_the_web_ui_keeps_its_data_there(stored: Artefacts) -> None:
-    url = "postgresql+psycopg://open_webui:<web_ui_database_password>@demo-postgres-0:5432/open_webui"
+    url = (
+        "postgresql+psycopg://open_webui:<web_ui_database_password>@demo-postgres-0:5432/open_webui"
+    )
     assert rendered(stored, "open-webui-0", "DATABASE_URL") == url
     data_file = unit(stored, "open-webui-0").data_file
     assert data_file is not None
@@ -86,9 +88,7 @@ def test_without_stores_nothing_changes(demo: Artefacts) -> None:
     assert "router_salt_key" not in demo.secrets.names
 
 
-def test_stores_of_the_operators(
-    make: MakeArtefacts, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_stores_of_the_operators(make: MakeArtefacts, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ROUTER_DB", "postgres://r:leaked@db.lab/router")
     monkeypatch.setenv("WEB_UI_DB", "postgres://w:leaked@db.lab/web")
     monkeypatch.setenv("CACHE", "rediss://:leaked@cache.lab:6379/1")
