@@ -14,6 +14,19 @@ from deploy.errors import Problem, ServiceError
 TIMEOUT_SECONDS = 120
 
 
+def get(url: str, key: str) -> Any:
+    """Read JSON; also that of a service which says that it is not ready.
+
+    Raises:
+        ServiceError: if the answer is another error.
+        httpx.HTTPError: if there is none.
+    """
+    reply = _client().get(url, headers=_bearer(key))
+    if reply.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+        _raise_for_status(reply)
+    return reply.json()
+
+
 def post(url: str, key: str, body: dict[str, Any]) -> Any:
     """Send JSON and read JSON.
 

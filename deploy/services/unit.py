@@ -108,6 +108,33 @@ class StoredModel(Part):
     """Whether it stays loaded."""
 
 
+class DataFile(Part):
+    """A file among the data of a service that says which version wrote them."""
+
+    path: PurePosixPath
+    """Where it is in the container."""
+    volume: str
+    """Name of the volume that it is in."""
+    volume_path: PurePosixPath
+    """Where it is in the volume."""
+    wanted: str | None
+    """What must stand in it; empty if that is not known, ``None`` if it must not be there."""
+    refusal: str
+    """What is wrong otherwise, with ``{found}`` for what stands in it."""
+    allowed: str
+    """What should be there instead."""
+    fix: str
+    """What an operator does then."""
+
+    def is_right(self, found: str) -> bool:
+        """Whether the wanted version reads the data.
+
+        Args:
+            found: what stands in the file; empty if it is not there.
+        """
+        return not found or self.wanted in {"", found}
+
+
 class Holds(Part):
     """What only one unit of a host can have at a time."""
 
@@ -157,6 +184,8 @@ class Unit(Part):
     """What must be in its engine's store once the container runs."""
     gpu_shares: dict[int, float] = Field(default_factory=dict)
     """Shares of GPU memory that it takes, by the GPU's index."""
+    data_file: DataFile | None = None
+    """What says whether its data can be read by the wanted version."""
     is_stateful: bool = False
     """Whether its volumes hold what people would miss."""
 
