@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from deploy.catalog import load_catalog
+from deploy.certificates import provide_certificate
 from deploy.errors import PlanError, Problem
 from deploy.images import ImageUse, RegistryAccess, make_registries, resolve_images
 from deploy.model_files import read_model_files
@@ -63,6 +65,8 @@ def make_artefacts(spec: DeploymentSpec, directory: Path) -> Artefacts:
     _require_recipes(used)
     _require_archives(used)
     secrets = load_secrets(spec, directory)
+    if plan.entry:
+        provide_certificate(plan.name, plan.entry, secrets, directory, datetime.now(UTC))
     return Artefacts(
         spec=spec,
         plan=plan,

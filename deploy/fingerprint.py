@@ -6,6 +6,7 @@ container; so would a second machine with a file of its own.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Iterable
@@ -41,7 +42,10 @@ class KnownSecrets:
 def make_fingerprint(secrets: SecretStore) -> str:
     """What the file on a host says: the fingerprint, and the names of the secrets in use."""
     names = sorted(str(name) for name in SecretName)
-    return json.dumps({"fingerprint": secrets.fingerprint, "secrets": names})
+    known = {"fingerprint": secrets.fingerprint, "secrets": names}
+    if secrets.certificates:
+        known["authority"] = _authority(secrets)
+    return json.dumps(known)
 
 
 def secrets_in_labels(labels: Iterable[str]) -> frozenset[str]:
@@ -66,7 +70,9 @@ def find_disagreement(
         host: name of the host.
         deployment: name of the deployment.
     """
-    made_up = sorted(_in_use(known, secrets) & set(secrets.generated))
+    made_up: list[str] = sorted(_in_use(known, secrets) & set(secrets.generated))
+    if _mapping(known.text).get("authority", _authority(secrets)) != _authority(secrets):
+        made_up.append("the certificate authority of the entry")
     if made_up:
         there = "lacks" if secrets.path.exists() else "does not exist, so that this machine lacks"
         found = f"{secrets.path} {there} {', '.join(made_up)}"
@@ -93,6 +99,12 @@ def are_new_wanted(data: Any) -> bool:
     """
     said = (str(data), os.environ.get(VARIABLE, ""))
     return any(text.lower() in YES for text in said)
+
+
+def _authority(secrets: SecretStore) -> str:
+    """By this a host recognises the authority that clients were given; empty without one."""
+    own = secrets.certificates
+    return hashlib.sha256(own.authority.certificate.encode()).hexdigest() if own else ""
 
 
 def _in_use(known: KnownSecrets, secrets: SecretStore) -> set[SecretName]:

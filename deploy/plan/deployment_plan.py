@@ -5,7 +5,11 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict
 
 from deploy.model_files import ModelFile
-from deploy.spec import EngineSpec, RouterSpec, WebUISpec
+from deploy.plan.addresses import bracketed, host_and_port
+from deploy.spec import EngineSpec, EntrySpec, RouterSpec, WebUISpec
+
+HTTPS_PORT = 443
+"""What an address with https:// means where it names no port."""
 
 
 class PlanPart(BaseModel):
@@ -166,6 +170,26 @@ class WebUIPlan(PlanPart):
     """How it is declared."""
 
 
+class EntryPlan(PlanPart):
+    """Where the entry runs, and what people type to get there."""
+
+    host: str
+    """Name of the host."""
+    spec: EntrySpec
+    """How it is declared."""
+    names: tuple[str, ...]
+    """DNS names and addresses that it has a certificate for."""
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """Addresses that people type, the one that Atelier shows first."""
+        port = self.spec.https_port
+        return tuple(
+            f"https://{bracketed(name) if port == HTTPS_PORT else host_and_port(name, port)}"
+            for name in self.names
+        )
+
+
 class DeploymentPlan(PlanPart):
     """What runs where."""
 
@@ -177,6 +201,8 @@ class DeploymentPlan(PlanPart):
     """The router."""
     web_ui: WebUIPlan | None
     """The web UI, if there is one."""
+    entry: EntryPlan | None = None
+    """The entry, if there is one."""
     hosts: tuple[HostPlan, ...] = ()
     """The machines."""
     models: tuple[ModelPlan, ...] = ()

@@ -11,6 +11,7 @@ from deploy.errors import AtelierError, PlanError, Problem
 from deploy.licence import licence_problems
 from deploy.model_files import ModelFile
 from deploy.plan.deployment_plan import DeploymentPlan, ReplicaPlan, RouterPlan, WebUIPlan
+from deploy.plan.entry import entry_plan, entry_problems
 from deploy.plan.host_gpus import gpus_of, host_plan, host_problems
 from deploy.plan.make_claims import Sources, make_claim
 from deploy.plan.model_plans import Outcome, model_plan
@@ -54,7 +55,13 @@ def make_plan(
     router_host = spec.router_host
     found = with_one_length(_replicas(spec, claims, outcome, sources))
     replicas = tuple(with_ports(found, router_host))
-    _raise([*port_problems(spec, replicas, router_host), *web_ui_problems(spec)])
+    _raise(
+        [
+            *port_problems(spec, replicas, router_host),
+            *web_ui_problems(spec),
+            *entry_problems(spec, replicas),
+        ]
+    )
     models = tuple(
         model_plan(claim, tuple(r for r in replicas if r.served_model_name == claim.name), outcome)
         for claim in claims
@@ -65,6 +72,7 @@ def make_plan(
         replicas=replicas,
         router=RouterPlan(host=router_host, spec=spec.router),
         web_ui=WebUIPlan(host=spec.web_ui_host, spec=spec.web_ui) if spec.web_ui else None,
+        entry=entry_plan(spec),
         hosts=host_plans,
         models=models,
         users=spec.users,

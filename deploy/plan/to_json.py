@@ -23,6 +23,7 @@ def plan_to_json(plan: DeploymentPlan) -> dict[str, Any]:
         "web_ui": {"host": plan.web_ui.host, "port": plan.web_ui.spec.port}
         if plan.web_ui
         else None,
+        "entry": {"host": plan.entry.host, "urls": list(plan.entry.urls)} if plan.entry else None,
         "warnings": list(plan.warnings),
     }
 
