@@ -155,7 +155,8 @@ def _volume(target: str, mount: Mount) -> str:
 def _health(check: HealthCheck) -> dict[str, Any]:
     return {
         "test": ["CMD-SHELL", check.command],
-        "interval": f"{check.interval_seconds}s",
+        # as Atelier does where Docker is older than 25 and has no interval for the start
+        "interval": f"{2 * check.start_interval_seconds}s",
         "timeout": f"{check.timeout_seconds}s",
         "start_period": f"{check.start_period_seconds}s",
         "retries": check.retries,
