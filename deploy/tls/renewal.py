@@ -48,10 +48,14 @@ def why_renew(kept: OwnCertificates, names: Sequence[str], now: datetime) -> str
         now: the time, in UTC.
     """
     facts = read_certificate(kept.server.certificate)
+    root = read_certificate(kept.authority.certificate)
+    if root.ends <= now:
+        # it cannot sign any more, which is said where the host is checked
+        return ""
     if set(facts.names) != set(names):
         return f"a certificate for {', '.join(names)} instead of {', '.join(facts.names)}"
     days = facts.days_left(now)
-    if days < RENEWED_DAYS:
+    if days < RENEWED_DAYS and facts.ends < root.ends:
         return f"a certificate for {', '.join(names)}: the one there is has {days} days left"
     if not _is_signed(kept):
         return f"a certificate for {', '.join(names)}: the authority did not sign the one there is"
