@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -12,26 +11,45 @@ from deploy.secrets import CERTIFICATES, SecretStore
 from deploy.tls.pair import ENTRY_CERTIFICATE, Pair
 
 
+def read_site_pair(plan: EntryPlan, directory: Path) -> Pair | None:
+    """The site's own certificate and key; ``None`` where Atelier makes them.
+
+    Args:
+        plan: the entry.
+        directory: what relative paths are relative to.
+
+    Raises:
+        PlanError: if they cannot be read, do not belong together or do not cover the names.
+    """
+    if not (plan.spec.certificate and plan.spec.key):
+        return None
+    from deploy.tls.check import CERTIFICATE, KEY, pair_problems
+
+    problems: list[Problem] = []
+    pair = Pair(
+        _read(CERTIFICATE, directory / plan.spec.certificate, problems),
+        _read(KEY, directory / plan.spec.key, problems),
+    )
+    problems += [] if problems else pair_problems(pair, plan.names)
+    if problems:
+        raise PlanError(*problems)
+    return pair
+
+
 def provide_certificate(
-    deployment: str, plan: EntryPlan, secrets: SecretStore, directory: Path, now: datetime
+    deployment: str, plan: EntryPlan, secrets: SecretStore, now: datetime
 ) -> None:
-    """Give the store what the entry serves with.
+    """Let the entry have a certificate of the deployment's own authority.
 
     Args:
         deployment: name of the deployment.
         plan: the entry.
-        secrets: where an authority is kept, and what is served is added.
-        directory: what relative paths are relative to.
+        secrets: where both are kept.
         now: the time, in UTC.
 
     Raises:
-        PlanError: if the site's files cannot be served.
         SecretError: if what is kept cannot be read.
     """
-    certificate, key = plan.spec.certificate, plan.spec.key
-    if certificate and key:
-        secrets.serve_with(read_site_pair(directory / certificate, directory / key, plan.names))
-        return
     from deploy.tls.renewal import provide
 
     try:
@@ -42,24 +60,6 @@ def provide_certificate(
         fix = "restore the file from a backup; without it clients must be given a new root"
         raise SecretError(Problem(str(secrets.path), found, fix=fix)) from None
     secrets.serve_with(own.server, own)
-
-
-def read_site_pair(certificate: Path, key: Path, names: Sequence[str]) -> Pair:
-    """The site's own certificate and key.
-
-    Raises:
-        PlanError: if they cannot be read, do not belong together or do not cover the names.
-    """
-    from deploy.tls.check import CERTIFICATE, KEY, pair_problems
-
-    problems: list[Problem] = []
-    texts = [_read(CERTIFICATE, certificate, problems), _read(KEY, key, problems)]
-    if not problems:
-        pair = Pair(*(text if text.endswith("\n") else f"{text}\n" for text in texts))
-        problems += pair_problems(pair, names)
-    if problems:
-        raise PlanError(*problems)
-    return pair
 
 
 def trusted_by_clients(secrets: SecretStore) -> str:
@@ -90,7 +90,8 @@ def root_certificate(plan: EntryPlan | None, secrets: SecretStore) -> str:
 
 def _read(setting: str, path: Path, problems: list[Problem]) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8")
+        return text if text.endswith("\n") else f"{text}\n"
     except FileNotFoundError:
         found, fix = (
             f"no such file: {path}",

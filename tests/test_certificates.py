@@ -79,7 +79,7 @@ def test_it_is_renewed_before_it_ends(make: MakeArtefacts) -> None:
     store, plan = SecretStore(artefacts.secrets.path, {}), artefacts.plan.entry
     assert plan
     soon = datetime.now(UTC) + timedelta(days=380)
-    provide_certificate("demo", plan, store, store.path.parent, soon)
+    provide_certificate("demo", plan, store, soon)
     assert store.issued == (f"a certificate for {NAME}: the one there is has 15 days left",)
 
 
@@ -249,7 +249,7 @@ def test_keys_are_in_no_description(make: MakeArtefacts) -> None:
     shown = [
         unit.model_dump_json(),
         str(unit.create_arguments("demo", secrets.digest)),
-        str(unit.config and file_tree._shown(unit.config.files["entry.pem"])),
+        str(unit.config and file_tree._shown(unit.config.files["entry.pem.key"])),
         secrets.redact(f"{own.server.key} {own.authority.key}"),
         *(secrets.redact(f"cannot load {line}") for line in lines if "-----" not in line),
     ]
@@ -263,15 +263,26 @@ def test_the_file_on_the_host_is_for_its_owner_alone(make: MakeArtefacts) -> Non
     artefacts = make(entry=OWN)
     [unit] = artefacts.stack.tier(Tier.ENTRY)
     assert unit.config
-    file = unit.config.files["entry.pem"]
-    assert (file.is_secret, file.mode) == (True, 0o600)
-    text = file_tree._text(file, artefacts.secrets)
-    assert text.count("BEGIN CERTIFICATE") == text.count("BEGIN PRIVATE KEY") == 1
+    key, certificate = unit.config.files["entry.pem.key"], unit.config.files["entry.pem"]
+    assert (key.is_secret, key.mode) == (True, 0o600)
+    assert "BEGIN PRIVATE KEY" in file_tree._text(key, artefacts.secrets)
+    assert "PRIVATE" not in file_tree._text(certificate, artefacts.secrets)
 
 
-def test_another_certificate_needs_no_other_container(make: MakeArtefacts, tmp_path: Path) -> None:
-    write_pair(site_pair(NAME), tmp_path)
-    [before] = load(tmp_path, **SITE).stack.tier(Tier.ENTRY)
-    write_pair(site_pair(NAME), tmp_path)
-    [after] = load(tmp_path, **SITE).stack.tier(Tier.ENTRY)
+def test_a_renewed_certificate_is_served_by_the_same_container(make: MakeArtefacts) -> None:
+    """A dry run announces what the run does, although each makes another certificate."""
+    [[before], [after]] = (make(entry=OWN).stack.tier(Tier.ENTRY) for _ in range(2))
     assert after == before
+
+
+def test_a_new_certificate_of_the_site_needs_another(tmp_path: Path) -> None:
+    """The one before finds its own files again, if HAProxy does not take the new ones."""
+    units = []
+    for _ in range(2):
+        write_pair(site_pair(NAME), tmp_path)
+        units += load(tmp_path, **SITE).stack.tier(Tier.ENTRY)
+    [before, after] = units
+    assert before.config
+    assert after.config
+    assert before.config.directory != after.config.directory
+    assert load(tmp_path, **SITE).stack.tier(Tier.ENTRY) == (after,)

@@ -24,8 +24,8 @@ from deploy.tls.pair import ENTRY_CERTIFICATE, ENTRY_KEY
 
 IMAGE = "haproxy"
 CONFIG = PurePosixPath("/etc/haproxy")
-CERTIFICATE = "entry.pem"
-"""The certificate and its key, as HAProxy wants them: in one file."""
+CERTIFICATE, KEY = "entry.pem", "entry.pem.key"
+"""HAProxy finds the key by this name."""
 PLAIN_PORT, TLS_PORT, HEALTH_PORT, RUNTIME_PORT = 8080, 8443, 8404, 9999
 """Ports in the container; only the first two are published."""
 USER = 65534
@@ -82,13 +82,11 @@ def units(context: ServiceContext) -> Iterator[Unit]:
         IMAGE,
         {
             "haproxy.cfg": ConfigFile(content=_config(context, plan)),
+            # Atelier's own has another text in each run until it is kept, but the same name
             CERTIFICATE: ConfigFile(
-                content=SecretText(
-                    template="{certificate}{key}",
-                    secrets={"certificate": ENTRY_CERTIFICATE, "key": ENTRY_KEY},
-                ),
-                mode=0o600,
+                content=context.site_certificate or SecretText.of(ENTRY_CERTIFICATE)
             ),
+            KEY: ConfigFile(content=SecretText.of(ENTRY_KEY), mode=0o600),
         },
     )
     yield Unit(
