@@ -24,6 +24,7 @@ from deploy.pyinfra_connection import connect_as_declared
 from deploy.spec import (
     DeploymentSpec,
     EngineSpec,
+    EntrySpec,
     HostSpec,
     ImageSpec,
     ModelSpec,
@@ -97,6 +98,7 @@ class DeploymentDeclaration:
 
 Deployment = DeploymentDeclaration()
 Engine = Declaration(EngineSpec)
+Entry = Declaration(EntrySpec)
 Host = Declaration(HostSpec)
 Image = Declaration(ImageSpec)
 Model = Declaration(ModelSpec)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from deploy.hosts.certificate_checks import certificate_findings
 from deploy.hosts.docker_setup import is_managed, refusals_of_installing
 from deploy.hosts.explain_docker import explain_docker
 from deploy.hosts.finding import Finding
@@ -48,6 +49,8 @@ def host_findings(
     yield from network_findings(subject.spec, found)
     yield from architecture_findings(subject.images, found)
     yield from _clock(found, now)
+    if subject.certificate:
+        yield from certificate_findings(subject.certificate, subject.own_certificates, now)
 
 
 def _system(found: HostState) -> Finding:

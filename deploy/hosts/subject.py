@@ -9,6 +9,7 @@ from deploy.hosts.downloads import Download
 from deploy.images import ImageUse, archive_path
 from deploy.services import HostModelFile, Unit
 from deploy.spec import HostSpec
+from deploy.tls.pair import OwnCertificates
 
 ROOT = PurePosixPath("/")
 
@@ -27,6 +28,11 @@ class Subject:
     """The deployment's own directory there."""
     elsewhere: tuple[Unit, ...] = ()
     """The units of the deployment on other hosts."""
+
+    certificate: str = ""
+    """PEM of what the entry serves with; empty on hosts without one."""
+    own_certificates: OwnCertificates | None = None
+    """Where Atelier makes that certificate."""
 
     @property
     def model_files(self) -> tuple[HostModelFile, ...]:

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 
 from deploy.errors import Problem, ServiceError
-from deploy.live.http import get, post, stream
+from deploy.live.http import Base, get, post, stream
 
 PROMPT = {"prompt": "def fib(n):"}
 MESSAGES = {"messages": [{"role": "user", "content": "ping"}]}
@@ -54,7 +54,7 @@ def run_check(name: str, host: str, ask: Callable[[], str]) -> Check:
     return Check(name, host, ok, round(time.monotonic() - started, 3), detail)
 
 
-def complete(base_url: str, key: str, model: str, expected: str | None) -> str:
+def complete(base_url: Base, key: str, model: str, expected: str | None) -> str:
     """Ask an OpenAI-compatible API to complete ``def fib(n):``.
 
     Args:
@@ -66,49 +66,49 @@ def complete(base_url: str, key: str, model: str, expected: str | None) -> str:
     Raises:
         ServiceError: if the answer is an error, empty or not the expected one.
     """
-    answer = post(f"{base_url}/v1/completions", key, _body(model, expected) | PROMPT)
+    answer = post(base_url, "/v1/completions", key, _body(model, expected) | PROMPT)
     return _believed(model, answer["choices"][0]["text"], expected)
 
 
-def stream_completion(base_url: str, key: str, model: str, expected: str | None) -> str:
+def stream_completion(base_url: Base, key: str, model: str, expected: str | None) -> str:
     """The same with a streamed answer, each part of which must have a text.
 
     OpenAI's own client fails at a part without one.
     """
     body = _body(model, expected) | PROMPT
-    events = stream(f"{base_url}/v1/completions", key, body)
+    events = stream(base_url, "/v1/completions", key, body)
     texts = [choice.get("text") for event in events for choice in event["choices"]]
     if not all(isinstance(text, str) for text in texts):
         raise ServiceError(Problem(model, "a part of the stream has no text", "a text in each"))
     return f"{_believed(model, ''.join(texts), expected)} ({len(events)} events)"
 
 
-def chat(base_url: str, key: str, model: str) -> str:
+def chat(base_url: Base, key: str, model: str) -> str:
     """Chat with an OpenAI-compatible API.
 
     Raises:
         ServiceError: if the answer is an error or empty.
     """
-    answer = post(f"{base_url}/v1/chat/completions", key, _body(model) | MESSAGES)
+    answer = post(base_url, "/v1/chat/completions", key, _body(model) | MESSAGES)
     return _believed(model, _content(answer["choices"][0]["message"]))
 
 
-def stream_chat(base_url: str, key: str, model: str) -> str:
+def stream_chat(base_url: Base, key: str, model: str) -> str:
     """The same with a streamed answer."""
-    events = stream(f"{base_url}/v1/chat/completions", key, _body(model) | MESSAGES)
+    events = stream(base_url, "/v1/chat/completions", key, _body(model) | MESSAGES)
     deltas = [choice.get("delta", {}) for event in events for choice in event.get("choices", [])]
     text = "".join(_content(delta) for delta in deltas)
     return f"{_believed(model, text)} ({len(events)} events)"
 
 
-def chat_in_web_ui(base_url: str, email: str, password: str, model: str) -> str:
+def chat_in_web_ui(base_url: Base, email: str, password: str, model: str) -> str:
     """Log in to Open WebUI and chat through its API.
 
     Raises:
         ServiceError: if the login or the chat fails.
     """
     try:
-        login = post(f"{base_url}/api/v1/auths/signin", "", {"email": email, "password": password})
+        login = post(base_url, "/api/v1/auths/signin", "", {"email": email, "password": password})
     except ServiceError as error:
         raise ServiceError(
             *error.problems,
@@ -119,7 +119,7 @@ def chat_in_web_ui(base_url: str, email: str, password: str, model: str) -> str:
             ),
         ) from None
     body = {"model": model, "messages": [{"role": "user", "content": "ping"}], "stream": False}
-    answer = post(f"{base_url}/api/chat/completions", str(login["token"]), body)
+    answer = post(base_url, "/api/chat/completions", str(login["token"]), body)
     text = str(answer["choices"][0]["message"]["content"])
     if not text.strip():
         raise ServiceError(Problem("web UI", "the chat had no text", "some text"))
@@ -137,17 +137,17 @@ def router_is_ready(base_url: str, key: str, *, has_database: bool) -> str:
     Raises:
         ServiceError: if it does not answer, or does not reach its database.
     """
-    models = get(f"{base_url}/v1/models", key)["data"]
+    models = get(base_url, "/v1/models", key)["data"]
     if has_database:
-        _wait_for_database(f"{base_url}/health/readiness", key)
+        _wait_for_database(base_url, key)
     served = "1 model" if len(models) == 1 else f"{len(models)} models"
     return f"serves {served}" + (", and reaches its database" if has_database else "")
 
 
-def _wait_for_database(url: str, key: str) -> None:
+def _wait_for_database(base_url: str, key: str) -> None:
     """LiteLLM gives its database little time to answer: a busy one is asked again."""
     deadline = time.monotonic() + DATABASE_SECONDS
-    while (found := get(url, key)["db"]) != "connected":
+    while (found := get(base_url, "/health/readiness", key)["db"]) != "connected":
         if time.monotonic() > deadline:
             problem = Problem("router", f"its database is {found!r}", "'connected'")
             raise ServiceError(problem)

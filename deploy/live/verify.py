@@ -24,6 +24,8 @@ from deploy.live.checks import (
     stream_completion,
 )
 from deploy.live.connection import Connection, Login, connect
+from deploy.live.entry import ask_entry, entry_base
+from deploy.live.http import Base
 from deploy.live.ollama import gpu_share
 from deploy.plan.deployment_plan import ReplicaPlan
 from deploy.services import engines, litellm
@@ -44,7 +46,7 @@ class Question:
 
 
 def verify(artefacts: Artefacts, logins: Mapping[str, Login] | None = None) -> Iterator[Check]:
-    """Ask every engine, the router for every model, and the web UI.
+    """Ask every engine, the entry, the router for every model, and the web UI.
 
     Args:
         artefacts: the deployment.
@@ -74,10 +76,16 @@ def _checks(artefacts: Artefacts, logins: Mapping[str, Login]) -> Iterator[Check
 def _questions(artefacts: Artefacts, hosts: dict[str, Connection]) -> Iterator[Question]:
     for replica in artefacts.plan.replicas:
         yield _engine_question(artefacts, replica, hosts)
-    yield from _router_questions(artefacts, hosts[artefacts.plan.router.host])
     yield from _replica_questions(artefacts, hosts[artefacts.plan.router.host])
+    entry = artefacts.plan.entry
+    people: Base | None = None
+    if entry:
+        connection = hosts[entry.host]
+        yield Question("entry", entry.host, partial(ask_entry, artefacts, entry, connection))
+        people = entry_base(artefacts, entry, connection)
+    yield from _router_questions(artefacts, hosts[artefacts.plan.router.host], people)
     if artefacts.plan.web_ui:
-        yield _web_ui_question(artefacts, hosts[artefacts.plan.web_ui.host])
+        yield _web_ui_question(artefacts, hosts[artefacts.plan.web_ui.host], people)
 
 
 def _engine_question(
@@ -112,10 +120,13 @@ def _engine_url(artefacts: Artefacts, replica: ReplicaPlan, hosts: dict[str, Con
     return connection.reach(address, engines.container_port(replica))
 
 
-def _router_questions(artefacts: Artefacts, connection: Connection) -> Iterator[Question]:
+def _router_questions(
+    artefacts: Artefacts, connection: Connection, people: Base | None
+) -> Iterator[Question]:
+    """The way that people take: through the entry where there is one."""
     router = artefacts.plan.router
     key = artefacts.secrets.value(SecretName.ROUTER_MASTER_KEY)
-    url = connection.reach(_loopback(str(router.spec.listen)), router.spec.port)
+    url = people or connection.reach(_loopback(str(router.spec.listen)), router.spec.port)
     for model in artefacts.plan.served_models:
         replica = artefacts.plan.replicas_of(model)[0]
         if engines.upstream(artefacts.context, replica).completes:
@@ -146,11 +157,11 @@ def _replica_questions(artefacts: Artefacts, connection: Connection) -> Iterator
         yield Question(f"router replica {index}", plan.router.host, ask)
 
 
-def _web_ui_question(artefacts: Artefacts, connection: Connection) -> Question:
+def _web_ui_question(artefacts: Artefacts, connection: Connection, people: Base | None) -> Question:
     web_ui = artefacts.plan.web_ui
     assert web_ui is not None  # noqa: S101 - asked for only where there is one
     password = artefacts.secrets.value(SecretName.WEB_UI_ADMIN_PASSWORD)
-    url = connection.reach(_loopback(str(web_ui.spec.listen)), web_ui.spec.port)
+    url = people or connection.reach(_loopback(str(web_ui.spec.listen)), web_ui.spec.port)
     model = artefacts.plan.default_model
     return Question(
         "web UI login and chat",

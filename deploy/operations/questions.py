@@ -22,6 +22,7 @@ from deploy.images import ImageUse, RegistryAccess
 from deploy.images.reference import address_of
 from deploy.operations.image_source import ImagePlace
 from deploy.services import HostModelFile
+from deploy.tls.pair import ENTRY_CERTIFICATE
 
 
 def questions(artefacts: Artefacts, host: str) -> Iterator[Question]:
@@ -44,6 +45,9 @@ def questions(artefacts: Artefacts, host: str) -> Iterator[Question]:
 
 def subject_of(artefacts: Artefacts, host: str) -> Subject:
     """A host as it is declared, and what is to run there and elsewhere."""
+    entry, secrets = artefacts.plan.entry, artefacts.secrets
+    has_entry = entry is not None and entry.host == host
+    is_own = entry is not None and entry.spec.certificate is None
     return Subject(
         spec=artefacts.host(host),
         units=artefacts.stack.on(host),
@@ -51,6 +55,8 @@ def subject_of(artefacts: Artefacts, host: str) -> Subject:
         downloads=downloads_on(host, artefacts.context),
         directory=artefacts.context.directory(host),
         elsewhere=tuple(unit for unit in artefacts.stack.units if unit.host != host),
+        certificate=secrets.value(ENTRY_CERTIFICATE) if has_entry else "",
+        own_certificates=secrets.certificates if has_entry and is_own else None,
     )
 
 

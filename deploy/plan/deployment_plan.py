@@ -7,7 +7,11 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from deploy.model_files import ModelFile
-from deploy.spec import EngineSpec, PostgresSpec, RouterSpec, ValkeySpec, WebUISpec
+from deploy.plan.addresses import bracketed, host_and_port
+from deploy.spec import EngineSpec, EntrySpec, PostgresSpec, RouterSpec, ValkeySpec, WebUISpec
+
+HTTPS_PORT = 443
+"""What an address with https:// means where it names no port."""
 
 
 class PlanPart(BaseModel):
@@ -193,6 +197,26 @@ class ValkeyPlan(PlanPart):
     """Where the server runs; ``None`` if it is one of the operator's."""
 
 
+class EntryPlan(PlanPart):
+    """Where the entry runs, and what people type to get there."""
+
+    host: str
+    """Name of the host."""
+    spec: EntrySpec
+    """How it is declared."""
+    names: tuple[str, ...]
+    """DNS names and addresses that it has a certificate for."""
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """Addresses that people type, the one that Atelier shows first."""
+        port = self.spec.https_port
+        return tuple(
+            f"https://{bracketed(name) if port == HTTPS_PORT else host_and_port(name, port)}"
+            for name in self.names
+        )
+
+
 class DeploymentPlan(PlanPart):
     """What runs where."""
 
@@ -208,6 +232,8 @@ class DeploymentPlan(PlanPart):
     """The databases, if there are any."""
     valkey: ValkeyPlan | None = None
     """What routers share, if they do."""
+    entry: EntryPlan | None = None
+    """The entry, if there is one."""
     hosts: tuple[HostPlan, ...] = ()
     """The machines."""
     models: tuple[ModelPlan, ...] = ()

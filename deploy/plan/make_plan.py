@@ -11,6 +11,7 @@ from deploy.errors import AtelierError, PlanError, Problem
 from deploy.licence import licence_problems
 from deploy.model_files import ModelFile
 from deploy.plan.deployment_plan import DeploymentPlan, ReplicaPlan, RouterPlan, WebUIPlan
+from deploy.plan.entry import entry_plan, entry_problems
 from deploy.plan.host_gpus import gpus_of, host_plan, host_problems
 from deploy.plan.make_claims import Sources, make_claim
 from deploy.plan.model_plans import Outcome, model_plan
@@ -60,6 +61,7 @@ def make_plan(
             *port_problems(spec, replicas, router_host),
             *web_ui_problems(spec),
             *store_problems(spec),
+            *entry_problems(spec, replicas),
         ]
     )
     models = tuple(
@@ -74,6 +76,7 @@ def make_plan(
         web_ui=WebUIPlan(host=spec.web_ui_host, spec=spec.web_ui) if spec.web_ui else None,
         postgres=postgres_plan(spec),
         valkey=valkey_plan(spec),
+        entry=entry_plan(spec),
         hosts=host_plans,
         models=models,
         users=spec.users,

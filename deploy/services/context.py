@@ -33,6 +33,8 @@ class ServiceContext:
     plan: DeploymentPlan
     images: dict[str, ResolvedImage]
     directories: dict[str, PurePosixPath]
+    site_certificate: str = ""
+    """PEM of the site's own certificate for the entry; empty where Atelier makes one."""
 
     def container_name(self, *parts: str, index: int = 0) -> str:
         """``<deployment>-<service>[-<model>]-<replica>``."""

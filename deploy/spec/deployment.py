@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -11,6 +12,7 @@ from pydantic import Field, field_validator, model_validator
 
 from deploy.spec.base import Spec, refusal
 from deploy.spec.engine import EngineSpec
+from deploy.spec.entry import EntrySpec
 from deploy.spec.host import HostSpec
 from deploy.spec.image import ImageSource, ImageSpec
 from deploy.spec.model import NAME, ModelSpec
@@ -54,6 +56,8 @@ class DeploymentSpec(Spec):
     key alone, and a web UI on SQLite."""
     valkey: ValkeySpec | None = None
     """What several routers share: limits, spending, routing state."""
+    entry: EntrySpec | None = None
+    """One address for people and editors, over TLS; ``None`` for a deployment without."""
     image_source: ImageSource = "pull"
     """Where images come from unless said otherwise: ``pull``, ``build`` or ``load``."""
     image_archives: Path | None = None
@@ -113,7 +117,12 @@ class DeploymentSpec(Spec):
     def _services_have_hosts(self) -> DeploymentSpec:
         names = [host.name for host in self.hosts]
         web_ui_host = self.web_ui.host if self.web_ui else None
-        for setting, host in (("router.host", self.router.host), ("web_ui.host", web_ui_host)):
+        entry_host = self.entry.host if self.entry else None
+        for setting, host in (
+            ("router.host", self.router.host),
+            ("web_ui.host", web_ui_host),
+            ("entry.host", entry_host),
+        ):
             if host is not None and host not in names:
                 raise refusal(f"{setting} is {host!r}, which is not declared", ", ".join(names))
         return self
@@ -128,16 +137,32 @@ class DeploymentSpec(Spec):
         """Name of the host that the web UI runs on, if there is one."""
         return (self.web_ui.host if self.web_ui else None) or self.router_host
 
+    @property
+    def entry_host(self) -> str:
+        """Name of the host that the entry runs on, if there is one."""
+        return (self.entry.host if self.entry else None) or self.router_host
+
     @model_validator(mode="after")
     def _ports_are_distinct(self) -> DeploymentSpec:
-        together = self.web_ui_host == self.router_host
-        if self.web_ui and together and self.web_ui.port == self.router.port:
-            raise refusal(
-                f"router.port and web_ui.port are both {self.router.port}",
-                "a port of its own for each service",
-                f"give one of them another port, e.g. web_ui.port = {self.router.port + 1}",
-            )
+        taken: dict[tuple[str, int], str] = {}
+        for setting, host, port in self._service_ports():
+            other = taken.setdefault((host, port), setting)
+            if other != setting:
+                raise refusal(
+                    f"{other} and {setting} are both {port}",
+                    "a port of its own for each service",
+                    f"give one of them another port, e.g. {setting} = {port + 1}",
+                )
         return self
+
+    def _service_ports(self) -> Iterator[tuple[str, str, int]]:
+        """Setting, host and port of each service that faces people."""
+        yield "router.port", self.router_host, self.router.port
+        if self.web_ui:
+            yield "web_ui.port", self.web_ui_host, self.web_ui.port
+        if self.entry:
+            yield "entry.http_port", self.entry_host, self.entry.http_port
+            yield "entry.https_port", self.entry_host, self.entry.https_port
 
     def engine_of(self, model: ModelSpec) -> EngineSpec:
         """How a model is served: its own settings over the deployment's of the same engine."""

@@ -263,7 +263,9 @@ def test_status_as_json(
         "uptime_seconds",
         "memory_bytes",
         "memory_limit_bytes",
+        "certificate_days",
     }
+    assert router["certificate_days"] is None
     assert (router["service"], router["drift"]) == ("demo-litellm-0", [])
     assert LEAK not in out
 

@@ -31,9 +31,9 @@ BAD_SPECS: list[tuple[dict[str, Any], str]] = [
         {"modles": []},
         """
         modles: unknown setting
-            allowed: context_tokens, engine, hosts, image_archives, image_source, images, models, \
-name, postgres, profile, registries, registry_mirror, router, secrets, secrets_file, use, users, \
-valkey, web_ui
+            allowed: context_tokens, engine, entry, hosts, image_archives, image_source, images, \
+models, name, postgres, profile, registries, registry_mirror, router, secrets, secrets_file, use, \
+users, valkey, web_ui
             fix: did you mean 'models'?
         """,
     ),
@@ -209,6 +209,75 @@ gpu_groups, gpu_runtime, gpus, name, ssh_host_keys, ssh_jump, ssh_key, ssh_port,
         profile: 'individul'
             allowed: 100-users, 20-users, individual
             fix: did you mean 'individual'?
+        """,
+    ),
+    (
+        {"entry": {"https_port": 3000}},
+        """
+        deployment: web_ui.port and entry.https_port are both 3000
+            allowed: a port of its own for each service
+            fix: give one of them another port, e.g. entry.https_port = 3001
+        """,
+    ),
+    (
+        {"entry": {"http_port": 443}},
+        """
+        entry: http_port and https_port are both 443
+            allowed: a port of its own for each
+        """,
+    ),
+    (
+        {"entry": {"names": ["https://ai.lab.example"]}},
+        """
+        entry.names: 'https://ai.lab.example'
+            allowed: DNS names in lower case such as ai.lab.example, or IP addresses
+            fix: leave out https://, ports, paths and *
+        """,
+    ),
+    (
+        {"entry": {"names": ["10.0.0.256"]}},
+        """
+        entry.names: '10.0.0.256'
+            allowed: DNS names in lower case such as ai.lab.example, or IP addresses
+            fix: leave out https://, ports, paths and *
+        """,
+    ),
+    (
+        {"entry": {"key": "tls/ai.key"}},
+        """
+        entry: key without certificate
+            allowed: both certificate and key, or neither
+            fix: declare certificate, or remove key: Atelier makes a certificate then
+        """,
+    ),
+    (
+        {"entry": {"router_admin": True}},
+        """
+        entry: router_admin without networks
+            allowed: router_admin=True beside router_admin_networks
+            fix: declare where administrators come from, e.g. ['10.0.5.0/24']
+        """,
+    ),
+    (
+        {"entry": {"router_admin_networks": ["10.0.5.0/24"]}},
+        """
+        entry: router_admin_networks, but router_admin is not set
+            allowed: router_admin=True beside router_admin_networks
+        """,
+    ),
+    (
+        {"entry": {"router_admin": True, "router_admin_networks": ["10.0.5.1/24"]}},
+        """
+        entry.router_admin_networks: '10.0.5.1/24'
+            allowed: networks such as 10.0.5.0/24
+            fix: correct it: 10.0.5.1/24 has host bits set
+        """,
+    ),
+    (
+        {"entry": {"host": "b"}},
+        """
+        deployment: entry.host is 'b', which is not declared
+            allowed: @local
         """,
     ),
     (
@@ -497,6 +566,7 @@ BAD_PLANS: list[tuple[dict[str, Any], str]] = [
         images.litelm: 'litelm'
             allowed: litellm, llama-cpp, ollama, ollama-rocm, open-webui, postgres, valkey, vllm, \
 vllm-rocm
+            allowed: haproxy, litellm, llama-cpp, ollama, ollama-rocm, open-webui, vllm, vllm-rocm
             fix: did you mean 'litellm'?
         """,
     ),
@@ -597,9 +667,9 @@ BAD_FILES: list[tuple[str, str, str]] = [
         hosts: not set
             fix: this setting is required: declare it
         host: unknown setting
-            allowed: context_tokens, engine, hosts, image_archives, image_source, images, models, \
-name, postgres, profile, registries, registry_mirror, router, secrets, secrets_file, use, users, \
-valkey, web_ui
+            allowed: context_tokens, engine, entry, hosts, image_archives, image_source, images, \
+models, name, postgres, profile, registries, registry_mirror, router, secrets, secrets_file, use, \
+users, valkey, web_ui
             fix: did you mean 'hosts'?
         """,
     ),

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from deploy import (
     Deployment,
     Engine,
+    Entry,
     Host,
     Image,
     Model,
@@ -79,12 +80,31 @@ WEB_UI = {
 }
 
 
+ENTRY: dict[str, Any] = {
+    "kind": "haproxy",
+    "host": None,
+    "listen": "0.0.0.0",  # noqa: S104 - what it is by default
+    "http_port": 80,
+    "https_port": 443,
+    "names": [],
+    "certificate": None,
+    "key": None,
+    "requests_per_minute": 1200,
+    "connections": 200,
+    "router_admin": False,
+    "router_admin_networks": [],
+    "memory_limit": GIB // 2,
+    "start_timeout_seconds": 60,
+}
+
+
 @pytest.mark.parametrize(
     ("declared", "defaults"),
     [
         (Engine(), ENGINE),
         (Router(), ROUTER),
         (WebUI(), WEB_UI),
+        (Entry(), ENTRY),
         (Image(), {"source": None, "reference": None, "archive": None}),
         (
             Host(name="@local"),
@@ -162,6 +182,7 @@ def test_defaults_of_a_deployment() -> None:
         "web_ui": WEB_UI,
         "postgres": None,
         "valkey": None,
+        "entry": None,
         "image_source": "pull",
         "image_archives": None,
         "registry_mirror": None,
