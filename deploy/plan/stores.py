@@ -36,7 +36,7 @@ def valkey_plan(spec: DeploymentSpec) -> ValkeyPlan | None:
 
 
 def store_problems(spec: DeploymentSpec) -> Iterator[Problem]:
-    """A server that a user does not reach, or that is too small; one database for two."""
+    """A server that is not reached, or takes too few connections; one database for two services."""
     postgres, plan = spec.postgres, postgres_plan(spec)
     if postgres is None or plan is None:
         return

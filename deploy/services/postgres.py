@@ -154,5 +154,5 @@ def _settings(plan: PostgresPlan) -> tuple[str, ...]:
 
 def major_version(reference: str) -> str:
     """The major version that a reference names; empty if it names none."""
-    found = MAJOR.search(reference.rpartition("/")[2])
+    found = MAJOR.search(reference.partition("@")[0].rpartition("/")[2])
     return found[1] if found else ""

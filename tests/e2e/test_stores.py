@@ -7,11 +7,13 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import httpx
 import pytest
 import yaml
+from docker.models.containers import Container
 
 from tests.e2e.names import CHECKOUT
 from tests.e2e.site import MASTER_KEY, START_TIMEOUT_SECONDS, Settings, Site, free_port
@@ -22,6 +24,14 @@ MODEL = "tiny-coder"
 PING = {"model": MODEL, "messages": [{"role": "user", "content": "ping"}], "max_tokens": 4}
 OUTAGE_SECONDS = 120
 """How long a router may take to find its database again."""
+
+
+def run(container: Container, command: list[str]) -> str:
+    """What a command prints in a container."""
+    status, output = container.exec_run(command)
+    assert isinstance(output, bytes)
+    assert status == 0, output.decode()
+    return output.decode()
 
 
 @dataclass(frozen=True)
@@ -53,9 +63,7 @@ class Deployed:
 
     def sql(self, database: str, statement: str) -> str:
         command = ["psql", "-U", "postgres", "-d", database, "-Atc", statement]
-        status, output = self.site.container("postgres").exec_run(command)
-        assert status == 0, output.decode()
-        return str(output.decode().strip())
+        return run(self.site.container("postgres"), command).strip()
 
     def secrets(self) -> dict[str, str]:
         text = (self.site.directory / f".secrets/{NAME}.yaml").read_text()
@@ -147,9 +155,7 @@ def files_of_web_ui(deployed: Deployed) -> str:
 
 
 def run_in_web_ui(deployed: Deployed, command: str) -> str:
-    status, output = deployed.site.container("open-webui").exec_run(["sh", "-c", command])
-    assert status == 0, output.decode()
-    return str(output.decode())
+    return run(deployed.site.container("open-webui"), ["sh", "-c", command])
 
 
 def test_a_key_counts_on_both_routers(deployed: Deployed) -> None:
@@ -167,7 +173,7 @@ def test_routers_that_start_again_at_once_keep_keys(deployed: Deployed) -> None:
     for router in routers:
         router.start()
     for index in (0, 1):
-        assert eventually(lambda index=index: is_ready(deployed, index)), index
+        assert eventually(partial(is_ready, deployed, index)), index
         assert deployed.chat(index, key) == 200
 
 

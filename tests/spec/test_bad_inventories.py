@@ -504,7 +504,7 @@ gpu_groups, gpu_runtime, gpus, name, ssh_host_keys, ssh_jump, ssh_key, ssh_port,
         secrets.router_key: 'router_key'
             allowed: router_master_key, engine_api_key, web_ui_secret_key, web_ui_admin_password, \
 router_salt_key, router_database_password, web_ui_database_password, valkey_password, digest_key
-            fix: did you mean 'router_master_key'?
+            fix: did you mean 'router_salt_key'?
         """,
     ),
     # the secret itself where its source belongs: it must not be quoted
