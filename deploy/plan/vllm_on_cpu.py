@@ -110,8 +110,9 @@ def cpu_problems(claim: Claim) -> Iterator[Problem]:
     bind = engine.cpu_omp_threads_bind or "auto"
     parts = bind.count("|") + 1
     if bind not in {"auto", "nobind"} and parts != tp * pp:
-        found = f"cores of {parts} processes, and {claim.name} has {tp * pp} ({tp} x {pp})"
-        yield Problem(f"{path}.cpu_omp_threads_bind", found, f"{tp * pp} lists with '|' between")
+        found = f"lists of cores: {parts}; processes of {claim.name}: {tp * pp} ({tp} x {pp})"
+        allowed = f"{tp * pp} with '|' between, 'auto' or 'nobind'"
+        yield Problem(f"{path}.cpu_omp_threads_bind", found, allowed)
     yield from _memory_problems(claim, path)
 
 
@@ -120,7 +121,8 @@ def _memory_problems(claim: Claim, path: str) -> Iterator[Problem]:
     space = sizing.kv_cache_space_gib
     needed = _space_gib(claim, layouts, 1, sizing.max_model_len)
     if layouts and needed > space:
-        found = f"{space} GiB hold no request of {sizing.max_model_len} tokens of {claim.name}"
+        length = sizing.max_model_len
+        found = f"{space} GiB, too little for a request of {length} tokens of {claim.name}"
         fix = "raise it, or declare a shorter max_model_len"
         yield Problem(f"{path}.cpu_kvcache_space", found, f"at least {needed}", fix)
     if limit and limit < sizing.memory_bytes:

@@ -83,7 +83,8 @@ def _unit(context: ServiceContext, replica: ReplicaPlan) -> Unit:
             cap_add=("SYS_NICE",) if replica.cpu else (),
             ipc="host" if engine.ipc == "host" else "",
             shm_size_bytes=0 if engine.ipc == "host" else engine.shm_size,
-            ulimits={"memlock": -1, "stack": 67108864},
+            # pinned memory is for copies to GPUs
+            ulimits={} if replica.cpu else {"memlock": -1, "stack": 67108864},
             **gpu_access(replica, context.host(replica)),
         ),
     )

@@ -165,6 +165,7 @@ def test_metrics_are_for_the_network_of_the_deployment_alone(site: Site, client:
     asked = ["python3", "-c", METRICS.format(engine=engine)]
     status, output = site.container("litellm").exec_run(asked)
     assert status == 0, output
+    assert isinstance(output, bytes)
     counted = re.findall(rb"^vllm:generation_tokens_total\{.*\} ([\d.]+)$", output, re.MULTILINE)
     assert sum(map(float, counted)) > 0
     assert site.container(CODER).attrs["HostConfig"]["PortBindings"] in ({}, None)

@@ -16,7 +16,8 @@ BYTES_PER_TOKEN = 28 * 2 * 4 * 128 * 2
 
 
 def plan(make: MakeArtefacts, model: dict[str, Any], **engine: Any) -> DeploymentPlan:
-    return make(models=[model], engine={"kind": "vllm"} | engine).plan
+    engine = {"kind": "vllm"} | engine
+    return make(profile="20-users", models=[model], engine=engine).plan
 
 
 def replica(make: MakeArtefacts, model: dict[str, Any], **engine: Any) -> ReplicaPlan:
@@ -99,7 +100,10 @@ def test_the_plan_says_that_it_is_on_cpus(make: MakeArtefacts) -> None:
 
 
 def test_gpus_are_used_where_there_are_any(make: MakeArtefacts) -> None:
-    hosts = [{"name": "@local"}, {"name": "gpu1", "gpus": "1x l40s"}]
+    hosts = [
+        {"name": "h1", "address": "10.0.0.1"},
+        {"name": "gpu1", "address": "10.0.0.2", "gpus": "1x l40s"},
+    ]
     engine = {"kind": "vllm", "trusted_network": True}
     [found] = make(hosts=hosts, models=[CODER], engine=engine).plan.replicas
     assert (found.host, found.cpu) == ("gpu1", None)

@@ -17,7 +17,8 @@ ANYWHERE = "0.0.0.0"  # noqa: S104 - inside the container
 
 def made(make: MakeArtefacts, model: dict[str, Any], **more: Any) -> Artefacts:
     engine = {"kind": "vllm", "tensor_parallel_size": 2, "cpu_kvcache_space": 4}
-    return make(**{"models": [model], "engine": engine, "web_ui": None, **more})
+    settings = {"profile": "20-users", "models": [model], "engine": engine, "web_ui": None}
+    return make(**settings | more)
 
 
 def container(artefacts: Artefacts) -> ContainerSpec:
@@ -45,7 +46,7 @@ def test_on_cpus(make: MakeArtefacts) -> None:
     assert found.env["VLLM_CPU_KVCACHE_SPACE"] == "4"
     assert found.env["VLLM_CPU_OMP_THREADS_BIND"] == "nobind"
     assert "CUDA_DEVICE_ORDER" not in found.env
-    assert (found.cap_add, found.gpus, found.devices) == (("SYS_NICE",), (), ())
+    assert (found.cap_add, found.gpus, found.ulimits) == (("SYS_NICE",), (), {})
     assert found.image == load_catalog().images["vllm-cpu"].reference
 
 

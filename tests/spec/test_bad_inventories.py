@@ -41,8 +41,9 @@ name, profile, registries, registry_mirror, router, secrets, secrets_file, use, 
         """
         engine.max_num_seq: unknown setting
             allowed: block_size, cpu_kvcache_space, cpu_omp_threads_bind, dtype, enforce_eager, \
-env, extra_args, gpu_memory_utilization, huggingface_cache, ipc, keep_alive, kind, kv_cache_dtype, max_model_len, max_num_batched_tokens, max_num_seqs, \
-memory_limit, offline, pipeline_parallel_size, port, quantization, shm_size, \
+env, extra_args, gpu_memory_utilization, huggingface_cache, ipc, keep_alive, kind, \
+kv_cache_dtype, max_model_len, max_num_batched_tokens, max_num_seqs, memory_limit, offline, \
+pipeline_parallel_size, port, quantization, shm_size, \
 start_timeout_seconds, tensor_parallel_size, threads, trusted_network
             fix: did you mean 'max_num_seqs'?
         """,
@@ -60,8 +61,9 @@ name, ssh_host_keys, ssh_jump, ssh_key, ssh_port, ssh_user, sudo
         {"models": [{"name": "tiny-coder", "context": 1}]},
         """
         models[0].context: unknown setting
-            allowed: config, engine, extra_args, gpus, max_model_len, max_num_seqs, name, path, \
-quantization, replicas, roles, served_model_name, weights, weights_gib
+            allowed: config, engine, extra_args, gpus, lora_adapters, max_lora_rank, \
+max_model_len, max_num_seqs, name, path, quantization, reasoning_parser, replicas, roles, \
+served_model_name, tool_call_parser, weights, weights_gib
         """,
     ),
     (
