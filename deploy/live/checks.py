@@ -31,9 +31,19 @@ class Check:
     ok: bool
     seconds: float
     detail: str
+    warning: str = ""
+    """What is not as planned although the service answers."""
 
 
-def run_check(name: str, host: str, ask: Callable[[], str]) -> Check:
+@dataclass(frozen=True)
+class Answer:
+    """What a service answered, where there is more to say of it."""
+
+    detail: str
+    warning: str = ""
+
+
+def run_check(name: str, host: str, ask: Callable[[], str | Answer]) -> Check:
     """Ask, and say how long the answer took or why there is none.
 
     Args:
@@ -41,9 +51,12 @@ def run_check(name: str, host: str, ask: Callable[[], str]) -> Check:
         host: where it runs.
         ask: returns what was answered; raises ServiceError or httpx.HTTPError.
     """
-    started = time.monotonic()
+    started, warning = time.monotonic(), ""
     try:
-        detail, ok = ask(), True
+        answer, ok = ask(), True
+        detail, warning = (
+            (answer, "") if isinstance(answer, str) else (answer.detail, answer.warning)
+        )
     except ServiceError as error:
         detail, ok = str(error), False
     except httpx.HTTPError as error:
@@ -51,7 +64,7 @@ def run_check(name: str, host: str, ask: Callable[[], str]) -> Check:
     except (AttributeError, LookupError, TypeError, ValueError) as error:
         # something answers there, but it is not the service
         detail, ok = f"not an answer of this service ({type(error).__name__}: {error})", False
-    return Check(name, host, ok, round(time.monotonic() - started, 3), detail)
+    return Check(name, host, ok, round(time.monotonic() - started, 3), detail, warning)
 
 
 def complete(base_url: Base, key: str, model: str, expected: str | None) -> str:
@@ -99,6 +112,20 @@ def stream_chat(base_url: Base, key: str, model: str) -> str:
     deltas = [choice.get("delta", {}) for event in events for choice in event.get("choices", [])]
     text = "".join(_content(delta) for delta in deltas)
     return f"{_believed(model, text)} ({len(events)} events)"
+
+
+def embed(base_url: Base, key: str, model: str) -> str:
+    """Ask an OpenAI-compatible API for the embedding of a text.
+
+    Raises:
+        ServiceError: if the answer is an error, or not a list of numbers.
+    """
+    body = {"model": model, "input": PROMPT["prompt"]}
+    answer = post(base_url, "/v1/embeddings", key, body)
+    numbers = [float(number) for number in answer["data"][0]["embedding"]]
+    if not any(numbers):
+        raise ServiceError(Problem(model, f"{len(numbers)} zeros", "an embedding"))
+    return f"answered {len(numbers)} numbers"
 
 
 def chat_in_web_ui(base_url: Base, email: str, password: str, model: str) -> str:
@@ -161,7 +188,8 @@ def _body(model: str, expected: str | None = None) -> dict[str, Any]:
 
 def _content(message: dict[str, Any]) -> str:
     """What a model says, or thinks: some think for longer than they are let speak here."""
-    return message.get("content") or message.get("reasoning_content") or ""
+    thoughts = message.get("reasoning_content") or message.get("reasoning")
+    return message.get("content") or thoughts or ""
 
 
 def _believed(model: str, text: str, expected: str | None = None) -> str:

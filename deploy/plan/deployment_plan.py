@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from deploy.model_files import ModelFile
 from deploy.plan.addresses import bracketed, host_and_port
@@ -52,6 +52,17 @@ class WeightsPlan(PlanPart):
     """Tag in Ollama's library."""
 
 
+class CpuPlan(PlanPart):
+    """How vLLM uses a host's CPUs."""
+
+    kv_cache_space_gib: int
+    """KV cache of each process."""
+    block_size: int
+    """Tokens of a block."""
+    omp_threads_bind: str
+    """Cores of each process."""
+
+
 class ReplicaPlan(PlanPart):
     """One replica of a model: an engine on a host."""
 
@@ -95,6 +106,18 @@ class ReplicaPlan(PlanPart):
     """Tokens of its KV cache."""
     concurrent_users: int = 0
     """Requests of the declared context that it answers at once."""
+    cpu: CpuPlan | None = None
+    """vLLM on CPUs; ``None`` on GPUs, and of other engines."""
+    embeds: bool = False
+    """Whether it makes embeddings, and no text."""
+    tool_call_parser: str | None = None
+    """vLLM: how it reads calls of tools."""
+    reasoning_parser: str | None = None
+    """vLLM: how it tells thoughts from answers."""
+    lora_adapters: dict[str, str] = Field(default_factory=dict)
+    """vLLM: where its adapters are, by the name that clients ask for."""
+    max_lora_rank: int | None = None
+    """vLLM: the largest rank of its adapters."""
     port: int | None = None
     """Port of the host that it is published on; only where the router is on another host."""
 

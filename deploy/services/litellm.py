@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from deploy.plan.deployment_plan import ReplicaPlan
@@ -154,15 +154,16 @@ def _deployment(upstream: Upstream) -> Deployment:
 
 def _config(context: ServiceContext) -> str:
     router, replicas = context.plan.router.spec, context.plan.replicas
-    models = Counter(replica.served_model_name for replica in replicas)
+    models = Counter(each.model for replica in replicas for each in _served(context, replica))
     return render(
         "litellm/config.yaml.j2",
-        replicas=[_deployment(engines.upstream(context, replica)) for replica in replicas],
+        replicas=[_deployment(each) for replica in replicas for each in _served(context, replica)],
         num_retries=router.num_retries,
         request_timeout_seconds=router.request_timeout_seconds,
         stream_timeouts={
-            engines.container_name(context, replica): _stream_timeout(router, replica)
+            each.name: _stream_timeout(router, replica)
             for replica in replicas
+            for each in _served(context, replica)
         },
         connections=POOL,
         has_database=postgres.database_url(context, "router") is not None,
@@ -171,6 +172,14 @@ def _config(context: ServiceContext) -> str:
             model: min(router.num_retries, count - 1) for model, count in models.items()
         },
     )
+
+
+def _served(context: ServiceContext, replica: ReplicaPlan) -> Iterator[Upstream]:
+    """A replica under each of its names; LiteLLM wants a name of its own for each of those."""
+    own = engines.upstream(context, replica)
+    yield own
+    for name in own.adapters:
+        yield replace(own, name=f"{own.name}-{name}", model=name, upstream_model=name)
 
 
 def _stream_timeout(router: RouterSpec, replica: ReplicaPlan) -> int:

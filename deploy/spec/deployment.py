@@ -110,7 +110,8 @@ class DeploymentSpec(Spec):
     @classmethod
     def _models_are_distinct(cls, models: tuple[ModelSpec, ...]) -> tuple[ModelSpec, ...]:
         _refuse_repeats([model.name for model in models], "model")
-        _refuse_repeats([model.served_name for model in models], "served model name")
+        served = [name for model in models for name in (model.served_name, *model.lora_adapters)]
+        _refuse_repeats(served, "served model name")
         return models
 
     @model_validator(mode="after")

@@ -100,6 +100,7 @@ def test_arguments_of_vllm(tmp_path: Path) -> None:
         *("--gpu-memory-utilization", "0.9", "--max-model-len", "16384", "--max-num-seqs", "64"),
         *("--kv-cache-dtype", "fp8", "--dtype", "auto", "--max-num-batched-tokens", "4096"),
         *("--kv-cache-memory-bytes", str(pinned)),
+        *("--enable-auto-tool-choice", "--tool-call-parser", "hermes"),
         "--enable-prefix-caching",
     )
 

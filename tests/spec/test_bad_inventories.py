@@ -41,9 +41,10 @@ users, valkey, web_ui
         {"engine": {"max_num_seq": 3}},
         """
         engine.max_num_seq: unknown setting
-            allowed: dtype, env, extra_args, gpu_memory_utilization, huggingface_cache, ipc, \
-keep_alive, kind, kv_cache_dtype, max_model_len, max_num_batched_tokens, max_num_seqs, \
-memory_limit, offline, pipeline_parallel_size, port, quantization, shm_size, \
+            allowed: block_size, cpu_kvcache_space, cpu_omp_threads_bind, dtype, enforce_eager, \
+env, extra_args, gpu_memory_utilization, huggingface_cache, ipc, keep_alive, kind, \
+kv_cache_dtype, max_model_len, max_num_batched_tokens, max_num_seqs, memory_limit, offline, \
+pipeline_parallel_size, port, quantization, shm_size, \
 start_timeout_seconds, tensor_parallel_size, threads, trusted_network
             fix: did you mean 'max_num_seqs'?
         """,
@@ -61,8 +62,9 @@ name, ssh_host_keys, ssh_jump, ssh_key, ssh_port, ssh_user, sudo
         {"models": [{"name": "tiny-coder", "context": 1}]},
         """
         models[0].context: unknown setting
-            allowed: config, engine, extra_args, gpus, max_model_len, max_num_seqs, name, path, \
-quantization, replicas, roles, served_model_name, weights, weights_gib
+            allowed: config, engine, extra_args, gpus, lora_adapters, max_lora_rank, \
+max_model_len, max_num_seqs, name, path, quantization, reasoning_parser, replicas, roles, \
+served_model_name, tool_call_parser, weights, weights_gib
         """,
     ),
     (
@@ -564,9 +566,8 @@ BAD_PLANS: list[tuple[dict[str, Any], str]] = [
         {"images": {"litelm": {"source": "build"}}},
         """
         images.litelm: 'litelm'
-            allowed: litellm, llama-cpp, ollama, ollama-rocm, open-webui, postgres, valkey, vllm, \
-vllm-rocm
-            allowed: haproxy, litellm, llama-cpp, ollama, ollama-rocm, open-webui, vllm, vllm-rocm
+            allowed: haproxy, litellm, llama-cpp, ollama, ollama-rocm, open-webui, postgres, \
+valkey, vllm, vllm-cpu, vllm-rocm
             fix: did you mean 'litellm'?
         """,
     ),
@@ -788,9 +789,9 @@ def test_settings_without_names() -> None:
         Model("tiny-coder")
     assert str(refused.value) == (
         "Model: 1 value without a name\n"
-        "    allowed: its settings by name: config, engine, extra_args, gpus, max_model_len, "
-        "max_num_seqs, name, path, quantization, replicas, roles, served_model_name, weights, "
-        "weights_gib"
+        "    allowed: its settings by name: config, engine, extra_args, gpus, lora_adapters, "
+        "max_lora_rank, max_model_len, max_num_seqs, name, path, quantization, reasoning_parser, "
+        "replicas, roles, served_model_name, tool_call_parser, weights, weights_gib"
     )
 
 
