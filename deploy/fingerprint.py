@@ -15,6 +15,7 @@ from typing import Any
 from deploy.errors import Problem
 from deploy.secrets import SecretStore
 from deploy.spec import SecretName, SecretText
+from deploy.spec.secrets import GENERATED_SECRETS
 
 FILE = "secrets.fingerprint"
 """Its name in the deployment's directory on a host."""
@@ -40,7 +41,7 @@ class KnownSecrets:
 
 def make_fingerprint(secrets: SecretStore) -> str:
     """What the file on a host says: the fingerprint, and the names of the secrets in use."""
-    names = sorted(str(name) for name in SecretName)
+    names = sorted(str(name) for name in GENERATED_SECRETS)
     return json.dumps({"fingerprint": secrets.fingerprint, "secrets": names})
 
 
@@ -100,14 +101,14 @@ def _in_use(known: KnownSecrets, secrets: SecretStore) -> set[SecretName]:
     if known.text:
         names = _mapping(known.text).get("secrets", [])
         return {name for name in SecretName if str(name) in names}
-    own = {secrets.digest(SecretText.of(name)) for name in SecretName}
-    return set(SecretName) if known.digests - own else set()
+    own = {secrets.digest(SecretText.of(name)) for name in GENERATED_SECRETS}
+    return set(GENERATED_SECRETS) if known.digests - own else set()
 
 
 def _has_the_same_key(known: KnownSecrets, secrets: SecretStore) -> bool:
     if known.text:
         return _mapping(known.text).get("fingerprint") == secrets.fingerprint
-    own = {secrets.digest(SecretText.of(name)) for name in SecretName}
+    own = {secrets.digest(SecretText.of(name)) for name in GENERATED_SECRETS}
     return not known.digests or bool(known.digests & own)
 
 

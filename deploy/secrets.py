@@ -16,6 +16,7 @@ import yaml
 from deploy.errors import Problem, SecretError
 from deploy.spec import DeploymentSpec, SecretName, SecretSource, SecretText
 from deploy.spec.base import Spec
+from deploy.spec.secrets import GENERATED_SECRETS
 
 COMMAND_TIMEOUT_SECONDS = 60
 MINIMUM_LENGTH = 8
@@ -59,11 +60,15 @@ class SecretStore:
     @property
     def generated(self) -> tuple[SecretName, ...]:
         """Names of the secrets that are made up and not yet kept."""
-        return tuple(name for name in SecretName if name not in self._declared | self._kept)
+        return tuple(name for name in GENERATED_SECRETS if name not in self._declared | self._kept)
 
     def value(self, name: str) -> str:
         """The secret itself; for containers and for the command that prints it."""
         return self._values[name]
+
+    def declared(self, name: SecretName) -> str:
+        """A secret that a deployment may have none of; empty then."""
+        return self._values.get(name, "")
 
     def render(self, text: SecretText) -> str:
         """A text with the secrets in it."""

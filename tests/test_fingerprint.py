@@ -18,6 +18,7 @@ from deploy.fingerprint import (
 )
 from deploy.secrets import SecretStore
 from deploy.spec import SecretName, SecretText
+from deploy.spec.secrets import GENERATED_SECRETS
 from tests.recognisable import LEAK, SECRETS, write_secrets
 
 DIGEST_KEY = SECRETS[SecretName.DIGEST_KEY]
@@ -39,7 +40,10 @@ def test_the_fingerprint_is_keyed_and_tells_no_secret(own: SecretStore) -> None:
     text = make_fingerprint(own)
     message = b"fingerprint of the secrets of a deployment"
     keyed = hmac.new(DIGEST_KEY.encode(), message, hashlib.sha256).hexdigest()
-    assert json.loads(text) == {"fingerprint": f"hmac:{keyed}", "secrets": sorted(SecretName)}
+    assert json.loads(text) == {
+        "fingerprint": f"hmac:{keyed}",
+        "secrets": sorted(GENERATED_SECRETS),
+    }
     assert LEAK not in text
 
 

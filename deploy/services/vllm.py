@@ -16,6 +16,7 @@ from deploy.services.gpu_access import gpu_access, gpu_shares, image_name, visib
 from deploy.services.health import http_check
 from deploy.services.unit import Tier, Unit
 from deploy.services.upstream import Upstream, openai_upstream
+from deploy.services.weights import OFFLINE, are_brought, cache_mount, host_weights
 from deploy.spec import SecretName, SecretText
 
 IMAGE = "vllm"
@@ -47,6 +48,7 @@ def _unit(context: ServiceContext, replica: ReplicaPlan) -> Unit:
         image_name=name,
         start_timeout_seconds=engine.start_timeout_seconds,
         gpu_shares=gpu_shares(replica),
+        weights=host_weights(context, replica, name),
         container=context.container(
             context.replica_name(IMAGE, replica),
             IMAGE,
@@ -99,13 +101,13 @@ def arguments(replica: ReplicaPlan) -> tuple[str, ...]:
 
 
 def _environment(replica: ReplicaPlan) -> dict[str, str | SecretText]:
-    offline = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
+    offline = OFFLINE if replica.engine.offline or are_brought(replica) else {}
     return {
         "DO_NOT_TRACK": "1",
         "VLLM_NO_USAGE_STATS": "1",
         # as nvidia-smi counts them, where cards of several kinds are in one machine
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
-        **(offline if replica.engine.offline else {}),
+        **offline,
         **visible_devices(replica, "HIP_VISIBLE_DEVICES"),
         **environment(replica.engine.env),
         "VLLM_API_KEY": SecretText.of(SecretName.ENGINE_API_KEY),
@@ -114,12 +116,13 @@ def _environment(replica: ReplicaPlan) -> dict[str, str | SecretText]:
 
 def _mounts(context: ServiceContext, replica: ReplicaPlan) -> dict[PurePosixPath, Mount]:
     own, cache = context.plan.name, replica.engine.huggingface_cache
-    mounts = {
-        HUGGINGFACE: Mount(kind="bind", source=str(cache))
-        if cache
-        else Mount(kind="volume", source=f"{own}-huggingface"),
-        CACHE: Mount(kind="volume", source=context.replica_name(IMAGE, replica)),
-    }
+    mounts = {CACHE: Mount(kind="volume", source=context.replica_name(IMAGE, replica))}
+    if are_brought(replica):
+        mounts[HUGGINGFACE / "hub"] = cache_mount(context, replica)
+    elif cache:
+        mounts[HUGGINGFACE] = Mount(kind="bind", source=str(cache))
+    else:
+        mounts[HUGGINGFACE] = Mount(kind="volume", source=f"{own}-huggingface")
     directory = replica.weights.directory
     if directory:
         target = _model_directory(replica)

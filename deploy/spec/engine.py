@@ -32,6 +32,8 @@ OWN_SETTINGS: dict[str, tuple[EngineKind, ...]] = {
 """Settings that only some engines have."""
 OWN_VARIABLES = {
     "HF_HUB_OFFLINE": "offline",
+    "HF_TOKEN": "secrets={'huggingface_token': Secret(...)}",
+    "HF_ENDPOINT": "huggingface_endpoint",
     "VLLM_API_KEY": "secrets={'engine_api_key': Secret(...)}",
     "LLAMA_API_KEY": "secrets={'engine_api_key': Secret(...)}",
     "OLLAMA_HOST": "",
@@ -75,9 +77,10 @@ class EngineSpec(Spec):
     ipc: Literal["private", "host"] = "private"
     """vLLM: ``host`` shares the host's shared memory instead."""
     huggingface_cache: PurePosixPath | None = None
-    """vLLM: directory of the host with the Hugging Face cache; a volume by default."""
+    """vLLM: directory of the host with the Hugging Face cache, e.g. on NFS; by default below the
+    host's directory, for all deployments there."""
     offline: bool = False
-    """vLLM: nothing is fetched from Hugging Face; the weights must be on the host."""
+    """vLLM: nothing is fetched from Hugging Face; the weights must be in the cache on the host."""
     port: int = Field(default=8000, ge=1024, le=65000)
     """First port of the host that replicas are published on, where the router is on another."""
     trusted_network: bool = False

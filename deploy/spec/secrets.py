@@ -33,6 +33,14 @@ class SecretName(StrEnum):
     """Password of the web UI's first administrator."""
     DIGEST_KEY = "digest_key"
     """Keys the digests by which changed secrets are recognised on the hosts."""
+    HUGGINGFACE_TOKEN = "huggingface_token"
+    """Lets models be fetched that not everybody may have; only where it is declared."""
+
+
+OPTIONAL_SECRETS = frozenset({SecretName.HUGGINGFACE_TOKEN})
+"""Secrets of somebody else's that cannot be generated: a deployment may have none."""
+GENERATED_SECRETS = tuple(name for name in SecretName if name not in OPTIONAL_SECRETS)
+"""Secrets that are generated where none is declared."""
 
 
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
