@@ -30,7 +30,7 @@ LISTEN_STATE = "0A"
 class Host(FactBase[HostState]):
     """Docker, memory, disk, ports, clock and operating system of a host."""
 
-    def command(
+    def command(  # noqa: PLR0913, PLR0917 - a look asks with names
         self,
         deployment: str,
         directory: str,

@@ -1,4 +1,4 @@
-"""The hub that models come from: which files a repository has, and which of them an engine loads."""
+"""The hub that models come from: which files a repository has, and which an engine loads."""
 
 from deploy.hub.answers import Answer, hub_problem, read_answer
 from deploy.hub.choose import needed_files

@@ -1,4 +1,4 @@
-"""The hub, asked from this machine, and files of it that are fetched here, to be copied to hosts."""
+"""The hub, asked from this machine, and its files, fetched here to be copied to hosts."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ def present(
 
 
 class BringCommand(ScriptCommand):
-    """Fetches a revision in the engine's image, or puts what was copied in place; says how far it is.
+    """Fetches a revision in the engine's image, or puts in place what was copied.
 
     Args:
         action: ``fetch``, or ``place`` where every file was copied.
@@ -159,10 +159,8 @@ def make_job(weights: HostWeights, listing: Listing, secrets: SecretStore) -> di
 
 
 def _change(weights: HostWeights, found: WeightsState, listing: Listing) -> Change:
-    if found.commit == listing.commit:
-        old = "incomplete"
-    else:
-        old = ", ".join(found.revisions) or ABSENT
+    before = ", ".join(found.revisions) or ABSENT
+    old = "incomplete" if found.commit == listing.commit else before
     there, whole = found.there_bytes(listing.files), listing.size_bytes
     return Change(
         f"weights {weights.repository}",

@@ -7,6 +7,7 @@ The cache is the client's own (https://huggingface.co/docs/huggingface_hub/guide
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from pathlib import PurePosixPath
 
 from deploy.plan.deployment_plan import ReplicaPlan
@@ -75,7 +76,7 @@ def _each(context: ServiceContext, replica: ReplicaPlan, image: str) -> Iterator
 def _load_format(replica: ReplicaPlan) -> str:
     """What the arguments of the engine say of it."""
     arguments = replica.extra_args
-    for argument, following in zip(arguments, (*arguments[1:], ""), strict=True):
+    for argument, following in pairwise((*arguments, "")):
         if argument == LOAD_FORMAT:
             return following or "auto"
         if argument.startswith(f"{LOAD_FORMAT}="):

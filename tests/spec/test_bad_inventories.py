@@ -31,7 +31,8 @@ BAD_SPECS: list[tuple[dict[str, Any], str]] = [
         {"modles": []},
         """
         modles: unknown setting
-            allowed: context_tokens, engine, hosts, image_archives, image_source, images, models, \
+            allowed: context_tokens, engine, hosts, huggingface_endpoint, image_archives, \
+image_source, images, models, \
 name, profile, registries, registry_mirror, router, secrets, secrets_file, use, users, web_ui
             fix: did you mean 'models'?
         """,
@@ -52,7 +53,7 @@ start_timeout_seconds, tensor_parallel_size, threads, trusted_network
         """
         hosts[0].gpu: unknown setting
             allowed: address, directory, docker, docker_settings, gpu_groups, gpu_runtime, gpus, \
-name, ssh_host_keys, ssh_jump, ssh_key, ssh_port, ssh_user, sudo
+name, ssh_host_keys, ssh_jump, ssh_key, ssh_port, ssh_user, sudo, weights
             fix: did you mean 'gpus'?
         """,
     ),
@@ -60,7 +61,7 @@ name, ssh_host_keys, ssh_jump, ssh_key, ssh_port, ssh_user, sudo
         {"models": [{"name": "tiny-coder", "context": 1}]},
         """
         models[0].context: unknown setting
-            allowed: config, engine, extra_args, gpus, max_model_len, max_num_seqs, name, path, \
+            allowed: config, engine, extra_args, extra_weights, gpus, max_model_len, max_num_seqs, name, path, \
 quantization, replicas, roles, served_model_name, weights, weights_gib
         """,
     ),
@@ -97,7 +98,7 @@ quantization, replicas, roles, served_model_name, weights, weights_gib
         """
         hosts[0]: '@local'
             allowed: its settings by name: address, directory, docker, docker_settings, \
-gpu_groups, gpu_runtime, gpus, name, ssh_host_keys, ssh_jump, ssh_key, ssh_port, ssh_user, sudo
+gpu_groups, gpu_runtime, gpus, name, ssh_host_keys, ssh_jump, ssh_key, ssh_port, ssh_user, sudo, weights
         """,
     ),
     (
@@ -283,11 +284,11 @@ gpu_groups, gpu_runtime, gpus, name, ssh_host_keys, ssh_jump, ssh_key, ssh_port,
         """,
     ),
     (
-        {"engine": {"env": {"HF_TOKEN": "hf_secret"}}},
+        {"engine": {"env": {"LAB_TOKEN": "hf_secret"}}},
         """
-        engine.env: HF_TOKEN is a secret, and its value is in the inventory
-            allowed: HF_TOKEN with Secret(env='...'), Secret(file='...') or Secret(command=[...])
-            fix: set it in the environment and declare {'HF_TOKEN': Secret(env='HF_TOKEN')}
+        engine.env: LAB_TOKEN is a secret, and its value is in the inventory
+            allowed: LAB_TOKEN with Secret(env='...'), Secret(file='...') or Secret(command=[...])
+            fix: set it in the environment and declare {'LAB_TOKEN': Secret(env='LAB_TOKEN')}
         """,
     ),
     (
@@ -433,7 +434,7 @@ gpu_groups, gpu_runtime, gpus, name, ssh_host_keys, ssh_jump, ssh_key, ssh_port,
         """
         secrets.router_key: 'router_key'
             allowed: router_master_key, engine_api_key, web_ui_secret_key, web_ui_admin_password, \
-digest_key
+digest_key, huggingface_token
             fix: did you mean 'router_master_key'?
         """,
     ),
@@ -595,7 +596,8 @@ BAD_FILES: list[tuple[str, str, str]] = [
         hosts: not set
             fix: this setting is required: declare it
         host: unknown setting
-            allowed: context_tokens, engine, hosts, image_archives, image_source, images, models, \
+            allowed: context_tokens, engine, hosts, huggingface_endpoint, image_archives, \
+image_source, images, models, \
 name, profile, registries, registry_mirror, router, secrets, secrets_file, use, users, web_ui
             fix: did you mean 'hosts'?
         """,
@@ -705,7 +707,7 @@ def test_a_part_by_itself_says_which_part_it_is() -> None:
     assert str(refused.value) == (
         "Host.ssh_prt: unknown setting\n"
         "    allowed: address, directory, docker, docker_settings, gpu_groups, gpu_runtime, gpus, "
-        "name, ssh_host_keys, ssh_jump, ssh_key, ssh_port, ssh_user, sudo\n"
+        "name, ssh_host_keys, ssh_jump, ssh_key, ssh_port, ssh_user, sudo, weights\n"
         "    fix: did you mean 'ssh_port'?"
     )
 
@@ -715,9 +717,9 @@ def test_settings_without_names() -> None:
         Model("tiny-coder")
     assert str(refused.value) == (
         "Model: 1 value without a name\n"
-        "    allowed: its settings by name: config, engine, extra_args, gpus, max_model_len, "
-        "max_num_seqs, name, path, quantization, replicas, roles, served_model_name, weights, "
-        "weights_gib"
+        "    allowed: its settings by name: config, engine, extra_args, extra_weights, gpus, "
+        "max_model_len, max_num_seqs, name, path, quantization, replicas, roles, served_model_name, "
+        "weights, weights_gib"
     )
 
 
