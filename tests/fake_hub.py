@@ -234,9 +234,9 @@ class _Api(_Handler):
             self.refuse(401, "GatedRepo", "Access to this model is restricted.")
             return
         blob = blob_name(resolve[3], data)
-        common = {"X_Repo_Commit": commit, "Accept_Ranges": "bytes"}
+        common: dict[str, Any] = {"X_Repo_Commit": commit, "Accept_Ranges": "bytes"}
         if resolve[3].endswith(LARGE):
-            linked = {"X_Linked_Size": str(len(data)), "X_Linked_ETag": f'"{blob}"'}
+            linked: dict[str, Any] = {"X_Linked_Size": str(len(data)), "X_Linked_ETag": f'"{blob}"'}
             self.send(302, **common, **linked, Location=f"{self.hub.content_url}/{blob}")
         else:
             self.send(200, data, **common, ETag=f'"{blob}"')
