@@ -25,7 +25,8 @@ def prune(
 
     Images that a container uses stay, and so does everything that Atelier did not bring. With
     --models, weights go that neither this deployment nor a container of any other names. JSON:
-    {"images": [{"host", "reference", "size"}], "weights": [..]}; without --yes nothing is removed.
+    {"images": [{"host", "reference", "size"}]}, with --models "weights", too; without --yes
+    nothing is removed.
     """
     from deploy.cli.pyinfra_run import run_pyinfra
 
@@ -34,6 +35,7 @@ def prune(
     old = {
         kind: [_row(change, begin) for change in changes if change["resource"].startswith(begin)]
         for kind, begin in KINDS.items()
+        if models or kind == "images"
     }
     if as_json:
         print_json(old)

@@ -85,7 +85,7 @@ class BringCommand(ScriptCommand):
         super().__init__(
             *(SCRIPT, action, str(weights.cache), weights.repository, weights.image),
             read_script(CODE),
-            stdin=json.dumps(make_job(weights, listing, secrets)),
+            stdin=json.dumps(make_job(action, weights, listing, secrets)),
             redact=secrets.redact,
             progress="",
         )
@@ -138,8 +138,10 @@ class CopyWeights(PyinfraCommand):
         return CopyCommand(local, path, name).execute(state, host, connector_arguments)
 
 
-def make_job(weights: HostWeights, listing: Listing, secrets: SecretStore) -> dict[str, Any]:
-    """What the script in the engine's image is told."""
+def make_job(
+    action: str, weights: HostWeights, listing: Listing, secrets: SecretStore
+) -> dict[str, Any]:
+    """What the script in the engine's image is told; the token only where it fetches."""
     hub = Hub(weights, secrets, from_host=True)
     return {
         "hub": f"{INSIDE}/hub",
@@ -148,8 +150,8 @@ def make_job(weights: HostWeights, listing: Listing, secrets: SecretStore) -> di
         "repository": weights.repository,
         "revision": weights.revision,
         "commit": listing.commit,
-        "token": hub.token,
-        "environment": dict(environment(hub)),
+        "token": hub.token if action == "fetch" else "",
+        "environment": dict(environment(hub)) if action == "fetch" else {},
         "files": [
             {"path": file.path, "size": file.size_bytes, "blob": file.blob}
             for file in listing.files

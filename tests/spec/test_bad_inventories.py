@@ -61,8 +61,8 @@ name, ssh_host_keys, ssh_jump, ssh_key, ssh_port, ssh_user, sudo, weights
         {"models": [{"name": "tiny-coder", "context": 1}]},
         """
         models[0].context: unknown setting
-            allowed: config, engine, extra_args, extra_weights, gpus, max_model_len, max_num_seqs, name, path, \
-quantization, replicas, roles, served_model_name, weights, weights_gib
+            allowed: config, engine, extra_args, extra_weights, gpus, max_model_len, max_num_seqs, \
+name, path, quantization, replicas, roles, served_model_name, weights, weights_gib
         """,
     ),
     (
@@ -98,7 +98,8 @@ quantization, replicas, roles, served_model_name, weights, weights_gib
         """
         hosts[0]: '@local'
             allowed: its settings by name: address, directory, docker, docker_settings, \
-gpu_groups, gpu_runtime, gpus, name, ssh_host_keys, ssh_jump, ssh_key, ssh_port, ssh_user, sudo, weights
+gpu_groups, gpu_runtime, gpus, name, ssh_host_keys, ssh_jump, ssh_key, ssh_port, ssh_user, \
+sudo, weights
         """,
     ),
     (
@@ -274,6 +275,35 @@ gpu_groups, gpu_runtime, gpus, name, ssh_host_keys, ssh_jump, ssh_key, ssh_port,
         """
         engine.env.DEBUG: 1
             allowed: text in quotes, or Secret(...)
+        """,
+    ),
+    (
+        {"engine": {"env": {"HF_TOKEN": {"env": "HF_TOKEN"}}}},
+        """
+        engine.env: env sets HF_TOKEN, which Atelier sets itself
+            allowed: other variables
+            fix: remove HF_TOKEN, declare secrets={'huggingface_token': Secret(...)}
+        """,
+    ),
+    (
+        {"huggingface_endpoint": "hub.lab"},
+        """
+        huggingface_endpoint: 'hub.lab'
+            allowed: http:// or https://, and a host, e.g. 'https://hub.lab'
+        """,
+    ),
+    (
+        {"models": [{"name": "tiny-coder", "extra_weights": ["draft"]}]},
+        """
+        models[0].extra_weights: 'draft'
+            allowed: a repository such as 'org/name' or 'org/name@revision'
+        """,
+    ),
+    (
+        {"hosts": [{"name": "gpu1", "weights": "upload"}]},
+        """
+        hosts[0].weights: 'upload'
+            allowed: download, copy
         """,
     ),
     (
@@ -718,8 +748,8 @@ def test_settings_without_names() -> None:
     assert str(refused.value) == (
         "Model: 1 value without a name\n"
         "    allowed: its settings by name: config, engine, extra_args, extra_weights, gpus, "
-        "max_model_len, max_num_seqs, name, path, quantization, replicas, roles, served_model_name, "
-        "weights, weights_gib"
+        "max_model_len, max_num_seqs, name, path, quantization, replicas, roles, "
+        "served_model_name, weights, weights_gib"
     )
 
 
