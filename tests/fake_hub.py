@@ -9,11 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -98,17 +100,25 @@ class FakeHub:
 
 
 @contextmanager
-def run_hub(listen: str = "127.0.0.1", address: str = "") -> Iterator[FakeHub]:
+def run_hub(
+    listen: str = "127.0.0.1", address: str = "", certificate: Path | None = None
+) -> Iterator[FakeHub]:
     """A server that lives as long as the context.
 
     Args:
         listen: where it listens.
         address: where others reach it, if elsewhere.
+        certificate: a file with a key and its certificate, for TLS.
     """
     hub = FakeHub()
     servers = [_server(hub, listen, kind) for kind in (_Api, _Content)]
+    scheme = "https" if certificate else "http"
+    for server in servers if certificate else ():
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(str(certificate))
+        server.socket = context.wrap_socket(server.socket, server_side=True)
     hub.url, hub.content_url = (
-        f"http://{address or listen}:{server.server_address[1]}" for server in servers
+        f"{scheme}://{address or listen}:{server.server_address[1]}" for server in servers
     )
     for server in servers:
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()

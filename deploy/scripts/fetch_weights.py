@@ -156,7 +156,7 @@ def wait_or_give_up(job: Job, file: Job, error: Exception, stop: threading.Event
     """
     response = getattr(error, "response", None)
     status = int(getattr(response, "status_code", 0) or 0)
-    if status in {401, 403, 404}:
+    if status in {401, 403, 404} or "certificate verify failed" in str(error).lower():
         raise FetchError(f"{file['path']} was not fetched: {explain(error)}")
     seconds = 2.0
     if status == 429:

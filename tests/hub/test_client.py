@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import ssl
 import subprocess
 import sys
 import time
@@ -30,8 +31,8 @@ def listed(hub: FakeHub, revision: str = "main") -> Listing:
     return parse_listing(NAME, httpx.get(listing_url(hub.url, NAME, revision)).text)
 
 
-def job(hub: FakeHub, cache: Path, revision: str = "main", token: str = "") -> Job:
-    listing = listed(hub, revision)
+def job(hub: FakeHub, cache: Path, revision: str = "main", listing: Listing | None = None) -> Job:
+    listing = listing or listed(hub, revision)
     return {
         "hub": str(cache / "hub"),
         "record": str(cache / "atelier" / "lab--coder" / revision),
@@ -39,7 +40,7 @@ def job(hub: FakeHub, cache: Path, revision: str = "main", token: str = "") -> J
         "repository": NAME,
         "revision": revision,
         "commit": listing.commit,
-        "token": token,
+        "token": "",
         "environment": {},
         "files": [
             {"path": file.path, "size": file.size_bytes, "blob": file.blob}
@@ -189,6 +190,19 @@ def test_a_gated_repository_wants_the_token(hub: FakeHub, tmp_path: Path) -> Non
     assert (status, "hf_wrong" in said) == (1, False)
     status, said = finish(start(task | {"token": TOKEN}))
     assert (status, TOKEN in said) == (0, False)
+
+
+def test_certificates_are_trusted_where_they_are_declared(
+    tls_hub: FakeHub, certificate: Path, tmp_path: Path
+) -> None:
+    """weights.sh gives the container the host's own authorities in this variable."""
+    context = ssl.create_default_context(cafile=str(certificate))
+    text = httpx.get(listing_url(tls_hub.url, NAME, "main"), verify=context).text
+    task = job(tls_hub, tmp_path, listing=parse_listing(NAME, text))
+    status, said = finish(start(task))
+    assert (status, "certificate verify failed" in said.lower()) == (1, True)
+    trusting = task | {"environment": {"SSL_CERT_FILE": str(certificate)}}
+    assert finish(start(trusting))[0] == 0
 
 
 def test_what_was_copied_is_put_in_place_without_a_network(hub: FakeHub, tmp_path: Path) -> None:

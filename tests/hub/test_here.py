@@ -98,3 +98,12 @@ def test_questions_and_answers(hub: FakeHub) -> None:
         "RevisionNotFound"
     )
     assert "refused" in ask("GET", "http://127.0.0.1:9/", "").failure
+
+
+def test_a_certificate_that_is_not_trusted_is_said(
+    tls_hub: FakeHub, certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = listing_url(tls_hub.url, NAME, "main")
+    assert "certificate" in ask("GET", url, "").failure
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    assert ask("GET", url, "").status == 200

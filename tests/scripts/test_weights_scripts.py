@@ -14,8 +14,10 @@ from deploy.hub import Answer
 from deploy.hub.listing import file_url, listing_url
 from deploy.scripts import read_script
 from tests.fake_hub import FakeHub, blob_name, run_hub
+from tests.hub.conftest import certificate
 
 NAME, TOKEN = "lab/coder", 'hf_"quo\\ted' + "x" * 20
+__all__ = ["certificate"]
 TOOLS = ("sh", "cat", "printf", "sed", "tail", "tr")
 
 
@@ -77,6 +79,11 @@ def test_a_host_that_cannot_ask_says_so(tmp_path: Path) -> None:
     for tool in TOOLS:
         (tmp_path / tool).symlink_to(str(shutil.which(tool)))
     assert "neither curl nor python3" in ask(str(tmp_path), "GET", "http://hub.lab").failure
+
+
+def test_a_certificate_that_is_not_trusted_is_said(path: str, certificate: Path) -> None:
+    with run_hub(certificate=certificate) as hub:
+        assert "certificate" in ask(path, "GET", hub.url).failure.lower()
 
 
 # what is in a cache
