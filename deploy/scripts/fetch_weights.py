@@ -17,6 +17,7 @@ the client is asked for it offline, as vLLM asks. The record is written last.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -34,6 +35,7 @@ AT_A_TIME = 4
 ATTEMPTS = 5
 """So often a transfer may break without anything having come."""
 LONGEST_WAIT_SECONDS = 600
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 CHUNK_BYTES = 1024 * 1024
 MB = 1000**2
 SHA256_LENGTH = 64
@@ -165,7 +167,7 @@ def wait_or_give_up(job: Job, file: Job, error: Exception, stop: threading.Event
         if seconds > LONGEST_WAIT_SECONDS:
             raise FetchError(f"the hub limits requests, and wants {seconds:.0f} s without any")
         say(f"{job['repository']}: the hub limits requests, waiting {seconds:.0f} s")
-    elif isinstance(error, OSError) and error.errno in {28, 122}:  # no space, quota
+    elif isinstance(error, OSError) and error.errno in NO_ROOM:
         raise FetchError(f"{file['path']} was not fetched: {error.strerror}")
     stop.wait(seconds)
 

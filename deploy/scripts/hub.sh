@@ -9,7 +9,7 @@ export LC_ALL=C
 method=$1 url=$2
 token=
 IFS= read -r token || true
-while IFS= read -r line; do
+while IFS= read -r line || [ -n "$line" ]; do
   if [ -n "$line" ]; then export "${line?}"; fi
 done
 
@@ -18,7 +18,7 @@ if command -v curl >/dev/null 2>&1; then
   if [ "$method" = HEAD ]; then set -- "$@" --head; else set -- "$@" --location; fi
   config=
   if [ -n "$token" ]; then config="header = \"Authorization: Bearer $(printf '%s' "$token" | sed 's/[\\"]/\\&/g')\""; fi
-  said=$(printf '%s\n' "$config" | curl "$@" "$url" 2>&1) || said="failed $(printf '%s' "$said" | tail -n 1)"
+  said=$(printf '%s\n' "$config" | curl "$@" "$url" 2>&1) || said="failed $(printf '%s\n' "$said" | sed -n '/^curl:/{p;q;}')"
   printf '%s\n' "$said" | tr -d '\r'
   exit 0
 fi

@@ -82,7 +82,7 @@ def look(cache: Path, revision: str = "main") -> Any:
 def test_the_server_is_what_the_real_client_expects(hub: FakeHub, tmp_path: Path) -> None:
     """And the list of files is what the client makes of it."""
     api = HfApi(endpoint=hub.url, token=False)
-    info = api.model_info(NAME, files_metadata=True)
+    info = api.model_info(NAME, revision="main", files_metadata=True)
     blobs = {
         sibling.rfilename: (sibling.lfs.sha256 if sibling.lfs else sibling.blob_id, sibling.size)
         for sibling in info.siblings or []

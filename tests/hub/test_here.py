@@ -44,7 +44,7 @@ def test_a_file_comes_once(hub: FakeHub, tmp_path: Path) -> None:
 
 def test_a_transfer_that_was_cut_is_gone_on_with(hub: FakeHub) -> None:
     file, url = file_of(hub, "model.safetensors")
-    hub.cuts = [MB + 1]
+    hub.cuts = [MB + MB // 2]
     local = fetch_file(file, url, "", report=print)
     assert local.path.read_bytes() == hub.content(file.blob)
     assert hub.asked("bytes=")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -18,17 +19,17 @@ from tests.hub.conftest import certificate
 
 NAME, TOKEN = "lab/coder", 'hf_"quo\\ted' + "x" * 20
 __all__ = ["certificate"]
-TOOLS = ("sh", "cat", "printf", "sed", "tail", "tr")
+TOOLS = ("sh", "cat", "printf", "sed", "tr")
 
 
 @pytest.fixture(params=["curl", "python3"])
 def path(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """A search path on which a host has one of the programs that can ask."""
     for tool in (*TOOLS, request.param):
-        found = shutil.which(tool)
+        found = sys.executable if tool == "python3" else shutil.which(tool)
         if found is None:
             pytest.skip(f"{tool} is not installed")
-        (tmp_path / tool).symlink_to(found)
+        (tmp_path / tool).symlink_to(os.path.realpath(found))
     return str(tmp_path)
 
 
