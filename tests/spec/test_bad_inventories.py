@@ -120,7 +120,7 @@ sudo, weights
         {"hosts": [{"name": "gpu1", "docker": "present", "docker_settings": {"debug": True}}]},
         """
         hosts[0]: docker_settings for a Docker that is left alone
-            allowed: docker = 'distribution' or 'upstream' beside docker_settings
+            allowed: docker = 'distribution' or 'upstream' together with docker_settings
             fix: edit daemon.json on the host, or declare docker = 'distribution'
         """,
     ),
@@ -370,7 +370,7 @@ sudo, weights
         {"images": {"litellm": {"source": "build", "archive": "x.tar"}}},
         """
         images.litellm: source is 'build', and an archive is declared
-            allowed: source='load' beside archive
+            allowed: source='load' together with archive
         """,
     ),
     (
