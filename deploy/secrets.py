@@ -120,6 +120,10 @@ class SecretStore:
         """The secret itself; for containers and for the command that prints it."""
         return self._public.get(name) or self._values[name]
 
+    def declared(self, name: SecretName) -> str:
+        """A secret that a deployment may have none of; empty then."""
+        return self._values.get(name, "")
+
     def render(self, text: SecretText) -> str:
         """A text with the secrets in it."""
         return text.render(self.value)

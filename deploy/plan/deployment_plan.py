@@ -78,6 +78,8 @@ class ReplicaPlan(PlanPart):
     """The weights, where they are a file of this machine."""
     weights: WeightsPlan = WeightsPlan()
     """Where they are otherwise."""
+    extra_weights: tuple[str, ...] = ()
+    """Other repositories that its arguments name."""
     engine: EngineSpec
     """How it is served."""
     max_model_len: int

@@ -38,6 +38,7 @@ def gpu_replica(seat: Seat, index: int, vendor: str, sources: Sources) -> Replic
         max_num_seqs=sizing.max_num_seqs,
         memory_limit_bytes=claim.engine.memory_limit or _memory_limit(claim, file, len(seat.gpus)),
         extra_args=(*claim.engine.extra_args, *claim.model.extra_args),
+        extra_weights=claim.model.extra_weights,
         quantization=_told_quantization(claim),
         gpus=seat.gpus,
         gpu_vendor=vendor,
@@ -102,6 +103,7 @@ def cpu_replica(claim: Claim, host: str, index: int, sources: Sources) -> Replic
         max_num_seqs=slots,
         memory_limit_bytes=limit,
         extra_args=(*claim.engine.extra_args, *claim.model.extra_args),
+        extra_weights=claim.model.extra_weights,
         kv_cache_tokens=cpu_max_model_len(claim) * slots,
         concurrent_users=slots,
     )

@@ -22,6 +22,7 @@ from deploy.services.vllm_arguments import (
     arguments,
     model_directory,
 )
+from deploy.services.weights import OFFLINE, are_brought, cache_mount, host_weights
 from deploy.spec import SecretName, SecretText
 
 IMAGE = "vllm"
@@ -63,6 +64,7 @@ def _unit(context: ServiceContext, replica: ReplicaPlan) -> Unit:
         image_name=name,
         start_timeout_seconds=engine.start_timeout_seconds,
         gpu_shares=gpu_shares(replica),
+        weights=host_weights(context, replica, name),
         container=context.container(
             context.replica_name(IMAGE, replica),
             IMAGE,
@@ -91,13 +93,13 @@ def _unit(context: ServiceContext, replica: ReplicaPlan) -> Unit:
 
 
 def _environment(replica: ReplicaPlan) -> dict[str, str | SecretText]:
-    offline = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
+    offline = OFFLINE if replica.engine.offline or are_brought(replica) else {}
     return {
         "DO_NOT_TRACK": "1",
         "VLLM_NO_USAGE_STATS": "1",
         **{name: str(path) for name, path in CACHES.items()},
         **_device_variables(replica),
-        **(offline if replica.engine.offline else {}),
+        **offline,
         **environment(replica.engine.env),
         "VLLM_API_KEY": SecretText.of(SecretName.ENGINE_API_KEY),
     }
@@ -118,12 +120,13 @@ def _device_variables(replica: ReplicaPlan) -> dict[str, str]:
 
 def _mounts(context: ServiceContext, replica: ReplicaPlan) -> dict[PurePosixPath, Mount]:
     own, cache = context.plan.name, replica.engine.huggingface_cache
-    mounts = {
-        HUGGINGFACE: Mount(kind="bind", source=str(cache))
-        if cache
-        else Mount(kind="volume", source=f"{own}-huggingface"),
-        CACHE: Mount(kind="volume", source=context.replica_name(IMAGE, replica)),
-    }
+    mounts = {CACHE: Mount(kind="volume", source=context.replica_name(IMAGE, replica))}
+    if are_brought(replica):
+        mounts[HUGGINGFACE / "hub"] = cache_mount(context, replica)
+    elif cache:
+        mounts[HUGGINGFACE] = Mount(kind="bind", source=str(cache))
+    else:
+        mounts[HUGGINGFACE] = Mount(kind="volume", source=f"{own}-huggingface")
     directories = adapter_directories(replica)
     if replica.weights.directory:
         directories[model_directory(replica)] = replica.weights.directory

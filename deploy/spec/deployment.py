@@ -24,6 +24,7 @@ from deploy.spec.valkey import ValkeySpec
 from deploy.spec.web_ui import WebUISpec
 
 REGISTRY = re.compile(r"[\w.-]+(:\d+)?(/[\w.-]+)*/?")
+ENDPOINT = re.compile(r"https?://[^\s/@?#]+(/[^\s@?#]*)?")
 Use = Literal["research", "internal_commercial", "third_party_service"]
 
 
@@ -67,6 +68,8 @@ class DeploymentSpec(Spec):
     """Registry that images are pulled through, e.g. ``registry.lab:5000``."""
     registries: tuple[RegistrySpec, ...] = ()
     """Registries that want a login, or have a certificate of your own authority."""
+    huggingface_endpoint: str = "https://huggingface.co"
+    """Where models are fetched from: Hugging Face, or a mirror, e.g. ``https://hub.lab``."""
     images: dict[str, ImageSpec] = Field(default_factory=dict)
     """Images that should differ from the catalogue's, by catalogue name."""
     secrets: dict[SecretName, SecretSource] = Field(default_factory=dict)
@@ -91,6 +94,13 @@ class DeploymentSpec(Spec):
                 "leave out http:// and https://",
             )
         return mirror
+
+    @field_validator("huggingface_endpoint")
+    @classmethod
+    def _endpoint_is_a_url(cls, url: str) -> str:
+        if not ENDPOINT.fullmatch(url):
+            raise refusal(repr(url), "http:// or https://, and a host, e.g. 'https://hub.lab'")
+        return url.rstrip("/")
 
     @field_validator("hosts")
     @classmethod

@@ -36,6 +36,8 @@ OWN_SETTINGS: dict[str, tuple[EngineKind, ...]] = {
 """Settings that only some engines have."""
 OWN_VARIABLES = {
     "HF_HUB_OFFLINE": "offline",
+    "HF_TOKEN": "secrets={'huggingface_token': Secret(...)}",
+    "HF_ENDPOINT": "huggingface_endpoint",
     "VLLM_API_KEY": "secrets={'engine_api_key': Secret(...)}",
     "VLLM_CPU_KVCACHE_SPACE": "cpu_kvcache_space",
     "VLLM_CPU_OMP_THREADS_BIND": "cpu_omp_threads_bind",
@@ -85,9 +87,10 @@ class EngineSpec(Spec):
     ipc: Literal["private", "host"] = "private"
     """vLLM: ``host`` shares the host's shared memory instead."""
     huggingface_cache: PurePosixPath | None = None
-    """vLLM: directory of the host with the Hugging Face cache; a volume by default."""
+    """vLLM: directory of the host with the Hugging Face cache, e.g. on NFS; by default below the
+    host's directory, for all deployments there."""
     offline: bool = False
-    """vLLM: nothing is fetched from Hugging Face; the weights must be on the host."""
+    """vLLM: nothing is fetched from Hugging Face; the weights must be in the cache on the host."""
     block_size: int | None = Field(default=None, ge=16, le=1024, multiple_of=16)
     """vLLM: tokens of a block of the KV cache; vLLM's default on GPUs, 128 on CPUs."""
     enforce_eager: bool = False

@@ -35,6 +35,9 @@ class ModelSpec(Spec):
     weights: str | None = None
     """vLLM: a repository on Hugging Face (``org/name`` or ``org/name@revision``) or a directory of
     the host; Ollama: a tag such as ``qwen2.5-coder:7b``. The catalogue's by default."""
+    extra_weights: tuple[str, ...] = ()
+    """vLLM: other repositories that its arguments name, e.g. of a draft model or an adapter:
+    ``org/name`` or ``org/name@revision``."""
     weights_gib: float | None = Field(default=None, gt=0, le=100_000)
     """Size of the weight files, where it is known better than by their number."""
     quantization: str | None = None
@@ -118,6 +121,14 @@ class ModelSpec(Spec):
                     "an absolute path of the host, or a repository such as 'org/name'",
                 )
         return adapters
+
+    @field_validator("extra_weights")
+    @classmethod
+    def _extra_weights_are_repositories(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            if not REPOSITORY.fullmatch(name):
+                raise refusal(repr(name), "a repository such as 'org/name' or 'org/name@revision'")
+        return names
 
     @field_validator("gpus")
     @classmethod
