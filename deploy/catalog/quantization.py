@@ -8,7 +8,7 @@ from typing import Any
 from deploy.catalog.config_reader import ConfigReader
 from deploy.catalog.model_families import declined
 
-METHODS = ("none", "awq", "gptq", "fp8", "int8", "mxfp4", "bitsandbytes")
+METHODS = ("none", "awq", "gptq", "fp8", "int8", "mxfp4", "nvfp4", "bitsandbytes")
 DEFAULT_GROUP_SIZE = 128
 
 
@@ -43,6 +43,7 @@ BY_NAME = {
     "fp8": Quantization("fp8", 8),
     "int8": Quantization("int8", 8),
     "mxfp4": Quantization("mxfp4", 4, 32),
+    "nvfp4": Quantization("nvfp4", 4, 16),
     "bitsandbytes": Quantization("bitsandbytes", 4, 64),
 }
 """What a method usually means, for weights that somebody quantises."""
@@ -70,6 +71,10 @@ def read_quantization(config: ConfigReader) -> Quantization:
         return Quantization("bitsandbytes", 4 if four else 8, 64, skipped=_skipped(section))
     if method == "compressed-tensors":
         return _compressed_tensors(section)
+    if method == "auto-round":
+        return _grouped(section, "gptq")
+    if method.startswith("modelopt"):
+        return _modelopt(section)
     raise declined(f"quant_method {method!r}", "how it stores weights is unknown")
 
 
@@ -107,8 +112,25 @@ def _compressed_tensors(section: ConfigReader) -> Quantization:
     return Quantization(method, bits, max(group, 0), skipped=_skipped(section))
 
 
+def _modelopt(section: ConfigReader) -> Quantization:
+    """NVIDIA's ModelOpt: one algorithm for all linear layers but those it names."""
+    inner = section.section("quantization") or section
+    algorithm = inner.text("quant_algo", default="").upper()
+    if algorithm in {"NVFP4", "W4A16_NVFP4"}:
+        return Quantization("nvfp4", 4, 16, skipped=_skipped(inner))
+    if algorithm in {"FP8", "FP8_PER_CHANNEL_PER_TOKEN"}:
+        return Quantization("fp8", 8, skipped=_skipped(inner))
+    raise declined(f"ModelOpt's quant_algo {algorithm!r}", "layers are stored in several ways")
+
+
 def _skipped(section: ConfigReader) -> tuple[str, ...]:
     names: list[Any] = []
-    for key in ("modules_to_not_convert", "ignored_layers", "ignore", "llm_int8_skip_modules"):
+    for key in (
+        "modules_to_not_convert",
+        "ignored_layers",
+        "ignore",
+        "exclude_modules",
+        "llm_int8_skip_modules",
+    ):
         names.extend(section.items(key))
     return tuple(str(name) for name in names)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from deploy.catalog.architecture import DTYPES
+from deploy.catalog.decoder_sizes import DTYPES
 from deploy.errors import PlanError, Problem
 from deploy.sizing.request import SizingRequest
 

@@ -114,9 +114,9 @@ def _kv_read_bytes(engine: Engine, context_tokens: float) -> float:
     total = 0.0
     for layout in engine.layouts:
         sliding = min(context_tokens, layout.window)
-        tokens = layout.full_groups * context_tokens + layout.sliding_groups * sliding
-        total += tokens * layout.block_bytes / layout.block_tokens
-        total += layout.state_groups * layout.block_bytes
+        blocks = layout.full_groups * context_tokens / layout.block_tokens
+        blocks += layout.sliding_groups * sliding / layout.window_block_tokens
+        total += (blocks + layout.state_groups) * layout.block_bytes
     return total
 
 
