@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,22 +61,29 @@ def read_quantization(config: ConfigReader) -> Quantization:
     if section is None:
         return NONE
     method = section.text("quant_method", default="").lower().replace("_", "-")
-    if method in {"awq", "gptq", "awq-marlin", "gptq-marlin"}:
-        return _grouped(section, method.removesuffix("-marlin"))
-    if method in {"fp8", "fbgemm-fp8"}:
-        return _fp8(section)
-    if method == "mxfp4":
-        return Quantization("mxfp4", 4, 32, skipped=_skipped(section))
-    if method == "bitsandbytes":
-        four = section.boolean("load_in_4bit", "_load_in_4bit", default=True)
-        return Quantization("bitsandbytes", 4 if four else 8, 64, skipped=_skipped(section))
-    if method == "compressed-tensors":
-        return _compressed_tensors(section)
-    if method == "auto-round":
-        return _grouped(section, "gptq")
-    if method.startswith("modelopt"):
-        return _modelopt(section)
-    raise declined(f"quant_method {method!r}", "how it stores weights is unknown")
+    reader = READERS.get(method)
+    if reader is None and method.startswith("modelopt"):
+        reader = _modelopt
+    if reader is None:
+        raise declined(f"quant_method {method!r}", "how it stores weights is unknown")
+    return reader(section)
+
+
+def _awq(section: ConfigReader) -> Quantization:
+    return _grouped(section, "awq")
+
+
+def _gptq(section: ConfigReader) -> Quantization:
+    return _grouped(section, "gptq")
+
+
+def _mxfp4(section: ConfigReader) -> Quantization:
+    return Quantization("mxfp4", 4, 32, skipped=_skipped(section))
+
+
+def _bitsandbytes(section: ConfigReader) -> Quantization:
+    four = section.boolean("load_in_4bit", "_load_in_4bit", default=True)
+    return Quantization("bitsandbytes", 4 if four else 8, 64, skipped=_skipped(section))
 
 
 def _grouped(section: ConfigReader, method: str) -> Quantization:
@@ -134,3 +142,18 @@ def _skipped(section: ConfigReader) -> tuple[str, ...]:
     ):
         names.extend(section.items(key))
     return tuple(str(name) for name in names)
+
+
+READERS: dict[str, Callable[[ConfigReader], Quantization]] = {
+    "awq": _awq,
+    "awq-marlin": _awq,
+    "gptq": _gptq,
+    "gptq-marlin": _gptq,
+    "auto-round": _gptq,
+    "fp8": _fp8,
+    "fbgemm-fp8": _fp8,
+    "mxfp4": _mxfp4,
+    "bitsandbytes": _bitsandbytes,
+    "compressed-tensors": _compressed_tensors,
+}
+"""Who reads which ``quant_method``."""

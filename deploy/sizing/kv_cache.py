@@ -133,7 +133,7 @@ def kv_layout(  # noqa: PLR0913, PLR0917
     )
 
 
-def _tokens_of(  # noqa: PLR0913, PLR0917
+def _tokens_of(
     page_bytes: int, layers: list[AttentionLayer], model: Architecture, tp: int, kv_dtype: str
 ) -> int:
     """Tokens of a page in layers of one kind; 0 without such layers."""

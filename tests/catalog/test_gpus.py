@@ -122,7 +122,7 @@ def test_published_usable_memory(name: str, usable: float) -> None:
     assert GPUS[name].usable_memory_is_measured
 
 
-# the RTX 4080's figure was published from a machine under WSL 2; Strix Halo's is a setting of the BIOS
+# the RTX 4080's figure was published from a machine under WSL 2, Strix Halo's is a setting
 UNUSUAL = {"rtx-4080", "strix-halo-128"}
 
 

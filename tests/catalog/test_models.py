@@ -170,8 +170,12 @@ def test_scores_are_published_ones(name: str, model: Model) -> None:
 
 
 def test_what_agents_are_served_with_has_a_score_and_a_tool_parser() -> None:
-    used = ["qwen3.6-27b", "qwen3.6-35b-a3b", "qwen3-coder-next", "devstral-small-2", "glm-4.5-air",
-            "gpt-oss-20b", "gpt-oss-120b", "minimax-m2.5", "kimi-k2.6", "deepseek-v3.2"]  # fmt: skip
+    # fmt: off
+    used = [
+        "qwen3.6-27b", "qwen3.6-35b-a3b", "qwen3-coder-next", "devstral-small-2", "glm-4.5-air",
+        "gpt-oss-20b", "gpt-oss-120b", "minimax-m2.5", "kimi-k2.6", "deepseek-v3.2",
+    ]
+    # fmt: on
     for name in used:
         assert "swe_bench_verified" in MODELS[name].scores, name
         assert MODELS[name].tool_call_parser, name
