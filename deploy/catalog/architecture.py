@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from deploy.catalog.attention_layers import AttentionLayer, read_attention_layers
@@ -85,7 +86,15 @@ class Architecture:
 
     def layer_kinds(self, layers: range | None = None) -> tuple[tuple[int, int], ...]:
         """A layer of each kind (attention, experts, MLP) and how many there are of it."""
-        layers = range(len(self.layers)) if layers is None else layers
+        if layers is None or len(layers) == len(self.layers):
+            return self._all_kinds
+        return self._kinds(layers)
+
+    @cached_property
+    def _all_kinds(self) -> tuple[tuple[int, int], ...]:
+        return self._kinds(range(len(self.layers)))
+
+    def _kinds(self, layers: range) -> tuple[tuple[int, int], ...]:
         of_kind: dict[tuple[bool, bool, AttentionLayer], list[int]] = {}
         for layer in layers:
             of_kind.setdefault(self._kind(layer), []).append(layer)

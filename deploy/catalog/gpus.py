@@ -67,6 +67,8 @@ class Gpu(Entry):
 
     name: str
     """Name the vendor sells it under."""
+    sold_in: tuple[int, ...] = ()
+    """How many are sold together: boards of 4 or 8, single machines; empty for cards in slots."""
     vendor: Vendor
     """Who makes it; ``cpu`` for the host's own processor and memory."""
     aliases: tuple[str, ...] = ()

@@ -16,9 +16,10 @@ from deploy.cost import Rates
 RATES = Rates()
 
 
-class ServedRole(StrEnum):
+class WorkName(StrEnum):
     """What users do with it."""
 
+    AGENTS = "agents"
     CHAT = "chat"
     COMPLETION = "completion"
 
@@ -40,9 +41,9 @@ def recommend(  # noqa: PLR0913, PLR0917  one parameter per option
     ] = UseName.INTERNAL_COMMERCIAL,
     context: Annotated[
         int | None,
-        typer.Option(help="Tokens of a request; 8192 for chat, 1024 for completion by default."),
+        typer.Option(help="Tokens of a request; by default agents 65536, chat 8192, completion 1024."),
     ] = None,
-    role: Annotated[ServedRole, typer.Option(help="What users do.")] = ServedRole.CHAT,
+    work: Annotated[WorkName, typer.Option(help="What users do.")] = WorkName.AGENTS,
     years: Annotated[float, typer.Option(help="Over which bought GPUs are paid.")] = RATES.years,
     eur_per_kwh: Annotated[
         float, typer.Option(metavar="EUR", help="Price of electricity.")
@@ -65,7 +66,7 @@ def recommend(  # noqa: PLR0913, PLR0917  one parameter per option
         users=users,
         gpus=() if gpus is None else parse_gpus(gpus, catalog),
         use=Use(use.value.replace("-", "_")),
-        role=role.value,
+        work=work.value,
         context_tokens=context,
         budget_eur=budget,
         budget_eur_per_month=budget_per_month,

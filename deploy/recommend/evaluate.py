@@ -11,7 +11,6 @@ from deploy.recommend.candidates import Candidate
 from deploy.recommend.hardware import OLLAMA_USERS, Hardware
 from deploy.recommend.request import RecommendRequest
 from deploy.sizing import Device, Fit, Sizing, SizingRequest, device_of, size_gguf, size_model
-from deploy.sizing.choose import READING_TOKENS_PER_SECOND
 from deploy.sizing.kv_cache import kv_layout
 from deploy.sizing.reasons import ReasonKind
 from deploy.sizing.reasons_text import cause_text
@@ -23,7 +22,9 @@ COMPLETION_TOKENS = 32
 """Tokens of a completion: a line or two."""
 COMPLETION_SECONDS = 0.7
 """A completion that comes later is not looked at any more."""
-BYTES_PER_PARAMETER = {"none": 2.0, "fp8": 1.0, "awq": 0.5, "mxfp4": 0.5}
+BYTES_PER_PARAMETER = {"none": 2.0, "fp8": 1.0}
+UNMEASURED_VENDORS = {"amd"}
+"""No published speed of theirs was compared with an estimate."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,9 +38,11 @@ class Option:
     users: int
     """Asked for."""
     users_served: int
-    """At once, each at reading speed, by all machines."""
+    """At once, each at the pace of the work, by all machines."""
     tokens_per_second_per_user: float
     """With all the users at once."""
+    is_measured: bool
+    """Whether published speeds of such GPUs were compared with the estimate."""
     completion_seconds: float | None
     """Until a completion is there, with all the users at once; ``None`` where unknown."""
 
@@ -50,7 +53,7 @@ class Option:
 
     @property
     def strength(self) -> float:
-        """Of the model, by the rule of thumb."""
+        """Of the model, in points."""
         return self.candidate.strength
 
     @property
@@ -143,6 +146,9 @@ def _request(
         context_tokens=request.context,
         weights_gib=candidate.declared.weights_gib,
         flash_attention=True,
+        prompt_per_output=request.needs.prompt_per_output,
+        pace=request.needs.pace,
+        plain_splits=True,
     )
 
 
@@ -159,7 +165,7 @@ def _with_vllm(
     if sizing.fits is not Fit.YES:
         return Loss(_short(sizing))
     served = int(sizing.details["users_at_reading_speed"]) * hardware.machines
-    return _judged(hardware, candidate, request, sizing, served)
+    return _judged(hardware, candidate, request, sizing, served, devices[0].vendor)
 
 
 def _with_ollama(
@@ -177,7 +183,7 @@ def _with_ollama(
         sizing = size_gguf(_request(candidate, request, devices, slots))
         if (
             sizing.fits is not Fit.YES
-            or sizing.tokens_per_second_per_user < READING_TOKENS_PER_SECOND
+            or sizing.tokens_per_second_per_user < request.needs.pace
         ):
             break
         served = slots
@@ -185,7 +191,7 @@ def _with_ollama(
     sizing = size_gguf(_request(candidate, request, devices, users))
     if not served:
         return Loss(_slow(sizing) if sizing.fits is Fit.YES else _short(sizing))
-    return _judged(hardware, candidate, request, sizing, served)
+    return _judged(hardware, candidate, request, sizing, served, devices[0].vendor)
 
 
 def _judged(
@@ -194,15 +200,25 @@ def _judged(
     request: RecommendRequest,
     sizing: Sizing,
     served: int,
+    vendor: str,
 ) -> Option | Loss:
     if served < request.users:
-        text = f"serves {served} of {request.users} users at reading speed"
+        text = f"serves {served} of {request.users} users at {request.needs.pace:g} tokens/s"
         return Loss(text, served)
     seconds = completion_seconds(sizing, request.context)
     if request.role == "completion" and seconds is not None and seconds > COMPLETION_SECONDS:
         return Loss(f"a completion takes {seconds:.1f} s, accepted are {COMPLETION_SECONDS} s")
     speed = sizing.tokens_per_second_per_user
-    return Option(hardware, candidate, sizing, request.users, served, speed, seconds)
+    return Option(
+        hardware=hardware,
+        candidate=candidate,
+        sizing=sizing,
+        users=request.users,
+        users_served=served,
+        tokens_per_second_per_user=speed,
+        is_measured=vendor not in UNMEASURED_VENDORS,
+        completion_seconds=seconds,
+    )
 
 
 def completion_seconds(sizing: Sizing, context_tokens: int) -> float | None:
@@ -214,7 +230,7 @@ def completion_seconds(sizing: Sizing, context_tokens: int) -> float | None:
 
 
 def _slow(sizing: Sizing) -> str:
-    return f"{sizing.tokens_per_second_per_user:.1f} tokens/s: slower than people read"
+    return f"{sizing.tokens_per_second_per_user:.1f} tokens/s: too slow for that work"
 
 
 def _short(sizing: Sizing) -> str:

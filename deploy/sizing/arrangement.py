@@ -219,7 +219,16 @@ def arrange(setup: Setup, tp: int, pp: int) -> Arrangement:
         headroom = setup.headroom_gib - overhead.outside_gib
         stages.append(Stage(weights_gib, overhead, layout, left, left - unsure, headroom))
     layouts = tuple(stage.layout for stage in stages)
-    engine = Engine(model, setup.precision, setup.device, tp, pp, layouts, scale)
+    engine = Engine(
+        model,
+        setup.precision,
+        setup.device,
+        tp,
+        pp,
+        layouts,
+        scale,
+        setup.request.prompt_per_output,
+    )
     return Arrangement(setup, tp, pp, tuple(stages), engine)
 
 
