@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -54,9 +55,13 @@ def recommend(  # noqa: PLR0913, PLR0917  one parameter per option
     saas_eur_per_million_tokens: Annotated[
         float | None, typer.Option(metavar="EUR", help="Price of a service to compare with.")
     ] = None,
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write a page (HTML) with diagrams.")
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Recommend GPUs and a model for so many users, side by side with what else there is."""
+    from deploy.cli.recommend_page import write_recommendation_page
     from deploy.cli.recommend_text import print_recommendation
     from deploy.recommend import RecommendRequest, recommendation_to_json
     from deploy.recommend import recommend as find_recommendation
@@ -74,6 +79,8 @@ def recommend(  # noqa: PLR0913, PLR0917  one parameter per option
         saas_eur_per_million_tokens=saas_eur_per_million_tokens,
     )
     answer = find_recommendation(request, catalog)
+    if html is not None:
+        write_recommendation_page(html, answer, catalog)
     if json:
         print_json(recommendation_to_json(answer))
     else:

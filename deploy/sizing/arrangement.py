@@ -175,6 +175,7 @@ class Arrangement:
         if self.longest_context < self.wanted_context:
             return Fit.NO
         is_safe = self.safe_context >= self.wanted_context and self._graphs_have_room
+        is_safe &= self.setup.release.is_trusted
         return Fit.YES if is_safe else Fit.PROBABLY
 
     @property

@@ -38,7 +38,7 @@ LINK_LATENCY_SECONDS = 10e-6
 PCIE_LATENCY_SECONDS = 30e-6
 ERROR = 0.4
 """Many requests at once, and mixtures of experts, were published within this share of it."""
-DENSE_ERROR = 0.15
+DENSE_ERROR = 0.2
 """The same of a single request to a dense model."""
 
 
