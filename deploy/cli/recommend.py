@@ -42,7 +42,9 @@ def recommend(  # noqa: PLR0913, PLR0917  one parameter per option
     ] = UseName.INTERNAL_COMMERCIAL,
     context: Annotated[
         int | None,
-        typer.Option(help="Tokens of a request; by default agents 65536, chat 8192, completion 1024."),
+        typer.Option(
+            help="Tokens of a request; by default agents 65536, chat 8192, completion 1024."
+        ),
     ] = None,
     work: Annotated[WorkName, typer.Option(help="What users do.")] = WorkName.AGENTS,
     years: Annotated[float, typer.Option(help="Over which bought GPUs are paid.")] = RATES.years,

@@ -86,8 +86,11 @@ def size(  # noqa: PLR0913, PLR0917  one parameter per option
     observed: Annotated[
         Path | None,
         typer.Option(
-            metavar="LOGFILE", help="Start-up log of vLLM or llama.cpp to compare with.",
-            exists=True, dir_okay=False, readable=True,
+            metavar="LOGFILE",
+            help="Start-up log of vLLM or llama.cpp to compare with.",
+            exists=True,
+            dir_okay=False,
+            readable=True,
         ),
     ] = None,
     plot: Annotated[

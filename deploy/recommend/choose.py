@@ -2,9 +2,9 @@
 
 The benefit of an option grows with the square of its strength, since what is not solved must be
 done by hand after all, and with the root of its speed, up to a speed that is good enough. Where the
-operator says what there is (GPUs or a budget), the most benefit within it wins, of nearly equal ones
-the cheapest. Where nothing is said, a user with the best of models is worth what a seat of a service
-costs, and the costs are taken off.
+operator says what there is (GPUs or a budget), the most benefit within it wins, of nearly equal
+ones the cheapest. Where nothing is said, a user with the best of models is worth what a seat of a
+service costs, and the costs are taken off.
 
 What one option is worth never depends on the others: a bigger budget never gives a worse answer.
 """

@@ -41,10 +41,10 @@ class Option:
     """At once, each at the pace of the work, by all machines."""
     tokens_per_second_per_user: float
     """With all the users at once."""
-    is_measured: bool
-    """Whether published speeds of such GPUs were compared with the estimate."""
     completion_seconds: float | None
     """Until a completion is there, with all the users at once; ``None`` where unknown."""
+    is_measured: bool = True
+    """Whether published speeds of such GPUs were compared with the estimate."""
 
     @property
     def tokens_per_second(self) -> float:
@@ -104,6 +104,18 @@ def evaluate(
     GPUs compute in it.
     """
     devices = tuple(device_of(gpu, catalog.gpus[gpu]) for gpu in hardware.gpus)
+    found = _evaluate(hardware, candidate, request, devices)
+    if isinstance(found, Option) and devices[0].vendor in UNMEASURED_VENDORS:
+        return replace(found, is_measured=False)
+    return found
+
+
+def _evaluate(
+    hardware: Hardware,
+    candidate: Candidate,
+    request: RecommendRequest,
+    devices: tuple[Device, ...],
+) -> Option | Loss:
     usable = sum(device.usable_gib for device in devices)
     weights = _weights_gib(candidate)
     if weights > usable:
@@ -165,7 +177,7 @@ def _with_vllm(
     if sizing.fits is not Fit.YES:
         return Loss(_short(sizing))
     served = int(sizing.details["users_at_reading_speed"]) * hardware.machines
-    return _judged(hardware, candidate, request, sizing, served, devices[0].vendor)
+    return _judged(hardware, candidate, request, sizing, served)
 
 
 def _with_ollama(
@@ -181,17 +193,14 @@ def _with_ollama(
     served = 0
     for slots in range(1, MOST_SLOTS + 1):
         sizing = size_gguf(_request(candidate, request, devices, slots))
-        if (
-            sizing.fits is not Fit.YES
-            or sizing.tokens_per_second_per_user < request.needs.pace
-        ):
+        if sizing.fits is not Fit.YES or sizing.tokens_per_second_per_user < request.needs.pace:
             break
         served = slots
     users = min(request.users, MOST_SLOTS)
     sizing = size_gguf(_request(candidate, request, devices, users))
     if not served:
         return Loss(_slow(sizing) if sizing.fits is Fit.YES else _short(sizing))
-    return _judged(hardware, candidate, request, sizing, served, devices[0].vendor)
+    return _judged(hardware, candidate, request, sizing, served)
 
 
 def _judged(
@@ -200,7 +209,6 @@ def _judged(
     request: RecommendRequest,
     sizing: Sizing,
     served: int,
-    vendor: str,
 ) -> Option | Loss:
     if served < request.users:
         text = f"serves {served} of {request.users} users at {request.needs.pace:g} tokens/s"
@@ -216,7 +224,6 @@ def _judged(
         users=request.users,
         users_served=served,
         tokens_per_second_per_user=speed,
-        is_measured=vendor not in UNMEASURED_VENDORS,
         completion_seconds=seconds,
     )
 

@@ -37,9 +37,7 @@ NVFP4 = {"quantization": "nvfp4", "kv_cache_dtype": "fp8", "weights_gib": 24.57}
 
 LATER = (
     Report("QwenLM Qwen3#12", QWEN1_5_14B, "1x v100-32", 1, 0.95, 32768, "0.3"),
-    Report(
-        "QwenLM Qwen3#295", QWEN1_5_7B, "1x rtx-3090", 1, 0.9, 32768, "0.4", "the card (24 GB)"
-    ),
+    Report("QwenLM Qwen3#295", QWEN1_5_7B, "1x rtx-3090", 1, 0.9, 32768, "0.4", "the card (24 GB)"),
     Report(
         "QwenLM Qwen3#16 (comment)",
         QWEN1_5_72B,
@@ -60,14 +58,14 @@ LATER = (
         "0.4",
         "the card (48 GB, by its 15248 tokens)",
     ),
-    Report(
-        "imoneoi openchat#198", GEMMA_7B, "1x rtx-4090", 1, 0.9, 8000, "0.3", "version"
-    ),
+    Report("imoneoi openchat#198", GEMMA_7B, "1x rtx-4090", 1, 0.9, 8000, "0.3", "version"),
     Report("SubgraphRAG#19", c.LLAMA_8B, "1x rtx-3090", 1, 0.9, 131072, "0.6", "version"),
     Report("vllm #2248", LLAMA_2_70B_AWQ, "4x a10", 4, 0.9, 4096, "0.2.5"),
     Report("vllm #4429", DEEPSEEK_CODER_33B, "2x l40s", 2, 0.9, 16384, "0.4.1", "L40, not S"),
     Report("vllm #17462", c.QWEN3_32B, "2x l40s", 2, 0.9, 16384, "0.8.5", "L20, as large"),
-    Report("vllm #17469", c.QWEN3_30B_A3B, "4x a10", 4, 0.9, 1024, "0.8.5", more={"max_num_seqs": 1}),
+    Report(
+        "vllm #17469", c.QWEN3_30B_A3B, "4x a10", 4, 0.9, 1024, "0.8.5", more={"max_num_seqs": 1}
+    ),
     Report(
         "vllm #16118",
         MODELS["llama-4-scout"].config,

@@ -158,15 +158,15 @@ def tables() -> str:
         " compiles: it was 0 to 1 GiB off ours.\n\n"
         f"{later_table()}\n\n"
         "### Start-ups that failed\n\n"
-        "None of the 29 is said to fit for sure: 0 false fits. They are not calibrated on. Of releases"
-        " before 0.5, and of 0.8 and 0.9, \"yes\" is never said: without that rule 7 of the 29 would be"
-        " (24 %), all of those releases, where memory outside the profile decided.\n\n"
+        "None of the 29 is said to fit for sure: 0 false fits. They are not calibrated on. Of"
+        ' releases before 0.5, and of 0.8 and 0.9, "yes" is never said: without that rule 7 of the'
+        " 29 would be (24 %), all of those releases, where memory outside the profile decided.\n\n"
         f"{reports_table()}\n\n"
         "### Speeds\n\n"
-        "Tokens a second of each user; 16 of the 17 are within what we state. The share of the bandwidth"
-        " and the time of a layer come from other figures (Qwen2.5-7B on a 4090, Qwen3-32B on two PRO"
-        " 6000), the time of a step and of routing was set with those of the A100 and gpt-oss in view."
-        " Qwen3-32B with 32 users sampled with top-k and top-p in PyTorch.\n\n"
+        "Tokens a second of each user; 16 of the 17 are within what we state. The share of the"
+        " bandwidth and the time of a layer come from other figures (Qwen2.5-7B on a 4090,"
+        " Qwen3-32B on two PRO 6000), the time of a step and of routing was set with those of the A100 and"
+        " gpt-oss in view. Qwen3-32B with 32 users sampled with top-k and top-p in PyTorch.\n\n"
         f"{speed_table()}\n"
     )
 

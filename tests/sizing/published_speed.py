@@ -120,7 +120,9 @@ SPEEDS = (
 
 def table() -> str:
     """The table of docs/sizing.md."""
-    head = "| model, GPUs | users | published | ours | error | source |\n|---|---|---|---|---|---|\n"
+    head = (
+        "| model, GPUs | users | published | ours | error | source |\n|---|---|---|---|---|---|\n"
+    )
     rows = (
         f"| {s.model}, {s.gpus} | {s.users} | {s.published:.1f} | {s.ours:.1f} | {s.error:+.0%} |"
         f" {s.source} |"

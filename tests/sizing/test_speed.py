@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,7 +29,7 @@ def test_the_documented_speeds_are_what_is_computed() -> None:
 
 
 def test_prompts_take_their_time_from_everybody() -> None:
-    asked = {"quantization": "fp8", "users": 20, "context_tokens": 65536}
+    asked: dict[str, Any] = {"quantization": "fp8", "users": 20, "context_tokens": 65536}
     alone = size("qwen3.6-35b-a3b", "2x rtx-5090", **asked)
     agents = size("qwen3.6-35b-a3b", "2x rtx-5090", prompt_per_output=6.0, **asked)
     assert agents.tokens_per_second_per_user < 0.9 * alone.tokens_per_second_per_user
