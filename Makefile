@@ -49,7 +49,7 @@ golden: $(VENV)/dev ## write every golden file anew; read the difference before 
 test: engine $(VENV)/molecule ## make check, and end-to-end tests with real containers and hosts
 	@scripts/install-packages mmdebstrap chromium fonts-dejavu-core docker-registry openssh-server
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync check images
-	@echo "end-to-end tests on this machine, and beside them those over SSH: about half an hour"
+	@echo "end-to-end tests on this machine, and at the same time those over SSH: about half an hour"
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync test-here test-over-ssh
 
 images: $(VENV)/dev engine
@@ -68,7 +68,7 @@ molecule: $(VENV)/molecule engine ## a fresh host over SSH, deployed to twice an
 	PATH="$(abspath $(BIN)):$$PATH" HOME="$(abspath .cache/home)" LC_ALL=C.UTF-8 PYINFRA_PROGRESS=off \
 	  molecule test -s individual
 
-bench: $(VENV)/runtime $(ANSIBLE)/installed engine ## measure, beside Ansible; writes docs/benchmarks.md
+bench: $(VENV)/runtime $(ANSIBLE)/installed engine ## measure, and compare with Ansible; writes docs/benchmarks.md
 	@scripts/install-packages mmdebstrap openssh-server openssh-client
 	$(BIN)/python -m bench
 

@@ -55,7 +55,7 @@ def read_head_dim(config: ConfigReader, hidden: int, heads: int, family: Family)
     if config.has("head_dim"):
         return config.integer("head_dim", maximum=4096)
     if family.attention == "standard" and hidden % heads:
-        allowed = f"a divisor of hidden_size, {hidden}, or head_dim beside it"
+        allowed = f"a divisor of hidden_size, {hidden}, or head_dim declared as well"
         raise config.error("num_attention_heads", heads, allowed)
     return max(hidden // heads, 1)
 

@@ -81,8 +81,8 @@ class EngineSpec(Spec):
     port: int = Field(default=8000, ge=1024, le=65000)
     """First port of the host that replicas are published on, where the router is on another."""
     trusted_network: bool = False
-    """Nobody else is in the network of router and engines: replicas may be published there although
-    they answer without a key, as Ollama does, and vLLM outside ``/v1``."""
+    """Only trusted machines are in the network of router and engines: replicas may be published
+    there although they answer without a key, as Ollama does, and vLLM outside ``/v1``."""
     memory_limit: MemoryLimit | None = None
     """Memory limit of one replica, e.g. ``8GiB``; derived from the model's size by default."""
     start_timeout_seconds: int = Field(default=600, ge=5, le=7200)

@@ -45,7 +45,7 @@ class HostSpec(Spec):
     By default it is installed where there is none, and left alone where there is one.
     """
     docker_settings: dict[str, Any] = Field(default_factory=dict)
-    """Settings of Docker's daemon.json beside Atelier's own; they win over those."""
+    """Settings of Docker's daemon.json in addition to Atelier's own; they win over those."""
     gpus: GpuNames = ()
     """Its GPUs, in the order of ``nvidia-smi``: ``"2x l40s"`` or ``["l40s", "l40s"]``."""
     gpu_runtime: Literal["nvidia", "cdi"] = "nvidia"
@@ -80,7 +80,7 @@ class HostSpec(Spec):
         if self.docker == "present" and self.docker_settings:
             raise refusal(
                 "docker_settings for a Docker that is left alone",
-                "docker = 'distribution' or 'upstream' beside docker_settings",
+                "docker = 'distribution' or 'upstream' together with docker_settings",
                 "edit daemon.json on the host, or declare docker = 'distribution'",
             )
         return self

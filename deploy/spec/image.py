@@ -48,7 +48,7 @@ class ImageSpec(Spec):
         if self.archive and self.source not in {None, "load"}:
             raise refusal(
                 f"source is {self.source!r}, and an archive is declared",
-                "source='load' beside archive",
+                "source='load' together with archive",
             )
         if (self.archive or self.source == "load") and "@" in (self.reference or ""):
             raise refusal(

@@ -118,7 +118,7 @@ gpu_groups, gpu_runtime, gpus, name, ssh_host_keys, ssh_jump, ssh_key, ssh_port,
         {"hosts": [{"name": "gpu1", "docker": "present", "docker_settings": {"debug": True}}]},
         """
         hosts[0]: docker_settings for a Docker that is left alone
-            allowed: docker = 'distribution' or 'upstream' beside docker_settings
+            allowed: docker = 'distribution' or 'upstream' together with docker_settings
             fix: edit daemon.json on the host, or declare docker = 'distribution'
         """,
     ),
@@ -339,7 +339,7 @@ gpu_groups, gpu_runtime, gpus, name, ssh_host_keys, ssh_jump, ssh_key, ssh_port,
         {"images": {"litellm": {"source": "build", "archive": "x.tar"}}},
         """
         images.litellm: source is 'build', and an archive is declared
-            allowed: source='load' beside archive
+            allowed: source='load' together with archive
         """,
     ),
     (
