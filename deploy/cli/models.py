@@ -106,7 +106,7 @@ def _row(name: str, model: Model, catalog: Catalog) -> list[str]:
     return [
         name,
         _parameters(model),
-        f"{model.max_model_len // 1024}k",
+        _context(model.max_model_len),
         "+".join(ROLES[role] for role in model.roles),
         model.licence,
         "".join(_use_letter(_licence(catalog, model), use) for use in Use),
@@ -116,6 +116,10 @@ def _row(name: str, model: Model, catalog: Catalog) -> list[str]:
 def _parameters(model: Model) -> str:
     active = model.active_parameters_billion
     return f"{_short(model.parameters_billion)}" + (f"/{_short(active)}" if active else "")
+
+
+def _context(tokens: int) -> str:
+    return f"{tokens // 2**20}M" if tokens >= 2**20 else f"{tokens // 1024}k"
 
 
 def _short(billion: float) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,8 +12,10 @@ import typer
 from deploy.catalog import load_catalog
 from deploy.cli.options import JsonOption
 from deploy.cli.output import print_json
+from deploy.cli.paragraphs import print_list
+from deploy.cli.size_page import write_sizing_page
 from deploy.cli.size_text import print_sizing
-from deploy.errors import UnsupportedModelError
+from deploy.errors import PlanError, Problem, UnsupportedModelError
 from deploy.sizing import (
     Fit,
     Sizing,
@@ -22,6 +26,7 @@ from deploy.sizing import (
     size_model,
     sizing_to_json,
 )
+from deploy.sizing.observed import Difference, compare, difference_text
 from deploy.sizing.reasons import ReasonKind, reason
 from deploy.sizing.release import DEFAULT_VERSION
 
@@ -78,6 +83,19 @@ def size(  # noqa: PLR0913, PLR0917  one parameter per option
     engine_version: Annotated[
         str, typer.Option(help="Version of vLLM; its overheads changed a lot.")
     ] = DEFAULT_VERSION,
+    observed: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="LOGFILE",
+            help="Start-up log of vLLM or llama.cpp to compare with.",
+            exists=True,
+            dir_okay=False,
+            readable=True,
+        ),
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write a page (HTML) with diagrams.")
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Size one model on GPUs: memory, context, users at once, and an estimate of the speed."""
@@ -109,11 +127,21 @@ def size(  # noqa: PLR0913, PLR0917  one parameter per option
         engine_version=engine_version,
         flash_attention=flash_attention,
     )
-    _print(size_model(request) if engine is EngineName.VLLM else size_gguf(request), json)
+    sizing = size_model(request) if engine is EngineName.VLLM else size_gguf(request)
+    log = None if observed is None else observed.read_text(encoding="utf-8", errors="replace")
+    _print(sizing, json, () if log is None else compare(sizing, log))
+    if log is not None and not compare(sizing, log):
+        allowed = "a start-up log of vLLM or llama.cpp, with its lines about memory"
+        raise PlanError(Problem("observed", str(observed), allowed))
+    if plot is not None:
+        write_sizing_page(plot, request, sizing)
 
 
-def _print(sizing: Sizing, as_json: bool) -> None:
+def _print(sizing: Sizing, as_json: bool, differences: tuple[Difference, ...] = ()) -> None:
     if as_json:
-        print_json(sizing_to_json(sizing))
+        observed = [{**asdict(found), "error": found.error} for found in differences]
+        more = {"observed": observed} if differences else {}
+        print_json({**sizing_to_json(sizing), **more})
     else:
         print_sizing(sizing)
+        print_list("observed", map(difference_text, differences))

@@ -91,6 +91,7 @@ def _request(answer: Recommendation) -> dict[str, Any]:
         "users": request.users,
         "gpus": list(request.gpus),
         "use": request.use.value,
+        "work": request.work,
         "role": request.role,
         "context_tokens": request.context,
         "budget_eur": request.budget_eur,

@@ -129,7 +129,8 @@ def _forward_bytes(context: StageContext, batch: Batch) -> float:
     """One layer at work on a whole batch, in 16 bits."""
     model, tp = context.model, context.tensor_parallel_size
     hidden = (HIDDEN_COPIES + (1 if tp > 1 else 0)) * model.hidden
-    attention = 2 * (share(model.heads, tp) + share(model.kv_heads, tp)) * model.head_dim
+    head_dim = max((layer.head_dim for layer in model.layers), default=0) or model.head_dim
+    attention = 2 * (share(model.heads, tp) + share(model.kv_heads, tp)) * head_dim
     inner = max(_mlp_elements(model, tp), attention)
     tokens = batch.max_num_batched_tokens
     forward = 2.0 * tokens * (hidden + inner) + _padded_experts_bytes(context, tokens)
@@ -174,7 +175,9 @@ def _expert_elements(model: Architecture, tp: int) -> int:
     """Elements per token in the workspaces of fused experts."""
     if model.moe is None:
         return 0
-    per_expert = 3 * share(model.moe.intermediate, tp) + model.hidden
+    factor = 3 if model.family.gated_mlp else 2
+    width = model.moe.width(model.hidden)
+    per_expert = factor * share(model.moe.intermediate, tp) + width
     return model.moe.experts_per_token * per_expert
 
 
