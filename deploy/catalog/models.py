@@ -115,10 +115,6 @@ class Model(Entry):
     """Published scores."""
     source: str
     """Where the figures come from."""
-    tool_call_parser: str | None = None
-    """What vLLM reads its calls of tools with; ``None`` where that is not known."""
-    reasoning_parser: str | None = None
-    """What vLLM tells its thoughts from its answers with; ``None`` where that is not known."""
     known_answer: str | None = None
     """Text that its completion of ``def fib(n):`` is known to contain, where that is known."""
     notes: str = ""
