@@ -128,7 +128,8 @@ def error_of(reply: httpx.Response) -> tuple[int, str]:
 
 def test_openais_own_client_completes_through_tls(site: Site) -> None:
     for name in NAMES:
-        with httpx.Client(verify=trusting(root(site)), trust_env=False) as http:
+        http: Any = httpx.Client(verify=trusting(root(site)), trust_env=False)
+        with http:
             openai = OpenAI(base_url=f"{url(site, name)}/v1", api_key=MASTER_KEY, http_client=http)
             answer = openai.completions.create(
                 model=MODEL, prompt="def fib(n):", max_tokens=60, temperature=0
@@ -249,7 +250,9 @@ def echo_router(site: Site) -> Iterator[None]:
     script = (Path(__file__).parent / "echo_router.py").read_text()
     router.stop(timeout=5)
     echo = site.client.containers.create(
-        router.image, entrypoint=["python3", "-u", "-c", script], name=f"{NAME}-echo"
+        str(router.attrs["Config"]["Image"]),
+        entrypoint=["python3", "-u", "-c", script],
+        name=f"{NAME}-echo",
     )
     try:
         site.client.networks.get(NAME).connect(echo, aliases=[ROUTER])
