@@ -29,6 +29,9 @@ HOOKS = "atelier_hooks.py"
 STREAM_TIMEOUT_SECONDS = 60
 STREAM_TIMEOUT_ON_CPU_SECONDS = 300
 """A prompt of 8000 tokens takes minutes to read, at 30 tokens/s and more."""
+STOP_SECONDS = 120
+"""How long answers may go on that have begun when it stops; it takes no new ones then, which the
+entry sends to another replica."""
 
 
 def container_name(context: ServiceContext) -> str:
@@ -73,6 +76,7 @@ def units(context: ServiceContext) -> Iterator[Unit]:
                 Port(host_ip=str(plan.spec.listen), host_port=plan.spec.port, container_port=PORT),
             ),
             memory_bytes=plan.spec.memory_limit,
+            stop_timeout_seconds=STOP_SECONDS,
             healthcheck=HealthCheck(
                 command=http_check(PORT, "/health/liveliness"),
                 start_period_seconds=plan.spec.start_timeout_seconds,
