@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import copy
 import json
+import os
 import ssl
 import time
 from collections.abc import Iterator
@@ -508,6 +509,15 @@ def test_keys_are_nowhere_but_where_they_are_used(site: Site, settings: Settings
     ]
     assert [path.name for path in with_keys] == ["entry.pem.key"]
     assert all(path.stat().st_mode & 0o777 == 0o600 for path in with_keys)
+
+
+def test_a_key_of_whoever_deployed_is_read(site: Site, settings: Settings) -> None:
+    """A user who may use Docker without being root owns the files that a deployment writes."""
+    directory = Path(settings["hosts"][0]["directory"])
+    for path in directory.rglob("entry.pem.key"):
+        os.chown(path, 1234, 1234)
+    site.container("haproxy").restart()
+    wait_until_served(site)
 
 
 def test_it_goes_when_it_is_no_longer_declared(site: Site, settings: Settings) -> None:
