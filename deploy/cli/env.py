@@ -33,7 +33,7 @@ def env(inventory: InventoryArgument, as_json: JsonOption = False) -> None:
     if entry and not entry.certificate:
         # past eval, to whoever sits there
         sys.stderr.write(
-            "Clients must trust the entry's root certificate: atelier ca says how. Those in Python:\n"
+            "Clients must trust the entry's root certificate, as atelier ca says. In Python:\n"
             f"  atelier ca {shlex.quote(str(inventory))} --out root.crt"
             " && export SSL_CERT_FILE=root.crt\n"
         )
