@@ -16,7 +16,7 @@ from deploy.errors import PlanError, SecretError
 from deploy.fingerprint import KnownSecrets, find_disagreement, make_fingerprint
 from deploy.operations import file_tree
 from deploy.secrets import SecretStore
-from deploy.services import Tier
+from deploy.services import Tier, Unit
 from deploy.tls.pair import ENTRY_CERTIFICATE, ENTRY_KEY, Pair
 from deploy.tls.read import read_certificate
 from tests.conftest import MakeArtefacts, declare
@@ -277,7 +277,7 @@ def test_a_renewed_certificate_is_served_by_the_same_container(make: MakeArtefac
 
 def test_a_new_certificate_of_the_site_needs_another(tmp_path: Path) -> None:
     """The one before finds its own files again, if HAProxy does not take the new ones."""
-    units = []
+    units: list[Unit] = []
     for _ in range(2):
         write_pair(site_pair(NAME), tmp_path)
         units += load(tmp_path, **SITE).stack.tier(Tier.ENTRY)

@@ -17,7 +17,7 @@ from deploy.hosts.place_checks import (
 from deploy.hosts.room import Need, room_findings, room_needs
 from deploy.hosts.state import DockerState, HostState
 from deploy.hosts.subject import Subject
-from deploy.services import Unit
+from deploy.services import Port, Tier, Unit
 from deploy.spec import HostSpec
 from deploy.units import GIB
 
@@ -109,19 +109,30 @@ def _missing_engine(
 
 def _ports(units: tuple[Unit, ...], found: HostState) -> Iterator[Finding]:
     taken = found.listening_ports - found.own_ports
-    wanted = [(unit.tier.value, port.host_port) for unit in units for port in unit.container.ports]
-    for service, port in wanted:
+    wanted = [
+        (unit.tier.value, _setting(unit, port), port.host_port)
+        for unit in units
+        for port in unit.container.ports
+    ]
+    for service, setting, port in wanted:
         if port in taken:
             yield Finding(
-                f"{service}.port",
+                setting,
                 "problem",
                 f"port {port} is in use by another program",
                 "a free port",
                 f"stop that program, or declare another port for {service}",
             )
-    free = [str(port) for _, port in wanted if port not in taken]
+    free = [str(port) for _, _, port in wanted if port not in taken]
     if free:
         yield Finding("ports", "ok", f"free or ours: {', '.join(free)}")
+
+
+def _setting(unit: Unit, port: Port) -> str:
+    """Where a port is declared."""
+    if unit.tier == Tier.ENTRY:
+        return f"entry.{'https' if port == unit.container.ports[0] else 'http'}_port"
+    return f"{unit.tier.value}.port"
 
 
 def _memory(units: tuple[Unit, ...], found: HostState) -> Finding:

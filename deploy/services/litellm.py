@@ -30,6 +30,9 @@ HOOKS = "atelier_hooks.py"
 STREAM_TIMEOUT_SECONDS = 60
 STREAM_TIMEOUT_ON_CPU_SECONDS = 300
 """A prompt of 8000 tokens takes minutes to read, at 30 tokens/s and more."""
+STOP_SECONDS = 120
+"""How long answers may go on that have begun when it stops; it takes no new ones then, which the
+entry sends to another replica."""
 
 
 MIGRATIONS = TMP / "migrations"
@@ -88,6 +91,7 @@ def _unit(context: ServiceContext, index: int) -> Unit:
             mounts={CONFIG: Mount(kind="bind", source=str(config.directory), read_only=True)},
             ports=_published(plan.spec) if index == 0 else (),
             memory_bytes=plan.spec.memory_limit,
+            stop_timeout_seconds=STOP_SECONDS,
             healthcheck=HealthCheck(
                 command=http_check(PORT, "/health/liveliness"),
                 start_period_seconds=plan.spec.start_timeout_seconds,

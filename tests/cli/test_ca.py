@@ -69,5 +69,7 @@ def test_addresses_are_those_of_the_entry(deployed: str) -> None:
     assert facts["router_url"] == "https://ai.lab.example/v1"
     assert facts["web_ui_url"] == "https://ai.lab.example"
     assert "atelier ca" in run("info", deployed)
+    assert "atelier ca" not in run("env", deployed)
+    assert "export SSL_CERT_FILE=root.crt" in run("env", deployed, stream="stderr")
     variables = json.loads(run("env", deployed, "--json"))
     assert variables["OPENAI_BASE_URL"] == "https://ai.lab.example/v1"

@@ -5,9 +5,11 @@ from __future__ import annotations
 import base64
 import copy
 import json
+import os
 import ssl
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -20,6 +22,7 @@ import yaml
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
+from docker.models.containers import Container
 from openai import OpenAI
 
 from deploy.tls.authority import issue
@@ -32,8 +35,9 @@ NAME = f"e2e-entry-{CHECKOUT}"
 MODEL = "tiny-coder"
 NAMES = ["127.0.0.1", "localhost"]
 ENTRY, ROUTER, WEB_UI = (f"{NAME}-{service}-0" for service in ("haproxy", "litellm", "open-webui"))
+OUTPUTS: list[str] = []
+"""What the first dry run, the first run and the second one printed."""
 KEY = {"Authorization": f"Bearer {MASTER_KEY}"}
-SECRETS = f"secrets .secrets/{NAME}.yaml"
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +66,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory, settings: Settings) -> Iter
         assert [done.status, again.status] == [0, 0], done.output + again.output
         assert done.content == planned.content
         assert again.changes == []
+        OUTPUTS[:] = [result.output for result in (planned, done, again)]
         yield site
     finally:
         site.remove()
@@ -128,7 +133,8 @@ def error_of(reply: httpx.Response) -> tuple[int, str]:
 
 def test_openais_own_client_completes_through_tls(site: Site) -> None:
     for name in NAMES:
-        with httpx.Client(verify=trusting(root(site)), trust_env=False) as http:
+        http: Any = httpx.Client(verify=trusting(root(site)), trust_env=False)
+        with http:
             openai = OpenAI(base_url=f"{url(site, name)}/v1", api_key=MASTER_KEY, http_client=http)
             answer = openai.completions.create(
                 model=MODEL, prompt="def fib(n):", max_tokens=60, temperature=0
@@ -243,22 +249,43 @@ def test_verify_status_and_doctor_know_it(site: Site) -> None:
 
 
 @contextmanager
-def echo_router(site: Site) -> Iterator[None]:
-    """Another program in the place of the router: at its name, and at another address."""
+def without_router(site: Site) -> Iterator[Container]:
+    """While the router is away: a program that can take its place, at its name.
+
+    An answer that has begun when the router stops is finished.
+    """
     router = site.client.containers.get(ROUTER)
     script = (Path(__file__).parent / "echo_router.py").read_text()
-    router.stop(timeout=5)
     echo = site.client.containers.create(
-        router.image, entrypoint=["python3", "-u", "-c", script], name=f"{NAME}-echo"
+        str(router.attrs["Config"]["Image"]),
+        entrypoint=["python3", "-u", "-c", script],
+        name=f"{NAME}-echo",
     )
     try:
         site.client.networks.get(NAME).connect(echo, aliases=[ROUTER])
-        echo.start()
-        yield
+        stop_while_it_answers(site, router)
+        yield echo
     finally:
         echo.remove(force=True)
         router.start()
         wait_until_served(site)
+
+
+def stop_while_it_answers(site: Site, router: Container) -> None:
+    body = {"model": MODEL, "prompt": "def fib(n):", "max_tokens": 60, "stream": True}
+    with (
+        open_client(site) as client,
+        ThreadPoolExecutor() as pool,
+        client.stream("POST", "/v1/completions", headers=KEY, json=body) as reply,
+    ):
+        lines = (line for line in reply.iter_lines() if line)
+        first = next(lines)
+        # as Docker stops it when it is replaced
+        stopped = pool.submit(router.stop)
+        read = [first, *lines]
+        stopped.result()
+    assert read[-1] == "data: [DONE]"
+    assert len(read) > 5
 
 
 def wait_until_served(site: Site, code: int = 200) -> None:
@@ -270,10 +297,11 @@ def wait_until_served(site: Site, code: int = 200) -> None:
 
 
 def test_what_a_router_is_told(site: Site) -> None:
-    with echo_router(site), open_client(site) as client:
+    with without_router(site) as echo, open_client(site) as client:
         wait_until_served(site, 503)
         assert error_of(client.get("/v1/models", headers=KEY)) == (503, "service_unavailable")
         # found at its new address
+        echo.start()
         wait_until_served(site)
         forged = {
             "X-Forwarded-For": "203.0.113.7",
@@ -305,9 +333,10 @@ def test_what_a_router_is_told(site: Site) -> None:
 
 def test_limits_of_one_address(site: Site, settings: Settings) -> None:
     site.write(changed(settings, requests_per_minute=40, connections=20))
-    planned = site.apply()
-    assert ("recreate", f"container {ENTRY}") in planned.announced
-    assert not any(ROUTER in resource for _, resource in planned.announced)
+    done = site.deploy()
+    assert done.status == 0, done.output
+    assert ("recreate", f"container {ENTRY}") in done.announced
+    assert not any(ROUTER in resource for _, resource in done.announced)
     with open_client(site) as client:
         held = [open_client(site) for _ in range(20)]
         try:
@@ -370,8 +399,9 @@ def test_files_of_the_site(site: Site, settings: Settings) -> None:
     pair = site_pair(*NAMES)
     others = identity(site)
     site.write(site_files(site, pair, settings))
-    planned = site.apply()
-    assert ("recreate", f"container {ENTRY}") in planned.announced
+    done = site.deploy()
+    assert done.status == 0, done.output
+    assert ("recreate", f"container {ENTRY}") in done.announced
     assert identity(site) == others
     assert served(site).public_bytes(serialization.Encoding.PEM).decode() in pair.certificate
     [_, authority] = x509.load_pem_x509_certificates(pair.certificate.encode())
@@ -399,6 +429,7 @@ def test_files_that_cannot_be_served_touch_nothing(
         assert found in result.output
         assert "Traceback" not in result.output
     assert site.snapshot() == before
+    site.write(settings)
 
 
 def test_what_runs_is_seen_although_the_declared_certificate_has_ended(
@@ -410,6 +441,7 @@ def test_what_runs_is_seen_although_the_declared_certificate_has_ended(
     findings = json.loads(site.atelier("doctor", "--json").stdout)["findings"]
     [finding] = [row for row in findings if row["name"] == "entry.certificate"]
     assert finding["status"] == "problem"
+    site.write(settings)
 
 
 def weak_pair() -> Pair:
@@ -459,15 +491,14 @@ def test_a_broken_configuration_leaves_the_one_before(site: Site, settings: Sett
 
 
 def test_keys_are_nowhere_but_where_they_are_used(site: Site, settings: Settings) -> None:
-    shown = [site.dry_run().output, site.deploy().output, site.atelier("check", "--json").stdout]
+    shown = [*OUTPUTS, site.atelier("check", "--json").stdout]
     kept = yaml.safe_load((site.directory / f".secrets/{NAME}.yaml").read_text())["certificates"]
-    lines = [
-        line for part in kept.values() for line in part["key"].splitlines() if "-----" not in line
-    ]
+    # the third line is the public key, which certificates have, too
+    lines = [line for part in kept.values() for line in part["key"].splitlines()[1:3]]
     containers = [site.client.containers.get(name) for name in site.snapshot()]
     shown += [json.dumps(each.attrs) for each in containers]
     shown += [each.logs().decode() for each in containers]
-    assert len(lines) >= 4
+    assert len(lines) == 4
     for line in lines:
         assert not any(line in text for text in shown)
     directory = Path(settings["hosts"][0]["directory"])
@@ -480,10 +511,20 @@ def test_keys_are_nowhere_but_where_they_are_used(site: Site, settings: Settings
     assert all(path.stat().st_mode & 0o777 == 0o600 for path in with_keys)
 
 
+def test_a_key_of_whoever_deployed_is_read(site: Site, settings: Settings) -> None:
+    """A user who may use Docker without being root owns the files that a deployment writes."""
+    directory = Path(settings["hosts"][0]["directory"])
+    for path in directory.rglob("entry.pem.key"):
+        os.chown(path, 1234, 1234)
+    site.container("haproxy").restart()
+    wait_until_served(site)
+
+
 def test_it_goes_when_it_is_no_longer_declared(site: Site, settings: Settings) -> None:
     other = copy.deepcopy(settings)
     del other["entry"]
     site.write(other)
-    planned = site.apply()
-    assert ("remove", f"container {ENTRY}") in planned.announced
+    done = site.deploy()
+    assert done.status == 0, done.output
+    assert ("remove", f"container {ENTRY}") in done.announced
     assert ENTRY not in site.snapshot()
