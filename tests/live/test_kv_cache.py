@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
-from deploy.live.kv_cache import KvCacheLog, kv_cache_text, kv_cache_warning, read_log
+from deploy.live.connection import Connection
+from deploy.live.kv_cache import (
+    KvCacheLog,
+    kv_cache_text,
+    kv_cache_warning,
+    read_kv_cache,
+    read_log,
+)
+from tests.conftest import MakeArtefacts
+from tests.live.fake_engine import FakeEngine
 
 V0_8_BLOCKS = """\
 INFO 02-20 00:01:02 executor_base.py:111] # GPU blocks: 127626, # CPU blocks: 13107
@@ -75,3 +87,32 @@ def test_more_is_worth_a_warning() -> None:
 
 def test_without_a_plan_nothing_is_wrong() -> None:
     assert kv_cache_warning(KvCacheLog(80_000), 0) == ""
+
+
+class Started:
+    """A container that started an hour after 1970, and what was asked of its log."""
+
+    def __init__(self) -> None:
+        self.attrs = {"State": {"StartedAt": "1970-01-01T01:00:00.5Z"}}
+        self.asked: dict[str, Any] = {}
+
+    def logs(self, **asked: Any) -> bytes:
+        self.asked = asked
+        return V0_32_ON_CPU.encode()
+
+
+def test_only_the_latest_start_is_read(make: MakeArtefacts) -> None:
+    engine = {"kind": "vllm", "start_timeout_seconds": 900}
+    [replica] = make(models=[{"name": "qwen2.5-coder-7b"}], engine=engine).plan.replicas
+    container = Started()
+    client: Any = SimpleNamespace(containers=SimpleNamespace(get=lambda _: container))
+    found = read_kv_cache(Connection(client, None), "lab-vllm-0", replica)
+    assert found == KvCacheLog(1_048_576, 2048, 512.0)
+    assert container.asked == {"since": 3600, "until": 4500}
+
+
+def test_a_container_that_is_gone_has_no_log(make: MakeArtefacts) -> None:
+    engine = {"kind": "vllm"}
+    [replica] = make(models=[{"name": "qwen2.5-coder-7b"}], engine=engine).plan.replicas
+    client: Any = FakeEngine()
+    assert read_kv_cache(Connection(client, None), "lab-vllm-0", replica) is None
