@@ -225,7 +225,7 @@ def test_a_hub_that_limits_requests_is_asked_again(
     gpu: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waited: list[float] = []
-    monkeypatch.setattr(hub.time, "sleep", waited.append)
+    monkeypatch.setattr("time.sleep", waited.append)
     on = host(ABSENT, Answer(429, {"retry-after": "7"}), *GOOD)
     assert len(provide(gpu(), on).commands) == 1
     assert waited == [7]
