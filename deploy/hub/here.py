@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import ssl
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import httpx
@@ -59,6 +60,19 @@ def fetch_file(file: HubFile, url: str, token: str, report: Report) -> LocalFile
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         _fetch(file, path, url, token, report)
     return LocalFile(path, file.size_bytes, _sha256(path, file))
+
+
+def room_here(files: Iterable[HubFile]) -> tuple[int, int]:
+    """How many bytes of these files are still to be fetched to this machine, and its free space."""
+    place = user_cache() / "weights"
+    missing = {
+        file.blob: file.size_bytes - _size(place / f"{file.blob}.part")
+        for file in files
+        if not (place / file.blob).is_file() and next(_in_the_clients_cache(file), None) is None
+    }
+    while not place.is_dir():
+        place = place.parent
+    return sum(missing.values()), shutil.disk_usage(place).free
 
 
 def _client(token: str) -> httpx.Client:

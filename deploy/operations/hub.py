@@ -19,7 +19,7 @@ from deploy.hosts.subject import Subject
 from deploy.hub import Answer, HubFile, Listing, hub_problem, needed_files, parse_listing
 from deploy.hub.answers import LONGEST_WAIT_SECONDS, TOO_MANY
 from deploy.hub.choose import has_weights
-from deploy.hub.here import ask
+from deploy.hub.here import ask, room_here
 from deploy.hub.listing import COMMIT, file_url, listing_url
 from deploy.operations.questions import by_cache
 from deploy.secrets import SecretStore
@@ -36,6 +36,16 @@ Key = tuple[str, str, str]
 _commits: dict[Key, str] = {}
 """What branches stand for in this run: the same commit on every host."""
 _one_at_a_time = threading.Lock()
+
+
+class Unshown(list[str]):
+    """Lines for standard input that pyinfra must not print: it shows what facts are asked with."""
+
+    def __repr__(self) -> str:
+        """Nothing of them."""
+        return "(not shown)"
+
+    __str__ = __repr__
 
 
 @dataclass(frozen=True)
@@ -76,7 +86,7 @@ class Hub:
         if not self.from_host:
             return ask(method, url, self.token)
         lines = [self.token, *(f"{name}={value}" for name, value in environment(self).items())]
-        stdin = "\n".join(lines)
+        stdin = Unshown(lines)
         answer: Answer = host.get_fact(HubAnswer, method=method, url=url, _stdin=stdin)
         return answer
 
@@ -153,9 +163,24 @@ def weights_findings(subject: Subject, secrets: SecretStore) -> Iterator[Finding
         missing = listing.size_bytes - found.there_bytes(listing.files)
         text = f"{weights.name} is {listing.commit[:12]}: {missing / MB:.0f} MB to {weights.source}"
         yield Finding("weights", "ok", text)
+        if weights.source == "copy":
+            yield from _room_here(weights, [f for f in listing.files if not found.has(f)])
         own = weights.cache.is_relative_to(subject.spec.directory)
         place: Place = "directory" if own else "weights"
         yield Need(f"weights of {weights.repository}", place, missing)
+
+
+def _room_here(weights: HostWeights, files: list[HubFile]) -> Iterator[Finding]:
+    """A problem if this machine has no room for what it is to fetch."""
+    needed, free = room_here(files)
+    if needed > free:
+        yield Finding(
+            f"weights {weights.name}",
+            "problem",
+            f"this machine fetches {needed / MB:.0f} MB for the host, and has {free / MB:.0f} MB",
+            "room for what is copied from here",
+            "free some, set XDG_CACHE_HOME to a larger disk, or remove ~/.cache/atelier/weights",
+        )
 
 
 def moved_findings(on_host: tuple[HostWeights, ...], secrets: SecretStore) -> Iterator[Finding]:

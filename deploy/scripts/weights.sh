@@ -100,6 +100,13 @@ remove() {
   repository=$1 record=$2 commit=$3
   folder=$cache/hub/models--$(folder_name "$repository")
   records=$cache/atelier/$(folder_name "$repository")
+  if command -v flock >/dev/null 2>&1; then
+    exec 9>>"$records.lock"
+    if ! flock --nonblock 9; then
+      echo "$repository is being fetched: left alone"
+      return
+    fi
+  fi
   blobs=$(sed '1d' "$records/$record" | cut -d ' ' -f 2 | sort -u)
   rm -f "$records/$record"
   if [ "$(cat "$folder/refs/${record%.begun}" 2>/dev/null)" = "$commit" ]; then rm -f "$folder/refs/${record%.begun}"; fi

@@ -143,7 +143,9 @@ def test_missing_weights_are_fetched_by_the_host(gpu: Any, announced: Announced)
     assert job["record"] == "/weights/atelier/lab--coder/main"
     assert TOKEN not in outcome.shown
     assert [row["method"] for row in on.asked] == ["GET", "HEAD"]
-    assert on.asked[0]["_stdin"] == f"{TOKEN}\nHTTPS_PROXY=http://proxy.lab:3128"
+    stdin = on.asked[0]["_stdin"]
+    assert list(stdin) == [TOKEN, "HTTPS_PROXY=http://proxy.lab:3128"]
+    assert TOKEN not in f"{stdin} {stdin!r}"
     assert TOKEN not in on.asked[0]["url"]
 
 
@@ -225,7 +227,7 @@ def test_a_hub_that_limits_requests_is_asked_again(
     gpu: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waited: list[float] = []
-    monkeypatch.setattr(hub.time, "sleep", waited.append)
+    monkeypatch.setattr("time.sleep", waited.append)
     on = host(ABSENT, Answer(429, {"retry-after": "7"}), *GOOD)
     assert len(provide(gpu(), on).commands) == 1
     assert waited == [7]
@@ -263,6 +265,20 @@ def test_what_is_to_come_is_said_and_needs_room(gpu: Any) -> None:
     )
     assert finding.found == "lab/coder@main is c0c0c0c0c0c0: 10000 MB to download"
     assert need == Need("weights of lab/coder", "directory", 10_000_000_005)
+
+
+def test_this_machine_needs_room_for_what_it_copies(
+    gpu: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def findings(free: int) -> list[str]:
+        said = list(GOOD)
+        monkeypatch.setattr(hub, "ask", lambda *_: said.pop(0))
+        usage = SimpleNamespace(free=free)
+        monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
+        return [each.found for each in _findings(gpu(weights="copy"), host(ABSENT))]
+
+    assert len(findings(10**12)) == 1
+    assert findings(10**9)[1] == "this machine fetches 15000 MB for the host, and has 1000 MB"
 
 
 def test_nothing_is_asked_about_what_is_there(gpu: Any) -> None:

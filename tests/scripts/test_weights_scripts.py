@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -174,6 +175,16 @@ def test_two_names_of_one_commit(tmp_path: Path) -> None:
     remove(tmp_path, NAME, "v1", commit)
     found = Weights().process(run(Weights().command(str(tmp_path), ((NAME, "main"),))))
     assert found[NAME, "main"].is_complete("main")
+
+
+def test_what_is_being_fetched_is_left_alone(tmp_path: Path) -> None:
+    commit = put(tmp_path, "main", COMMON, whole=False)
+    with (tmp_path / "atelier" / "lab--coder.lock").open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        remove(tmp_path, NAME, "main.begun", commit)
+        assert (tmp_path / "atelier" / "lab--coder" / "main.begun").exists()
+    remove(tmp_path, NAME, "main.begun", commit)
+    assert not (tmp_path / "atelier" / "lab--coder").exists()
 
 
 def test_somebody_elses_snapshots_keep_their_files(tmp_path: Path) -> None:
