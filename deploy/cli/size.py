@@ -29,6 +29,7 @@ from deploy.sizing import (
 from deploy.sizing.observed import Difference, compare, difference_text
 from deploy.sizing.reasons import ReasonKind, reason
 from deploy.sizing.release import DEFAULT_VERSION
+from deploy.sizing.size import SAME_SIZE
 
 DEFAULT_UTILIZATION = 0.9
 
@@ -60,9 +61,9 @@ def size(  # noqa: PLR0913, PLR0917  one parameter per option
     dtype: Annotated[str | None, typer.Option(help="bfloat16, float16 or float32.")] = None,
     quantization: Annotated[
         str | None,
-        typer.Option(help="none, awq, gptq, fp8, int8, mxfp4, bitsandbytes; GGUF: q4_k_m, ..."),
+        typer.Option(help="none, awq, gptq, fp8, int8, mxfp4, nvfp4, ...; GGUF: q4_k_m, ..."),
     ] = None,
-    kv_cache_dtype: Annotated[str, typer.Option(help="auto or fp8.")] = "auto",
+    kv_cache_dtype: Annotated[str, typer.Option(help="auto or fp8 (fp8_e4m3, fp8_e5m2).")] = "auto",
     users: Annotated[int | None, typer.Option(help="Requests at the same time.")] = None,
     context: Annotated[
         int | None, typer.Option(help="Tokens of each of them; 8192 by default.")
@@ -76,6 +77,9 @@ def size(  # noqa: PLR0913, PLR0917  one parameter per option
     max_num_batched_tokens: Annotated[
         int | None, typer.Option(help="Tokens of one step; vLLM's default unless set.")
     ] = None,
+    enforce_eager: Annotated[
+        bool, typer.Option("--enforce-eager", help="No CUDA graphs; it is slower than said then.")
+    ] = False,
     flash_attention: Annotated[
         bool | None, typer.Option(help="Of Ollama; its own default for the model unless set.")
     ] = None,
@@ -118,13 +122,14 @@ def size(  # noqa: PLR0913, PLR0917  one parameter per option
         max_model_len=max_model_len,
         dtype=dtype,
         quantization=quantization,
-        kv_cache_dtype=kv_cache_dtype,
+        kv_cache_dtype=SAME_SIZE.get(kv_cache_dtype, kv_cache_dtype),
         users=users,
         context_tokens=context,
         weights_gib=found.weights_gib if weights_gib is None else weights_gib,
         max_num_seqs=max_num_seqs,
         max_num_batched_tokens=max_num_batched_tokens,
         engine_version=engine_version,
+        enforce_eager=enforce_eager,
         flash_attention=flash_attention,
     )
     sizing = size_model(request) if engine is EngineName.VLLM else size_gguf(request)
