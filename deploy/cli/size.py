@@ -68,6 +68,12 @@ def size(  # noqa: PLR0913, PLR0917  one parameter per option
     context: Annotated[
         int | None, typer.Option(help="Tokens of each of them; 8192 by default.")
     ] = None,
+    input_tokens: Annotated[
+        int | None, typer.Option(help="New tokens of each prompt: reading them slows all down.")
+    ] = None,
+    output_tokens: Annotated[
+        int | None, typer.Option(help="Tokens of each answer, with --input-tokens.")
+    ] = None,
     weights_gib: Annotated[
         float | None, typer.Option(help="Size of the weight files, where you know it.")
     ] = None,
@@ -129,6 +135,7 @@ def size(  # noqa: PLR0913, PLR0917  one parameter per option
         max_num_seqs=max_num_seqs,
         max_num_batched_tokens=max_num_batched_tokens,
         engine_version=engine_version,
+        prompt_per_output=_prompt_per_output(input_tokens, output_tokens),
         enforce_eager=enforce_eager,
         flash_attention=flash_attention,
     )
@@ -140,6 +147,17 @@ def size(  # noqa: PLR0913, PLR0917  one parameter per option
         raise PlanError(Problem("observed", str(observed), allowed))
     if plot is not None:
         write_sizing_page(plot, request, sizing)
+
+
+def _prompt_per_output(prompt: int | None, answer: int | None) -> float:
+    if (prompt is None) != (answer is None):
+        found = f"{prompt} and {answer}"
+        raise PlanError(Problem("input_tokens, output_tokens", found, "both, or none of them"))
+    if prompt is None or answer is None:
+        return 0.0
+    if prompt < 0 or answer < 1:
+        raise PlanError(Problem("output_tokens", str(answer), "a whole number from 1"))
+    return prompt / answer
 
 
 def _print(sizing: Sizing, as_json: bool, differences: tuple[Difference, ...] = ()) -> None:
