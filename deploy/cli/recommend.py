@@ -47,6 +47,10 @@ def recommend(  # noqa: PLR0913, PLR0917  one parameter per option
         ),
     ] = None,
     work: Annotated[WorkName, typer.Option(help="What users do.")] = WorkName.AGENTS,
+    with_completion: Annotated[
+        bool,
+        typer.Option("--with-completion", help="A small model completes code on the same GPUs."),
+    ] = False,
     years: Annotated[float, typer.Option(help="Over which bought GPUs are paid.")] = RATES.years,
     eur_per_kwh: Annotated[
         float, typer.Option(metavar="EUR", help="Price of electricity.")
@@ -74,6 +78,7 @@ def recommend(  # noqa: PLR0913, PLR0917  one parameter per option
         gpus=() if gpus is None else parse_gpus(gpus, catalog),
         use=Use(use.value.replace("-", "_")),
         work=work.value,
+        with_completion=with_completion,
         context_tokens=context,
         budget_eur=budget,
         budget_eur_per_month=budget_per_month,

@@ -7,6 +7,7 @@ from functools import lru_cache
 
 from deploy.catalog import Catalog
 from deploy.cost import eur_per_million_tokens, eur_per_user
+from deploy.recommend.beside import leave_room
 from deploy.recommend.candidates import Candidate
 from deploy.recommend.hardware import OLLAMA_USERS, Hardware
 from deploy.recommend.request import RecommendRequest
@@ -104,6 +105,9 @@ def evaluate(
     GPUs compute in it.
     """
     devices = tuple(device_of(gpu, catalog.gpus[gpu]) for gpu in hardware.gpus)
+    if request.with_completion:
+        users = -(-request.users // hardware.machines)
+        devices = leave_room(devices, users, candidate.engine, catalog)
     found = _evaluate(hardware, candidate, request, devices)
     if isinstance(found, Option) and devices[0].vendor in UNMEASURED_VENDORS:
         return replace(found, is_measured=False)

@@ -9,6 +9,7 @@ from deploy.catalog import Catalog
 from deploy.cost import break_even_million_tokens, million_tokens_per_month
 from deploy.cost import months_until_cheaper as months_until
 from deploy.licence import licence_warnings
+from deploy.recommend.beside import completion_model
 from deploy.recommend.candidates import Excluded, find_candidates
 from deploy.recommend.choose import (
     NotChosen,
@@ -131,6 +132,9 @@ def _reasons(best: Option, request: RecommendRequest) -> Iterator[str]:
         f"{best.users_served} users get {request.needs.pace:g} tokens/s or more, all at once, with"
         f" {best.sizing.context_tokens} tokens of context each"
     )
+    if request.with_completion:
+        users = -(-request.users // best.hardware.machines)
+        yield f"{completion_model(users)} completes code on the same GPUs: its memory is set aside"
     if best.sizing.kv_cache_dtype == "fp8":
         yield "the KV cache is kept in FP8: in 16 bits it does not hold all users"
     if best.candidate.converted:

@@ -27,6 +27,8 @@ class RecommendRequest:
     """What it is for; it decides which licences will do."""
     work: str = DEFAULT_WORK
     """``agents``, ``chat`` or ``completion``."""
+    with_completion: bool = False
+    """Whether a small model completes code on the same GPUs."""
     context_tokens: int | None = None
     """Tokens of a request; what the work usually takes where nothing is said."""
     budget_eur: float | None = None

@@ -93,6 +93,7 @@ def _request(answer: Recommendation) -> dict[str, Any]:
         "use": request.use.value,
         "work": request.work,
         "role": request.role,
+        "with_completion": request.with_completion,
         "context_tokens": request.context,
         "budget_eur": request.budget_eur,
         "budget_eur_per_month": request.budget_eur_per_month,

@@ -209,6 +209,7 @@ def arrange(setup: Setup, tp: int, pp: int) -> Arrangement:
                 tensor_parallel_size=tp,
                 layers=len(own_layers),
                 is_last=index == pp - 1,
+                has_graphs=not setup.request.enforce_eager,
             ),
             batch,
         )

@@ -44,6 +44,8 @@ class StageContext:
     """Layers of the stage."""
     is_last: bool
     """Whether it samples."""
+    has_graphs: bool = True
+    """Whether CUDA graphs are captured."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,8 @@ def stage_overhead(context: StageContext, batch: Batch) -> Overhead:
     sampling = _sampling_bytes(context, batch) if context.is_last else 0
     workspace = 32 * MIB if device.is_hopper_or_later else 8 * MIB
     buffers = _buffers_gib(context, batch)
-    graphs = captured_graphs(batch) * context.layers * GRAPH_BYTES_PER_LAYER / GIB
+    captured = captured_graphs(batch) if context.has_graphs else 0
+    graphs = captured * context.layers * GRAPH_BYTES_PER_LAYER / GIB
     counted = release.graphs_counted
     overhead = Overhead(
         activation_gib=(max(forward, sampling) + workspace) / GIB,

@@ -38,6 +38,8 @@ class SizingRequest:
     max_num_seqs: int | None = None
     max_num_batched_tokens: int | None = None
     engine_version: str = DEFAULT_VERSION
+    enforce_eager: bool = False
+    """Whether vLLM captures no CUDA graphs; the speed is that with graphs."""
     flash_attention: bool | None = None
     """Of Ollama; ``None`` takes its own default for the model."""
     prompt_per_output: float = 0.0

@@ -10,6 +10,9 @@ from deploy.sizing.gguf import size_gguf
 from deploy.sizing.request import Sizing, SizingRequest
 from deploy.sizing.size_model import size_model
 
+SAME_SIZE = {"fp8_e4m3": "fp8", "fp8_e5m2": "fp8"}
+"""Other names for caches of one byte."""
+
 
 def size(
     model: str,
@@ -33,6 +36,8 @@ def size(
     catalog = catalog or load_catalog()
     found = find_model(model, catalog, quantization, engine)
     known = {"weights_gib": found.weights_gib, **more}
+    if "kv_cache_dtype" in known:
+        known["kv_cache_dtype"] = SAME_SIZE.get(known["kv_cache_dtype"], known["kv_cache_dtype"])
     request = SizingRequest(
         model=found.architecture,
         devices=find_devices(gpus, catalog),

@@ -52,6 +52,21 @@ def test_splits_are_those_that_operators_run(users: int, gpus: tuple[str, ...]) 
         assert option.candidate.engine == "ollama" or stages == 1 or len(gpus) % split >= 0
 
 
+@pytest.mark.parametrize("users", [3, 20, 100])
+def test_a_completion_model_beside_it_takes_room(users: int) -> None:
+    gpus = ("rtx-5090",) * 2 if users < 100 else ("rtx-pro-6000",) * 4
+    alone, both = (
+        ask(users, gpus=gpus, work="chat", with_completion=more).best for more in (False, True)
+    )
+    assert alone is not None
+    assert both is not None
+    assert both.sizing.usable_gib_per_gpu < alone.sizing.usable_gib_per_gpu - 1
+    assert any(
+        "completes code" in reason
+        for reason in ask(users, gpus=gpus, work="chat", with_completion=True).reasons
+    )
+
+
 def test_what_is_sold_together_is_bought_together() -> None:
     for users in (3, 100, 400):
         answer = ask(users)

@@ -165,8 +165,9 @@ def tables() -> str:
         "### Speeds\n\n"
         "Tokens a second of each user; 16 of the 17 are within what we state. The share of the"
         " bandwidth and the time of a layer come from other figures (Qwen2.5-7B on a 4090,"
-        " Qwen3-32B on two PRO 6000), the time of a step and of routing was set with those of the"
-        " A100 and gpt-oss in view. Qwen3-32B with 32 users sampled with top-k and top-p in PyTorch.\n\n"
+        " Qwen3-32B on two PRO 6000), the time of a step and of routing was set with those of"
+        " the A100 and gpt-oss in view. Qwen3-32B with 32 users sampled with top-k and top-p in"
+        " PyTorch.\n\n"
         f"{speed_table()}\n"
     )
 
