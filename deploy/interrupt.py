@@ -14,8 +14,8 @@ from types import FrameType
 import gevent
 
 MESSAGE = (
-    "interrupted: waiting until the commands that run on hosts have ended. Press Ctrl-C again to end"
-    " at once; the next run goes on from what this one leaves."
+    "interrupted: waiting until the commands that run on hosts have ended. Press Ctrl-C again to"
+    " end at once; the next run goes on from what this one leaves."
 )
 STATUS = 128 + signal.SIGINT
 """What a shell calls a program that was interrupted."""

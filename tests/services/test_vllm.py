@@ -26,7 +26,7 @@ def container(artefacts: Artefacts) -> ContainerSpec:
 
 
 def told_router(artefacts: Artefacts) -> list[dict[str, Any]]:
-    (router,) = artefacts.stack.tier(Tier.ROUTER)
+    router = artefacts.stack.tier(Tier.ROUTER)[0]
     assert router.config is not None
     config = yaml.safe_load(str(router.config.files["config.yaml"].content))
     rows: list[dict[str, Any]] = config["model_list"]
