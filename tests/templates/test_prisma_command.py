@@ -28,10 +28,8 @@ class Database:
     """A database that answers what it was told to, and writes down what it was asked."""
 
     def __init__(self, **answers: list[tuple[Any, ...]]) -> None:
-        self.answers: dict[str, list[tuple[Any, ...]]] = {
-            "to_regclass": [(None,)],
-            "information_schema": [(0,)],
-        } | answers
+        self.answers: dict[str, list[tuple[Any, ...]]] = {"to_regclass": [(None,)]}
+        self.answers |= {"information_schema": [(0,)], **answers}
         self.asked: list[str] = []
         self.broken = b""
 
