@@ -56,6 +56,8 @@ def command(monkeypatch: pytest.MonkeyPatch) -> Any:
     psycopg = ModuleType("psycopg")
     vars(psycopg).update(Error=DatabaseError, Connection=Database)
     monkeypatch.setitem(sys.modules, "psycopg", psycopg)
+    # nothing is left beside a file that images are built from
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
     spec = importlib.util.spec_from_file_location("prisma_command", PLACE)
     assert spec is not None
     assert spec.loader is not None
