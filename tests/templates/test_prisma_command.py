@@ -28,11 +28,8 @@ class Database:
     """A database that answers what it was told to, and writes down what it was asked."""
 
     def __init__(self, **answers: list[tuple[Any, ...]]) -> None:
-        empty: dict[str, list[tuple[Any, ...]]] = {
-            "to_regclass": [(None,)],
-            "information_schema": [(0,)],
-        }
-        self.answers = empty | answers
+        self.answers: dict[str, list[tuple[Any, ...]]] = {"to_regclass": [(None,)]}
+        self.answers |= {"information_schema": [(0,)], **answers}
         self.asked: list[str] = []
         self.broken = b""
 
@@ -59,6 +56,8 @@ def command(monkeypatch: pytest.MonkeyPatch) -> Any:
     psycopg = ModuleType("psycopg")
     vars(psycopg).update(Error=DatabaseError, Connection=Database)
     monkeypatch.setitem(sys.modules, "psycopg", psycopg)
+    # nothing is left beside a file that images are built from
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
     spec = importlib.util.spec_from_file_location("prisma_command", PLACE)
     assert spec is not None
     assert spec.loader is not None
