@@ -85,6 +85,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
         "web_ui": {"port": free_port(), "start_timeout_seconds": START_TIMEOUT_SECONDS},
         "postgres": {"memory_limit": "512MiB"},
         "valkey": {},
+        "entry": {"http_port": free_port(), "https_port": free_port()},
         "image_source": "build",
         "secrets": {"router_master_key": {"env": "E2E_MASTER_KEY"}},
     }

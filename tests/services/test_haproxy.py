@@ -193,9 +193,9 @@ def test_only_the_entry_says_where_a_request_comes_from(unit: Unit) -> None:
     [line] = rules(people, "http-request", "set-header", "X-Forwarded-For")
     assert line == ["%[src]"]
     deleted = [line[0] for line in rules(people, "http-request", "del-header")]
-    assert deleted == ["Forwarded", "^X-Forwarded-", "X-Real-IP", "X-Original-"]
+    assert deleted == ["forwarded", "x-forwarded-", "x-real-ip", "x-original-"]
     order = [line[:3] for line in people]
-    assert order.index(["http-request", "del-header", "^X-Forwarded-"]) < order.index(
+    assert order.index(["http-request", "del-header", "x-forwarded-"]) < order.index(
         ["http-request", "set-header", "X-Forwarded-For"]
     )
 
