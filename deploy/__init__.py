@@ -17,9 +17,11 @@ if TYPE_CHECKING:
         Host,
         Image,
         Model,
+        Postgres,
         Registry,
         Router,
         Secret,
+        Valkey,
         WebUI,
         pyinfra_hosts,
     )
@@ -30,9 +32,11 @@ __all__ = [
     "Host",
     "Image",
     "Model",
+    "Postgres",
     "Registry",
     "Router",
     "Secret",
+    "Valkey",
     "WebUI",
     "pyinfra_hosts",
 ]

@@ -27,9 +27,11 @@ from deploy.spec import (
     HostSpec,
     ImageSpec,
     ModelSpec,
+    PostgresSpec,
     RegistrySpec,
     RouterSpec,
     SecretSource,
+    ValkeySpec,
     WebUISpec,
 )
 from deploy.spec.base import Spec
@@ -98,9 +100,11 @@ Engine = Declaration(EngineSpec)
 Host = Declaration(HostSpec)
 Image = Declaration(ImageSpec)
 Model = Declaration(ModelSpec)
+Postgres = Declaration(PostgresSpec)
 Registry = Declaration(RegistrySpec)
 Router = Declaration(RouterSpec)
 Secret = Declaration(SecretSource)
+Valkey = Declaration(ValkeySpec)
 WebUI = Declaration(WebUISpec)
 
 

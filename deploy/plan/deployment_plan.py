@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict
 
 from deploy.model_files import ModelFile
-from deploy.spec import EngineSpec, RouterSpec, WebUISpec
+from deploy.spec import EngineSpec, PostgresSpec, RouterSpec, ValkeySpec, WebUISpec
 
 
 class PlanPart(BaseModel):
@@ -166,6 +168,31 @@ class WebUIPlan(PlanPart):
     """How it is declared."""
 
 
+DatabaseUser = Literal["router", "web_ui"]
+
+
+class PostgresPlan(PlanPart):
+    """Which databases there are, and where."""
+
+    spec: PostgresSpec
+    """How it is declared."""
+    host: str | None
+    """Where the server runs; ``None`` if every database is on a server of the operator's."""
+    own: tuple[DatabaseUser, ...]
+    """Whose databases are on it."""
+    declared: tuple[DatabaseUser, ...]
+    """Whose databases are on servers of the operator's."""
+
+
+class ValkeyPlan(PlanPart):
+    """What routers share."""
+
+    spec: ValkeySpec
+    """How it is declared."""
+    host: str | None
+    """Where the server runs; ``None`` if it is one of the operator's."""
+
+
 class DeploymentPlan(PlanPart):
     """What runs where."""
 
@@ -177,6 +204,10 @@ class DeploymentPlan(PlanPart):
     """The router."""
     web_ui: WebUIPlan | None
     """The web UI, if there is one."""
+    postgres: PostgresPlan | None = None
+    """The databases, if there are any."""
+    valkey: ValkeyPlan | None = None
+    """What routers share, if they do."""
     hosts: tuple[HostPlan, ...] = ()
     """The machines."""
     models: tuple[ModelPlan, ...] = ()

@@ -19,6 +19,7 @@ from deploy.plan.placement import Claim, Gpus, Placement, Seat, Sizer, place
 from deploy.plan.ports import port_problems, web_ui_problems
 from deploy.plan.refusals import engine_path, placement_problems, share_problems, split_problems
 from deploy.plan.replicas import cpu_replica, gpu_replica, with_one_length, with_ports
+from deploy.plan.stores import postgres_plan, store_problems, valkey_plan
 from deploy.plan.unknown import unknown
 from deploy.plan.warnings import warnings
 from deploy.spec import DeploymentSpec
@@ -54,7 +55,13 @@ def make_plan(
     router_host = spec.router_host
     found = with_one_length(_replicas(spec, claims, outcome, sources))
     replicas = tuple(with_ports(found, router_host))
-    _raise([*port_problems(spec, replicas, router_host), *web_ui_problems(spec)])
+    _raise(
+        [
+            *port_problems(spec, replicas, router_host),
+            *web_ui_problems(spec),
+            *store_problems(spec),
+        ]
+    )
     models = tuple(
         model_plan(claim, tuple(r for r in replicas if r.served_model_name == claim.name), outcome)
         for claim in claims
@@ -65,6 +72,8 @@ def make_plan(
         replicas=replicas,
         router=RouterPlan(host=router_host, spec=spec.router),
         web_ui=WebUIPlan(host=spec.web_ui_host, spec=spec.web_ui) if spec.web_ui else None,
+        postgres=postgres_plan(spec),
+        valkey=valkey_plan(spec),
         hosts=host_plans,
         models=models,
         users=spec.users,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Protocol
 
-from deploy.services import litellm, llama_cpp, ollama, open_webui, vllm
+from deploy.services import litellm, llama_cpp, ollama, open_webui, postgres, valkey, vllm
 from deploy.services.context import ServiceContext
 from deploy.services.unit import Unit
 
@@ -18,6 +18,8 @@ class ServiceModule(Protocol):
 
 
 SERVICES: dict[str, ServiceModule] = {
+    "postgres": postgres,
+    "valkey": valkey,
     "llama_cpp": llama_cpp,
     "ollama": ollama,
     "vllm": vllm,

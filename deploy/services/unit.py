@@ -108,6 +108,24 @@ class StoredModel(Part):
     """Whether it stays loaded."""
 
 
+class DataFile(Part):
+    """A file among the data of a service that says which version wrote them."""
+
+    path: PurePosixPath
+    """Where it is in the container."""
+    volume: str
+    """Name of the volume that it is in."""
+    volume_path: PurePosixPath
+    """Where it is in the volume."""
+    allowed: str
+    """What stands in it if the wanted version reads the data; empty if that is not known, ``-`` if the
+    file must not be there."""
+    what: str
+    """Whose data they are."""
+    fix: str
+    """What an operator does where they are of another version."""
+
+
 class Holds(Part):
     """What only one unit of a host can have at a time."""
 
@@ -157,6 +175,8 @@ class Unit(Part):
     """What must be in its engine's store once the container runs."""
     gpu_shares: dict[int, float] = Field(default_factory=dict)
     """Shares of GPU memory that it takes, by the GPU's index."""
+    data_file: DataFile | None = None
+    """What says whether its data can be read by the wanted version."""
     is_stateful: bool = False
     """Whether its volumes hold what people would miss."""
 

@@ -14,9 +14,11 @@ from deploy.spec.engine import EngineSpec
 from deploy.spec.host import HostSpec
 from deploy.spec.image import ImageSource, ImageSpec
 from deploy.spec.model import NAME, ModelSpec
+from deploy.spec.postgres import PostgresSpec
 from deploy.spec.registry import RegistrySpec
 from deploy.spec.router import RouterSpec
 from deploy.spec.secrets import SecretName, SecretSource
+from deploy.spec.valkey import ValkeySpec
 from deploy.spec.web_ui import WebUISpec
 
 REGISTRY = re.compile(r"[\w.-]+(:\d+)?(/[\w.-]+)*/?")
@@ -47,6 +49,11 @@ class DeploymentSpec(Spec):
     """What takes requests and hands them to the engines."""
     web_ui: WebUISpec | None = WebUISpec()
     """Chat in a browser; ``None`` for a deployment without."""
+    postgres: PostgresSpec | None = None
+    """Where the router keeps keys and the web UI its users; ``None`` for a router with the master
+    key alone, and a web UI on SQLite."""
+    valkey: ValkeySpec | None = None
+    """What several routers share: limits, spending, routing state."""
     image_source: ImageSource = "pull"
     """Where images come from unless said otherwise: ``pull``, ``build`` or ``load``."""
     image_archives: Path | None = None
