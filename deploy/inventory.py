@@ -26,11 +26,15 @@ from deploy.spec import (
     EngineSpec,
     HostSpec,
     ImageSpec,
+    LimitsSpec,
     ModelSpec,
+    PersonSpec,
     PostgresSpec,
+    PriceSpec,
     RegistrySpec,
     RouterSpec,
     SecretSource,
+    TeamSpec,
     ValkeySpec,
     WebUISpec,
 )
@@ -99,11 +103,15 @@ Deployment = DeploymentDeclaration()
 Engine = Declaration(EngineSpec)
 Host = Declaration(HostSpec)
 Image = Declaration(ImageSpec)
+Limits = Declaration(LimitsSpec)
 Model = Declaration(ModelSpec)
+Person = Declaration(PersonSpec)
 Postgres = Declaration(PostgresSpec)
+Price = Declaration(PriceSpec)
 Registry = Declaration(RegistrySpec)
 Router = Declaration(RouterSpec)
 Secret = Declaration(SecretSource)
+Team = Declaration(TeamSpec)
 Valkey = Declaration(ValkeySpec)
 WebUI = Declaration(WebUISpec)
 

@@ -4,16 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
-
 from deploy.model_files import ModelFile
+from deploy.plan.part import PlanPart
+from deploy.plan.people_plan import PeoplePlan
 from deploy.spec import EngineSpec, PostgresSpec, RouterSpec, ValkeySpec, WebUISpec
-
-
-class PlanPart(BaseModel):
-    """Something a plan decided: immutable."""
-
-    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid")
 
 
 class MemoryPlan(PlanPart):
@@ -208,6 +202,8 @@ class DeploymentPlan(PlanPart):
     """The databases, if there are any."""
     valkey: ValkeyPlan | None = None
     """What routers share, if they do."""
+    people: PeoplePlan | None = None
+    """Who has keys; ``None`` of a router without a database, which has the master key alone."""
     hosts: tuple[HostPlan, ...] = ()
     """The machines."""
     models: tuple[ModelPlan, ...] = ()
