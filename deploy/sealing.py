@@ -27,4 +27,5 @@ def seal(text: str, public_key: str) -> str:
         )
     except pyrage.RecipientError as error:
         raise ValueError(str(error)) from None
-    return pyrage.encrypt(text.encode(), [recipient], armored=True).decode()
+    sealed: bytes = pyrage.encrypt(text.encode(), [recipient], armored=True)
+    return sealed.decode()

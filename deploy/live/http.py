@@ -14,6 +14,18 @@ from deploy.errors import Problem, ServiceError
 TIMEOUT_SECONDS = 120
 
 
+def get(url: str, key: str, parameters: dict[str, Any]) -> Any:
+    """Ask for JSON.
+
+    Raises:
+        ServiceError: if the answer is an error.
+        httpx.HTTPError: if there is none.
+    """
+    reply = _client().get(url, headers=_bearer(key), params=parameters)
+    _raise_for_status(reply)
+    return reply.json()
+
+
 def post(url: str, key: str, body: dict[str, Any]) -> Any:
     """Send JSON and read JSON.
 

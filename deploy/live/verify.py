@@ -8,11 +8,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 
-from docker.errors import NotFound
-
 from deploy.artefacts import Artefacts
 from deploy.catalog import load_catalog
-from deploy.errors import Problem, ServiceError
 from deploy.live.checks import (
     Check,
     chat,
@@ -22,7 +19,7 @@ from deploy.live.checks import (
     stream_chat,
     stream_completion,
 )
-from deploy.live.connection import Connection, Login, connect
+from deploy.live.connection import Connection, Login, connect, container_address
 from deploy.live.ollama import gpu_share
 from deploy.plan.deployment_plan import ReplicaPlan
 from deploy.services import engines
@@ -106,7 +103,7 @@ def _engine_url(artefacts: Artefacts, replica: ReplicaPlan, hosts: dict[str, Con
         return hosts[plan.router.host].reach(plan.host(replica.host).address, replica.port)
     connection = hosts[replica.host]
     container = engines.container_name(artefacts.context, replica)
-    address = _container_address(connection, container, plan.name)
+    address = container_address(connection, container, plan.name)
     return connection.reach(address, engines.container_port(replica))
 
 
@@ -138,14 +135,6 @@ def _web_ui_question(artefacts: Artefacts, connection: Connection) -> Question:
         web_ui.host,
         lambda: chat_in_web_ui(url, web_ui.spec.admin_email, password, model),
     )
-
-
-def _container_address(connection: Connection, container: str, network: str) -> str:
-    try:
-        attributes = connection.client.containers.get(container).attrs
-    except NotFound:
-        raise ServiceError(Problem(container, "there is no such container")) from None
-    return str(attributes["NetworkSettings"]["Networks"][network]["IPAddress"])
 
 
 def _expected(replica: ReplicaPlan) -> str | None:

@@ -14,13 +14,14 @@ from deploy.facts.gpus import Gpus
 from deploy.facts.host import Host
 from deploy.facts.images import Images
 from deploy.facts.look import Question
+from deploy.facts.people import People
 from deploy.facts.units import Units
 from deploy.hosts.downloads import downloads_on
 from deploy.hosts.subject import Subject
 from deploy.images import ImageUse, RegistryAccess
 from deploy.images.reference import address_of
 from deploy.operations.image_source import ImagePlace
-from deploy.services import HostModelFile
+from deploy.services import HostModelFile, Tier
 
 
 def questions(artefacts: Artefacts, host: str) -> Iterator[Question]:
@@ -37,6 +38,8 @@ def questions(artefacts: Artefacts, host: str) -> Iterator[Question]:
         if unit.model_file:
             yield Question.of(PathStates, paths=model_paths(unit.model_file))
     yield Question.of(Units, **units_question(artefacts, host))
+    if artefacts.plan.people is not None and host == artefacts.plan.router.host:
+        yield Question.of(People, **people_question(artefacts))
 
 
 def subject_of(artefacts: Artefacts, host: str) -> Subject:
@@ -80,6 +83,13 @@ def units_question(artefacts: Artefacts, host: str) -> dict[str, Any]:
             if unit.model
         ),
     }
+
+
+def people_question(artefacts: Artefacts) -> dict[str, Any]:
+    """What is asked of the router about people."""
+    host = artefacts.plan.router.host
+    routers = [unit for unit in artefacts.stack.on(host) if unit.tier == Tier.ROUTER]
+    return {"containers": tuple(unit.name for unit in routers)}
 
 
 def images_question(

@@ -36,15 +36,13 @@ def people_plan(
         rows = read_people_file(directory / spec.people_file)
         declared += [(f"{spec.people_file.name}: {person.name}", person) for person in rows]
     people = [person for _, person in declared]
-    problems = tuple(
-        (
-            *_store_problems(spec, people),
-            *_repeats(declared),
-            *_team_problems(spec, declared),
-            *_model_problems(spec, declared),
-            *_budget_problems(spec, declared),
-            *_key_problems(declared),
-        )
+    problems = (
+        *_store_problems(spec, people),
+        *_repeats(declared),
+        *_team_problems(spec, declared),
+        *_model_problems(spec, declared),
+        *_budget_problems(spec, declared),
+        *_key_problems(declared),
     )
     if spec.postgres is None:
         return None, problems
