@@ -10,6 +10,7 @@ import secrets
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import yaml
@@ -208,12 +209,13 @@ def needed_secrets(spec: DeploymentSpec) -> frozenset[SecretName]:
 def _store_urls(
     spec: DeploymentSpec,
 ) -> Iterator[tuple[str, SecretSource, Callable[[str, str], str]]]:
-    """The declared addresses of stores: the setting, which is also the secret's name, and a check."""
-    if spec.postgres:
-        for name in ("router_database_url", "web_ui_database_url"):
-            source = getattr(spec.postgres, name)
-            if source:
-                yield f"postgres.{name}", source, require_database_url
+    """The declared addresses of stores: setting, which is also the secret's name, and a check."""
+    if spec.postgres and (source := spec.postgres.router_database_url):
+        yield "postgres.router_database_url", source, require_database_url
+    if spec.postgres and (source := spec.postgres.web_ui_database_url):
+        # SQLAlchemy's name of psycopg 3, which every image of the web UI has
+        require = partial(require_database_url, scheme="postgresql+psycopg")
+        yield "postgres.web_ui_database_url", source, require
     if spec.valkey and spec.valkey.url:
         yield "valkey.url", spec.valkey.url, require_redis_url
 

@@ -1,4 +1,4 @@
-"""Addresses of stores that an operator declares: checked before anything is touched, never shown."""
+"""Addresses of stores that an operator declares: checked beforehand, never shown."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ DATABASE = "postgresql://name:password@host:5432/database"
 REDIS = "redis://:password@host:6379/0, or rediss:// with TLS"
 
 
-def require_database_url(value: str, setting: str) -> str:
-    """The address of a database, with the scheme that every client knows.
+def require_database_url(value: str, setting: str, scheme: str = "postgresql") -> str:
+    """The address of a database, with the scheme that its client knows.
 
     Args:
         value: the address.
         setting: where it is declared.
+        scheme: what it starts with then.
 
     Raises:
         SecretError: without quoting it.
@@ -27,7 +28,7 @@ def require_database_url(value: str, setting: str) -> str:
     if not parts.hostname or not parts.username or parts.path in {"", "/"}:
         missing = "host" if not parts.hostname else "user" if not parts.username else "database"
         _refuse(setting, f"it names no {missing}", DATABASE)
-    return parts._replace(scheme="postgresql").geturl()
+    return parts._replace(scheme=scheme).geturl()
 
 
 def require_redis_url(value: str, setting: str) -> str:

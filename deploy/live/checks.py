@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 
 from deploy.errors import Problem, ServiceError
-from deploy.live.http import post, stream
+from deploy.live.http import get, post, stream
 
 PROMPT = {"prompt": "def fib(n):"}
 MESSAGES = {"messages": [{"role": "user", "content": "ping"}]}
@@ -18,6 +18,8 @@ MAX_TOKENS = 16
 """Enough to see that a model answers, and quick on a CPU."""
 MAX_TOKENS_TO_EXPECTED = 64
 """As far as the catalogue's known answers are looked for."""
+DATABASE_SECONDS = 30
+"""How long a router may take to reach its database."""
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,34 @@ def chat_in_web_ui(base_url: str, email: str, password: str, model: str) -> str:
     if not text.strip():
         raise ServiceError(Problem("web UI", "the chat had no text", "some text"))
     return f"logged in as {email}; {_first_words(text)}"
+
+
+def router_is_ready(base_url: str, key: str, *, has_database: bool) -> str:
+    """Ask LiteLLM for its models, and whether it reaches its database.
+
+    Args:
+        base_url: address of the replica.
+        key: the master key.
+        has_database: whether it keeps keys.
+
+    Raises:
+        ServiceError: if it does not answer, or does not reach its database.
+    """
+    models = get(f"{base_url}/v1/models", key)["data"]
+    if has_database:
+        _wait_for_database(f"{base_url}/health/readiness", key)
+    served = "1 model" if len(models) == 1 else f"{len(models)} models"
+    return f"serves {served}" + (", and reaches its database" if has_database else "")
+
+
+def _wait_for_database(url: str, key: str) -> None:
+    """LiteLLM gives its database little time to answer: a busy one is asked again."""
+    deadline = time.monotonic() + DATABASE_SECONDS
+    while (found := get(url, key)["db"]) != "connected":
+        if time.monotonic() > deadline:
+            problem = Problem("router", f"its database is {found!r}", "'connected'")
+            raise ServiceError(problem)
+        time.sleep(1)
 
 
 def _body(model: str, expected: str | None = None) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from deploy.errors import Problem, ServiceError
 TIMEOUT_SECONDS = 120
 
 
-def get(url: str, key: str, parameters: dict[str, Any]) -> Any:
+def query(url: str, key: str, parameters: dict[str, Any]) -> Any:
     """Ask for JSON.
 
     Raises:
@@ -23,6 +23,19 @@ def get(url: str, key: str, parameters: dict[str, Any]) -> Any:
     """
     reply = _client().get(url, headers=_bearer(key), params=parameters)
     _raise_for_status(reply)
+    return reply.json()
+
+
+def get(url: str, key: str) -> Any:
+    """Read JSON; also that of a service which says that it is not ready.
+
+    Raises:
+        ServiceError: if the answer is another error.
+        httpx.HTTPError: if there is none.
+    """
+    reply = _client().get(url, headers=_bearer(key))
+    if reply.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+        _raise_for_status(reply)
     return reply.json()
 
 

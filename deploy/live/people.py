@@ -12,7 +12,15 @@ from deploy.errors import AtelierError, PeopleError, Problem
 from deploy.live.router import Router
 from deploy.people.compare import compare
 from deploy.people.new_keys import Handover, NewKeys
-from deploy.people.records import Live, LiveRecord, Record, is_expired, key_fields, person_fields
+from deploy.people.records import (
+    Live,
+    LiveRecord,
+    Record,
+    end_of,
+    is_expired,
+    key_fields,
+    person_fields,
+)
 from deploy.people.requests import Request, Requests
 from deploy.plan.people import person_plan
 from deploy.plan.people_plan import PeoplePlan, PersonPlan
@@ -73,6 +81,12 @@ class People:
             ServiceError: if the router refuses.
         """
         old = self._key(name)
+        expires = old.fields["expires"]
+        if expires and end_of(str(expires)) <= datetime.now(UTC):
+            found = f"the key ended: {expires}"
+            raise PeopleError(
+                Problem(name, found, fix="declare another expires, or remove and add")
+            )
         declared = self.plan.person(name)
         public_keys = {name: declared.public_key if declared else None}
         keys = NewKeys({name: NewKeys.of([name], []).values[name]}, public_keys)

@@ -15,6 +15,7 @@ from deploy.live.checks import (
     chat,
     chat_in_web_ui,
     complete,
+    router_is_ready,
     run_check,
     stream_chat,
     stream_completion,
@@ -22,7 +23,7 @@ from deploy.live.checks import (
 from deploy.live.connection import Connection, Login, connect, container_address
 from deploy.live.ollama import gpu_share
 from deploy.plan.deployment_plan import ReplicaPlan
-from deploy.services import engines
+from deploy.services import engines, litellm
 from deploy.spec import SecretName
 
 AT_ONCE = 8
@@ -71,6 +72,7 @@ def _questions(artefacts: Artefacts, hosts: dict[str, Connection]) -> Iterator[Q
     for replica in artefacts.plan.replicas:
         yield _engine_question(artefacts, replica, hosts)
     yield from _router_questions(artefacts, hosts[artefacts.plan.router.host])
+    yield from _replica_questions(artefacts, hosts[artefacts.plan.router.host])
     if artefacts.plan.web_ui:
         yield _web_ui_question(artefacts, hosts[artefacts.plan.web_ui.host])
 
@@ -122,6 +124,23 @@ def _router_questions(artefacts: Artefacts, connection: Connection) -> Iterator[
             whole, streamed = partial(chat, url, key, model), partial(stream_chat, url, key, model)
             yield Question(f"router {model} chat", router.host, whole)
             yield Question(f"router {model} streamed chat", router.host, streamed)
+
+
+def _replica_questions(artefacts: Artefacts, connection: Connection) -> Iterator[Question]:
+    """Every replica of the router, past the published port, and whether it reaches its database."""
+    context, plan = artefacts.context, artefacts.plan
+    key = artefacts.secrets.value(SecretName.ROUTER_MASTER_KEY)
+    if plan.router.spec.replicas == 1 and plan.postgres is None:
+        return
+    for index in range(plan.router.spec.replicas):
+        name = litellm.container_name(context, index)
+
+        def ask(name: str = name) -> str:
+            address = _container_address(connection, name, plan.name)
+            url = connection.reach(address, litellm.PORT)
+            return router_is_ready(url, key, has_database=plan.postgres is not None)
+
+        yield Question(f"router replica {index}", plan.router.host, ask)
 
 
 def _web_ui_question(artefacts: Artefacts, connection: Connection) -> Question:

@@ -12,9 +12,9 @@ from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
 from deploy.artefacts import Artefacts
-from deploy.endpoints import router_url
 from deploy.facts import look
 from deploy.facts.people import IN_CONTAINER, SCRIPT, People, PeopleState
+from deploy.handover import handover
 from deploy.operations.change import announce_all
 from deploy.operations.commands import Commands, refuse, show_failure
 from deploy.operations.lock import changes_host
@@ -55,12 +55,6 @@ def declared(artefacts: Artefacts, plan: PeoplePlan) -> Commands:
         yield FunctionCommand(_hand_over, (keys, handover(artefacts)), {})
     requests = Requests(artefacts.plan.name, "inventory", keys.values).of(changes)
     yield people_command(artefacts, requests, keys)
-
-
-def handover(artefacts: Artefacts) -> Handover:
-    """Where new keys are put: beside the file of secrets."""
-    name = artefacts.plan.name
-    return Handover(artefacts.secrets.path.parent / f"{name}-keys", name, router_url(artefacts))
 
 
 def people_command(artefacts: Artefacts, requests: list[Request], keys: NewKeys) -> ScriptCommand:

@@ -11,18 +11,19 @@ from pyinfra.api import operation
 from deploy.catalog import load_catalog
 from deploy.errors import HostError
 from deploy.facts import look
+from deploy.facts.data_files import DataFiles
 from deploy.facts.docker import Docker
 from deploy.facts.engine import Resources
 from deploy.facts.gpus import Gpus
 from deploy.facts.host import Host
 from deploy.hosts.checks import host_findings
-from deploy.hosts.data_checks import stranded
+from deploy.hosts.data_checks import stranded, unreadable
 from deploy.hosts.finding import Finding, problems
 from deploy.hosts.gpu_checks import gpu_findings
 from deploy.hosts.subject import Subject
 from deploy.operations import known_secrets
 from deploy.operations.commands import Commands, refuse
-from deploy.operations.questions import host_question
+from deploy.operations.questions import data_question, host_question
 from deploy.secrets import SecretStore
 
 
@@ -67,6 +68,9 @@ def findings(deployment: str, subject: Subject, *, gpus: bool) -> Iterator[Findi
     known_secrets.remember(found.known_secrets)
     docker = look.ask(Docker) if found.engine_version is None else None
     yield from host_findings(subject, found, docker, time.time())
+    if data := data_question(subject):
+        written: dict[str, str] = look.ask(DataFiles, **data)
+        yield from unreadable(subject.units, written)
     if gpus:
         catalog = load_catalog()
         names = {unit.image_name for unit in subject.units}

@@ -7,6 +7,7 @@ from typing import Any
 
 from deploy.artefacts import Artefacts
 from deploy.facts.daemon import ROOT
+from deploy.facts.data_files import DataFiles
 from deploy.facts.docker import Docker
 from deploy.facts.engine import Resources
 from deploy.facts.files import PathStates
@@ -31,6 +32,8 @@ def questions(artefacts: Artefacts, host: str) -> Iterator[Question]:
     yield Question.of(Docker)
     if subject.spec.gpus:
         yield Question.of(Gpus)
+    if data := data_question(subject):
+        yield Question.of(DataFiles, **data)
     uses, place = artefacts.images_on(host), image_place(artefacts, host)
     yield Question.of(Images, **images_question(uses, place, artefacts.registries))
     yield Question.of(Resources)
@@ -63,6 +66,16 @@ def host_question(deployment: str, subject: Subject) -> dict[str, Any]:
         "docker_root": str(subject.spec.docker_settings.get("data-root", ROOT)),
         "volumes": subject.volumes,
     }
+
+
+def data_question(subject: Subject) -> dict[str, Any]:
+    """What is asked about the data of a host's units; nothing if no unit's say their version."""
+    files = tuple(
+        (unit.name, str(file.path), file.volume, str(file.volume_path))
+        for unit in subject.units
+        if (file := unit.data_file)
+    )
+    return {"files": files} if files else {}
 
 
 def model_paths(file: HostModelFile) -> list[str]:

@@ -21,6 +21,7 @@ MARK = "atelier"
 """Name of what Atelier notes in LiteLLM's metadata."""
 DASHBOARD = "litellm-dashboard"
 """LiteLLM's team of logins to its own UI."""
+MINUTE, UTC_TIME = "%Y-%m-%d %H:%M", " UTC"
 SAME_TIME = timedelta(minutes=5)
 """LiteLLM takes a duration, so that the end of a key is off by what the request took."""
 
@@ -213,9 +214,11 @@ def _day(expires: Any) -> str | None:
     midnight = datetime.combine((end + timedelta(hours=12)).date(), datetime.min.time(), UTC)
     if abs(end - midnight) <= SAME_TIME:
         return (midnight.date() - timedelta(days=1)).isoformat()
-    return f"{end:%Y-%m-%d %H:%M} UTC"
+    return end.strftime(MINUTE + UTC_TIME)
 
 
 def end_of(expires: str) -> datetime:
-    """When a key ends whose last day is given: at the midnight after it."""
+    """When a key ends, of which the last day or the time is given."""
+    if expires.endswith(UTC_TIME):
+        return datetime.strptime(expires, MINUTE + UTC_TIME).replace(tzinfo=UTC)
     return datetime.combine(date.fromisoformat(expires), datetime.min.time(), UTC) + timedelta(1)

@@ -47,7 +47,7 @@ def router_addresses(context: ServiceContext) -> tuple[str, ...]:
 
 
 def units(context: ServiceContext) -> Iterator[Unit]:
-    """Every replica of the router; they start one after the other, the first one makes the tables."""
+    """Every replica of the router; they start one after the other, the first makes the tables."""
     for index in range(context.plan.router.spec.replicas):
         yield _unit(context, index)
 

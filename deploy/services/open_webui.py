@@ -82,11 +82,12 @@ def _data_file(context: ServiceContext) -> DataFile | None:
         path=DATA / SQLITE,
         volume=volume,
         volume_path=PurePosixPath(SQLITE),
-        allowed="-",
-        what="Open WebUI",
-        fix="declare postgres=Postgres(web_ui=False) to go on with SQLite. Open WebUI does not move data to"
-        " PostgreSQL itself: to start anew, save its chats in the web UI, and rename"
-        f" {SQLITE} in the volume: docker exec {context.container_name(IMAGE)} mv {DATA / SQLITE}"
+        wanted=None,
+        refusal=f"users and chats are in SQLite there ({SQLITE}), and would be left behind",
+        allowed="a web UI that begins with PostgreSQL, or goes on with SQLite",
+        fix="declare postgres=Postgres(web_ui=False) to go on with SQLite. Open WebUI does not move"
+        " data to PostgreSQL itself: to start anew, save its chats in the web UI, and rename"
+        f" {SQLITE}: docker exec {context.container_name(IMAGE)} mv {DATA / SQLITE}"
         f" {DATA / SQLITE}.old",
     )
 

@@ -32,9 +32,10 @@ STOP_SECONDS = 60
 """Time to write down what is in memory."""
 MAJOR = re.compile(r":(\d+)(?![\d:/])")
 UPGRADE = (
-    "keep the major version of the data: images={'postgres': Image(reference=...)}; to go on to another,"
-    " stop router and web UI, write everything down with 'docker exec NAME pg_dumpall -U postgres', remove"
-    " the container and the volume, deploy, and read it back with 'docker exec -i NAME psql -U postgres'"
+    "keep the major version of the data: images={'postgres': Image(reference=...)}. To go on to"
+    " another: stop router and web UI, docker exec NAME pg_dumpall -U postgres >all.sql, remove the"
+    " container and the volume, deploy, stop router and web UI again, drop their empty databases,"
+    " and docker exec -i NAME psql -U postgres <all.sql"
 )
 
 
@@ -60,7 +61,7 @@ def database_url(
     Args:
         context: the deployment.
         user: which service.
-        scheme: what the address starts with; of a declared one, always ``postgresql``.
+        scheme: what the address starts with; a declared one has it already.
     """
     plan, database = context.plan.postgres, DATABASES[user]
     if plan and user in plan.declared:
@@ -80,7 +81,7 @@ def units(context: ServiceContext) -> Iterator[Unit]:
     if plan is None or plan.host is None:
         return
     config = context.config_tree(plan.host, IMAGE, _files())
-    volume = f"{context.plan.name}-{IMAGE}"
+    volume, version = f"{context.plan.name}-{IMAGE}", _major(context.images[IMAGE].reference)
     yield Unit(
         host=plan.host,
         tier=Tier.STORE,
@@ -93,8 +94,9 @@ def units(context: ServiceContext) -> Iterator[Unit]:
             path=DATA / "PG_VERSION",
             volume=volume,
             volume_path=PurePosixPath("pgdata/PG_VERSION"),
-            allowed=_major(context.images[IMAGE].reference),
-            what="PostgreSQL",
+            wanted=version,
+            refusal=f"PostgreSQL {{found}} wrote it, and {version} does not read that",
+            allowed=f"data of PostgreSQL {version}",
             fix=UPGRADE.replace("NAME", context.container_name(IMAGE)),
         ),
         container=context.container(

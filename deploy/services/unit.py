@@ -117,13 +117,22 @@ class DataFile(Part):
     """Name of the volume that it is in."""
     volume_path: PurePosixPath
     """Where it is in the volume."""
+    wanted: str | None
+    """What must stand in it; empty if that is not known, ``None`` if it must not be there."""
+    refusal: str
+    """What is wrong otherwise, with ``{found}`` for what stands in it."""
     allowed: str
-    """What stands in it if the wanted version reads the data; empty if that is not known, ``-`` if the
-    file must not be there."""
-    what: str
-    """Whose data they are."""
+    """What should be there instead."""
     fix: str
-    """What an operator does where they are of another version."""
+    """What an operator does then."""
+
+    def is_right(self, found: str) -> bool:
+        """Whether the wanted version reads the data.
+
+        Args:
+            found: what stands in the file; empty if it is not there.
+        """
+        return not found or self.wanted in {"", found}
 
 
 class Holds(Part):

@@ -1,4 +1,4 @@
-"""Valkey: what routers count together; a snapshot outlives a restart, nothing in it is irreplaceable.
+"""Valkey: what routers count together. A snapshot outlives restarts; nothing is irreplaceable.
 
 Settings: https://valkey.io/topics/valkey.conf/
 """
@@ -20,6 +20,7 @@ PORT = 6379
 DATA = PurePosixPath("/data")
 CONFIG = PurePosixPath("/etc/atelier")
 START = "start.sh"
+HEALTHY = f'test "$(REDISCLI_AUTH="$VALKEY_PASSWORD" valkey-cli -p {PORT} ping)" = PONG'
 URL = "valkey.url"
 """Name of the secret that an operator declares."""
 
@@ -63,7 +64,7 @@ def units(context: ServiceContext) -> Iterator[Unit]:
             },
             memory_bytes=plan.spec.memory_limit,
             healthcheck=HealthCheck(
-                command=f'test "$(REDISCLI_AUTH="$VALKEY_PASSWORD" valkey-cli -p {PORT} ping)" = PONG',
+                command=HEALTHY,
                 start_period_seconds=plan.spec.start_timeout_seconds,
             ),
         ),

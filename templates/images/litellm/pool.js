@@ -17,23 +17,28 @@ const READ_AS = new Map([
   [3614, 25], // tsvector as text
 ]);
 
+const readAs = (type) => READ_AS.get(type) ?? type;
+
+function withReadableTypes(query) {
+  if (!query || !query.types) return query;
+  const getTypeParser = (type, format) => query.types.getTypeParser(readAs(type), format);
+  return { ...query, types: { getTypeParser } };
+}
+
 function readable(result) {
   for (const one of [].concat(result || [])) {
-    for (const field of one.fields || []) {
-      field.dataTypeID = READ_AS.get(field.dataTypeID) ?? field.dataTypeID;
-    }
+    for (const field of one.fields || []) field.dataTypeID = readAs(field.dataTypeID);
   }
   return result;
 }
 
 class Client extends pg.Client {
-  query(...given) {
-    const callback = given.at(-1);
+  query(query, ...more) {
+    const callback = more.at(-1);
     if (typeof callback === 'function') {
-      given[given.length - 1] = (error, result) => callback(error, readable(result));
-      return super.query(...given);
+      more[more.length - 1] = (error, result) => callback(error, readable(result));
     }
-    const asked = super.query(...given);
+    const asked = super.query(withReadableTypes(query), ...more);
     return asked instanceof Promise ? asked.then(readable) : asked;
   }
 }

@@ -1,7 +1,7 @@
 """What LiteLLM asks of Prisma's command: `prisma migrate deploy`, without Prisma's native engine.
 
-LiteLLM's own migrations are applied in order, each in a transaction, under the lock that Prisma takes,
-and written down where Prisma does it: this image and upstream's go on from each other's.
+LiteLLM's own migrations are applied in order, each in a transaction, under the lock that Prisma
+takes, and written down where Prisma does it: this image and upstream's go on from each other's.
 """
 
 from __future__ import annotations
@@ -96,7 +96,9 @@ def apply(connection: psycopg.Connection, name: str, sql: bytes) -> None:
         # several statements without parameters are one transaction
         connection.execute(sql)
     except psycopg.Error as error:
-        connection.execute("UPDATE _prisma_migrations SET logs = %s WHERE id = %s", (str(error), own))
+        connection.execute(
+            "UPDATE _prisma_migrations SET logs = %s WHERE id = %s", (str(error), own)
+        )
         sys.exit(
             "Error: P3018\n\nA migration failed to apply.\n\n"
             f"Migration name: {name}\n\nDatabase error:\n{error}"
@@ -110,11 +112,13 @@ def apply(connection: psycopg.Connection, name: str, sql: bytes) -> None:
 def main(arguments: list[str]) -> None:
     """Run the command that is asked for."""
     if arguments[:2] == ["migrate", "deploy"]:
-        print(deploy(Path("migrations")))
+        sys.stdout.write(deploy(Path("migrations")) + "\n")
     elif arguments == ["--version"]:
-        print("migrate deploy of LiteLLM's migrations, without Prisma's native engine")
+        sys.stdout.write("migrate deploy of LiteLLM's migrations, without Prisma's native engine\n")
     else:
-        sys.exit(f"prisma {' '.join(arguments[:2])} needs Prisma's native engine: use upstream's image")
+        sys.exit(
+            f"prisma {' '.join(arguments[:2])} needs Prisma's native engine: use upstream's image"
+        )
 
 
 if __name__ == "__main__":
