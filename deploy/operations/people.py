@@ -75,11 +75,12 @@ def _today() -> date:
 
 
 def _unknown(found: PeopleState) -> Commands:
-    """In a dry run the router may be about to start; after that it must answer."""
+    """In a dry run the router or its database may be about to start; after that it must answer."""
     why = "no router runs" if found.state == "stopped" else f"the router refused: {found.said}"
-    if state.is_executing or found.state == "refused":
+    if state.is_executing:
         yield from refuse(f"people and keys cannot be compared: {why}")
-    host.log(f"people and keys are compared when the router runs: {why}")
+    else:
+        host.log(f"people and keys are compared when the router answers: {why}")
 
 
 def _tell(changes: PeopleChanges, plan: PeoplePlan, today: date) -> None:
