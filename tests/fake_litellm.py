@@ -96,7 +96,7 @@ class FakeLiteLLM:
         self.keys = {
             token: row
             for token, row in self.keys.items()
-            if (row["user_id"], row["team_id"]) != (asked["user_id"], asked["team_id"])
+            if (row.get("user_id"), row["team_id"]) != (asked["user_id"], asked["team_id"])
         }
         return {}
 

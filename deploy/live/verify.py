@@ -136,7 +136,7 @@ def _replica_questions(artefacts: Artefacts, connection: Connection) -> Iterator
         name = litellm.container_name(context, index)
 
         def ask(name: str = name) -> str:
-            address = _container_address(connection, name, plan.name)
+            address = container_address(connection, name, plan.name)
             url = connection.reach(address, litellm.PORT)
             return router_is_ready(url, key, has_database=plan.postgres is not None)
 

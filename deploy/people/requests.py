@@ -101,10 +101,9 @@ class Requests:
 
     @staticmethod
     def _leave(changes: PeopleChanges) -> Iterator[Request]:
-        removed = {change.name for change in changes.of("team", "remove")}
         for change in changes.of("person", "update"):
             for team in _texts(change.live, "teams") if change.live else ():
-                if team not in _texts(_wanted(change), "teams") and team not in removed:
+                if team not in _texts(_wanted(change), "teams"):
                     body = {"team_id": team, "user_id": change.name}
                     yield Request("/team/member_delete", body)
 

@@ -24,7 +24,7 @@ ALLOWED = {
     "date_from_datetime_parsing": "a date such as 2026-12-31",
     "date_type": "a date such as 2026-12-31",
     "dict_type": "a mapping of names to values",
-    "greater_than": "more than {gt}",
+    "greater_than": "more than {gt:g}",
     "greater_than_equal": "at least {ge}",
     "int_from_float": "a whole number",
     "int_parsing": "a whole number",

@@ -10,7 +10,7 @@ import pytest
 
 from deploy.people.compare import PeopleChanges
 from tests.fake_litellm import FakeLiteLLM
-from tests.people.conftest import TODAY, InContainer, plan_people
+from tests.people.conftest import InContainer, plan_people
 
 RESEARCH: dict[str, Any] = {"name": "research", "models": ["tiny-coder"], "tpm_limit": 5000}
 ADA: dict[str, Any] = {"name": "ada", "team": "research", "rpm_limit": 10}
@@ -180,9 +180,9 @@ def test_an_end_that_was_set_by_hand_is_shown_as_a_time(
 
 
 def test_a_key_whose_last_day_is_over_is_revoked(router: InContainer, fake: FakeLiteLLM) -> None:
-    plan = plan_people(people=[{**BOB, "expires": TODAY.isoformat()}])
-    router.deploy(plan)
-    after = date(2026, 3, 2)
+    plan, last_day = plan_people(people=[{**BOB, "expires": "2099-12-31"}]), date(2099, 12, 31)
+    router.deploy(plan, last_day)
+    after = date(2100, 1, 1)
     assert list(announced(router.compare(plan, after))) == ["revoke key of bob@lab.example"]
     router.deploy(plan, after)
     assert "bob@lab.example" in fake.users

@@ -23,7 +23,6 @@ BAD_SPECS: list[tuple[dict[str, Any], str]] = [
         people[0].rpm: unknown setting
             allowed: budget_duration, disabled, email, expires, max_budget, \
 max_parallel_requests, models, name, public_key, rpm_limit, team, tpm_limit
-            fix: did you mean 'name'?
         """,
     ),
     (
