@@ -11,7 +11,7 @@ import yaml
 
 from bench.stack import PROJECT, Run, timed
 from deploy.artefacts import Artefacts
-from deploy.live.checks import MAX_TOKENS, PROMPT
+from deploy.live.checks import MAX_TOKENS, MESSAGES, PROMPT
 from deploy.plan.deployment_plan import WebUIPlan
 from deploy.services import Unit
 from deploy.services.container import HealthCheck, Mount
@@ -119,8 +119,8 @@ def _variables(artefacts: Artefacts) -> dict[str, Any]:
         "web_ui": _web_ui(plan.web_ui),
         "containers": [_container(item, artefacts) for item in (engine, router, web_ui)],
         "secrets": {str(name): artefacts.secrets.value(name) for name in artefacts.stack.secrets},
-        "completion": {"model": model, "prompt": PROMPT, "max_tokens": MAX_TOKENS},
-        "chat": {"model": model, "messages": [{"role": "user", "content": "ping"}]},
+        "completion": {"model": model, "max_tokens": MAX_TOKENS} | PROMPT,
+        "chat": {"model": model, "max_tokens": MAX_TOKENS} | MESSAGES,
     }
 
 

@@ -53,7 +53,7 @@ def document(rows: list[Row], machine: dict[str, str]) -> str:
     """docs/benchmarks.md."""
     parts = [INTRODUCTION, _table(COLUMNS, [_cells(row) for row in rows])]
     columns = ("where", "what", *(f"times faster than {tool}" for tool in ANSIBLES))
-    parts += ["## Atelier beside Ansible\n", _table(columns, _speedups(rows))]
+    parts += ["## Atelier compared with Ansible\n", _table(columns, _speedups(rows))]
     parts += ["## Where the time of a redeployment without a change goes\n", STEPS, *_steps(rows)]
     parts += ["## The machine\n", _table(("", ""), list(machine.items()))]
     parts.append("Repeat it with `make bench`; it takes about a quarter of an hour.\n")

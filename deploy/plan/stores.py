@@ -8,6 +8,11 @@ from deploy.errors import Problem
 from deploy.plan.deployment_plan import DatabaseUser, PostgresPlan, ValkeyPlan
 from deploy.spec import DeploymentSpec
 
+POOL = 10
+"""Connections of one router."""
+SPARE_CONNECTIONS = 30
+"""For the web UI, for migrations and for an administrator."""
+
 
 def postgres_plan(spec: DeploymentSpec) -> PostgresPlan | None:
     """The databases; a server runs where those who use it do, and is published nowhere."""
@@ -31,7 +36,7 @@ def valkey_plan(spec: DeploymentSpec) -> ValkeyPlan | None:
 
 
 def store_problems(spec: DeploymentSpec) -> Iterator[Problem]:
-    """A server that one of its users would not reach; two users of one database."""
+    """A server that is not reached, or takes too few connections; one database for two services."""
     postgres, plan = spec.postgres, postgres_plan(spec)
     if postgres is None or plan is None:
         return
@@ -43,6 +48,14 @@ def store_problems(spec: DeploymentSpec) -> Iterator[Problem]:
             "router and web UI on one host, or a database of its own for the web UI",
             "declare web_ui.host for the router's host, postgres=Postgres(web_ui=False) for SQLite,"
             " or web_ui_database_url",
+        )
+    wanted = POOL * spec.router.replicas + SPARE_CONNECTIONS
+    if "router" in plan.own and postgres.max_connections < wanted:
+        yield Problem(
+            "postgres.max_connections",
+            f"{postgres.max_connections} for {spec.router.replicas} routers with {POOL} each",
+            f"at least {wanted}",
+            "declare as many, and a larger memory_limit: each takes some MiB",
         )
     if postgres.router_database_url and (
         postgres.router_database_url == postgres.web_ui_database_url

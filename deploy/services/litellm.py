@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from deploy.plan.deployment_plan import ReplicaPlan
+from deploy.plan.stores import POOL
 from deploy.render import TEMPLATES, render
 from deploy.services import engines, postgres, valkey
 from deploy.services.container import HealthCheck, Mount, Port, environment
@@ -166,6 +167,7 @@ def _config(context: ServiceContext) -> str:
             engines.container_name(context, replica): _stream_timeout(router, replica)
             for replica in replicas
         },
+        connections=POOL,
         has_database=postgres.database_url(context, "router") is not None,
         shares_state=valkey.url(context) is not None,
         timeout_retries={

@@ -81,7 +81,7 @@ def units(context: ServiceContext) -> Iterator[Unit]:
     if plan is None or plan.host is None:
         return
     config = context.config_tree(plan.host, IMAGE, _files())
-    volume, version = f"{context.plan.name}-{IMAGE}", _major(context.images[IMAGE].reference)
+    volume, version = f"{context.plan.name}-{IMAGE}", major_version(context.images[IMAGE].reference)
     yield Unit(
         host=plan.host,
         tier=Tier.STORE,
@@ -152,7 +152,7 @@ def _settings(plan: PostgresPlan) -> tuple[str, ...]:
     return tuple(part for name, value in settings.items() for part in ("-c", f"{name}={value}"))
 
 
-def _major(reference: str) -> str:
+def major_version(reference: str) -> str:
     """The major version that a reference names; empty if it names none."""
-    found = MAJOR.search(reference.rpartition("/")[2])
+    found = MAJOR.search(reference.partition("@")[0].rpartition("/")[2])
     return found[1] if found else ""

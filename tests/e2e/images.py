@@ -10,7 +10,7 @@ from deploy.images import build_images, make_build_plan
 from tests.e2e import fake_vllm
 from tests.e2e.hosts import build_host_image
 
-NAMES = ("llama-cpp", "litellm", "open-webui", "ollama")
+NAMES = ("llama-cpp", "litellm", "open-webui", "ollama", "postgres", "valkey")
 
 if __name__ == "__main__":
     build_images([make_build_plan(name, load_catalog()) for name in NAMES], report=print)

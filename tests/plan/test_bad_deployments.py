@@ -183,6 +183,22 @@ CASES: dict[str, dict[str, Any]] = {
             {"name": "qwen2.5-coder-14b", "engine": {**TRUSTED, "port": 8001}},
         ],
     },
+    "PostgreSQL on another host than the web UI": {
+        "hosts": [{"name": "10.0.0.1", "gpus": "1x l40s"}, {"name": "10.0.0.2"}],
+        "router": {"listen": "0.0.0.0"},  # noqa: S104 - declared, not bound
+        "web_ui": {"host": "10.0.0.2"},
+        "postgres": {},
+    },
+    "many routers": {"router": {"replicas": 8}, "postgres": {}},
+    "one database for both": {
+        "postgres": {
+            "router_database_url": {"env": "DATABASE"},
+            "web_ui_database_url": {"env": "DATABASE"},
+        },
+    },
+    "a database in the environment": {"router": {"env": {"DATABASE_URL": "postgresql://db/x"}}},
+    "no router": {"router": {"replicas": 0}},
+    "PostgreSQL for a few": {"postgres": {"max_connections": 10}},
     "a use that there is not": {"use": "commercial"},
     "no context": {"context_tokens": 0},
 }

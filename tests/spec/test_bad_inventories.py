@@ -32,7 +32,8 @@ BAD_SPECS: list[tuple[dict[str, Any], str]] = [
         """
         modles: unknown setting
             allowed: context_tokens, engine, hosts, image_archives, image_source, images, models, \
-name, profile, registries, registry_mirror, router, secrets, secrets_file, use, users, web_ui
+name, postgres, profile, registries, registry_mirror, router, secrets, secrets_file, use, users, \
+valkey, web_ui
             fix: did you mean 'models'?
         """,
     ),
@@ -433,8 +434,8 @@ gpu_groups, gpu_runtime, gpus, name, ssh_host_keys, ssh_jump, ssh_key, ssh_port,
         """
         secrets.router_key: 'router_key'
             allowed: router_master_key, engine_api_key, web_ui_secret_key, web_ui_admin_password, \
-digest_key
-            fix: did you mean 'router_master_key'?
+router_salt_key, router_database_password, web_ui_database_password, valkey_password, digest_key
+            fix: did you mean 'router_salt_key'?
         """,
     ),
     # the secret itself where its source belongs: it must not be quoted
@@ -494,7 +495,8 @@ BAD_PLANS: list[tuple[dict[str, Any], str]] = [
         {"images": {"litelm": {"source": "build"}}},
         """
         images.litelm: 'litelm'
-            allowed: litellm, llama-cpp, ollama, ollama-rocm, open-webui, vllm, vllm-rocm
+            allowed: litellm, llama-cpp, ollama, ollama-rocm, open-webui, postgres, valkey, vllm, \
+vllm-rocm
             fix: did you mean 'litellm'?
         """,
     ),
@@ -596,7 +598,8 @@ BAD_FILES: list[tuple[str, str, str]] = [
             fix: this setting is required: declare it
         host: unknown setting
             allowed: context_tokens, engine, hosts, image_archives, image_source, images, models, \
-name, profile, registries, registry_mirror, router, secrets, secrets_file, use, users, web_ui
+name, postgres, profile, registries, registry_mirror, router, secrets, secrets_file, use, users, \
+valkey, web_ui
             fix: did you mean 'hosts'?
         """,
     ),

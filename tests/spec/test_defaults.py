@@ -9,11 +9,24 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from deploy import Deployment, Engine, Host, Image, Model, Router, Secret, WebUI, pyinfra_hosts
+from deploy import (
+    Deployment,
+    Engine,
+    Host,
+    Image,
+    Model,
+    Postgres,
+    Router,
+    Secret,
+    Valkey,
+    WebUI,
+    pyinfra_hosts,
+)
 from deploy.spec import DeploymentSpec
 from deploy.spec.base import Spec
 from tests.conftest import declare
 
+MIB = 1024**2
 GIB = 1024**3
 ENGINE: dict[str, Any] = {
     "kind": "llama_cpp",
@@ -47,6 +60,7 @@ ROUTER = {
     "env": {},
     "kind": "litellm",
     "num_retries": 2,
+    "replicas": 1,
     "request_timeout_seconds": 600,
     "stream_timeout_seconds": None,
     "host": None,
@@ -110,6 +124,21 @@ WEB_UI = {
                 "weights_gib": None,
             },
         ),
+        (
+            Postgres(),
+            {
+                "memory_limit": GIB,
+                "start_timeout_seconds": 180,
+                "max_connections": 100,
+                "web_ui": True,
+                "router_database_url": None,
+                "web_ui_database_url": None,
+            },
+        ),
+        (
+            Valkey(),
+            {"memory_limit": 256 * MIB, "start_timeout_seconds": 180, "url": None},
+        ),
         (Secret(env="KEY"), {"env": "KEY", "file": None, "command": None}),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Spec) else "",
@@ -131,6 +160,8 @@ def test_defaults_of_a_deployment() -> None:
         "engine": ENGINE,
         "router": ROUTER,
         "web_ui": WEB_UI,
+        "postgres": None,
+        "valkey": None,
         "image_source": "pull",
         "image_archives": None,
         "registry_mirror": None,
