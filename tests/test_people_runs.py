@@ -70,7 +70,7 @@ def test_a_fresh_host_is_to_have_everybody(site: Site) -> None:
     site.declare(PEOPLE)
     result = site.run("--dry", "--json", "--diff")
     assert plan(result)[STEP]
-    told = [line for line in changes(result) if "research" in line or "ada" in line]
+    told = [line for line in changes(result) if line.endswith((" research", " ada"))]
     assert told == ["create team research", "create person ada", "create key of ada"]
     assert not list(site.directory.glob(".secrets/*-keys"))
 
@@ -91,7 +91,7 @@ def test_a_new_person_is_announced_and_gets_a_key_that_nobody_sees(site: Site) -
     assert changes(dry) == ["create person bob", "create key of bob"]
     done = site.execute("--diff", "-vvv")
     assert done.returncode == 0, done.stderr
-    assert changes(done) == changes(dry) * 2
+    assert changes(done) == changes(dry)
     file = site.directory / ".secrets" / "demo-keys" / "bob.env"
     assert str(file) in done.stderr
     found = re.search(r"sk-\S+", file.read_text())

@@ -118,6 +118,14 @@ class People(Site):
             timeout=START_TIMEOUT_SECONDS,
         )
 
+    def chat(self, key: str, model: str) -> httpx.Response:
+        return httpx.post(
+            f"{self.router_url}/v1/chat/completions",
+            headers={"Authorization": f"Bearer {key}"},
+            json={"model": model, "messages": [{"role": "user", "content": "ping"}]},
+            timeout=START_TIMEOUT_SECONDS,
+        )
+
     def by_hand(self, path: str, body: dict[str, Any] | None = None, **asked: Any) -> Any:
         """What somebody does in the router's own UI."""
         reply = httpx.request(
@@ -237,7 +245,9 @@ def test_requests_per_minute_end_with_429_and_the_reason(site: People) -> None:
     assert refused, [reply.status_code for reply in replies]
     assert refused[0].status_code == 429
     assert "Limit type: requests. Current limit: 2" in refused[0].text
-    assert int(refused[0].headers["retry-after"]) <= 60
+    chat = site.chat(bob, ALIAS)
+    assert chat.status_code == 429
+    assert int(chat.headers["retry-after"]) <= 60
 
 
 def test_a_client_can_read_its_limits(site: People) -> None:

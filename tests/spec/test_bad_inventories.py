@@ -31,9 +31,9 @@ BAD_SPECS: list[tuple[dict[str, Any], str]] = [
         {"modles": []},
         """
         modles: unknown setting
-            allowed: context_tokens, engine, hosts, image_archives, image_source, images, models, \
-name, postgres, profile, registries, registry_mirror, router, secrets, secrets_file, use, users, \
-valkey, web_ui
+            allowed: context_tokens, engine, hosts, image_archives, image_source, images, limits, \
+models, name, people, people_file, postgres, profile, registries, registry_mirror, router, \
+secrets, secrets_file, teams, use, users, valkey, web_ui
             fix: did you mean 'models'?
         """,
     ),
@@ -597,9 +597,9 @@ BAD_FILES: list[tuple[str, str, str]] = [
         hosts: not set
             fix: this setting is required: declare it
         host: unknown setting
-            allowed: context_tokens, engine, hosts, image_archives, image_source, images, models, \
-name, postgres, profile, registries, registry_mirror, router, secrets, secrets_file, use, users, \
-valkey, web_ui
+            allowed: context_tokens, engine, hosts, image_archives, image_source, images, limits, \
+models, name, people, people_file, postgres, profile, registries, registry_mirror, router, \
+secrets, secrets_file, teams, use, users, valkey, web_ui
             fix: did you mean 'hosts'?
         """,
     ),
