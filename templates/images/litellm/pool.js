@@ -3,6 +3,7 @@
 'use strict';
 
 const pg = require('pg');
+const { connectionLost } = require('./errors.js');
 
 // types that @prisma/adapter-pg 5.17 refuses, and those that they are read as
 const READ_AS = new Map([
@@ -39,7 +40,19 @@ class Client extends pg.Client {
       more[more.length - 1] = (error, result) => callback(error, readable(result));
     }
     const asked = super.query(withReadableTypes(query), ...more);
-    return asked instanceof Promise ? asked.then(readable) : asked;
+    return asked instanceof Promise ? asked.then(readable).catch(connectionLost) : asked;
+  }
+}
+
+class Pool extends pg.Pool {
+  query(...given) {
+    const asked = super.query(...given);
+    return asked instanceof Promise ? asked.catch(connectionLost) : asked;
+  }
+
+  connect(...given) {
+    const connected = super.connect(...given);
+    return connected instanceof Promise ? connected.catch(connectionLost) : connected;
   }
 }
 
@@ -56,7 +69,7 @@ function makePool(text) {
   // times without a zone are read as UTC
   const options = `-c TimeZone=UTC ${url.searchParams.get('options') || ''}`.trim();
   url.searchParams.delete('options');
-  const pool = new pg.Pool({
+  const pool = new Pool({
     Client,
     connectionString: url.toString(),
     max: Number(own.connection_limit || 10),
@@ -65,7 +78,7 @@ function makePool(text) {
   });
   // of a connection that nobody uses: the next query has a new one
   pool.on('error', () => {});
-  return { pool, schema: own.schema || 'public' };
+  return { pool, schema: own.schema || 'public', place: `${url.hostname}:${url.port || 5432}` };
 }
 
 module.exports = { makePool };

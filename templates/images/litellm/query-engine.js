@@ -15,6 +15,7 @@ const http = require('http');
 const path = require('path');
 const { PrismaPg } = require('@prisma/adapter-pg');
 const { bindAdapter } = require('@prisma/driver-adapter-utils');
+const { Errors } = require('./errors.js');
 const { makePool } = require('./pool.js');
 const { Translator, answerOf } = require('./graphql.js');
 
@@ -33,7 +34,7 @@ function databaseUrl() {
   return (given && given.url) || process.env.DATABASE_URL;
 }
 
-function loadEngine(datamodel, pool, schema) {
+function loadEngine(datamodel, adapter) {
   const glue = require(path.join(RUNTIME, 'query_engine_bg.postgresql.js'));
   const wasm = fs.readFileSync(path.join(RUNTIME, 'query_engine_bg.postgresql.wasm'));
   const instance = new WebAssembly.Instance(new WebAssembly.Module(wasm), {
@@ -52,28 +53,17 @@ function loadEngine(datamodel, pool, schema) {
     enableTracing: false,
   };
   // what it logs may quote what was asked
-  return new glue.QueryEngine(settings, () => {}, bindAdapter(new PrismaPg(pool, { schema })));
+  return new glue.QueryEngine(settings, () => {}, adapter);
 }
 
 function parsed(answer) {
   return typeof answer === 'string' ? JSON.parse(answer || '{}') : answer || {};
 }
 
-function failure(error) {
-  const text = String((error && error.message) || error);
-  let told = null;
-  try {
-    told = JSON.parse(text);
-  } catch {
-    // not the engine's own: it has no code
-  }
-  const unknown = { is_panic: false, message: text, backtrace: null };
-  return { errors: [{ error: text, user_facing_error: told || unknown }] };
-}
-
 class Server {
-  constructor(engine, translator) {
+  constructor(engine, errors, translator) {
     this.engine = engine;
+    this.errors = errors;
     this.translator = translator;
   }
 
@@ -98,7 +88,8 @@ class Server {
       isolation_level: wanted.isolation_level,
     };
     const begun = parsed(await this.engine.startTransaction(JSON.stringify(settings), TRACE));
-    return begun.error_code ? { errors: [{ error: begun.message, user_facing_error: begun }] } : begun;
+    if (!begun.error_code) return begun;
+    return this.errors.explained({ errors: [{ error: begun.message, user_facing_error: begun }] });
   }
 
   async one(text, transaction) {
@@ -118,7 +109,9 @@ class Server {
   }
 
   async ask(query, transaction) {
-    return parsed(await this.engine.query(JSON.stringify(query), TRACE, transaction));
+    return this.errors.explained(
+      parsed(await this.engine.query(JSON.stringify(query), TRACE, transaction)),
+    );
   }
 
   listen(port) {
@@ -128,7 +121,9 @@ class Server {
       request.on('end', async () => {
         const transaction = request.headers['x-transaction-id'] || undefined;
         const body = Buffer.concat(parts).toString();
-        const found = await this.answer(request.method, request.url, body, transaction).catch(failure);
+        const found = await this.answer(request.method, request.url, body, transaction).catch(
+          (error) => this.errors.thrown(error),
+        );
         const text = Buffer.from(JSON.stringify(found));
         response.writeHead(200, { 'content-type': 'application/json', 'content-length': text.length });
         response.end(text);
@@ -142,10 +137,13 @@ class Server {
 
 async function main() {
   const datamodel = fs.readFileSync(process.env.PRISMA_DML_PATH, 'utf8');
-  const { pool, schema } = makePool(databaseUrl());
-  const engine = loadEngine(datamodel, pool, schema);
+  const { pool, schema, place } = makePool(databaseUrl());
+  const adapter = bindAdapter(new PrismaPg(pool, { schema }));
+  const engine = loadEngine(datamodel, adapter);
   await engine.connect(TRACE);
-  const server = new Server(engine, new Translator(datamodel)).listen(Number(option('-p', '--port')));
+  const errors = new Errors(adapter.errorRegistry, place);
+  const port = Number(option('-p', '--port'));
+  const server = new Server(engine, errors, new Translator(datamodel)).listen(port);
   const stop = () => {
     server.close();
     pool.end().finally(() => process.exit(0));
