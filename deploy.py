@@ -6,6 +6,7 @@ Run: pyinfra inventories/demo.py deploy.py
 from deploy.tasks import (
     docker,
     images,
+    people,
     precheck,
     secrets,
     units,
@@ -21,4 +22,5 @@ secrets.keep(deployment)
 images.provide(deployment)
 units.prepare(deployment)
 units.converge(deployment)
+people.keep(deployment)
 verify.ask(deployment)

@@ -85,3 +85,7 @@ class ImageBuildError(AtelierError):
 
 class ServiceError(AtelierError):
     """A deployed service does not answer as it should."""
+
+
+class PeopleError(AtelierError):
+    """Somebody cannot be given what was asked for, or has it already."""

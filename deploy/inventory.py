@@ -28,11 +28,15 @@ from deploy.spec import (
     EntrySpec,
     HostSpec,
     ImageSpec,
+    LimitsSpec,
     ModelSpec,
+    PersonSpec,
     PostgresSpec,
+    PriceSpec,
     RegistrySpec,
     RouterSpec,
     SecretSource,
+    TeamSpec,
     ValkeySpec,
     WebUISpec,
 )
@@ -102,11 +106,15 @@ Engine = Declaration(EngineSpec)
 Entry = Declaration(EntrySpec)
 Host = Declaration(HostSpec)
 Image = Declaration(ImageSpec)
+Limits = Declaration(LimitsSpec)
 Model = Declaration(ModelSpec)
+Person = Declaration(PersonSpec)
 Postgres = Declaration(PostgresSpec)
+Price = Declaration(PriceSpec)
 Registry = Declaration(RegistrySpec)
 Router = Declaration(RouterSpec)
 Secret = Declaration(SecretSource)
+Team = Declaration(TeamSpec)
 Valkey = Declaration(ValkeySpec)
 WebUI = Declaration(WebUISpec)
 

@@ -24,6 +24,8 @@ from deploy.cli.recommend import recommend
 from deploy.cli.schema import schema
 from deploy.cli.size import size
 from deploy.cli.status import status
+from deploy.cli.usage import usage
+from deploy.cli.users import users
 from deploy.cli.verify import verify
 from deploy.errors import AtelierError
 
@@ -39,10 +41,11 @@ app = typer.Typer(
 )
 VERBS = (
     *(plan, size, recommend, models, gpus, images, doctor, check),
-    *(verify, status, logs, info, env, ca, prune, down, schema),
+    *(verify, status, usage, logs, info, env, ca, prune, down, schema),
 )
 for verb in VERBS:
     app.command()(verb)
+app.add_typer(users)
 app.add_typer(lock)
 
 

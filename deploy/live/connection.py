@@ -10,10 +10,10 @@ from typing import Any
 import docker
 import paramiko
 import requests
-from docker.errors import DockerException
+from docker.errors import DockerException, NotFound
 from paramiko import SSHException
 
-from deploy.errors import ConnectionFailedError, Problem
+from deploy.errors import ConnectionFailedError, Problem, ServiceError
 from deploy.hosts.connection import explain
 from deploy.hosts.ssh import open_ssh
 from deploy.hosts.sudo import ask_password
@@ -148,3 +148,16 @@ def with_sudo(host: HostSpec, command: str, *, wants_password: bool) -> tuple[st
     if not wants_password:
         return f"sudo -n {command}", ""
     return f"sudo -k -S -p '' {command}", f"{ask_password(host.name)}\n"
+
+
+def container_address(connection: Connection, container: str, network: str) -> str:
+    """IP address of a container on a network of its host.
+
+    Raises:
+        ServiceError: if there is no such container.
+    """
+    try:
+        attributes = connection.client.containers.get(container).attrs
+    except NotFound:
+        raise ServiceError(Problem(container, "there is no such container")) from None
+    return str(attributes["NetworkSettings"]["Networks"][network]["IPAddress"])

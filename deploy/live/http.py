@@ -34,6 +34,18 @@ Base = str | Secure
 """Where a service is: the URL before its paths."""
 
 
+def query(url: str, key: str, parameters: dict[str, Any]) -> Any:
+    """Ask for JSON.
+
+    Raises:
+        ServiceError: if the answer is an error.
+        httpx.HTTPError: if there is none.
+    """
+    reply = _client().get(url, headers=_bearer(key), params=parameters)
+    _raise_for_status(reply)
+    return reply.json()
+
+
 def get(base: Base, path: str, key: str) -> Any:
     """Read JSON; also that of a service which says that it is not ready.
 

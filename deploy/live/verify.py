@@ -8,11 +8,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 
-from docker.errors import NotFound
-
 from deploy.artefacts import Artefacts
 from deploy.catalog import load_catalog
-from deploy.errors import Problem, ServiceError
 from deploy.live.checks import (
     Answer,
     Check,
@@ -25,7 +22,7 @@ from deploy.live.checks import (
     stream_chat,
     stream_completion,
 )
-from deploy.live.connection import Connection, Login, connect
+from deploy.live.connection import Connection, Login, connect, container_address
 from deploy.live.entry import ask_entry, entry_base
 from deploy.live.http import Base
 from deploy.live.kv_cache import kv_cache_text, kv_cache_warning, read_kv_cache
@@ -131,7 +128,7 @@ def _engine_url(artefacts: Artefacts, replica: ReplicaPlan, hosts: dict[str, Con
         return hosts[plan.router.host].reach(plan.host(replica.host).address, replica.port)
     connection = hosts[replica.host]
     container = engines.container_name(artefacts.context, replica)
-    address = _container_address(connection, container, plan.name)
+    address = container_address(connection, container, plan.name)
     return connection.reach(address, engines.container_port(replica))
 
 
@@ -172,7 +169,7 @@ def _replica_questions(artefacts: Artefacts, connection: Connection) -> Iterator
         name = litellm.container_name(context, index)
 
         def ask(name: str = name) -> str:
-            address = _container_address(connection, name, plan.name)
+            address = container_address(connection, name, plan.name)
             url = connection.reach(address, litellm.PORT)
             return router_is_ready(url, key, has_database=plan.postgres is not None)
 
@@ -190,14 +187,6 @@ def _web_ui_question(artefacts: Artefacts, connection: Connection, people: Base 
         web_ui.host,
         lambda: chat_in_web_ui(url, web_ui.spec.admin_email, password, model),
     )
-
-
-def _container_address(connection: Connection, container: str, network: str) -> str:
-    try:
-        attributes = connection.client.containers.get(container).attrs
-    except NotFound:
-        raise ServiceError(Problem(container, "there is no such container")) from None
-    return str(attributes["NetworkSettings"]["Networks"][network]["IPAddress"])
 
 
 def _expected(replica: ReplicaPlan) -> str | None:

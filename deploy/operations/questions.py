@@ -15,6 +15,7 @@ from deploy.facts.gpus import Gpus
 from deploy.facts.host import Host
 from deploy.facts.images import Images
 from deploy.facts.look import Question
+from deploy.facts.people import People
 from deploy.facts.units import Units
 from deploy.facts.weights import Wanted, Weights
 from deploy.hosts.downloads import downloads_on
@@ -22,7 +23,7 @@ from deploy.hosts.subject import Subject
 from deploy.images import ImageUse, RegistryAccess
 from deploy.images.reference import address_of
 from deploy.operations.image_source import ImagePlace
-from deploy.services import HostModelFile, HostWeights
+from deploy.services import HostModelFile, HostWeights, Tier
 from deploy.tls.pair import ENTRY_CERTIFICATE
 
 
@@ -44,6 +45,8 @@ def questions(artefacts: Artefacts, host: str) -> Iterator[Question]:
     for cache, wanted in by_cache(subject.weights).items():
         yield Question.of(Weights, cache=cache, wanted=wanted)
     yield Question.of(Units, **units_question(artefacts, host))
+    if artefacts.plan.people is not None and host == artefacts.plan.router.host:
+        yield Question.of(People, **people_question(artefacts))
 
 
 def subject_of(artefacts: Artefacts, host: str) -> Subject:
@@ -112,6 +115,13 @@ def units_question(artefacts: Artefacts, host: str) -> dict[str, Any]:
             if unit.model
         ),
     }
+
+
+def people_question(artefacts: Artefacts) -> dict[str, Any]:
+    """What is asked of the router about people."""
+    host = artefacts.plan.router.host
+    routers = [unit for unit in artefacts.stack.on(host) if unit.tier == Tier.ROUTER]
+    return {"containers": tuple(unit.name for unit in routers)}
 
 
 def images_question(

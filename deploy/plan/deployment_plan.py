@@ -4,20 +4,16 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from deploy.model_files import ModelFile
 from deploy.plan.addresses import bracketed, host_and_port
+from deploy.plan.part import PlanPart
+from deploy.plan.people_plan import PeoplePlan
 from deploy.spec import EngineSpec, EntrySpec, PostgresSpec, RouterSpec, ValkeySpec, WebUISpec
 
 HTTPS_PORT = 443
 """What an address with https:// means where it names no port."""
-
-
-class PlanPart(BaseModel):
-    """Something a plan decided: immutable."""
-
-    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid")
 
 
 class MemoryPlan(PlanPart):
@@ -259,6 +255,8 @@ class DeploymentPlan(PlanPart):
     """What routers share, if they do."""
     entry: EntryPlan | None = None
     """The entry, if there is one."""
+    people: PeoplePlan | None = None
+    """Who has keys; ``None`` of a router without a database, which has the master key alone."""
     hosts: tuple[HostPlan, ...] = ()
     """The machines."""
     models: tuple[ModelPlan, ...] = ()

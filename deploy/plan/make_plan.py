@@ -16,10 +16,12 @@ from deploy.plan.host_gpus import gpus_of, host_plan, host_problems
 from deploy.plan.make_claims import Sources, make_claim
 from deploy.plan.model_plans import Outcome, model_plan
 from deploy.plan.on_cpu import cpu_hosts
+from deploy.plan.people import people_plan
 from deploy.plan.placement import Claim, Gpus, Placement, Seat, Sizer, place
 from deploy.plan.ports import port_problems, web_ui_problems
 from deploy.plan.refusals import placement_problems, share_problems, split_problems
 from deploy.plan.replicas import cpu_replica, gpu_replica, with_one_length, with_ports
+from deploy.plan.router import router_problems
 from deploy.plan.stores import postgres_plan, store_problems, valkey_plan
 from deploy.plan.unknown import unknown
 from deploy.plan.vllm_on_cpu import cpu_problems
@@ -39,7 +41,7 @@ def make_plan(
         spec: the declared deployment.
         catalog: what is known of models, images and GPUs.
         model_files: the file of each model that has one, by its name.
-        directory: what the paths of ``config`` are relative to.
+        directory: what the paths of ``config`` and ``people_file`` are relative to.
 
     Raises:
         PlanError: with one problem per thing that cannot be carried out.
@@ -57,12 +59,15 @@ def make_plan(
     router_host = spec.router_host
     found = with_one_length(_replicas(spec, claims, outcome, sources))
     replicas = tuple(with_ports(found, router_host))
+    people, people_problems = people_plan(spec, directory)
     _raise(
         [
             *port_problems(spec, replicas, router_host),
             *web_ui_problems(spec),
             *store_problems(spec),
             *entry_problems(spec, replicas),
+            *router_problems(spec),
+            *people_problems,
         ]
     )
     models = tuple(
@@ -78,6 +83,7 @@ def make_plan(
         postgres=postgres_plan(spec),
         valkey=valkey_plan(spec),
         entry=entry_plan(spec),
+        people=people,
         hosts=host_plans,
         models=models,
         users=spec.users,

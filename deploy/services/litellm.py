@@ -162,6 +162,9 @@ def _config(context: ServiceContext) -> str:
     return render(
         "litellm/config.yaml.j2",
         replicas=[_deployment(each) for replica in replicas for each in _served(context, replica)],
+        aliases=router.aliases,
+        fallbacks=[{model: list(others)} for model, others in router.fallbacks.items()],
+        prices=router.prices,
         num_retries=router.num_retries,
         request_timeout_seconds=router.request_timeout_seconds,
         stream_timeouts={

@@ -16,6 +16,7 @@ from deploy.spec.entry import EntrySpec
 from deploy.spec.host import HostSpec
 from deploy.spec.image import ImageSource, ImageSpec
 from deploy.spec.model import NAME, ModelSpec
+from deploy.spec.people import LimitsSpec, PersonSpec, TeamSpec
 from deploy.spec.postgres import PostgresSpec
 from deploy.spec.registry import RegistrySpec
 from deploy.spec.router import RouterSpec
@@ -59,6 +60,15 @@ class DeploymentSpec(Spec):
     """What several routers share: limits, spending, routing state."""
     entry: EntrySpec | None = None
     """One address for people and editors, over TLS; ``None`` for a deployment without."""
+    limits: LimitsSpec = LimitsSpec()
+    """What each person may use, where nothing else is said of them."""
+    teams: tuple[TeamSpec, ...] = ()
+    """Groups of people, with the models and the budget that they share."""
+    people: tuple[PersonSpec, ...] = ()
+    """Who has a key of their own."""
+    people_file: Path | None = None
+    """More people: a CSV file with the settings of a person as its columns, or a YAML file with a
+    list of them; relative to the inventory."""
     image_source: ImageSource = "pull"
     """Where images come from unless said otherwise: ``pull``, ``build`` or ``load``."""
     image_archives: Path | None = None
@@ -123,6 +133,18 @@ class DeploymentSpec(Spec):
         served = [name for model in models for name in (model.served_name, *model.lora_adapters)]
         _refuse_repeats(served, "served model name")
         return models
+
+    @field_validator("teams")
+    @classmethod
+    def _teams_are_distinct(cls, teams: tuple[TeamSpec, ...]) -> tuple[TeamSpec, ...]:
+        _refuse_repeats([team.name for team in teams], "team")
+        return teams
+
+    @field_validator("people")
+    @classmethod
+    def _people_are_distinct(cls, people: tuple[PersonSpec, ...]) -> tuple[PersonSpec, ...]:
+        _refuse_repeats([person.name for person in people], "person")
+        return people
 
     @model_validator(mode="after")
     def _services_have_hosts(self) -> DeploymentSpec:

@@ -6,11 +6,20 @@ from typing import ClassVar, Literal
 
 from pydantic import ByteSize, Field
 
-from deploy.spec.base import MemoryLimit
+from deploy.spec.base import MemoryLimit, Spec
 from deploy.spec.endpoint import EndpointSpec
 from deploy.units import GIB
 
 RouterKind = Literal["litellm"]
+
+
+class PriceSpec(Spec):
+    """What a model costs, in any currency: what budgets are spent in."""
+
+    input: float = Field(ge=0, le=1e6)
+    """For a million tokens of prompts."""
+    output: float = Field(ge=0, le=1e6)
+    """For a million tokens of answers."""
 
 
 class RouterSpec(EndpointSpec):
@@ -41,3 +50,10 @@ class RouterSpec(EndpointSpec):
     stream_timeout_seconds: int | None = Field(default=None, ge=1, le=7200)
     """How long a stream may be silent, until its first token and after it; 60 for a model on GPUs
     and 300 for one on a CPU, unless set."""
+    aliases: dict[str, str] = Field(default_factory=dict)
+    """Other names that clients may ask for, and the served model that answers, e.g.
+    ``{"gpt-4o": "qwen2.5-coder-32b"}``."""
+    fallbacks: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    """Served models that are asked, in this order, when every replica of one has failed."""
+    prices: dict[str, PriceSpec] = Field(default_factory=dict)
+    """Prices of served models, e.g. ``{"qwen2.5-coder-32b": Price(input=0.5, output=1.5)}``."""

@@ -32,8 +32,8 @@ BAD_SPECS: list[tuple[dict[str, Any], str]] = [
         """
         modles: unknown setting
             allowed: context_tokens, engine, entry, hosts, huggingface_endpoint, image_archives, \
-image_source, images, models, name, postgres, profile, registries, registry_mirror, router, \
-secrets, secrets_file, use, users, valkey, web_ui
+image_source, images, limits, models, name, people, people_file, postgres, profile, registries, \
+registry_mirror, router, secrets, secrets_file, teams, use, users, valkey, web_ui
             fix: did you mean 'models'?
         """,
     ),
@@ -700,8 +700,8 @@ BAD_FILES: list[tuple[str, str, str]] = [
             fix: this setting is required: declare it
         host: unknown setting
             allowed: context_tokens, engine, entry, hosts, huggingface_endpoint, image_archives, \
-image_source, images, models, name, postgres, profile, registries, registry_mirror, router, \
-secrets, secrets_file, use, users, valkey, web_ui
+image_source, images, limits, models, name, people, people_file, postgres, profile, registries, \
+registry_mirror, router, secrets, secrets_file, teams, use, users, valkey, web_ui
             fix: did you mean 'hosts'?
         """,
     ),

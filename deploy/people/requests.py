@@ -1,0 +1,146 @@
+"""The requests that change people, in an order that works at every point where it may stop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from deploy.people.compare import PeopleChanges, PersonChange
+from deploy.people.records import (
+    KEY_LIMITS,
+    TEAM_LIMITS,
+    Keeper,
+    LiveRecord,
+    Record,
+    end_of,
+    mark,
+)
+
+ENDS = "ends"
+"""Where a body says when a key ends; who sends it makes a duration of it, by the router's clock."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """One call of LiteLLM's API."""
+
+    path: str
+    body: Mapping[str, Any] = field(repr=False)
+    """Its JSON; a key may be in it."""
+
+
+@dataclass(frozen=True)
+class Requests:
+    """Makes requests for one deployment.
+
+    Attributes:
+        deployment: its name.
+        keeper: who looks after what is changed.
+        keys: values of new keys, by person.
+    """
+
+    deployment: str
+    keeper: Keeper
+    keys: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    def of(self, changes: PeopleChanges) -> list[Request]:
+        """The requests that carry changes out.
+
+        Teams come before their people, and people before their keys; who leaves a team leaves it
+        when their key has left it, because LiteLLM deletes the keys that a member has in a team.
+        """
+        return [
+            *(self._team(change) for change in changes.of("team", "create", "update")),
+            *self._people(changes),
+            *(self._revoke(change) for change in changes.of("key", "revoke")),
+            *(self._key(change) for change in changes.of("key", "create", "update")),
+            *self._leave(changes),
+            *(
+                Request("/user/delete", {"user_ids": [change.name]})
+                for change in changes.of("person", "remove")
+            ),
+            *(
+                Request("/team/delete", {"team_ids": [change.name]})
+                for change in changes.of("team", "remove")
+            ),
+        ]
+
+    def _team(self, change: PersonChange) -> Request:
+        record = _wanted(change)
+        body = {
+            "team_id": record.name,
+            "team_alias": record.name,
+            "models": list(_texts(record, "models")),
+            **{name: record.fields[name] for name in TEAM_LIMITS},
+            "metadata": self._metadata(record, change.live),
+        }
+        if change.live:
+            return Request("/team/update", {**body, "blocked": record.fields["disabled"]})
+        return Request("/team/new", body)
+
+    def _people(self, changes: PeopleChanges) -> Iterator[Request]:
+        for change in changes.of("person", "create", "update"):
+            record = _wanted(change)
+            body = {
+                "user_id": record.name,
+                "user_alias": record.name,
+                "user_email": record.fields["email"],
+                "metadata": self._metadata(record, change.live),
+            }
+            if change.live:
+                yield Request("/user/update", body)
+            else:
+                role = {"user_role": "internal_user", "auto_create_key": False}
+                yield Request("/user/new", {**body, **role})
+            there = _texts(change.live, "teams") if change.live else ()
+            for team in _texts(record, "teams"):
+                if team not in there:
+                    member = {"role": "user", "user_id": record.name}
+                    yield Request("/team/member_add", {"team_id": team, "member": member})
+
+    @staticmethod
+    def _leave(changes: PeopleChanges) -> Iterator[Request]:
+        for change in changes.of("person", "update"):
+            for team in _texts(change.live, "teams") if change.live else ():
+                if team not in _texts(_wanted(change), "teams"):
+                    body = {"team_id": team, "user_id": change.name}
+                    yield Request("/team/member_delete", body)
+
+    def _key(self, change: PersonChange) -> Request:
+        record, fields = _wanted(change), _wanted(change).fields
+        body = {
+            "key_alias": fields["alias"],
+            "user_id": fields["person"],
+            "team_id": fields["team"],
+            "models": list(_texts(record, "models")),
+            **{name: fields[name] for name in KEY_LIMITS},
+            "blocked": fields["disabled"],
+            "metadata": self._metadata(record, change.live),
+        }
+        expires = fields["expires"]
+        ends = end_of(str(expires)).isoformat() if expires else None
+        if change.live is None:
+            new = {"key": self.keys[change.name]} | ({ENDS: ends} if ends else {})
+            return Request("/key/generate", {**body, **new})
+        if change.live.fields["expires"] != expires:
+            body |= {ENDS: ends} if ends else {"duration": "-1"}
+        return Request("/key/update", {**body, "key": change.live.id})
+
+    @staticmethod
+    def _revoke(change: PersonChange) -> Request:
+        return Request("/key/delete", {"keys": [change.live.id if change.live else ""]})
+
+    def _metadata(self, record: Record, there: LiveRecord | None) -> dict[str, Any]:
+        others = there.metadata if there else {}
+        return {**others, **mark(record, self.deployment, self.keeper)}
+
+
+def _wanted(change: PersonChange) -> Record:
+    assert change.wanted is not None  # noqa: S101 - of what goes, nothing is made or changed
+    return change.wanted
+
+
+def _texts(record: Record, name: str) -> tuple[str, ...]:
+    value = record.fields[name]
+    return value if isinstance(value, tuple) else ()

@@ -1,0 +1,77 @@
+"""The file of people: CSV with a line for each, or YAML with a list."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from deploy.errors import InventoryFileError, Problem
+from deploy.spec import PersonSpec
+from deploy.spec.validation import validate
+
+LISTS = {"models"}
+NO_LIMIT = "none"
+"""In a cell: no limit; an empty cell is the default."""
+WORDS = {"yes": True, "no": False}
+
+
+def read_people_file(path: Path) -> tuple[PersonSpec, ...]:
+    """The people of a file, in its order.
+
+    Raises:
+        InventoryFileError: if it cannot be read.
+        SpecError: with one problem per invalid setting.
+    """
+    rows = _yaml_rows(path) if path.suffix in {".yaml", ".yml"} else _csv_rows(path)
+    return tuple(validate(PersonSpec, row, f"{path.name}, {where}") for where, row in rows)
+
+
+def _csv_rows(path: Path) -> list[tuple[str, dict[str, Any]]]:
+    """Columns are the settings of a person; models are separated by spaces or semicolons."""
+    reader = csv.DictReader(_read(path).splitlines(), restkey="more cells than columns")
+    rows = []
+    for row in reader:
+        settings = {
+            name.strip(): _cell(name.strip(), cell)
+            for name, cell in row.items()
+            if cell is not None and (not isinstance(cell, str) or cell.strip())
+        }
+        if settings:
+            rows.append((f"line {reader.line_num}", settings))
+    return rows
+
+
+def _cell(name: str, cell: Any) -> Any:
+    if not isinstance(cell, str):
+        return cell
+    text = cell.strip()
+    if text.lower() == NO_LIMIT:
+        return None
+    if name in LISTS:
+        return text.replace(";", " ").split()
+    return WORDS.get(text.lower(), text)
+
+
+def _yaml_rows(path: Path) -> list[tuple[str, dict[str, Any]]]:
+    try:
+        data = yaml.safe_load(_read(path))
+    except yaml.YAMLError as error:
+        raise InventoryFileError(Problem(str(path), f"not YAML: {error}", "a list")) from None
+    if not isinstance(data, list):
+        found = "an empty file" if data is None else f"a {type(data).__name__}"
+        raise InventoryFileError(Problem(str(path), found, "a list of people"))
+    return [(f"person {number}", row) for number, row in enumerate(data, 1)]
+
+
+def _read(path: Path) -> str:
+    try:
+        # spreadsheets begin a file with a mark of its encoding
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        raise InventoryFileError(
+            Problem("people_file", f"cannot read {path}: {reason}", "a CSV or YAML file")
+        ) from None
