@@ -56,7 +56,8 @@ def host_weights(
 def _each(context: ServiceContext, replica: ReplicaPlan, image: str) -> Iterator[HostWeights]:
     own = replica.weights
     named = [(own.repository, own.revision, _load_format(replica))]
-    for text in replica.extra_weights:
+    adapters = [text for text in replica.lora_adapters.values() if not text.startswith("/")]
+    for text in (*replica.extra_weights, *adapters):
         extra = declared_weights(text)
         named.append((extra.repository, extra.revision, "auto"))
     declared = environment(replica.engine.env)

@@ -163,6 +163,9 @@ def test_what_else_its_arguments_name(tmp_path: Path) -> None:
         ("Qwen/Qwen2.5-Coder-7B-Instruct", "main", "mistral"),
         ("lab/draft", "v1", "auto"),
     ]
+    adapters = {"lora_adapters": {"tuned": "lab/tuned", "local": "/srv/adapters/local"}}
+    tuned = made(tmp_path, models=[{**CHAT, **adapters}]).stack.tier(Tier.ENGINE)[0]
+    assert [each.name for each in tuned.weights][1:] == ["lab/tuned@main"]
     apart = made(tmp_path, engine={"kind": "vllm", "extra_args": ["--load-format", "pt"]})
     assert apart.stack.tier(Tier.ENGINE)[0].weights[0].load_format == "pt"
 
