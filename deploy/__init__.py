@@ -18,9 +18,11 @@ if TYPE_CHECKING:
         Host,
         Image,
         Model,
+        Postgres,
         Registry,
         Router,
         Secret,
+        Valkey,
         WebUI,
         pyinfra_hosts,
     )
@@ -32,9 +34,11 @@ __all__ = [
     "Host",
     "Image",
     "Model",
+    "Postgres",
     "Registry",
     "Router",
     "Secret",
+    "Valkey",
     "WebUI",
     "pyinfra_hosts",
 ]

@@ -61,6 +61,8 @@ def make_artefacts(spec: DeploymentSpec, directory: Path) -> Artefacts:
         images={name: use.image for name, use in images.items()},
         directories={host.name: host.directory for host in spec.hosts},
         site_certificate=site.certificate if site else "",
+        huggingface_endpoint=spec.huggingface_endpoint,
+        weights_sources={host.name: host.weights for host in spec.hosts},
     )
     stack = make_stack(context)
     used = {unit.image_name: images[unit.image_name] for unit in stack.units}

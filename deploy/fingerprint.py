@@ -22,6 +22,10 @@ FILE = "secrets.fingerprint"
 SETTING = "new_secrets"
 """What ``pyinfra --data`` calls it when an operator insists on other secrets."""
 VARIABLE = "ATELIER_NEW_SECRETS"
+PERMANENT = {
+    SecretName.ROUTER_SALT_KEY: "what the router has encrypted in its database is lost with another"
+}
+"""Secrets that never change, and why."""
 YES = {"1", "yes", "true", "on"}
 
 
@@ -41,8 +45,13 @@ class KnownSecrets:
 
 def make_fingerprint(secrets: SecretStore) -> str:
     """What the file on a host says: the fingerprint, and the names of the secrets in use."""
-    names = sorted(str(name) for name in SecretName)
-    known = {"fingerprint": secrets.fingerprint, "secrets": names}
+    names = sorted(str(name) for name in secrets.names)
+    known: dict[str, Any] = {"fingerprint": secrets.fingerprint, "secrets": names}
+    permanent = {
+        str(name): secrets.digest(SecretText.of(name)) for name in PERMANENT if name in names
+    }
+    if permanent:
+        known["permanent"] = permanent
     if secrets.certificates:
         known["authority"] = _authority(secrets)
     return json.dumps(known)
@@ -79,7 +88,7 @@ def find_disagreement(
     elif not _has_the_same_key(known, secrets):
         found = f"{secrets.path} holds other secrets than those"
     else:
-        return None
+        return _changed_for_ever(known, secrets, host)
     return Problem(
         "secrets",
         f"deployment {deployment!r} runs on {host} with secrets that this machine does not have: "
@@ -89,6 +98,22 @@ def find_disagreement(
         f"or from a backup; or insist on other secrets: pyinfra INVENTORY deploy.py "
         f"--data {SETTING}=yes, or {VARIABLE}=1",
     )
+
+
+def _changed_for_ever(known: KnownSecrets, secrets: SecretStore, host: str) -> Problem | None:
+    """A secret that must stay as it is, and has changed."""
+    permanent = _mapping(known.text).get("permanent", {})
+    for name, why in PERMANENT.items():
+        before = permanent.get(str(name)) if isinstance(permanent, dict) else None
+        if before and name in secrets.names and before != secrets.digest(SecretText.of(name)):
+            return Problem(
+                f"secrets.{name}",
+                f"another value than that of the last deployment to {host}",
+                f"the same value for ever: {why}",
+                f"put the value of the last deployment back into {secrets.path}, or where it is"
+                f" declared; or insist on another: --data {SETTING}=yes, or {VARIABLE}=1",
+            )
+    return None
 
 
 def are_new_wanted(data: Any) -> bool:
@@ -112,14 +137,14 @@ def _in_use(known: KnownSecrets, secrets: SecretStore) -> set[SecretName]:
     if known.text:
         names = _mapping(known.text).get("secrets", [])
         return {name for name in SecretName if str(name) in names}
-    own = {secrets.digest(SecretText.of(name)) for name in SecretName}
+    own = {secrets.digest(SecretText.of(name)) for name in secrets.names}
     return set(SecretName) if known.digests - own else set()
 
 
 def _has_the_same_key(known: KnownSecrets, secrets: SecretStore) -> bool:
     if known.text:
         return _mapping(known.text).get("fingerprint") == secrets.fingerprint
-    own = {secrets.digest(SecretText.of(name)) for name in SecretName}
+    own = {secrets.digest(SecretText.of(name)) for name in secrets.names}
     return not known.digests or bool(known.digests & own)
 
 

@@ -20,6 +20,7 @@ import yaml
 from deploy.catalog import with_profile
 from deploy.connection_errors import explain_connection_errors
 from deploy.errors import AtelierError, InventoryFileError, Problem
+from deploy.interrupt import interrupt_where_it_waits
 from deploy.pyinfra_connection import connect_as_declared
 from deploy.spec import (
     DeploymentSpec,
@@ -28,9 +29,11 @@ from deploy.spec import (
     HostSpec,
     ImageSpec,
     ModelSpec,
+    PostgresSpec,
     RegistrySpec,
     RouterSpec,
     SecretSource,
+    ValkeySpec,
     WebUISpec,
 )
 from deploy.spec.base import Spec
@@ -100,9 +103,11 @@ Entry = Declaration(EntrySpec)
 Host = Declaration(HostSpec)
 Image = Declaration(ImageSpec)
 Model = Declaration(ModelSpec)
+Postgres = Declaration(PostgresSpec)
 Registry = Declaration(RegistrySpec)
 Router = Declaration(RouterSpec)
 Secret = Declaration(SecretSource)
+Valkey = Declaration(ValkeySpec)
 WebUI = Declaration(WebUISpec)
 
 
@@ -133,6 +138,7 @@ def pyinfra_hosts(deployment: DeploymentSpec, inventory_file: str) -> PyinfraHos
     if "pyinfra_cli" in sys.modules:
         explain_connection_errors(deployment)
         connect_as_declared(deployment)
+        interrupt_where_it_waits()
         _stop_at_failures()
     return [(host.name, _host_data(host) | {"atelier": declared}) for host in deployment.hosts]
 

@@ -16,7 +16,7 @@ from deploy.fingerprint import (
     make_fingerprint,
     secrets_in_labels,
 )
-from deploy.secrets import SecretStore
+from deploy.secrets import ALWAYS, SecretStore
 from deploy.spec import SecretName, SecretText
 from tests.recognisable import LEAK, SECRETS, write_secrets
 
@@ -39,7 +39,7 @@ def test_the_fingerprint_is_keyed_and_tells_no_secret(own: SecretStore) -> None:
     text = make_fingerprint(own)
     message = b"fingerprint of the secrets of a deployment"
     keyed = hmac.new(DIGEST_KEY.encode(), message, hashlib.sha256).hexdigest()
-    assert json.loads(text) == {"fingerprint": f"hmac:{keyed}", "secrets": sorted(SecretName)}
+    assert json.loads(text) == {"fingerprint": f"hmac:{keyed}", "secrets": sorted(SECRETS)}
     assert LEAK not in text
 
 
@@ -134,3 +134,21 @@ def test_insisting(
 ) -> None:
     monkeypatch.setenv("ATELIER_NEW_SECRETS", variable)
     assert are_new_wanted(data) is wanted
+
+
+def test_a_salt_is_the_same_for_ever(own: SecretStore, tmp_path: Path) -> None:
+    def with_salt(salt: str) -> SecretStore:
+        names = ALWAYS | {SecretName.ROUTER_SALT_KEY}
+        return SecretStore(own.path, {SecretName.ROUTER_SALT_KEY: salt}, needed=names)
+
+    known = KnownSecrets(make_fingerprint(with_salt("sk-leaked-first-salt")))
+    assert LEAK not in known.text
+    assert problem(known, with_salt("sk-leaked-first-salt")) == ""
+    found = find_disagreement(known, with_salt("sk-leaked-other-salt"), "gpu1", "lab")
+    assert found is not None
+    assert found.path == "secrets.router_salt_key"
+    assert "encrypted in its database" in found.allowed
+    assert LEAK not in str(found)
+    # a deployment without a database has none, before and after
+    assert problem(KnownSecrets(make_fingerprint(own)), with_salt("sk-leaked-first-salt")) == ""
+    assert problem(known, own) == ""

@@ -30,12 +30,16 @@ VALUES = {
     "request_timeout_seconds": 100,
     "stream_timeouts": {"one": 10, "two": 20},
     "timeout_retries": {AWKWARD: 0, "two": 1},
+    "connections": 10,
+    "has_database": False,
+    "shares_state": False,
 }
 
 
 @pytest.mark.parametrize("missing", VALUES)
 def test_a_missing_value_is_an_error(missing: str) -> None:
-    values = {name: value for name, value in VALUES.items() if name != missing}
+    stores = {"has_database": True, "shares_state": True}
+    values = {name: value for name, value in (VALUES | stores).items() if name != missing}
     with pytest.raises(UndefinedError, match=missing):
         render("litellm/config.yaml.j2", **values)
 
@@ -62,6 +66,18 @@ def test_litellm_config_parses_back() -> None:
     }
     assert config["litellm_settings"]["request_timeout"] == 100
     assert config["general_settings"] == {"master_key": "os.environ/LITELLM_MASTER_KEY"}
+
+
+def test_litellm_with_stores_parses_back() -> None:
+    stores = {"has_database": True, "shares_state": True}
+    config = yaml.safe_load(render("litellm/config.yaml.j2", **VALUES | stores))
+    assert config["general_settings"] == {
+        "master_key": "os.environ/LITELLM_MASTER_KEY",
+        "database_url": "os.environ/DATABASE_URL",
+        "database_connection_pool_limit": 10,
+        "store_model_in_db": False,
+        "coordination_redis": {"url": "os.environ/REDIS_URL"},
+    }
 
 
 def test_every_dockerfile_renders(catalog: Catalog) -> None:

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from deploy.errors import SecretError
-from deploy.secrets import SecretStore, load_secrets
+from deploy.secrets import ALWAYS, SecretStore, load_secrets, needed_secrets
 from deploy.spec import SecretName, SecretText
 from tests.conftest import declare
 from tests.recognisable import LEAK, SECRETS, write_secrets
@@ -28,12 +28,46 @@ def path(tmp_path: Path) -> Path:
 
 def test_secrets_are_generated_once(path: Path) -> None:
     first = SecretStore(path, {})
-    assert first.generated == tuple(SecretName)
+    assert set(first.generated) == ALWAYS
     first.save()
     second = SecretStore(path, {})
     assert second.generated == ()
-    assert all(first.value(name) == second.value(name) for name in SecretName)
-    assert len({first.value(name) for name in SecretName}) == len(SecretName)
+    assert all(first.value(name) == second.value(name) for name in ALWAYS)
+    assert len({first.value(name) for name in ALWAYS}) == len(ALWAYS)
+
+
+def test_only_what_is_needed_is_generated() -> None:
+    def more(**settings: Any) -> set[str]:
+        return {str(name) for name in needed_secrets(declare(**settings)) - ALWAYS}
+
+    external = {"env": "DATABASE"}
+    assert more() == set()
+    assert more(postgres={}, valkey={}) == {
+        "router_salt_key",
+        "router_database_password",
+        "web_ui_database_password",
+        "valkey_password",
+    }
+    assert more(postgres={"router_database_url": external, "web_ui": False}) == {"router_salt_key"}
+    assert more(postgres={}, web_ui=None) == {"router_salt_key", "router_database_password"}
+    assert more(valkey={"url": external}) == set()
+
+
+def test_a_store_that_is_added_later_gets_its_password(path: Path) -> None:
+    SecretStore(path, {}).save()
+    later = SecretStore(path, {}, needed=ALWAYS | {SecretName.VALKEY_PASSWORD})
+    assert later.generated == (SecretName.VALKEY_PASSWORD,)
+    later.save()
+    # and keeps it when the store goes
+    assert SecretName.VALKEY_PASSWORD in SecretStore(path, {}).names
+
+
+def test_passwords_in_addresses_are_plain(path: Path) -> None:
+    path.parent.mkdir()
+    path.write_text("valkey_password: leaked/password\n")
+    with pytest.raises(SecretError, match="stands for something else in an address") as refused:
+        SecretStore(path, {})
+    assert LEAK not in str(refused.value)
 
 
 def test_nothing_is_written_before_save(path: Path) -> None:
@@ -87,7 +121,7 @@ def test_kept_secrets_stay_when_a_new_one_is_needed(path: Path) -> None:
 def test_declared_secrets_are_never_written(path: Path) -> None:
     store = SecretStore(path, {SecretName.ROUTER_MASTER_KEY: "sk-declared"})
     store.save()
-    assert set(yaml.safe_load(path.read_text())) == set(SecretName) - {"router_master_key"}
+    assert set(yaml.safe_load(path.read_text())) == ALWAYS - {"router_master_key"}
     assert "sk-declared" not in path.read_text()
 
 

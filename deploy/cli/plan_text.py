@@ -36,9 +36,15 @@ def plan_text(plan: DeploymentPlan) -> Iterator[Text]:
 
 
 def _host(host: HostPlan, plan: DeploymentPlan) -> Iterator[Text]:
+    count = plan.router.spec.replicas
     services = [
         name
-        for name, runs in (("router", plan.router), ("web UI", plan.web_ui))
+        for name, runs in (
+            ("router" if count == 1 else f"{count} routers", plan.router),
+            ("web UI", plan.web_ui),
+            ("PostgreSQL", plan.postgres),
+            ("Valkey", plan.valkey),
+        )
         if runs and runs.host == host.name
     ]
     counts = {name: host.gpus.count(name) for name in host.gpus}

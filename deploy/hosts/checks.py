@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from deploy.hosts.certificate_checks import certificate_findings
 from deploy.hosts.docker_setup import is_managed, refusals_of_installing
@@ -14,7 +14,7 @@ from deploy.hosts.place_checks import (
     directory_findings,
     network_findings,
 )
-from deploy.hosts.room import room_findings, room_needs
+from deploy.hosts.room import Need, room_findings, room_needs
 from deploy.hosts.state import DockerState, HostState
 from deploy.hosts.subject import Subject
 from deploy.services import Port, Tier, Unit
@@ -31,6 +31,7 @@ def host_findings(
     found: HostState,
     docker: DockerState | None,
     now: float,
+    more: Iterable[Need] = (),
 ) -> Iterator[Finding]:
     """Everything about a host but its GPUs and what it reaches.
 
@@ -39,12 +40,13 @@ def host_findings(
         found: what it is like.
         docker: its Docker, looked at where no engine answers.
         now: this machine's clock, in seconds since the epoch.
+        more: what is to come that a hub was asked about.
     """
     yield _system(found)
     yield from _engine(subject.spec, found, docker)
     yield from _ports(subject.units, found)
     yield _memory(subject.units, found)
-    yield from room_findings(found, room_needs(subject, found))
+    yield from room_findings(found, [*room_needs(subject, found), *more])
     yield from directory_findings(subject.spec, found)
     yield from network_findings(subject.spec, found)
     yield from architecture_findings(subject.images, found)

@@ -5,7 +5,29 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from deploy.hosts.finding import Finding
-from deploy.services import Unit
+from deploy.services import Tier, Unit
+
+SETTINGS = {Tier.STORE: "router"}
+"""Settings that say where services run which have none of their own."""
+
+
+def unreadable(units: Sequence[Unit], found: Mapping[str, str]) -> Iterator[Finding]:
+    """Data that the wanted version of a service does not read, or would leave behind.
+
+    Args:
+        units: the units of a host.
+        found: what the files say that tell which version wrote the data, by the unit's name.
+    """
+    for unit in units:
+        file = unit.data_file
+        if file and not file.is_right(found.get(unit.name, "")):
+            yield Finding(
+                f"volume {file.volume}",
+                "problem",
+                file.refusal.format(found=found[unit.name]),
+                file.allowed,
+                file.fix,
+            )
 
 
 def stranded(
@@ -20,6 +42,7 @@ def stranded(
         deployment: name of the deployment.
     """
     for unit in elsewhere:
+        setting = SETTINGS.get(unit.tier, unit.tier.value)
         for volume in unit.volumes if unit.is_stateful else ():
             if owners.get(f"volume {volume}") == deployment:
                 yield Finding(
@@ -28,6 +51,6 @@ def stranded(
                     f"the data of the {unit.serves} is on this host, and the plan moves it to"
                     f" {unit.host}, where it would start without that data",
                     f"the {unit.serves} on the host with its data",
-                    f"declare {unit.tier.value}.host for this host; or copy the volume to"
+                    f"declare {setting}.host for this host; or copy the volume to"
                     f" {unit.host} and remove it here: docker volume rm {volume}",
                 )

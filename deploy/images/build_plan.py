@@ -49,7 +49,7 @@ def make_build_plan(name: str, catalog: Catalog) -> ImageBuildPlan:
     context = {
         path.name: path.read_text(encoding="utf-8")
         for path in sorted(folder.iterdir())
-        if path.name != DOCKERFILE
+        if path.is_file() and path.name != DOCKERFILE
     }
     context["Dockerfile"] = render(
         f"images/{name}/{DOCKERFILE}", base=base.tag, version=build.version

@@ -26,7 +26,7 @@ Report = Callable[[str], None]
 CA_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
 CA_FILE = "extra-ca.crt"
 """Name of this machine's CA bundle in a build context; Dockerfiles use it in build stages only."""
-BUILD_ARGUMENTS = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "GOPROXY")
+BUILD_ARGUMENTS = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "NPM_CONFIG_REGISTRY", "GOPROXY")
 """Environment variables of this machine that builds see, where they are set; so are its proxies."""
 STEP = re.compile(r"(Step (?P<step>\d+/\d+) : RUN|#\d+ \[.*?(?P<kit>\d+/\d+)\] RUN)")
 """A command that runs in a build, as the classic builder and BuildKit announce it."""

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 
 from deploy.errors import Problem, ServiceError
-from deploy.live.http import Base, post, stream
+from deploy.live.http import Base, get, post, stream
 
 PROMPT = {"prompt": "def fib(n):"}
 MESSAGES = {"messages": [{"role": "user", "content": "ping"}]}
@@ -18,6 +18,8 @@ MAX_TOKENS = 16
 """Enough to see that a model answers, and quick on a CPU."""
 MAX_TOKENS_TO_EXPECTED = 64
 """As far as the catalogue's known answers are looked for."""
+DATABASE_SECONDS = 30
+"""How long a router may take to reach its database."""
 
 
 @dataclass(frozen=True)
@@ -29,9 +31,19 @@ class Check:
     ok: bool
     seconds: float
     detail: str
+    warning: str = ""
+    """What is not as planned although the service answers."""
 
 
-def run_check(name: str, host: str, ask: Callable[[], str]) -> Check:
+@dataclass(frozen=True)
+class Answer:
+    """What a service answered, where there is more to say of it."""
+
+    detail: str
+    warning: str = ""
+
+
+def run_check(name: str, host: str, ask: Callable[[], str | Answer]) -> Check:
     """Ask, and say how long the answer took or why there is none.
 
     Args:
@@ -39,9 +51,12 @@ def run_check(name: str, host: str, ask: Callable[[], str]) -> Check:
         host: where it runs.
         ask: returns what was answered; raises ServiceError or httpx.HTTPError.
     """
-    started = time.monotonic()
+    started, warning = time.monotonic(), ""
     try:
-        detail, ok = ask(), True
+        answer, ok = ask(), True
+        detail, warning = (
+            (answer, "") if isinstance(answer, str) else (answer.detail, answer.warning)
+        )
     except ServiceError as error:
         detail, ok = str(error), False
     except httpx.HTTPError as error:
@@ -49,7 +64,7 @@ def run_check(name: str, host: str, ask: Callable[[], str]) -> Check:
     except (AttributeError, LookupError, TypeError, ValueError) as error:
         # something answers there, but it is not the service
         detail, ok = f"not an answer of this service ({type(error).__name__}: {error})", False
-    return Check(name, host, ok, round(time.monotonic() - started, 3), detail)
+    return Check(name, host, ok, round(time.monotonic() - started, 3), detail, warning)
 
 
 def complete(base_url: Base, key: str, model: str, expected: str | None) -> str:
@@ -99,6 +114,20 @@ def stream_chat(base_url: Base, key: str, model: str) -> str:
     return f"{_believed(model, text)} ({len(events)} events)"
 
 
+def embed(base_url: Base, key: str, model: str) -> str:
+    """Ask an OpenAI-compatible API for the embedding of a text.
+
+    Raises:
+        ServiceError: if the answer is an error, or not a list of numbers.
+    """
+    body = {"model": model, "input": PROMPT["prompt"]}
+    answer = post(base_url, "/v1/embeddings", key, body)
+    numbers = [float(number) for number in answer["data"][0]["embedding"]]
+    if not any(numbers):
+        raise ServiceError(Problem(model, f"{len(numbers)} zeros", "an embedding"))
+    return f"answered {len(numbers)} numbers"
+
+
 def chat_in_web_ui(base_url: Base, email: str, password: str, model: str) -> str:
     """Log in to Open WebUI and chat through its API.
 
@@ -124,6 +153,34 @@ def chat_in_web_ui(base_url: Base, email: str, password: str, model: str) -> str
     return f"logged in as {email}; {_first_words(text)}"
 
 
+def router_is_ready(base_url: str, key: str, *, has_database: bool) -> str:
+    """Ask LiteLLM for its models, and whether it reaches its database.
+
+    Args:
+        base_url: address of the replica.
+        key: the master key.
+        has_database: whether it keeps keys.
+
+    Raises:
+        ServiceError: if it does not answer, or does not reach its database.
+    """
+    models = get(base_url, "/v1/models", key)["data"]
+    if has_database:
+        _wait_for_database(base_url, key)
+    served = "1 model" if len(models) == 1 else f"{len(models)} models"
+    return f"serves {served}" + (", and reaches its database" if has_database else "")
+
+
+def _wait_for_database(base_url: str, key: str) -> None:
+    """LiteLLM gives its database little time to answer: a busy one is asked again."""
+    deadline = time.monotonic() + DATABASE_SECONDS
+    while (found := get(base_url, "/health/readiness", key)["db"]) != "connected":
+        if time.monotonic() > deadline:
+            problem = Problem("router", f"its database is {found!r}", "'connected'")
+            raise ServiceError(problem)
+        time.sleep(1)
+
+
 def _body(model: str, expected: str | None = None) -> dict[str, Any]:
     tokens = MAX_TOKENS_TO_EXPECTED if expected else MAX_TOKENS
     return {"model": model, "max_tokens": tokens, "temperature": 0}
@@ -131,7 +188,8 @@ def _body(model: str, expected: str | None = None) -> dict[str, Any]:
 
 def _content(message: dict[str, Any]) -> str:
     """What a model says, or thinks: some think for longer than they are let speak here."""
-    return message.get("content") or message.get("reasoning_content") or ""
+    thoughts = message.get("reasoning_content") or message.get("reasoning")
+    return message.get("content") or thoughts or ""
 
 
 def _believed(model: str, text: str, expected: str | None = None) -> str:

@@ -34,6 +34,20 @@ Base = str | Secure
 """Where a service is: the URL before its paths."""
 
 
+def get(base: Base, path: str, key: str) -> Any:
+    """Read JSON; also that of a service which says that it is not ready.
+
+    Raises:
+        ServiceError: if the answer is another error.
+        httpx.HTTPError: if there is none.
+    """
+    client, request = _request("GET", base, path, key)
+    reply = client.send(request)
+    if reply.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+        _raise_for_status(reply)
+    return reply.json()
+
+
 def post(base: Base, path: str, key: str, body: dict[str, Any]) -> Any:
     """Send JSON and read JSON.
 
@@ -41,7 +55,7 @@ def post(base: Base, path: str, key: str, body: dict[str, Any]) -> Any:
         ServiceError: if the answer is an error.
         httpx.HTTPError: if there is none.
     """
-    client, request = _request(base, path, key, body)
+    client, request = _request("POST", base, path, key, body)
     reply = client.send(request)
     _raise_for_status(reply)
     return reply.json()
@@ -54,7 +68,7 @@ def stream(base: Base, path: str, key: str, body: dict[str, Any]) -> list[dict[s
         ServiceError: if the answer is an error, holds one, or ends early.
         httpx.HTTPError: if there is none.
     """
-    client, request = _request(base, path, key, body | {"stream": True})
+    client, request = _request("POST", base, path, key, body | {"stream": True})
     with closing(client.send(request, stream=True)) as reply:
         if reply.is_error:
             reply.read()
@@ -72,15 +86,15 @@ def stream(base: Base, path: str, key: str, body: dict[str, Any]) -> list[dict[s
 
 
 def _request(
-    base: Base, path: str, key: str, body: dict[str, Any]
+    method: str, base: Base, path: str, key: str, body: dict[str, Any] | None = None
 ) -> tuple[httpx.Client, httpx.Request]:
     if isinstance(base, str):
         client = _client()
-        return client, client.build_request("POST", base + path, headers=_bearer(key), json=body)
+        return client, client.build_request(method, base + path, headers=_bearer(key), json=body)
     client, port = _client(base.trusted), httpx.URL(base.url).port or HTTPS_PORT
     # it is asked for by its name, wherever the way to it begins
     headers = _bearer(key) | {"Host": host_and_port(base.name, port)}
-    request = client.build_request("POST", base.url + path, headers=headers, json=body)
+    request = client.build_request(method, base.url + path, headers=headers, json=body)
     request.extensions["sni_hostname"] = base.name
     return client, request
 

@@ -14,10 +14,13 @@ from deploy.artefacts import Artefacts
 from deploy.catalog import load_catalog
 from deploy.errors import Problem, ServiceError
 from deploy.live.checks import (
+    Answer,
     Check,
     chat,
     chat_in_web_ui,
     complete,
+    embed,
+    router_is_ready,
     run_check,
     stream_chat,
     stream_completion,
@@ -25,9 +28,10 @@ from deploy.live.checks import (
 from deploy.live.connection import Connection, Login, connect
 from deploy.live.entry import ask_entry, entry_base
 from deploy.live.http import Base
+from deploy.live.kv_cache import kv_cache_text, kv_cache_warning, read_kv_cache
 from deploy.live.ollama import gpu_share
 from deploy.plan.deployment_plan import ReplicaPlan
-from deploy.services import engines
+from deploy.services import engines, litellm
 from deploy.spec import SecretName
 
 AT_ONCE = 8
@@ -40,7 +44,7 @@ class Question:
 
     name: str
     host: str
-    ask: Callable[[], str]
+    ask: Callable[[], str | Answer]
     """Returns what was answered; see run_check."""
 
 
@@ -75,6 +79,7 @@ def _checks(artefacts: Artefacts, logins: Mapping[str, Login]) -> Iterator[Check
 def _questions(artefacts: Artefacts, hosts: dict[str, Connection]) -> Iterator[Question]:
     for replica in artefacts.plan.replicas:
         yield _engine_question(artefacts, replica, hosts)
+    yield from _replica_questions(artefacts, hosts[artefacts.plan.router.host])
     entry = artefacts.plan.entry
     people: Base | None = None
     if entry:
@@ -93,18 +98,30 @@ def _engine_question(
     key = artefacts.secrets.value(SecretName.ENGINE_API_KEY) if upstream.has_key else ""
     model = upstream.upstream_model
 
-    def ask() -> str:
+    def ask() -> str | Answer:
         url = _engine_url(artefacts, replica, hosts)
-        if upstream.completes:
+        if replica.embeds:
+            answer = embed(url, key, model)
+        elif upstream.completes:
             answer = complete(url, key, model, _expected(replica))
         else:
             answer = stream_chat(url, key, model)
+        if replica.engine.kind == "vllm":
+            return _with_kv_cache(answer, upstream.name, replica, hosts[replica.host])
         if replica.engine.kind == "ollama" and replica.gpus and replica.engine.keep_alive != "0":
             # only a model that has just answered is loaded for sure
             return f"{answer}; on its GPU: {gpu_share(url, model)}"
         return answer
 
     return Question(f"engine {replica.served_model_name}", replica.host, ask)
+
+
+def _with_kv_cache(answer: str, name: str, replica: ReplicaPlan, host: Connection) -> Answer:
+    """What vLLM answered, and the KV cache that it has for more."""
+    found, planned = read_kv_cache(host, name, replica), replica.kv_cache_tokens
+    if found is None:
+        return Answer(answer)
+    return Answer(f"{answer}; {kv_cache_text(found, planned)}", kv_cache_warning(found, planned))
 
 
 def _engine_url(artefacts: Artefacts, replica: ReplicaPlan, hosts: dict[str, Connection]) -> str:
@@ -127,6 +144,13 @@ def _router_questions(
     url = people or connection.reach(_loopback(str(router.spec.listen)), router.spec.port)
     for model in artefacts.plan.served_models:
         replica = artefacts.plan.replicas_of(model)[0]
+        if replica.embeds:
+            yield Question(
+                f"router {model} embedding", router.host, partial(embed, url, key, model)
+            )
+        for name in replica.lora_adapters:
+            answer = partial(complete, url, key, name, None)
+            yield Question(f"router {name} completion", router.host, answer)
         if engines.upstream(artefacts.context, replica).completes:
             asked = (url, key, model, _expected(replica))
             whole, streamed = partial(complete, *asked), partial(stream_completion, *asked)
@@ -136,6 +160,23 @@ def _router_questions(
             whole, streamed = partial(chat, url, key, model), partial(stream_chat, url, key, model)
             yield Question(f"router {model} chat", router.host, whole)
             yield Question(f"router {model} streamed chat", router.host, streamed)
+
+
+def _replica_questions(artefacts: Artefacts, connection: Connection) -> Iterator[Question]:
+    """Every replica of the router, past the published port, and whether it reaches its database."""
+    context, plan = artefacts.context, artefacts.plan
+    key = artefacts.secrets.value(SecretName.ROUTER_MASTER_KEY)
+    if plan.router.spec.replicas == 1 and plan.postgres is None:
+        return
+    for index in range(plan.router.spec.replicas):
+        name = litellm.container_name(context, index)
+
+        def ask(name: str = name) -> str:
+            address = _container_address(connection, name, plan.name)
+            url = connection.reach(address, litellm.PORT)
+            return router_is_ready(url, key, has_database=plan.postgres is not None)
+
+        yield Question(f"router replica {index}", plan.router.host, ask)
 
 
 def _web_ui_question(artefacts: Artefacts, connection: Connection, people: Base | None) -> Question:

@@ -7,6 +7,7 @@ from typing import Any
 
 from deploy.artefacts import Artefacts
 from deploy.facts.daemon import ROOT
+from deploy.facts.data_files import DataFiles
 from deploy.facts.docker import Docker
 from deploy.facts.engine import Resources
 from deploy.facts.files import PathStates
@@ -15,12 +16,13 @@ from deploy.facts.host import Host
 from deploy.facts.images import Images
 from deploy.facts.look import Question
 from deploy.facts.units import Units
+from deploy.facts.weights import Wanted, Weights
 from deploy.hosts.downloads import downloads_on
 from deploy.hosts.subject import Subject
 from deploy.images import ImageUse, RegistryAccess
 from deploy.images.reference import address_of
 from deploy.operations.image_source import ImagePlace
-from deploy.services import HostModelFile
+from deploy.services import HostModelFile, HostWeights
 from deploy.tls.pair import ENTRY_CERTIFICATE
 
 
@@ -31,12 +33,16 @@ def questions(artefacts: Artefacts, host: str) -> Iterator[Question]:
     yield Question.of(Docker)
     if subject.spec.gpus:
         yield Question.of(Gpus)
+    if data := data_question(subject):
+        yield Question.of(DataFiles, **data)
     uses, place = artefacts.images_on(host), image_place(artefacts, host)
     yield Question.of(Images, **images_question(uses, place, artefacts.registries))
     yield Question.of(Resources)
     for unit in artefacts.stack.on(host):
         if unit.model_file:
             yield Question.of(PathStates, paths=model_paths(unit.model_file))
+    for cache, wanted in by_cache(subject.weights).items():
+        yield Question.of(Weights, cache=cache, wanted=wanted)
     yield Question.of(Units, **units_question(artefacts, host))
 
 
@@ -65,7 +71,27 @@ def host_question(deployment: str, subject: Subject) -> dict[str, Any]:
         "files": subject.paths,
         "docker_root": str(subject.spec.docker_settings.get("data-root", ROOT)),
         "volumes": subject.volumes,
+        "weights": subject.weights_cache,
     }
+
+
+def data_question(subject: Subject) -> dict[str, Any]:
+    """What is asked about the data of a host's units; nothing if no unit's say their version."""
+    files = tuple(
+        (unit.name, str(file.path), file.volume, str(file.volume_path))
+        for unit in subject.units
+        if (file := unit.data_file)
+    )
+    return {"files": files} if files else {}
+
+
+def by_cache(weights: Iterable[HostWeights]) -> dict[str, tuple[Wanted, ...]]:
+    """Repositories and revisions, by the cache that they must be in."""
+    caches: dict[str, tuple[Wanted, ...]] = {}
+    for each in weights:
+        pair = (each.repository, each.revision)
+        caches[str(each.cache)] = (*caches.get(str(each.cache), ()), pair)
+    return caches
 
 
 def model_paths(file: HostModelFile) -> list[str]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from deploy.model_files import ModelFile
 from deploy.plan.addresses import bracketed, host_and_port
-from deploy.spec import EngineSpec, EntrySpec, RouterSpec, WebUISpec
+from deploy.spec import EngineSpec, EntrySpec, PostgresSpec, RouterSpec, ValkeySpec, WebUISpec
 
 HTTPS_PORT = 443
 """What an address with https:// means where it names no port."""
@@ -50,6 +52,17 @@ class WeightsPlan(PlanPart):
     """Tag in Ollama's library."""
 
 
+class CpuPlan(PlanPart):
+    """How vLLM uses a host's CPUs."""
+
+    kv_cache_space_gib: int
+    """KV cache of each process."""
+    block_size: int
+    """Tokens of a block."""
+    omp_threads_bind: str
+    """Cores of each process."""
+
+
 class ReplicaPlan(PlanPart):
     """One replica of a model: an engine on a host."""
 
@@ -65,6 +78,8 @@ class ReplicaPlan(PlanPart):
     """The weights, where they are a file of this machine."""
     weights: WeightsPlan = WeightsPlan()
     """Where they are otherwise."""
+    extra_weights: tuple[str, ...] = ()
+    """Other repositories that its arguments name."""
     engine: EngineSpec
     """How it is served."""
     max_model_len: int
@@ -93,6 +108,18 @@ class ReplicaPlan(PlanPart):
     """Tokens of its KV cache."""
     concurrent_users: int = 0
     """Requests of the declared context that it answers at once."""
+    cpu: CpuPlan | None = None
+    """vLLM on CPUs; ``None`` on GPUs, and of other engines."""
+    embeds: bool = False
+    """Whether it makes embeddings, and no text."""
+    tool_call_parser: str | None = None
+    """vLLM: how it reads calls of tools."""
+    reasoning_parser: str | None = None
+    """vLLM: how it tells thoughts from answers."""
+    lora_adapters: dict[str, str] = Field(default_factory=dict)
+    """vLLM: where its adapters are, by the name that clients ask for."""
+    max_lora_rank: int | None = None
+    """vLLM: the largest rank of its adapters."""
     port: int | None = None
     """Port of the host that it is published on; only where the router is on another host."""
 
@@ -170,6 +197,31 @@ class WebUIPlan(PlanPart):
     """How it is declared."""
 
 
+DatabaseUser = Literal["router", "web_ui"]
+
+
+class PostgresPlan(PlanPart):
+    """Which databases there are, and where."""
+
+    spec: PostgresSpec
+    """How it is declared."""
+    host: str | None
+    """Where the server runs; ``None`` if every database is on a server of the operator's."""
+    own: tuple[DatabaseUser, ...]
+    """Whose databases are on it."""
+    declared: tuple[DatabaseUser, ...]
+    """Whose databases are on servers of the operator's."""
+
+
+class ValkeyPlan(PlanPart):
+    """What routers share."""
+
+    spec: ValkeySpec
+    """How it is declared."""
+    host: str | None
+    """Where the server runs; ``None`` if it is one of the operator's."""
+
+
 class EntryPlan(PlanPart):
     """Where the entry runs, and what people type to get there."""
 
@@ -201,6 +253,10 @@ class DeploymentPlan(PlanPart):
     """The router."""
     web_ui: WebUIPlan | None
     """The web UI, if there is one."""
+    postgres: PostgresPlan | None = None
+    """The databases, if there are any."""
+    valkey: ValkeyPlan | None = None
+    """What routers share, if they do."""
     entry: EntryPlan | None = None
     """The entry, if there is one."""
     hosts: tuple[HostPlan, ...] = ()

@@ -20,6 +20,7 @@ def entry_plan(spec: DeploymentSpec) -> EntryPlan | None:
 
 def entry_problems(spec: DeploymentSpec, replicas: tuple[ReplicaPlan, ...]) -> Iterator[Problem]:
     """A host without a usable name, services out of reach, ports that engines have."""
+    yield from _replica_problems(spec)
     if spec.entry is None:
         return
     host = _host(spec)
@@ -37,6 +38,19 @@ def entry_problems(spec: DeploymentSpec, replicas: tuple[ReplicaPlan, ...]) -> I
     if spec.web_ui and spec.web_ui_host != host.name:
         yield from reach_problems(spec, who, "web_ui", spec.web_ui_host)
     yield from _port_problems(spec.entry, host.name, replicas)
+
+
+def _replica_problems(spec: DeploymentSpec) -> Iterator[Problem]:
+    """Only an entry on their host reaches several routers: one port leads to one of them."""
+    count = spec.router.replicas
+    if count > 1 and (spec.entry is None or spec.entry_host != spec.router_host):
+        where = f"the entry is on {spec.entry_host}" if spec.entry else "there is no entry"
+        yield Problem(
+            "router.replicas",
+            f"{count} routers on {spec.router_host}, but {where}",
+            "an entry on the host of the routers, which hands requests to all of them; or 1 router",
+            "declare entry=Entry() for that host, or router.replicas = 1",
+        )
 
 
 def _port_problems(

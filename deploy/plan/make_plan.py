@@ -18,9 +18,11 @@ from deploy.plan.model_plans import Outcome, model_plan
 from deploy.plan.on_cpu import cpu_hosts
 from deploy.plan.placement import Claim, Gpus, Placement, Seat, Sizer, place
 from deploy.plan.ports import port_problems, web_ui_problems
-from deploy.plan.refusals import engine_path, placement_problems, share_problems, split_problems
+from deploy.plan.refusals import placement_problems, share_problems, split_problems
 from deploy.plan.replicas import cpu_replica, gpu_replica, with_one_length, with_ports
+from deploy.plan.stores import postgres_plan, store_problems, valkey_plan
 from deploy.plan.unknown import unknown
+from deploy.plan.vllm_on_cpu import cpu_problems
 from deploy.plan.warnings import warnings
 from deploy.spec import DeploymentSpec
 
@@ -59,6 +61,7 @@ def make_plan(
         [
             *port_problems(spec, replicas, router_host),
             *web_ui_problems(spec),
+            *store_problems(spec),
             *entry_problems(spec, replicas),
         ]
     )
@@ -72,6 +75,8 @@ def make_plan(
         replicas=replicas,
         router=RouterPlan(host=router_host, spec=spec.router),
         web_ui=WebUIPlan(host=spec.web_ui_host, spec=spec.web_ui) if spec.web_ui else None,
+        postgres=postgres_plan(spec),
+        valkey=valkey_plan(spec),
         entry=entry_plan(spec),
         hosts=host_plans,
         models=models,
@@ -82,8 +87,8 @@ def make_plan(
 
 
 def runs_on_gpus(claim: Claim, hosts: tuple[Gpus, ...]) -> bool:
-    """Whether a model is served on GPUs: by vLLM always, by Ollama where there are any."""
-    return claim.engine.kind == "vllm" or (claim.engine.kind == "ollama" and bool(hosts))
+    """Whether a model is served on GPUs: by vLLM and Ollama, where there are any."""
+    return claim.engine.kind != "llama_cpp" and bool(hosts)
 
 
 def _claims(spec: DeploymentSpec, sources: Sources) -> tuple[Claim, ...]:
@@ -106,21 +111,25 @@ def _gpu_problems(
     claims: tuple[Claim, ...], on_gpus: tuple[Claim, ...], hosts: tuple[Gpus, ...]
 ) -> Iterator[Problem]:
     for claim in on_gpus:
-        if not hosts:
-            found = f"{claim.name} is served by vllm, and no host has GPUs"
-            fix = "declare gpus of a host, or engine kind llama_cpp or ollama"
-            yield Problem(f"{engine_path(claim)}.kind", found, "vllm on hosts with GPUs", fix)
-        elif claim.declared is None:
+        if claim.declared is None:
             found = f"how much memory {claim.name} takes on GPUs is not known from its file"
             fix = "declare config with its config.json, or engine kind llama_cpp"
             yield Problem(f"{claim.path}.config", found, fix=fix)
     for claim in claims:
         if claim not in on_gpus and claim.model.gpus is not None:
             found = f"{claim.name} runs on the CPU with {claim.engine.kind}"
-            fix = "remove gpus, or serve it with vllm"
+            fix = "remove gpus, or serve it with vllm" if hosts else "remove gpus"
             yield Problem(f"{claim.path}.gpus", found, "models on GPUs", fix)
     yield from share_problems(list(on_gpus), list(hosts))
-    yield from split_problems(list(on_gpus), list(hosts))
+    yield from split_problems(list(claims), list(hosts))
+    if not hosts:
+        yield from (problem for claim in claims for problem in _cpu_problems(claim))
+
+
+def _cpu_problems(claim: Claim) -> Iterator[Problem]:
+    """Why vLLM cannot serve a model on CPUs; how it is split is looked at before."""
+    if claim.engine.kind == "vllm" and not any(split_problems([claim], [])):
+        yield from cpu_problems(claim)
 
 
 def _replicas(

@@ -19,10 +19,22 @@ def plan_to_json(plan: DeploymentPlan) -> dict[str, Any]:
         "hosts": [_host(host, plan) for host in plan.hosts],
         "models": [_model(model) for model in plan.models],
         "replicas": [_replica(replica) for replica in plan.replicas],
-        "router": {"host": plan.router.host, "port": plan.router.spec.port},
+        "router": {
+            "host": plan.router.host,
+            "port": plan.router.spec.port,
+            "replicas": plan.router.spec.replicas,
+        },
         "web_ui": {"host": plan.web_ui.host, "port": plan.web_ui.spec.port}
         if plan.web_ui
         else None,
+        "postgres": {
+            "host": plan.postgres.host,
+            "own": list(plan.postgres.own),
+            "declared": list(plan.postgres.declared),
+        }
+        if plan.postgres
+        else None,
+        "valkey": {"host": plan.valkey.host} if plan.valkey else None,
         "entry": {"host": plan.entry.host, "urls": list(plan.entry.urls)} if plan.entry else None,
         "warnings": list(plan.warnings),
     }

@@ -150,8 +150,10 @@ def _routers(context: ServiceContext, plan: EntryPlan) -> list[Server]:
     """Every replica of the router."""
     router = context.plan.router
     if router.host == plan.host:
-        name = litellm.container_name(context)
-        return [Server(name, f"{name}:{litellm.PORT}", is_container=True)]
+        return [
+            Server(address.partition(":")[0], address, is_container=True)
+            for address in litellm.router_addresses(context)
+        ]
     address = context.plan.host(router.host).address
     return [Server("router", host_and_port(address, router.spec.port), is_container=False)]
 

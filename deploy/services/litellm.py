@@ -1,4 +1,4 @@
-"""LiteLLM: the router, without a database, with the master key as the only key.
+"""LiteLLM: the router; without a database, the master key is the only key.
 
 Settings: https://docs.litellm.ai/docs/proxy/config_settings
 """
@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from deploy.plan.deployment_plan import ReplicaPlan
+from deploy.plan.stores import POOL
 from deploy.render import TEMPLATES, render
-from deploy.services import engines
+from deploy.services import engines, postgres, valkey
 from deploy.services.container import HealthCheck, Mount, Port, environment
 from deploy.services.context import TMP, ServiceContext
 from deploy.services.health import http_check
@@ -34,13 +35,28 @@ STOP_SECONDS = 120
 entry sends to another replica."""
 
 
-def container_name(context: ServiceContext) -> str:
-    """Name of the router's container, which is also its DNS name on the deployment's network."""
-    return context.container_name(IMAGE)
+MIGRATIONS = TMP / "migrations"
+"""https://docs.litellm.ai/docs/proxy/prod: where the root file system is read-only"""
+
+
+def container_name(context: ServiceContext, index: int = 0) -> str:
+    """Name of a router's container, which is also its DNS name on the deployment's network."""
+    return context.container_name(IMAGE, index=index)
+
+
+def router_addresses(context: ServiceContext) -> tuple[str, ...]:
+    """Name and port of every replica of the router, on the deployment's network of its host."""
+    replicas = range(context.plan.router.spec.replicas)
+    return tuple(f"{container_name(context, index)}:{PORT}" for index in replicas)
 
 
 def units(context: ServiceContext) -> Iterator[Unit]:
-    """The router."""
+    """Every replica of the router; they start one after the other, the first makes the tables."""
+    for index in range(context.plan.router.spec.replicas):
+        yield _unit(context, index)
+
+
+def _unit(context: ServiceContext, index: int) -> Unit:
     plan = context.plan.router
     config = context.config_tree(
         plan.host,
@@ -50,7 +66,7 @@ def units(context: ServiceContext) -> Iterator[Unit]:
             HOOKS: ConfigFile(content=(TEMPLATES / "litellm" / HOOKS).read_text()),
         },
     )
-    yield Unit(
+    return Unit(
         host=plan.host,
         tier=Tier.ROUTER,
         serves="router",
@@ -58,7 +74,7 @@ def units(context: ServiceContext) -> Iterator[Unit]:
         start_timeout_seconds=plan.spec.start_timeout_seconds,
         config=config,
         container=context.container(
-            container_name(context),
+            container_name(context, index),
             IMAGE,
             IMAGE,
             command=("--config", str(CONFIG / "config.yaml"), "--port", str(PORT)),
@@ -68,13 +84,12 @@ def units(context: ServiceContext) -> Iterator[Unit]:
                 "LITELLM_MODE": "PRODUCTION",
                 "LITELLM_TELEMETRY": "False",
                 **environment(plan.spec.env),
+                **_stores(context),
                 "ENGINE_API_KEY": SecretText.of(SecretName.ENGINE_API_KEY),
                 "LITELLM_MASTER_KEY": SecretText.of(SecretName.ROUTER_MASTER_KEY),
             },
             mounts={CONFIG: Mount(kind="bind", source=str(config.directory), read_only=True)},
-            ports=(
-                Port(host_ip=str(plan.spec.listen), host_port=plan.spec.port, container_port=PORT),
-            ),
+            ports=_published(plan.spec) if index == 0 else (),
             memory_bytes=plan.spec.memory_limit,
             stop_timeout_seconds=STOP_SECONDS,
             healthcheck=HealthCheck(
@@ -83,6 +98,27 @@ def units(context: ServiceContext) -> Iterator[Unit]:
             ),
         ),
     )
+
+
+def _published(spec: RouterSpec) -> tuple[Port, ...]:
+    return (Port(host_ip=str(spec.listen), host_port=spec.port, container_port=PORT),)
+
+
+def _stores(context: ServiceContext) -> dict[str, str | SecretText]:
+    """Where it keeps keys, and what it shares with its replicas.
+
+    Each replica brings the tables up to date as it starts, under a lock of the database's:
+    https://docs.litellm.ai/docs/proxy/database_migrations
+    """
+    found: dict[str, str | SecretText] = {}
+    database, shared = postgres.database_url(context, "router"), valkey.url(context)
+    if database:
+        found["DATABASE_URL"] = database
+        found["LITELLM_MIGRATION_DIR"] = str(MIGRATIONS)
+        found["LITELLM_SALT_KEY"] = SecretText.of(SecretName.ROUTER_SALT_KEY)
+    if shared:
+        found["REDIS_URL"] = shared
+    return found
 
 
 @dataclass(frozen=True)
@@ -122,20 +158,32 @@ def _deployment(upstream: Upstream) -> Deployment:
 
 def _config(context: ServiceContext) -> str:
     router, replicas = context.plan.router.spec, context.plan.replicas
-    models = Counter(replica.served_model_name for replica in replicas)
+    models = Counter(each.model for replica in replicas for each in _served(context, replica))
     return render(
         "litellm/config.yaml.j2",
-        replicas=[_deployment(engines.upstream(context, replica)) for replica in replicas],
+        replicas=[_deployment(each) for replica in replicas for each in _served(context, replica)],
         num_retries=router.num_retries,
         request_timeout_seconds=router.request_timeout_seconds,
         stream_timeouts={
-            engines.container_name(context, replica): _stream_timeout(router, replica)
+            each.name: _stream_timeout(router, replica)
             for replica in replicas
+            for each in _served(context, replica)
         },
+        connections=POOL,
+        has_database=postgres.database_url(context, "router") is not None,
+        shares_state=valkey.url(context) is not None,
         timeout_retries={
             model: min(router.num_retries, count - 1) for model, count in models.items()
         },
     )
+
+
+def _served(context: ServiceContext, replica: ReplicaPlan) -> Iterator[Upstream]:
+    """A replica under each of its names; LiteLLM wants a name of its own for each of those."""
+    own = engines.upstream(context, replica)
+    yield own
+    for name in own.adapters:
+        yield replace(own, name=f"{own.name}-{name}", model=name, upstream_model=name)
 
 
 def _stream_timeout(router: RouterSpec, replica: ReplicaPlan) -> int:

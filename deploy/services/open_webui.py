@@ -10,16 +10,17 @@ from pathlib import PurePosixPath
 
 from deploy.plan.addresses import host_and_port
 from deploy.plan.deployment_plan import EntryPlan, WebUIPlan
-from deploy.services import litellm
+from deploy.services import litellm, postgres
 from deploy.services.container import HealthCheck, Mount, Port, environment
 from deploy.services.context import ServiceContext
 from deploy.services.health import http_check
-from deploy.services.unit import Tier, Unit
+from deploy.services.unit import DataFile, Tier, Unit
 from deploy.spec import SecretName, SecretText
 
 IMAGE = "open-webui"
 PORT = 8080
 DATA = PurePosixPath("/app/backend/data")
+SQLITE = "webui.db"
 
 
 def volume_name(context: ServiceContext) -> str:
@@ -38,6 +39,7 @@ def units(context: ServiceContext) -> Iterator[Unit]:
         serves="web UI",
         image_name=IMAGE,
         is_stateful=True,
+        data_file=_data_file(context),
         start_timeout_seconds=plan.spec.start_timeout_seconds,
         container=context.container(
             context.container_name(IMAGE),
@@ -46,6 +48,7 @@ def units(context: ServiceContext) -> Iterator[Unit]:
             env={
                 **_environment(context, plan),
                 **environment(plan.spec.env),
+                **_database(context),
                 "OPENAI_API_KEYS": SecretText.of(SecretName.ROUTER_MASTER_KEY),
                 "WEBUI_SECRET_KEY": SecretText.of(SecretName.WEB_UI_SECRET_KEY),
                 "WEBUI_ADMIN_PASSWORD": SecretText.of(SecretName.WEB_UI_ADMIN_PASSWORD),
@@ -60,6 +63,32 @@ def units(context: ServiceContext) -> Iterator[Unit]:
                 start_period_seconds=plan.spec.start_timeout_seconds,
             ),
         ),
+    )
+
+
+def _database(context: ServiceContext) -> dict[str, str | SecretText]:
+    """Where it keeps users and chats, if not in SQLite in its volume; files stay in the volume."""
+    # psycopg 3 is in every image of it, psycopg2 is not
+    url = postgres.database_url(context, "web_ui", scheme="postgresql+psycopg")
+    return {"DATABASE_URL": url} if url else {}
+
+
+def _data_file(context: ServiceContext) -> DataFile | None:
+    """Users and chats in SQLite would be left behind by a web UI that has a database."""
+    if not _database(context):
+        return None
+    volume = volume_name(context)
+    return DataFile(
+        path=DATA / SQLITE,
+        volume=volume,
+        volume_path=PurePosixPath(SQLITE),
+        wanted=None,
+        refusal=f"users and chats are in SQLite there ({SQLITE}), and would be left behind",
+        allowed="a web UI that begins with PostgreSQL, or goes on with SQLite",
+        fix="declare postgres=Postgres(web_ui=False) to go on with SQLite. Open WebUI does not move"
+        " data to PostgreSQL itself: to start anew, save its chats in the web UI, and rename"
+        f" {SQLITE}: docker exec {context.container_name(IMAGE)} mv {DATA / SQLITE}"
+        f" {DATA / SQLITE}.old",
     )
 
 

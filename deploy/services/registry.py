@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Protocol
 
-from deploy.services import haproxy, litellm, llama_cpp, ollama, open_webui, vllm
+from deploy.services import (
+    haproxy,
+    litellm,
+    llama_cpp,
+    ollama,
+    open_webui,
+    postgres,
+    valkey,
+    vllm,
+)
 from deploy.services.context import ServiceContext
 from deploy.services.unit import Unit
 
@@ -18,6 +27,8 @@ class ServiceModule(Protocol):
 
 
 SERVICES: dict[str, ServiceModule] = {
+    "postgres": postgres,
+    "valkey": valkey,
     "llama_cpp": llama_cpp,
     "ollama": ollama,
     "vllm": vllm,

@@ -14,6 +14,7 @@ from deploy.local_file import LocalFile
 from deploy.model_files import ModelFile
 from deploy.services.container import ContainerSpec, Part, SecretDigest, canonical_json
 from deploy.spec import SecretText
+from deploy.spec.host import WeightsSource
 
 
 class Tier(StrEnum):
@@ -91,6 +92,42 @@ class HostModelFile(Part):
         return tuple((part, self.path.with_name(part.path.name)) for part in self.source.parts)
 
 
+class HostWeights(Part):
+    """Weights of Hugging Face that must be in a cache on a host, before an engine loads them."""
+
+    repository: str
+    """Repository, e.g. ``Qwen/Qwen3-8B``."""
+    revision: str
+    """Branch, tag or commit."""
+    cache: PurePosixPath
+    """Directory of the host with the cache."""
+    endpoint: str
+    """Where they are fetched from."""
+    source: WeightsSource
+    """Whether the host fetches them, or is given them."""
+    load_format: str
+    """vLLM's ``--load-format``: it decides which files are needed."""
+    image: str
+    """Reference of the engine's image, which has the hub's client."""
+    environment: dict[str, str | SecretText] = Field(default_factory=dict)
+    """Variables that say how the hub is reached, e.g. through a proxy."""
+
+    @property
+    def name(self) -> str:
+        """Repository and revision."""
+        return f"{self.repository}@{self.revision}"
+
+    @property
+    def folder_name(self) -> str:
+        """What the repository is called in the names of files."""
+        return self.repository.replace("/", "--")
+
+    @property
+    def folder(self) -> PurePosixPath:
+        """The repository's folder in the cache."""
+        return self.cache / "hub" / f"models--{self.folder_name}"
+
+
 class StoredModel(Part):
     """A model that an engine keeps in a store of its own, where it is pulled to or created."""
 
@@ -106,6 +143,33 @@ class StoredModel(Part):
     """Where the volume is in the container."""
     resident: bool
     """Whether it stays loaded."""
+
+
+class DataFile(Part):
+    """A file among the data of a service that says which version wrote them."""
+
+    path: PurePosixPath
+    """Where it is in the container."""
+    volume: str
+    """Name of the volume that it is in."""
+    volume_path: PurePosixPath
+    """Where it is in the volume."""
+    wanted: str | None
+    """What must stand in it; empty if that is not known, ``None`` if it must not be there."""
+    refusal: str
+    """What is wrong otherwise, with ``{found}`` for what stands in it."""
+    allowed: str
+    """What should be there instead."""
+    fix: str
+    """What an operator does then."""
+
+    def is_right(self, found: str) -> bool:
+        """Whether the wanted version reads the data.
+
+        Args:
+            found: what stands in the file; empty if it is not there.
+        """
+        return not found or self.wanted in {"", found}
 
 
 class Holds(Part):
@@ -153,10 +217,14 @@ class Unit(Part):
     """Name of its image in the catalogue."""
     config: ConfigTree | None = None
     model_file: HostModelFile | None = None
+    weights: tuple[HostWeights, ...] = ()
+    """What must be in the cache that it loads its model from."""
     model: StoredModel | None = None
     """What must be in its engine's store once the container runs."""
     gpu_shares: dict[int, float] = Field(default_factory=dict)
     """Shares of GPU memory that it takes, by the GPU's index."""
+    data_file: DataFile | None = None
+    """What says whether its data can be read by the wanted version."""
     is_stateful: bool = False
     """Whether its volumes hold what people would miss."""
 

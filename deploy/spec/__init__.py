@@ -6,9 +6,11 @@ from deploy.spec.entry import EntrySpec
 from deploy.spec.host import HostSpec
 from deploy.spec.image import ImageSpec
 from deploy.spec.model import ModelSpec
+from deploy.spec.postgres import PostgresSpec
 from deploy.spec.registry import RegistrySpec
 from deploy.spec.router import RouterSpec
 from deploy.spec.secrets import EnvironmentValue, SecretName, SecretSource, SecretText
+from deploy.spec.valkey import ValkeySpec
 from deploy.spec.web_ui import WebUISpec
 
 __all__ = [
@@ -19,10 +21,12 @@ __all__ = [
     "HostSpec",
     "ImageSpec",
     "ModelSpec",
+    "PostgresSpec",
     "RegistrySpec",
     "RouterSpec",
     "SecretName",
     "SecretSource",
     "SecretText",
+    "ValkeySpec",
     "WebUISpec",
 ]

@@ -16,12 +16,15 @@ from deploy.spec.entry import EntrySpec
 from deploy.spec.host import HostSpec
 from deploy.spec.image import ImageSource, ImageSpec
 from deploy.spec.model import NAME, ModelSpec
+from deploy.spec.postgres import PostgresSpec
 from deploy.spec.registry import RegistrySpec
 from deploy.spec.router import RouterSpec
 from deploy.spec.secrets import SecretName, SecretSource
+from deploy.spec.valkey import ValkeySpec
 from deploy.spec.web_ui import WebUISpec
 
 REGISTRY = re.compile(r"[\w.-]+(:\d+)?(/[\w.-]+)*/?")
+ENDPOINT = re.compile(r"https?://[^\s/@?#]+(/[^\s@?#]*)?")
 Use = Literal["research", "internal_commercial", "third_party_service"]
 
 
@@ -49,6 +52,11 @@ class DeploymentSpec(Spec):
     """What takes requests and hands them to the engines."""
     web_ui: WebUISpec | None = WebUISpec()
     """Chat in a browser; ``None`` for a deployment without."""
+    postgres: PostgresSpec | None = None
+    """Where the router keeps keys and the web UI its users; ``None`` for a router with the master
+    key alone, and a web UI on SQLite."""
+    valkey: ValkeySpec | None = None
+    """What several routers share: limits, spending, routing state."""
     entry: EntrySpec | None = None
     """One address for people and editors, over TLS; ``None`` for a deployment without."""
     image_source: ImageSource = "pull"
@@ -60,6 +68,8 @@ class DeploymentSpec(Spec):
     """Registry that images are pulled through, e.g. ``registry.lab:5000``."""
     registries: tuple[RegistrySpec, ...] = ()
     """Registries that want a login, or have a certificate of your own authority."""
+    huggingface_endpoint: str = "https://huggingface.co"
+    """Where models are fetched from: Hugging Face, or a mirror, e.g. ``https://hub.lab``."""
     images: dict[str, ImageSpec] = Field(default_factory=dict)
     """Images that should differ from the catalogue's, by catalogue name."""
     secrets: dict[SecretName, SecretSource] = Field(default_factory=dict)
@@ -85,6 +95,13 @@ class DeploymentSpec(Spec):
             )
         return mirror
 
+    @field_validator("huggingface_endpoint")
+    @classmethod
+    def _endpoint_is_a_url(cls, url: str) -> str:
+        if not ENDPOINT.fullmatch(url):
+            raise refusal(repr(url), "http:// or https://, and a host, e.g. 'https://hub.lab'")
+        return url.rstrip("/")
+
     @field_validator("hosts")
     @classmethod
     def _hosts_are_distinct(cls, hosts: tuple[HostSpec, ...]) -> tuple[HostSpec, ...]:
@@ -103,7 +120,8 @@ class DeploymentSpec(Spec):
     @classmethod
     def _models_are_distinct(cls, models: tuple[ModelSpec, ...]) -> tuple[ModelSpec, ...]:
         _refuse_repeats([model.name for model in models], "model")
-        _refuse_repeats([model.served_name for model in models], "served model name")
+        served = [name for model in models for name in (model.served_name, *model.lora_adapters)]
+        _refuse_repeats(served, "served model name")
         return models
 
     @model_validator(mode="after")

@@ -19,12 +19,17 @@ class RouterSpec(EndpointSpec):
     own_variables: ClassVar[dict[str, str]] = {
         "LITELLM_MASTER_KEY": "secrets={'router_master_key': Secret(...)}",
         "ENGINE_API_KEY": "secrets={'engine_api_key': Secret(...)}",
+        "DATABASE_URL": "postgres=Postgres(router_database_url=Secret(...))",
+        "LITELLM_SALT_KEY": "secrets={'router_salt_key': Secret(...)}",
+        "REDIS_URL": "valkey=Valkey(url=Secret(...))",
     }
 
     kind: RouterKind = "litellm"
     """Which router."""
     host: str | None = None
     """Name of the host that it runs on; the first by default."""
+    replicas: int = Field(default=1, ge=1, le=16)
+    """How many of it run; of several, they are changed one after the other."""
     port: int = Field(default=4000, ge=1, le=65535)
     """Port on the host."""
     memory_limit: MemoryLimit = ByteSize(2 * GIB)

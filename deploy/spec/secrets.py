@@ -31,8 +31,18 @@ class SecretName(StrEnum):
     """Signs the web UI's sessions; a new one logs everybody out."""
     WEB_UI_ADMIN_PASSWORD = "web_ui_admin_password"
     """Password of the web UI's first administrator."""
+    ROUTER_SALT_KEY = "router_salt_key"
+    """Encrypts what the router keeps in its database; it stays the same for ever."""
+    ROUTER_DATABASE_PASSWORD = "router_database_password"
+    """The router's, at PostgreSQL."""
+    WEB_UI_DATABASE_PASSWORD = "web_ui_database_password"
+    """The web UI's, at PostgreSQL."""
+    VALKEY_PASSWORD = "valkey_password"
+    """What the router sends to Valkey."""
     DIGEST_KEY = "digest_key"
     """Keys the digests by which changed secrets are recognised on the hosts."""
+    HUGGINGFACE_TOKEN = "huggingface_token"
+    """Lets models be fetched that not everybody may have; only where it is declared."""
 
 
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")

@@ -22,6 +22,7 @@ class WebUISpec(EndpointSpec):
         "WEBUI_ADMIN_PASSWORD": "secrets={'web_ui_admin_password': Secret(...)}",
         "WEBUI_ADMIN_EMAIL": "admin_email",
         "OPENAI_API_BASE_URLS": "",
+        "DATABASE_URL": "postgres=Postgres(web_ui_database_url=Secret(...))",
     }
 
     kind: WebUIKind = "open_webui"

@@ -80,7 +80,8 @@ def test_the_ca_bundle_is_in_the_context_but_not_in_the_tag(
         member = context.extractfile("extra-ca.crt")
         assert member is not None
         assert member.read() == b"our own CA"
-    assert sorted(names) == ["Dockerfile", "extra-ca.crt", "requirements.in", "requirements.txt"]
+    assert sorted(names) == sorted(["extra-ca.crt", *plan.context])
+    assert {"Dockerfile", "requirements.txt", "package-lock.json"} < set(names)
 
 
 @pytest.mark.parametrize("name", ["litellm", "open-webui"])
@@ -88,7 +89,7 @@ def test_the_ca_bundle_reaches_build_stages_only(catalog: Catalog, name: str) ->
     dockerfile = make_build_plan(name, catalog).context["Dockerfile"]
     build_stage, final_stage = dockerfile.rsplit("\nFROM ", 1)
     assert "extra-ca.crt" in build_stage
-    for word in ("extra-ca", "PIP_", "UV_", "ARG"):
+    for word in ("extra-ca", "PIP_", "UV_", "NPM_", "ARG"):
         assert word not in final_stage
 
 
@@ -124,7 +125,8 @@ def test_a_mirror_takes_the_registrys_place(catalog: Catalog, mirror: str) -> No
 def test_built_images_have_a_plan_and_their_own_user(catalog: Catalog) -> None:
     uses = resolve_images(declare(image_source="build"), catalog)
     built = {name: use for name, use in uses.items() if use.build}
-    assert set(built) == {"haproxy", "litellm", "llama-cpp", "ollama", "open-webui"}
+    services = {"litellm", "open-webui", "postgres", "valkey", "haproxy"}
+    assert set(built) == services | {"llama-cpp", "ollama", "vllm-cpu"}
     for use in built.values():
         assert use.build is not None
         assert use.image.reference == use.build.tag

@@ -17,8 +17,9 @@ def test_containers_and_files_are_as_written(name: str) -> None:
 @pytest.mark.parametrize("name", ["users_20", "users_100"])
 def test_the_router_knows_every_replica(name: str) -> None:
     stack = artefacts_of(name).stack
-    (router,) = stack.tier(Tier.ROUTER)
+    router, other = stack.tier(Tier.ROUTER)
     assert router.config is not None
+    assert other.config == router.config
     config = yaml.safe_load(str(router.config.files["config.yaml"].content))
     engines = [unit.container.name for unit in stack.tier(Tier.ENGINE)]
     assert [entry["model_info"]["id"] for entry in config["model_list"]] == engines

@@ -1,0 +1,302 @@
+"""PostgreSQL and Valkey behind two routers and a web UI: keys, limits, changes, outages."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+from docker.models.containers import Container
+
+from tests.e2e.names import CHECKOUT
+from tests.e2e.site import MASTER_KEY, START_TIMEOUT_SECONDS, Settings, Site, free_port
+from tests.e2e.test_secrets import ArgumentWatch
+
+NAME = f"e2e-stores-{CHECKOUT}"
+MODEL = "tiny-coder"
+PING = {"model": MODEL, "messages": [{"role": "user", "content": "ping"}], "max_tokens": 4}
+OUTAGE_SECONDS = 120
+"""How long a router may take to find its database again."""
+
+
+def run(container: Container, command: list[str]) -> str:
+    """What a command prints in a container."""
+    status, output = container.exec_run(command)
+    assert isinstance(output, bytes)
+    assert status == 0, output.decode()
+    return output.decode()
+
+
+@dataclass(frozen=True)
+class Deployed:
+    site: Site
+    printed: str
+    """What the first deployment printed, with every kind of output switched on."""
+    arguments: bytes
+    """Of every process on this machine meanwhile."""
+
+    def router(self, index: int) -> str:
+        """Address of a router's replica, past the published port."""
+        container = self.site.client.containers.get(f"{NAME}-litellm-{index}")
+        networks = container.attrs["NetworkSettings"]["Networks"]
+        return f"http://{networks[NAME]['IPAddress']}:4000"
+
+    def ask(self, index: int, path: str, body: Any, key: str = MASTER_KEY) -> httpx.Response:
+        headers = {"Authorization": f"Bearer {key}"}
+        url = f"{self.router(index)}{path}"
+        return httpx.post(url, headers=headers, json=body, timeout=START_TIMEOUT_SECONDS)
+
+    def new_key(self, index: int = 0, **settings: Any) -> str:
+        reply = self.ask(index, "/key/generate", settings)
+        assert reply.status_code == 200, reply.text
+        return str(reply.json()["key"])
+
+    def chat(self, index: int, key: str) -> int:
+        return self.ask(index, "/v1/chat/completions", PING, key).status_code
+
+    def sql(self, database: str, statement: str) -> str:
+        command = ["psql", "-U", "postgres", "-d", database, "-Atc", statement]
+        return run(self.site.container("postgres"), command).strip()
+
+    def secrets(self) -> dict[str, str]:
+        text = (self.site.directory / f".secrets/{NAME}.yaml").read_text()
+        return dict(yaml.safe_load(text)) | {"router_master_key": MASTER_KEY}
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    return {
+        "name": NAME,
+        "profile": "individual",
+        "hosts": [{"name": "@local", "directory": str(tmp_path_factory.mktemp("host"))}],
+        "models": [{"name": MODEL}],
+        "router": {
+            "port": free_port(),
+            "replicas": 2,
+            "start_timeout_seconds": START_TIMEOUT_SECONDS,
+        },
+        "web_ui": {"port": free_port(), "start_timeout_seconds": START_TIMEOUT_SECONDS},
+        "postgres": {"memory_limit": "512MiB"},
+        "valkey": {},
+        "image_source": "build",
+        "secrets": {"router_master_key": {"env": "E2E_MASTER_KEY"}},
+    }
+
+
+@pytest.fixture(scope="module")
+def deployed(tmp_path_factory: pytest.TempPathFactory, settings: Settings) -> Iterator[Deployed]:
+    environment = {"E2E_MASTER_KEY": MASTER_KEY}
+    site = Site(NAME, tmp_path_factory.mktemp("site"), settings, environment)
+    watch = ArgumentWatch()
+    watch.start()
+    try:
+        result = site.run("-y", "-vvv")
+        watch.stop()
+        assert result.status == 0, result.output
+        assert watch.rounds > 50
+        yield Deployed(site, result.output, b"\0".join(watch.seen))
+    finally:
+        site.remove()
+
+
+def eventually(true: Callable[[], bool], seconds: float = OUTAGE_SECONDS) -> bool:
+    deadline = time.monotonic() + seconds
+    while not true():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(1)
+    return True
+
+
+def test_a_second_run_changes_nothing(deployed: Deployed) -> None:
+    before = deployed.site.snapshot()
+    again = deployed.site.deploy()
+    assert (again.status, again.succeeded) == (0, 0), again.output
+    assert deployed.site.snapshot() == before
+    assert "router replica 1: ok" in again.output
+
+
+def test_stores_are_confined_and_published_nowhere(deployed: Deployed) -> None:
+    for service in ("postgres", "valkey"):
+        attributes = deployed.site.container(service).attrs
+        limits = attributes["HostConfig"]
+        assert not limits["PortBindings"]
+        assert limits["ReadonlyRootfs"] is True
+        assert limits["CapDrop"] == ["ALL"]
+        assert limits["Memory"] > 0
+        assert attributes["Config"]["User"] == "999:999"
+    other = deployed.site.client.containers.get(f"{NAME}-litellm-1")
+    assert not other.attrs["HostConfig"]["PortBindings"]
+
+
+def test_each_service_has_a_database_of_its_own(deployed: Deployed) -> None:
+    applied = "SELECT count(*) FROM _prisma_migrations WHERE finished_at IS NOT NULL"
+    assert int(deployed.sql("litellm", applied)) > 200
+    # by one of the two alone
+    twice = "SELECT count(*) - count(DISTINCT migration_name) FROM _prisma_migrations"
+    assert deployed.sql("litellm", twice) == "0"
+    assert deployed.sql("open_webui", 'SELECT count(*) FROM "user"') == "1"
+    assert "webui.db" not in files_of_web_ui(deployed)
+    for role, foreign in (("litellm", "open_webui"), ("open_webui", "litellm")):
+        may = f"SELECT has_database_privilege('{role}', '{foreign}', 'CONNECT')"
+        assert deployed.sql("postgres", may) == "f"
+    assert deployed.sql("postgres", "SELECT count(*) FROM pg_roles WHERE rolsuper") == "1"
+
+
+def files_of_web_ui(deployed: Deployed) -> str:
+    return run_in_web_ui(deployed, "ls -a /app/backend/data")
+
+
+def run_in_web_ui(deployed: Deployed, command: str) -> str:
+    return run(deployed.site.container("open-webui"), ["sh", "-c", command])
+
+
+def test_a_key_counts_on_both_routers(deployed: Deployed) -> None:
+    key = deployed.new_key(rpm_limit=3, models=[MODEL])
+    answers = [deployed.chat(index % 2, key) for index in range(5)]
+    assert answers == [200, 200, 200, 429, 429]
+    assert deployed.chat(1, "sk-no-such-key") == 401
+
+
+def test_routers_that_start_again_at_once_keep_keys(deployed: Deployed) -> None:
+    key = deployed.new_key()
+    routers = [deployed.site.client.containers.get(f"{NAME}-litellm-{i}") for i in (0, 1)]
+    for router in routers:
+        router.kill()
+    for router in routers:
+        router.start()
+    for index in (0, 1):
+        assert eventually(partial(is_ready, deployed, index)), index
+        assert deployed.chat(index, key) == 200
+
+
+def is_ready(deployed: Deployed, index: int) -> bool:
+    try:
+        reply = httpx.get(f"{deployed.router(index)}/health/readiness", timeout=10)
+    except httpx.HTTPError:
+        return False
+    return reply.status_code == 200 and reply.json()["db"] == "connected"
+
+
+def test_a_database_that_is_away_for_a_while(deployed: Deployed) -> None:
+    known, unknown = deployed.new_key(), deployed.new_key()
+    assert deployed.chat(0, known) == 200
+    store = deployed.site.container("postgres")
+    store.stop()
+    try:
+        # what it has seen lately it still knows; of what it cannot look up it says so
+        assert deployed.chat(0, known) == 200
+        assert deployed.chat(0, MASTER_KEY) == 200
+        refused = deployed.ask(0, "/v1/chat/completions", PING, unknown)
+        assert refused.status_code == 503, refused.text
+        assert httpx.get(f"{deployed.router(0)}/health/liveliness").status_code == 200
+        dry = deployed.site.dry_run()
+        assert ("start", f"container {NAME}-postgres-0") in dry.announced, dry.output
+    finally:
+        store.start()
+    assert eventually(lambda: deployed.chat(0, unknown) == 200)
+    assert eventually(lambda: is_ready(deployed, 1))
+    assert deployed.chat(1, deployed.new_key(1)) == 200
+
+
+@pytest.fixture
+def refused(deployed: Deployed, settings: Settings) -> Iterator[Callable[..., str]]:
+    """What a deployment with other settings is refused with; nothing is touched."""
+    before = deployed.site.snapshot()
+
+    def run(**changes: Any) -> str:
+        deployed.site.write(settings | changes)
+        result = deployed.site.deploy()
+        assert result.status == 1, result.output
+        assert result.changes == []
+        assert deployed.site.snapshot() == before
+        return " ".join(re.sub(r"\[@local\]", "", result.output).split())
+
+    yield run
+    deployed.site.write(settings)
+
+
+def test_another_major_version_is_refused(refused: Callable[..., str]) -> None:
+    newer = {"postgres": {"reference": "docker.io/library/postgres:18.4-trixie"}}
+    said = refused(images=newer)
+    assert f"volume {NAME}-postgres: PostgreSQL 17 wrote it, and 18 does not read that" in said
+    assert f"docker exec {NAME}-postgres-0 pg_dumpall -U postgres" in said
+
+
+def test_users_in_sqlite_are_not_left_behind(
+    deployed: Deployed, settings: Settings, refused: Callable[..., str]
+) -> None:
+    run_in_web_ui(deployed, "echo SQLite >/app/backend/data/webui.db")
+    try:
+        said = refused()
+        assert f"volume {NAME}-open-webui: users and chats are in SQLite there" in said
+        deployed.site.write(settings | {"postgres": {"memory_limit": "512MiB", "web_ui": False}})
+        kept = deployed.site.dry_run()
+        assert ("recreate", f"container {NAME}-open-webui-0") in kept.announced, kept.output
+    finally:
+        run_in_web_ui(deployed, "rm /app/backend/data/webui.db")
+
+
+def test_another_salt_is_refused(
+    deployed: Deployed, settings: Settings, refused: Callable[..., str]
+) -> None:
+    deployed.site.environment["OTHER_SALT"] = "sk-another-salt-0123456789"
+    own = settings["secrets"] | {"router_salt_key": {"env": "OTHER_SALT"}}
+    said = refused(secrets=own)
+    assert "secrets.router_salt_key: another value than that of the last deployment" in said
+
+
+def test_a_wrong_address_of_a_database_is_refused(
+    deployed: Deployed, refused: Callable[..., str]
+) -> None:
+    deployed.site.environment["DATABASE"] = "mysql://name:a-hidden-password@db/litellm"
+    said = refused(postgres={"router_database_url": {"env": "DATABASE"}})
+    assert "postgres.router_database_url: it starts with mysql://" in said
+    assert "a-hidden-password" not in said
+
+
+def test_stores_change(deployed: Deployed, settings: Settings) -> None:
+    """Another password, another limit, a store that goes: as announced, and keys stay."""
+    key = deployed.new_key()
+    deployed.site.environment["NEW_PASSWORD"] = "another-password-0123456789"
+    changed = settings | {
+        "postgres": {"memory_limit": "640MiB"},
+        "secrets": settings["secrets"] | {"router_database_password": {"env": "NEW_PASSWORD"}},
+    }
+    del changed["valkey"]
+    deployed.site.write(changed)
+    planned = deployed.site.apply()
+    assert planned.announced >= {
+        ("recreate", f"container {NAME}-postgres-0"),
+        ("recreate", f"container {NAME}-litellm-0"),
+        ("recreate", f"container {NAME}-litellm-1"),
+        ("remove", f"container {NAME}-valkey-0"),
+    }
+    assert ("recreate", f"container {NAME}-open-webui-0") not in planned.announced
+    assert {"memory_bytes", "secret_env.DATABASE_URL"} <= planned.fields
+    assert deployed.chat(0, key) == deployed.chat(1, key) == 200
+    limit = deployed.site.container("postgres").attrs["HostConfig"]["Memory"]
+    assert limit == 640 * 1024**2
+
+
+def test_no_secret_shows(deployed: Deployed) -> None:
+    """After all of the above: printed, in arguments, labels, logs or files that all may read."""
+    containers = deployed.site.client.containers.list(
+        all=True, filters={"label": f"io.atelier.deployment={NAME}"}
+    )
+    labels = json.dumps([container.labels for container in containers])
+    logs = b"".join(container.logs() for container in containers)
+    secrets = deployed.secrets() | {"new": deployed.site.environment["NEW_PASSWORD"]}
+    assert {"router_database_password", "valkey_password", "router_salt_key"} <= set(secrets)
+    for name, value in secrets.items():
+        assert value not in deployed.printed, f"{name} was printed"
+        assert value.encode() not in deployed.arguments, f"{name} was an argument"
+        assert value not in labels, f"{name} is in a label"
+        assert value.encode() not in logs, f"{name} is in a log"

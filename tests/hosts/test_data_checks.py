@@ -1,0 +1,42 @@
+"""Data that another version wrote, or that a service would leave behind."""
+
+from __future__ import annotations
+
+from deploy.artefacts import Artefacts
+from deploy.hosts.data_checks import stranded, unreadable
+from tests.conftest import MakeArtefacts
+
+
+def stored(make: MakeArtefacts) -> Artefacts:
+    return make(postgres={}, valkey={})
+
+
+def test_data_of_this_version_and_none_at_all(make: MakeArtefacts) -> None:
+    units = stored(make).stack.units
+    assert list(unreadable(units, {})) == []
+    assert list(unreadable(units, {"demo-postgres-0": "17"})) == []
+
+
+def test_data_of_another_major_version(make: MakeArtefacts) -> None:
+    (finding,) = unreadable(stored(make).stack.units, {"demo-postgres-0": "16"})
+    assert finding.name == "volume demo-postgres"
+    assert finding.found == "PostgreSQL 16 wrote it, and 17 does not read that"
+    assert finding.allowed == "data of PostgreSQL 17"
+    assert "docker exec demo-postgres-0 pg_dumpall -U postgres" in finding.fix
+
+
+def test_users_in_sqlite(make: MakeArtefacts) -> None:
+    seen = {"demo-open-webui-0": "SQLite format 3"}
+    (finding,) = unreadable(stored(make).stack.units, seen)
+    assert finding.name == "volume demo-open-webui"
+    assert "would be left behind" in finding.found
+    assert "postgres=Postgres(web_ui=False)" in finding.fix
+    # without a database nothing is left behind
+    assert list(unreadable(make().stack.units, seen)) == []
+
+
+def test_a_database_on_another_host_than_its_data(make: MakeArtefacts) -> None:
+    owners = {"volume demo-postgres": "demo", "volume demo-valkey": "demo"}
+    (finding,) = stranded(stored(make).stack.units, owners, "demo")
+    assert finding.name == "volume demo-postgres"
+    assert finding.fix.startswith("declare router.host for this host")
