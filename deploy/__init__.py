@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from deploy.inventory import (
         Deployment,
         Engine,
+        Entry,
         Host,
         Image,
         Limits,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Deployment",
     "Engine",
+    "Entry",
     "Host",
     "Image",
     "Limits",

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from deploy.catalog import load_catalog
+from deploy.certificates import provide_certificate, read_site_pair
 from deploy.errors import PlanError, Problem
 from deploy.images import ImageUse, RegistryAccess, make_registries, resolve_images
 from deploy.model_files import read_model_files
@@ -53,16 +55,24 @@ def make_artefacts(spec: DeploymentSpec, directory: Path) -> Artefacts:
     catalog = load_catalog()
     plan = make_plan(spec, catalog, read_model_files(spec, catalog, directory), directory)
     images = resolve_images(spec, catalog, directory)
+    site = read_site_pair(plan.entry, directory) if plan.entry else None
     context = ServiceContext(
         plan=plan,
         images={name: use.image for name, use in images.items()},
         directories={host.name: host.directory for host in spec.hosts},
+        site_certificate=site.certificate if site else "",
+        huggingface_endpoint=spec.huggingface_endpoint,
+        weights_sources={host.name: host.weights for host in spec.hosts},
     )
     stack = make_stack(context)
     used = {unit.image_name: images[unit.image_name] for unit in stack.units}
     _require_recipes(used)
     _require_archives(used)
     secrets = load_secrets(spec, directory)
+    if site:
+        secrets.serve_with(site)
+    elif plan.entry:
+        provide_certificate(plan.name, plan.entry, secrets, datetime.now(UTC))
     return Artefacts(
         spec=spec,
         plan=plan,

@@ -9,7 +9,9 @@ from deploy.spec.endpoint import EndpointSpec
 
 
 def router_url(artefacts: Artefacts) -> str:
-    """Base URL of the router, without ``/v1``."""
+    """Base URL of the router, without ``/v1``: the entry's where there is one."""
+    if artefacts.plan.entry:
+        return artefacts.plan.entry.urls[0]
     router = artefacts.plan.router
     return _url(artefacts.host(router.host), router.spec)
 
@@ -19,6 +21,8 @@ def web_ui_url(artefacts: Artefacts) -> str | None:
     web_ui = artefacts.plan.web_ui
     if web_ui is None:
         return None
+    if web_ui.spec.url is None and artefacts.plan.entry:
+        return artefacts.plan.entry.urls[0]
     return web_ui.spec.url or _url(artefacts.host(web_ui.host), web_ui.spec)
 
 

@@ -6,6 +6,7 @@ container; so would a second machine with a file of its own.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Iterable
@@ -49,7 +50,11 @@ def make_fingerprint(secrets: SecretStore) -> str:
     permanent = {
         str(name): secrets.digest(SecretText.of(name)) for name in PERMANENT if name in names
     }
-    return json.dumps(known | ({"permanent": permanent} if permanent else {}))
+    if permanent:
+        known["permanent"] = permanent
+    if secrets.certificates:
+        known["authority"] = _authority(secrets)
+    return json.dumps(known)
 
 
 def secrets_in_labels(labels: Iterable[str]) -> frozenset[str]:
@@ -74,7 +79,9 @@ def find_disagreement(
         host: name of the host.
         deployment: name of the deployment.
     """
-    made_up = sorted(_in_use(known, secrets) & set(secrets.generated))
+    made_up: list[str] = sorted(_in_use(known, secrets) & set(secrets.generated))
+    if _mapping(known.text).get("authority", _authority(secrets)) != _authority(secrets):
+        made_up.append("the certificate authority of the entry")
     if made_up:
         there = "lacks" if secrets.path.exists() else "does not exist, so that this machine lacks"
         found = f"{secrets.path} {there} {', '.join(made_up)}"
@@ -117,6 +124,12 @@ def are_new_wanted(data: Any) -> bool:
     """
     said = (str(data), os.environ.get(VARIABLE, ""))
     return any(text.lower() in YES for text in said)
+
+
+def _authority(secrets: SecretStore) -> str:
+    """By this a host recognises the authority that clients were given; empty without one."""
+    own = secrets.certificates
+    return hashlib.sha256(own.authority.certificate.encode()).hexdigest() if own else ""
 
 
 def _in_use(known: KnownSecrets, secrets: SecretStore) -> set[SecretName]:

@@ -20,10 +20,12 @@ import yaml
 from deploy.catalog import with_profile
 from deploy.connection_errors import explain_connection_errors
 from deploy.errors import AtelierError, InventoryFileError, Problem
+from deploy.interrupt import interrupt_where_it_waits
 from deploy.pyinfra_connection import connect_as_declared
 from deploy.spec import (
     DeploymentSpec,
     EngineSpec,
+    EntrySpec,
     HostSpec,
     ImageSpec,
     LimitsSpec,
@@ -101,6 +103,7 @@ class DeploymentDeclaration:
 
 Deployment = DeploymentDeclaration()
 Engine = Declaration(EngineSpec)
+Entry = Declaration(EntrySpec)
 Host = Declaration(HostSpec)
 Image = Declaration(ImageSpec)
 Limits = Declaration(LimitsSpec)
@@ -143,6 +146,7 @@ def pyinfra_hosts(deployment: DeploymentSpec, inventory_file: str) -> PyinfraHos
     if "pyinfra_cli" in sys.modules:
         explain_connection_errors(deployment)
         connect_as_declared(deployment)
+        interrupt_where_it_waits()
         _stop_at_failures()
     return [(host.name, _host_data(host) | {"atelier": declared}) for host in deployment.hosts]
 

@@ -10,7 +10,7 @@ As it stands it deploys a tiny model to this machine. Commented lines show what 
 
 import os
 
-from deploy import Deployment, Host, Model, Router, Secret, WebUI, pyinfra_hosts
+from deploy import Deployment, Entry, Host, Model, Router, Secret, WebUI, pyinfra_hosts
 
 NOT_ROOT = os.geteuid() != 0
 
@@ -58,6 +58,8 @@ deployment = Deployment(
         # what users type into the browser, where that is not the address above
         # url="https://chat.lab.example",
     ),
+    # one address over TLS for people and editors; ports of router and web UI stay on 127.0.0.1
+    # entry=Entry(names=["ai.lab.example"]),
     # upstream's images; "build" makes them here, where no registry can be reached
     image_source="pull",
     # a registry in between

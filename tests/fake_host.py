@@ -15,7 +15,8 @@ from typing import Any
 from deploy.artefacts import Artefacts
 from deploy.fingerprint import make_fingerprint
 from deploy.operations.questions import questions
-from deploy.services import HostModelFile, Unit
+from deploy.services import HostModelFile, HostWeights, Unit
+from deploy.services.weights import distinct_weights
 
 Responses = dict[str, list[str]]
 
@@ -113,7 +114,25 @@ def converged(artefacts: Artefacts, host: str = "") -> Responses:
             *(f"volume {volume} {name}" for volume in volumes),
         ],
         **{f" -- {file.path.parent} ": _model_file(file) for file in files},
+        **_weights(distinct_weights(units)),
     }
+
+
+COMMIT = "c0" * 20
+
+
+def _weights(wanted: Sequence[HostWeights]) -> Responses:
+    """Every revision is there, with one file."""
+    answers: Responses = {}
+    for weights in wanted:
+        answers.setdefault(f"atelier look {weights.cache} ", []).extend(
+            [
+                f"@weights {weights.repository} {weights.revision}",
+                *("@record", COMMIT, f"5 {'ab' * 20} model.safetensors"),
+                *("@ref", COMMIT, "@sizes", "5 model.safetensors", "@revisions", weights.revision),
+            ]
+        )
+    return answers
 
 
 def _model_file(file: HostModelFile) -> list[str]:

@@ -21,6 +21,8 @@ REFUSED = {
     ("qwen-research", Use.THIRD_PARTY_SERVICE),
     ("mistral-mnpl", Use.INTERNAL_COMMERCIAL),
     ("mistral-mnpl", Use.THIRD_PARTY_SERVICE),
+    ("minimax-m2.7-nc", Use.INTERNAL_COMMERCIAL),
+    ("minimax-m2.7-nc", Use.THIRD_PARTY_SERVICE),
 }
 MODEL_LICENCES = sorted({model.licence for model in CATALOG.models.values()})
 

@@ -109,9 +109,25 @@ def test_a_run_that_is_interrupted_gives_it_back(operators: Operators) -> None:
     first = operators.start()
     operators.reaches("held", first)
     first.send_signal(signal.SIGINT)
+    time.sleep(1)
+    assert operators.record()["state"] == "held", "a command still runs there"
     operators.go.touch()
-    ended(first)
+    status, said = ended(first)
+    assert status == 130
+    assert "interrupted: waiting until the commands" in said
+    assert "Traceback" not in said
     assert operators.record()["state"] == "done"
+
+
+def test_a_run_that_is_interrupted_twice_ends_at_once(operators: Operators) -> None:
+    first = operators.start()
+    operators.reaches("held", first)
+    first.send_signal(signal.SIGINT)
+    time.sleep(1)
+    first.send_signal(signal.SIGINT)
+    assert ended(first)[0] != 0
+    operators.reaches("cut", first)
+    operators.go.touch()
 
 
 def test_a_run_that_is_killed_is_known_to_the_next(operators: Operators) -> None:

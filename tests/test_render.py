@@ -113,4 +113,4 @@ def test_every_dockerfile_renders(catalog: Catalog) -> None:
 def test_there_is_no_template_that_no_test_renders() -> None:
     templates = {str(path.relative_to(TEMPLATES)) for path in TEMPLATES.rglob("*.j2")}
     dockerfiles = {f"images/{path.name}/Dockerfile.j2" for path in (TEMPLATES / "images").iterdir()}
-    assert templates == dockerfiles | {"litellm/config.yaml.j2"}
+    assert templates == dockerfiles | {"litellm/config.yaml.j2", "haproxy/haproxy.cfg.j2"}

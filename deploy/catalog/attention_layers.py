@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from deploy.catalog.config_reader import ConfigReader
+from deploy.catalog.experts import read_pattern
 from deploy.catalog.model_families import Family, declined
 
-AttentionKind = Literal["full", "sliding", "mla", "state"]
+AttentionKind = Literal["full", "sliding", "mla", "state", "none"]
 LAYER_TYPES: dict[str, AttentionKind] = {"full_attention": "full", "sliding_attention": "sliding"}
 STATE_LAYER_TYPES = {
     "full_attention": "full",
@@ -18,6 +19,13 @@ STATE_LAYER_TYPES = {
 }
 STATE_KEYS = ("linear_num_key_heads", "linear_num_value_heads", "mamba_d_state", "mamba_n_heads")
 """Keys of the layers with a state whose memory is modelled."""
+INDEX_KEYS = ("index_topk", "index_head_dim")
+"""Keys of DeepSeek's sparse attention."""
+PATTERN_KEYS = ("ssm_state_size", "hybrid_override_pattern")
+"""Keys of Nemotron-H."""
+CHUNK_KEYS = ("attention_chunk_size",)
+"""Keys of Llama 4: vLLM keeps every token of chunked layers too, unless it is told otherwise
+(VLLM_ALLOW_CHUNKED_LOCAL_ATTN_WITH_HYBRID_KV_CACHE)."""
 FOREIGN_KEYS = (
     "linear_num_key_heads",
     "linear_num_value_heads",
@@ -48,6 +56,14 @@ class AttentionLayer:
     """``full`` and ``mla`` keep every token, ``sliding`` the last ``window``, ``state`` none."""
     window: int = 0
     """Tokens that a sliding layer keeps."""
+    head_dim: int = 0
+    """Size of its heads, where it is not the model's."""
+    kv_heads: int = 0
+    """Its key and value heads, where they are not as many as the model's."""
+    keys_are_values: bool = False
+    """Whether values are made from the keys, without weights of their own; both are kept."""
+    is_indexed: bool = False
+    """Whether it keeps an index of its own (sparse attention)."""
 
 
 def read_attention_layers(
@@ -58,14 +74,14 @@ def read_attention_layers(
     Raises:
         UnsupportedModelError: if a layer's kind is not one whose memory is known.
     """
-    own = STATE_KEYS if family.state != "none" else ()
-    for key in FOREIGN_KEYS:
-        if config.has(key) and key not in own:
-            raise declined(f"{key} is set", "it belongs to attention of another kind")
+    _decline_foreign(config, family)
+    if family.layer_pattern:
+        kinds: dict[str, AttentionKind] = {"M": "state", "*": "full", "E": "none", "-": "none"}
+        return tuple(AttentionLayer(kinds[letter]) for letter in read_pattern(config, count))
     if family.state != "none":
         return _with_state(config, count)
     if family.attention == "mla":
-        return (AttentionLayer("mla"),) * count
+        return _latent(config, family, count)
     window = _window(config, family)
     types = config.items("layer_types")
     if types:
@@ -81,6 +97,25 @@ def read_attention_layers(
         return (sliding,) * count
     full = AttentionLayer("full")
     return tuple(sliding if (layer + 1) % pattern else full for layer in range(count))
+
+
+def _decline_foreign(config: ConfigReader, family: Family) -> None:
+    own: tuple[str, ...] = STATE_KEYS if family.state != "none" else ()
+    own += PATTERN_KEYS if family.layer_pattern else ()
+    own += INDEX_KEYS if family.sparse_index else ()
+    own += CHUNK_KEYS if family.interleaved_experts else ()
+    for key in FOREIGN_KEYS:
+        if config.is_in_use(key) and key not in own:
+            raise declined(f"{key} is set", "it belongs to attention of another kind")
+
+
+def _latent(config: ConfigReader, family: Family, count: int) -> tuple[AttentionLayer, ...]:
+    """MLA in every layer; of sparse ones, some may share the index of the layer before."""
+    types = config.items("indexer_types") or ("full",) * count
+    if len(types) != count:
+        raise config.error("indexer_types", f"{len(types)} entries", f"{count}, one per layer")
+    indexed = [family.sparse_index and kind == "full" for kind in types]
+    return tuple(AttentionLayer("mla", is_indexed=index) for index in indexed)
 
 
 def _with_state(config: ConfigReader, count: int) -> tuple[AttentionLayer, ...]:
@@ -118,5 +153,17 @@ def _listed(
         if kind not in LAYER_TYPES:
             raise declined(f"a layer of type {kind!r}", "the memory of that kind is not modelled")
     sliding = AttentionLayer("sliding", window) if window else AttentionLayer("full")
-    kinds = {"full_attention": AttentionLayer("full"), "sliding_attention": sliding}
+    kinds = {"full_attention": _full(config), "sliding_attention": sliding}
     return tuple(kinds[str(kind)] for kind in types)
+
+
+def _full(config: ConfigReader) -> AttentionLayer:
+    """A layer that keeps every token; Gemma 4's have heads of another size, and fewer."""
+    keys_are_values = config.boolean("attention_k_eq_v", default=False)
+    fewer = config.integer("num_global_key_value_heads", default=0, minimum=0, maximum=4096)
+    return AttentionLayer(
+        "full",
+        head_dim=config.integer("global_head_dim", default=0, minimum=0, maximum=4096),
+        kv_heads=fewer if keys_are_values else 0,
+        keys_are_values=keys_are_values,
+    )

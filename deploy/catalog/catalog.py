@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache, cached_property
 
-from deploy.catalog.entry import load_entries
+from deploy.catalog.entry import DIRECTORY, load_entries
 from deploy.catalog.gpus import Gpu
 from deploy.catalog.images import BaseImage, Image
 from deploy.catalog.licences import Licence
@@ -27,8 +27,11 @@ class Catalog:
 
     @cached_property
     def models(self) -> dict[str, Model]:
-        """Models."""
-        return load_entries("models.yaml", Model)
+        """Models: those of today in a file per maker, the older ones in one."""
+        found: dict[str, Model] = {}
+        for path in sorted((DIRECTORY / "models").glob("*.yaml")):
+            found |= load_entries(f"models/{path.name}", Model)
+        return load_entries("models.yaml", Model) | found
 
     @cached_property
     def gpus(self) -> dict[str, Gpu]:

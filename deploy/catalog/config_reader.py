@@ -82,6 +82,15 @@ class ConfigReader:
             raise self._error(f"{self._path}.{name}", value, "a list")
         return tuple(value)
 
+    def items_or_text(self, name: str) -> tuple[Any, ...] | str:
+        """A list, or a string of letters; empty where it is not set."""
+        value = self._data.get(name)
+        return value if isinstance(value, str) else self.items(name)
+
+    def is_in_use(self, name: str) -> bool:
+        """Whether a key is set to anything but null, 0, false or an empty list."""
+        return bool(self._data.get(name))
+
     def section(self, name: str) -> ConfigReader | None:
         """An object inside this one, or ``None`` where it is not set."""
         value = self._data.get(name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import date
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -16,6 +15,10 @@ TORCH_SHARE = 0.98
 """Share of its memory that a card leaves to torch, where nobody published a figure."""
 INLINE_ECC_SHARE = 15 / 16
 """Share left by cards that keep the check bits of ECC in their own memory (GDDR6)."""
+
+
+EUR_PER_USD = 0.8684
+"""Average of June 2026, after the Federal Reserve (github.com/datasets/exchange-rates, monthly)."""
 
 
 class DenseTflops(Entry):
@@ -36,11 +39,36 @@ class DenseTflops(Entry):
     """INT8, in TOPS."""
 
 
+class Price(Entry):
+    """What one card was sold for, as somebody published it."""
+
+    amount: float = Field(gt=0)
+    """In ``currency``; of a range, its middle."""
+    currency: Literal["EUR", "USD"] = "EUR"
+    """What it was paid in."""
+    condition: Literal["new", "used"] = "new"
+    """Whether a shop or a former owner sold it."""
+    vat_percent: float = Field(default=0, ge=0, le=30)
+    """Value-added tax that the amount includes."""
+    date: str = Field(pattern=r"^20\d\d(-\d\d(-\d\d)?)?$")
+    """When, as exactly as the source says."""
+    source: str = Field(min_length=1)
+    """Who published it."""
+
+    @property
+    def eur(self) -> int:
+        """In EUR before tax."""
+        rate = EUR_PER_USD if self.currency == "USD" else 1.0
+        return round(self.amount * rate / (1 + self.vat_percent / 100))
+
+
 class Gpu(Entry):
     """One kind of GPU. ``None`` says that a figure is unknown or does not apply."""
 
     name: str
     """Name the vendor sells it under."""
+    sold_in: tuple[int, ...] = ()
+    """How many are sold together: boards of 4 or 8, single machines; empty for cards in slots."""
     vendor: Vendor
     """Who makes it; ``cpu`` for the host's own processor and memory."""
     aliases: tuple[str, ...] = ()
@@ -67,16 +95,19 @@ class Gpu(Entry):
     """NVLink or Infinity Fabric to the other GPUs, both directions together; 0 for PCIe only."""
     power_watts: int | None
     """Power of the card (of a Mac: the whole machine)."""
-    price_eur: int | None = None
-    """Price of one."""
-    price_date: date | None = None
-    """When it cost that."""
+    price: Price | None = None
+    """Price of one; without one a card is never recommended."""
     source: str
     """Where the figures come from."""
     usable_memory_source: str | None = None
     """Where ``published_usable_memory_gib`` comes from."""
     notes: str = Field(default="")
     """What the figures do not say."""
+
+    @property
+    def price_eur(self) -> int | None:
+        """Price of one in EUR before tax."""
+        return self.price.eur if self.price else None
 
     @property
     def usable_memory_is_measured(self) -> bool:
@@ -95,8 +126,6 @@ class Gpu(Entry):
 
     @model_validator(mode="after")
     def _figures_have_a_date_and_a_source(self) -> Gpu:
-        if (self.price_eur is None) != (self.price_date is None):
-            raise ValueError("price_eur and price_date go together")
         if (self.published_usable_memory_gib is None) != (self.usable_memory_source is None):
             raise ValueError("published_usable_memory_gib and usable_memory_source go together")
         return self

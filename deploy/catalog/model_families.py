@@ -54,6 +54,14 @@ class Family:
     """What layers without attention keep in place of tokens."""
     state_dtype: str = "auto"
     """Type of that state where config.json does not say; ``auto`` for the model's."""
+    layer_pattern: bool = False
+    """A layer is one of Mamba2, attention, experts or MLP, as a pattern says (Nemotron-H)."""
+    mlp_beside_experts: bool = False
+    """Layers with experts have an ordinary MLP too (Gemma 4)."""
+    interleaved_experts: bool = False
+    """Every so many layers have experts, and ``intermediate_size`` is theirs (Llama 4)."""
+    sparse_index: bool = False
+    """MLA keeps an index that chooses the tokens to attend to (DeepSeek's sparse attention)."""
 
 
 LLAMA = Family()
@@ -119,6 +127,9 @@ FAMILIES: dict[str, Family] = {
     "gemma3_text": Family(
         norms_per_layer=4, qk_norm="head", tied_by_default=True, sliding_pattern=6
     ),
+    "gemma4_text": Family(
+        norms_per_layer=4, qk_norm="head", tied_by_default=True, mlp_beside_experts=True
+    ),
     "cohere": Family(norms_per_layer=1, tied_by_default=True),
     "cohere2": Family(norms_per_layer=1, tied_by_default=True, sliding_pattern=4),
     "olmo": Family(norms_per_layer=0, final_norm=False),
@@ -135,11 +146,21 @@ FAMILIES: dict[str, Family] = {
     "qwen3_5_text": replace(DELTA, state_dtype="float32"),
     "qwen3_5_moe_text": replace(DELTA, state_dtype="float32"),
     "granitemoehybrid": Family(state="mamba2"),
+    "nemotron_h": Family(
+        gated_mlp=False,
+        norms_per_layer=1,
+        uses_sliding_window=False,
+        state="mamba2",
+        layer_pattern=True,
+    ),
+    "llama4_text": Family(uses_sliding_window=False, interleaved_experts=True),
     "deepseek": LLAMA,
     "deepseek_v2": Family(attention="mla"),
     "deepseek_v3": Family(attention="mla"),
     "kimi_k2": Family(attention="mla"),
     "glm4_moe_lite": Family(attention="mla"),
+    "deepseek_v32": Family(attention="mla", sparse_index=True),
+    "glm_moe_dsa": Family(attention="mla", sparse_index=True),
 }
 """Families by ``model_type``."""
 
@@ -153,7 +174,6 @@ DECLINED: dict[str, str] = {
     "falcon_h1": STATE_SPACE,
     "bamba": STATE_SPACE,
     "zamba2": STATE_SPACE,
-    "nemotron_h": STATE_SPACE,
     "rwkv": STATE_SPACE,
     "kimi_linear": STATE_SPACE,
     "minimax": STATE_SPACE,
@@ -162,13 +182,9 @@ DECLINED: dict[str, str] = {
     "lfm2_moe": STATE_SPACE,
     "recurrent_gemma": STATE_SPACE,
     "plamo2": STATE_SPACE,
-    "deepseek_v32": "its sparse attention keeps an index beside the KV cache",
     "deepseek_v4": "its sparse, compressed attention keeps several caches",
-    "glm_moe_dsa": "its sparse attention keeps an index beside the KV cache",
-    "llama4": "its chunked attention is allocated in a way of its own",
-    "llama4_text": "its chunked attention is allocated in a way of its own",
+    "minimax_m3": "its sparse attention keeps an index of blocks",
     "gemma3n_text": "its layers share KV caches and keep embeddings off the GPU",
-    "gemma4_text": "its layers share KV caches and differ in head size",
     "bert": ENCODER,
     "roberta": ENCODER,
     "xlm-roberta": ENCODER,

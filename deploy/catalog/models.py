@@ -11,8 +11,10 @@ from deploy.catalog.entry import DIRECTORY, Entry
 
 Role = Literal["chat", "completion", "embedding"]
 Quantization = Literal[
-    "none", "awq", "gptq", "fp8", "mxfp4", "q4_0", "q4_k_m", "q5_k_m", "q8_0", "f16"
+    "none", "awq", "gptq", "fp8", "mxfp4", "nvfp4", "q4_0", "q4_k_m", "q5_k_m", "q8_0", "f16"
 ]
+Benchmark = Literal["swe_bench_verified", "livecodebench_v6", "aider_polyglot"]
+"""Benchmarks whose scores are kept: agents on real repositories, contest problems, edits."""
 WeightFormat = Literal["safetensors", "gguf"]
 
 
@@ -57,6 +59,17 @@ class Variant(Entry):
     """Weights that share a scale (AWQ, GPTQ); it limits ``tensor_parallel_size``."""
 
 
+class Score(Entry):
+    """A score that somebody published."""
+
+    percent: float = Field(ge=0, le=100)
+    """Share of the tasks solved."""
+    date: str = Field(pattern=r"^20\d\d(-\d\d(-\d\d)?)?$")
+    """When it was published."""
+    source: str = Field(min_length=1)
+    """Where; ``vendor`` in it says that the model's makers measured it."""
+
+
 class Model(Entry):
     """One model of the catalogue."""
 
@@ -94,6 +107,12 @@ class Model(Entry):
     """Name of a GGUF file below ``catalog/models``, for models shipped with Atelier."""
     sha256: str | None = None
     """Digest of that file."""
+    tool_call_parser: str | None = None
+    """vLLM's ``--tool-call-parser`` for it."""
+    reasoning_parser: str | None = None
+    """vLLM's ``--reasoning-parser`` for it."""
+    scores: dict[Benchmark, Score] = Field(default_factory=dict)
+    """Published scores."""
     source: str
     """Where the figures come from."""
     known_answer: str | None = None

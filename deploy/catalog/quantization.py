@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from deploy.catalog.config_reader import ConfigReader
 from deploy.catalog.model_families import declined
 
-METHODS = ("none", "awq", "gptq", "fp8", "int8", "mxfp4", "bitsandbytes")
+METHODS = ("none", "awq", "gptq", "fp8", "int8", "mxfp4", "nvfp4", "bitsandbytes")
 DEFAULT_GROUP_SIZE = 128
 
 
@@ -43,6 +44,7 @@ BY_NAME = {
     "fp8": Quantization("fp8", 8),
     "int8": Quantization("int8", 8),
     "mxfp4": Quantization("mxfp4", 4, 32),
+    "nvfp4": Quantization("nvfp4", 4, 16),
     "bitsandbytes": Quantization("bitsandbytes", 4, 64),
 }
 """What a method usually means, for weights that somebody quantises."""
@@ -59,18 +61,29 @@ def read_quantization(config: ConfigReader) -> Quantization:
     if section is None:
         return NONE
     method = section.text("quant_method", default="").lower().replace("_", "-")
-    if method in {"awq", "gptq", "awq-marlin", "gptq-marlin"}:
-        return _grouped(section, method.removesuffix("-marlin"))
-    if method in {"fp8", "fbgemm-fp8"}:
-        return _fp8(section)
-    if method == "mxfp4":
-        return Quantization("mxfp4", 4, 32, skipped=_skipped(section))
-    if method == "bitsandbytes":
-        four = section.boolean("load_in_4bit", "_load_in_4bit", default=True)
-        return Quantization("bitsandbytes", 4 if four else 8, 64, skipped=_skipped(section))
-    if method == "compressed-tensors":
-        return _compressed_tensors(section)
-    raise declined(f"quant_method {method!r}", "how it stores weights is unknown")
+    reader = READERS.get(method)
+    if reader is None and method.startswith("modelopt"):
+        reader = _modelopt
+    if reader is None:
+        raise declined(f"quant_method {method!r}", "how it stores weights is unknown")
+    return reader(section)
+
+
+def _awq(section: ConfigReader) -> Quantization:
+    return _grouped(section, "awq")
+
+
+def _gptq(section: ConfigReader) -> Quantization:
+    return _grouped(section, "gptq")
+
+
+def _mxfp4(section: ConfigReader) -> Quantization:
+    return Quantization("mxfp4", 4, 32, skipped=_skipped(section))
+
+
+def _bitsandbytes(section: ConfigReader) -> Quantization:
+    four = section.boolean("load_in_4bit", "_load_in_4bit", default=True)
+    return Quantization("bitsandbytes", 4 if four else 8, 64, skipped=_skipped(section))
 
 
 def _grouped(section: ConfigReader, method: str) -> Quantization:
@@ -107,8 +120,40 @@ def _compressed_tensors(section: ConfigReader) -> Quantization:
     return Quantization(method, bits, max(group, 0), skipped=_skipped(section))
 
 
+def _modelopt(section: ConfigReader) -> Quantization:
+    """NVIDIA's ModelOpt: one algorithm for all linear layers but those it names."""
+    inner = section.section("quantization") or section
+    algorithm = inner.text("quant_algo", default="").upper()
+    if algorithm in {"NVFP4", "W4A16_NVFP4"}:
+        return Quantization("nvfp4", 4, 16, skipped=_skipped(inner))
+    if algorithm in {"FP8", "FP8_PER_CHANNEL_PER_TOKEN"}:
+        return Quantization("fp8", 8, skipped=_skipped(inner))
+    raise declined(f"ModelOpt's quant_algo {algorithm!r}", "layers are stored in several ways")
+
+
 def _skipped(section: ConfigReader) -> tuple[str, ...]:
     names: list[Any] = []
-    for key in ("modules_to_not_convert", "ignored_layers", "ignore", "llm_int8_skip_modules"):
+    for key in (
+        "modules_to_not_convert",
+        "ignored_layers",
+        "ignore",
+        "exclude_modules",
+        "llm_int8_skip_modules",
+    ):
         names.extend(section.items(key))
     return tuple(str(name) for name in names)
+
+
+READERS: dict[str, Callable[[ConfigReader], Quantization]] = {
+    "awq": _awq,
+    "awq-marlin": _awq,
+    "gptq": _gptq,
+    "gptq-marlin": _gptq,
+    "auto-round": _gptq,
+    "fp8": _fp8,
+    "fbgemm-fp8": _fp8,
+    "mxfp4": _mxfp4,
+    "bitsandbytes": _bitsandbytes,
+    "compressed-tensors": _compressed_tensors,
+}
+"""Who reads which ``quant_method``."""

@@ -71,10 +71,10 @@ def read_state_layers(config: ConfigReader, kind: StateKind, default_type: str) 
         )
     return StateLayers(
         kind=kind,
-        heads=config.integer("mamba_n_heads", maximum=4096),
-        head_dim=config.integer("mamba_d_head", maximum=4096),
-        groups=config.integer("mamba_n_groups", maximum=4096),
-        state_dim=config.integer("mamba_d_state", maximum=4096),
-        conv_kernel=config.integer("mamba_d_conv", default=CONV_KERNEL, maximum=64),
+        heads=config.integer("mamba_n_heads", "mamba_num_heads", maximum=4096),
+        head_dim=config.integer("mamba_d_head", "mamba_head_dim", maximum=4096),
+        groups=config.integer("mamba_n_groups", "n_groups", maximum=4096),
+        state_dim=config.integer("mamba_d_state", "ssm_state_size", maximum=4096),
+        conv_kernel=config.integer("mamba_d_conv", "conv_kernel", default=CONV_KERNEL, maximum=64),
         element_bytes=STATE_BYTES[name],
     )

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from deploy.catalog.architecture import Architecture, Mla, Moe
+from deploy.catalog.architecture import Architecture
+from deploy.catalog.attention_layers import AttentionLayer
+from deploy.catalog.experts import Moe
+from deploy.catalog.latent_attention import Mla
 from deploy.catalog.state_layers import StateLayers
 
 
@@ -40,8 +43,7 @@ class WeightTensor:
 def layer_tensors(model: Architecture, layer: int, tp: int = 1) -> tuple[WeightTensor, ...]:
     """The tensors of a layer on one GPU."""
     attention = _mixer(model, layer, tp)
-    moe = model.moe if model.is_moe_layer(layer) else None
-    mlp = _experts(model, moe, tp) if moe else _mlp(model, model.intermediate, tp)
+    mlp = () if layer in model.bare_layers else tuple(_feed_forward(model, layer, tp))
     norm = model.hidden * (2 if model.family.norm_bias else 1)
     norms = [_vector("norm", norm)] * model.family.norms_per_layer
     return (*attention, *mlp, *norms)
@@ -97,10 +99,24 @@ def _vocab(model: Architecture, tp: int, pad_to: int) -> int:
 
 
 def _mixer(model: Architecture, layer: int, tp: int) -> Iterator[WeightTensor]:
-    """What lets tokens see others: attention of some kind, or a state."""
-    if model.state is not None and model.layers[layer].kind == "state":
+    """What lets tokens see others: attention of some kind, a state, or nothing."""
+    attention = model.layers[layer]
+    if attention.kind == "none":
+        return iter(())
+    if model.state is not None and attention.kind == "state":
         return _state(model, model.state, tp)
-    return _mla(model, model.mla, tp) if model.mla else _attention(model, tp)
+    if model.mla:
+        return _mla(model, model.mla, attention, tp)
+    return _attention(model, attention, tp)
+
+
+def _feed_forward(model: Architecture, layer: int, tp: int) -> Iterator[WeightTensor]:
+    """Experts, an ordinary MLP, or both."""
+    moe = model.moe if model.is_moe_layer(layer) else None
+    if moe is None or moe.beside_mlp:
+        yield from _mlp(model, model.intermediate, tp)
+    if moe is not None:
+        yield from _experts(model, moe, tp)
 
 
 def _state(model: Architecture, state: StateLayers, tp: int) -> Iterator[WeightTensor]:
@@ -117,11 +133,12 @@ def _state(model: Architecture, state: StateLayers, tp: int) -> Iterator[WeightT
     yield WeightTensor("linear_attn.out_proj", model.hidden, inner)
 
 
-def _attention(model: Architecture, tp: int) -> Iterator[WeightTensor]:
-    heads = share(model.heads, tp)
-    kv_heads = share(model.kv_heads, tp)
+def _attention(model: Architecture, layer: AttentionLayer, tp: int) -> Iterator[WeightTensor]:
+    heads, head_dim = share(model.heads, tp), layer.head_dim or model.head_dim
+    kv_heads = share(layer.kv_heads or model.kv_heads, tp)
     gates = heads if model.family.output_gate else 0
-    qkv, output = (heads + gates + 2 * kv_heads) * model.head_dim, heads * model.head_dim
+    kept = kv_heads if layer.keys_are_values else 2 * kv_heads
+    qkv, output = (heads + gates + kept) * head_dim, heads * head_dim
     yield WeightTensor("self_attn.qkv_proj", qkv, model.hidden)
     yield WeightTensor("self_attn.o_proj", model.hidden, output)
     if model.family.qkv_bias:
@@ -131,12 +148,12 @@ def _attention(model: Architecture, tp: int) -> Iterator[WeightTensor]:
     if model.family.sinks:
         yield _vector("self_attn.sinks", heads)
     if model.family.qk_norm == "head":
-        yield _vector("self_attn.norm", 2 * model.head_dim)
+        yield _vector("self_attn.norm", 2 * head_dim)
     elif model.family.qk_norm == "whole":
-        yield _vector("self_attn.norm", (heads + kv_heads) * model.head_dim)
+        yield _vector("self_attn.norm", (heads + kv_heads) * head_dim)
 
 
-def _mla(model: Architecture, mla: Mla, tp: int) -> Iterator[WeightTensor]:
+def _mla(model: Architecture, mla: Mla, layer: AttentionLayer, tp: int) -> Iterator[WeightTensor]:
     heads = share(model.heads, tp)
     query = heads * (mla.nope_head_dim + mla.rope_head_dim)
     if mla.q_lora_rank:
@@ -151,6 +168,19 @@ def _mla(model: Architecture, mla: Mla, tp: int) -> Iterator[WeightTensor]:
     inner = heads * (mla.nope_head_dim + mla.v_head_dim)
     yield WeightTensor("self_attn.kv_b_proj", inner, mla.kv_lora_rank)
     yield WeightTensor("self_attn.o_proj", model.hidden, heads * mla.v_head_dim)
+    if layer.is_indexed:
+        yield from _index(model, mla)
+
+
+def _index(model: Architecture, mla: Mla) -> Iterator[WeightTensor]:
+    """The index of sparse attention, whole on every GPU (vllm deepseek_v2.py, ``Indexer``)."""
+    queries = mla.index_heads * mla.index_head_dim
+    yield WeightTensor("self_attn.indexer.wq_b", queries, mla.q_lora_rank or model.hidden)
+    yield WeightTensor("self_attn.indexer.wk", mla.index_head_dim, model.hidden)
+    yield WeightTensor(
+        "self_attn.indexer.weights_proj", mla.index_heads, model.hidden, is_linear=False
+    )
+    yield _vector("self_attn.indexer.k_norm", 2 * mla.index_head_dim)
 
 
 def _mlp(model: Architecture, intermediate: int, tp: int) -> Iterator[WeightTensor]:
@@ -163,13 +193,17 @@ def _mlp(model: Architecture, intermediate: int, tp: int) -> Iterator[WeightTens
 
 
 def _experts(model: Architecture, moe: Moe, tp: int) -> Iterator[WeightTensor]:
-    inner = share(moe.intermediate, tp)
+    inner, width = share(moe.intermediate, tp), moe.width(model.hidden)
+    up = inner * (2 if model.family.gated_mlp else 1)
     copies = (moe.experts, moe.experts_per_token)
-    yield WeightTensor("mlp.experts.up", 2 * inner, model.hidden, True, *copies)
-    yield WeightTensor("mlp.experts.down", model.hidden, inner, True, *copies)
+    yield WeightTensor("mlp.experts.up", up, width, True, *copies)
+    yield WeightTensor("mlp.experts.down", width, inner, True, *copies)
     yield WeightTensor("mlp.router", moe.experts, model.hidden, is_linear=False)
+    if moe.latent:
+        yield WeightTensor("mlp.latent_down", moe.latent, model.hidden)
+        yield WeightTensor("mlp.latent_up", model.hidden, moe.latent)
     if model.family.moe_bias:
-        yield WeightTensor("mlp.experts.bias", 2 * inner + model.hidden, 1, False, *copies)
+        yield WeightTensor("mlp.experts.bias", up + width, 1, False, *copies)
         yield _vector("mlp.router", moe.experts)
     if moe.shared_intermediate:
         yield from _mlp(model, moe.shared_intermediate, tp)

@@ -29,3 +29,11 @@ def env(inventory: InventoryArgument, as_json: JsonOption = False) -> None:
         return
     for name, value in variables.items():
         sys.stdout.write(f"export {name}={shlex.quote(value)}\n")
+    entry = artefacts.spec.entry
+    if entry and not entry.certificate:
+        # past eval, to whoever sits there
+        sys.stderr.write(
+            "Clients must trust the entry's root certificate, as atelier ca says. In Python:\n"
+            f"  atelier ca {shlex.quote(str(inventory))} --out root.crt"
+            " && export SSL_CERT_FILE=root.crt\n"
+        )

@@ -57,6 +57,7 @@ def gpu_to_json(name: str, gpu: Gpu) -> dict[str, Any]:
     return {
         "id": name,
         **gpu.model_dump(mode="json"),
+        "price_eur": gpu.price_eur,
         "usable_memory_gib": gpu.usable_memory_gib,
         "usable_memory_is_measured": gpu.usable_memory_is_measured,
     }

@@ -35,6 +35,9 @@ def info(inventory: InventoryArgument, as_json: JsonOption = False) -> None:
             "                     the password is web_ui_admin_password in the file of secrets",
             *lines,
         ]
+    entry = artefacts.spec.entry
+    if entry and not entry.certificate:
+        lines.append(f"  root certificate   atelier ca {inventory}     for each client, once")
     lines += [
         f"  secrets            {facts['secrets_file']}",
         "",

@@ -6,6 +6,7 @@ import sys
 
 import typer
 
+from deploy.cli.ca import ca
 from deploy.cli.check import check
 from deploy.cli.doctor import doctor
 from deploy.cli.down import down
@@ -40,7 +41,7 @@ app = typer.Typer(
 )
 VERBS = (
     *(plan, size, recommend, models, gpus, images, doctor, check),
-    *(verify, status, usage, logs, info, env, prune, down, schema),
+    *(verify, status, usage, logs, info, env, ca, prune, down, schema),
 )
 for verb in VERBS:
     app.command()(verb)

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import difflib
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from deploy.catalog import Catalog, Licence, Model, Use, load_catalog
+from deploy.catalog.new_model import lacks, new_row, row_text
 from deploy.cli.fits import FIT_COLUMNS, FIT_LEGEND, best_fit, fit_row
 from deploy.cli.options import JsonOption
 from deploy.cli.output import console, print_json, print_table
+from deploy.cli.paragraphs import print_text
 from deploy.errors import Problem, SpecError
+from deploy.sizing.declared import read_config
 
 COLUMNS = ["Model", "params", "ctx", "roles", "licence", "use"]
 ROLES = {"chat": "chat", "completion": "fim", "embedding": "embed"}
@@ -55,12 +59,22 @@ def models(  # noqa: PLR0913, PLR0917  one parameter per option
         str | None,
         typer.Option(metavar="GPUS", help="Only models that fit on these, e.g. '2x l40s'."),
     ] = None,
+    add: Annotated[
+        Path | None,
+        typer.Option(metavar="CONFIG", help="Print a catalogue row made from a config.json."),
+    ] = None,
+    lacking: Annotated[
+        bool, typer.Option("--lacking", help="What each row has not, and could have.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
-    """List the models of the catalogue.
+    """List the models of the catalogue, or write a row for a new one (--add).
 
     Parameters are in 10^9, the context in tokens (in the table: in units of 1024).
     """
+    if add is not None:
+        _print_new_row(add, json)
+        return
     catalog = load_catalog()
     _refuse_unknown("--licence", licence, sorted(catalog.licences))
     _refuse_unknown("--family", family and _plain(family), _families(catalog))
@@ -74,7 +88,9 @@ def models(  # noqa: PLR0913, PLR0917  one parameter per option
     }
     best = {name: best_fit(name, model, fits, catalog) for name, model in chosen.items() if fits}
     chosen = {name: model for name, model in chosen.items() if not fits or best[name]}
-    if json:
+    if lacking:
+        _print_lacks(chosen, json)
+    elif json:
         rows = [
             model_to_json(name, model, catalog) | ({"fits": vars(best[name])} if fits else {})
             for name, model in chosen.items()
@@ -92,6 +108,26 @@ def models(  # noqa: PLR0913, PLR0917  one parameter per option
         console.print("No model of the catalogue is like that.")
 
 
+def _print_new_row(path: Path, as_json: bool) -> None:
+    config = read_config(path)
+    name = path.stem if path.stem != "config" else path.resolve().parent.name
+    row = new_row(name.lower(), config)
+    if as_json:
+        print_json(row)
+    else:
+        console.print(row_text(row), markup=False, soft_wrap=True, end="")
+
+
+def _print_lacks(models: dict[str, Model], as_json: bool) -> None:
+    found = {name: lacks(model) for name, model in models.items()}
+    if as_json:
+        print_json({"lacking": {name: list(missing) for name, missing in found.items()}})
+        return
+    for name, missing in found.items():
+        if missing:
+            print_text(f"{name}: {', '.join(missing)}")
+
+
 def model_to_json(name: str, model: Model, catalog: Catalog) -> dict[str, Any]:
     """A model as ``--json`` prints it."""
     permissions = {use.value: _licence(catalog, model).permission(use) for use in Use}
@@ -106,7 +142,7 @@ def _row(name: str, model: Model, catalog: Catalog) -> list[str]:
     return [
         name,
         _parameters(model),
-        f"{model.max_model_len // 1024}k",
+        _context(model.max_model_len),
         "+".join(ROLES[role] for role in model.roles),
         model.licence,
         "".join(_use_letter(_licence(catalog, model), use) for use in Use),
@@ -116,6 +152,10 @@ def _row(name: str, model: Model, catalog: Catalog) -> list[str]:
 def _parameters(model: Model) -> str:
     active = model.active_parameters_billion
     return f"{_short(model.parameters_billion)}" + (f"/{_short(active)}" if active else "")
+
+
+def _context(tokens: int) -> str:
+    return f"{tokens // 2**20}M" if tokens >= 2**20 else f"{tokens // 1024}k"
 
 
 def _short(billion: float) -> str:

@@ -1,46 +1,68 @@
-"""``atelier prune``: removes images that a deployment brought and does not need any more."""
+"""``atelier prune``: removes images and weights that nothing needs any more."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
 from deploy.cli.options import InventoryArgument, JsonOption, YesOption
 from deploy.cli.output import console, print_json, print_table
 
+KINDS = {"images": "image ", "weights": "weights "}
+"""What resources of each kind begin with."""
+
 
 def prune(
-    inventory: InventoryArgument, yes: YesOption = False, as_json: JsonOption = False
+    inventory: InventoryArgument,
+    models: Annotated[
+        bool, typer.Option("--models", help="Remove weights of Hugging Face, too.")
+    ] = False,
+    yes: YesOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Remove old images of the deployment from its hosts, after saying which.
 
-    Images that a container uses stay, and so does everything that Atelier did not bring. JSON:
-    {"images": [{"host", "reference", "size"}]}; without --yes nothing is removed.
+    Images that a container uses stay, and so does everything that Atelier did not bring. With
+    --models, weights go that neither this deployment nor a container of any other names. JSON:
+    {"images": [{"host", "reference", "size"}]}, with --models "weights", too; without --yes
+    nothing is removed.
     """
     from deploy.cli.pyinfra_run import run_pyinfra
 
-    task = "deploy.tasks.prune.remove"
-    old = [_row(change) for change in run_pyinfra(inventory, task, "--dry", "--json").changes]
+    task = ["deploy.tasks.prune.remove", *(["models=True"] if models else [])]
+    changes = run_pyinfra(inventory, *task, "--dry", "--json").changes
+    old = {
+        kind: [_row(change, begin) for change in changes if change["resource"].startswith(begin)]
+        for kind, begin in KINDS.items()
+        if models or kind == "images"
+    }
     if as_json:
-        print_json({"images": old})
-    elif old:
-        rows = [[row["host"], row["reference"], row["size"]] for row in old]
-        print_table("images that nothing uses", ["host", "image", "size"], rows, ["size"])
+        print_json(old)
     else:
-        console.print("no image can go")
-    if not old or (as_json and not yes):
+        _show(old)
+    if not changes or (as_json and not yes):
         return
     if not yes:
         typer.confirm("Remove them?", abort=True)
-    run_pyinfra(inventory, task, "-y")
+    run_pyinfra(inventory, *task, "-y")
     if not as_json:
-        console.print(f"removed {len(old)}")
+        console.print(f"removed {len(changes)}")
 
 
-def _row(change: dict[str, Any]) -> dict[str, str]:
+def _show(old: dict[str, list[dict[str, str]]]) -> None:
+    for kind, found in old.items():
+        rows = [[row["host"], row["reference"], row["size"]] for row in found]
+        if rows:
+            columns = ["host", kind.removesuffix("s") if kind == "images" else kind, "size"]
+            print_table(f"{kind} that nothing uses", columns, rows, ["size"])
+    if not any(old.values()):
+        console.print("nothing can go")
+
+
+def _row(change: dict[str, Any], begin: str) -> dict[str, str]:
     return {
         "host": change["host"],
-        "reference": change["resource"].removeprefix("image "),
+        "reference": change["resource"].removeprefix(begin),
         "size": change["fields"][0]["old"],
     }

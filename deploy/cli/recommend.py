@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,9 +17,10 @@ from deploy.cost import Rates
 RATES = Rates()
 
 
-class ServedRole(StrEnum):
+class WorkName(StrEnum):
     """What users do with it."""
 
+    AGENTS = "agents"
     CHAT = "chat"
     COMPLETION = "completion"
 
@@ -40,9 +42,15 @@ def recommend(  # noqa: PLR0913, PLR0917  one parameter per option
     ] = UseName.INTERNAL_COMMERCIAL,
     context: Annotated[
         int | None,
-        typer.Option(help="Tokens of a request; 8192 for chat, 1024 for completion by default."),
+        typer.Option(
+            help="Tokens of a request; by default agents 65536, chat 8192, completion 1024."
+        ),
     ] = None,
-    role: Annotated[ServedRole, typer.Option(help="What users do.")] = ServedRole.CHAT,
+    work: Annotated[WorkName, typer.Option(help="What users do.")] = WorkName.AGENTS,
+    with_completion: Annotated[
+        bool,
+        typer.Option("--with-completion", help="A small model completes code on the same GPUs."),
+    ] = False,
     years: Annotated[float, typer.Option(help="Over which bought GPUs are paid.")] = RATES.years,
     eur_per_kwh: Annotated[
         float, typer.Option(metavar="EUR", help="Price of electricity.")
@@ -53,9 +61,13 @@ def recommend(  # noqa: PLR0913, PLR0917  one parameter per option
     saas_eur_per_million_tokens: Annotated[
         float | None, typer.Option(metavar="EUR", help="Price of a service to compare with.")
     ] = None,
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write a page (HTML) with diagrams.")
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Recommend GPUs and a model for so many users, side by side with what else there is."""
+    from deploy.cli.recommend_page import write_recommendation_page
     from deploy.cli.recommend_text import print_recommendation
     from deploy.recommend import RecommendRequest, recommendation_to_json
     from deploy.recommend import recommend as find_recommendation
@@ -65,7 +77,8 @@ def recommend(  # noqa: PLR0913, PLR0917  one parameter per option
         users=users,
         gpus=() if gpus is None else parse_gpus(gpus, catalog),
         use=Use(use.value.replace("-", "_")),
-        role=role.value,
+        work=work.value,
+        with_completion=with_completion,
         context_tokens=context,
         budget_eur=budget,
         budget_eur_per_month=budget_per_month,
@@ -73,6 +86,8 @@ def recommend(  # noqa: PLR0913, PLR0917  one parameter per option
         saas_eur_per_million_tokens=saas_eur_per_million_tokens,
     )
     answer = find_recommendation(request, catalog)
+    if html is not None:
+        write_recommendation_page(html, answer, catalog)
     if json:
         print_json(recommendation_to_json(answer))
     else:

@@ -32,8 +32,9 @@ def print_recommendation(answer: Recommendation) -> None:
     """Print the options, why the first, why not the others, and the reference."""
     request = answer.request
     print_text(
-        f"{request.users} users, {request.role}, {request.context} tokens of context each,"
-        f" {use_name(request.use)}"
+        f"{request.users} users, {request.work}: {request.context} tokens of context each and"
+        f" {request.needs.pace:g} tokens/s at least, all at once; {use_name(request.use)}"
+        " (other work: --work)"
     )
     print_text("")
     if answer.best is None:
@@ -68,7 +69,7 @@ def _rows(answer: Recommendation) -> Iterator[Row]:
     yield "engine", lambda o: o.candidate.engine
     yield "arrangement", _arrangement
     yield "context up to", lambda o: str(o.sizing.max_model_len)
-    yield "users >= 10 tok/s", lambda o: str(o.users_served)
+    yield f"users >= {request.needs.pace:g} tok/s", lambda o: str(o.users_served)
     yield "tokens/s each", lambda o: f"{o.tokens_per_second_per_user:.1f}"
     if request.role == "completion":
         yield "completion s", lambda o: _number(o.completion_seconds, 2)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,8 +12,10 @@ import typer
 from deploy.catalog import load_catalog
 from deploy.cli.options import JsonOption
 from deploy.cli.output import print_json
+from deploy.cli.paragraphs import print_list
+from deploy.cli.size_page import write_sizing_page
 from deploy.cli.size_text import print_sizing
-from deploy.errors import UnsupportedModelError
+from deploy.errors import PlanError, Problem, UnsupportedModelError
 from deploy.sizing import (
     Fit,
     Sizing,
@@ -22,8 +26,10 @@ from deploy.sizing import (
     size_model,
     sizing_to_json,
 )
+from deploy.sizing.observed import Difference, compare, difference_text
 from deploy.sizing.reasons import ReasonKind, reason
 from deploy.sizing.release import DEFAULT_VERSION
+from deploy.sizing.size import SAME_SIZE
 
 DEFAULT_UTILIZATION = 0.9
 
@@ -55,12 +61,18 @@ def size(  # noqa: PLR0913, PLR0917  one parameter per option
     dtype: Annotated[str | None, typer.Option(help="bfloat16, float16 or float32.")] = None,
     quantization: Annotated[
         str | None,
-        typer.Option(help="none, awq, gptq, fp8, int8, mxfp4, bitsandbytes; GGUF: q4_k_m, ..."),
+        typer.Option(help="none, awq, gptq, fp8, int8, mxfp4, nvfp4, ...; GGUF: q4_k_m, ..."),
     ] = None,
-    kv_cache_dtype: Annotated[str, typer.Option(help="auto or fp8.")] = "auto",
+    kv_cache_dtype: Annotated[str, typer.Option(help="auto or fp8 (fp8_e4m3, fp8_e5m2).")] = "auto",
     users: Annotated[int | None, typer.Option(help="Requests at the same time.")] = None,
     context: Annotated[
         int | None, typer.Option(help="Tokens of each of them; 8192 by default.")
+    ] = None,
+    input_tokens: Annotated[
+        int | None, typer.Option(help="New tokens of each prompt: reading them slows all down.")
+    ] = None,
+    output_tokens: Annotated[
+        int | None, typer.Option(help="Tokens of each answer, with --input-tokens.")
     ] = None,
     weights_gib: Annotated[
         float | None, typer.Option(help="Size of the weight files, where you know it.")
@@ -71,6 +83,9 @@ def size(  # noqa: PLR0913, PLR0917  one parameter per option
     max_num_batched_tokens: Annotated[
         int | None, typer.Option(help="Tokens of one step; vLLM's default unless set.")
     ] = None,
+    enforce_eager: Annotated[
+        bool, typer.Option("--enforce-eager", help="No CUDA graphs; it is slower than said then.")
+    ] = False,
     flash_attention: Annotated[
         bool | None, typer.Option(help="Of Ollama; its own default for the model unless set.")
     ] = None,
@@ -78,6 +93,19 @@ def size(  # noqa: PLR0913, PLR0917  one parameter per option
     engine_version: Annotated[
         str, typer.Option(help="Version of vLLM; its overheads changed a lot.")
     ] = DEFAULT_VERSION,
+    observed: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="LOGFILE",
+            help="Start-up log of vLLM or llama.cpp to compare with.",
+            exists=True,
+            dir_okay=False,
+            readable=True,
+        ),
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write a page (HTML) with diagrams.")
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Size one model on GPUs: memory, context, users at once, and an estimate of the speed."""
@@ -100,20 +128,43 @@ def size(  # noqa: PLR0913, PLR0917  one parameter per option
         max_model_len=max_model_len,
         dtype=dtype,
         quantization=quantization,
-        kv_cache_dtype=kv_cache_dtype,
+        kv_cache_dtype=SAME_SIZE.get(kv_cache_dtype, kv_cache_dtype),
         users=users,
         context_tokens=context,
         weights_gib=found.weights_gib if weights_gib is None else weights_gib,
         max_num_seqs=max_num_seqs,
         max_num_batched_tokens=max_num_batched_tokens,
         engine_version=engine_version,
+        prompt_per_output=_prompt_per_output(input_tokens, output_tokens),
+        enforce_eager=enforce_eager,
         flash_attention=flash_attention,
     )
-    _print(size_model(request) if engine is EngineName.VLLM else size_gguf(request), json)
+    sizing = size_model(request) if engine is EngineName.VLLM else size_gguf(request)
+    log = None if observed is None else observed.read_text(encoding="utf-8", errors="replace")
+    _print(sizing, json, () if log is None else compare(sizing, log))
+    if log is not None and not compare(sizing, log):
+        allowed = "a start-up log of vLLM or llama.cpp, with its lines about memory"
+        raise PlanError(Problem("observed", str(observed), allowed))
+    if plot is not None:
+        write_sizing_page(plot, request, sizing)
 
 
-def _print(sizing: Sizing, as_json: bool) -> None:
+def _prompt_per_output(prompt: int | None, answer: int | None) -> float:
+    if (prompt is None) != (answer is None):
+        found = f"{prompt} and {answer}"
+        raise PlanError(Problem("input_tokens, output_tokens", found, "both, or none of them"))
+    if prompt is None or answer is None:
+        return 0.0
+    if prompt < 0 or answer < 1:
+        raise PlanError(Problem("output_tokens", str(answer), "a whole number from 1"))
+    return prompt / answer
+
+
+def _print(sizing: Sizing, as_json: bool, differences: tuple[Difference, ...] = ()) -> None:
     if as_json:
-        print_json(sizing_to_json(sizing))
+        observed = [{**asdict(found), "error": found.error} for found in differences]
+        more = {"observed": observed} if differences else {}
+        print_json({**sizing_to_json(sizing), **more})
     else:
         print_sizing(sizing)
+        print_list("observed", map(difference_text, differences))

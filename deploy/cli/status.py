@@ -10,6 +10,7 @@ import typer
 
 from deploy.cli.options import InventoryArgument, JsonOption
 from deploy.cli.output import print_json, print_table
+from deploy.hosts.certificate_checks import SOON_DAYS
 from deploy.units import MIB
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ def status(inventory: InventoryArgument, as_json: JsonOption = False) -> None:
 
     Exit status 0 if everything runs, healthy and as planned, else 1. JSON: {"ok": bool,
     "services": [{"service", "host", "image", "state", "health", "drift", "url",
-    "uptime_seconds", "memory_bytes", "memory_limit_bytes"}]}.
+    "uptime_seconds", "memory_bytes", "memory_limit_bytes", "certificate_days"}]}.
     """
     from deploy.cli.load import load_artefacts
     from deploy.live.status import read_status
@@ -41,14 +42,25 @@ def _row(service: ServiceStatus) -> list[str]:
     healthy = service.state == "running" and service.health == "healthy"
     state = f"{service.state}, {service.health}" if service.health else service.state
     drift = ", ".join(service.drift)
+    certificate = _certificate(service.certificate_days)
     names = [f"[bold]{service.service}[/]", f"[dim]{service.image}[/]", service.url]
     # an engine that cannot read the host's cgroups reports no memory
     used = str(service.memory_bytes // MIB) if service.memory_bytes else "?"
     memory = f"{used} / {service.memory_limit_bytes // MIB} MiB"
     return [
-        "\n".join(name for name in names if name),
+        "\n".join(name for name in [*names, certificate] if name),
         service.host,
         (f"[green]{state}[/]" if healthy else f"[red]{state}[/]")
         + (f"\n[yellow]drift: {drift}[/]" if drift else "\nno drift"),
         f"{memory}\nup {timedelta(seconds=service.uptime_seconds)}",
     ]
+
+
+def _certificate(days: int | None) -> str:
+    """How long a certificate lasts, where there is one."""
+    if days is None:
+        return ""
+    if days < 0:
+        return f"[red]certificate: ended {-days} days ago[/]"
+    color = "yellow" if days < SOON_DAYS else "dim"
+    return f"[{color}]certificate: {days} days left[/]"

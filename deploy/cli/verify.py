@@ -14,7 +14,7 @@ def verify(inventory: InventoryArgument, as_json: JsonOption = False) -> None:
     """Ask every engine, the router and the web UI, and believe only the answers.
 
     Exit status 0 if every answer is as it should be, else 1. JSON: {"ok": bool, "checks":
-    [{"name", "host", "ok", "seconds", "detail"}]}.
+    [{"name", "host", "ok", "seconds", "detail", "warning"}]}.
     """
     from deploy.cli.load import load_artefacts
     from deploy.live.verify import verify as ask
@@ -26,6 +26,9 @@ def verify(inventory: InventoryArgument, as_json: JsonOption = False) -> None:
             mark = "[green]ok[/]    " if check.ok else "[red]failed[/]"
             console.print(f"{mark} {check.seconds:6.2f} s  {check.name} on {check.host}: ", end="")
             console.print(check.detail, markup=False)
+            if check.warning:
+                console.print("[yellow]warning[/]         ", end="")
+                console.print(check.warning, markup=False)
     ok = all(check.ok for check in checks)
     if as_json:
         print_json({"ok": ok, "checks": [asdict(check) for check in checks]})

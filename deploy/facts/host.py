@@ -30,13 +30,14 @@ LISTEN_STATE = "0A"
 class Host(FactBase[HostState]):
     """Docker, memory, disk, ports, clock and operating system of a host."""
 
-    def command(
+    def command(  # noqa: PLR0913, PLR0917 - a look asks with names
         self,
         deployment: str,
         directory: str,
         files: Collection[str] = (),
         docker_root: str = ROOT,
         volumes: Collection[str] = (),
+        weights: str = "",
     ) -> str:
         """Print sections.
 
@@ -46,6 +47,7 @@ class Host(FactBase[HostState]):
             files: files whose sizes are wanted.
             docker_root: where Docker will keep everything, if it does not answer yet.
             volumes: names of volumes that may be there.
+            weights: a cache of weights outside the directory, if there is one.
         """
         label = shlex.quote(f"label={LABEL_DEPLOYMENT}={deployment}")
         return "; ".join(
@@ -55,7 +57,7 @@ class Host(FactBase[HostState]):
                 "{ echo '@engine_error'; docker version 2>&1 >/dev/null | tail -n 1; }",
                 "echo '@memory'; awk '/^MemTotal:/ {printf \"%.0f\\n\", $2 * 1024}' /proc/meminfo",
                 *look_at_daemon(deployment, docker_root, volumes),
-                *look_at_places(directory, "$root", "$images"),
+                *look_at_places(directory, "$root", "$images", weights),
                 look_at_sizes(files),
                 "echo '@images'; docker image ls --format '{{.Repository}}:{{.Tag}}' 2>/dev/null",
                 "echo '@sockets'; cat /proc/net/tcp /proc/net/tcp6 2>/dev/null",

@@ -26,19 +26,23 @@ place() {
 """Prints a line about the file system of a place, which need not exist yet."""
 
 
-def look_at_places(directory: str, docker_root: str, containerd: str) -> list[str]:
+def look_at_places(
+    directory: str, docker_root: str, containerd: str, weights: str = ""
+) -> list[str]:
     """Shell commands that print the sections which parse_places reads.
 
     Args:
         directory: where files are put on the host.
         docker_root: Docker's own directory, as a word of the shell.
         containerd: the directory of containerd where that keeps the images, as a word of the shell.
+        weights: a cache of weights that is outside the directory, if there is one.
     """
     return [
         f"{FUNCTION}\necho '@places'",
         f"place directory {shlex.quote(directory)}",
         f'place images "{containerd}"',
         f'place volumes "{docker_root}/volumes"',
+        *([f"place weights {shlex.quote(weights)}"] if weights else []),
         'place temporary "${TMPDIR:-/tmp}"',
     ]
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
+from deploy.hosts.certificate_checks import certificate_findings
 from deploy.hosts.docker_setup import is_managed, refusals_of_installing
 from deploy.hosts.explain_docker import explain_docker
 from deploy.hosts.finding import Finding
@@ -13,10 +14,10 @@ from deploy.hosts.place_checks import (
     directory_findings,
     network_findings,
 )
-from deploy.hosts.room import room_findings, room_needs
+from deploy.hosts.room import Need, room_findings, room_needs
 from deploy.hosts.state import DockerState, HostState
 from deploy.hosts.subject import Subject
-from deploy.services import Unit
+from deploy.services import Port, Tier, Unit
 from deploy.spec import HostSpec
 from deploy.units import GIB
 
@@ -30,6 +31,7 @@ def host_findings(
     found: HostState,
     docker: DockerState | None,
     now: float,
+    more: Iterable[Need] = (),
 ) -> Iterator[Finding]:
     """Everything about a host but its GPUs and what it reaches.
 
@@ -38,16 +40,19 @@ def host_findings(
         found: what it is like.
         docker: its Docker, looked at where no engine answers.
         now: this machine's clock, in seconds since the epoch.
+        more: what is to come that a hub was asked about.
     """
     yield _system(found)
     yield from _engine(subject.spec, found, docker)
     yield from _ports(subject.units, found)
     yield _memory(subject.units, found)
-    yield from room_findings(found, room_needs(subject, found))
+    yield from room_findings(found, [*room_needs(subject, found), *more])
     yield from directory_findings(subject.spec, found)
     yield from network_findings(subject.spec, found)
     yield from architecture_findings(subject.images, found)
     yield from _clock(found, now)
+    if subject.certificate:
+        yield from certificate_findings(subject.certificate, subject.own_certificates, now)
 
 
 def _system(found: HostState) -> Finding:
@@ -104,19 +109,30 @@ def _missing_engine(
 
 def _ports(units: tuple[Unit, ...], found: HostState) -> Iterator[Finding]:
     taken = found.listening_ports - found.own_ports
-    wanted = [(unit.tier.value, port.host_port) for unit in units for port in unit.container.ports]
-    for service, port in wanted:
+    wanted = [
+        (unit.tier.value, _setting(unit, port), port.host_port)
+        for unit in units
+        for port in unit.container.ports
+    ]
+    for service, setting, port in wanted:
         if port in taken:
             yield Finding(
-                f"{service}.port",
+                setting,
                 "problem",
                 f"port {port} is in use by another program",
                 "a free port",
                 f"stop that program, or declare another port for {service}",
             )
-    free = [str(port) for _, port in wanted if port not in taken]
+    free = [str(port) for _, _, port in wanted if port not in taken]
     if free:
         yield Finding("ports", "ok", f"free or ours: {', '.join(free)}")
+
+
+def _setting(unit: Unit, port: Port) -> str:
+    """Where a port is declared."""
+    if unit.tier == Tier.ENTRY:
+        return f"entry.{'https' if port == unit.container.ports[0] else 'http'}_port"
+    return f"{unit.tier.value}.port"
 
 
 def _memory(units: tuple[Unit, ...], found: HostState) -> Finding:

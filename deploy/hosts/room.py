@@ -22,6 +22,7 @@ SPARE_INODES = 1000
 FIXES: dict[Place, str] = {
     "images": "move Docker's data to a larger disk (data-root in docker_settings)",
     "directory": "declare another directory for the host, on a larger disk",
+    "weights": "declare another huggingface_cache, on a larger disk",
 }
 
 
@@ -48,7 +49,7 @@ def room_needs(subject: Subject, found: HostState) -> Iterator[Need]:
     for unit in subject.units:
         yield from _of_store(unit, found)
     for download in subject.downloads:
-        if not download.volumes & found.daemon.volumes:
+        if download.volume not in found.daemon.volumes:
             yield Need(f"{download.what}, about", "volumes", download.size_bytes)
 
 

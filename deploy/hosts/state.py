@@ -7,8 +7,9 @@ from typing import Literal
 
 from deploy.fingerprint import KnownSecrets
 
-Place = Literal["images", "volumes", "directory", "temporary files"]
-"""What is kept on a host: Docker's images, its volumes, files of Atelier, temporary files."""
+Place = Literal["images", "volumes", "directory", "weights", "temporary files"]
+"""What is kept on a host: Docker's images, its volumes, files of Atelier, a cache of weights
+that is elsewhere, temporary files."""
 
 
 @dataclass(frozen=True)

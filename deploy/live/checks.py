@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 
 from deploy.errors import Problem, ServiceError
-from deploy.live.http import get, post, stream
+from deploy.live.http import Base, get, post, stream
 
 PROMPT = {"prompt": "def fib(n):"}
 MESSAGES = {"messages": [{"role": "user", "content": "ping"}]}
@@ -31,9 +31,19 @@ class Check:
     ok: bool
     seconds: float
     detail: str
+    warning: str = ""
+    """What is not as planned although the service answers."""
 
 
-def run_check(name: str, host: str, ask: Callable[[], str]) -> Check:
+@dataclass(frozen=True)
+class Answer:
+    """What a service answered, where there is more to say of it."""
+
+    detail: str
+    warning: str = ""
+
+
+def run_check(name: str, host: str, ask: Callable[[], str | Answer]) -> Check:
     """Ask, and say how long the answer took or why there is none.
 
     Args:
@@ -41,9 +51,12 @@ def run_check(name: str, host: str, ask: Callable[[], str]) -> Check:
         host: where it runs.
         ask: returns what was answered; raises ServiceError or httpx.HTTPError.
     """
-    started = time.monotonic()
+    started, warning = time.monotonic(), ""
     try:
-        detail, ok = ask(), True
+        answer, ok = ask(), True
+        detail, warning = (
+            (answer, "") if isinstance(answer, str) else (answer.detail, answer.warning)
+        )
     except ServiceError as error:
         detail, ok = str(error), False
     except httpx.HTTPError as error:
@@ -51,10 +64,10 @@ def run_check(name: str, host: str, ask: Callable[[], str]) -> Check:
     except (AttributeError, LookupError, TypeError, ValueError) as error:
         # something answers there, but it is not the service
         detail, ok = f"not an answer of this service ({type(error).__name__}: {error})", False
-    return Check(name, host, ok, round(time.monotonic() - started, 3), detail)
+    return Check(name, host, ok, round(time.monotonic() - started, 3), detail, warning)
 
 
-def complete(base_url: str, key: str, model: str, expected: str | None) -> str:
+def complete(base_url: Base, key: str, model: str, expected: str | None) -> str:
     """Ask an OpenAI-compatible API to complete ``def fib(n):``.
 
     Args:
@@ -66,49 +79,63 @@ def complete(base_url: str, key: str, model: str, expected: str | None) -> str:
     Raises:
         ServiceError: if the answer is an error, empty or not the expected one.
     """
-    answer = post(f"{base_url}/v1/completions", key, _body(model, expected) | PROMPT)
+    answer = post(base_url, "/v1/completions", key, _body(model, expected) | PROMPT)
     return _believed(model, answer["choices"][0]["text"], expected)
 
 
-def stream_completion(base_url: str, key: str, model: str, expected: str | None) -> str:
+def stream_completion(base_url: Base, key: str, model: str, expected: str | None) -> str:
     """The same with a streamed answer, each part of which must have a text.
 
     OpenAI's own client fails at a part without one.
     """
     body = _body(model, expected) | PROMPT
-    events = stream(f"{base_url}/v1/completions", key, body)
+    events = stream(base_url, "/v1/completions", key, body)
     texts = [choice.get("text") for event in events for choice in event["choices"]]
     if not all(isinstance(text, str) for text in texts):
         raise ServiceError(Problem(model, "a part of the stream has no text", "a text in each"))
     return f"{_believed(model, ''.join(texts), expected)} ({len(events)} events)"
 
 
-def chat(base_url: str, key: str, model: str) -> str:
+def chat(base_url: Base, key: str, model: str) -> str:
     """Chat with an OpenAI-compatible API.
 
     Raises:
         ServiceError: if the answer is an error or empty.
     """
-    answer = post(f"{base_url}/v1/chat/completions", key, _body(model) | MESSAGES)
+    answer = post(base_url, "/v1/chat/completions", key, _body(model) | MESSAGES)
     return _believed(model, _content(answer["choices"][0]["message"]))
 
 
-def stream_chat(base_url: str, key: str, model: str) -> str:
+def stream_chat(base_url: Base, key: str, model: str) -> str:
     """The same with a streamed answer."""
-    events = stream(f"{base_url}/v1/chat/completions", key, _body(model) | MESSAGES)
+    events = stream(base_url, "/v1/chat/completions", key, _body(model) | MESSAGES)
     deltas = [choice.get("delta", {}) for event in events for choice in event.get("choices", [])]
     text = "".join(_content(delta) for delta in deltas)
     return f"{_believed(model, text)} ({len(events)} events)"
 
 
-def chat_in_web_ui(base_url: str, email: str, password: str, model: str) -> str:
+def embed(base_url: Base, key: str, model: str) -> str:
+    """Ask an OpenAI-compatible API for the embedding of a text.
+
+    Raises:
+        ServiceError: if the answer is an error, or not a list of numbers.
+    """
+    body = {"model": model, "input": PROMPT["prompt"]}
+    answer = post(base_url, "/v1/embeddings", key, body)
+    numbers = [float(number) for number in answer["data"][0]["embedding"]]
+    if not any(numbers):
+        raise ServiceError(Problem(model, f"{len(numbers)} zeros", "an embedding"))
+    return f"answered {len(numbers)} numbers"
+
+
+def chat_in_web_ui(base_url: Base, email: str, password: str, model: str) -> str:
     """Log in to Open WebUI and chat through its API.
 
     Raises:
         ServiceError: if the login or the chat fails.
     """
     try:
-        login = post(f"{base_url}/api/v1/auths/signin", "", {"email": email, "password": password})
+        login = post(base_url, "/api/v1/auths/signin", "", {"email": email, "password": password})
     except ServiceError as error:
         raise ServiceError(
             *error.problems,
@@ -119,7 +146,7 @@ def chat_in_web_ui(base_url: str, email: str, password: str, model: str) -> str:
             ),
         ) from None
     body = {"model": model, "messages": [{"role": "user", "content": "ping"}], "stream": False}
-    answer = post(f"{base_url}/api/chat/completions", str(login["token"]), body)
+    answer = post(base_url, "/api/chat/completions", str(login["token"]), body)
     text = str(answer["choices"][0]["message"]["content"])
     if not text.strip():
         raise ServiceError(Problem("web UI", "the chat had no text", "some text"))
@@ -137,17 +164,17 @@ def router_is_ready(base_url: str, key: str, *, has_database: bool) -> str:
     Raises:
         ServiceError: if it does not answer, or does not reach its database.
     """
-    models = get(f"{base_url}/v1/models", key)["data"]
+    models = get(base_url, "/v1/models", key)["data"]
     if has_database:
-        _wait_for_database(f"{base_url}/health/readiness", key)
+        _wait_for_database(base_url, key)
     served = "1 model" if len(models) == 1 else f"{len(models)} models"
     return f"serves {served}" + (", and reaches its database" if has_database else "")
 
 
-def _wait_for_database(url: str, key: str) -> None:
+def _wait_for_database(base_url: str, key: str) -> None:
     """LiteLLM gives its database little time to answer: a busy one is asked again."""
     deadline = time.monotonic() + DATABASE_SECONDS
-    while (found := get(url, key)["db"]) != "connected":
+    while (found := get(base_url, "/health/readiness", key)["db"]) != "connected":
         if time.monotonic() > deadline:
             problem = Problem("router", f"its database is {found!r}", "'connected'")
             raise ServiceError(problem)
@@ -161,7 +188,8 @@ def _body(model: str, expected: str | None = None) -> dict[str, Any]:
 
 def _content(message: dict[str, Any]) -> str:
     """What a model says, or thinks: some think for longer than they are let speak here."""
-    return message.get("content") or message.get("reasoning_content") or ""
+    thoughts = message.get("reasoning_content") or message.get("reasoning")
+    return message.get("content") or thoughts or ""
 
 
 def _believed(model: str, text: str, expected: str | None = None) -> str:

@@ -39,11 +39,13 @@ class Connection:
             address: address as the host sees it, e.g. ``127.0.0.1`` or a container's.
             port: TCP port.
         """
+        return f"http://{host_and_port(*self.way(address, port))}"
+
+    def way(self, address: str, port: int) -> tuple[str, int]:
+        """Address and port at which this machine reaches a TCP port that the host reaches."""
         if self._ssh is None:
-            return f"http://{host_and_port(address, port)}"
-        return (
-            f"http://127.0.0.1:{self._tunnels.enter_context(open_port(self._ssh, address, port))}"
-        )
+            return address, port
+        return "127.0.0.1", self._tunnels.enter_context(open_port(self._ssh, address, port))
 
     def close(self) -> None:
         """Close the ways to services."""

@@ -70,7 +70,7 @@ class Router:
                 left = datetime.fromisoformat(str(ends)) - datetime.now(UTC)
                 body["duration"] = f"{max(int(left.total_seconds()), 1)}s"
             with self._answers(request.path):
-                post(f"{self.url}{request.path}", self.key, body)
+                post(self.url, request.path, self.key, body)
 
     def _pages(self, path: str, rows: str, asked: dict[str, Any]) -> list[Any]:
         found: list[Any] = []
@@ -83,7 +83,7 @@ class Router:
 
     def _get(self, path: str, asked: dict[str, Any]) -> Any:
         with self._answers(path):
-            return query(f"{self.url}{path}", self.key, asked)
+            return query(self.url, path, self.key, asked)
 
     @contextmanager
     def _answers(self, path: str) -> Iterator[None]:

@@ -16,9 +16,10 @@ from deploy.changes.drift import container_drift
 from deploy.changes.live import LiveContainer
 from deploy.errors import ConnectionFailedError, Problem
 from deploy.live.connection import Connection, connect
+from deploy.live.entry import certificate_days
 from deploy.live.inspect import live_container
 from deploy.plan.addresses import host_and_port
-from deploy.services import Unit
+from deploy.services import Tier, Unit
 from deploy.spec import HostSpec
 
 
@@ -42,11 +43,14 @@ class ServiceStatus:
     uptime_seconds: int
     memory_bytes: int
     memory_limit_bytes: int
+    certificate_days: int | None = None
+    """Days that the certificate which it serves has left; ``None`` for services without one."""
 
     @property
     def ok(self) -> bool:
         """Whether it runs, healthy and as planned."""
-        return self.state == "running" and self.health == "healthy" and not self.drift
+        works = self.state == "running" and self.health == "healthy" and not self.drift
+        return works and (self.certificate_days is None or self.certificate_days >= 0)
 
 
 def read_status(artefacts: Artefacts) -> Iterator[ServiceStatus]:
@@ -103,10 +107,11 @@ def _read(unit: Unit, artefacts: Artefacts, connection: Connection) -> ServiceSt
         state=live.state,
         health=live.health or "",
         drift=tuple(dict.fromkeys(change.field for change in drift)),
-        url=_url(unit),
+        url=_url(unit, artefacts),
         uptime_seconds=_uptime(live) if running else 0,
         memory_bytes=_memory(container) if running else 0,
         memory_limit_bytes=live.memory_bytes,
+        certificate_days=_certificate_days(unit, artefacts, connection) if running else None,
     )
 
 
@@ -117,7 +122,14 @@ def _image_id(connection: Connection, reference: str) -> str | None:
         return None
 
 
-def _url(unit: Unit) -> str:
+def _certificate_days(unit: Unit, artefacts: Artefacts, connection: Connection) -> int | None:
+    entry = artefacts.plan.entry
+    return certificate_days(entry, connection) if entry and unit.tier == Tier.ENTRY else None
+
+
+def _url(unit: Unit, artefacts: Artefacts) -> str:
+    if artefacts.plan.entry and unit.tier == Tier.ENTRY:
+        return artefacts.plan.entry.urls[0]
     ports = unit.container.ports
     return f"http://{host_and_port(ports[0].host_ip, ports[0].host_port)}" if ports else ""
 

@@ -11,16 +11,21 @@ from functools import partial
 from deploy.artefacts import Artefacts
 from deploy.catalog import load_catalog
 from deploy.live.checks import (
+    Answer,
     Check,
     chat,
     chat_in_web_ui,
     complete,
+    embed,
     router_is_ready,
     run_check,
     stream_chat,
     stream_completion,
 )
 from deploy.live.connection import Connection, Login, connect, container_address
+from deploy.live.entry import ask_entry, entry_base
+from deploy.live.http import Base
+from deploy.live.kv_cache import kv_cache_text, kv_cache_warning, read_kv_cache
 from deploy.live.ollama import gpu_share
 from deploy.plan.deployment_plan import ReplicaPlan
 from deploy.services import engines, litellm
@@ -36,12 +41,12 @@ class Question:
 
     name: str
     host: str
-    ask: Callable[[], str]
+    ask: Callable[[], str | Answer]
     """Returns what was answered; see run_check."""
 
 
 def verify(artefacts: Artefacts, logins: Mapping[str, Login] | None = None) -> Iterator[Check]:
-    """Ask every engine, the router for every model, and the web UI.
+    """Ask every engine, the entry, the router for every model, and the web UI.
 
     Args:
         artefacts: the deployment.
@@ -71,10 +76,16 @@ def _checks(artefacts: Artefacts, logins: Mapping[str, Login]) -> Iterator[Check
 def _questions(artefacts: Artefacts, hosts: dict[str, Connection]) -> Iterator[Question]:
     for replica in artefacts.plan.replicas:
         yield _engine_question(artefacts, replica, hosts)
-    yield from _router_questions(artefacts, hosts[artefacts.plan.router.host])
     yield from _replica_questions(artefacts, hosts[artefacts.plan.router.host])
+    entry = artefacts.plan.entry
+    people: Base | None = None
+    if entry:
+        connection = hosts[entry.host]
+        yield Question("entry", entry.host, partial(ask_entry, artefacts, entry, connection))
+        people = entry_base(artefacts, entry, connection)
+    yield from _router_questions(artefacts, hosts[artefacts.plan.router.host], people)
     if artefacts.plan.web_ui:
-        yield _web_ui_question(artefacts, hosts[artefacts.plan.web_ui.host])
+        yield _web_ui_question(artefacts, hosts[artefacts.plan.web_ui.host], people)
 
 
 def _engine_question(
@@ -84,18 +95,30 @@ def _engine_question(
     key = artefacts.secrets.value(SecretName.ENGINE_API_KEY) if upstream.has_key else ""
     model = upstream.upstream_model
 
-    def ask() -> str:
+    def ask() -> str | Answer:
         url = _engine_url(artefacts, replica, hosts)
-        if upstream.completes:
+        if replica.embeds:
+            answer = embed(url, key, model)
+        elif upstream.completes:
             answer = complete(url, key, model, _expected(replica))
         else:
             answer = stream_chat(url, key, model)
+        if replica.engine.kind == "vllm":
+            return _with_kv_cache(answer, upstream.name, replica, hosts[replica.host])
         if replica.engine.kind == "ollama" and replica.gpus and replica.engine.keep_alive != "0":
             # only a model that has just answered is loaded for sure
             return f"{answer}; on its GPU: {gpu_share(url, model)}"
         return answer
 
     return Question(f"engine {replica.served_model_name}", replica.host, ask)
+
+
+def _with_kv_cache(answer: str, name: str, replica: ReplicaPlan, host: Connection) -> Answer:
+    """What vLLM answered, and the KV cache that it has for more."""
+    found, planned = read_kv_cache(host, name, replica), replica.kv_cache_tokens
+    if found is None:
+        return Answer(answer)
+    return Answer(f"{answer}; {kv_cache_text(found, planned)}", kv_cache_warning(found, planned))
 
 
 def _engine_url(artefacts: Artefacts, replica: ReplicaPlan, hosts: dict[str, Connection]) -> str:
@@ -109,12 +132,22 @@ def _engine_url(artefacts: Artefacts, replica: ReplicaPlan, hosts: dict[str, Con
     return connection.reach(address, engines.container_port(replica))
 
 
-def _router_questions(artefacts: Artefacts, connection: Connection) -> Iterator[Question]:
+def _router_questions(
+    artefacts: Artefacts, connection: Connection, people: Base | None
+) -> Iterator[Question]:
+    """The way that people take: through the entry where there is one."""
     router = artefacts.plan.router
     key = artefacts.secrets.value(SecretName.ROUTER_MASTER_KEY)
-    url = connection.reach(_loopback(str(router.spec.listen)), router.spec.port)
+    url = people or connection.reach(_loopback(str(router.spec.listen)), router.spec.port)
     for model in artefacts.plan.served_models:
         replica = artefacts.plan.replicas_of(model)[0]
+        if replica.embeds:
+            yield Question(
+                f"router {model} embedding", router.host, partial(embed, url, key, model)
+            )
+        for name in replica.lora_adapters:
+            answer = partial(complete, url, key, name, None)
+            yield Question(f"router {name} completion", router.host, answer)
         if engines.upstream(artefacts.context, replica).completes:
             asked = (url, key, model, _expected(replica))
             whole, streamed = partial(complete, *asked), partial(stream_completion, *asked)
@@ -143,11 +176,11 @@ def _replica_questions(artefacts: Artefacts, connection: Connection) -> Iterator
         yield Question(f"router replica {index}", plan.router.host, ask)
 
 
-def _web_ui_question(artefacts: Artefacts, connection: Connection) -> Question:
+def _web_ui_question(artefacts: Artefacts, connection: Connection, people: Base | None) -> Question:
     web_ui = artefacts.plan.web_ui
     assert web_ui is not None  # noqa: S101 - asked for only where there is one
     password = artefacts.secrets.value(SecretName.WEB_UI_ADMIN_PASSWORD)
-    url = connection.reach(_loopback(str(web_ui.spec.listen)), web_ui.spec.port)
+    url = people or connection.reach(_loopback(str(web_ui.spec.listen)), web_ui.spec.port)
     model = artefacts.plan.default_model
     return Question(
         "web UI login and chat",

@@ -16,20 +16,26 @@ from deploy.hosts.finding import FINDINGS_FILE, Finding
 from deploy.hosts.subject import Subject
 from deploy.hosts.surroundings import surroundings_findings
 from deploy.operations.commands import Commands
+from deploy.operations.hub import moved_findings
 from deploy.operations.precheck import findings
+from deploy.secrets import SecretStore
 
 
 @operation()
-def examined(deployment: str, subject: Subject, urls: tuple[str, ...]) -> Commands:
+def examined(
+    deployment: str, subject: Subject, urls: tuple[str, ...], secrets: SecretStore
+) -> Commands:
     """Everything that is to be known of the host is written down.
 
     Args:
         deployment: name of the deployment.
         subject: the host as declared.
         urls: where the registries are that it pulls images from.
+        secrets: the secrets of this machine.
     """
     if not state.is_executing:
-        record(findings(deployment, subject, gpus=True))
+        record(findings(deployment, subject, secrets, gpus=True))
+        record(moved_findings(subject.weights, secrets))
         record(surroundings_findings(host.get_fact(Surroundings, urls=urls)))
     return
     yield

@@ -12,7 +12,7 @@ from pyinfra.api.state import State
 from pyinfra.context import ctx_host, ctx_state
 
 Answer = TypeVar("Answer")
-_asked: WeakKeyDictionary[State, gevent.Greenlet[..., list[Any]]] = WeakKeyDictionary()
+_asked: WeakKeyDictionary[State, dict[Any, gevent.Greenlet[..., list[Any]]]] = WeakKeyDictionary()
 
 
 def ask_everywhere(ask: Callable[[], Answer]) -> list[Answer]:
@@ -28,9 +28,10 @@ def ask_everywhere(ask: Callable[[], Answer]) -> list[Answer]:
         Exception: the first that ``ask`` raised, on every host.
     """
     state: State = ctx_state.get()
-    if state not in _asked:
-        _asked[state] = gevent.spawn(_ask_all, state, ask)
-    answers: list[Answer] = _asked[state].get()
+    asked = _asked.setdefault(state, {})
+    if ask not in asked:
+        asked[ask] = gevent.spawn(_ask_all, state, ask)
+    answers: list[Answer] = asked[ask].get()
     return answers
 
 

@@ -20,9 +20,11 @@ from deploy.hosts.checks import host_findings
 from deploy.hosts.data_checks import stranded, unreadable
 from deploy.hosts.finding import Finding, problems
 from deploy.hosts.gpu_checks import gpu_findings
+from deploy.hosts.room import Need
 from deploy.hosts.subject import Subject
 from deploy.operations import known_secrets
 from deploy.operations.commands import Commands, refuse
+from deploy.operations.hub import weights_findings
 from deploy.operations.questions import data_question, host_question
 from deploy.secrets import SecretStore
 
@@ -49,28 +51,34 @@ def refusal(deployment: str, subject: Subject, secrets: SecretStore) -> str:
         subject: the host as declared.
         secrets: the secrets of this machine.
     """
-    seen = list(findings(deployment, subject, gpus=bool(subject.spec.gpus)))
+    seen = list(findings(deployment, subject, secrets, gpus=bool(subject.spec.gpus)))
     owners = look.ask(Resources)
     found = problems([*seen, *stranded(subject.elsewhere, owners, deployment)])
     found += known_secrets.disagreements(deployment, secrets)
     return f"{host.name} cannot be deployed to\n{HostError(*found)}" if found else ""
 
 
-def findings(deployment: str, subject: Subject, *, gpus: bool) -> Iterator[Finding]:
+def findings(
+    deployment: str, subject: Subject, secrets: SecretStore, *, gpus: bool
+) -> Iterator[Finding]:
     """What the host is like, as ``atelier doctor`` shows it and a deployment acts on it.
 
     Args:
         deployment: name of the deployment.
         subject: the host as declared.
+        secrets: the secrets of this machine.
         gpus: whether its GPUs are looked at.
     """
     found = look.ask(Host, **host_question(deployment, subject))
     known_secrets.remember(found.known_secrets)
     docker = look.ask(Docker) if found.engine_version is None else None
-    yield from host_findings(subject, found, docker, time.time())
+    weights = list(weights_findings(subject, secrets))
+    needs = [each for each in weights if isinstance(each, Need)]
+    yield from host_findings(subject, found, docker, time.time(), needs)
     if data := data_question(subject):
         written: dict[str, str] = look.ask(DataFiles, **data)
         yield from unreadable(subject.units, written)
+    yield from (each for each in weights if isinstance(each, Finding))
     if gpus:
         catalog = load_catalog()
         names = {unit.image_name for unit in subject.units}

@@ -17,12 +17,14 @@ from deploy.facts.images import Images
 from deploy.facts.look import Question
 from deploy.facts.people import People
 from deploy.facts.units import Units
+from deploy.facts.weights import Wanted, Weights
 from deploy.hosts.downloads import downloads_on
 from deploy.hosts.subject import Subject
 from deploy.images import ImageUse, RegistryAccess
 from deploy.images.reference import address_of
 from deploy.operations.image_source import ImagePlace
-from deploy.services import HostModelFile, Tier
+from deploy.services import HostModelFile, HostWeights, Tier
+from deploy.tls.pair import ENTRY_CERTIFICATE
 
 
 def questions(artefacts: Artefacts, host: str) -> Iterator[Question]:
@@ -40,6 +42,8 @@ def questions(artefacts: Artefacts, host: str) -> Iterator[Question]:
     for unit in artefacts.stack.on(host):
         if unit.model_file:
             yield Question.of(PathStates, paths=model_paths(unit.model_file))
+    for cache, wanted in by_cache(subject.weights).items():
+        yield Question.of(Weights, cache=cache, wanted=wanted)
     yield Question.of(Units, **units_question(artefacts, host))
     if artefacts.plan.people is not None and host == artefacts.plan.router.host:
         yield Question.of(People, **people_question(artefacts))
@@ -47,6 +51,9 @@ def questions(artefacts: Artefacts, host: str) -> Iterator[Question]:
 
 def subject_of(artefacts: Artefacts, host: str) -> Subject:
     """A host as it is declared, and what is to run there and elsewhere."""
+    entry, secrets = artefacts.plan.entry, artefacts.secrets
+    has_entry = entry is not None and entry.host == host
+    is_own = entry is not None and entry.spec.certificate is None
     return Subject(
         spec=artefacts.host(host),
         units=artefacts.stack.on(host),
@@ -54,6 +61,8 @@ def subject_of(artefacts: Artefacts, host: str) -> Subject:
         downloads=downloads_on(host, artefacts.context),
         directory=artefacts.context.directory(host),
         elsewhere=tuple(unit for unit in artefacts.stack.units if unit.host != host),
+        certificate=secrets.value(ENTRY_CERTIFICATE) if has_entry else "",
+        own_certificates=secrets.certificates if has_entry and is_own else None,
     )
 
 
@@ -65,6 +74,7 @@ def host_question(deployment: str, subject: Subject) -> dict[str, Any]:
         "files": subject.paths,
         "docker_root": str(subject.spec.docker_settings.get("data-root", ROOT)),
         "volumes": subject.volumes,
+        "weights": subject.weights_cache,
     }
 
 
@@ -76,6 +86,15 @@ def data_question(subject: Subject) -> dict[str, Any]:
         if (file := unit.data_file)
     )
     return {"files": files} if files else {}
+
+
+def by_cache(weights: Iterable[HostWeights]) -> dict[str, tuple[Wanted, ...]]:
+    """Repositories and revisions, by the cache that they must be in."""
+    caches: dict[str, tuple[Wanted, ...]] = {}
+    for each in weights:
+        pair = (each.repository, each.revision)
+        caches[str(each.cache)] = (*caches.get(str(each.cache), ()), pair)
+    return caches
 
 
 def model_paths(file: HostModelFile) -> list[str]:

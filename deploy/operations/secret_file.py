@@ -11,7 +11,7 @@ from pyinfra.api.state import State
 from deploy.changes.change import Change
 from deploy.fingerprint import FILE, make_fingerprint
 from deploy.operations import known_secrets
-from deploy.operations.change import announce
+from deploy.operations.change import announce, announce_all
 from deploy.operations.commands import Commands
 from deploy.operations.lock import changes_host
 from deploy.secrets import SecretStore
@@ -31,9 +31,12 @@ def kept(secrets: SecretStore, directory: PurePosixPath, *, is_first: bool) -> C
     if secrets.made_up and is_first:
         names = ", ".join(secrets.made_up)
         announce(Change(f"secrets {secrets.path}", f"generate {names} in"))
+    if secrets.issued and is_first:
+        resource = f"secrets {secrets.path}"
+        announce_all(Change(resource, f"make {made}, and keep it in") for made in secrets.issued)
     if known != wanted:
         announce(Change(f"file {path}", "update" if known else "create"))
-    if secrets.made_up:
+    if secrets.made_up or secrets.issued:
         # by whichever host is first: no host may know secrets that are kept nowhere
         yield FunctionCommand(_save, (secrets,), {})
     if known != wanted:

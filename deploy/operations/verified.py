@@ -47,6 +47,10 @@ def _ask(artefacts: Artefacts) -> str:
             mark = format_text("ok", fg="green") if check.ok else format_text("failed", fg="red")
             where = f" on {check.host}" if len(artefacts.spec.hosts) > 1 else ""
             host.log(f"{check.name}{where}: {mark} in {check.seconds:.2f} s, {check.detail}")
+            if check.warning:
+                host.log(
+                    f"{check.name}{where}: {format_text('warning', fg='yellow')}: {check.warning}"
+                )
             if not check.ok:
                 failed.append(check.name)
     except AtelierError as error:

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import Field
+
 from deploy.model_files import ModelFile
+from deploy.plan.addresses import bracketed, host_and_port
 from deploy.plan.part import PlanPart
 from deploy.plan.people_plan import PeoplePlan
-from deploy.spec import EngineSpec, PostgresSpec, RouterSpec, ValkeySpec, WebUISpec
+from deploy.spec import EngineSpec, EntrySpec, PostgresSpec, RouterSpec, ValkeySpec, WebUISpec
+
+HTTPS_PORT = 443
+"""What an address with https:// means where it names no port."""
 
 
 class MemoryPlan(PlanPart):
@@ -42,6 +48,17 @@ class WeightsPlan(PlanPart):
     """Tag in Ollama's library."""
 
 
+class CpuPlan(PlanPart):
+    """How vLLM uses a host's CPUs."""
+
+    kv_cache_space_gib: int
+    """KV cache of each process."""
+    block_size: int
+    """Tokens of a block."""
+    omp_threads_bind: str
+    """Cores of each process."""
+
+
 class ReplicaPlan(PlanPart):
     """One replica of a model: an engine on a host."""
 
@@ -57,6 +74,8 @@ class ReplicaPlan(PlanPart):
     """The weights, where they are a file of this machine."""
     weights: WeightsPlan = WeightsPlan()
     """Where they are otherwise."""
+    extra_weights: tuple[str, ...] = ()
+    """Other repositories that its arguments name."""
     engine: EngineSpec
     """How it is served."""
     max_model_len: int
@@ -85,6 +104,18 @@ class ReplicaPlan(PlanPart):
     """Tokens of its KV cache."""
     concurrent_users: int = 0
     """Requests of the declared context that it answers at once."""
+    cpu: CpuPlan | None = None
+    """vLLM on CPUs; ``None`` on GPUs, and of other engines."""
+    embeds: bool = False
+    """Whether it makes embeddings, and no text."""
+    tool_call_parser: str | None = None
+    """vLLM: how it reads calls of tools."""
+    reasoning_parser: str | None = None
+    """vLLM: how it tells thoughts from answers."""
+    lora_adapters: dict[str, str] = Field(default_factory=dict)
+    """vLLM: where its adapters are, by the name that clients ask for."""
+    max_lora_rank: int | None = None
+    """vLLM: the largest rank of its adapters."""
     port: int | None = None
     """Port of the host that it is published on; only where the router is on another host."""
 
@@ -187,6 +218,26 @@ class ValkeyPlan(PlanPart):
     """Where the server runs; ``None`` if it is one of the operator's."""
 
 
+class EntryPlan(PlanPart):
+    """Where the entry runs, and what people type to get there."""
+
+    host: str
+    """Name of the host."""
+    spec: EntrySpec
+    """How it is declared."""
+    names: tuple[str, ...]
+    """DNS names and addresses that it has a certificate for."""
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """Addresses that people type, the one that Atelier shows first."""
+        port = self.spec.https_port
+        return tuple(
+            f"https://{bracketed(name) if port == HTTPS_PORT else host_and_port(name, port)}"
+            for name in self.names
+        )
+
+
 class DeploymentPlan(PlanPart):
     """What runs where."""
 
@@ -204,6 +255,8 @@ class DeploymentPlan(PlanPart):
     """What routers share, if they do."""
     people: PeoplePlan | None = None
     """Who has keys; ``None`` of a router without a database, which has the master key alone."""
+    entry: EntryPlan | None = None
+    """The entry, if there is one."""
     hosts: tuple[HostPlan, ...] = ()
     """The machines."""
     models: tuple[ModelPlan, ...] = ()

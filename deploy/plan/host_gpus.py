@@ -31,7 +31,7 @@ def _text_problems(path: str, text: str, catalog: Catalog) -> Iterator[Problem]:
     for name in names:
         match catalog.gpus[name].vendor:
             case "cpu":
-                fix = "leave gpus out: llama_cpp and ollama then run on the CPU"
+                fix = "leave gpus out: engines then run on the CPU"
                 yield Problem(path, f"{name!r} is no GPU", "GPUs of NVIDIA or AMD", fix)
             case "apple":
                 found = f"{name!r}: containers cannot reach Apple GPUs"

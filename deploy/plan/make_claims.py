@@ -20,6 +20,8 @@ from deploy.units import GIB
 
 IMAGE_VERSION = re.compile(r":v?(\d+\.\d+(\.\d+)*)")
 ROLES = ("chat", "completion")
+OWN_OF_VLLM = ("tool_call_parser", "reasoning_parser", "lora_adapters", "max_lora_rank")
+"""Settings of models that only vLLM has."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ def make_claim(spec: DeploymentSpec, index: int, sources: Sources) -> Claim:
     if problems:
         raise PlanError(*problems)
     declared = _declared(path, model, engine, entry, method, sources)
-    roles = model.roles or _roles(entry)
+    roles = model.roles or _roles(entry, engine)
     limit = _limit(entry, declared)
     longest = model.max_model_len or engine.max_model_len
     if longest and longest > limit:
@@ -98,16 +100,39 @@ def _problems(
         allowed = f"a model that `atelier models` lists, or any with a {own}"
         yield unknown(f"{path}.name", model.name, names, allowed)
     if entry is not None:
-        yield from _role_problems(path, model, entry)
+        yield from _role_problems(path, model, entry, _possible(entry, engine))
+    yield from _feature_problems(path, model, kind, known=known)
 
 
-def _role_problems(path: str, model: ModelSpec, entry: Model) -> Iterator[Problem]:
-    possible = [role for role in entry.roles if role in ROLES]
+def _feature_problems(path: str, model: ModelSpec, kind: str, *, known: bool) -> Iterator[Problem]:
+    """What is declared and only vLLM does; of models of the catalogue, their roles say more."""
+    if kind == "vllm":
+        if model.max_lora_rank and not model.lora_adapters:
+            fix = "declare lora_adapters, or remove max_lora_rank"
+            yield Problem(f"{path}.max_lora_rank", "there are no adapters", fix=fix)
+        return
+    for name in OWN_OF_VLLM:
+        if getattr(model, name):
+            found, fix = f"{kind} has no such setting", f"remove {name}"
+            yield Problem(f"{path}.{name}", found, "with engine kind vllm", fix)
+    if not known and "embedding" in (model.roles or ()):
+        found = f"Atelier does not have {kind} make embeddings"
+        yield Problem(f"{path}.roles", found, "with engine kind vllm", "declare kind='vllm'")
+
+
+def _possible(entry: Model, engine: EngineSpec) -> tuple[str, ...]:
+    """What a model of the catalogue can be served for: embeddings by vLLM alone."""
+    known = (*ROLES, "embedding") if engine.kind == "vllm" else ROLES
+    return tuple(role for role in entry.roles if role in known)
+
+
+def _role_problems(
+    path: str, model: ModelSpec, entry: Model, possible: tuple[str, ...]
+) -> Iterator[Problem]:
     if not possible:
         found = f"{model.name} is for {', '.join(entry.roles)} only"
-        yield Problem(
-            f"{path}.name", found, "a model for chat or completion", "see: atelier models"
-        )
+        allowed = "a model for chat or completion, or engine kind vllm"
+        yield Problem(f"{path}.name", found, allowed, "see: atelier models")
     elif missing := [role for role in model.roles or () if role not in possible]:
         found = f"{model.name} was not trained for {', '.join(missing)}"
         fix = f"see: atelier models --role {missing[0]}"
@@ -144,8 +169,8 @@ def _placed(path: str, problem: Problem) -> Problem:
     return Problem(path, found, problem.allowed, problem.fix)
 
 
-def _roles(entry: Model | None) -> tuple[str, ...]:
-    return tuple(role for role in entry.roles if role in ROLES) if entry else ("chat",)
+def _roles(entry: Model | None, engine: EngineSpec) -> tuple[str, ...]:
+    return _possible(entry, engine) if entry else ("chat",)
 
 
 def _limit(entry: Model | None, declared: DeclaredModel | None) -> int:

@@ -11,6 +11,7 @@ from deploy.errors import AtelierError, PlanError, Problem
 from deploy.licence import licence_problems
 from deploy.model_files import ModelFile
 from deploy.plan.deployment_plan import DeploymentPlan, ReplicaPlan, RouterPlan, WebUIPlan
+from deploy.plan.entry import entry_plan, entry_problems
 from deploy.plan.host_gpus import gpus_of, host_plan, host_problems
 from deploy.plan.make_claims import Sources, make_claim
 from deploy.plan.model_plans import Outcome, model_plan
@@ -18,11 +19,12 @@ from deploy.plan.on_cpu import cpu_hosts
 from deploy.plan.people import people_plan
 from deploy.plan.placement import Claim, Gpus, Placement, Seat, Sizer, place
 from deploy.plan.ports import port_problems, web_ui_problems
-from deploy.plan.refusals import engine_path, placement_problems, share_problems, split_problems
+from deploy.plan.refusals import placement_problems, share_problems, split_problems
 from deploy.plan.replicas import cpu_replica, gpu_replica, with_one_length, with_ports
 from deploy.plan.router import router_problems
 from deploy.plan.stores import postgres_plan, store_problems, valkey_plan
 from deploy.plan.unknown import unknown
+from deploy.plan.vllm_on_cpu import cpu_problems
 from deploy.plan.warnings import warnings
 from deploy.spec import DeploymentSpec
 
@@ -65,6 +67,7 @@ def make_plan(
             *store_problems(spec),
             *router_problems(spec),
             *people_problems,
+            *entry_problems(spec, replicas),
         ]
     )
     models = tuple(
@@ -80,6 +83,7 @@ def make_plan(
         postgres=postgres_plan(spec),
         valkey=valkey_plan(spec),
         people=people,
+        entry=entry_plan(spec),
         hosts=host_plans,
         models=models,
         users=spec.users,
@@ -89,8 +93,8 @@ def make_plan(
 
 
 def runs_on_gpus(claim: Claim, hosts: tuple[Gpus, ...]) -> bool:
-    """Whether a model is served on GPUs: by vLLM always, by Ollama where there are any."""
-    return claim.engine.kind == "vllm" or (claim.engine.kind == "ollama" and bool(hosts))
+    """Whether a model is served on GPUs: by vLLM and Ollama, where there are any."""
+    return claim.engine.kind != "llama_cpp" and bool(hosts)
 
 
 def _claims(spec: DeploymentSpec, sources: Sources) -> tuple[Claim, ...]:
@@ -113,21 +117,25 @@ def _gpu_problems(
     claims: tuple[Claim, ...], on_gpus: tuple[Claim, ...], hosts: tuple[Gpus, ...]
 ) -> Iterator[Problem]:
     for claim in on_gpus:
-        if not hosts:
-            found = f"{claim.name} is served by vllm, and no host has GPUs"
-            fix = "declare gpus of a host, or engine kind llama_cpp or ollama"
-            yield Problem(f"{engine_path(claim)}.kind", found, "vllm on hosts with GPUs", fix)
-        elif claim.declared is None:
+        if claim.declared is None:
             found = f"how much memory {claim.name} takes on GPUs is not known from its file"
             fix = "declare config with its config.json, or engine kind llama_cpp"
             yield Problem(f"{claim.path}.config", found, fix=fix)
     for claim in claims:
         if claim not in on_gpus and claim.model.gpus is not None:
             found = f"{claim.name} runs on the CPU with {claim.engine.kind}"
-            fix = "remove gpus, or serve it with vllm"
+            fix = "remove gpus, or serve it with vllm" if hosts else "remove gpus"
             yield Problem(f"{claim.path}.gpus", found, "models on GPUs", fix)
     yield from share_problems(list(on_gpus), list(hosts))
-    yield from split_problems(list(on_gpus), list(hosts))
+    yield from split_problems(list(claims), list(hosts))
+    if not hosts:
+        yield from (problem for claim in claims for problem in _cpu_problems(claim))
+
+
+def _cpu_problems(claim: Claim) -> Iterator[Problem]:
+    """Why vLLM cannot serve a model on CPUs; how it is split is looked at before."""
+    if claim.engine.kind == "vllm" and not any(split_problems([claim], [])):
+        yield from cpu_problems(claim)
 
 
 def _replicas(

@@ -43,7 +43,7 @@ def model_plan(claim: Claim, replicas: tuple[ReplicaPlan, ...], outcome: Outcome
         served_model_name=claim.name,
         roles=claim.roles,
         engine=claim.engine.kind,
-        quantization=seats[0].sizing.quantization if seats else claim.quantization or "as its file",
+        quantization=seats[0].sizing.quantization if seats else _quantization(claim),
         max_model_len=min(replica.max_model_len for replica in replicas),
         context_tokens=min(claim.context_tokens, *(r.max_model_len for r in replicas)),
         concurrent_users=users,
@@ -52,6 +52,13 @@ def model_plan(claim: Claim, replicas: tuple[ReplicaPlan, ...], outcome: Outcome
         reasons=tuple(_reasons(claim, seats, outcome)),
         rejected=tuple(_rejected(claim, seats, outcome)),
     )
+
+
+def _quantization(claim: Claim) -> str:
+    """On CPUs."""
+    if claim.quantization or claim.engine.kind != "vllm" or claim.declared is None:
+        return claim.quantization or "as its file"
+    return claim.declared.architecture.quantization.method
 
 
 def loaded(seat: Seat, outcome: Outcome, all_users: int) -> Sizing:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from ipaddress import ip_address
+from typing import Literal
 
 from deploy.errors import Problem
 from deploy.plan.deployment_plan import ReplicaPlan
@@ -56,25 +57,40 @@ def port_problems(
 
 def web_ui_problems(spec: DeploymentSpec) -> Iterator[Problem]:
     """A web UI on another host than the router must reach it."""
-    if spec.web_ui is None or spec.web_ui_host == spec.router_host:
-        return
-    index = [host.name for host in spec.hosts].index(spec.router_host)
-    host, listen = spec.hosts[index], spec.router.listen
+    if spec.web_ui and spec.web_ui_host != spec.router_host:
+        yield from reach_problems(spec, ("web UI", spec.web_ui_host), "router", spec.router_host)
+
+
+def reach_problems(
+    spec: DeploymentSpec, who: tuple[str, str], what: Literal["router", "web_ui"], host_name: str
+) -> Iterator[Problem]:
+    """Why a service does not reach another one on another host.
+
+    Args:
+        spec: the deployment.
+        who: what asks, and the host that it runs on.
+        what: the setting of what is asked.
+        host_name: where that runs.
+    """
+    index = [host.name for host in spec.hosts].index(host_name)
+    host, service = spec.hosts[index], spec.router if what == "router" else spec.web_ui
+    asks = f"the {who[0]} on {who[1]}"
+    name, kind = ("router", "Router") if what == "router" else ("web UI", "WebUI")
     address = host.address or host.name
     if not _is_address(address):
         yield Problem(
             f"hosts[{index}].address",
-            f"{address!r} is a name: the web UI on {spec.web_ui_host} reaches the router at an"
-            " address",
-            "an IP address of the router's host, in the network that it shares with the web UI's",
+            f"{address!r} is a name: {asks} reaches the {name} at an address",
+            f"an IP address of the {name}'s host, in the network that it shares with the"
+            f" {who[0]}'s",
             "declare address",
         )
-    elif not listen.is_unspecified and str(listen) != address:
+    elif service and not service.listen.is_unspecified and str(service.listen) != address:
         yield Problem(
-            "router.listen",
-            f"{listen}, which the web UI on {spec.web_ui_host} does not reach",
+            f"{what}.listen",
+            f"{service.listen}, which {asks} does not reach",
             f"{address!r}, or '0.0.0.0' for every interface",
-            f"declare router=Router(listen={address!r}), or run both on one host",
+            f"declare {what}={kind}(listen={address!r}), or run both on one host",
         )
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from deploy.model_files import ModelFile
-from deploy.plan.deployment_plan import MemoryPlan, ReplicaPlan, WeightsPlan
+from deploy.plan.deployment_plan import CpuPlan, MemoryPlan, ReplicaPlan, WeightsPlan
 from deploy.plan.make_claims import Sources
 from deploy.plan.memory import container_memory_bytes
 from deploy.plan.on_cpu import cpu_max_model_len, gguf_bytes
 from deploy.plan.placement import Claim, Seat
+from deploy.plan.vllm_on_cpu import size_on_cpu
 from deploy.plan.weights import ollama_weights, vllm_quantization, vllm_weights
 from deploy.units import GIB
 
@@ -36,6 +38,7 @@ def gpu_replica(seat: Seat, index: int, vendor: str, sources: Sources) -> Replic
         max_num_seqs=sizing.max_num_seqs,
         memory_limit_bytes=claim.engine.memory_limit or _memory_limit(claim, file, len(seat.gpus)),
         extra_args=(*claim.engine.extra_args, *claim.model.extra_args),
+        extra_weights=claim.model.extra_weights,
         quantization=_told_quantization(claim),
         gpus=seat.gpus,
         gpu_vendor=vendor,
@@ -50,11 +53,41 @@ def gpu_replica(seat: Seat, index: int, vendor: str, sources: Sources) -> Replic
         ),
         kv_cache_tokens=sizing.kv_cache_tokens,
         concurrent_users=sizing.concurrent_users,
+        **_features(claim),
+    )
+
+
+def vllm_cpu_replica(claim: Claim, host: str, index: int) -> ReplicaPlan:
+    """A replica of vLLM on CPUs."""
+    sizing = size_on_cpu(claim)
+    return ReplicaPlan(
+        host=host,
+        index=index,
+        model=claim.model.name,
+        served_model_name=claim.name,
+        weights=_weights(claim, None),
+        engine=claim.engine,
+        max_model_len=sizing.max_model_len,
+        max_num_seqs=sizing.max_num_seqs,
+        memory_limit_bytes=claim.engine.memory_limit or sizing.memory_bytes,
+        extra_args=(*claim.engine.extra_args, *claim.model.extra_args),
+        tensor_parallel_size=sizing.tensor_parallel_size,
+        pipeline_parallel_size=sizing.pipeline_parallel_size,
+        kv_cache_tokens=sizing.kv_cache_tokens,
+        concurrent_users=sizing.concurrent_users,
+        cpu=CpuPlan(
+            kv_cache_space_gib=sizing.kv_cache_space_gib,
+            block_size=sizing.block_size,
+            omp_threads_bind=sizing.omp_threads_bind,
+        ),
+        **_features(claim),
     )
 
 
 def cpu_replica(claim: Claim, host: str, index: int, sources: Sources) -> ReplicaPlan:
     """A replica on a CPU."""
+    if claim.engine.kind == "vllm":
+        return vllm_cpu_replica(claim, host, index)
     file = _file(claim, sources)
     limit = claim.engine.memory_limit or container_memory_bytes(gguf_bytes(claim, file))
     slots = claim.slots or 1
@@ -70,6 +103,7 @@ def cpu_replica(claim: Claim, host: str, index: int, sources: Sources) -> Replic
         max_num_seqs=slots,
         memory_limit_bytes=limit,
         extra_args=(*claim.engine.extra_args, *claim.model.extra_args),
+        extra_weights=claim.model.extra_weights,
         kv_cache_tokens=cpu_max_model_len(claim) * slots,
         concurrent_users=slots,
     )
@@ -97,6 +131,27 @@ def with_one_length(replicas: Iterable[ReplicaPlan]) -> Iterator[ReplicaPlan]:
     for replica in replicas:
         length = longest[replica.served_model_name]
         yield replica.model_copy(update={"max_model_len": length})
+
+
+def _features(claim: Claim) -> dict[str, Any]:
+    """What vLLM does beside answering: the model's own settings, else the catalogue's."""
+    if claim.engine.kind != "vllm":
+        return {}
+    model, entry = claim.model, claim.entry
+    parsers = {
+        "tool_call_parser": model.tool_call_parser or (entry and entry.tool_call_parser),
+        "reasoning_parser": model.reasoning_parser or (entry and entry.reasoning_parser),
+    }
+    chats = "chat" in claim.roles
+    return {
+        **{
+            name: None if parser == "none" or not chats else parser
+            for name, parser in parsers.items()
+        },
+        "embeds": "embedding" in claim.roles,
+        "lora_adapters": model.lora_adapters,
+        "max_lora_rank": model.max_lora_rank,
+    }
 
 
 def _file(claim: Claim, sources: Sources) -> ModelFile | None:

@@ -35,6 +35,7 @@ def plan_to_json(plan: DeploymentPlan) -> dict[str, Any]:
         if plan.postgres
         else None,
         "valkey": {"host": plan.valkey.host} if plan.valkey else None,
+        "entry": {"host": plan.entry.host, "urls": list(plan.entry.urls)} if plan.entry else None,
         "warnings": list(plan.warnings),
     }
 

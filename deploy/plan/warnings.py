@@ -33,6 +33,8 @@ def warnings(  # noqa: PLR0913, PLR0917
     yield from _shared(replicas)
     yield from _by_sizing(claims, outcome)
     yield from _one_template(models, replicas)
+    yield from _vllm_on_cpus(replicas)
+    yield from _uncounted_adapters(replicas)
     yield from _licences(spec, replicas, catalog)
     if any(replica.gpu_vendor == "amd" for replica in replicas):
         amd = {replica.host for replica in replicas if replica.gpu_vendor == "amd"}
@@ -98,6 +100,16 @@ def _has_room(warning: Reason, claim: Claim) -> bool:
     """Whether what Ollama may take beyond its part finds room in what no engine is given."""
     is_sure = claim.utilization <= USUAL_UTILIZATION
     return warning.kind is ReasonKind.PROBABLY_ON_GPU and is_sure
+
+
+def _vllm_on_cpus(replicas: tuple[ReplicaPlan, ...]) -> Iterator[str]:
+    for model in dict.fromkeys(r.served_model_name for r in replicas if r.cpu):
+        yield f"{model}: vLLM runs on CPUs, as no host has GPUs; declare gpus of a host to use them"
+
+
+def _uncounted_adapters(replicas: tuple[ReplicaPlan, ...]) -> Iterator[str]:
+    for model in dict.fromkeys(r.served_model_name for r in replicas if r.lora_adapters):
+        yield f"{model}: the memory that its LoRA adapters take is not counted in this plan"
 
 
 def _one_template(

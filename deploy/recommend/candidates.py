@@ -14,8 +14,8 @@ from deploy.recommend.strength import strength
 from deploy.sizing import DeclaredModel, find_model
 from deploy.sizing.gguf_memory import BITS_PER_WEIGHT
 
-VLLM_METHODS = ("none", "fp8", "awq", "mxfp4")
-"""Of equal methods one is enough: GPTQ takes what AWQ takes."""
+VLLM_METHODS = ("none", "fp8", "awq", "gptq", "mxfp4", "nvfp4")
+"""Of equal methods one is enough: GPTQ takes what AWQ takes, and is left out beside it."""
 SMALLEST_BILLION = 0.4
 """Smaller models are for tests."""
 
@@ -30,7 +30,7 @@ class Candidate:
     engine: str
     """``vllm`` or ``ollama``."""
     strength: float
-    """By the rule of thumb."""
+    """In points."""
     parameters_billion: float
     """All of them, in 10^9."""
     declared: DeclaredModel
@@ -70,7 +70,7 @@ def find_candidates(
         if reason:
             excluded.append(Excluded(name, reason))
         else:
-            found += _of_model(name, catalog)
+            found += _of_model(name, request.role, catalog)
     return sorted(found, key=lambda c: (-c.strength, c.model, c.quantization)), excluded
 
 
@@ -86,26 +86,28 @@ def _reason_against(name: str, use: Use, users: int, catalog: Catalog) -> str:
 
 
 @cache
-def _of_model(name: str, catalog: Catalog) -> tuple[Candidate, ...]:
-    return (*_for_vllm(name, catalog), *_for_ollama(name, catalog))
+def _of_model(name: str, role: str, catalog: Catalog) -> tuple[Candidate, ...]:
+    return (*_for_vllm(name, role, catalog), *_for_ollama(name, role, catalog))
 
 
-def _for_vllm(name: str, catalog: Catalog) -> Iterator[Candidate]:
+def _for_vllm(name: str, role: str, catalog: Catalog) -> Iterator[Candidate]:
     entry = catalog.models[name]
     published = [v.quantization for v in entry.variants if v.format == "safetensors"]
     for method in VLLM_METHODS:
         converted = method == "fp8" and published[:1] == ["none"] and method not in published
+        if method == "gptq" and "awq" in published:
+            continue
         if method in published or converted:
             declared = find_model(name, catalog, method)
-            rank, size = strength(entry, method), entry.parameters_billion
+            rank, size = strength(entry, method, role), entry.parameters_billion
             yield Candidate(name, method, "vllm", rank, size, declared, converted)
 
 
-def _for_ollama(name: str, catalog: Catalog) -> Iterator[Candidate]:
+def _for_ollama(name: str, role: str, catalog: Catalog) -> Iterator[Candidate]:
     entry = catalog.models[name]
     for variant in entry.variants:
         method = variant.quantization
         if variant.format == "gguf" and variant.ollama and method in BITS_PER_WEIGHT:
             declared = find_model(name, catalog, method, "ollama")
-            rank, size = strength(entry, method), entry.parameters_billion
+            rank, size = strength(entry, method, role), entry.parameters_billion
             yield Candidate(name, method, "ollama", rank, size, declared)

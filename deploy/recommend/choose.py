@@ -1,8 +1,10 @@
 """Which option is the best, and why not the others.
 
-Where the operator says what there is (GPUs or a budget), the strongest model within it wins; of
-equally strong ones the cheapest, then the fastest. Where nothing is said, value wins: a model
-twice as strong may cost 2.8 times as much.
+The benefit of an option grows with the square of its strength, since what is not solved must be
+done by hand after all, and with the root of its speed, up to a speed that is good enough. Where the
+operator says what there is (GPUs or a budget), the most benefit within it wins, of nearly equal
+ones the cheapest. Where nothing is said, a user with the best of models is worth what a seat of a
+service costs, and the costs are taken off.
 
 What one option is worth never depends on the others: a bigger budget never gives a worse answer.
 """
@@ -18,13 +20,10 @@ from deploy.recommend.evaluate import Option
 from deploy.recommend.hardware import Hardware
 from deploy.recommend.request import RecommendRequest
 from deploy.recommend.strength import step
-from deploy.sizing.choose import READING_TOKENS_PER_SECOND
 from deploy.sizing.throughput import ERROR
 
-STRENGTH_EXPONENT = 1.5
-"""Value is strength to this power over EUR per month."""
-SAFE_TOKENS_PER_SECOND = READING_TOKENS_PER_SECOND * (1 + ERROR)
-"""Reading speed, with the estimate's error on top: what is slower is worth that much less."""
+BENEFIT_STEP = 0.05
+"""With a limit, options within such a step of benefit count as equal: the cheapest wins."""
 
 
 @dataclass(frozen=True)
@@ -39,18 +38,25 @@ class NotChosen:
 
 def worth(option: Option, request: RecommendRequest) -> tuple[float, float, float]:
     """What an option is worth to this operator: the more the better."""
-    cost, speed = option.eur_per_month, option.tokens_per_second_per_user
+    cost, gain = option.eur_per_month or 0.0, benefit(option, request)
     if request.has_limit:
-        return step(option.strength), -(cost or 0.0), speed
-    return value(option), -(cost or 0.0), speed
+        return math.floor(gain / BENEFIT_STEP), -cost, gain
+    return request.users * request.needs.seat_eur_per_month * gain - cost, -cost, gain
 
 
-def value(option: Option) -> float:
-    """Strength for money; 0 where the price is not known."""
-    if not option.eur_per_month:
-        return 0.0
-    safe = min(option.tokens_per_second_per_user / SAFE_TOKENS_PER_SECOND, 1.0)
-    return safe * math.pow(option.strength, STRENGTH_EXPONENT) / option.eur_per_month
+def benefit(option: Option, request: RecommendRequest) -> float:
+    """What each user has of it: 1 for the best of models at a good speed.
+
+    A speed that nothing published was compared with counts at its pessimistic side.
+    """
+    speed = option.tokens_per_second_per_user / request.needs.good_pace
+    speed *= 1.0 if option.is_measured else 1 - ERROR
+    return most_benefit(option.strength, request) * math.sqrt(min(speed, 1.0))
+
+
+def most_benefit(points: float, request: RecommendRequest) -> float:
+    """The same, however fast it may be."""
+    return (points / request.needs.full_points) ** 2
 
 
 def over_budget(hardware: Hardware, request: RecommendRequest) -> str:

@@ -7,11 +7,11 @@ from functools import lru_cache
 
 from deploy.catalog import Catalog
 from deploy.cost import eur_per_million_tokens, eur_per_user
+from deploy.recommend.beside import leave_room
 from deploy.recommend.candidates import Candidate
 from deploy.recommend.hardware import OLLAMA_USERS, Hardware
 from deploy.recommend.request import RecommendRequest
 from deploy.sizing import Device, Fit, Sizing, SizingRequest, device_of, size_gguf, size_model
-from deploy.sizing.choose import READING_TOKENS_PER_SECOND
 from deploy.sizing.kv_cache import kv_layout
 from deploy.sizing.reasons import ReasonKind
 from deploy.sizing.reasons_text import cause_text
@@ -23,7 +23,9 @@ COMPLETION_TOKENS = 32
 """Tokens of a completion: a line or two."""
 COMPLETION_SECONDS = 0.7
 """A completion that comes later is not looked at any more."""
-BYTES_PER_PARAMETER = {"none": 2.0, "fp8": 1.0, "awq": 0.5, "mxfp4": 0.5}
+BYTES_PER_PARAMETER = {"none": 2.0, "fp8": 1.0}
+UNMEASURED_VENDORS = {"amd"}
+"""No published speed of theirs was compared with an estimate."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,11 +39,13 @@ class Option:
     users: int
     """Asked for."""
     users_served: int
-    """At once, each at reading speed, by all machines."""
+    """At once, each at the pace of the work, by all machines."""
     tokens_per_second_per_user: float
     """With all the users at once."""
     completion_seconds: float | None
     """Until a completion is there, with all the users at once; ``None`` where unknown."""
+    is_measured: bool = True
+    """Whether published speeds of such GPUs were compared with the estimate."""
 
     @property
     def tokens_per_second(self) -> float:
@@ -50,7 +54,7 @@ class Option:
 
     @property
     def strength(self) -> float:
-        """Of the model, by the rule of thumb."""
+        """Of the model, in points."""
         return self.candidate.strength
 
     @property
@@ -101,6 +105,21 @@ def evaluate(
     GPUs compute in it.
     """
     devices = tuple(device_of(gpu, catalog.gpus[gpu]) for gpu in hardware.gpus)
+    if request.with_completion:
+        users = -(-request.users // hardware.machines)
+        devices = leave_room(devices, users, candidate.engine, catalog)
+    found = _evaluate(hardware, candidate, request, devices)
+    if isinstance(found, Option) and devices[0].vendor in UNMEASURED_VENDORS:
+        return replace(found, is_measured=False)
+    return found
+
+
+def _evaluate(
+    hardware: Hardware,
+    candidate: Candidate,
+    request: RecommendRequest,
+    devices: tuple[Device, ...],
+) -> Option | Loss:
     usable = sum(device.usable_gib for device in devices)
     weights = _weights_gib(candidate)
     if weights > usable:
@@ -143,6 +162,9 @@ def _request(
         context_tokens=request.context,
         weights_gib=candidate.declared.weights_gib,
         flash_attention=True,
+        prompt_per_output=request.needs.prompt_per_output,
+        pace=request.needs.pace,
+        plain_splits=True,
     )
 
 
@@ -175,10 +197,7 @@ def _with_ollama(
     served = 0
     for slots in range(1, MOST_SLOTS + 1):
         sizing = size_gguf(_request(candidate, request, devices, slots))
-        if (
-            sizing.fits is not Fit.YES
-            or sizing.tokens_per_second_per_user < READING_TOKENS_PER_SECOND
-        ):
+        if sizing.fits is not Fit.YES or sizing.tokens_per_second_per_user < request.needs.pace:
             break
         served = slots
     users = min(request.users, MOST_SLOTS)
@@ -196,13 +215,21 @@ def _judged(
     served: int,
 ) -> Option | Loss:
     if served < request.users:
-        text = f"serves {served} of {request.users} users at reading speed"
+        text = f"serves {served} of {request.users} users at {request.needs.pace:g} tokens/s"
         return Loss(text, served)
     seconds = completion_seconds(sizing, request.context)
     if request.role == "completion" and seconds is not None and seconds > COMPLETION_SECONDS:
         return Loss(f"a completion takes {seconds:.1f} s, accepted are {COMPLETION_SECONDS} s")
     speed = sizing.tokens_per_second_per_user
-    return Option(hardware, candidate, sizing, request.users, served, speed, seconds)
+    return Option(
+        hardware=hardware,
+        candidate=candidate,
+        sizing=sizing,
+        users=request.users,
+        users_served=served,
+        tokens_per_second_per_user=speed,
+        completion_seconds=seconds,
+    )
 
 
 def completion_seconds(sizing: Sizing, context_tokens: int) -> float | None:
@@ -214,7 +241,7 @@ def completion_seconds(sizing: Sizing, context_tokens: int) -> float | None:
 
 
 def _slow(sizing: Sizing) -> str:
-    return f"{sizing.tokens_per_second_per_user:.1f} tokens/s: slower than people read"
+    return f"{sizing.tokens_per_second_per_user:.1f} tokens/s: too slow for that work"
 
 
 def _short(sizing: Sizing) -> str:

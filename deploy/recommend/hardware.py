@@ -98,7 +98,7 @@ def _to_buy(request: RecommendRequest, catalog: Catalog) -> Iterator[Hardware]:
         if mac and request.users > OLLAMA_USERS:
             continue
         most = DESKTOP_CARDS if entry.name.startswith(DESKTOP_NAMES) else MOST_GPUS
-        for count in (1,) if mac else GPU_COUNTS:
+        for count in entry.sold_in or GPU_COUNTS:
             hardware = buy((gpu,) * count, request.rates, catalog)
             if hardware and count <= most:
                 yield hardware

@@ -9,9 +9,9 @@ from deploy.catalog import Catalog
 from deploy.cost import break_even_million_tokens, million_tokens_per_month
 from deploy.cost import months_until_cheaper as months_until
 from deploy.licence import licence_warnings
+from deploy.recommend.beside import completion_model
 from deploy.recommend.candidates import Excluded, find_candidates
 from deploy.recommend.choose import (
-    SAFE_TOKENS_PER_SECOND,
     NotChosen,
     losers,
     over_budget,
@@ -24,6 +24,7 @@ from deploy.recommend.reference import Finding, Reference, compare, find_referen
 from deploy.recommend.request import RecommendRequest, check_request
 from deploy.recommend.search import Failure, Search
 from deploy.sizing.reasons_text import reason_text
+from deploy.sizing.throughput import ERROR
 
 PROCESSOR = "a processor serves one user at most, and its memory is not declared"
 
@@ -119,15 +120,21 @@ def _reasons(best: Option, request: RecommendRequest) -> Iterator[str]:
     if request.has_limit:
         means = "the GPUs given" if request.gpus else "the budget"
         yield (
-            f"the strongest model that serves {request.users} users within {means}; of equally"
-            " strong ones the cheapest, then the fastest"
+            f"the most benefit (strength and speed) for {request.users} users within {means}; of"
+            " nearly equal ones the cheapest"
         )
     else:
-        yield "the most strength for the money: a model twice as strong may cost 2.8 times as much"
+        yield (
+            "the most benefit (strength and speed) over its cost, where a user with the best of"
+            f" models is worth {request.needs.seat_eur_per_month:.0f} EUR a month"
+        )
     yield (
-        f"{best.users_served} users get 10 tokens/s or more, all at once, with"
+        f"{best.users_served} users get {request.needs.pace:g} tokens/s or more, all at once, with"
         f" {best.sizing.context_tokens} tokens of context each"
     )
+    if request.with_completion:
+        users = -(-request.users // best.hardware.machines)
+        yield f"{completion_model(users)} completes code on the same GPUs: its memory is set aside"
     if best.sizing.kv_cache_dtype == "fp8":
         yield "the KV cache is kept in FP8: in 16 bits it does not hold all users"
     if best.candidate.converted:
@@ -137,10 +144,10 @@ def _reasons(best: Option, request: RecommendRequest) -> Iterator[str]:
 
 def _warnings(best: Option, request: RecommendRequest, catalog: Catalog) -> Iterator[str]:
     yield "prices are the GPUs' alone (a Mac's: the machine's): add the server, room and staff"
-    if best.tokens_per_second_per_user < SAFE_TOKENS_PER_SECOND:
+    if best.tokens_per_second_per_user < request.needs.pace * (1 + ERROR):
         yield (
-            f"{best.tokens_per_second_per_user:.1f} tokens/s each is an estimate (+- 40 %): it may"
-            " fall below reading speed"
+            f"{best.tokens_per_second_per_user:.1f} tokens/s each is an estimate (+- {ERROR:.0%}):"
+            f" it may fall below {request.needs.pace:g}"
         )
     if best.hardware.price_eur is None:
         yield "no price is known for these GPUs: costs are left out"

@@ -151,7 +151,7 @@ def _why(best: Option, row: Reference, request: RecommendRequest) -> str:
     if size > high:
         return f"it serves a larger model than {row.sizes}, for the best strength per EUR"
     if size < low:
-        return f"a newer model smaller than {row.sizes} does as much by the rule of thumb, for less"
+        return f"a newer model smaller than {row.sizes} is as strong or stronger, for less"
     return f"models of {row.sizes} run on less, or on more for little more"
 
 

@@ -9,9 +9,8 @@ from dataclasses import dataclass, field
 from deploy.catalog import DEFAULT_USE, Use
 from deploy.cost import Rates
 from deploy.errors import PlanError, Problem
+from deploy.recommend.work import DEFAULT_WORK, WORKS, Work
 
-CONTEXT_TOKENS = {"chat": 8192, "completion": 1024}
-"""Tokens of a request where nothing else is said; completion takes less than 1000 (the slides)."""
 LONGEST_CONTEXT_TOKENS = 10**8
 MOST_USERS = 100_000
 
@@ -26,10 +25,12 @@ class RecommendRequest:
     """Ids of the GPUs there are; none to search the catalogue."""
     use: Use = DEFAULT_USE
     """What it is for; it decides which licences will do."""
-    role: str = "chat"
-    """``chat`` or ``completion``."""
+    work: str = DEFAULT_WORK
+    """``agents``, ``chat`` or ``completion``."""
+    with_completion: bool = False
+    """Whether a small model completes code on the same GPUs."""
     context_tokens: int | None = None
-    """Tokens of a request; 8192 for chat and 1024 for completion where nothing is said."""
+    """Tokens of a request; what the work usually takes where nothing is said."""
     budget_eur: float | None = None
     """The most that may be paid once, for GPUs."""
     budget_eur_per_month: float | None = None
@@ -42,7 +43,17 @@ class RecommendRequest:
     @property
     def context(self) -> int:
         """Tokens of a request."""
-        return self.context_tokens or CONTEXT_TOKENS[self.role]
+        return self.context_tokens or self.needs.context_tokens
+
+    @property
+    def needs(self) -> Work:
+        """What the work asks of a model."""
+        return WORKS[self.work]
+
+    @property
+    def role(self) -> str:
+        """What the model must be made for."""
+        return self.needs.role
 
     @property
     def has_limit(self) -> bool:
@@ -65,8 +76,8 @@ def check_request(request: RecommendRequest) -> None:
 def _problems(request: RecommendRequest) -> Iterator[Problem]:
     if not 1 <= request.users <= MOST_USERS:
         yield Problem("users", str(request.users), f"a whole number from 1 to {MOST_USERS}")
-    if request.role not in CONTEXT_TOKENS:
-        yield Problem("role", repr(request.role), ", ".join(CONTEXT_TOKENS))
+    if request.work not in WORKS:
+        yield Problem("work", repr(request.work), ", ".join(WORKS))
     context = request.context_tokens
     if context is not None and not 1 <= context <= LONGEST_CONTEXT_TOKENS:
         allowed = f"a whole number from 1 to {LONGEST_CONTEXT_TOKENS}"

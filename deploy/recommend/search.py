@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 
 from deploy.catalog import Catalog
 from deploy.recommend.candidates import Candidate
+from deploy.recommend.choose import benefit, most_benefit
 from deploy.recommend.evaluate import Loss, Option, evaluate, room
 from deploy.recommend.hardware import Hardware
 from deploy.recommend.request import RecommendRequest
-from deploy.recommend.strength import step
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Search:
         self._best: dict[tuple[tuple[str, ...], int], Option | Failure] = {}
 
     def best(self, hardware: Hardware) -> Option | Failure:
-        """The strongest model that serves all users there; of equally strong ones the fastest."""
+        """The model of most benefit that serves all users there."""
         key = (hardware.gpus, hardware.machines)
         if key not in self._best:
             self._best[key] = best_of(hardware, self.candidates, self.request, self.catalog)
@@ -63,20 +63,22 @@ def best_of(
     request: RecommendRequest,
     catalog: Catalog,
 ) -> Option | Failure:
-    """The strongest of the candidates that serves all users, given the strongest first."""
+    """The one of most benefit that serves all users, given the strongest first."""
     found: list[Option] = []
+    gain = 0.0
     failure = Failure(hardware, None, Loss("there is no model to serve"))
     for candidate in candidates:
-        if found and step(candidate.strength) < step(found[0].strength):
+        if found and most_benefit(candidate.strength, request) <= gain:
             break
         result = _evaluated(hardware, candidate, request, catalog)
         if isinstance(result, Option):
             found.append(result)
+            gain = max(gain, benefit(result, request))
         elif failure.candidate is None or result.users_served >= failure.loss.users_served:
             failure = Failure(hardware, candidate, result)
     if not found:
         return failure
-    return max(found, key=lambda option: (step(option.strength), *_speed(option)))
+    return max(found, key=lambda option: (benefit(option, request), option.users_served))
 
 
 def _evaluated(
@@ -89,7 +91,3 @@ def _evaluated(
     if 0 < most < request.users:
         return Loss(f"memory for {most} of {request.users} users at the very most", most)
     return evaluate(hardware, candidate, request, catalog)
-
-
-def _speed(option: Option) -> tuple[float, float, int]:
-    return round(option.tokens_per_second_per_user, 1), option.strength, option.users_served

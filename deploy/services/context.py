@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -10,7 +11,7 @@ from deploy.plan.deployment_plan import DeploymentPlan, HostPlan, ReplicaPlan
 from deploy.services.container import ContainerSpec, Port
 from deploy.services.unit import ConfigFile, ConfigTree
 from deploy.spec.engine import EngineKind
-from deploy.spec.host import deployment_directory
+from deploy.spec.host import WeightsSource, deployment_directory
 
 TMP = PurePosixPath("/tmp")  # noqa: S108 - inside the container
 
@@ -33,6 +34,12 @@ class ServiceContext:
     plan: DeploymentPlan
     images: dict[str, ResolvedImage]
     directories: dict[str, PurePosixPath]
+    site_certificate: str = ""
+    """PEM of the site's own certificate for the entry; empty where Atelier makes one."""
+    huggingface_endpoint: str = "https://huggingface.co"
+    """Where models are fetched from."""
+    weights_sources: Mapping[str, WeightsSource] = field(default_factory=dict)
+    """How they come to each host."""
 
     def container_name(self, *parts: str, index: int = 0) -> str:
         """``<deployment>-<service>[-<model>]-<replica>``."""
@@ -82,3 +89,7 @@ class ServiceContext:
     def model_path(self, host: str, sha256: str, filename: str) -> PurePosixPath:
         """Where a model file is kept on a host; deployments share it."""
         return self.directories[host] / "models" / sha256[:16] / filename
+
+    def weights_cache(self, host: str) -> PurePosixPath:
+        """Where the weights of Hugging Face are kept on a host; deployments share it."""
+        return self.directories[host] / "models" / "huggingface"

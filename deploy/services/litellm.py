@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from deploy.plan.deployment_plan import ReplicaPlan
@@ -30,6 +30,9 @@ HOOKS = "atelier_hooks.py"
 STREAM_TIMEOUT_SECONDS = 60
 STREAM_TIMEOUT_ON_CPU_SECONDS = 300
 """A prompt of 8000 tokens takes minutes to read, at 30 tokens/s and more."""
+STOP_SECONDS = 120
+"""How long answers may go on that have begun when it stops; it takes no new ones then, which the
+entry sends to another replica."""
 
 
 MIGRATIONS = TMP / "migrations"
@@ -88,6 +91,7 @@ def _unit(context: ServiceContext, index: int) -> Unit:
             mounts={CONFIG: Mount(kind="bind", source=str(config.directory), read_only=True)},
             ports=_published(plan.spec) if index == 0 else (),
             memory_bytes=plan.spec.memory_limit,
+            stop_timeout_seconds=STOP_SECONDS,
             healthcheck=HealthCheck(
                 command=http_check(PORT, "/health/liveliness"),
                 start_period_seconds=plan.spec.start_timeout_seconds,
@@ -154,18 +158,19 @@ def _deployment(upstream: Upstream) -> Deployment:
 
 def _config(context: ServiceContext) -> str:
     router, replicas = context.plan.router.spec, context.plan.replicas
-    models = Counter(replica.served_model_name for replica in replicas)
+    models = Counter(each.model for replica in replicas for each in _served(context, replica))
     return render(
         "litellm/config.yaml.j2",
-        replicas=[_deployment(engines.upstream(context, replica)) for replica in replicas],
+        replicas=[_deployment(each) for replica in replicas for each in _served(context, replica)],
         aliases=router.aliases,
         fallbacks=[{model: list(others)} for model, others in router.fallbacks.items()],
         prices=router.prices,
         num_retries=router.num_retries,
         request_timeout_seconds=router.request_timeout_seconds,
         stream_timeouts={
-            engines.container_name(context, replica): _stream_timeout(router, replica)
+            each.name: _stream_timeout(router, replica)
             for replica in replicas
+            for each in _served(context, replica)
         },
         connections=POOL,
         has_database=postgres.database_url(context, "router") is not None,
@@ -174,6 +179,14 @@ def _config(context: ServiceContext) -> str:
             model: min(router.num_retries, count - 1) for model, count in models.items()
         },
     )
+
+
+def _served(context: ServiceContext, replica: ReplicaPlan) -> Iterator[Upstream]:
+    """A replica under each of its names; LiteLLM wants a name of its own for each of those."""
+    own = engines.upstream(context, replica)
+    yield own
+    for name in own.adapters:
+        yield replace(own, name=f"{own.name}-{name}", model=name, upstream_model=name)
 
 
 def _stream_timeout(router: RouterSpec, replica: ReplicaPlan) -> int:

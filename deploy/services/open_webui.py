@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 
 from deploy.plan.addresses import host_and_port
-from deploy.plan.deployment_plan import WebUIPlan
+from deploy.plan.deployment_plan import EntryPlan, WebUIPlan
 from deploy.services import litellm, postgres
 from deploy.services.container import HealthCheck, Mount, Port, environment
 from deploy.services.context import ServiceContext
@@ -94,7 +94,7 @@ def _data_file(context: ServiceContext) -> DataFile | None:
 
 def _environment(context: ServiceContext, plan: WebUIPlan) -> dict[str, str]:
     router = f"http://{_router_address(context, plan)}/v1"
-    origins = _origins(plan)
+    origins = _origins(plan, context.plan.entry)
     return {
         "PORT": str(PORT),
         "DATA_DIR": str(DATA),
@@ -132,11 +132,12 @@ def _environment(context: ServiceContext, plan: WebUIPlan) -> dict[str, str]:
     }
 
 
-def _origins(plan: WebUIPlan) -> list[str]:
+def _origins(plan: WebUIPlan, entry: EntryPlan | None) -> list[str]:
     """The addresses under which browsers may reach the web UI, the public one first."""
     port = plan.spec.port
     local = [f"http://127.0.0.1:{port}", f"http://localhost:{port}"]
-    return [plan.spec.url, *local] if plan.spec.url else local
+    public = [plan.spec.url] if plan.spec.url else []
+    return [*public, *(entry.urls if entry else ()), *local]
 
 
 def _router_address(context: ServiceContext, plan: WebUIPlan) -> str:

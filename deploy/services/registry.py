@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Protocol
 
-from deploy.services import litellm, llama_cpp, ollama, open_webui, postgres, valkey, vllm
+from deploy.services import (
+    haproxy,
+    litellm,
+    llama_cpp,
+    ollama,
+    open_webui,
+    postgres,
+    valkey,
+    vllm,
+)
 from deploy.services.context import ServiceContext
 from deploy.services.unit import Unit
 
@@ -25,4 +34,5 @@ SERVICES: dict[str, ServiceModule] = {
     "vllm": vllm,
     "litellm": litellm,
     "open_webui": open_webui,
+    "haproxy": haproxy,
 }

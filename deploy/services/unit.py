@@ -14,6 +14,7 @@ from deploy.local_file import LocalFile
 from deploy.model_files import ModelFile
 from deploy.services.container import ContainerSpec, Part, SecretDigest, canonical_json
 from deploy.spec import SecretText
+from deploy.spec.host import WeightsSource
 
 
 class Tier(StrEnum):
@@ -89,6 +90,42 @@ class HostModelFile(Part):
     def parts(self) -> tuple[tuple[LocalFile, PurePosixPath], ...]:
         """Every file of it, and where that is on the host."""
         return tuple((part, self.path.with_name(part.path.name)) for part in self.source.parts)
+
+
+class HostWeights(Part):
+    """Weights of Hugging Face that must be in a cache on a host, before an engine loads them."""
+
+    repository: str
+    """Repository, e.g. ``Qwen/Qwen3-8B``."""
+    revision: str
+    """Branch, tag or commit."""
+    cache: PurePosixPath
+    """Directory of the host with the cache."""
+    endpoint: str
+    """Where they are fetched from."""
+    source: WeightsSource
+    """Whether the host fetches them, or is given them."""
+    load_format: str
+    """vLLM's ``--load-format``: it decides which files are needed."""
+    image: str
+    """Reference of the engine's image, which has the hub's client."""
+    environment: dict[str, str | SecretText] = Field(default_factory=dict)
+    """Variables that say how the hub is reached, e.g. through a proxy."""
+
+    @property
+    def name(self) -> str:
+        """Repository and revision."""
+        return f"{self.repository}@{self.revision}"
+
+    @property
+    def folder_name(self) -> str:
+        """What the repository is called in the names of files."""
+        return self.repository.replace("/", "--")
+
+    @property
+    def folder(self) -> PurePosixPath:
+        """The repository's folder in the cache."""
+        return self.cache / "hub" / f"models--{self.folder_name}"
 
 
 class StoredModel(Part):
@@ -180,6 +217,8 @@ class Unit(Part):
     """Name of its image in the catalogue."""
     config: ConfigTree | None = None
     model_file: HostModelFile | None = None
+    weights: tuple[HostWeights, ...] = ()
+    """What must be in the cache that it loads its model from."""
     model: StoredModel | None = None
     """What must be in its engine's store once the container runs."""
     gpu_shares: dict[int, float] = Field(default_factory=dict)

@@ -30,7 +30,9 @@ class Upstream:
     has_key: bool
     """Whether it wants the engines' key."""
     completes: bool
-    """Whether it continues text, and does not only chat."""
+    """Whether it continues text, and does not only chat or make embeddings."""
+    adapters: tuple[str, ...] = ()
+    """Names under which it serves variants of the model, too."""
 
 
 def openai_upstream(

@@ -1,12 +1,12 @@
-"""vLLM: one model on GPUs, behind an OpenAI-compatible API with a key.
+"""vLLM: one model on GPUs or CPUs, behind an OpenAI-compatible API with a key.
 
-Flags: https://docs.vllm.ai/en/latest/cli/serve/
 Variables: https://docs.vllm.ai/en/latest/configuration/env_vars/
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import PurePosixPath
 
 from deploy.plan.deployment_plan import ReplicaPlan
@@ -16,14 +16,29 @@ from deploy.services.gpu_access import gpu_access, gpu_shares, image_name, visib
 from deploy.services.health import http_check
 from deploy.services.unit import Tier, Unit
 from deploy.services.upstream import Upstream, openai_upstream
+from deploy.services.vllm_arguments import (
+    CONTAINER_PORT,
+    adapter_directories,
+    arguments,
+    model_directory,
+)
+from deploy.services.weights import OFFLINE, are_brought, cache_mount, host_weights
 from deploy.spec import SecretName, SecretText
 
 IMAGE = "vllm"
-PORT = 8000
-MODELS = PurePosixPath("/models")
+CPU_IMAGE = "vllm-cpu"
+PORT = CONTAINER_PORT
 HUGGINGFACE = PurePosixPath("/root/.cache/huggingface")
 CACHE = PurePosixPath("/root/.cache/vllm")
-"""Compiled graphs, kept from one container to the next."""
+"""What was compiled, kept from one container to the next."""
+CACHES = {
+    "VLLM_CACHE_ROOT": CACHE,
+    # else below ~/.triton, ~/.cache/flashinfer and ~/.nv, which go with the container
+    "TRITON_CACHE_DIR": CACHE / "triton",
+    "FLASHINFER_WORKSPACE_BASE": CACHE / "flashinfer",
+    "CUDA_CACHE_PATH": CACHE / "cuda",
+}
+"""Where each compiler keeps what it made; torch's own goes where vLLM's does."""
 
 
 def units(context: ServiceContext) -> Iterator[Unit]:
@@ -35,11 +50,13 @@ def units(context: ServiceContext) -> Iterator[Unit]:
 def upstream(context: ServiceContext, replica: ReplicaPlan) -> Upstream:
     """How a router reaches a replica."""
     name = context.replica_name(IMAGE, replica)
-    return openai_upstream(context, replica, name, PORT, api="vllm")
+    own = openai_upstream(context, replica, name, PORT, api="vllm")
+    return replace(own, completes=not replica.embeds, adapters=tuple(replica.lora_adapters))
 
 
 def _unit(context: ServiceContext, replica: ReplicaPlan) -> Unit:
-    name, engine = image_name(replica, IMAGE), replica.engine
+    engine = replica.engine
+    name = CPU_IMAGE if replica.cpu else image_name(replica, IMAGE)
     return Unit(
         host=replica.host,
         tier=Tier.ENGINE,
@@ -47,6 +64,7 @@ def _unit(context: ServiceContext, replica: ReplicaPlan) -> Unit:
         image_name=name,
         start_timeout_seconds=engine.start_timeout_seconds,
         gpu_shares=gpu_shares(replica),
+        weights=host_weights(context, replica, name),
         container=context.container(
             context.replica_name(IMAGE, replica),
             IMAGE,
@@ -63,69 +81,55 @@ def _unit(context: ServiceContext, replica: ReplicaPlan) -> Unit:
                 command=http_check(PORT, "/health"),
                 start_period_seconds=engine.start_timeout_seconds,
             ),
+            # binds memory to the NUMA node of the cores that use it
+            cap_add=("SYS_NICE",) if replica.cpu else (),
             ipc="host" if engine.ipc == "host" else "",
             shm_size_bytes=0 if engine.ipc == "host" else engine.shm_size,
-            ulimits={"memlock": -1, "stack": 67108864},
+            # pinned memory is for copies to GPUs
+            ulimits={} if replica.cpu else {"memlock": -1, "stack": 67108864},
             **gpu_access(replica, context.host(replica)),
         ),
     )
 
 
-def arguments(replica: ReplicaPlan) -> tuple[str, ...]:
-    """The arguments of ``vllm serve``, the image's entry point.
-
-    What sizing worked out is said explicitly: defaults changed between releases.
-    """
-    engine, weights = replica.engine, replica.weights
-    optional = {
-        "--revision": weights.revision,
-        "--quantization": replica.quantization,
-        "--max-num-batched-tokens": engine.max_num_batched_tokens,
-        "--kv-cache-memory-bytes": replica.memory and replica.memory.pinned_kv_cache_bytes,
-    }
-    return (
-        str(_model_directory(replica)) if weights.directory else str(weights.repository),
-        *("--served-model-name", replica.served_model_name),
-        *("--host", "0.0.0.0", "--port", str(PORT)),  # noqa: S104 - inside the container
-        *("--tensor-parallel-size", str(replica.tensor_parallel_size)),
-        *("--pipeline-parallel-size", str(replica.pipeline_parallel_size)),
-        *("--gpu-memory-utilization", f"{replica.gpu_memory_utilization:g}"),
-        *("--max-model-len", str(replica.max_model_len)),
-        *("--max-num-seqs", str(replica.max_num_seqs)),
-        *("--kv-cache-dtype", engine.kv_cache_dtype, "--dtype", engine.dtype),
-        *(part for flag, value in optional.items() if value for part in (flag, str(value))),
-        *replica.extra_args,
-    )
-
-
 def _environment(replica: ReplicaPlan) -> dict[str, str | SecretText]:
-    offline = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
+    offline = OFFLINE if replica.engine.offline or are_brought(replica) else {}
     return {
         "DO_NOT_TRACK": "1",
         "VLLM_NO_USAGE_STATS": "1",
-        # as nvidia-smi counts them, where cards of several kinds are in one machine
-        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
-        **(offline if replica.engine.offline else {}),
-        **visible_devices(replica, "HIP_VISIBLE_DEVICES"),
+        **{name: str(path) for name, path in CACHES.items()},
+        **_device_variables(replica),
+        **offline,
         **environment(replica.engine.env),
         "VLLM_API_KEY": SecretText.of(SecretName.ENGINE_API_KEY),
     }
 
 
+def _device_variables(replica: ReplicaPlan) -> dict[str, str]:
+    if replica.cpu:
+        return {
+            "VLLM_CPU_KVCACHE_SPACE": str(replica.cpu.kv_cache_space_gib),
+            "VLLM_CPU_OMP_THREADS_BIND": replica.cpu.omp_threads_bind,
+        }
+    return {
+        # as nvidia-smi counts them, where cards of several kinds are in one machine
+        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+        **visible_devices(replica, "HIP_VISIBLE_DEVICES"),
+    }
+
+
 def _mounts(context: ServiceContext, replica: ReplicaPlan) -> dict[PurePosixPath, Mount]:
     own, cache = context.plan.name, replica.engine.huggingface_cache
-    mounts = {
-        HUGGINGFACE: Mount(kind="bind", source=str(cache))
-        if cache
-        else Mount(kind="volume", source=f"{own}-huggingface"),
-        CACHE: Mount(kind="volume", source=context.replica_name(IMAGE, replica)),
-    }
-    directory = replica.weights.directory
-    if directory:
-        target = _model_directory(replica)
-        mounts[target] = Mount(kind="bind", source=directory, read_only=True)
+    mounts = {CACHE: Mount(kind="volume", source=context.replica_name(IMAGE, replica))}
+    if are_brought(replica):
+        mounts[HUGGINGFACE / "hub"] = cache_mount(context, replica)
+    elif cache:
+        mounts[HUGGINGFACE] = Mount(kind="bind", source=str(cache))
+    else:
+        mounts[HUGGINGFACE] = Mount(kind="volume", source=f"{own}-huggingface")
+    directories = adapter_directories(replica)
+    if replica.weights.directory:
+        directories[model_directory(replica)] = replica.weights.directory
+    for target, source in directories.items():
+        mounts[target] = Mount(kind="bind", source=source, read_only=True)
     return mounts
-
-
-def _model_directory(replica: ReplicaPlan) -> PurePosixPath:
-    return MODELS / replica.model

@@ -175,6 +175,7 @@ class Arrangement:
         if self.longest_context < self.wanted_context:
             return Fit.NO
         is_safe = self.safe_context >= self.wanted_context and self._graphs_have_room
+        is_safe &= self.setup.release.is_trusted
         return Fit.YES if is_safe else Fit.PROBABLY
 
     @property
@@ -208,6 +209,7 @@ def arrange(setup: Setup, tp: int, pp: int) -> Arrangement:
                 tensor_parallel_size=tp,
                 layers=len(own_layers),
                 is_last=index == pp - 1,
+                has_graphs=not setup.request.enforce_eager,
             ),
             batch,
         )
@@ -219,7 +221,16 @@ def arrange(setup: Setup, tp: int, pp: int) -> Arrangement:
         headroom = setup.headroom_gib - overhead.outside_gib
         stages.append(Stage(weights_gib, overhead, layout, left, left - unsure, headroom))
     layouts = tuple(stage.layout for stage in stages)
-    engine = Engine(model, setup.precision, setup.device, tp, pp, layouts, scale)
+    engine = Engine(
+        model,
+        setup.precision,
+        setup.device,
+        tp,
+        pp,
+        layouts,
+        scale,
+        setup.request.prompt_per_output,
+    )
     return Arrangement(setup, tp, pp, tuple(stages), engine)
 
 

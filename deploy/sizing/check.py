@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from deploy.catalog.architecture import DTYPES
+from deploy.catalog.decoder_sizes import DTYPES
 from deploy.errors import PlanError, Problem
 from deploy.sizing.request import SizingRequest
 
@@ -45,7 +45,15 @@ def _problems(request: SizingRequest) -> Iterator[Problem]:
     weights = request.weights_gib
     if weights is not None and not (math.isfinite(weights) and 0 < weights <= 10**5):
         yield Problem("weights_gib", str(weights), "more than 0, at most 100000")
+    yield from _speed_problems(request)
     if request.kv_cache_dtype not in {"auto", "fp8"}:
         yield Problem("kv_cache_dtype", repr(request.kv_cache_dtype), "auto, fp8")
     if request.dtype is not None and request.dtype not in DTYPES:
         yield Problem("dtype", repr(request.dtype), ", ".join(DTYPES))
+
+
+def _speed_problems(request: SizingRequest) -> Iterator[Problem]:
+    if not (math.isfinite(request.prompt_per_output) and 0 <= request.prompt_per_output <= 10**6):
+        yield Problem("prompt_per_output", str(request.prompt_per_output), "from 0 to 1000000")
+    if not (math.isfinite(request.pace) and 0 < request.pace <= 10**4):
+        yield Problem("pace", str(request.pace), "more than 0, at most 10000 tokens a second")

@@ -9,8 +9,6 @@ from deploy.sizing.arrangement import Arrangement, Setup, arrange
 from deploy.sizing.parallelism import tensor_parallel_problems
 from deploy.sizing.throughput import tokens_per_second_per_user
 
-READING_TOKENS_PER_SECOND = 10.0
-"""About the speed people read at: slower than this is no service."""
 LARGEST_SPLIT = 16
 """Beyond this many GPUs only powers of two are tried: nobody splits a model 37 ways."""
 
@@ -58,7 +56,7 @@ def score(arrangement: Arrangement) -> Scored:
     low, high = 0, slots
     while low < high:
         middle = (low + high + 1) // 2
-        reads = scored.speed(middle) >= READING_TOKENS_PER_SECOND
+        reads = scored.speed(middle) >= arrangement.setup.request.pace
         low, high = (middle, high) if reads else (low, middle - 1)
     return replace(scored, comfortable=low)
 
@@ -66,12 +64,33 @@ def score(arrangement: Arrangement) -> Scored:
 def candidates(setup: Setup) -> Iterator[Scored]:
     """Every legal arrangement that the request allows."""
     request, count = setup.request, len(setup.request.devices)
+    if request.plain_splits:
+        yield from _plain_candidates(setup, count)
+        return
     declared = request.tensor_parallel_size
     for tp in [declared] if declared else split_sizes(count):
         if any(tensor_parallel_problems(setup.model, setup.precision.quantization, tp)):
             continue
         for pp in _stages(setup, count // tp):
             yield score(arrange(setup, tp, pp))
+
+
+def _plain_candidates(setup: Setup, count: int) -> Iterator[Scored]:
+    """Powers of two; layers over a pipeline only where one GPU cannot share each layer enough."""
+    scheme = setup.precision.quantization
+    sizes = [
+        tp
+        for tp in (1, 2, 4, 8, 16)
+        if tp <= count and not any(tensor_parallel_problems(setup.model, scheme, tp))
+    ]
+    alone = [score(arrange(setup, tp, 1)) for tp in sizes]
+    yield from alone
+    if any(scored.arrangement.fits for scored in alone):
+        return
+    for tp in sizes:
+        stages = count // tp
+        if 1 < stages <= len(setup.model.layers):
+            yield score(arrange(setup, tp, stages))
 
 
 def choose(scored: list[Scored], gpus: int, users: int | None) -> Scored:

@@ -54,7 +54,7 @@ def find_model(
     path = Path(text)
     if path.is_file() or path.is_dir() or "/" in text or text.endswith(".json"):
         path = path / "config.json" if path.is_dir() else path
-        return DeclaredModel(text, read_architecture(_read_config(path)))
+        return DeclaredModel(text, read_architecture(read_config(path)))
     close = difflib.get_close_matches(text.lower(), catalog.models, n=1)
     fix = f"did you mean {close[0]!r}?" if close else "'atelier models' lists them"
     raise PlanError(Problem("model", repr(text), "a model of the catalogue or a config.json", fix))
@@ -88,7 +88,12 @@ def _variant(entry: Model, method: str, weight_format: str) -> Variant | None:
     return None
 
 
-def _read_config(path: Path) -> dict[str, Any]:
+def read_config(path: Path) -> dict[str, Any]:
+    """The contents of a config.json.
+
+    Raises:
+        ModelConfigError: if it cannot be read, or is none.
+    """
     try:
         if path.stat().st_size > MAXIMUM_CONFIG_BYTES:
             raise ModelConfigError(Problem(str(path), "more than 10 MiB", "a config.json"))

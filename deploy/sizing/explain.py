@@ -151,8 +151,10 @@ def request_warnings(best: Arrangement, users: int) -> Iterator[Reason]:
         yield reason(ReasonKind.USERS_WAIT, wanted=request.users, users=users)
     if best.tensor_parallel_size > 1 and not setup.device.has_link:
         yield reason(ReasonKind.NO_LINK, remedy(RemedyKind.COMPARE_PIPELINE))
-    if best.fits is Fit.PROBABLY:
+    if best.fits is Fit.PROBABLY and setup.release.is_trusted:
         yield probably_reason(best)
+    elif best.fits is Fit.PROBABLY:
+        yield reason(ReasonKind.OLD_RELEASE, version=request.engine_version)
     yield from _model_warnings(best)
 
 

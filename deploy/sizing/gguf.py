@@ -15,11 +15,12 @@ from deploy.sizing.gguf_memory import BITS_PER_WEIGHT, COMPUTE_TOKENS, CONTEXT_G
 from deploy.sizing.overhead import Overhead
 from deploy.sizing.reasons import Reason, ReasonKind, Remedy, RemedyKind, reason, remedy
 from deploy.sizing.request import Sizing, SizingRequest
+from deploy.sizing.throughput import fixed_seconds
 from deploy.units import GIB
 
 DEFAULT_QUANTIZATION = "q4_k_m"
-BANDWIDTH_SHARE = 0.6
-STEP_SECONDS = 0.002
+BANDWIDTH_SHARE = 0.7
+"""Of the rated bandwidth: unpacking the weights takes its part."""
 LEAST_CONTEXT_TOKENS = 2048
 MOST_SLOTS = 1024
 CPU_BYTES_PER_SECOND = 50e9
@@ -198,7 +199,8 @@ def _tokens_per_second(fit: _Fit) -> float:
     read = fit.memory.weights_bytes * min(active * fit.slots, 1.0) + fit.cache_bytes
     on_gpu = fit.layers_on_gpu / fit.layers
     slow = CPU_BYTES_PER_SECOND * BANDWIDTH_SHARE
-    return 1.0 / (read * on_gpu / bandwidth + read * (1 - on_gpu) / slow + STEP_SECONDS)
+    fixed = fixed_seconds(model)
+    return 1.0 / (read * on_gpu / bandwidth + read * (1 - on_gpu) / slow + fixed)
 
 
 def _limit(fit: _Fit) -> Reason:

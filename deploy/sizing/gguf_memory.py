@@ -87,7 +87,7 @@ class GgufMemory:
     @cached_property
     def kv_bytes_per_token(self) -> float:
         """Bytes that one token takes in the layers that keep every token."""
-        return self._layers("full", "mla") * self._layer_token_bytes
+        return self._token_bytes("full", "mla")
 
     @property
     def has_flash_attention(self) -> bool:
@@ -105,10 +105,11 @@ class GgufMemory:
     def cache_bytes(self, context_tokens: int) -> float:
         """KV cache and states of all slots."""
         kept = min(self._window, context_tokens) * self.slots + COMPUTE_TOKENS
-        sliding = self._layers("sliding") * min(kept, context_tokens * self.slots)
+        sliding = self._token_bytes("sliding") * min(kept, context_tokens * self.slots)
         full = context_tokens * self.slots * self.kv_bytes_per_token
         state = self.model.state.state_bytes(1, STATE_BYTES) if self.model.state else 0
-        return full + sliding * self._layer_token_bytes + self._layers("state") * state * self.slots
+        states = sum(layer.kind == "state" for layer in self.model.layers)
+        return full + sliding + states * state * self.slots
 
     def graph_bytes(self, context_tokens: int) -> float:
         """Buffers of a batch on each GPU: the output's logits, or a layer with its attention."""
@@ -133,18 +134,18 @@ class GgufMemory:
         """Memory of all GPUs."""
         return sum(device.usable_gib for device in self.request.devices) * GIB
 
-    @property
-    def _layer_token_bytes(self) -> float:
-        model = self.model
-        elements = 2 * model.kv_heads * model.head_dim
-        if model.mla:
-            elements = model.mla.kv_lora_rank + model.mla.rope_head_dim
+    def _token_bytes(self, *kinds: str) -> float:
+        """Bytes of one token in all layers of these kinds."""
+        model, mla = self.model, self.model.mla
+        elements = 0
+        for layer in model.layers:
+            if layer.kind not in kinds:
+                continue
+            heads, width = layer.kv_heads or model.kv_heads, layer.head_dim or model.head_dim
+            elements += mla.kv_lora_rank + mla.rope_head_dim if mla else 2 * heads * width
         return elements * KV_BYTES[self.request.kv_cache_dtype]
 
     @property
     def _window(self) -> int:
         window = max((layer.window for layer in self.model.layers), default=0)
         return max(window, GPT_OSS_WINDOW) if self.model.model_type == "gpt_oss" else window
-
-    def _layers(self, *kinds: str) -> int:
-        return sum(layer.kind in kinds for layer in self.model.layers)

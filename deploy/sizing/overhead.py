@@ -44,6 +44,8 @@ class StageContext:
     """Layers of the stage."""
     is_last: bool
     """Whether it samples."""
+    has_graphs: bool = True
+    """Whether CUDA graphs are captured."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,8 @@ def stage_overhead(context: StageContext, batch: Batch) -> Overhead:
     sampling = _sampling_bytes(context, batch) if context.is_last else 0
     workspace = 32 * MIB if device.is_hopper_or_later else 8 * MIB
     buffers = _buffers_gib(context, batch)
-    graphs = captured_graphs(batch) * context.layers * GRAPH_BYTES_PER_LAYER / GIB
+    captured = captured_graphs(batch) if context.has_graphs else 0
+    graphs = captured * context.layers * GRAPH_BYTES_PER_LAYER / GIB
     counted = release.graphs_counted
     overhead = Overhead(
         activation_gib=(max(forward, sampling) + workspace) / GIB,
@@ -129,7 +132,8 @@ def _forward_bytes(context: StageContext, batch: Batch) -> float:
     """One layer at work on a whole batch, in 16 bits."""
     model, tp = context.model, context.tensor_parallel_size
     hidden = (HIDDEN_COPIES + (1 if tp > 1 else 0)) * model.hidden
-    attention = 2 * (share(model.heads, tp) + share(model.kv_heads, tp)) * model.head_dim
+    head_dim = max((layer.head_dim for layer in model.layers), default=0) or model.head_dim
+    attention = 2 * (share(model.heads, tp) + share(model.kv_heads, tp)) * head_dim
     inner = max(_mlp_elements(model, tp), attention)
     tokens = batch.max_num_batched_tokens
     forward = 2.0 * tokens * (hidden + inner) + _padded_experts_bytes(context, tokens)
@@ -174,7 +178,9 @@ def _expert_elements(model: Architecture, tp: int) -> int:
     """Elements per token in the workspaces of fused experts."""
     if model.moe is None:
         return 0
-    per_expert = 3 * share(model.moe.intermediate, tp) + model.hidden
+    factor = 3 if model.family.gated_mlp else 2
+    width = model.moe.width(model.hidden)
+    per_expert = factor * share(model.moe.intermediate, tp) + width
     return model.moe.experts_per_token * per_expert
 
 

@@ -51,9 +51,10 @@ def legal_tensor_parallel_sizes(
 def _kv_head_problems(model: Architecture, tp: int) -> Iterator[Reason]:
     if model.mla is not None:
         return
-    small, large = sorted((model.kv_heads, tp))
-    if large % small:
-        yield reason(ReasonKind.KV_HEADS, kv_heads=model.kv_heads, tensor_parallel_size=tp)
+    for kv_heads in sorted({layer.kv_heads or model.kv_heads for layer in model.layers}):
+        small, large = sorted((kv_heads, tp))
+        if large % small:
+            yield reason(ReasonKind.KV_HEADS, kv_heads=kv_heads, tensor_parallel_size=tp)
 
 
 def _split_sizes(model: Architecture) -> Iterator[tuple[str, int]]:
@@ -64,12 +65,20 @@ def _split_sizes(model: Architecture) -> Iterator[tuple[str, int]]:
         yield "the heads of its state", model.state.heads
         if model.state.kind == "delta":
             yield "the key heads of its state", model.state.groups
-    if model.moe is None or model.moe.dense_layers:
+    if model.moe is None or model.moe.beside_mlp or _has_mlp(model):
         yield "intermediate_size", model.intermediate
     if model.moe is not None:
         yield "the experts' intermediate size", model.moe.intermediate
         if model.moe.shared_intermediate:
             yield "the shared experts' intermediate size", model.moe.shared_intermediate
+
+
+def _has_mlp(model: Architecture) -> bool:
+    """Whether a layer of a mixture of experts has an ordinary MLP instead."""
+    dense = model.moe.dense_layers if model.moe else frozenset[int]()
+    return any(
+        layer in dense and layer not in model.bare_layers for layer in range(len(model.layers))
+    )
 
 
 def _group_problems(scheme: Quantization, name: str, size: int, tp: int) -> Iterator[Reason]:

@@ -46,6 +46,7 @@ class ReasonKind(StrEnum):
     KINDS_TOGETHER = "kinds_together"
     PROBABLY = "probably"
     PROBABLY_ON_GPU = "probably_on_gpu"
+    OLD_RELEASE = "old_release"
     NO_FLASH_ATTENTION = "no_flash_attention"
     OLLAMA_CONTEXT = "ollama_context"
     USERS_WAIT = "users_wait"

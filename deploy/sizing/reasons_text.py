@@ -83,6 +83,10 @@ REASONS = {
         " {kv_cache_gib:.1f} GiB are left for the KV cache, {needed_gib:.1f} GiB are needed for"
         " {context_tokens} tokens, and CUDA graphs take {outside_gib:.1f} GiB on top"
     ),
+    ReasonKind.OLD_RELEASE: (
+        "probably fits, but start-ups of releases like {version} ended out of memory that had room"
+        " to spare: take a newer one"
+    ),
     ReasonKind.PROBABLY_ON_GPU: (
         "probably fits: {needed_gib:.1f} to {most_gib:.1f} GiB are needed for weights and slots,"
         " and the GPUs leave {usable_gib:.1f} GiB"

@@ -80,6 +80,8 @@ class Release:
     """The log's tokens: what longest requests hold together, not every group in full."""
     counts_buffers: bool = False
     """What the runner keeps is taken off the KV cache too (``total_consumed``)."""
+    is_trusted: bool = True
+    """Whether start-ups with room to spare started; where not, "yes" is never said."""
     v2: V2Runner = V2Runner()
     """Which models run on the second model runner."""
     tensor_parallel_gib: float = 0.15
@@ -117,9 +119,13 @@ def _later(since: tuple[int, int], **more: Any) -> Release:
 
 
 RELEASES = (
+    # before 0.5, and where V1 was new, start-ups ended out of memory that had room to spare: their
+    # profiles missed memory, or graphs and the sampler's warm-up came on top of the pool
+    # (vLLM #2248, #2136, #4429; #17462, #17469, #18124, #18446)
     # V0 counted what PyTorch's allocator had reserved, up to twice what was used
-    Release((0, 0), 38, context_sized_batch=True, noise_share=1.25),
-    Release((0, 8), 38),
+    Release((0, 0), 38, context_sized_batch=True, noise_share=1.25, is_trusted=False),
+    Release((0, 5), 38, context_sized_batch=True, noise_share=1.25),
+    Release((0, 8), 38, is_trusted=False),
     # FlashInfer samples where it is installed (images have it, pip leaves it out); else PyTorch
     Release((0, 10), 10, sampler_bytes_per_logit_at_worst=38),
     Release((0, 12), 38, can_pin=True),

@@ -12,6 +12,9 @@ from deploy.sizing.overhead import Overhead
 from deploy.sizing.reasons import Reason
 from deploy.sizing.release import DEFAULT_VERSION
 
+READING_TOKENS_PER_SECOND = 10.0
+"""About the speed people read at: slower than this is no service."""
+
 
 @dataclass(frozen=True)
 class SizingRequest:
@@ -35,8 +38,16 @@ class SizingRequest:
     max_num_seqs: int | None = None
     max_num_batched_tokens: int | None = None
     engine_version: str = DEFAULT_VERSION
+    enforce_eager: bool = False
+    """Whether vLLM captures no CUDA graphs; the speed is that with graphs."""
     flash_attention: bool | None = None
     """Of Ollama; ``None`` takes its own default for the model."""
+    prompt_per_output: float = 0.0
+    """New tokens of prompts read for each token written: what reading them costs all others."""
+    pace: float = READING_TOKENS_PER_SECOND
+    """Tokens a second that each user needs."""
+    plain_splits: bool = False
+    """Whether only what operators run is tried: powers of two, a pipeline only where one must."""
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from deploy.catalog.architecture import DTYPES
+from deploy.catalog.decoder_sizes import DTYPES
 from deploy.catalog.quantization import BY_NAME, Quantization
 from deploy.catalog.weight_tensors import count_active_parameters, count_parameters
 from deploy.errors import PlanError, Problem

@@ -1,8 +1,8 @@
 """How fast it answers: an estimate from bandwidth and compute, not a measurement.
 
-A decoding step reads the weights once and every request's KV cache; reading a prompt is bound by
-compute. Shares of the peak figures that engines reach: 60 to 80 % of bandwidth, 40 to 60 % of
-compute (Databricks, "LLM Inference Performance Engineering: Best Practices").
+A decoding step reads the weights once and every request's KV cache, computes, starts the kernels
+of every layer and waits for other GPUs: the times add up, since each layer does one after the
+other. Reading prompts is bound by compute and takes its time from the same GPUs.
 """
 
 from __future__ import annotations
@@ -22,15 +22,24 @@ from deploy.sizing.device import Device
 from deploy.sizing.kv_cache import KvLayout
 from deploy.sizing.precision import Precision, tensor_bytes
 
-BANDWIDTH_SHARE = 0.7
+BANDWIDTH_SHARE = 0.87
+"""Of the rated bandwidth; large copies reach about as much."""
 COMPUTE_SHARE = 0.5
-STEP_SECONDS = 0.002
-"""Scheduling, sampling and launching of one step."""
+"""Of the rated compute, reading prompts: engines reach 40 to 60 % (Databricks, "LLM Inference
+Performance Engineering: Best Practices")."""
+STEP_SECONDS = 0.0015
+"""Scheduling and sampling of one step."""
+LAYER_SECONDS = 50e-6
+"""Kernels of one layer that read little: norms, rotations, activations."""
+ROUTING_SECONDS = 25e-6
+"""The same of a layer of experts: choosing them, and sorting the tokens by expert."""
 PCIE_BYTES_PER_SECOND = 20e9
 LINK_LATENCY_SECONDS = 10e-6
 PCIE_LATENCY_SECONDS = 30e-6
 ERROR = 0.4
-"""Published figures were within this share of the estimate; see docs/sizing.md."""
+"""Many requests at once, and mixtures of experts, were published within this share of it."""
+DENSE_ERROR = 0.2
+"""The same of a single request to a dense model."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +55,8 @@ class Engine:
     """KV cache of each stage."""
     weights_scale: float = 1.0
     """Real size of the weights over the computed one."""
+    prompt_per_output: float = 0.0
+    """New tokens of prompts that are read for each token written."""
 
     @cached_property
     def active_parameters(self) -> int:
@@ -72,8 +83,17 @@ def decode_seconds(engine: Engine, requests: float, context_tokens: float) -> fl
     batch = max(requests / stages, 1.0)
     read = _weights_read_bytes(engine, batch) + batch * _kv_read_bytes(engine, context_tokens)
     bandwidth = engine.device.bandwidth_bytes_per_second * BANDWIDTH_SHARE
-    compute = batch / max(prefill_tokens_per_second(engine), 1e-9)
-    return max(read / bandwidth, compute) + _communication_seconds(engine, batch) + STEP_SECONDS
+    per_token = COMPUTE_SHARE / max(prefill_tokens_per_second(engine), 1e-9)
+    per_token += engine.prompt_per_output * per_token / COMPUTE_SHARE
+    waits = _communication_seconds(engine, batch) + fixed_seconds(engine.model)
+    return read / bandwidth + batch * per_token + waits
+
+
+def fixed_seconds(model: Architecture) -> float:
+    """What a step takes however little it reads."""
+    layers = len(model.layers)
+    routed = layers - len(model.moe.dense_layers) if model.moe else 0
+    return STEP_SECONDS + layers * LAYER_SECONDS + routed * ROUTING_SECONDS
 
 
 def prefill_tokens_per_second(engine: Engine) -> float:
@@ -114,9 +134,9 @@ def _kv_read_bytes(engine: Engine, context_tokens: float) -> float:
     total = 0.0
     for layout in engine.layouts:
         sliding = min(context_tokens, layout.window)
-        tokens = layout.full_groups * context_tokens + layout.sliding_groups * sliding
-        total += tokens * layout.block_bytes / layout.block_tokens
-        total += layout.state_groups * layout.block_bytes
+        blocks = layout.full_groups * context_tokens / layout.block_tokens
+        blocks += layout.sliding_groups * sliding / layout.window_block_tokens
+        total += (blocks + layout.state_groups) * layout.block_bytes
     return total
 
 

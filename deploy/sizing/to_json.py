@@ -6,9 +6,11 @@ from typing import Any
 
 from deploy.sizing.reasons_text import reason_text
 from deploy.sizing.request import Rejected, Sizing
-from deploy.sizing.throughput import ERROR
+from deploy.sizing.throughput import DENSE_ERROR, ERROR
 
-ESTIMATE = f"estimate, +- {ERROR:.0%} on published figures: docs/sizing.md"
+ESTIMATE = (
+    f"estimate; one user of a dense model +- {DENSE_ERROR:.0%}, else +- {ERROR:.0%}: docs/sizing.md"
+)
 
 
 def sizing_to_json(sizing: Sizing) -> dict[str, Any]:

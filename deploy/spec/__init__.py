@@ -2,6 +2,7 @@
 
 from deploy.spec.deployment import DeploymentSpec
 from deploy.spec.engine import EngineSpec
+from deploy.spec.entry import EntrySpec
 from deploy.spec.host import HostSpec
 from deploy.spec.image import ImageSpec
 from deploy.spec.model import ModelSpec
@@ -16,6 +17,7 @@ from deploy.spec.web_ui import WebUISpec
 __all__ = [
     "DeploymentSpec",
     "EngineSpec",
+    "EntrySpec",
     "EnvironmentValue",
     "HostSpec",
     "ImageSpec",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -11,6 +12,7 @@ from pydantic import Field, field_validator, model_validator
 
 from deploy.spec.base import Spec, refusal
 from deploy.spec.engine import EngineSpec
+from deploy.spec.entry import EntrySpec
 from deploy.spec.host import HostSpec
 from deploy.spec.image import ImageSource, ImageSpec
 from deploy.spec.model import NAME, ModelSpec
@@ -23,6 +25,7 @@ from deploy.spec.valkey import ValkeySpec
 from deploy.spec.web_ui import WebUISpec
 
 REGISTRY = re.compile(r"[\w.-]+(:\d+)?(/[\w.-]+)*/?")
+ENDPOINT = re.compile(r"https?://[^\s/@?#]+(/[^\s@?#]*)?")
 Use = Literal["research", "internal_commercial", "third_party_service"]
 
 
@@ -64,6 +67,8 @@ class DeploymentSpec(Spec):
     people_file: Path | None = None
     """More people: a CSV file with the settings of a person as its columns, or a YAML file with a
     list of them; relative to the inventory."""
+    entry: EntrySpec | None = None
+    """One address for people and editors, over TLS; ``None`` for a deployment without."""
     image_source: ImageSource = "pull"
     """Where images come from unless said otherwise: ``pull``, ``build`` or ``load``."""
     image_archives: Path | None = None
@@ -73,6 +78,8 @@ class DeploymentSpec(Spec):
     """Registry that images are pulled through, e.g. ``registry.lab:5000``."""
     registries: tuple[RegistrySpec, ...] = ()
     """Registries that want a login, or have a certificate of your own authority."""
+    huggingface_endpoint: str = "https://huggingface.co"
+    """Where models are fetched from: Hugging Face, or a mirror, e.g. ``https://hub.lab``."""
     images: dict[str, ImageSpec] = Field(default_factory=dict)
     """Images that should differ from the catalogue's, by catalogue name."""
     secrets: dict[SecretName, SecretSource] = Field(default_factory=dict)
@@ -98,6 +105,13 @@ class DeploymentSpec(Spec):
             )
         return mirror
 
+    @field_validator("huggingface_endpoint")
+    @classmethod
+    def _endpoint_is_a_url(cls, url: str) -> str:
+        if not ENDPOINT.fullmatch(url):
+            raise refusal(repr(url), "http:// or https://, and a host, e.g. 'https://hub.lab'")
+        return url.rstrip("/")
+
     @field_validator("hosts")
     @classmethod
     def _hosts_are_distinct(cls, hosts: tuple[HostSpec, ...]) -> tuple[HostSpec, ...]:
@@ -116,7 +130,8 @@ class DeploymentSpec(Spec):
     @classmethod
     def _models_are_distinct(cls, models: tuple[ModelSpec, ...]) -> tuple[ModelSpec, ...]:
         _refuse_repeats([model.name for model in models], "model")
-        _refuse_repeats([model.served_name for model in models], "served model name")
+        served = [name for model in models for name in (model.served_name, *model.lora_adapters)]
+        _refuse_repeats(served, "served model name")
         return models
 
     @field_validator("teams")
@@ -135,7 +150,12 @@ class DeploymentSpec(Spec):
     def _services_have_hosts(self) -> DeploymentSpec:
         names = [host.name for host in self.hosts]
         web_ui_host = self.web_ui.host if self.web_ui else None
-        for setting, host in (("router.host", self.router.host), ("web_ui.host", web_ui_host)):
+        entry_host = self.entry.host if self.entry else None
+        for setting, host in (
+            ("router.host", self.router.host),
+            ("web_ui.host", web_ui_host),
+            ("entry.host", entry_host),
+        ):
             if host is not None and host not in names:
                 raise refusal(f"{setting} is {host!r}, which is not declared", ", ".join(names))
         return self
@@ -150,16 +170,32 @@ class DeploymentSpec(Spec):
         """Name of the host that the web UI runs on, if there is one."""
         return (self.web_ui.host if self.web_ui else None) or self.router_host
 
+    @property
+    def entry_host(self) -> str:
+        """Name of the host that the entry runs on, if there is one."""
+        return (self.entry.host if self.entry else None) or self.router_host
+
     @model_validator(mode="after")
     def _ports_are_distinct(self) -> DeploymentSpec:
-        together = self.web_ui_host == self.router_host
-        if self.web_ui and together and self.web_ui.port == self.router.port:
-            raise refusal(
-                f"router.port and web_ui.port are both {self.router.port}",
-                "a port of its own for each service",
-                f"give one of them another port, e.g. web_ui.port = {self.router.port + 1}",
-            )
+        taken: dict[tuple[str, int], str] = {}
+        for setting, host, port in self._service_ports():
+            other = taken.setdefault((host, port), setting)
+            if other != setting:
+                raise refusal(
+                    f"{other} and {setting} are both {port}",
+                    "a port of its own for each service",
+                    f"give one of them another port, e.g. {setting} = {port + 1}",
+                )
         return self
+
+    def _service_ports(self) -> Iterator[tuple[str, str, int]]:
+        """Setting, host and port of each service that faces people."""
+        yield "router.port", self.router_host, self.router.port
+        if self.web_ui:
+            yield "web_ui.port", self.web_ui_host, self.web_ui.port
+        if self.entry:
+            yield "entry.http_port", self.entry_host, self.entry.http_port
+            yield "entry.https_port", self.entry_host, self.entry.https_port
 
     def engine_of(self, model: ModelSpec) -> EngineSpec:
         """How a model is served: its own settings over the deployment's of the same engine."""

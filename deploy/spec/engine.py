@@ -28,17 +28,27 @@ OWN_SETTINGS: dict[str, tuple[EngineKind, ...]] = {
     "ipc": ("vllm",),
     "huggingface_cache": ("vllm",),
     "offline": ("vllm",),
+    "block_size": ("vllm",),
+    "enforce_eager": ("vllm",),
+    "cpu_kvcache_space": ("vllm",),
+    "cpu_omp_threads_bind": ("vllm",),
 }
 """Settings that only some engines have."""
 OWN_VARIABLES = {
     "HF_HUB_OFFLINE": "offline",
+    "HF_TOKEN": "secrets={'huggingface_token': Secret(...)}",
+    "HF_ENDPOINT": "huggingface_endpoint",
     "VLLM_API_KEY": "secrets={'engine_api_key': Secret(...)}",
+    "VLLM_CPU_KVCACHE_SPACE": "cpu_kvcache_space",
+    "VLLM_CPU_OMP_THREADS_BIND": "cpu_omp_threads_bind",
     "LLAMA_API_KEY": "secrets={'engine_api_key': Secret(...)}",
     "OLLAMA_HOST": "",
     "OLLAMA_MODELS": "",
     "OLLAMA_KEEP_ALIVE": "keep_alive",
 }
 """Environment variables that Atelier sets, and the setting to declare instead."""
+CPUS = r"\d+(-\d+)?(,\d+(-\d+)?)*"
+THREADS_BIND = re.compile(rf"auto|nobind|{CPUS}(\|{CPUS})*")
 DURATION = re.compile(r"-1|0|(\d+(\.\d+)?[smh])+")
 KV_CACHE_DTYPES = {"ollama": ("auto", "f16", "q8_0"), "vllm": ("auto", "fp8")}
 
@@ -47,7 +57,8 @@ class EngineSpec(Spec):
     """How models are served. Settings bear the engine's own names; each engine refuses others'."""
 
     kind: EngineKind = "llama_cpp"
-    """Which engine: ``vllm`` on GPUs, ``llama_cpp`` on CPUs, ``ollama`` on either."""
+    """Which engine: ``llama_cpp`` on CPUs, ``ollama`` and ``vllm`` on GPUs, or on CPUs where no
+    host has GPUs."""
     max_num_seqs: int | None = Field(default=None, ge=1, le=4096)
     """Requests answered at the same time by one replica; 2 unless set, with vLLM its default."""
     max_model_len: int | None = Field(default=None, ge=256, le=10_000_000)
@@ -57,7 +68,8 @@ class EngineSpec(Spec):
     threads: int | None = Field(default=None, ge=1, le=1024)
     """llama.cpp: CPU threads for generation; all cores by default."""
     tensor_parallel_size: int | None = Field(default=None, ge=1, le=64)
-    """vLLM: GPUs that share each layer of one replica; the best by default."""
+    """vLLM: GPUs that share each layer of one replica, the best by default; on CPUs processes, one
+    by default."""
     pipeline_parallel_size: int | None = Field(default=None, ge=1, le=64)
     """vLLM: groups of GPUs that share the layers of one replica out; the best by default."""
     gpu_memory_utilization: float = Field(default=0.9, ge=0.05, le=0.99)
@@ -75,9 +87,19 @@ class EngineSpec(Spec):
     ipc: Literal["private", "host"] = "private"
     """vLLM: ``host`` shares the host's shared memory instead."""
     huggingface_cache: PurePosixPath | None = None
-    """vLLM: directory of the host with the Hugging Face cache; a volume by default."""
+    """vLLM: directory of the host with the Hugging Face cache, e.g. on NFS; by default below the
+    host's directory, for all deployments there."""
     offline: bool = False
-    """vLLM: nothing is fetched from Hugging Face; the weights must be on the host."""
+    """vLLM: nothing is fetched from Hugging Face; the weights must be in the cache on the host."""
+    block_size: int | None = Field(default=None, ge=16, le=1024, multiple_of=16)
+    """vLLM: tokens of a block of the KV cache; vLLM's default on GPUs, 128 on CPUs."""
+    enforce_eager: bool = False
+    """vLLM: nothing is compiled and no CUDA graphs are recorded: a quick start, slower answers."""
+    cpu_kvcache_space: int | None = Field(default=None, ge=1, le=4096)
+    """vLLM on CPUs: GiB of KV cache of each process; what the requests need by default."""
+    cpu_omp_threads_bind: str | None = None
+    """vLLM on CPUs: cores of each process, e.g. ``0-31|32-63``, ``auto`` (a NUMA node for each) or
+    ``nobind``; by default ``auto`` for one process and ``nobind`` for several."""
     port: int = Field(default=8000, ge=1024, le=65000)
     """First port of the host that replicas are published on, where the router is on another."""
     trusted_network: bool = False
@@ -120,6 +142,14 @@ class EngineSpec(Spec):
     def _keep_alive_is_a_duration(cls, text: str) -> str:
         if not DURATION.fullmatch(text):
             raise refusal(repr(text), "a duration such as '30m' or '24h', or '-1' for ever")
+        return text
+
+    @field_validator("cpu_omp_threads_bind")
+    @classmethod
+    def _threads_are_bound_to_cores(cls, text: str | None) -> str | None:
+        if text is not None and not THREADS_BIND.fullmatch(text):
+            allowed = "'auto', 'nobind', or the cores of each process such as '0-31|32-63'"
+            raise refusal(repr(text), allowed)
         return text
 
     @field_validator("huggingface_cache")

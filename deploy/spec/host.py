@@ -13,6 +13,7 @@ from deploy.spec.base import Spec, refusal
 HOP = re.compile(r"([\w.-]+@)?[\w.-]+(:\d{1,5})?")
 """A jump host: ``user@name:port``, of which only the name is needed."""
 HostKeys = Literal["known", "accept-new"]
+WeightsSource = Literal["download", "copy"]
 DockerSource = Literal["distribution", "upstream", "present"]
 GpuNames = Annotated[
     tuple[str, ...],
@@ -53,6 +54,9 @@ class HostSpec(Spec):
     gpu_groups: tuple[int, ...] = (44,)
     """AMD: numeric ids of the groups that own ``/dev/kfd`` and ``/dev/dri/render*``; by default
     ``video`` of Debian and Ubuntu."""
+    weights: WeightsSource = "download"
+    """How models of Hugging Face come to it: ``download`` by itself, or ``copy``: this machine
+    fetches them and copies them there, for hosts with no way out."""
     directory: PurePosixPath = PurePosixPath("/var/lib/atelier")
     """Where configuration and model files are kept on the host."""
 

@@ -15,7 +15,11 @@ NAME = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
 REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+(@[\w.-]+)?")
 TAG = re.compile(r"[\w.-]+(/[\w.-]+)*:[\w.-]+")
 
-RoleName = Literal["chat", "completion"]
+PARSER = re.compile(r"[a-z0-9_.-]+")
+
+RoleName = Literal["chat", "completion", "embedding"]
+LoraRank = Literal[1, 8, 16, 32, 64, 128, 256, 320, 512]
+"""What vLLM takes as ``--max-lora-rank``."""
 
 
 class ModelSpec(Spec):
@@ -31,6 +35,9 @@ class ModelSpec(Spec):
     weights: str | None = None
     """vLLM: a repository on Hugging Face (``org/name`` or ``org/name@revision``) or a directory of
     the host; Ollama: a tag such as ``qwen2.5-coder:7b``. The catalogue's by default."""
+    extra_weights: tuple[str, ...] = ()
+    """vLLM: other repositories that its arguments name, e.g. of a draft model or an adapter:
+    ``org/name`` or ``org/name@revision``."""
     weights_gib: float | None = Field(default=None, gt=0, le=100_000)
     """Size of the weight files, where it is known better than by their number."""
     quantization: str | None = None
@@ -38,7 +45,8 @@ class ModelSpec(Spec):
     served_model_name: str | None = None
     """What clients ask for; the name by default."""
     roles: tuple[RoleName, ...] | None = Field(default=None, min_length=1)
-    """What it is for: ``chat``, ``completion`` or both; what the catalogue says by default."""
+    """What it is for: ``chat``, ``completion`` or both, or with vLLM ``embedding``; what the
+    catalogue says by default."""
     replicas: int | None = Field(default=None, ge=1, le=256)
     """How many engines serve it; as many as are best by default."""
     gpus: float | None = Field(default=None, gt=0, le=1024)
@@ -50,6 +58,17 @@ class ModelSpec(Spec):
     """Context length in tokens; the longest that fits of the model's own by default."""
     max_num_seqs: int | None = Field(default=None, ge=1, le=4096)
     """Requests answered at the same time by one replica; the engine's setting by default."""
+    tool_call_parser: str | None = None
+    """vLLM: how it reads calls of tools from what the model says, e.g. ``hermes``; the catalogue's
+    by default, ``none`` for no calls but those that a client demands."""
+    reasoning_parser: str | None = None
+    """vLLM: how it tells thoughts from answers, e.g. ``qwen3``; the catalogue's by default,
+    ``none`` to leave them together."""
+    lora_adapters: dict[str, str] = Field(default_factory=dict)
+    """vLLM: LoRA adapters of this model by the name that clients ask for; each a directory of the
+    host or a repository on Hugging Face."""
+    max_lora_rank: LoraRank | None = None
+    """vLLM: the largest rank of its adapters; 16 by default."""
     extra_args: tuple[str, ...] = ()
     """Arguments added to the engine's command line for this model."""
 
@@ -71,6 +90,45 @@ class ModelSpec(Spec):
                 "a repository such as 'Qwen/Qwen2.5-Coder-7B-Instruct', or an absolute path",
             )
         return weights
+
+    @field_validator("roles")
+    @classmethod
+    def _embeddings_are_all_it_does(
+        cls, roles: tuple[RoleName, ...] | None
+    ) -> tuple[RoleName, ...] | None:
+        if roles and "embedding" in roles and len(set(roles)) > 1:
+            fix = "declare it twice, under two names"
+            raise refusal("'embedding' beside other roles", "'embedding' alone", fix)
+        return roles
+
+    @field_validator("tool_call_parser", "reasoning_parser")
+    @classmethod
+    def _parser_is_a_name(cls, parser: str | None) -> str | None:
+        if parser is not None and not PARSER.fullmatch(parser):
+            raise refusal(repr(parser), "the name of one of vLLM's parsers, e.g. 'hermes'")
+        return parser
+
+    @field_validator("lora_adapters")
+    @classmethod
+    def _adapters_are_named(cls, adapters: dict[str, str]) -> dict[str, str]:
+        for name, source in adapters.items():
+            if not NAME.fullmatch(name):
+                raise refusal(repr(name), "names of lower-case letters, digits, dots and hyphens")
+            is_directory = source.startswith("/") and ".." not in source.split("/")
+            if not is_directory and ("@" in source or not REPOSITORY.fullmatch(source)):
+                raise refusal(
+                    f"{name}: {source!r}",
+                    "an absolute path of the host, or a repository such as 'org/name'",
+                )
+        return adapters
+
+    @field_validator("extra_weights")
+    @classmethod
+    def _extra_weights_are_repositories(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            if not REPOSITORY.fullmatch(name):
+                raise refusal(repr(name), "a repository such as 'org/name' or 'org/name@revision'")
+        return names
 
     @field_validator("gpus")
     @classmethod

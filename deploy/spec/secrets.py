@@ -41,6 +41,8 @@ class SecretName(StrEnum):
     """What the router sends to Valkey."""
     DIGEST_KEY = "digest_key"
     """Keys the digests by which changed secrets are recognised on the hosts."""
+    HUGGINGFACE_TOKEN = "huggingface_token"
+    """Lets models be fetched that not everybody may have; only where it is declared."""
 
 
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")

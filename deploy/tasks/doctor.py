@@ -29,6 +29,7 @@ def examine() -> None:
         deployment=deployment.plan.name,
         subject=subject_of(deployment, host.name),
         urls=(*registry_urls(pulled), *library_urls(own)),
+        secrets=deployment.secrets,
     )
 
 

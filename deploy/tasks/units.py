@@ -1,14 +1,17 @@
 """Engines, router and web UI: each a container with what it needs."""
 
+from pathlib import PurePosixPath
+
 from pyinfra import host
 
 from deploy.artefacts import Artefacts
-from deploy.operations import barrier, model_file, orphan, resource, units
+from deploy.operations import barrier, model_file, orphan, resource, units, weights
 from deploy.services import HostModelFile, Tier
+from deploy.services.weights import distinct_weights
 
 
 def prepare(deployment: Artefacts) -> None:
-    """Network, volumes and model files."""
+    """Network, volumes, model files and weights."""
     own = deployment.stack.on(host.name)
     resource.present(
         name="Create network and volumes",
@@ -20,6 +23,15 @@ def prepare(deployment: Artefacts) -> None:
     for file in host.loop(_model_files(deployment)):
         if file in files:
             model_file.present(name=f"Copy model file {file.path.name}", file=file)
+    wanted = {(each.cache, each.name): each for each in distinct_weights(own)}
+    for place, name in host.loop(_weights(deployment)):
+        if (place, name) in wanted:
+            weights.present(
+                name=f"Provide weights {name}",
+                weights=wanted[place, name],
+                on_host=tuple(wanted.values()),
+                secrets=deployment.secrets,
+            )
 
 
 def converge(deployment: Artefacts) -> None:
@@ -50,6 +62,12 @@ def _taking_turns(deployment: Artefacts, tier: Tier) -> list[str]:
             unit.host for unit in stack.units if unit.tier == tier and stack.stands_in(unit)
         )
     )
+
+
+def _weights(deployment: Artefacts) -> list[tuple[PurePosixPath, str]]:
+    """Cache and name of all weights of every host, in an order that all hosts share."""
+    every = (each for unit in deployment.stack.units for each in unit.weights)
+    return list(dict.fromkeys((each.cache, each.name) for each in every))
 
 
 def _model_files(deployment: Artefacts) -> list[HostModelFile]:

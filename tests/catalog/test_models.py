@@ -17,7 +17,10 @@ REQUIRED = [
     "starcoder2-7b", "starcoder2-15b", "deepseek-coder-v2-lite", "deepseek-coder-v2",
     "codellama-7b", "codellama-13b", "codellama-34b", "codellama-70b",
     "opencodeinterpreter-ds-6.7b", "opencodeinterpreter-ds-33b", "qwen3-coder-30b-a3b",
-    "gpt-oss-20b", "devstral-small",
+    "gpt-oss-20b", "devstral-small", "qwen3.6-27b", "qwen3.6-35b-a3b", "qwen3.8-27b",
+    "devstral-small-2", "glm-4.6", "glm-5.2", "minimax-m2.5", "kimi-k2.6", "deepseek-v3.2",
+    "gemma-4-31b", "nemotron-3-nano-30b", "llama-3.1-8b", "llama-4-scout", "seed-oss-36b",
+    "granite-4.0-h-small",
 ]
 # fmt: on
 # bits of a weight, with its scales; embeddings often stay in 16 bits, hence the upper bounds
@@ -25,8 +28,9 @@ BITS = {
     "none": (15.9, 32.1),
     "awq": (4.1, 7),
     "gptq": (4.1, 7),
-    "fp8": (7.9, 9),
+    "fp8": (7.9, 9.1),
     "mxfp4": (4.2, 6),
+    "nvfp4": (4.4, 8),
     "q4_0": (4.4, 5.1),
     "q4_k_m": (4.6, 6.5),
     "q5_k_m": (5.4, 6.5),
@@ -156,3 +160,22 @@ def test_the_licences_of_the_slides() -> None:
         licences["deepseek-coder-v2"] == licences["opencodeinterpreter-ds-33b"] == "deepseek-model"
     )
     assert licences["codellama-70b"] == "llama-2-community"
+
+
+@each_model
+def test_scores_are_published_ones(name: str, model: Model) -> None:
+    for score in model.scores.values():
+        assert score.date >= "2024"
+        assert "http" in score.source or "github.com" in score.source
+
+
+def test_what_agents_are_served_with_has_a_score_and_a_tool_parser() -> None:
+    # fmt: off
+    used = [
+        "qwen3.6-27b", "qwen3.6-35b-a3b", "qwen3-coder-next", "devstral-small-2", "glm-4.5-air",
+        "gpt-oss-20b", "gpt-oss-120b", "minimax-m2.5", "kimi-k2.6", "deepseek-v3.2",
+    ]
+    # fmt: on
+    for name in used:
+        assert "swe_bench_verified" in MODELS[name].scores, name
+        assert MODELS[name].tool_call_parser, name

@@ -263,7 +263,9 @@ def test_status_as_json(
         "uptime_seconds",
         "memory_bytes",
         "memory_limit_bytes",
+        "certificate_days",
     }
+    assert router["certificate_days"] is None
     assert (router["service"], router["drift"]) == ("demo-litellm-0", [])
     assert LEAK not in out
 
@@ -305,7 +307,7 @@ def test_verify(
     report = json.loads(out)
     assert report["ok"] is all(oks)
     check = {"name": "check 0", "host": "h1", "ok": True, "seconds": 0.5, "detail": "said [x]"}
-    assert report["checks"][0] == check
+    assert report["checks"][0] == check | {"warning": ""}
     found, out, _ = atelier("verify", inventory)
     assert found == status
     assert out.splitlines()[0] == "ok       0.50 s  check 0 on h1: said [x]"

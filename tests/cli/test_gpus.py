@@ -15,7 +15,15 @@ def test_without_filters_it_lists_every_gpu() -> None:
 
 
 def test_by_vendor() -> None:
-    assert names("--vendor", "amd") == ["mi210", "mi300x", "rx-7900-xtx"]
+    assert names("--vendor", "amd") == [
+        "mi210",
+        "mi300x",
+        "mi325x",
+        "mi355x",
+        "r9700",
+        "strix-halo-128",
+        "rx-7900-xtx",
+    ]
 
 
 def test_by_memory() -> None:
@@ -23,7 +31,11 @@ def test_by_memory() -> None:
         "rtx-pro-6000",
         "h100-nvl",
         "h200",
+        "h20",
+        "gh200",
         "b200",
+        "b300",
+        "gb10",
     ]
 
 
@@ -31,7 +43,8 @@ def test_json_has_what_the_reference_documents() -> None:
     gpus = {gpu["id"]: gpu for gpu in json.loads(run("gpus", "--json"))["gpus"]}
     l40s = gpus["l40s"]
     assert (l40s["usable_memory_gib"], l40s["usable_memory_is_measured"]) == (44.42, True)
-    assert (l40s["price_eur"], l40s["price_date"]) == (6000, "2025-04-01")
+    assert (l40s["price_eur"], l40s["price"]["date"]) == (6000, "2025-04-01")
+    assert (gpus["a10"]["price_eur"], gpus["a10"]["price"]) == (None, None)
     assert l40s["dense_tflops"]["bf16"] == 362
     assert gpus["cpu"]["memory_gib"] is None
 

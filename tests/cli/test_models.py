@@ -34,7 +34,12 @@ def test_by_licence() -> None:
 
 def test_by_use() -> None:
     forbidden = set(names()) - set(names("--use", "internal-commercial"))
-    assert forbidden == {"qwen2.5-coder-3b", "qwen2.5-coder-3b-base", "codestral-22b"}
+    assert forbidden == {
+        "qwen2.5-coder-3b",
+        "qwen2.5-coder-3b-base",
+        "codestral-22b",
+        "minimax-m2.7",
+    }
     assert names("--use", "research") == names()
 
 

@@ -186,3 +186,11 @@ def test_it_loads_nothing_that_takes_long_to_load() -> None:
         "    assert not {'docker', 'pyinfra', 'paramiko', 'httpx'} & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_prompts_are_charged_where_they_are_named() -> None:
+    asked = ("size", "llama-3.1-8b", "--gpus", "1x l40s", "--users", "20", "--json")
+    alone = json.loads(run(*asked))["tokens_per_second_per_user"]
+    both = json.loads(run(*asked, "--input-tokens", "3000", "--output-tokens", "500"))
+    assert both["tokens_per_second_per_user"] < alone
+    assert "both, or none" in json.loads(run(*asked, "--input-tokens", "9", status=1))["error"]

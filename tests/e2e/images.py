@@ -10,7 +10,10 @@ from deploy.images import build_images, make_build_plan
 from tests.e2e import fake_vllm
 from tests.e2e.hosts import build_host_image
 
-NAMES = ("llama-cpp", "litellm", "open-webui", "ollama", "postgres", "valkey")
+NAMES = (
+    *("llama-cpp", "litellm", "open-webui", "ollama"),
+    *("postgres", "valkey", "haproxy", "vllm-cpu"),
+)
 
 if __name__ == "__main__":
     build_images([make_build_plan(name, load_catalog()) for name in NAMES], report=print)

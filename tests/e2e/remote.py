@@ -48,6 +48,8 @@ def run_gpu_site(home: Path, container: str, images: Settings) -> Iterator[tuple
         settings["hosts"][0]["gpus"] = "1x l40s"
         settings["engine"] = {
             "kind": "vllm",
+            "offline": True,
+            "env": {"FAKE_VLLM_ANY_WEIGHTS": "1"},
             "memory_limit": "1GiB",
             "start_timeout_seconds": START_TIMEOUT_SECONDS,
         }

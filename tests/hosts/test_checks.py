@@ -65,6 +65,14 @@ def test_what_is_wrong(
     assert finding.fix
 
 
+@pytest.mark.parametrize("setting", ["http_port", "https_port"])
+def test_a_taken_port_of_the_entry(make: MakeArtefacts, setting: str) -> None:
+    made = make(entry={"http_port": 8080, "https_port": 8443})
+    port = {"http_port": 8080, "https_port": 8443}[setting]
+    found = look(made, listening_ports=frozenset({port}))
+    assert found[f"entry.{setting}"].status == "problem"
+
+
 def gpus(
     catalog: Catalog, declared: list[str], found: GpuState, cuda: dict[str, str] | None = None
 ) -> list[tuple[str, str, str]]:

@@ -135,35 +135,35 @@ VLLM: dict[str, Any] = {"hosts": [{"name": "gpu1", "gpus": "2x l40s"}], "engine"
 """One host for two replicas."""
 
 
-def test_weights_that_vllm_fetches_once_for_all_replicas(make: MakeArtefacts) -> None:
+def test_weights_that_the_hub_is_asked_about_are_no_guess(make: MakeArtefacts) -> None:
     made = make(**VLLM, models=[{"name": "qwen2.5-coder-7b", "replicas": 2}], web_ui=None)
-    [download] = downloads_on("gpu1", made.context)
-    # 7.6 billion parameters of 2 bytes
-    assert 14 * GIB < download.size_bytes < 16 * GIB
-    subject = Subject(REMOTE, (), downloads=(download,))
-    [need] = room_needs(subject, HostState())
-    assert (need.place, need.size_bytes) == ("volumes", download.size_bytes)
-    ran = HostState(daemon=Daemon(volumes=frozenset(["demo-vllm-qwen2.5-coder-7b-1"])))
-    assert list(room_needs(subject, ran)) == []
-    assert "demo-vllm-qwen2.5-coder-7b-1" in subject.volumes
-
-
-@pytest.mark.parametrize(
-    "engine", [{"offline": True}, {"huggingface_cache": "/srv/huggingface"}], ids=str
-)
-def test_weights_that_are_the_operators(make: MakeArtefacts, engine: dict[str, Any]) -> None:
-    own = {**VLLM, "engine": {"kind": "vllm", **engine}}
-    made = make(**own, models=[{"name": "qwen2.5-coder-7b", "replicas": 1}], web_ui=None)
     assert downloads_on("gpu1", made.context) == ()
+    [weights] = Subject(REMOTE, made.stack.units).weights
+    assert weights.name == "Qwen/Qwen2.5-Coder-7B-Instruct@main"
+    assert Subject(REMOTE, made.stack.units).weights_cache == ""
+
+
+def test_a_cache_elsewhere_is_a_place_of_its_own(make: MakeArtefacts) -> None:
+    engine = {"kind": "vllm", "huggingface_cache": "/srv/huggingface"}
+    made = make(
+        **VLLM | {"engine": engine},
+        models=[{"name": "qwen2.5-coder-7b", "replicas": 1}],
+        web_ui=None,
+    )
+    assert Subject(REMOTE, made.stack.units).weights_cache == "/srv/huggingface"
+    needs = [Need("weights", "weights", 2 * GIB)]
+    assert problems(state(weights=GIB, directory=9 * GIB), needs) == [
+        ("1.0 GiB free on /mnt/weights (weights)", "at least 2.0 GiB\n      weights: 2.0 GiB")
+    ]
 
 
 def test_weights_that_each_ollama_fetches(make: MakeArtefacts) -> None:
     own = {**VLLM, "engine": {"kind": "ollama"}}
     made = make(**own, models=[{"name": "qwen2.5-coder-7b", "replicas": 2}], web_ui=None)
     downloads = downloads_on("gpu1", made.context)
-    assert [sorted(download.volumes) for download in downloads] == [
-        ["demo-ollama-qwen2.5-coder-7b-0"],
-        ["demo-ollama-qwen2.5-coder-7b-1"],
+    assert [download.volume for download in downloads] == [
+        "demo-ollama-qwen2.5-coder-7b-0",
+        "demo-ollama-qwen2.5-coder-7b-1",
     ]
     assert all(3 * GIB < download.size_bytes < 9 * GIB for download in downloads)
 

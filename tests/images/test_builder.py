@@ -37,7 +37,7 @@ def test_bases_are_built_once_and_before_their_images(
 ) -> None:
     said: list[str] = []
     build_images(plans, said.append)
-    assert len(calls(engine, "mmdebstrap")) == len({plan.base.tag for plan in plans}) == 4
+    assert 1 < len(calls(engine, "mmdebstrap")) == len({plan.base.tag for plan in plans})
     tags = {line.split()[4] for line in calls(engine, "docker image build")}
     assert tags == {plan.tag for plan in plans}
     assert "litellm: step 3/9" in said

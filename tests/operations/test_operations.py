@@ -36,6 +36,7 @@ from deploy.fingerprint import KnownSecrets
 from deploy.hosts.state import DockerState, FileSystem, HostState
 from deploy.hosts.subject import Subject
 from deploy.images import ImageArchive, ImageUse, RegistryAccess
+from deploy.live.checks import Check
 from deploy.live.connection import Login
 from deploy.local_file import LocalFile
 from deploy.model_files import ModelFile
@@ -656,10 +657,11 @@ def test_verification_asks_nothing_in_a_dry_run(
 def test_verification_fails_with_what_does_not_answer(
     demo: Artefacts, monkeypatch: pytest.MonkeyPatch, ok: bool
 ) -> None:
-    check = SimpleNamespace(name="router", ok=ok, seconds=1.0, detail="said x")
+    check = Check("router", "h1", ok, 1.0, "said x", "less than planned")
     monkeypatch.setattr("deploy.live.verify.verify", lambda *_: iter([check]))
     outcome = run(verified.answers, {}, executing=True, artefacts=demo)
     assert "said x" in outcome.host.said[0]
+    assert "less than planned" in outcome.host.said[1]
     messages = [command.args for command in outcome.commands]  # type: ignore[attr-defined]
     assert messages == ([] if ok else [("deployed, but not working: router",)])
 

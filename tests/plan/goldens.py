@@ -23,8 +23,8 @@ DOCUMENT = ROOT / "docs" / "plans.md"
 INVENTORIES = {
     "demo": "individual: the demo, a tiny model on this machine's CPU",
     "individual": "individual: one workstation with a GeForce RTX 4090",
-    "users_20": "20-users: one server with an L40S",
-    "users_100": "100-users: one server with 4 H100",
+    "users_20": "20-users: one machine with 2 RTX 5090",
+    "users_100": "100-users: one server with 4 RTX PRO 6000",
 }
 ALL = (*INVENTORIES, "prod")
 """With the one that sites copy: the demo by another name."""

@@ -30,11 +30,45 @@ CASES: dict[str, dict[str, Any]] = {
     "too many GPUs": {"hosts": [{"name": "gpu1", "gpus": "5000x l40s"}]},
     "a CPU for a GPU": {"hosts": [{"name": "gpu1", "gpus": ["cpu"]}]},
     "an Apple GPU": {"hosts": [{"name": "mac", "gpus": ["mac-studio-256"]}]},
-    "vLLM without GPUs": {"hosts": [CPU]},
-    "vLLM for one model without GPUs": {
+    "weights that vLLM does not serve on CPUs": {
         "hosts": [CPU],
+        "models": [{**CODER_7B, "quantization": "fp8"}],
+    },
+    "a share of a GPU's memory on CPUs": {
+        "hosts": [CPU],
+        "engine": {**VLLM, "gpu_memory_utilization": 0.8},
+        "models": [CODER_7B],
+    },
+    "heads that do not divide on CPUs": {
+        "hosts": [CPU],
+        "engine": {**VLLM, "tensor_parallel_size": 3},
+        "models": [CODER_7B],
+    },
+    "cores of one process for two": {
+        "hosts": [CPU],
+        "engine": {**VLLM, "tensor_parallel_size": 2, "cpu_omp_threads_bind": "0-15"},
+        "models": [CODER_7B],
+    },
+    "a KV cache on CPUs that does not hold a request": {
+        "hosts": [CPU],
+        "engine": {**VLLM, "cpu_kvcache_space": 1},
+        "models": [{**CODER_7B, "max_model_len": 32768}],
+    },
+    "a memory limit below what vLLM takes on CPUs": {
+        "hosts": [CPU],
+        "engine": {**VLLM, "memory_limit": "16GiB"},
+        "models": [CODER_7B],
+    },
+    "GPUs for vLLM without any": {"hosts": [CPU], "models": [{**CODER_7B, "gpus": 1}]},
+    "vLLM's settings of a model for llama.cpp": {
         "engine": {"kind": "llama_cpp"},
-        "models": [{**CODER_7B, "engine": VLLM}],
+        "models": [
+            {"name": "tiny-coder", "tool_call_parser": "hermes", "lora_adapters": {"a": "/srv/a"}}
+        ],
+    },
+    "a rank without adapters": {"models": [{**AWQ, "max_lora_rank": 32}]},
+    "an adapter with a model's name": {
+        "models": [{**AWQ, "lora_adapters": {"qwen2.5-coder-32b": "/srv/a"}}]
     },
     "weights larger than the GPU": {"models": [CODER_32B]},
     "weights larger than two GPUs": {
@@ -134,7 +168,12 @@ CASES: dict[str, dict[str, Any]] = {
         "models": [{"name": "llama-3.3-70b", "roles": ["completion"]}],
     },
     "a role that there is not": {"models": [{**CODER_7B, "roles": ["embedding"]}]},
-    "an embedding model": {"models": [{"name": "bge-m3"}]},
+    "an embedding model for llama.cpp": {
+        "engine": {"kind": "llama_cpp"},
+        "models": [{"name": "bge-m3"}],
+    },
+    "an embedding model that cannot be sized": {"models": [{"name": "bge-m3"}]},
+    "embeddings beside chats": {"models": [{**CODER_7B, "roles": ["chat", "embedding"]}]},
     "vLLM's settings for llama.cpp": {
         "engine": {"kind": "llama_cpp", "tensor_parallel_size": 2},
         "models": [{"name": "tiny-coder"}],

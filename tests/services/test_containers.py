@@ -296,12 +296,12 @@ def test_secrets_may_be_in_any_environment(
     monkeypatch.setenv("HUB_TOKEN", "hf_leaked-token")
     source = Secret(env="HUB_TOKEN")
     artefacts = make(
-        engine={"env": {"HF_TOKEN": source}},
+        engine={"env": {"LAB_TOKEN": source}},
         router={"env": {"OTEL_HEADERS": source}},
         web_ui={"env": {"SEARCH_API_KEY": source}},
     )
     for service, variable in (
-        ("llama-cpp", "HF_TOKEN"),
+        ("llama-cpp", "LAB_TOKEN"),
         ("litellm", "OTEL_HEADERS"),
         ("open-webui", "SEARCH_API_KEY"),
     ):
@@ -311,7 +311,7 @@ def test_secrets_may_be_in_any_environment(
         assert "leaked" not in str(unit.create_arguments("demo", artefacts.secrets.digest))
     assert artefacts.secrets.redact("it said hf_leaked-token") == "it said <variable HUB_TOKEN>"
     monkeypatch.setenv("HUB_TOKEN", "hf_another-token")
-    changed = find(make(engine={"env": {"HF_TOKEN": source}}), "llama-cpp").container
+    changed = find(make(engine={"env": {"LAB_TOKEN": source}}), "llama-cpp").container
     assert changed.secret_env == find(artefacts, "llama-cpp").container.secret_env
 
 

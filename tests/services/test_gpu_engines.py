@@ -12,6 +12,7 @@ from deploy.errors import PlanError
 from deploy.inventory import Deployment
 from deploy.services import ContainerSpec, Tier
 from deploy.services.container import HARDWARE
+from deploy.services.weights import distinct_weights
 from deploy.sizing.release import DEFAULT_VERSION
 from deploy.units import GIB
 from tests.services.profiles import digest
@@ -100,6 +101,7 @@ def test_arguments_of_vllm(tmp_path: Path) -> None:
         *("--gpu-memory-utilization", "0.9", "--max-model-len", "16384", "--max-num-seqs", "64"),
         *("--kv-cache-dtype", "fp8", "--dtype", "auto", "--max-num-batched-tokens", "4096"),
         *("--kv-cache-memory-bytes", str(pinned)),
+        *("--enable-auto-tool-choice", "--tool-call-parser", "hermes"),
         "--enable-prefix-caching",
     )
 
@@ -121,6 +123,63 @@ def test_weights_in_a_directory_without_a_network(tmp_path: Path) -> None:
     mounts = {str(path): (m.kind, m.source, m.read_only) for path, m in container.mounts.items()}
     assert mounts["/models/qwen2.5-coder-7b"] == ("bind", "/srv/models/coder", True)
     assert mounts["/root/.cache/huggingface"] == ("bind", "/srv/huggingface", False)
+
+
+def test_weights_are_there_before_the_engine_starts(tmp_path: Path) -> None:
+    artefacts = made(tmp_path, huggingface_endpoint="https://hub.lab/")
+    unit = artefacts.stack.tier(Tier.ENGINE)[0]
+    [weights] = unit.weights
+    assert (weights.name, weights.endpoint, weights.source) == (
+        *("Qwen/Qwen2.5-Coder-7B-Instruct@main", "https://hub.lab"),
+        "download",
+    )
+    assert weights.image == unit.container.image
+    assert unit.container.env["HF_HUB_OFFLINE"] == unit.container.env["TRANSFORMERS_OFFLINE"] == "1"
+    mount = next(m for at, m in unit.container.mounts.items() if at.name == "hub")
+    assert (mount.source, mount.read_only) == ("/var/lib/atelier/models/huggingface/hub", True)
+    assert f"{weights.cache}/hub" == mount.source
+
+
+def test_a_cache_of_the_operators_own(tmp_path: Path) -> None:
+    own = {"kind": "vllm", "huggingface_cache": "/nfs/huggingface"}
+    unit = made(tmp_path, engine=own).stack.tier(Tier.ENGINE)[0]
+    assert str(unit.weights[0].cache) == "/nfs/huggingface"
+    assert "/nfs/huggingface/hub" in {mount.source for mount in unit.container.mounts.values()}
+
+
+def test_weights_that_are_the_operators_are_not_brought(tmp_path: Path) -> None:
+    offline = made(tmp_path, engine={"kind": "vllm", "offline": True})
+    directory = made(tmp_path, models=[{**CHAT, "weights": "/srv/models/coder"}])
+    for artefacts in (offline, directory):
+        assert artefacts.stack.tier(Tier.ENGINE)[0].weights == ()
+    # such an engine may still fetch what its arguments name
+    assert "HF_HUB_OFFLINE" not in engine(directory).env
+
+
+def test_what_else_its_arguments_name(tmp_path: Path) -> None:
+    more = {"extra_weights": ["lab/draft@v1"], "extra_args": ["--load-format=mistral"]}
+    unit = made(tmp_path, models=[{**CHAT, **more}]).stack.tier(Tier.ENGINE)[0]
+    assert [(each.repository, each.revision, each.load_format) for each in unit.weights] == [
+        ("Qwen/Qwen2.5-Coder-7B-Instruct", "main", "mistral"),
+        ("lab/draft", "v1", "auto"),
+    ]
+    apart = made(tmp_path, engine={"kind": "vllm", "extra_args": ["--load-format", "pt"]})
+    assert apart.stack.tier(Tier.ENGINE)[0].weights[0].load_format == "pt"
+
+
+def test_how_the_hub_is_reached(tmp_path: Path) -> None:
+    own = {
+        "kind": "vllm",
+        "env": {"https_proxy": "http://proxy.lab:3128", "VLLM_LOGGING_LEVEL": "x"},
+    }
+    [weights] = made(tmp_path, engine=own).stack.tier(Tier.ENGINE)[0].weights
+    assert weights.environment == {"https_proxy": "http://proxy.lab:3128"}
+
+
+def test_replicas_of_a_host_share_their_weights(tmp_path: Path) -> None:
+    units = made(tmp_path, models=[{**CHAT, "replicas": 2}]).stack.units
+    assert len([unit for unit in units if unit.weights]) == 2
+    assert len(distinct_weights(units)) == 1
 
 
 def test_a_revision(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ STORES: dict[str, Any] = {"postgres": {}, "valkey": {}}
 
 @pytest.fixture
 def stored(make: MakeArtefacts) -> Artefacts:
-    return make(router={"replicas": 2}, **STORES)
+    return make(router={"replicas": 2}, entry={}, **STORES)
 
 
 def unit(artefacts: Artefacts, name: str) -> Unit:

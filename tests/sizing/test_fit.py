@@ -11,6 +11,7 @@ from deploy.sizing.reasons import ReasonKind
 from deploy.units import GIB
 from tests.sizing import configs as c
 from tests.sizing.out_of_memory import REPORTS, Report
+from tests.sizing.out_of_memory_later import LATER
 from tests.sizing.published import PUBLISHED, Published
 
 STARTED = [p for p in PUBLISHED if p.max_model_len <= (p.kv_cache_tokens or 10**9)]
@@ -18,7 +19,10 @@ STARTED = [p for p in PUBLISHED if p.max_model_len <= (p.kv_cache_tokens or 10**
 MODEL = read_architecture(c.LLAMA_8B)
 
 
-@pytest.mark.parametrize("report", REPORTS, ids=[report.source for report in REPORTS])
+ALL_REPORTS = (*REPORTS, *LATER)
+
+
+@pytest.mark.parametrize("report", ALL_REPORTS, ids=[report.source for report in ALL_REPORTS])
 def test_what_did_not_start_is_never_said_to_fit(report: Report) -> None:
     assert report.size().fits is not Fit.YES
 

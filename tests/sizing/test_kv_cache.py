@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deploy.catalog.architecture import read_architecture
-from deploy.sizing.kv_cache import KvLayout, kv_layout, token_bytes_per_layer
+from deploy.sizing.kv_cache import KvLayout, kv_layout, token_bytes
 from deploy.units import GIB
 from tests.sizing import configs as c
 
@@ -21,8 +21,8 @@ def test_fp8_halves_it() -> None:
 
 def test_the_latent_of_mla_is_576_elements_and_not_divided() -> None:
     model = read_architecture(c.DEEPSEEK_V2_LITE)
-    assert token_bytes_per_layer(model, 1, "bfloat16") == 576 * 2
-    assert token_bytes_per_layer(model, 8, "bfloat16") == 576 * 2
+    assert token_bytes(model, model.layers[0], 1, "bfloat16") == 576 * 2
+    assert token_bytes(model, model.layers[0], 8, "bfloat16") == 576 * 2
 
 
 def test_gemma_2_has_two_groups_of_23_layers() -> None:

@@ -31,9 +31,9 @@ BAD_SPECS: list[tuple[dict[str, Any], str]] = [
         {"modles": []},
         """
         modles: unknown setting
-            allowed: context_tokens, engine, hosts, image_archives, image_source, images, limits, \
-models, name, people, people_file, postgres, profile, registries, registry_mirror, router, \
-secrets, secrets_file, teams, use, users, valkey, web_ui
+            allowed: context_tokens, engine, entry, hosts, huggingface_endpoint, image_archives, \
+image_source, images, limits, models, name, people, people_file, postgres, profile, registries, \
+registry_mirror, router, secrets, secrets_file, teams, use, users, valkey, web_ui
             fix: did you mean 'models'?
         """,
     ),
@@ -41,9 +41,10 @@ secrets, secrets_file, teams, use, users, valkey, web_ui
         {"engine": {"max_num_seq": 3}},
         """
         engine.max_num_seq: unknown setting
-            allowed: dtype, env, extra_args, gpu_memory_utilization, huggingface_cache, ipc, \
-keep_alive, kind, kv_cache_dtype, max_model_len, max_num_batched_tokens, max_num_seqs, \
-memory_limit, offline, pipeline_parallel_size, port, quantization, shm_size, \
+            allowed: block_size, cpu_kvcache_space, cpu_omp_threads_bind, dtype, enforce_eager, \
+env, extra_args, gpu_memory_utilization, huggingface_cache, ipc, keep_alive, kind, \
+kv_cache_dtype, max_model_len, max_num_batched_tokens, max_num_seqs, memory_limit, offline, \
+pipeline_parallel_size, port, quantization, shm_size, \
 start_timeout_seconds, tensor_parallel_size, threads, trusted_network
             fix: did you mean 'max_num_seqs'?
         """,
@@ -53,7 +54,7 @@ start_timeout_seconds, tensor_parallel_size, threads, trusted_network
         """
         hosts[0].gpu: unknown setting
             allowed: address, directory, docker, docker_settings, gpu_groups, gpu_runtime, gpus, \
-name, ssh_host_keys, ssh_jump, ssh_key, ssh_port, ssh_user, sudo
+name, ssh_host_keys, ssh_jump, ssh_key, ssh_port, ssh_user, sudo, weights
             fix: did you mean 'gpus'?
         """,
     ),
@@ -61,8 +62,9 @@ name, ssh_host_keys, ssh_jump, ssh_key, ssh_port, ssh_user, sudo
         {"models": [{"name": "tiny-coder", "context": 1}]},
         """
         models[0].context: unknown setting
-            allowed: config, engine, extra_args, gpus, max_model_len, max_num_seqs, name, path, \
-quantization, replicas, roles, served_model_name, weights, weights_gib
+            allowed: config, engine, extra_args, extra_weights, gpus, lora_adapters, \
+max_lora_rank, max_model_len, max_num_seqs, name, path, quantization, reasoning_parser, replicas, \
+roles, served_model_name, tool_call_parser, weights, weights_gib
         """,
     ),
     (
@@ -98,7 +100,8 @@ quantization, replicas, roles, served_model_name, weights, weights_gib
         """
         hosts[0]: '@local'
             allowed: its settings by name: address, directory, docker, docker_settings, \
-gpu_groups, gpu_runtime, gpus, name, ssh_host_keys, ssh_jump, ssh_key, ssh_port, ssh_user, sudo
+gpu_groups, gpu_runtime, gpus, name, ssh_host_keys, ssh_jump, ssh_key, ssh_port, ssh_user, \
+sudo, weights
         """,
     ),
     (
@@ -212,6 +215,75 @@ gpu_groups, gpu_runtime, gpus, name, ssh_host_keys, ssh_jump, ssh_key, ssh_port,
         """,
     ),
     (
+        {"entry": {"https_port": 3000}},
+        """
+        deployment: web_ui.port and entry.https_port are both 3000
+            allowed: a port of its own for each service
+            fix: give one of them another port, e.g. entry.https_port = 3001
+        """,
+    ),
+    (
+        {"entry": {"http_port": 443}},
+        """
+        entry: http_port and https_port are both 443
+            allowed: a port of its own for each
+        """,
+    ),
+    (
+        {"entry": {"names": ["https://ai.lab.example"]}},
+        """
+        entry.names: 'https://ai.lab.example'
+            allowed: DNS names in lower case such as ai.lab.example, or IP addresses
+            fix: leave out https://, ports, paths and *
+        """,
+    ),
+    (
+        {"entry": {"names": ["10.0.0.256"]}},
+        """
+        entry.names: '10.0.0.256'
+            allowed: DNS names in lower case such as ai.lab.example, or IP addresses
+            fix: leave out https://, ports, paths and *
+        """,
+    ),
+    (
+        {"entry": {"key": "tls/ai.key"}},
+        """
+        entry: key without certificate
+            allowed: both certificate and key, or neither
+            fix: declare certificate, or remove key: Atelier makes a certificate then
+        """,
+    ),
+    (
+        {"entry": {"router_admin": True}},
+        """
+        entry: router_admin without networks
+            allowed: router_admin=True beside router_admin_networks
+            fix: declare where administrators come from, e.g. ['10.0.5.0/24']
+        """,
+    ),
+    (
+        {"entry": {"router_admin_networks": ["10.0.5.0/24"]}},
+        """
+        entry: router_admin_networks, but router_admin is not set
+            allowed: router_admin=True beside router_admin_networks
+        """,
+    ),
+    (
+        {"entry": {"router_admin": True, "router_admin_networks": ["10.0.5.1/24"]}},
+        """
+        entry.router_admin_networks: '10.0.5.1/24'
+            allowed: networks such as 10.0.5.0/24
+            fix: correct it: 10.0.5.1/24 has host bits set
+        """,
+    ),
+    (
+        {"entry": {"host": "b"}},
+        """
+        deployment: entry.host is 'b', which is not declared
+            allowed: @local
+        """,
+    ),
+    (
         {"router": {"port": 3000}},
         """
         deployment: router.port and web_ui.port are both 3000
@@ -277,6 +349,35 @@ gpu_groups, gpu_runtime, gpus, name, ssh_host_keys, ssh_jump, ssh_key, ssh_port,
         """,
     ),
     (
+        {"engine": {"env": {"HF_TOKEN": {"env": "HF_TOKEN"}}}},
+        """
+        engine.env: env sets HF_TOKEN, which Atelier sets itself
+            allowed: other variables
+            fix: remove HF_TOKEN, declare secrets={'huggingface_token': Secret(...)}
+        """,
+    ),
+    (
+        {"huggingface_endpoint": "hub.lab"},
+        """
+        huggingface_endpoint: 'hub.lab'
+            allowed: http:// or https://, and a host, e.g. 'https://hub.lab'
+        """,
+    ),
+    (
+        {"models": [{"name": "tiny-coder", "extra_weights": ["draft"]}]},
+        """
+        models[0].extra_weights: 'draft'
+            allowed: a repository such as 'org/name' or 'org/name@revision'
+        """,
+    ),
+    (
+        {"hosts": [{"name": "gpu1", "weights": "upload"}]},
+        """
+        hosts[0].weights: 'upload'
+            allowed: download, copy
+        """,
+    ),
+    (
         {"engine": {"env": ["DEBUG=1"]}},
         """
         engine.env: a list, not shown
@@ -284,11 +385,11 @@ gpu_groups, gpu_runtime, gpus, name, ssh_host_keys, ssh_jump, ssh_key, ssh_port,
         """,
     ),
     (
-        {"engine": {"env": {"HF_TOKEN": "hf_secret"}}},
+        {"engine": {"env": {"LAB_TOKEN": "hf_secret"}}},
         """
-        engine.env: HF_TOKEN is a secret, and its value is in the inventory
-            allowed: HF_TOKEN with Secret(env='...'), Secret(file='...') or Secret(command=[...])
-            fix: set it in the environment and declare {'HF_TOKEN': Secret(env='HF_TOKEN')}
+        engine.env: LAB_TOKEN is a secret, and its value is in the inventory
+            allowed: LAB_TOKEN with Secret(env='...'), Secret(file='...') or Secret(command=[...])
+            fix: set it in the environment and declare {'LAB_TOKEN': Secret(env='LAB_TOKEN')}
         """,
     ),
     (
@@ -434,7 +535,8 @@ gpu_groups, gpu_runtime, gpus, name, ssh_host_keys, ssh_jump, ssh_key, ssh_port,
         """
         secrets.router_key: 'router_key'
             allowed: router_master_key, engine_api_key, web_ui_secret_key, web_ui_admin_password, \
-router_salt_key, router_database_password, web_ui_database_password, valkey_password, digest_key
+router_salt_key, router_database_password, web_ui_database_password, valkey_password, \
+digest_key, huggingface_token
             fix: did you mean 'router_salt_key'?
         """,
     ),
@@ -495,8 +597,8 @@ BAD_PLANS: list[tuple[dict[str, Any], str]] = [
         {"images": {"litelm": {"source": "build"}}},
         """
         images.litelm: 'litelm'
-            allowed: litellm, llama-cpp, ollama, ollama-rocm, open-webui, postgres, valkey, vllm, \
-vllm-rocm
+            allowed: haproxy, litellm, llama-cpp, ollama, ollama-rocm, open-webui, postgres, \
+valkey, vllm, vllm-cpu, vllm-rocm
             fix: did you mean 'litellm'?
         """,
     ),
@@ -597,9 +699,9 @@ BAD_FILES: list[tuple[str, str, str]] = [
         hosts: not set
             fix: this setting is required: declare it
         host: unknown setting
-            allowed: context_tokens, engine, hosts, image_archives, image_source, images, limits, \
-models, name, people, people_file, postgres, profile, registries, registry_mirror, router, \
-secrets, secrets_file, teams, use, users, valkey, web_ui
+            allowed: context_tokens, engine, entry, hosts, huggingface_endpoint, image_archives, \
+image_source, images, limits, models, name, people, people_file, postgres, profile, registries, \
+registry_mirror, router, secrets, secrets_file, teams, use, users, valkey, web_ui
             fix: did you mean 'hosts'?
         """,
     ),
@@ -708,7 +810,7 @@ def test_a_part_by_itself_says_which_part_it_is() -> None:
     assert str(refused.value) == (
         "Host.ssh_prt: unknown setting\n"
         "    allowed: address, directory, docker, docker_settings, gpu_groups, gpu_runtime, gpus, "
-        "name, ssh_host_keys, ssh_jump, ssh_key, ssh_port, ssh_user, sudo\n"
+        "name, ssh_host_keys, ssh_jump, ssh_key, ssh_port, ssh_user, sudo, weights\n"
         "    fix: did you mean 'ssh_port'?"
     )
 
@@ -718,8 +820,9 @@ def test_settings_without_names() -> None:
         Model("tiny-coder")
     assert str(refused.value) == (
         "Model: 1 value without a name\n"
-        "    allowed: its settings by name: config, engine, extra_args, gpus, max_model_len, "
-        "max_num_seqs, name, path, quantization, replicas, roles, served_model_name, weights, "
+        "    allowed: its settings by name: config, engine, extra_args, extra_weights, gpus, "
+        "lora_adapters, max_lora_rank, max_model_len, max_num_seqs, name, path, quantization, "
+        "reasoning_parser, replicas, roles, served_model_name, tool_call_parser, weights, "
         "weights_gib"
     )
 

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from deploy import (
     Deployment,
     Engine,
+    Entry,
     Host,
     Image,
     Model,
@@ -45,6 +46,10 @@ ENGINE: dict[str, Any] = {
     "ipc": "private",
     "huggingface_cache": None,
     "offline": False,
+    "block_size": None,
+    "enforce_eager": False,
+    "cpu_kvcache_space": None,
+    "cpu_omp_threads_bind": None,
     "port": 8000,
     "trusted_network": False,
     "memory_limit": None,
@@ -82,12 +87,31 @@ WEB_UI = {
 }
 
 
+ENTRY: dict[str, Any] = {
+    "kind": "haproxy",
+    "host": None,
+    "listen": "0.0.0.0",  # noqa: S104 - what it is by default
+    "http_port": 80,
+    "https_port": 443,
+    "names": [],
+    "certificate": None,
+    "key": None,
+    "requests_per_minute": 1200,
+    "connections": 200,
+    "router_admin": False,
+    "router_admin_networks": [],
+    "memory_limit": GIB // 2,
+    "start_timeout_seconds": 60,
+}
+
+
 @pytest.mark.parametrize(
     ("declared", "defaults"),
     [
         (Engine(), ENGINE),
         (Router(), ROUTER),
         (WebUI(), WEB_UI),
+        (Entry(), ENTRY),
         (Image(), {"source": None, "reference": None, "archive": None}),
         (
             Host(name="@local"),
@@ -105,6 +129,7 @@ WEB_UI = {
                 "gpus": [],
                 "gpu_runtime": "nvidia",
                 "gpu_groups": [44],
+                "weights": "download",
                 "directory": "/var/lib/atelier",
             },
         ),
@@ -124,7 +149,12 @@ WEB_UI = {
                 "replicas": None,
                 "roles": None,
                 "weights": None,
+                "extra_weights": [],
                 "weights_gib": None,
+                "tool_call_parser": None,
+                "reasoning_parser": None,
+                "lora_adapters": {},
+                "max_lora_rank": None,
             },
         ),
         (
@@ -175,10 +205,12 @@ def test_defaults_of_a_deployment() -> None:
         "people_file": None,
         "postgres": None,
         "valkey": None,
+        "entry": None,
         "image_source": "pull",
         "image_archives": None,
         "registry_mirror": None,
         "registries": [],
+        "huggingface_endpoint": "https://huggingface.co",
         "images": {},
         "secrets": {},
         "secrets_file": None,

@@ -7,7 +7,9 @@ Other arguments of ``vllm serve`` are accepted and ignored. Environment:
     NVIDIA_VISIBLE_DEVICES   the GPUs, as Docker sets it
     FAKE_GPUS                where the cards' directories are
     FAKE_VLLM_START_SECONDS  how long it loads its model
-Only the standard library is used: this file is copied into an image.
+    FAKE_VLLM_ANY_WEIGHTS    whether it starts without weights
+    HF_HUB_OFFLINE           as with vLLM: the model is what Hugging Face's client has in its cache
+Only the standard library and that client are used: this file is copied into an image.
 """
 
 from __future__ import annotations
@@ -138,6 +140,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="vllm serve", allow_abbrev=False)
     parser.add_argument("model")
     parser.add_argument("--served-model-name")
+    parser.add_argument("--revision")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--gpu-memory-utilization", type=float, default=0.9)
@@ -156,6 +159,16 @@ def _cards(wanted: int) -> list[Path]:
     return [Path(os.environ.get("FAKE_GPUS", "/fake-gpus")) / name for name in visible[:wanted]]
 
 
+def _model_path(model: str, revision: str | None) -> str:
+    """What vLLM replaces a repository's name by when it is offline; asked of the real client."""
+    online = os.environ.get("HF_HUB_OFFLINE") != "1" or Path(model).is_dir()
+    if online or os.environ.get("FAKE_VLLM_ANY_WEIGHTS"):
+        return model
+    from huggingface_hub import snapshot_download
+
+    return str(snapshot_download(model, revision=revision, local_files_only=True))
+
+
 def _stop(*_: object) -> None:
     raise SystemExit(0)
 
@@ -170,7 +183,7 @@ def main() -> None:
     with ExitStack() as memory:
         with starting(cards):
             memory.enter_context(hold(cards, given.gpu_memory_utilization))
-            _say(f"INFO Loading weights of {given.model}")
+            _say(f"INFO Loading weights of {_model_path(given.model, given.revision)}")
             time.sleep(float(os.environ.get("FAKE_VLLM_START_SECONDS", "0.5")))
         server = ThreadingHTTPServer((given.host, given.port), Handler)
         _say("INFO Application startup complete.")

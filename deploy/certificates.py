@@ -1,0 +1,105 @@
+"""What the entry serves with: a certificate of the site, or one that Atelier makes."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+
+from deploy.errors import PlanError, Problem, SecretError
+from deploy.plan.deployment_plan import EntryPlan
+from deploy.secrets import CERTIFICATES, SecretStore
+from deploy.tls.pair import ENTRY_CERTIFICATE, Pair
+
+
+def read_site_pair(plan: EntryPlan, directory: Path) -> Pair | None:
+    """The site's own certificate and key; ``None`` where Atelier makes them.
+
+    Args:
+        plan: the entry.
+        directory: what relative paths are relative to.
+
+    Raises:
+        PlanError: if they cannot be read, do not belong together or do not cover the names.
+    """
+    if not (plan.spec.certificate and plan.spec.key):
+        return None
+    from deploy.tls.check import CERTIFICATE, KEY, pair_problems
+
+    problems: list[Problem] = []
+    pair = Pair(
+        _read(CERTIFICATE, directory / plan.spec.certificate, problems),
+        _read(KEY, directory / plan.spec.key, problems),
+    )
+    problems += [] if problems else pair_problems(pair, plan.names)
+    if problems:
+        raise PlanError(*problems)
+    return pair
+
+
+def provide_certificate(
+    deployment: str, plan: EntryPlan, secrets: SecretStore, now: datetime
+) -> None:
+    """Let the entry have a certificate of the deployment's own authority.
+
+    Args:
+        deployment: name of the deployment.
+        plan: the entry.
+        secrets: where both are kept.
+        now: the time, in UTC.
+
+    Raises:
+        SecretError: if what is kept cannot be read.
+    """
+    from deploy.tls.renewal import provide
+
+    try:
+        own = provide(secrets.certificates, deployment, plan.names, now)
+    except (ValueError, TypeError):
+        # the parser's message may quote the file
+        found = f"{CERTIFICATES}: what is kept of the authority cannot be read"
+        fix = "restore the file from a backup; without it clients must be given a new root"
+        raise SecretError(Problem(str(secrets.path), found, fix=fix)) from None
+    secrets.serve_with(own.server, own)
+
+
+def trusted_by_clients(secrets: SecretStore) -> str:
+    """PEM of what a client has to trust: the authority, or the site's own certificates."""
+    served = secrets.value(ENTRY_CERTIFICATE)
+    own = secrets.certificates
+    return own.authority.certificate if own and own.server.certificate == served else served
+
+
+def root_certificate(plan: EntryPlan | None, secrets: SecretStore) -> str:
+    """PEM of the root that clients must be given.
+
+    Raises:
+        PlanError: if the deployment has no authority of its own.
+        SecretError: if it was not deployed with it yet.
+    """
+    if plan is None:
+        found = "not declared, so that there is no certificate"
+        raise PlanError(Problem("entry", found, fix="declare entry=Entry()"))
+    own = secrets.certificates
+    if plan.spec.certificate or own is None:
+        found = "the certificate is the site's own, not one of Atelier's"
+        fix = "clients trust it where they trust the authority that signed it"
+        raise PlanError(Problem("entry.certificate", found, fix=fix))
+    secrets.require_kept()
+    return own.authority.certificate
+
+
+def _read(setting: str, path: Path, problems: list[Problem]) -> str:
+    try:
+        text = path.read_text(encoding="utf-8")
+        return text if text.endswith("\n") else f"{text}\n"
+    except FileNotFoundError:
+        found, fix = (
+            f"no such file: {path}",
+            "give a path relative to the inventory, or put it there",
+        )
+    except UnicodeDecodeError:
+        found, fix = f"{path} is not text", "convert it to PEM: openssl x509, openssl pkey"
+    except OSError as error:
+        found, fix = f"cannot read {path}: {error.strerror}", "make it readable for you"
+    problems.append(Problem(setting, found, fix=fix))
+    return ""

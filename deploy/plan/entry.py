@@ -1,0 +1,84 @@
+"""Where people come in, and why they could not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from deploy.errors import Problem
+from deploy.plan.deployment_plan import EntryPlan, ReplicaPlan
+from deploy.plan.ports import reach_problems
+from deploy.spec import DeploymentSpec, EntrySpec, HostSpec
+from deploy.spec.entry import is_name
+
+
+def entry_plan(spec: DeploymentSpec) -> EntryPlan | None:
+    """The entry, where one is declared."""
+    if spec.entry is None:
+        return None
+    return EntryPlan(host=spec.entry_host, spec=spec.entry, names=_names(spec, spec.entry))
+
+
+def entry_problems(spec: DeploymentSpec, replicas: tuple[ReplicaPlan, ...]) -> Iterator[Problem]:
+    """A host without a usable name, services out of reach, ports that engines have."""
+    yield from _replica_problems(spec)
+    if spec.entry is None:
+        return
+    host = _host(spec)
+    for name in _names(spec, spec.entry):
+        if not is_name(name):
+            yield Problem(
+                "entry.names",
+                f"not declared, and {name!r} of the host is neither a DNS name nor an address",
+                "DNS names and IP addresses that people type",
+                "declare entry=Entry(names=[...])",
+            )
+    who = ("entry", host.name)
+    if spec.router_host != host.name:
+        yield from reach_problems(spec, who, "router", spec.router_host)
+    if spec.web_ui and spec.web_ui_host != host.name:
+        yield from reach_problems(spec, who, "web_ui", spec.web_ui_host)
+    yield from _port_problems(spec.entry, host.name, replicas)
+
+
+def _replica_problems(spec: DeploymentSpec) -> Iterator[Problem]:
+    """Only an entry on their host reaches several routers: one port leads to one of them."""
+    count = spec.router.replicas
+    if count > 1 and (spec.entry is None or spec.entry_host != spec.router_host):
+        where = f"the entry is on {spec.entry_host}" if spec.entry else "there is no entry"
+        yield Problem(
+            "router.replicas",
+            f"{count} routers on {spec.router_host}, but {where}",
+            "an entry on the host of the routers, which hands requests to all of them; or 1 router",
+            "declare entry=Entry() for that host, or router.replicas = 1",
+        )
+
+
+def _port_problems(
+    entry: EntrySpec, host: str, replicas: tuple[ReplicaPlan, ...]
+) -> Iterator[Problem]:
+    ports = {(replica.host, replica.port): replica.served_model_name for replica in replicas}
+    for setting in ("http_port", "https_port"):
+        port = getattr(entry, setting)
+        if (host, port) in ports:
+            yield Problem(
+                f"entry.{setting}",
+                f"{ports[host, port]} is published on port {port} of {host}, too",
+                "a port of its own for each",
+                f"declare another {setting}, or another port of the engine",
+            )
+
+
+def _names(spec: DeploymentSpec, entry: EntrySpec) -> tuple[str, ...]:
+    """What is declared, else the address that it listens on, else the host's own."""
+    if entry.names:
+        return entry.names
+    if not entry.listen.is_unspecified:
+        return (str(entry.listen),)
+    host = _host(spec)
+    if host.is_local and not host.address:
+        return ("127.0.0.1", "localhost")
+    return ((host.address or host.name).lower(),)
+
+
+def _host(spec: DeploymentSpec) -> HostSpec:
+    return next(host for host in spec.hosts if host.name == spec.entry_host)

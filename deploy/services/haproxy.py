@@ -1,0 +1,212 @@
+"""HAProxy: where people come in, over TLS; behind it are the routers and the web UI.
+
+Settings: https://docs.haproxy.org/3.0/configuration.html
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from deploy.plan.addresses import host_and_port
+from deploy.plan.deployment_plan import EntryPlan
+from deploy.render import render
+from deploy.services import litellm, open_webui
+from deploy.services.container import HealthCheck, Mount, Port
+from deploy.services.context import ServiceContext
+from deploy.services.health import http_check
+from deploy.services.unit import ConfigFile, Tier, Unit
+from deploy.spec import SecretText
+from deploy.spec.entry import EntrySpec
+from deploy.tls.pair import ENTRY_CERTIFICATE, ENTRY_KEY
+
+IMAGE = "haproxy"
+CONFIG = PurePosixPath("/etc/haproxy")
+CERTIFICATE, KEY = "entry.pem", "entry.pem.key"
+"""HAProxy finds the key by this name."""
+PLAIN_PORT, TLS_PORT, HEALTH_PORT, RUNTIME_PORT = 8080, 8443, 8404, 9999
+"""Ports in the container; only the first two are published."""
+USER = 65534
+"""Whom it becomes when it has read its key."""
+CAPABILITIES = ("DAC_OVERRIDE", "SETGID", "SETUID")
+"""Its key may only be read by whoever deployed; then it becomes another user."""
+STOP_SECONDS = 20
+"""How long answers may go on that have begun when it stops."""
+SPARE_SECONDS = 60
+"""Beyond the router's own time-outs, so that it is the router that says what took too long."""
+API = tuple(
+    f"/v1/{path}"
+    for path in (
+        *("models", "chat/completions", "completions", "embeddings", "responses", "messages"),
+        *("rerank", "moderations", "audio", "images", "realtime"),
+    )
+)
+"""What programs may ask of the router; its administration has paths below /v1, too."""
+ADMIN = tuple(
+    f"/{path}"
+    for path in (
+        *("ui", "key", "user", "team", "organization", "customer", "end_user", "budget", "spend"),
+        *("global", "model", "model_group", "config", "credentials", "sso", "login", "fallback"),
+        *("get", "tag", "audit", "guardrails", "policies", "invitation", "onboarding", "v2"),
+        *("litellm", "litellm-asset-prefix", "get_image", "get_logo_url", "get_favicon"),
+    )
+)
+"""Paths of LiteLLM's administration; Open WebUI has none of them."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """One of those that answer, as HAProxy reaches it."""
+
+    name: str
+    address: str
+    """Host and port."""
+    is_container: bool
+    """Whether its host is the name of a container, whose address changes."""
+
+
+def container_name(context: ServiceContext) -> str:
+    """Name of the entry's container."""
+    return context.container_name(IMAGE)
+
+
+def units(context: ServiceContext) -> Iterator[Unit]:
+    """The entry, where there is one."""
+    plan = context.plan.entry
+    if plan is None:
+        return
+    config = context.config_tree(
+        plan.host,
+        IMAGE,
+        {
+            "haproxy.cfg": ConfigFile(content=_config(context, plan)),
+            # Atelier's own has another text in each run until it is kept, but the same name
+            CERTIFICATE: ConfigFile(
+                content=context.site_certificate or SecretText.of(ENTRY_CERTIFICATE)
+            ),
+            KEY: ConfigFile(content=SecretText.of(ENTRY_KEY), mode=0o600),
+        },
+    )
+    yield Unit(
+        host=plan.host,
+        tier=Tier.ENTRY,
+        serves="entry",
+        image_name=IMAGE,
+        start_timeout_seconds=plan.spec.start_timeout_seconds,
+        config=config,
+        container=context.container(
+            container_name(context),
+            IMAGE,
+            IMAGE,
+            command=("-f", str(CONFIG / "haproxy.cfg")),
+            mounts={CONFIG: Mount(kind="bind", source=str(config.directory), read_only=True)},
+            ports=_ports(plan.spec),
+            memory_bytes=plan.spec.memory_limit,
+            cap_add=CAPABILITIES,
+            stop_timeout_seconds=STOP_SECONDS + 5,
+            healthcheck=HealthCheck(
+                command=http_check(HEALTH_PORT, "/health"),
+                start_period_seconds=plan.spec.start_timeout_seconds,
+            ),
+        ),
+    )
+
+
+def _ports(spec: EntrySpec) -> tuple[Port, ...]:
+    published = ((spec.https_port, TLS_PORT), (spec.http_port, PLAIN_PORT))
+    return tuple(
+        Port(host_ip=str(spec.listen), host_port=port, container_port=inside)
+        for port, inside in published
+    )
+
+
+def _config(context: ServiceContext, plan: EntryPlan) -> str:
+    spec, router = plan.spec, context.plan.router.spec
+    return render(
+        "haproxy/haproxy.cfg.j2",
+        uid=USER,
+        certificate=CONFIG / CERTIFICATE,
+        plain_port=PLAIN_PORT,
+        tls_port=TLS_PORT,
+        health_port=HEALTH_PORT,
+        runtime_port=RUNTIME_PORT,
+        port_suffix="" if spec.https_port == 443 else f":{spec.https_port}",
+        stop_seconds=STOP_SECONDS,
+        silent_seconds=router.request_timeout_seconds + SPARE_SECONDS,
+        connections=spec.connections,
+        requests_per_minute=spec.requests_per_minute,
+        api=API,
+        admin=ADMIN,
+        admin_networks=spec.router_admin_networks,
+        routers=_routers(context, plan),
+        web_ui=_web_ui(context, plan),
+        errors=_errors(spec),
+    )
+
+
+def _routers(context: ServiceContext, plan: EntryPlan) -> list[Server]:
+    """Every replica of the router."""
+    router = context.plan.router
+    if router.host == plan.host:
+        return [
+            Server(address.partition(":")[0], address, is_container=True)
+            for address in litellm.router_addresses(context)
+        ]
+    address = context.plan.host(router.host).address
+    return [Server("router", host_and_port(address, router.spec.port), is_container=False)]
+
+
+def _web_ui(context: ServiceContext, plan: EntryPlan) -> Server | None:
+    web_ui = context.plan.web_ui
+    if web_ui is None:
+        return None
+    if web_ui.host == plan.host:
+        name = context.container_name(open_webui.IMAGE)
+        return Server(name, f"{name}:{open_webui.PORT}", is_container=True)
+    address = context.plan.host(web_ui.host).address
+    return Server("web_ui", host_and_port(address, web_ui.spec.port), is_container=False)
+
+
+def _errors(spec: EntrySpec) -> dict[str, str]:
+    return {
+        "requests": _error(
+            f"This address has sent more than {spec.requests_per_minute} requests within a minute."
+            " Wait a few seconds, then send fewer.",
+            "rate_limit_error",
+            "rate_limit_exceeded",
+        ),
+        "connections": _error(
+            f"This address has more than {spec.connections} connections open at the same time."
+            " Close some.",
+            "rate_limit_error",
+            "too_many_connections",
+        ),
+        "path": _error(
+            "The path of this request goes up with two dots.", "invalid_request_error", "bad_path"
+        ),
+        "unknown": _error(
+            "Nothing is served at this path. The API is at /v1/chat/completions, /v1/completions,"
+            " /v1/messages, /v1/models and others of OpenAI.",
+            "invalid_request_error",
+            "unknown_url",
+        ),
+        "admin": _error(
+            "The administration of the router is not served to this address.",
+            "permission_error",
+            "forbidden",
+        ),
+        "no_router": _error(
+            "No router answers. Try again in a few seconds.", "server_error", "service_unavailable"
+        ),
+    }
+
+
+def _error(message: str, kind: str, code: str) -> str:
+    """An error in the shape of OpenAI's, in quotes as the configuration wants it.
+
+    https://platform.openai.com/docs/guides/error-codes
+    """
+    text = json.dumps({"error": {"message": message, "type": kind, "param": None, "code": code}})
+    return f"'{text}'"

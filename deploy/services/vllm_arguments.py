@@ -1,0 +1,85 @@
+"""The command line of ``vllm serve``, the entry point of vLLM's images.
+
+Flags: https://docs.vllm.ai/en/latest/cli/serve/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+
+from deploy.plan.deployment_plan import ReplicaPlan
+
+CONTAINER_PORT = 8000
+MODELS = PurePosixPath("/models")
+ADAPTERS = PurePosixPath("/adapters")
+
+
+def arguments(replica: ReplicaPlan) -> tuple[str, ...]:
+    """The arguments of ``vllm serve``.
+
+    What sizing worked out is said explicitly: defaults changed between releases.
+    """
+    engine, weights = replica.engine, replica.weights
+    return (
+        str(model_directory(replica)) if weights.directory else str(weights.repository),
+        *("--served-model-name", replica.served_model_name),
+        *("--host", "0.0.0.0", "--port", str(CONTAINER_PORT)),  # noqa: S104 - inside the container
+        *("--tensor-parallel-size", str(replica.tensor_parallel_size)),
+        *("--pipeline-parallel-size", str(replica.pipeline_parallel_size)),
+        *_share(replica),
+        *("--max-model-len", str(replica.max_model_len)),
+        *("--max-num-seqs", str(replica.max_num_seqs)),
+        *("--kv-cache-dtype", engine.kv_cache_dtype, "--dtype", engine.dtype),
+        *_optional(replica),
+        *_features(replica),
+        *replica.extra_args,
+    )
+
+
+def model_directory(replica: ReplicaPlan) -> PurePosixPath:
+    """Where weights of a directory of the host are in the container."""
+    return MODELS / replica.model
+
+
+def adapter_directories(replica: ReplicaPlan) -> dict[PurePosixPath, str]:
+    """Directories of the host with adapters, by where they are in the container."""
+    adapters = replica.lora_adapters.items()
+    return {ADAPTERS / name: source for name, source in adapters if source.startswith("/")}
+
+
+def _share(replica: ReplicaPlan) -> tuple[str, ...]:
+    """Of a GPU's memory; on CPUs, a variable says how large the KV cache is."""
+    if replica.cpu:
+        return ()
+    return ("--gpu-memory-utilization", f"{replica.gpu_memory_utilization:g}")
+
+
+def _optional(replica: ReplicaPlan) -> Iterator[str]:
+    engine = replica.engine
+    flags = {
+        "--revision": replica.weights.revision,
+        "--quantization": replica.quantization,
+        "--max-num-batched-tokens": engine.max_num_batched_tokens,
+        "--kv-cache-memory-bytes": replica.memory and replica.memory.pinned_kv_cache_bytes,
+        "--block-size": replica.cpu.block_size if replica.cpu else engine.block_size,
+    }
+    yield from (part for flag, value in flags.items() if value for part in (flag, str(value)))
+    if engine.enforce_eager:
+        yield "--enforce-eager"
+
+
+def _features(replica: ReplicaPlan) -> Iterator[str]:
+    if replica.embeds:
+        yield from ("--runner", "pooling")
+    if replica.tool_call_parser:
+        yield from ("--enable-auto-tool-choice", "--tool-call-parser", replica.tool_call_parser)
+    if replica.reasoning_parser:
+        yield from ("--reasoning-parser", replica.reasoning_parser)
+    if replica.lora_adapters:
+        yield from ("--enable-lora", "--max-loras", str(len(replica.lora_adapters)))
+        if replica.max_lora_rank:
+            yield from ("--max-lora-rank", str(replica.max_lora_rank))
+        yield "--lora-modules"
+        for name, source in replica.lora_adapters.items():
+            yield f"{name}={ADAPTERS / name if source.startswith('/') else source}"

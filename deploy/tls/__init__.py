@@ -1,0 +1,1 @@
+"""Certificates: made, read and judged, as values. No clock, no network and no files."""
