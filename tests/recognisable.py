@@ -13,10 +13,6 @@ SECRETS = {
     SecretName.ENGINE_API_KEY: "sk-leaked-engine-api",
     SecretName.WEB_UI_SECRET_KEY: "leaked-web-ui-secret",
     SecretName.WEB_UI_ADMIN_PASSWORD: "leaked-admin-password",
-    SecretName.ROUTER_SALT_KEY: "sk-leaked-router-salt",
-    SecretName.ROUTER_DATABASE_PASSWORD: "leaked-router-database",
-    SecretName.WEB_UI_DATABASE_PASSWORD: "leaked-web-ui-database",
-    SecretName.VALKEY_PASSWORD: "leaked-valkey-password",
     SecretName.DIGEST_KEY: "sk-leaked-digest-key",
 }
 LEAK = "leaked"

@@ -16,11 +16,18 @@ from deploy.people.compare import compare
 from deploy.people.new_keys import NewKeys
 from deploy.people.records import Live, wanted
 from deploy.people.requests import Requests
+from deploy.spec import SecretName
 from tests.fake_host import Responses, converged
 from tests.fake_litellm import FakeLiteLLM
 from tests.recognisable import LEAK
 from tests.test_pyinfra import Site, plan
 
+STORES = (
+    SecretName.ROUTER_SALT_KEY,
+    SecretName.ROUTER_DATABASE_PASSWORD,
+    SecretName.WEB_UI_DATABASE_PASSWORD,
+    SecretName.VALKEY_PASSWORD,
+)
 STEP = "Keep people and keys"
 SCRIPT = "# People of the router"
 PEOPLE = 'postgres={}, teams=[{"name": "research"}], people=[{"name": "ada", "team": "research"}],'
@@ -31,6 +38,8 @@ MORE = PEOPLE.replace('"team": "research"}', '"team": "research"}, {"name": "bob
 def site(tmp_path: Path) -> Site:
     site = Site(tmp_path)
     site.keep_secrets()
+    with (tmp_path / ".secrets" / "demo.yaml").open("a") as file:
+        file.writelines(f"{name}: {LEAK}-of-a-store\n" for name in STORES)
     return site
 
 

@@ -9,6 +9,7 @@ from jinja2 import UndefinedError
 from deploy.catalog import Catalog
 from deploy.images import make_build_plan
 from deploy.render import TEMPLATES, render
+from deploy.spec import PriceSpec
 
 AWKWARD = 'a "quoted": {{ name }} # \n- x'
 
@@ -30,6 +31,9 @@ VALUES = {
     "request_timeout_seconds": 100,
     "stream_timeouts": {"one": 10, "two": 20},
     "timeout_retries": {AWKWARD: 0, "two": 1},
+    "aliases": {"gpt-4o": AWKWARD},
+    "fallbacks": [{"two": [AWKWARD]}],
+    "prices": {"two": PriceSpec(input=0.5, output=3)},
     "connections": 10,
     "has_database": False,
     "shares_state": False,
@@ -45,7 +49,7 @@ def test_a_missing_value_is_an_error(missing: str) -> None:
 
 
 def test_litellm_config_parses_back() -> None:
-    config = yaml.safe_load(render("litellm/config.yaml.j2", **VALUES))
+    config = yaml.safe_load(render("litellm/config.yaml.j2", **VALUES | {"prices": {}}))
     assert config["model_list"] == [
         {
             "model_name": model,
@@ -66,6 +70,17 @@ def test_litellm_config_parses_back() -> None:
     }
     assert config["litellm_settings"]["request_timeout"] == 100
     assert config["general_settings"] == {"master_key": "os.environ/LITELLM_MASTER_KEY"}
+
+
+def test_other_names_fallbacks_and_prices_parse_back() -> None:
+    config = yaml.safe_load(render("litellm/config.yaml.j2", **VALUES))
+    assert config["router_settings"]["model_group_alias"] == {"gpt-4o": AWKWARD}
+    assert config["router_settings"]["fallbacks"] == [{"two": [AWKWARD]}]
+    first, second = (model["litellm_params"] for model in config["model_list"])
+    assert "input_cost_per_token" not in first
+    # for one token, declared for a million
+    assert second["input_cost_per_token"] == pytest.approx(0.5e-6)
+    assert second["output_cost_per_token"] == pytest.approx(3e-6)
 
 
 def test_litellm_with_stores_parses_back() -> None:

@@ -34,14 +34,14 @@ Base = str | Secure
 """Where a service is: the URL before its paths."""
 
 
-def query(url: str, key: str, parameters: dict[str, Any]) -> Any:
+def query(base: str, path: str, key: str, parameters: dict[str, Any]) -> Any:
     """Ask for JSON.
 
     Raises:
         ServiceError: if the answer is an error.
         httpx.HTTPError: if there is none.
     """
-    reply = _client().get(url, headers=_bearer(key), params=parameters)
+    reply = _client().get(base + path, headers=_bearer(key), params=parameters)
     _raise_for_status(reply)
     return reply.json()
 

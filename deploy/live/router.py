@@ -83,7 +83,7 @@ class Router:
 
     def _get(self, path: str, asked: dict[str, Any]) -> Any:
         with self._answers(path):
-            return query(f"{self.url}{path}", self.key, asked)
+            return query(self.url, path, self.key, asked)
 
     @contextmanager
     def _answers(self, path: str) -> Iterator[None]:
