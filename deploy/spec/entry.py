@@ -103,13 +103,13 @@ class EntrySpec(Spec):
         if self.router_admin and not self.router_admin_networks:
             raise refusal(
                 "router_admin without networks",
-                "router_admin=True beside router_admin_networks",
+                "router_admin=True together with router_admin_networks",
                 "declare where administrators come from, e.g. ['10.0.5.0/24']",
             )
         if self.router_admin_networks and not self.router_admin:
             raise refusal(
                 "router_admin_networks, but router_admin is not set",
-                "router_admin=True beside router_admin_networks",
+                "router_admin=True together with router_admin_networks",
             )
         return self
 

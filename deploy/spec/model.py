@@ -98,7 +98,7 @@ class ModelSpec(Spec):
     ) -> tuple[RoleName, ...] | None:
         if roles and "embedding" in roles and len(set(roles)) > 1:
             fix = "declare it twice, under two names"
-            raise refusal("'embedding' beside other roles", "'embedding' alone", fix)
+            raise refusal("'embedding' together with other roles", "'embedding' alone", fix)
         return roles
 
     @field_validator("tool_call_parser", "reasoning_parser")

@@ -71,7 +71,7 @@ def _key(pem: str) -> tuple[PrivateKeyTypes | None, list[Problem]]:
     except TypeError:
         problem = Problem(
             KEY,
-            "the key is encrypted with a passphrase, which nobody types when the entry starts",
+            "the key is encrypted with a passphrase, which no one can type when the entry starts",
             "a key without a passphrase, in a file that only you can read",
             "decrypt it: openssl pkey -in KEY -out NEW",
         )

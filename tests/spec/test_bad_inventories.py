@@ -257,7 +257,7 @@ sudo, weights
         {"entry": {"router_admin": True}},
         """
         entry: router_admin without networks
-            allowed: router_admin=True beside router_admin_networks
+            allowed: router_admin=True together with router_admin_networks
             fix: declare where administrators come from, e.g. ['10.0.5.0/24']
         """,
     ),
@@ -265,7 +265,7 @@ sudo, weights
         {"entry": {"router_admin_networks": ["10.0.5.0/24"]}},
         """
         entry: router_admin_networks, but router_admin is not set
-            allowed: router_admin=True beside router_admin_networks
+            allowed: router_admin=True together with router_admin_networks
         """,
     ),
     (
