@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-down check lint types contracts shell unit golden \
-  test images test-here test-over-ssh molecule bench engine lock clean
+  test images test-here test-apart molecule bench engine lock clean
 # programs that are started many times read their bytecode instead of compiling their source
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -49,17 +49,17 @@ golden: $(VENV)/dev ## write every golden file anew; read the difference before 
 test: engine $(VENV)/molecule ## make check, and end-to-end tests with real containers and hosts
 	@scripts/install-packages mmdebstrap chromium fonts-dejavu-core docker-registry openssh-server
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync check images
-	@echo "end-to-end tests on this machine, and at the same time those over SSH: about half an hour"
-	@$(MAKE) --no-print-directory --jobs 2 --output-sync test-here test-over-ssh
+	@echo "end-to-end tests, in two groups at the same time: about 40 minutes"
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync test-here test-apart
 
 images: $(VENV)/dev engine
 	@$(BIN)/python -m tests.e2e.images
 
 test-here:
-	$(BIN)/pytest -q --durations 5 -m "e2e and not over_ssh"
+	$(BIN)/pytest -q --durations 5 -m "e2e and not apart"
 
-test-over-ssh:
-	$(BIN)/pytest -q --durations 5 -m over_ssh
+test-apart:
+	$(BIN)/pytest -q --durations 5 -m apart
 	@$(MAKE) --no-print-directory molecule
 
 molecule: $(VENV)/molecule engine ## a fresh host over SSH, deployed to twice and looked at

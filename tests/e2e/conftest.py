@@ -20,12 +20,16 @@ from tests.e2e.site import (
 )
 
 
+APART = ("test_ssh", "test_several", "test_entry", "test_people")
+"""Modules that share nothing with the others on this machine: they run at the same time."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.e2e)
-            if item.path.stem.startswith(("test_ssh", "test_several")):
-                item.add_marker(pytest.mark.over_ssh)
+            if item.path.stem.startswith(APART):
+                item.add_marker(pytest.mark.apart)
 
 
 @pytest.fixture(scope="session")
