@@ -19,7 +19,6 @@ from tests.e2e.site import (
     run_local_site,
 )
 
-
 APART = ("test_ssh", "test_several", "test_entry", "test_people")
 """Modules that share nothing with the others on this machine: they run at the same time."""
 
