@@ -40,6 +40,7 @@ def _host(host: HostPlan, plan: DeploymentPlan) -> Iterator[Text]:
     services = [
         name
         for name, runs in (
+            ("entry", plan.entry),
             ("router" if count == 1 else f"{count} routers", plan.router),
             ("web UI", plan.web_ui),
             ("PostgreSQL", plan.postgres),
