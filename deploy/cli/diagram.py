@@ -1,4 +1,4 @@
-"""Diagrams of one page of HTML: no script, no file beside it, readable on paper."""
+"""Diagrams of one page of HTML: no script, no other file, readable on paper."""
 
 from __future__ import annotations
 

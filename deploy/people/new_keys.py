@@ -20,7 +20,7 @@ OPENAI_API_KEY={key}
 
 
 def make_key() -> str:
-    """A key that nobody guesses; LiteLLM wants it to begin so."""
+    """A key that no one can guess; LiteLLM wants it to begin so."""
     return f"sk-{secrets.token_urlsafe(24)}"
 
 

@@ -134,7 +134,7 @@ def with_one_length(replicas: Iterable[ReplicaPlan]) -> Iterator[ReplicaPlan]:
 
 
 def _features(claim: Claim) -> dict[str, Any]:
-    """What vLLM does beside answering: the model's own settings, else the catalogue's."""
+    """What else vLLM does: the model's own settings, else the catalogue's."""
     if claim.engine.kind != "vllm":
         return {}
     model, entry = claim.model, claim.entry

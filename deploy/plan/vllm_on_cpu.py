@@ -34,7 +34,7 @@ QUANTIZATIONS = ("none", "awq", "gptq", "int8")
 SERVER_BYTES = 2 * GIB
 """API server and scheduler: 1.4 GiB seen with vLLM 0.32."""
 WORKER_BYTES = 3 * GIB // 2
-"""A process that computes, beside weights and KV cache: 0.9 GiB seen, and room for activations."""
+"""A process that computes, without weights and KV cache: 0.9 GiB seen, and room for activations."""
 
 
 @dataclass(frozen=True)

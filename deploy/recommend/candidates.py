@@ -15,7 +15,7 @@ from deploy.sizing import DeclaredModel, find_model
 from deploy.sizing.gguf_memory import BITS_PER_WEIGHT
 
 VLLM_METHODS = ("none", "fp8", "awq", "gptq", "mxfp4", "nvfp4")
-"""Of equal methods one is enough: GPTQ takes what AWQ takes, and is left out beside it."""
+"""Of equal methods one is enough: GPTQ takes what AWQ takes, so it is left out."""
 SMALLEST_BILLION = 0.4
 """Smaller models are for tests."""
 

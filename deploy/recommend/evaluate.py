@@ -7,10 +7,10 @@ from functools import lru_cache
 
 from deploy.catalog import Catalog
 from deploy.cost import eur_per_million_tokens, eur_per_user
-from deploy.recommend.beside import leave_room
 from deploy.recommend.candidates import Candidate
 from deploy.recommend.hardware import OLLAMA_USERS, Hardware
 from deploy.recommend.request import RecommendRequest
+from deploy.recommend.second_model import leave_room
 from deploy.sizing import Device, Fit, Sizing, SizingRequest, device_of, size_gguf, size_model
 from deploy.sizing.kv_cache import kv_layout
 from deploy.sizing.reasons import ReasonKind

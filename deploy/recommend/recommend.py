@@ -9,7 +9,6 @@ from deploy.catalog import Catalog
 from deploy.cost import break_even_million_tokens, million_tokens_per_month
 from deploy.cost import months_until_cheaper as months_until
 from deploy.licence import licence_warnings
-from deploy.recommend.beside import completion_model
 from deploy.recommend.candidates import Excluded, find_candidates
 from deploy.recommend.choose import (
     NotChosen,
@@ -23,6 +22,7 @@ from deploy.recommend.hardware import Hardware, find_hardware
 from deploy.recommend.reference import Finding, Reference, compare, find_reference
 from deploy.recommend.request import RecommendRequest, check_request
 from deploy.recommend.search import Failure, Search
+from deploy.recommend.second_model import completion_model
 from deploy.sizing.reasons_text import reason_text
 from deploy.sizing.throughput import ERROR
 

@@ -26,7 +26,7 @@ POINTS_PER_DOUBLING = 3.5
 MOST_WITHOUT_SCORE = 35.0
 """About the least that is published; a model that says nothing gets no more."""
 QUANTIZATION_SHARE = {"fp8": 1.0, "q8_0": 1.0, "q5_k_m": 0.98}
-"""What weights in fewer bits keep of the score: nobody tells 8 bits from 16."""
+"""What weights in fewer bits keep of the score: 8 bits and 16 are told apart by no one."""
 FOUR_BIT_SHARE = 0.96
 """The same for four bits; where they were published so, all of it."""
 STEP = 5.0

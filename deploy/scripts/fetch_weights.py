@@ -46,7 +46,7 @@ class FetchError(Exception):
 
 
 def say(line: str) -> None:
-    """Print a line, also when nobody listens any more."""
+    """Print a line, also when no one reads it any more."""
     with suppress(OSError):
         print(line, flush=True)  # noqa: T201 - it is what the operator sees
 

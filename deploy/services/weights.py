@@ -19,7 +19,7 @@ from deploy.services.unit import HostWeights, Unit
 DEFAULT_REVISION = "main"
 LOAD_FORMAT = "--load-format"
 OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
-"""Variables of an engine whose weights are there: it asks nobody for anything."""
+"""Variables of an engine whose weights are there: it fetches nothing."""
 REACHING = (*PROXIES, "HF_HUB_DOWNLOAD_TIMEOUT", "HF_HUB_ETAG_TIMEOUT")
 """Variables of an engine that matter while its weights are fetched."""
 

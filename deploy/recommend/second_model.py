@@ -1,4 +1,4 @@
-"""A small model that completes code, beside the one that is recommended."""
+"""A small model that completes code, on the GPUs of the one that is recommended."""
 
 from __future__ import annotations
 
