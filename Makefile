@@ -1,18 +1,20 @@
 # make help lists what there is.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down check lint types contracts shell unit golden \
-  test images test-here test-apart molecule bench engine lock clean
+.PHONY: help demo demo-down check lint types contracts shell unit thorough golden \
+  test images test-here test-apart test-hosts test-drivers test-wide test-saturated test-logins molecule bench engine lock clean
 # programs that are started many times read their bytecode instead of compiling their source
 unexport PYTHONDONTWRITEBYTECODE
 
 VENV := .venv
 BIN := $(VENV)/bin
 INVENTORY := inventories/demo.py
+SCENARIO := individual
+MINUTES := 60
 ANSIBLE := .cache/ansible
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: ## deploy a whole stack on this machine, with a tiny model, and show where it answers
 	@scripts/demo $(INVENTORY)
@@ -36,10 +38,13 @@ contracts:
 
 shell:
 	$(BIN)/shellcheck scripts/* .ci/run $$(find tests/scripts tests/images/bin -type f -executable)
-	$(BIN)/shellcheck --shell sh deploy/scripts/*.sh
+	$(BIN)/shellcheck --shell sh deploy/scripts/*.sh templates/*/*.sh
 
 unit:
 	$(BIN)/pytest -q -n 2 -m "not e2e"
+
+thorough: $(VENV)/dev ## try every property with ten times as many examples, other ones each time
+	$(BIN)/pytest -q -n 2 --hypothesis-profile thorough $$(grep -rl --include '*.py' '^@given' tests)
 
 golden: $(VENV)/dev ## write every golden file anew; read the difference before committing it
 	@$(BIN)/python -m tests.sizing.published_later
@@ -47,26 +52,44 @@ golden: $(VENV)/dev ## write every golden file anew; read the difference before 
 	@git --no-pager diff --stat
 
 test: engine $(VENV)/molecule ## make check, and end-to-end tests with real containers and hosts
-	@scripts/install-packages mmdebstrap chromium fonts-dejavu-core docker-registry openssh-server
+	@scripts/install-packages mmdebstrap chromium fonts-dejavu-core docker-registry openssh-server gnupg
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync check images
-	@echo "end-to-end tests, in two groups at the same time: about 40 minutes"
-	@$(MAKE) --no-print-directory --jobs 2 --output-sync test-here test-apart
+	@echo "end-to-end tests, in three groups at the same time: about an hour"
+	@$(MAKE) --no-print-directory --jobs 3 --output-sync test-here test-apart test-hosts
 
 images: $(VENV)/dev engine
 	@$(BIN)/python -m tests.e2e.images
 
 test-here:
-	$(BIN)/pytest -q --durations 5 -m "e2e and not apart"
+	$(BIN)/pytest -q --durations 5 -m here
+	@$(MAKE) --no-print-directory molecule
 
 test-apart:
 	$(BIN)/pytest -q --durations 5 -m apart
-	@$(MAKE) --no-print-directory molecule
 
-molecule: $(VENV)/molecule engine ## a fresh host over SSH, deployed to twice and looked at
+test-hosts:
+	$(BIN)/pytest -q --durations 5 -m hosts
+
+test-drivers: $(VENV)/dev engine ## what takes long with drivers of GPUs: a Docker that has CDI, NVIDIA's own tools; not in make test
+	@scripts/install-packages mmdebstrap openssh-server gnupg
+	$(BIN)/pytest -q --durations 5 -m drivers
+
+test-wide: $(VENV)/dev engine ## vLLM itself on the CPUs of two hosts over SSH, which takes 13 GB in two volumes; not in make test
+	@scripts/install-packages mmdebstrap openssh-client
+	$(BIN)/pytest -q --durations 5 -m wide
+
+test-logins: $(VENV)/dev engine ## a provider, a directory and two web UIs, through TLS in a browser; not in make test
+	@scripts/install-packages mmdebstrap chromium fonts-dejavu-core
+	$(BIN)/pytest -q --durations 5 -m logins
+
+test-saturated: $(VENV)/dev engine ## vLLM on CPUs with five times as many clients as places, for MINUTES=60; not in make test
+	E2E_SATURATED_MINUTES=$(MINUTES) $(BIN)/pytest -q -s -m saturated
+
+molecule: $(VENV)/molecule engine ## a fresh host over SSH, deployed to twice and looked at; SCENARIO=users_20: the stack of 20 people
 	@scripts/install-packages mmdebstrap openssh-client
 	@mkdir -p .cache/home
 	PATH="$(abspath $(BIN)):$$PATH" HOME="$(abspath .cache/home)" LC_ALL=C.UTF-8 PYINFRA_PROGRESS=off \
-	  molecule test -s individual
+	  molecule test -s $(SCENARIO)
 
 bench: $(VENV)/runtime $(ANSIBLE)/installed engine ## measure, and compare with Ansible; writes docs/benchmarks.md
 	@scripts/install-packages mmdebstrap openssh-server openssh-client

@@ -5,6 +5,7 @@ Run: pyinfra inventories/demo.py deploy.py
 
 from deploy.tasks import (
     docker,
+    drivers,
     images,
     people,
     precheck,
@@ -17,9 +18,11 @@ from deploy.tasks.current import current_deployment
 deployment = current_deployment()
 
 precheck.check(deployment)
+drivers.install(deployment)
 docker.install(deployment)
 secrets.keep(deployment)
 images.provide(deployment)
+drivers.prove(deployment)
 units.prepare(deployment)
 units.converge(deployment)
 people.keep(deployment)

@@ -14,10 +14,11 @@ from pathlib import Path
 import typer
 from rich.console import Console
 
-from bench import fleet, machine, one_host, report
+from bench import fleet, machine, one_host, report, streams
 from bench.measure import Row
 from bench.stack import PROJECT
 
+STREAMS = "streams"
 ROUND_TRIP = 0.02
 FLEETS = (1, 10, 50)
 DOCUMENT = PROJECT / "docs" / "benchmarks.md"
@@ -25,9 +26,21 @@ Measurement = Callable[[Path], Iterator[Row]]
 
 
 def main(only: str = "", output: Path = DOCUMENT, *, quick: bool = False) -> None:
-    """Measure everything, or only what has a word in its name; quick measures once."""
+    """Measure everything, or only what has a word in its name; quick measures once.
+
+    The streams are a part of the document of their own: --only streams writes it anew.
+    """
     console = Console()
+    if only != STREAMS:
+        _deployments(console, only, output, quick=quick)
+    if only in STREAMS:
+        _streams(console, output)
+    console.print(f"written to {output}")
+
+
+def _deployments(console: Console, only: str, output: Path, *, quick: bool) -> None:
     before = machine.load()
+    kept = report.section_of(output.read_text(), streams.HEADING) if output.exists() else ""
     rows: list[Row] = []
     for name, measurement in _measurements(quick=quick).items():
         if only in name:
@@ -35,8 +48,20 @@ def main(only: str = "", output: Path = DOCUMENT, *, quick: bool = False) -> Non
             rows += _measure(measurement, console)
     console.print(report.terminal_table(rows))
     load = f"{before:.1f} before, {machine.load():.1f} after"
-    output.write_text(report.document(rows, machine.describe() | {"load": load}))
-    console.print(f"written to {output}")
+    text = report.document(rows, machine.describe() | {"load": load})
+    output.write_text(report.with_section(text, streams.HEADING, kept) if kept else text)
+
+
+def _streams(console: Console, output: Path) -> None:
+    console.rule(STREAMS)
+    ways = []
+    with tempfile.TemporaryDirectory() as directory:
+        for way in streams.measure(Path(directory)):
+            ways.append(way)
+            console.print(f"{way.name}, {way.streams}: half of the tokens {way.delay(50):.1f} ms")
+    table = report.table(streams.COLUMNS, streams.rows(ways))
+    text = report.with_section(output.read_text(), streams.HEADING, f"{streams.TEXT}\n{table}")
+    output.write_text(text)
 
 
 def _measurements(*, quick: bool) -> dict[str, Measurement]:

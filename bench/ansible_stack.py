@@ -12,9 +12,10 @@ import yaml
 from bench.stack import PROJECT, Run, timed
 from deploy.artefacts import Artefacts
 from deploy.live.checks import MAX_TOKENS, MESSAGES, PROMPT
-from deploy.plan.deployment_plan import WebUIPlan
+from deploy.plan.service_plans import WebUIPlan
 from deploy.services import Unit
 from deploy.services.container import HealthCheck, Mount
+from deploy.spec.secrets import SecretName
 
 PLAYBOOK = PROJECT / ".cache" / "ansible" / "bin" / "ansible-playbook"
 FILES = Path(__file__).parent / "ansible"
@@ -109,6 +110,10 @@ def _variables(artefacts: Artefacts) -> dict[str, Any]:
     assert engine.model_file is not None  # noqa: S101 - the benchmark's engine has one
     assert plan.web_ui is not None  # noqa: S101
     model = plan.default_model
+    secrets = {str(name): artefacts.secrets.value(name) for name in artefacts.stack.secrets}
+    containers = [_container(item, artefacts) for item in (engine, router, web_ui)]
+    # Atelier's router reads it from a file, which the playbook does not write
+    containers[1]["env"] |= {"ENGINE_API_KEY": secrets[str(SecretName.ENGINE_API_KEY)]}
     return {
         "directory": DIRECTORY,
         "network": plan.name,
@@ -117,8 +122,8 @@ def _variables(artefacts: Artefacts) -> dict[str, Any]:
         "engine": {"name": engine.container.name, "model": model},
         "router": {"name": router.container.name, "port": plan.router.spec.port},
         "web_ui": _web_ui(plan.web_ui),
-        "containers": [_container(item, artefacts) for item in (engine, router, web_ui)],
-        "secrets": {str(name): artefacts.secrets.value(name) for name in artefacts.stack.secrets},
+        "containers": containers,
+        "secrets": secrets,
         "completion": {"model": model, "max_tokens": MAX_TOKENS} | PROMPT,
         "chat": {"model": model, "max_tokens": MAX_TOKENS} | MESSAGES,
     }

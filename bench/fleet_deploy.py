@@ -9,11 +9,14 @@ from pyinfra import host
 from pyinfra.api import operation
 
 from deploy.artefacts import make_artefacts
-from deploy.facts.files import Contents
+from deploy.facts import look
+from deploy.facts.files import Contents, PathStates
 from deploy.facts.host import Host
+from deploy.facts.look import Question
 from deploy.inventory import Declared, Deployment
 from deploy.operations import file_tree, model_file
 from deploy.operations.commands import Commands
+from deploy.operations.questions import model_paths
 from deploy.secrets import SecretStore
 from deploy.services import ConfigTree, HostModelFile
 
@@ -21,20 +24,26 @@ from deploy.services import ConfigTree, HostModelFile
 @operation()
 def looked_at() -> Commands:
     """What a deployment asks of a host first has been asked."""
-    host.get_fact(Host, deployment="bench", directory="/var/lib/atelier")
+    look.ask(Host, **HOST)
     return
     yield
 
 
+HOST = {"deployment": "bench", "directory": "/var/lib/atelier"}
 NO_SECRETS = SecretStore(Path("none.yaml"), {})
 
 
 @operation()
 def configured(tree: ConfigTree) -> Commands:
     """The files are on the host."""
-    paths = {str(tree.directory / name): file.content for name, file in tree.files.items()}
-    if host.get_fact(Contents, paths=list(paths)) != paths:
+    wanted = contents(tree)
+    if look.ask(Contents, paths=list(wanted)) != wanted:
         yield from file_tree.write(tree, NO_SECRETS)
+
+
+def contents(tree: ConfigTree) -> dict[str, str]:
+    """Text of the files by their paths."""
+    return {str(tree.directory / name): str(file.content) for name, file in tree.files.items()}
 
 
 @cache
@@ -55,10 +64,18 @@ declared = host.data.get("atelier")
 assert isinstance(declared, Declared)  # noqa: S101 - bench/fleet.py writes the inventory
 place = next(item.directory for item in declared.spec.hosts if item.name == host.name)
 model, tree = files(declared.directory)
-
-looked_at(name="Look at the host")
-model_file.present(
-    name="Copy the model file",
-    file=model.model_copy(update={"path": place / "models" / model.source.sha256 / "model.gguf"}),
+model = model.model_copy(
+    update={"path": place / "models" / model.source.sha256 / "model.gguf"},
 )
-configured(name="Configure the router", tree=tree.model_copy(update={"root": place / "config"}))
+tree = tree.model_copy(update={"root": place / "config"})
+
+look.will_ask(
+    [
+        Question.of(Host, **HOST),
+        Question.of(PathStates, paths=model_paths(model)),
+        Question.of(Contents, paths=list(contents(tree))),
+    ]
+)
+looked_at(name="Look at the host")
+model_file.present(name="Copy the model file", file=model)
+configured(name="Configure the router", tree=tree)

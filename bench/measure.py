@@ -21,6 +21,7 @@ class Row:
     what: str
     tool: str
     seconds: list[float] = field(default_factory=list)
+    processor_seconds: list[float] = field(default_factory=list)
     connections: int | None = None
     commands: int | None = None
     steps: dict[str, float] = field(default_factory=dict)
@@ -55,6 +56,7 @@ def repeat(row: Row, times: int, run: Callable[[], Run], count: Counter | None =
         if "no change" in row.what and CHANGED.search(last.output):
             raise RuntimeError(f"{row.tool}, {row.what}: something changed\n{last.output}")
         row.seconds.append(last.seconds)
+        row.processor_seconds.append(last.processor_seconds)
         if counted:
             row.connections, row.commands = counted()
     return row

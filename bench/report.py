@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from statistics import median
 
 from rich.table import Table
 
 from bench.ansible_stack import ANSIBLES
 from bench.measure import Row, speedup
 
-COLUMNS = ("where", "what", "tool", "median, s", "from, to", "connections", "commands")
+COLUMNS = (
+    *("where", "what", "tool", "median, s", "from, to"),
+    *("processor, s", "connections", "commands"),
+)
 INTRODUCTION = """\
 # Benchmarks
 
@@ -29,6 +33,9 @@ The many hosts are SSH servers on loopback addresses of this machine, where no D
 look at the host, a model file of 0.8 MiB and a configuration file. They share the processors of the
 machine that deploys, and with them what a tool runs on its hosts: Ansible's modules are Python
 programs. With many hosts the times say more about this machine than about the network.
+
+"processor" is what the tool's own processes use of this machine, without those of the host. Where
+it is nearly the whole time, neither the network nor the host holds a run back, but Python here.
 
 Commands and connections are counted in the log of the SSH servers, on this machine in what pyinfra
 says that it runs; with many hosts they are those of all hosts together.
@@ -60,6 +67,35 @@ def document(rows: list[Row], machine: dict[str, str]) -> str:
     return "\n".join(parts)
 
 
+def with_section(text: str, heading: str, body: str) -> str:
+    """A document with a section of this heading: in the place of the one there is, or at its end.
+
+    Args:
+        text: the document.
+        heading: of the section, a line.
+        body: what stands under it.
+    """
+    before, found, rest = text.partition(f"\n{heading}\n")
+    if not found:
+        before, found, rest = text.partition("\n## The machine\n")
+        after = found + rest
+    else:
+        _, found, rest = rest.partition("\n## ")
+        after = found + rest
+    return f"{before.rstrip()}\n\n{heading}\n\n{body.strip()}\n{after}"
+
+
+def section_of(text: str, heading: str) -> str:
+    """What stands under a heading; empty if there is no such section."""
+    _, _, rest = text.partition(f"\n{heading}\n")
+    return rest.partition("\n## ")[0].strip()
+
+
+def table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """A table in Markdown."""
+    return _table(columns, rows)
+
+
 def _speedups(rows: list[Row]) -> Iterator[tuple[str, ...]]:
     for row in rows:
         if row.tool == "Atelier":
@@ -81,7 +117,8 @@ def _significant(steps: dict[str, float]) -> list[tuple[str, str]]:
 
 def _cells(row: Row) -> tuple[str, ...]:
     counts = ("" if count is None else str(count) for count in (row.connections, row.commands))
-    return (row.where, row.what, row.tool, f"{row.median:.2f}", row.spread, *counts)
+    processor = f"{median(row.processor_seconds):.2f}" if row.processor_seconds else ""
+    return (row.where, row.what, row.tool, f"{row.median:.2f}", row.spread, processor, *counts)
 
 
 def _table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> str:

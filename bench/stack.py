@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -40,6 +41,8 @@ class Run:
 
     seconds: float
     output: str
+    processor_seconds: float
+    """Of its processes on this machine, as user and in the kernel."""
 
 
 @dataclass
@@ -84,7 +87,7 @@ def timed(command: list[str], directory: Path, environment: dict[str, str]) -> R
     Raises:
         RuntimeError: with what it printed, if it fails.
     """
-    started = time.monotonic()
+    started, processor = time.monotonic(), _processor_seconds()
     with subprocess.Popen(
         command,
         cwd=directory,
@@ -98,4 +101,10 @@ def timed(command: list[str], directory: Path, environment: dict[str, str]) -> R
     seconds = time.monotonic() - started
     if process.returncode:
         raise RuntimeError(f"{' '.join(command)} failed:\n{output}")
-    return Run(seconds, output)
+    return Run(seconds, output, _processor_seconds() - processor)
+
+
+def _processor_seconds() -> float:
+    """Of all processes that were waited for until now."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime

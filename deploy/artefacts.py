@@ -7,12 +7,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from deploy.catalog import load_catalog
-from deploy.certificates import provide_certificate, read_site_pair
+from deploy.certificates import (
+    provide_certificate,
+    provide_link_certificates,
+    read_acme_authorities,
+    read_login_authorities,
+    read_site_pair,
+)
 from deploy.errors import PlanError, Problem
 from deploy.images import ImageUse, RegistryAccess, make_registries, resolve_images
 from deploy.model_files import read_model_files
 from deploy.plan.deployment_plan import DeploymentPlan
 from deploy.plan.make_plan import make_plan
+from deploy.programs import read_programs
 from deploy.secrets import SecretStore, load_secrets
 from deploy.services import ServiceContext, Stack, make_stack
 from deploy.spec import DeploymentSpec, HostSpec
@@ -34,7 +41,7 @@ class Artefacts:
 
     def images_on(self, host: str) -> tuple[ImageUse, ...]:
         """The images of a host's units."""
-        names = {unit.image_name for unit in self.stack.on(host)}
+        names = {unit.image_name for unit in self.stack.on(host) if unit.image_name}
         return tuple(use for name, use in self.images.items() if name in names)
 
     def host(self, name: str) -> HostSpec:
@@ -61,11 +68,16 @@ def make_artefacts(spec: DeploymentSpec, directory: Path) -> Artefacts:
         images={name: use.image for name, use in images.items()},
         directories={host.name: host.directory for host in spec.hosts},
         site_certificate=site.certificate if site else "",
+        acme_authorities=read_acme_authorities(plan.entry, directory) if plan.entry else "",
+        login_authorities=read_login_authorities(plan.web_ui, directory) if plan.web_ui else {},
         huggingface_endpoint=spec.huggingface_endpoint,
         weights_sources={host.name: host.weights for host in spec.hosts},
+        programs=read_programs(spec, directory),
+        service_users={host.name: host.service_user for host in spec.hosts if host.service_user},
     )
     stack = make_stack(context)
-    used = {unit.image_name: images[unit.image_name] for unit in stack.units}
+    names = [unit.image_name for unit in stack.units if unit.image_name]
+    used = {name: images[name] for name in names}
     _require_recipes(used)
     _require_archives(used)
     secrets = load_secrets(spec, directory)
@@ -73,6 +85,8 @@ def make_artefacts(spec: DeploymentSpec, directory: Path) -> Artefacts:
         secrets.serve_with(site)
     elif plan.entry:
         provide_certificate(plan.name, plan.entry, secrets, datetime.now(UTC))
+    if plan.links:
+        provide_link_certificates(plan.name, plan.links, secrets, datetime.now(UTC))
     return Artefacts(
         spec=spec,
         plan=plan,

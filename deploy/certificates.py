@@ -1,4 +1,4 @@
-"""What the entry serves with: a certificate of the site, or one that Atelier makes."""
+"""What the entry and links serve with: a certificate of the site, or one that Atelier makes."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ from datetime import datetime
 from pathlib import Path
 
 from deploy.errors import PlanError, Problem, SecretError
-from deploy.plan.deployment_plan import EntryPlan
-from deploy.secrets import CERTIFICATES, SecretStore
+from deploy.plan.service_plans import EntryPlan, LinksPlan, WebUIPlan
+from deploy.secrets import SecretStore
+from deploy.secrets.kept import CERTIFICATES, LINKS
 from deploy.tls.pair import ENTRY_CERTIFICATE, Pair
+
+ACME_AUTHORITIES = "entry.acme.ca_file"
 
 
 def read_site_pair(plan: EntryPlan, directory: Path) -> Pair | None:
@@ -34,6 +37,54 @@ def read_site_pair(plan: EntryPlan, directory: Path) -> Pair | None:
     if problems:
         raise PlanError(*problems)
     return pair
+
+
+def read_acme_authorities(plan: EntryPlan, directory: Path) -> str:
+    """PEM of the authorities that are declared for ACME; empty where systems know them.
+
+    Args:
+        plan: the entry.
+        directory: what relative paths are relative to.
+
+    Raises:
+        PlanError: if the file cannot be read, or has no certificate.
+    """
+    if plan.spec.acme is None or plan.spec.acme.ca_file is None:
+        return ""
+    from deploy.tls.check import certificate_problems
+
+    problems: list[Problem] = []
+    text = _read(ACME_AUTHORITIES, directory / plan.spec.acme.ca_file, problems)
+    problems += [] if problems else certificate_problems(text, ACME_AUTHORITIES)
+    if problems:
+        raise PlanError(*problems)
+    return text
+
+
+def read_login_authorities(plan: WebUIPlan, directory: Path) -> dict[str, str]:
+    """PEM of the authorities that are declared for logins, by ``oidc`` and ``ldap``.
+
+    Args:
+        plan: the web UI.
+        directory: what relative paths are relative to.
+
+    Raises:
+        PlanError: if a file cannot be read, or has no certificate.
+    """
+    found: dict[str, str] = {}
+    problems: list[Problem] = []
+    for kind, spec in (("oidc", plan.spec.oidc), ("ldap", plan.spec.ldap)):
+        if spec is None or spec.ca_file is None:
+            continue
+        from deploy.tls.check import certificate_problems
+
+        setting, before = f"web_ui.{kind}.ca_file", len(problems)
+        found[kind] = _read(setting, directory / spec.ca_file, problems)
+        if len(problems) == before:
+            problems += certificate_problems(found[kind], setting)
+    if problems:
+        raise PlanError(*problems)
+    return found
 
 
 def provide_certificate(
@@ -62,6 +113,32 @@ def provide_certificate(
     secrets.serve_with(own.server, own)
 
 
+def provide_link_certificates(
+    deployment: str, plan: LinksPlan, secrets: SecretStore, now: datetime
+) -> None:
+    """Let both ends of every link have a certificate of an authority for links alone.
+
+    Args:
+        deployment: name of the deployment.
+        plan: the links.
+        secrets: where all are kept.
+        now: the time, in UTC.
+
+    Raises:
+        SecretError: if what is kept cannot be read.
+    """
+    from deploy.tls.links import provide_links
+
+    try:
+        own = provide_links(secrets.links, deployment, plan.certified, now)
+    except (ValueError, TypeError):
+        # the parser's message may quote the file
+        found = f"{LINKS}: what is kept of their authority cannot be read"
+        fix = f"restore the file from a backup, or remove {LINKS} from it: new ones are made"
+        raise SecretError(Problem(str(secrets.path), found, fix=fix)) from None
+    secrets.link_with(own, plan.certified)
+
+
 def trusted_by_clients(secrets: SecretStore) -> str:
     """PEM of what a client has to trust: the authority, or the site's own certificates."""
     served = secrets.value(ENTRY_CERTIFICATE)
@@ -80,6 +157,12 @@ def root_certificate(plan: EntryPlan | None, secrets: SecretStore) -> str:
         found = "not declared, so that there is no certificate"
         raise PlanError(Problem("entry", found, fix="declare entry=Entry()"))
     own = secrets.certificates
+    if plan.spec.acme:
+        found = f"the certificate is issued by {plan.spec.acme.directory}"
+        fix = "clients trust it where they trust that authority" + (
+            f": give them {plan.spec.acme.ca_file}" if plan.spec.acme.ca_file else ""
+        )
+        raise PlanError(Problem("entry.acme", found, fix=fix))
     if plan.spec.certificate or own is None:
         found = "the certificate is the site's own, not one of Atelier's"
         fix = "clients trust it where they trust the authority that signed it"

@@ -55,6 +55,10 @@ class CatalogError(AtelierError):
     """A catalogue file of this installation is not valid."""
 
 
+class ProgramError(AtelierError):
+    """A program cannot be fetched to this machine."""
+
+
 class ModelConfigError(AtelierError):
     """A model's config.json cannot be read, or contradicts itself."""
 

@@ -17,22 +17,31 @@ from typing import Any, Generic, TypeVar
 
 import yaml
 
+from deploy.ahead import read_ahead
 from deploy.catalog import with_profile
 from deploy.connection_errors import explain_connection_errors
 from deploy.errors import AtelierError, InventoryFileError, Problem
 from deploy.interrupt import interrupt_where_it_waits
+from deploy.pyinfra_calls import find_lines_without_their_text
 from deploy.pyinfra_connection import connect_as_declared
 from deploy.spec import (
+    AcmeSpec,
     DeploymentSpec,
+    DriverSpec,
     EngineSpec,
     EntrySpec,
+    ExternalAccountSpec,
     HostSpec,
     ImageSpec,
+    LdapSpec,
     LimitsSpec,
+    LinksSpec,
     ModelSpec,
+    OidcSpec,
     PersonSpec,
     PostgresSpec,
     PriceSpec,
+    ProgramSpec,
     RegistrySpec,
     RouterSpec,
     SecretSource,
@@ -101,16 +110,23 @@ class DeploymentDeclaration:
             return _deployment(_read_yaml(Path(path)))
 
 
+Acme = Declaration(AcmeSpec)
 Deployment = DeploymentDeclaration()
+Driver = Declaration(DriverSpec)
 Engine = Declaration(EngineSpec)
 Entry = Declaration(EntrySpec)
+ExternalAccount = Declaration(ExternalAccountSpec)
 Host = Declaration(HostSpec)
 Image = Declaration(ImageSpec)
+Ldap = Declaration(LdapSpec)
 Limits = Declaration(LimitsSpec)
+Links = Declaration(LinksSpec)
 Model = Declaration(ModelSpec)
+Oidc = Declaration(OidcSpec)
 Person = Declaration(PersonSpec)
 Postgres = Declaration(PostgresSpec)
 Price = Declaration(PriceSpec)
+Program = Declaration(ProgramSpec)
 Registry = Declaration(RegistrySpec)
 Router = Declaration(RouterSpec)
 Secret = Declaration(SecretSource)
@@ -140,13 +156,15 @@ def pyinfra_hosts(deployment: DeploymentSpec, inventory_file: str) -> PyinfraHos
 
     Args:
         deployment: what is deployed.
-        inventory_file: ``__file__`` of the inventory; relative paths start beside it.
+        inventory_file: ``__file__`` of the inventory; relative paths start next to it.
     """
     declared = Declared(deployment, Path(inventory_file).resolve().parent)
     if "pyinfra_cli" in sys.modules:
         explain_connection_errors(deployment)
         connect_as_declared(deployment)
         interrupt_where_it_waits()
+        find_lines_without_their_text()
+        read_ahead()
         _stop_at_failures()
     return [(host.name, _host_data(host) | {"atelier": declared}) for host in deployment.hosts]
 

@@ -46,7 +46,7 @@ class LockState:
     now: float
     """The host's clock."""
     record: LockRecord | None
-    """Who has it or had it last; ``None`` if nobody ever did."""
+    """Who has it or had it last; ``None`` if no one ever did."""
 
     @property
     def was_cut(self) -> bool:

@@ -56,7 +56,7 @@ def read_model_files(
 
     Raises:
         InventoryFileError: if a declared file does not exist, is not a GGUF file, or is a part of a
-            model whose other parts are not beside it.
+            model whose other parts are not next to it.
     """
     files = {}
     for index, model in enumerate(spec.models):
@@ -96,7 +96,7 @@ def _parts(path: Path, setting: str) -> list[Path]:
                 setting,
                 f"{path.name} is not the first part of its model",
                 paths[0].name,
-                "declare the first part; the other parts are found beside it",
+                "declare the first part; the other parts are found next to it",
             )
         )
     missing = [one.name for one in paths if not one.is_file()]

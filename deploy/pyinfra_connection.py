@@ -19,7 +19,8 @@ from pyinfra.connectors.local import LocalConnector
 from pyinfra.connectors.ssh import SSHConnector
 from pyinfra.connectors.util import CommandOutput, make_unix_command_for_host
 
-from deploy.hosts.ssh import open_ssh
+from deploy.hosts.ssh import Client, open_ssh
+from deploy.hosts.sudo import TRY_SUDO
 from deploy.spec import DeploymentSpec, HostSpec
 
 LOOK_SECONDS = 120
@@ -31,6 +32,8 @@ LIMITED = "atelier_limits_time"
 NOT_OF_THE_COMMAND = {"_get_pty", "_timeout", "_stdin", "_success_exit_codes"}
 """Arguments that pyinfra's connectors take for themselves."""
 SUDO_PASSWORD = "prompted_sudo_password"  # noqa: S105 - the name of one
+SUDO_SAID = "atelier_sudo_said"
+"""What came of trying sudo while the connections were made, in what pyinfra keeps of the host."""
 
 _hosts: dict[str, HostSpec] = {}
 _connect_as_pyinfra = SSHConnector._connect
@@ -108,13 +111,29 @@ def has_sudo(host: Host) -> bool:
     return SUDO_PASSWORD in host.connector_data
 
 
+def forget_sudo(host: Host) -> None:
+    """Forget that program: a host that was restarted has lost it."""
+    host.connector_data.pop(f"sudo_askpass_path__{host.get_temp_dir_config()}", None)
+    host.connector_data.pop(SUDO_PASSWORD, None)
+
+
 def _connect(connector: SSHConnector) -> None:
     host = _hosts.get(connector.host.name)
     if host is None:
         _connect_as_pyinfra(connector)
     else:
         # pyinfra uses what every client of paramiko has
-        connector.client = open_ssh(host)  # type: ignore[assignment]
+        client = open_ssh(host)
+        connector.client = client  # type: ignore[assignment]
+        if host.sudo:
+            connector.host.connector_data[SUDO_SAID] = _try_sudo(client)
+
+
+def _try_sudo(client: Client) -> tuple[bool, str]:
+    """Whether sudo lets this user in without a password, and what it says."""
+    _, output, _ = client.exec_command(TRY_SUDO, timeout=LOOK_SECONDS)
+    said = output.read().decode("utf-8", "replace")
+    return output.channel.recv_exit_status() == 0, said.strip()
 
 
 def _with_limit(run_without: Run) -> Run:

@@ -40,7 +40,7 @@ deployment = Deployment(
             # GPUs, in the order of nvidia-smi
             # gpus="2x l40s",
         ),
-        # further hosts run engines; the router reaches them at this address
+        # further hosts run engines; the router reaches them at this address, port 8443, over TLS
         # Host(name="gpu2", address="10.0.0.12", ssh_user="alice", sudo=True),
     ],
     models=[

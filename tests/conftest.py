@@ -15,10 +15,9 @@ from deploy.artefacts import Artefacts, make_artefacts
 from deploy.catalog import Catalog, load_catalog
 from deploy.operations.change import CHANGES_FILE
 from deploy.spec import DeploymentSpec
+from tests import examples  # noqa: F401 - its profiles
 from tests.recognisable import write_secrets
 
-# the same examples on every machine, however busy it is
-settings.register_profile("atelier", derandomize=True, deadline=None)
 settings.load_profile("atelier")
 
 MakeArtefacts = Callable[..., Artefacts]

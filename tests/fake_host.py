@@ -15,8 +15,9 @@ from typing import Any
 from deploy.artefacts import Artefacts
 from deploy.fingerprint import make_fingerprint
 from deploy.operations.questions import questions
-from deploy.services import HostModelFile, HostWeights, Unit
+from deploy.services import ConfigFile, HostModelFile, HostWeights, Unit
 from deploy.services.weights import distinct_weights
+from deploy.spec import SecretName
 
 Responses = dict[str, list[str]]
 
@@ -97,25 +98,34 @@ def converged(artefacts: Artefacts, host: str = "") -> Responses:
     units = artefacts.stack.on(host) if host else artefacts.stack.units
     volumes = dict.fromkeys(volume for unit in units for volume in unit.volumes)
     files = [unit.model_file for unit in units if unit.model_file]
+    programs = [unit.program for unit in units if unit.program]
     return {
         **LOCK,
         "@engine": [*ENGINE, "@fingerprint", make_fingerprint(artefacts.secrets)],
         "@dockerd": DOCKER,
         "@directories": units_answer(artefacts, units),
-        "for image in": [
+        "echo '@record'; cat ": [
             "@images",
             *(
                 f"{use.image.reference} {image_id(use.image.reference)}"
                 for use in artefacts.images.values()
             ),
         ],
-        "docker network ls": [
+        '"$atelier_volumes"': [
             f"network {name} {name}",
             *(f"volume {volume} {name}" for volume in volumes),
         ],
+        "@keys": ["@keys", _engine_key(artefacts)],
         **{f" -- {file.path.parent} ": _model_file(file) for file in files},
+        **{f" -- {each.path} 2>": [f"1 755 {each.path}"] for each in programs},
         **_weights(distinct_weights(units)),
     }
+
+
+def _engine_key(artefacts: Artefacts) -> str:
+    """What sha256sum prints of the engines' key."""
+    key = artefacts.secrets.value(SecretName.ENGINE_API_KEY)
+    return f"{hashlib.sha256(key.encode()).hexdigest()}  -"
 
 
 COMMIT = "c0" * 20
@@ -148,9 +158,10 @@ def units_answer(artefacts: Artefacts, units: Sequence[Unit], *more: dict[str, A
         units: those that run as wanted.
         more: other containers, as Docker describes them.
     """
-    rows = [inspect_row(unit, artefacts) for unit in units]
+    contained = [unit for unit in units if unit.image_name]
+    rows = [inspect_row(unit, artefacts) for unit in contained]
     trees = [unit.config for unit in units if unit.config]
-    images = {unit.container.image for unit in units}
+    images = {unit.container.image for unit in contained}
     return [
         "@directories",
         *(f"1000_{tree.directory}" for tree in trees),
@@ -162,14 +173,35 @@ def units_answer(artefacts: Artefacts, units: Sequence[Unit], *more: dict[str, A
         ),
         "@files",
         *(
-            f"{hashlib.sha256(str(file.content).encode()).hexdigest()}  {tree.directory}/{name}"
+            f"{hashlib.sha256(_text(file, artefacts)).hexdigest()}  {tree.directory}/{name}"
             for tree in trees
             for name, file in tree.files.items()
         ),
+        *(line for unit in units if unit.program for line in _service(unit, artefacts)),
         "@containers",
         *(json.dumps(row) for row in (*rows, *more)),
         "@images",
         *(f"{image} <none>@<none> {image_id(image)}" for image in sorted(images)),
+    ]
+
+
+def _text(file: ConfigFile, artefacts: Artefacts) -> bytes:
+    content = file.content
+    text = content if isinstance(content, str) else artefacts.secrets.render(content)
+    return text.encode()
+
+
+def _service(unit: Unit, artefacts: Artefacts) -> list[str]:
+    """A healthy service as systemd and its unit file describe it."""
+    [text] = unit.create_arguments(artefacts.plan.name, artefacts.secrets.digest)
+    environment = unit.runs.secret_environment(artefacts.secrets.render)
+    return [
+        f"@service {unit.name}",
+        *("ActiveState=active", "SubState=running", "UnitFileState=enabled"),
+        *("started=1740824430", "now=1740824500", "health=yes"),
+        f"unit_sha256={hashlib.sha256(text.encode()).hexdigest()}",
+        f"environment_sha256={hashlib.sha256(environment.encode()).hexdigest()}",
+        *text.split("[X-Atelier]\n")[1].splitlines(),
     ]
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 KEPT = re.compile(
     r"PATH|TMPDIR|DOCKER_(HOST|CERT_PATH|TLS_VERIFY|BUILDKIT)|(PIP|UV|PYTEST|HYPOTHESIS|E2E)_\w+"
-    r"|GOPROXY|SSL_CERT_(FILE|DIR)|(REQUESTS|CURL)_CA_BUNDLE|PLACEMENT_EXAMPLES|UPDATE_GOLDEN"
+    r"|GOPROXY|SSL_CERT_(FILE|DIR)|(REQUESTS|CURL)_CA_BUNDLE|UPDATE_GOLDEN"
 )
 """Variables that say where programs, packages and Docker are, or what to test."""
 SET = {"LC_ALL": "C.UTF-8", "TZ": "UTC", "TERM": "dumb", "COLUMNS": "80", "NO_COLOR": "1"}

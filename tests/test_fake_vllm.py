@@ -34,7 +34,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
     """Starts engines whose files lie as in the image."""
     package = tmp_path / "opt" / "fake_vllm"
     package.mkdir(parents=True)
-    for name in ("server.py", "gpu_memory.py"):
+    for name in ("server.py", "gpu_memory.py", "nodes.py"):
         shutil.copy(DIRECTORY / name, package)
     with ExitStack() as stack:
 
@@ -141,3 +141,51 @@ def test_it_speaks_as_vllm_does(start: Start) -> None:
         assert streamed[-2:] == ["data: [DONE]", ""]
         assert '"text": "    if"' in streamed[0]
         assert ask("/v1/completions", model="other").status_code == 404
+
+
+# several hosts
+
+
+def on_host(start: Start, rank: int, port: int, master: int, **changes: str) -> Any:
+    """One of two, on a CPU."""
+    listening = ("--headless",) if rank else ("--host", "127.0.0.1", "--port", str(port))
+    return start(
+        0.9,
+        *listening,
+        *("--pipeline-parallel-size", "2", "--nnodes", "2", "--node-rank", str(rank)),
+        *("--master-addr", "127.0.0.1", "--master-port", str(master)),
+        *(part for flag, value in changes.items() for part in (f"--{flag}", value)),
+        VLLM_CPU_KVCACHE_SPACE="1",
+        FAKE_VLLM_ANY_WEIGHTS="1",
+    )
+
+
+def test_hosts_wait_for_each_other(start: Start) -> None:
+    port, master = free_port(), free_port()
+    second = on_host(start, 1, port, master)
+    wait_for(second, "rank 1 waits for 2 in all")
+    first = on_host(start, 0, port, master)
+    wait_for(first, "startup complete")
+    assert httpx.get(f"http://127.0.0.1:{port}/health").status_code == 200
+    second.kill()
+    second.wait()
+    # as with vLLM, the first one does not notice
+    assert httpx.get(f"http://127.0.0.1:{port}/health").status_code == 200
+
+
+def test_hosts_that_were_told_different_things_do_not_work_together(start: Start) -> None:
+    port, master = free_port(), free_port()
+    on_host(start, 1, port, master, **{"max-model-len": "1024"})
+    first = on_host(start, 0, port, master)
+    wait_for(first, "rank 1 has 'coder 1024', and rank 0 'coder 4096'")
+    assert first.wait(10) == 1
+
+
+def test_the_first_one_goes_before_all_are_there(start: Start) -> None:
+    """The one that waits for it does not wait for ever."""
+    port, master = free_port(), free_port()
+    with socket.create_server(("127.0.0.1", master)) as listening:
+        second = on_host(start, 1, port, master)
+        met, _ = listening.accept()
+        met.close()
+        assert second.wait(10) == 1

@@ -32,13 +32,14 @@ from tests.fake_host import (
     with_look,
 )
 from tests.recognisable import LEAK, write_secrets
+from tests.warm_pyinfra import run_pyinfra
 
 ROOT = Path(__file__).parent.parent
 INVENTORY = """
 import json
 from pathlib import Path
 
-from deploy import Deployment, Host, Model, Router, Secret, pyinfra_hosts
+from deploy import Deployment, Host, Model, Router, Secret, WebUI, pyinfra_hosts
 
 deployment = Deployment(
     name="demo",
@@ -63,8 +64,10 @@ EVERYTHING = [
     "Provide images",
     "Create network and volumes",
     "Copy model file tiny-coder-q8_0.gguf",
+    "Tell who sends requests",
     "Run the engines",
     "All engines run",
+    "Forget the engines' key of before",
     "Run the routers",
     "All routers run",
     "Run the web UIs",
@@ -76,6 +79,7 @@ UNCHANGING = [
     "Check the host",
     "Install and configure Docker",
     "All engines run",
+    "Forget the engines' key of before",
     "All routers run",
     "All web UIs run",
     "Remove what the plan no longer has",
@@ -131,15 +135,7 @@ class Site:
 
     def run(self, *arguments: str, deploy: str = "deploy.py") -> subprocess.CompletedProcess[str]:
         self.write_responses()
-        return subprocess.run(
-            [sys.executable, "-m", "pyinfra", str(self.inventory), deploy, *arguments],
-            cwd=ROOT,
-            env=os.environ | {"PYINFRA_PROGRESS": "off"},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
+        return run_pyinfra(str(self.inventory), deploy, *arguments)
 
     def execute(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run everything but the verification."""
@@ -198,10 +194,10 @@ def test_a_converged_host_stays_unchanged_when_executed(site: Site) -> None:
 def test_one_changed_setting_changes_one_container(site: Site) -> None:
     site.keep_secrets()
     before = converged(site.declare())
-    site.declare("router=Router(memory_limit='1GiB'),")
+    site.declare("web_ui=WebUI(memory_limit='1GiB'),")
     site.answer(before)
     result = site.run("--dry", "--json", "--diff")
-    assert [name for name, changed in plan(result).items() if changed] == ["Run the routers"]
+    assert [name for name, changed in plan(result).items() if changed] == ["Run the web UIs"]
     assert "memory_bytes: 2147483648 -> 1073741824" in result.stderr
 
 
@@ -228,6 +224,31 @@ def test_a_bare_host_gets_docker_and_everything_else(site: Site) -> None:
     assert "Will install Docker from Debian's packages" in result.stderr
     assert "packages: (none) -> docker.io iptables ca-certificates" in result.stderr
     assert "live-restore: (none) -> true" in result.stderr
+
+
+def test_a_bare_host_with_a_card_gets_its_driver_first(site: Site) -> None:
+    """The dry run names the driver and why, and where the run will end."""
+    card = 'hosts=[Host(name="@fake/h1", gpus="1x h100", driver=Driver())],'
+    text = INVENTORY.replace('hosts=[Host(name="@fake/h1")],', card)
+    site.inventory.write_text(text.replace("Deployment, Host", "Deployment, Driver, Host"))
+    fixtures = ROOT / "tests" / "facts" / "fixtures"
+    drivers = (fixtures / "drivers" / "nouveau.txt").read_text().splitlines()
+    site.answer(bare() | {"section nvswitches": drivers, "@nvidia_status": ["@pci"]})
+    result = site.run("--dry", "--json", "--diff")
+    found = plan(result)
+    names = list(found)
+    assert names[:5] == [
+        *("Check the host", "Install GPU drivers", "Set up the GPUs of @fake/h1"),
+        *("Restart @fake/h1 for its GPUs", "Install and configure Docker"),
+    ]
+    for words in (
+        "driver: (none) -> 580, open kernel modules, NVIDIA's repository",
+        "because branch 580 (long term) has updates until 2028-06",
+        "because open modules drive Ampere",
+        "Will end the run before a restart of host @fake/h1",
+        "the module nouveau is loaded",
+    ):
+        assert words in result.stderr, result.stderr
 
 
 @pytest.mark.parametrize(
@@ -396,16 +417,77 @@ def test_two_hosts_get_their_parts_tier_by_tier(site: Site) -> None:
     names = list(changed)
     turns = [f"Change the engines of @fake/{name} while others serve" for name in ("h1", "h2")]
     assert names[names.index("Run the engines") : names.index("All routers run")] == [
-        *("Run the engines", *turns, "All engines run", "Run the routers"),
+        *("Run the engines", *turns, "All engines run"),
+        *("Forget the engines' key of before", "Run the links", "All links run"),
+        "Run the routers",
     ]
     # on a first deployment nobody serves yet: all engines start at once
     assert changed["Run the engines"] == ["@fake/h1", "@fake/h2"]
     assert [changed[name] for name in turns] == [[], []]
+    assert changed["Run the links"] == ["@fake/h1", "@fake/h2"]
+    assert "make a certificate for fake-h2.link as a server, and keep it in" in result.stderr
     assert changed["Run the routers"] == ["@fake/h1"]
     assert "Will create container demo-litellm-0" in result.stderr
     # what happens on this machine is announced once, and each host is told of the secrets
     assert changed["Keep generated secrets"] == ["@fake/h1", "@fake/h2"]
     assert result.stderr.count("Will generate") == 1
+
+
+NATIVE = """
+    hosts=[
+        Host(
+            name="@fake/h1",
+            address="10.0.0.1",
+            engines="native",
+            programs={"llama-server": Program(path="/usr/bin/llama-server")},
+        ),
+        Host(name="@fake/h2", address="10.0.0.2"),
+    ],
+    router=Router(host="@fake/h2"),
+    web_ui=None,
+"""
+
+
+def declare_native(site: Site) -> Artefacts:
+    """An engine without a container on one host, the router on the other."""
+    declared = 'hosts=[Host(name="@fake/h1")],'
+    site.declare()
+    text = site.inventory.read_text().replace(declared, NATIVE.strip())
+    site.inventory.write_text(text.replace("import Deployment,", "import Deployment, Program,"))
+    loaded = load_inventory(site.inventory)
+    site.keep_secrets()
+    artefacts = make_artefacts(loaded.spec, loaded.directory)
+    machine = ["@sizes", "1 /usr/bin/llama-server", *BARE_DOCKER]
+    site.answer(
+        {
+            "@fake/h1": bare() | {"@engine": [*BARE_ENGINE, *machine]},
+            "@fake/h2": fresh(),
+        }
+    )
+    return artefacts
+
+
+def test_an_engine_without_a_container_needs_no_docker(site: Site) -> None:
+    declare_native(site)
+    result = site.run("--dry", "--diff")
+    assert result.returncode == 0, result.stdout + result.stderr
+    said = result.stdout + result.stderr
+    assert "[@fake/h1] Will create service demo-llama-cpp-tiny-coder-0" in said
+    assert "[@fake/h2] Will create container demo-litellm-0" in said
+    assert "[@fake/h1] Will install Docker" not in said
+    assert "[@fake/h1] Will create network" not in said
+    assert LEAK not in said
+
+
+def test_an_engine_without_a_container_that_runs_stays_as_it_is(site: Site) -> None:
+    artefacts = declare_native(site)
+    machine = ["@sizes", "1 /usr/bin/llama-server", *BARE_DOCKER]
+    answers = {name: converged(artefacts, name) for name in ("@fake/h1", "@fake/h2")}
+    answers["@fake/h1"]["@engine"] = [*BARE_ENGINE, *answers["@fake/h1"]["@engine"][-2:], *machine]
+    site.answer(answers)
+    result = site.run("--dry", "--diff")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "Will " not in result.stdout + result.stderr
 
 
 def test_a_host_without_a_unit_is_fine(site: Site) -> None:
@@ -422,6 +504,7 @@ def test_engines_that_serve_change_on_one_host_after_the_other(site: Site) -> No
     declare_two(site)
     declared = load_inventory(site.inventory)
     artefacts = make_artefacts(declared.spec, declared.directory)
+    artefacts.secrets.save()
     site.answer({name: converged(artefacts, name) for name in ("@fake/h1", "@fake/h2")})
     text = site.inventory.read_text()
     site.inventory.write_text(text.replace("image_source=", "engine={'threads': 1}, image_source="))

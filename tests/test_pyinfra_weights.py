@@ -16,7 +16,7 @@ TOKEN = "hf_leaked-token"
 NAME = "Qwen/Qwen2.5-Coder-0.5B-Instruct"
 PROVIDE = f"Provide weights {NAME}@main"
 VLLM = """
-    engine=Engine(kind="vllm", trusted_network=True),
+    engine=Engine(kind="vllm"),
     secrets={"huggingface_token": Secret(env="LAB_TOKEN")},
     # more
 """
@@ -26,7 +26,8 @@ GPU: Responses = {
         "0000:01:00.0 3D controller [0302]: NVIDIA Corporation Device [10de:26b9] (rev a1)",
         "@nvidia",
         "0, GPU-5a7f0c1e-3d55-0d9a-6f1c-2f1b6a9e0c11, NVIDIA L40S, 46068, 580.173.02, "
-        "00000000:01:00.0, [N/A], Enabled",
+        "00000000:01:00.0, [N/A], Enabled, "
+        "Enabled, Enabled, Default, 350.00, 350.00",
         "@nvidia_status",
         "0",
         "@nvidia_banner",

@@ -22,13 +22,17 @@ def upstream(model: str, name: str) -> dict[str, object]:
         "api_base": f"http://{name}:8080/v1",
         "has_key": True,
         "name": name,
+        "room": 4,
+        "mode": "",
     }
 
 
 VALUES = {
+    "engine_key": "engine-key",
     "replicas": [upstream(AWKWARD, "one"), upstream("two", "two")],
     "num_retries": 3,
     "request_timeout_seconds": 100,
+    "request_log_days": 90,
     "stream_timeouts": {"one": 10, "two": 20},
     "timeout_retries": {AWKWARD: 0, "two": 1},
     "aliases": {"gpt-4o": AWKWARD},
@@ -56,10 +60,10 @@ def test_litellm_config_parses_back() -> None:
             "litellm_params": {
                 "model": f"openai/{model}",
                 "api_base": f"http://{name}:8080/v1",
-                "api_key": "os.environ/ENGINE_API_KEY",
+                "api_key": "engine-key",
                 "stream_timeout": timeout,
             },
-            "model_info": {"id": name},
+            "model_info": {"id": name, "room": 4},
         }
         for model, name, timeout in ((AWKWARD, "one", 10), ("two", "two", 20))
     ]
@@ -91,6 +95,7 @@ def test_litellm_with_stores_parses_back() -> None:
         "database_url": "os.environ/DATABASE_URL",
         "database_connection_pool_limit": 10,
         "store_model_in_db": False,
+        "maximum_spend_logs_retention_period": "90d",
         "coordination_redis": {"url": "os.environ/REDIS_URL"},
     }
 
@@ -113,4 +118,5 @@ def test_every_dockerfile_renders(catalog: Catalog) -> None:
 def test_there_is_no_template_that_no_test_renders() -> None:
     templates = {str(path.relative_to(TEMPLATES)) for path in TEMPLATES.rglob("*.j2")}
     dockerfiles = {f"images/{path.name}/Dockerfile.j2" for path in (TEMPLATES / "images").iterdir()}
-    assert templates == dockerfiles | {"litellm/config.yaml.j2", "haproxy/haproxy.cfg.j2"}
+    others = {"litellm/config.yaml.j2", "haproxy/haproxy.cfg.j2", "haproxy/link.cfg.j2"}
+    assert templates == dockerfiles | others | {"systemd/unit.service.j2"}

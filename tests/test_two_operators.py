@@ -134,8 +134,9 @@ def test_an_operator_may_insist(
     assert result.returncode == 0, result.stderr
     changed = [row["name"] for row in json.loads(result.stdout)["plan"] if row["hosts_with_change"]]
     assert changed == [
-        "Keep generated secrets",
-        *("Run the engines", "Run the routers", "Run the web UIs"),
+        *("Keep generated secrets", "Tell who sends requests"),
+        *("Run the engines", "Forget the engines' key of before"),
+        *("Run the routers", "Run the web UIs"),
     ]
 
 

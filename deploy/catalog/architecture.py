@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 from deploy.catalog.attention_layers import AttentionLayer, read_attention_layers
 from deploy.catalog.config_reader import ConfigReader
@@ -24,9 +24,11 @@ from deploy.catalog.latent_attention import Mla, read_mla
 from deploy.catalog.model_families import Family, declined, find_family
 from deploy.catalog.quantization import Quantization, read_quantization
 from deploy.catalog.state_layers import StateLayers, read_state_layers
-from deploy.catalog.vision import vision_parameters
+from deploy.catalog.vision import VisionEncoder, read_vision
 
+Known = TypeVar("Known")
 NESTED = ("text_config", "llm_config", "language_config")
+MTP_KEYS = ("num_nextn_predict_layers", "mtp_num_hidden_layers")
 
 
 @dataclass(frozen=True)
@@ -65,10 +67,28 @@ class Architecture:
     """Latent attention, if it has it."""
     state: StateLayers | None = None
     """What its layers without attention keep, if it has such layers."""
-    vision_parameters: int = 0
-    """Parameters of a vision tower, by its usual form."""
+    vision: VisionEncoder | None = None
+    """Its vision tower, if it has one."""
+    mtp_layers: int = 0
+    """Layers that predict further tokens (multi-token prediction)."""
+    draft_vocab: int = 0
+    """Entries of the vocabulary that an EAGLE-3 head drafts from; all of them otherwise."""
     bare_layers: frozenset[int] = frozenset()
     """Layers without an MLP or experts (Nemotron-H)."""
+    _known: dict[Hashable, Any] = field(default_factory=dict, init=False, compare=False, repr=False)
+    """What was worked out of it before: sizes that many estimates need again."""
+
+    def known(self, key: Hashable, work_out: Callable[[], Known]) -> Known:
+        """What follows from the model and a key alone; it is worked out once."""
+        if key not in self._known:
+            self._known[key] = work_out()
+        found: Known = self._known[key]
+        return found
+
+    @property
+    def vision_parameters(self) -> int:
+        """Parameters of the vision tower; 0 without."""
+        return self.vision.parameters if self.vision else 0
 
     @property
     def is_multimodal(self) -> bool:
@@ -76,9 +96,24 @@ class Architecture:
         return self.vision_parameters > 0
 
     @property
+    def keeps_tokens(self) -> bool:
+        """Whether there is a KV cache: encoders have none."""
+        return not self.family.encodes
+
+    @property
+    def grows(self) -> bool:
+        """Whether its KV cache grows with every token of a prompt."""
+        return any(layer.kind in {"full", "mla"} for layer in self.layers)
+
+    @property
     def has_state(self) -> bool:
         """Whether layers keep a state in place of tokens."""
         return self.state is not None
+
+    @cached_property
+    def largest_head_dim(self) -> int:
+        """Of the layers with the largest heads."""
+        return max((layer.head_dim for layer in self.layers), default=0) or self.head_dim
 
     def is_moe_layer(self, layer: int) -> bool:
         """Whether a layer has experts."""
@@ -97,10 +132,11 @@ class Architecture:
     def _kinds(self, layers: range) -> tuple[tuple[int, int], ...]:
         of_kind: dict[tuple[bool, bool, AttentionLayer], list[int]] = {}
         for layer in layers:
-            of_kind.setdefault(self._kind(layer), []).append(layer)
+            of_kind.setdefault(self.kind(layer), []).append(layer)
         return tuple((same[0], len(same)) for same in of_kind.values())
 
-    def _kind(self, layer: int) -> tuple[bool, bool, AttentionLayer]:
+    def kind(self, layer: int) -> tuple[bool, bool, AttentionLayer]:
+        """Whether it has experts, whether it is without an MLP, and its attention."""
         return self.is_moe_layer(layer), layer in self.bare_layers, self.layers[layer]
 
 
@@ -118,7 +154,8 @@ def read_architecture(config: Mapping[str, Any]) -> Architecture:
     text = outer.section(nested)
     assert text is not None  # noqa: S101  the key was just seen
     architecture = _decoder(text, outer)
-    return replace(architecture, vision_parameters=vision_parameters(outer))
+    vision = read_vision(outer, outer.text("model_type", default=""))
+    return replace(architecture, vision=vision)
 
 
 def _decoder(config: ConfigReader, outer: ConfigReader) -> Architecture:
@@ -134,6 +171,7 @@ def _decoder(config: ConfigReader, outer: ConfigReader) -> Architecture:
     kv_heads = read_kv_heads(config, heads)
     intermediate = read_intermediate(config, hidden)
     tied = family.tied_by_default
+    vocab = read_vocab(config, outer)
     return Architecture(
         model_type=model_type,
         family=with_declared_biases(family, config),
@@ -143,17 +181,19 @@ def _decoder(config: ConfigReader, outer: ConfigReader) -> Architecture:
         kv_heads=kv_heads,
         head_dim=read_head_dim(config, hidden, heads, family),
         intermediate=intermediate,
-        vocab=read_vocab(config, outer),
+        vocab=vocab,
         tied_embeddings=config.boolean(
             "tie_word_embeddings", default=outer.boolean("tie_word_embeddings", default=tied)
         ),
-        max_position_embeddings=read_context(config),
+        max_position_embeddings=read_context(config) - family.unused_positions,
         dtype=read_dtype(config, outer),
         quantization=read_quantization(outer if outer.has("quantization_config") else config),
         moe=read_moe(config, family, count, intermediate),
         mla=read_mla(config) if family.attention == "mla" else None,
         state=_state(config, family),
         bare_layers=_bare_layers(config, family, count),
+        mtp_layers=config.integer(*MTP_KEYS, default=0, minimum=0, maximum=64),
+        draft_vocab=config.integer("draft_vocab_size", default=vocab),
     )
 
 

@@ -9,7 +9,7 @@ from deploy.catalog.config_reader import ConfigReader
 from deploy.catalog.experts import read_pattern
 from deploy.catalog.model_families import Family, declined
 
-AttentionKind = Literal["full", "sliding", "mla", "state", "none"]
+AttentionKind = Literal["full", "sliding", "mla", "state", "encoder", "none"]
 LAYER_TYPES: dict[str, AttentionKind] = {"full_attention": "full", "sliding_attention": "sliding"}
 STATE_LAYER_TYPES = {
     "full_attention": "full",
@@ -53,7 +53,7 @@ class AttentionLayer:
     """Attention of one layer."""
 
     kind: AttentionKind
-    """``full`` and ``mla`` keep every token, ``sliding`` the last ``window``, ``state`` none."""
+    """``full`` and ``mla`` keep every token, ``sliding`` the last ``window``, the others none."""
     window: int = 0
     """Tokens that a sliding layer keeps."""
     head_dim: int = 0
@@ -75,6 +75,8 @@ def read_attention_layers(
         UnsupportedModelError: if a layer's kind is not one whose memory is known.
     """
     _decline_foreign(config, family)
+    if family.encodes:
+        return (AttentionLayer("encoder"),) * count
     if family.layer_pattern:
         kinds: dict[str, AttentionKind] = {"M": "state", "*": "full", "E": "none", "-": "none"}
         return tuple(AttentionLayer(kinds[letter]) for letter in read_pattern(config, count))

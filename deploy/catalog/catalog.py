@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from functools import cache, cached_property
 
+from deploy.catalog.amd import AmdCard, AmdPackages
 from deploy.catalog.entry import DIRECTORY, load_entries
 from deploy.catalog.gpus import Gpu
 from deploy.catalog.images import BaseImage, Image
 from deploy.catalog.licences import Licence
+from deploy.catalog.mig import MigCard
 from deploy.catalog.models import Model
+from deploy.catalog.nvidia import NvidiaBranch, NvidiaGeneration, NvidiaPackages
 from deploy.catalog.providers import Provider
 
 
@@ -37,6 +40,36 @@ class Catalog:
     def gpus(self) -> dict[str, Gpu]:
         """GPUs."""
         return load_entries("gpus.yaml", Gpu)
+
+    @cached_property
+    def nvidia_branches(self) -> dict[str, NvidiaBranch]:
+        """Branches of NVIDIA's driver, by number."""
+        return load_entries("nvidia_branches.yaml", NvidiaBranch)
+
+    @cached_property
+    def nvidia_generations(self) -> dict[str, NvidiaGeneration]:
+        """Generations of NVIDIA's cards."""
+        return load_entries("nvidia_generations.yaml", NvidiaGeneration)
+
+    @cached_property
+    def nvidia_packages(self) -> dict[str, NvidiaPackages]:
+        """Packages of NVIDIA's driver, by distribution and release."""
+        return load_entries("nvidia_packages.yaml", NvidiaPackages)
+
+    @cached_property
+    def mig(self) -> dict[str, MigCard]:
+        """How cards are divided into instances, by the id of the GPU."""
+        return load_entries("nvidia_mig.yaml", MigCard)
+
+    @cached_property
+    def amd_cards(self) -> dict[str, AmdCard]:
+        """AMD's cards, by instruction set."""
+        return load_entries("amd_cards.yaml", AmdCard)
+
+    @cached_property
+    def amd_packages(self) -> dict[str, AmdPackages]:
+        """Packages of AMD's driver, by distribution and release."""
+        return load_entries("amd_packages.yaml", AmdPackages)
 
     @cached_property
     def licences(self) -> dict[str, Licence]:

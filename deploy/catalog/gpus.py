@@ -12,7 +12,7 @@ Vendor = Literal["nvidia", "amd", "apple", "cpu"]
 APPLE_GPU_SHARE = 0.75
 """Share of a Mac's memory that Metal lets the GPU use by default (above 36 GB)."""
 TORCH_SHARE = 0.98
-"""Share of its memory that a card leaves to torch, where nobody published a figure."""
+"""Share of its memory that a card leaves to torch, where no one published a figure."""
 INLINE_ECC_SHARE = 15 / 16
 """Share left by cards that keep the check bits of ECC in their own memory (GDDR6)."""
 
@@ -85,6 +85,8 @@ class Gpu(Entry):
     """Peak compute."""
     compute_capability: str | None = None
     """NVIDIA: compute capability, e.g. ``8.9``."""
+    first_driver: str = ""
+    """NVIDIA: the first version of the driver that knows it, where that matters today."""
     gfx: str | None = None
     """AMD: name of the instruction set, e.g. ``gfx942``."""
     supports_bf16: bool

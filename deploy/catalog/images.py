@@ -11,7 +11,7 @@ class BaseImage(Entry):
     suite: str
     """Suite of the Debian archive, e.g. ``bookworm``."""
     packages: tuple[str, ...]
-    """Packages installed beside the minimal system."""
+    """Packages installed apart from the minimal system."""
     check_valid_until: bool = True
     """Whether the archive's expiry date is checked."""
 

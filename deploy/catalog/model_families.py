@@ -44,6 +44,10 @@ class Family:
     """Experts and router have biases."""
     learned_positions: bool = False
     """A table of position embeddings."""
+    unused_positions: int = 0
+    """Positions of that table that no token has: RoBERTa counts from behind its padding token."""
+    encodes: bool = False
+    """Every token sees all others, and nothing is kept for tokens to come (BERT)."""
     final_norm: bool = True
     """A norm with weights after the last layer."""
     head_bias: bool = False
@@ -65,10 +69,25 @@ class Family:
 
 
 LLAMA = Family()
+BERT = Family(
+    gated_mlp=False,
+    qkv_bias=True,
+    output_bias=True,
+    mlp_bias=True,
+    norm_bias=True,
+    tied_by_default=True,
+    learned_positions=True,
+    uses_sliding_window=False,
+    encodes=True,
+)
+ROBERTA = replace(BERT, unused_positions=2)
 DELTA = Family(qk_norm="head", uses_sliding_window=False, output_gate=True, state="delta")
 FAMILIES: dict[str, Family] = {
     "llama": LLAMA,
     "mistral": LLAMA,
+    "bert": BERT,
+    "roberta": ROBERTA,
+    "xlm-roberta": ROBERTA,
     "ministral": LLAMA,
     "ministral3": LLAMA,
     "smollm3": LLAMA,
@@ -164,7 +183,7 @@ FAMILIES: dict[str, Family] = {
 }
 """Families by ``model_type``."""
 
-ENCODER = "it is an encoder: it keeps no KV cache, and engines run it in other ways"
+ENCODER = "its layers are not those of BERT"
 STATE_SPACE = "its state-space or linear-attention layers keep a state that engines lay out anew"
 DECLINED: dict[str, str] = {
     "jamba": STATE_SPACE,
@@ -185,9 +204,6 @@ DECLINED: dict[str, str] = {
     "deepseek_v4": "its sparse, compressed attention keeps several caches",
     "minimax_m3": "its sparse attention keeps an index of blocks",
     "gemma3n_text": "its layers share KV caches and keep embeddings off the GPU",
-    "bert": ENCODER,
-    "roberta": ENCODER,
-    "xlm-roberta": ENCODER,
     "nomic_bert": ENCODER,
     "modernbert": ENCODER,
     "t5": "it is an encoder-decoder: its memory follows the encoder's input too",

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from deploy.catalog.entry import DIRECTORY, Entry
 
-Role = Literal["chat", "completion", "embedding"]
+Role = Literal["chat", "completion", "embedding", "rerank"]
 Quantization = Literal[
     "none", "awq", "gptq", "fp8", "mxfp4", "nvfp4", "q4_0", "q4_k_m", "q5_k_m", "q8_0", "f16"
 ]

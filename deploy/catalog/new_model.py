@@ -9,6 +9,7 @@ import yaml
 
 from deploy.catalog.architecture import read_architecture
 from deploy.catalog.models import Model
+from deploy.catalog.vision import HIDDEN_KEYS, LAYER_KEYS
 from deploy.catalog.weight_tensors import count_active_parameters, count_parameters
 
 SIZE_KEYS = frozenset({
@@ -32,7 +33,8 @@ SIZE_KEYS = frozenset({
     "qk_rope_head_dim", "v_head_dim", "index_head_dim", "index_n_heads", "index_topk",
     "indexer_types", "global_head_dim", "num_global_key_value_heads", "attention_k_eq_v",
     "num_kv_shared_layers", "quantization_config", "n_embd", "n_inner", "n_layer", "n_head",
-    "n_positions", "depth", "patch_size", "rope_scaling",
+    "n_positions", "depth", "patch_size", "rope_scaling", "vt_hidden_size",
+    "vt_intermediate_size", "vt_num_hidden_layers", "embed_dim",
 })  # fmt: skip
 """Keys of a config.json that say how large a model is."""
 SCHEME_KEYS = frozenset({
@@ -106,6 +108,13 @@ def lacks(model: Model) -> tuple[str, ...]:
         ("a size of its weights", not any(variant.size_bytes for variant in model.variants)),
         ("weights in 4 or 8 bits", len(model.variants) == 1),
         ("a GGUF file", not any(variant.format == "gguf" for variant in model.variants)),
+        ("the size of its vision encoder", _has_unknown_vision(model)),
         ("languages", model.languages is None and model.made_for_code),
     ]
     return tuple(name for name, absent in missing if absent)
+
+
+def _has_unknown_vision(model: Model) -> bool:
+    vision = model.config.get("vision_config")
+    keys = (HIDDEN_KEYS, LAYER_KEYS)
+    return vision is not None and not all(any(key in vision for key in names) for names in keys)

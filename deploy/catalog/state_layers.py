@@ -43,13 +43,16 @@ class StateLayers:
             groups = tp
         return -(-(self.inner + 2 * groups * self.state_dim) // tp)
 
-    def state_bytes(self, tp: int, dtype_bytes: int) -> int:
+    def state_bytes(self, tp: int, dtype_bytes: int, speculative_tokens: int = 0) -> int:
         """Bytes of one layer's state of one request on one GPU.
+
+        The convolution keeps an input more for each token drafted.
 
         vllm/model_executor/layers/mamba/mamba_utils.py, ``gated_delta_net_state_shape`` and
         ``mamba2_state_shape``.
         """
-        conv = self.conv_channels(tp) * (self.conv_kernel - 1) * dtype_bytes
+        kept = self.conv_kernel - 1 + speculative_tokens
+        conv = self.conv_channels(tp) * kept * dtype_bytes
         heads = -(-self.heads // tp)
         return conv + heads * self.head_dim * self.state_dim * (self.element_bytes or dtype_bytes)
 

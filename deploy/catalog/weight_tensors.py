@@ -40,10 +40,16 @@ class WeightTensor:
         return self.rows * self.columns * self.copies_per_token
 
 
-def layer_tensors(model: Architecture, layer: int, tp: int = 1) -> tuple[WeightTensor, ...]:
-    """The tensors of a layer on one GPU."""
+def layer_tensors(
+    model: Architecture, layer: int, tp: int = 1, expert_ranks: int = 0
+) -> tuple[WeightTensor, ...]:
+    """The tensors of a layer on one GPU; routed experts are shared out over ``expert_ranks``.
+
+    A slice of each expert or some whole ones take as many bytes; slices are what is counted.
+    """
     attention = _mixer(model, layer, tp)
-    mlp = () if layer in model.bare_layers else tuple(_feed_forward(model, layer, tp))
+    ranks = expert_ranks or tp
+    mlp = () if layer in model.bare_layers else tuple(_feed_forward(model, layer, tp, ranks))
     norm = model.hidden * (2 if model.family.norm_bias else 1)
     norms = [_vector("norm", norm)] * model.family.norms_per_layer
     return (*attention, *mlp, *norms)
@@ -76,13 +82,18 @@ def all_tensors(model: Architecture) -> Iterator[tuple[WeightTensor, int]]:
 
 def count_parameters(model: Architecture) -> int:
     """Parameters of the whole model."""
+    return model.known("parameters", lambda: _count_parameters(model))
+
+
+def _count_parameters(model: Architecture) -> int:
     text = sum(tensor.parameters * number for tensor, number in all_tensors(model))
     return text + model.vision_parameters
 
 
 def count_active_parameters(model: Architecture) -> int:
     """Parameters that one token of text meets."""
-    return sum(tensor.active_parameters * number for tensor, number in all_tensors(model))
+    tensors = all_tensors(model)
+    return model.known("active", lambda: sum(t.active_parameters * n for t, n in tensors))
 
 
 def share(total: int, parts: int) -> int:
@@ -110,13 +121,15 @@ def _mixer(model: Architecture, layer: int, tp: int) -> Iterator[WeightTensor]:
     return _attention(model, attention, tp)
 
 
-def _feed_forward(model: Architecture, layer: int, tp: int) -> Iterator[WeightTensor]:
+def _feed_forward(
+    model: Architecture, layer: int, tp: int, expert_ranks: int
+) -> Iterator[WeightTensor]:
     """Experts, an ordinary MLP, or both."""
     moe = model.moe if model.is_moe_layer(layer) else None
     if moe is None or moe.beside_mlp:
         yield from _mlp(model, model.intermediate, tp)
     if moe is not None:
-        yield from _experts(model, moe, tp)
+        yield from _experts(model, moe, tp, expert_ranks)
 
 
 def _state(model: Architecture, state: StateLayers, tp: int) -> Iterator[WeightTensor]:
@@ -192,8 +205,8 @@ def _mlp(model: Architecture, intermediate: int, tp: int) -> Iterator[WeightTens
         yield _vector("mlp", up + model.hidden)
 
 
-def _experts(model: Architecture, moe: Moe, tp: int) -> Iterator[WeightTensor]:
-    inner, width = share(moe.intermediate, tp), moe.width(model.hidden)
+def _experts(model: Architecture, moe: Moe, tp: int, expert_ranks: int) -> Iterator[WeightTensor]:
+    inner, width = share(moe.intermediate, expert_ranks), moe.width(model.hidden)
     up = inner * (2 if model.family.gated_mlp else 1)
     copies = (moe.experts, moe.experts_per_token)
     yield WeightTensor("mlp.experts.up", up, width, True, *copies)

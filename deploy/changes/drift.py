@@ -1,69 +1,99 @@
-"""How a live container differs from the wanted one: pure comparison, field by field."""
+"""How what is live differs from what is wanted: pure comparison, field by field."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable
 from difflib import SequenceMatcher
 from typing import Any
 
 from deploy.changes.change import ABSENT, Change, FieldChange
-from deploy.changes.live import LiveContainer
+from deploy.changes.expected import Expected
+from deploy.changes.live import Live, named
 
 EMPTY = "(empty)"
 STOPPED = {"exited", "created", "dead", "paused"}
 HEALTHY = {"healthy", "starting", None}
 
 
-def container_change(
-    name: str,
-    wanted: dict[str, Any],
-    containers: Mapping[str, LiveContainer],
-    image_id: str | None,
-    *,
-    config_is_newer: bool,
+def unit_change(
+    name: str, wanted: Expected, there: Iterable[Live], *, config_is_newer: bool
 ) -> Change | None:
-    """What has to happen to a container; ``None`` if nothing.
+    """What has to happen to what runs of a unit; ``None`` if nothing.
 
     Args:
-        name: name of the container.
-        wanted: its public description.
-        containers: the container and what an interrupted run left of it, by name.
-        image_id: id of the wanted image, if the host has it.
-        config_is_newer: whether the files that it mounts were restored after it started.
+        name: name of the unit.
+        wanted: how it is to be.
+        there: what runs of it, and what an interrupted run left.
+        config_is_newer: whether the files that it reads were restored after it started.
     """
-    resource = f"container {name}"
-    live = containers.get(name)
+    there = tuple(there)
+    resource = f"{wanted.noun} {name}"
+    live = named(name, wanted.noun, there)
+    moved = [_moved(other, wanted) for other in there if _has_the_place(other, name, wanted)]
     if live is None:
-        return Change(resource, "create", (FieldChange("image", ABSENT, wanted["image"]),))
-    fields = container_drift(live, wanted, image_id)
-    if not fields and f"{name}.previous" in containers and live.health != "healthy":
+        if moved:
+            return Change(resource, "recreate", tuple(moved))
+        field, value = wanted.made_from
+        return Change(resource, "create", (FieldChange(field, ABSENT, value),))
+    fields = moved + drift(live, wanted)
+    is_left = any(other.name == f"{name}.previous" for other in there)
+    if not fields and is_left and live.health != "healthy":
         # not proven yet, and what ran before it is still there to go back to
         fields = [FieldChange("state", "left by an interrupted change", "healthy")]
     if fields:
         return Change(resource, "recreate", tuple(fields))
+    needed = _mending(resource, live, config_is_newer=config_is_newer)
+    if needed is None and len(there) > 1:
+        return Change(resource, "clean up after an interrupted change of")
+    return needed
+
+
+def _mending(resource: str, live: Live, *, config_is_newer: bool) -> Change | None:
+    """What has to happen to one that is as wanted, and does not run so."""
     if live.state in STOPPED:
         return Change(resource, "start", (FieldChange("state", live.state, "running"),))
     if live.health not in HEALTHY or live.state == "restarting":
         found = str(live.health) if live.state == "running" else live.state
+        if live.health_said:
+            found = f"{found}: {live.health_said}"
         return Change(resource, "restart", (FieldChange("health", found, "healthy"),))
+    if not live.starts_with_host:
+        return Change(resource, "enable", (FieldChange("start", "by hand", "with the host"),))
     if config_is_newer:
         return Change(resource, "restart", (FieldChange("configuration", "outdated", "current"),))
-    if len(containers) > 1:
-        return Change(resource, "clean up after an interrupted change of")
     return None
 
 
-def container_drift(
-    live: LiveContainer, wanted: dict[str, Any], image_id: str | None
-) -> list[FieldChange]:
-    """Everything about a container that a new one is needed for."""
+def _has_the_place(other: Live, name: str, wanted: Expected) -> bool:
+    return other.name == name and other.noun != wanted.noun
+
+
+def _moved(other: Live, wanted: Expected) -> FieldChange:
+    return FieldChange("runs as", other.noun, wanted.noun)
+
+
+def drift(live: Live, wanted: Expected) -> list[FieldChange]:
+    """Everything about what runs that a new one is needed for."""
     declared = live.spec or {}
-    return _spec_changes(declared, wanted) + [
-        change
-        for field, change in _live_changes(live, wanted, image_id)
-        if declared.get(field) == wanted[field]
+    return _spec_changes(declared, wanted.public) + [
+        FieldChange(*_shown(fact, found, wanted.facts[fact][1]))
+        for fact, found in live.facts.items()
+        if found != wanted.facts[fact][1]
+        and _is_declared(wanted.facts[fact][0], declared, wanted.public)
     ]
+
+
+def _is_declared(field: str, declared: dict[str, Any], wanted: dict[str, Any]) -> bool:
+    """Whether a field, or all of them, are declared as wanted: then something else was changed."""
+    return declared.get(field) == wanted[field] if field else declared == wanted
+
+
+def _shown(fact: str, found: str, wanted: str) -> tuple[str, str, str]:
+    """A fact as it is shown: of a file, no digests."""
+    if fact.endswith(" file"):
+        return fact, "edited" if found else ABSENT, "as written"
+    return fact, found, wanted
 
 
 def _spec_changes(old: dict[str, Any], new: dict[str, Any]) -> list[FieldChange]:
@@ -75,21 +105,6 @@ def _spec_changes(old: dict[str, Any], new: dict[str, Any]) -> list[FieldChange]
         if before.get(field) != after.get(field)
         for change in _field_changes(field, before.get(field), after.get(field))
     ]
-
-
-def _live_changes(
-    live: LiveContainer, wanted: dict[str, Any], image_id: str | None
-) -> Iterator[tuple[str, FieldChange]]:
-    """What was changed behind the label, with the name of the declared field that it belongs to."""
-    pairs = [
-        ("image", "live image id", live.image_id, image_id or "(to be fetched)"),
-        ("memory_bytes", "live memory_bytes", live.memory_bytes, wanted["memory_bytes"]),
-        ("restart", "live restart", live.restart, wanted["restart"]),
-        ("network", "live networks", ", ".join(live.networks) or ABSENT, wanted["network"]),
-    ]
-    for declared, field, old, new in pairs:
-        if old != new:
-            yield declared, FieldChange(field, str(old), str(new))
 
 
 def _flatten(value: Any, path: str = "") -> dict[str, Any]:

@@ -1,11 +1,12 @@
-"""A container as Docker reports it."""
+"""What runs on a host, as Docker or systemd report it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from deploy.changes.change import ABSENT
 from deploy.services import Holds
 
 LEFTOVERS = (".next", ".previous", ".probe")
@@ -33,29 +34,99 @@ class LiveContainer:
     """What its labels say that it holds on its host."""
     service: str = ""
     """What its label says that it is, e.g. ``litellm``."""
+    addresses: Mapping[str, str] = field(default_factory=dict)
+    """Its addresses by network; empty where it does not run."""
+    health_said: str = ""
+    """The last line of its health check, where that fails."""
+
+    @property
+    def noun(self) -> str:
+        """What it is called."""
+        return "container"
+
+    @property
+    def starts_with_host(self) -> bool:
+        """Whether Docker starts it; its restart policy is a part of its description."""
+        return True
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What can be changed although the label stays as it is."""
+        return {
+            "live image id": self.image_id,
+            "live memory_bytes": str(self.memory_bytes),
+            "live restart": self.restart,
+            "live networks": ", ".join(self.networks) or ABSENT,
+        }
+
+
+@dataclass(frozen=True)
+class LiveService:
+    """A service of the host as systemd reports it."""
+
+    name: str
+    state: str
+    """In the words that Docker has for containers: ``running``, ``exited``, ``restarting``."""
+    health: str | None
+    started_at: float
+    """Seconds since the epoch; 0 if it never started."""
+    deployment: str | None
+    """The deployment it belongs to; ``None`` for services that are not Atelier's."""
+    spec: dict[str, Any] | None
+    """What its unit file says it was made from."""
+    holds: Holds = field(default_factory=Holds)
+    """What its unit file says that it holds on its host."""
+    service: str = ""
+    """What its unit file says that it is, e.g. ``llama-cpp``."""
+    starts_with_host: bool = False
+    """Whether it starts with the host."""
+    files: dict[str, str] = field(default_factory=dict)
+    """sha256 of its unit file and its environment file."""
+    last_line: str = ""
+    """The last line of its log, of one that does not run as it should."""
+    health_said: str = ""
+
+    @property
+    def noun(self) -> str:
+        """What it is called."""
+        return "service"
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What can be changed although its description stays as it is."""
+        return {f"live {name}": digest for name, digest in self.files.items()}
+
+
+Live = LiveContainer | LiveService
 
 
 def base_name(name: str) -> str:
-    """Name of the unit that a container belongs to, also of what an interrupted change left."""
+    """Name of the unit that something belongs to, also of what an interrupted change left."""
     for end in LEFTOVERS:
         name = name.removesuffix(end)
     return name
 
 
-def by_unit(containers: Iterable[LiveContainer]) -> dict[str, dict[str, LiveContainer]]:
-    """Containers by the unit that they belong to, and by name."""
-    units: dict[str, dict[str, LiveContainer]] = {}
-    for container in containers:
-        units.setdefault(base_name(container.name), {})[container.name] = container
+def by_unit(everything: Iterable[Live]) -> dict[str, tuple[Live, ...]]:
+    """What is live, by the unit that it belongs to."""
+    units: dict[str, tuple[Live, ...]] = {}
+    for live in everything:
+        name = base_name(live.name)
+        units[name] = (*units.get(name, ()), live)
     return units
 
 
-def held(containers: Iterable[LiveContainer]) -> Holds:
-    """What the containers of one unit hold, in all."""
+def named(name: str, noun: str, there: Iterable[Live]) -> Live | None:
+    """The one with this name that is called so, e.g. ``container``."""
+    return next((live for live in there if (live.name, live.noun) == (name, noun)), None)
+
+
+def held(everything: Iterable[Live]) -> Holds:
+    """What all that belongs to one unit holds."""
     ports: frozenset[int] = frozenset()
     gpus: dict[int, float] = {}
-    for container in containers:
-        ports |= container.holds.ports
-        for index, share in container.holds.gpus.items():
+    for live in everything:
+        ports |= live.holds.ports
+        for index, share in live.holds.gpus.items():
             gpus[index] = max(gpus.get(index, 0.0), share)
     return Holds(ports=ports, gpus=gpus)

@@ -13,9 +13,16 @@ TONES = ("#1f3b57", "#c8781e", "#7fa8c9", "#e3e3e3")
 DASHES = ("", "7 4", "2 3", "10 3 2 3")
 STYLE = (
     "body{font:15px/1.45 sans-serif;max-width:760px;margin:2em auto;padding:0 1em;color:#111}"
-    "svg{width:100%;height:auto}text{font:12px sans-serif;fill:#111}h2{font-size:1.1em}"
-    "@media print{body{margin:0}svg,p,ul{break-inside:avoid}}"
+    "section{overflow-x:auto}svg{width:100%;min-width:560px;height:auto}h2{font-size:1.1em}"
+    "text{font:12px sans-serif;fill:#111}"
+    "table{border-collapse:collapse}td:first-child,th:first-child{text-align:left;padding-left:0}"
+    "td,th{padding:.2em .8em;text-align:right;border-bottom:1px solid #ccc}"
+    "@media print{body{margin:0}svg{min-width:0}svg,p,ul{break-inside:avoid}}"
 )
+
+
+Series = list[tuple[float, float]]
+"""A line, point by point."""
 
 
 @dataclass(frozen=True)
@@ -61,13 +68,24 @@ def stacked_bars(names: Sequence[str], bars: Sequence[Bar]) -> str:
     return _svg("".join(drawn), y + 24)
 
 
-def lines(x_name: str, y_name: str, series: dict[str, list[tuple[float, float]]]) -> str:
+def lines(x_name: str, y_name: str, series: dict[str, Series]) -> str:
     """Lines over two logarithmic axes."""
-    points = [point for line in series.values() for point in line if min(point) > 0]
+    known = {name: [p for p in line if min(p) > 0] for name, line in series.items()}
+    points = [point for line in known.values() for point in line]
     if not points:
         return "<p>Nothing to show.</p>"
-    x_axis, y_axis = _Axis([p[0] for p in points]), _Axis([p[1] for p in points])
-    drawn = []
+    axes = _Axis([p[0] for p in points]), _Axis([p[1] for p in points])
+    return _plot((x_name, y_name), known, axes, dots=True)
+
+
+def _plot(
+    names: tuple[str, str],
+    series: dict[str, Series],
+    axes: tuple[_Axis, _Axis] | tuple[_FromZero, _FromZero],
+    *,
+    dots: bool,
+) -> str:
+    (x_axis, y_axis), drawn = axes, []
     for value in x_axis.ticks:
         x = LEFT + x_axis.place(value) * (WIDTH - LEFT - 20)
         drawn.append(_line(x, TOP, x, HEIGHT - BOTTOM))
@@ -77,14 +95,56 @@ def lines(x_name: str, y_name: str, series: dict[str, list[tuple[float, float]]]
         drawn.append(_line(LEFT, y, WIDTH - 20, y))
         drawn.append(_text(LEFT - 6, y + 4, _short(value), "end"))
     for index, (name, line) in enumerate(series.items()):
-        drawn.append(_curve(index, line, x_axis, y_axis))
+        places = [
+            (
+                LEFT + x_axis.place(x) * (WIDTH - LEFT - 20),
+                HEIGHT - BOTTOM - y_axis.place(y) * (HEIGHT - BOTTOM - TOP),
+            )
+            for x, y in line
+        ]
+        drawn.append(_curve(index, places, dots=dots))
         y = HEIGHT + 18 * index + 8
         tone, dash = TONES[index % 3], DASHES[index % 4]
         drawn.append(_line(LEFT, y, LEFT + 40, y, tone, dash, 3))
         drawn.append(_text(LEFT + 48, y + 4, name))
-    drawn.append(_text(WIDTH - 20, HEIGHT - 6, x_name, "end"))
-    drawn.append(_text(4, 11, y_name))
+    drawn.append(_text(WIDTH - 20, HEIGHT - 6, names[0], "end"))
+    drawn.append(_text(4, 11, names[1]))
     return _svg("".join(drawn), HEIGHT + 18 * len(series) + 8)
+
+
+def curves(x_name: str, y_name: str, series: dict[str, Series]) -> str:
+    """Lines over two axes that begin at 0."""
+    points = [point for line in series.values() for point in line]
+    if not points:
+        return "<p>Nothing to show.</p>"
+    x_axis = _FromZero([p[0] for p in points])
+    y_axis = _FromZero([p[1] for p in points])
+    return _plot((x_name, y_name), series, (x_axis, y_axis), dots=False)
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Figures under the names of their columns."""
+    head = "".join(f"<th>{escape(name)}</th>" for name in columns)
+    body = "".join(
+        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
+    )
+    return f"<table><tr>{head}</tr>{body}</table>"
+
+
+class _FromZero:
+    """A linear axis from 0 to a round number."""
+
+    def __init__(self, values: list[float]) -> None:
+        most = max(*values, 1e-3)
+        steps = (d * 10.0**power for power in range(-4, 10) for d in (1, 2, 5))
+        step = next(s for s in steps if most / s <= 6)
+        count = math.ceil(most / step * 0.9999)
+        self.ticks = [round(step * i, 6) for i in range(count + 1)]
+        self._high = step * count
+
+    def place(self, value: float) -> float:
+        """Where it lies, from 0 to 1."""
+        return value / self._high
 
 
 class _Axis:
@@ -102,21 +162,14 @@ class _Axis:
         return (math.log(value) - self._low) / self._span
 
 
-def _curve(index: int, line: list[tuple[float, float]], x_axis: _Axis, y_axis: _Axis) -> str:
-    places = [
-        (
-            LEFT + x_axis.place(x) * (WIDTH - LEFT - 20),
-            HEIGHT - BOTTOM - y_axis.place(y) * (HEIGHT - BOTTOM - TOP),
-        )
-        for x, y in line
-        if min(x, y) > 0
-    ]
+def _curve(index: int, places: Series, *, dots: bool) -> str:
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
     tone, dash = TONES[index % 3], DASHES[index % 4]
-    dots = "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{tone}"/>' for x, y in places)
+    circle = '<circle cx="{:.1f}" cy="{:.1f}" r="3.5" fill="{}"/>'
+    marks = "".join(circle.format(x, y, tone) for x, y in places) if dots else ""
     return (
         f'<polyline points="{path}" fill="none" stroke="{tone}" stroke-width="2.5"'
-        f' stroke-dasharray="{dash}"/>{dots}'
+        f' stroke-dasharray="{dash}"/>{marks}'
     )
 
 

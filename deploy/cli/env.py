@@ -30,7 +30,7 @@ def env(inventory: InventoryArgument, as_json: JsonOption = False) -> None:
     for name, value in variables.items():
         sys.stdout.write(f"export {name}={shlex.quote(value)}\n")
     entry = artefacts.spec.entry
-    if entry and not entry.certificate:
+    if entry and entry.has_own_authority:
         # past eval, to whoever sits there
         sys.stderr.write(
             "Clients must trust the entry's root certificate, as atelier ca says. In Python:\n"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from deploy.catalog import Gpu, load_catalog
+from deploy.cli.live_gpus import show_cards
 from deploy.cli.options import JsonOption
 from deploy.cli.output import console, print_json, print_table
 
@@ -28,16 +30,26 @@ class VendorName(StrEnum):
 
 
 def gpus(
+    inventory: Annotated[
+        Path | None, typer.Argument(metavar="[INVENTORY]", help="Show its hosts' own cards.")
+    ] = None,
+    host: Annotated[str | None, typer.Option(help="With INVENTORY: of this host alone.")] = None,
     vendor: Annotated[VendorName | None, typer.Option(help="Only this vendor's.")] = None,
     min_memory: Annotated[
         float, typer.Option(metavar="GIB", min=0, help="Only with this much memory, in GiB.")
     ] = 0,
     json: JsonOption = False,
 ) -> None:
-    """List the GPUs of the catalogue.
+    """List the GPUs of the catalogue, or those of the hosts of an inventory and who uses them.
 
-    Memory is in GiB, bandwidth in GB/s, compute in dense TFLOPS, power in watts.
+    Memory is in GiB, bandwidth in GB/s, compute in dense TFLOPS, power in watts. JSON of an
+    inventory: {"cards": [{"host", "index", "name", "driver_version", "memory_used_mib",
+    "memory_mib", "temperature_celsius", "power_watts", "power_limit_watts", "utilization_percent",
+    "users": [{"pid", "name", "container", "memory_mib"}]}]}.
     """
+    if inventory or host:
+        show_cards(inventory, host, as_json=json)
+        return
     chosen = {
         name: gpu
         for name, gpu in load_catalog().gpus.items()

@@ -36,7 +36,7 @@ def info(inventory: InventoryArgument, as_json: JsonOption = False) -> None:
             *lines,
         ]
     entry = artefacts.spec.entry
-    if entry and not entry.certificate:
+    if entry and entry.has_own_authority:
         lines.append(f"  root certificate   atelier ca {inventory}     for each client, once")
     lines += [
         f"  secrets            {facts['secrets_file']}",

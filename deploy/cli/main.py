@@ -14,6 +14,7 @@ from deploy.cli.env import env
 from deploy.cli.gpus import gpus
 from deploy.cli.images import images
 from deploy.cli.info import info
+from deploy.cli.load_report import load
 from deploy.cli.lock import lock
 from deploy.cli.logs import logs
 from deploy.cli.models import models
@@ -22,6 +23,7 @@ from deploy.cli.plan import plan
 from deploy.cli.prune import prune
 from deploy.cli.recommend import recommend
 from deploy.cli.schema import schema
+from deploy.cli.secrets import secrets
 from deploy.cli.size import size
 from deploy.cli.status import status
 from deploy.cli.usage import usage
@@ -39,14 +41,18 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-VERBS = (
-    *(plan, size, recommend, models, gpus, images, doctor, check),
-    *(verify, status, usage, logs, info, env, ca, prune, down, schema),
-)
-for verb in VERBS:
-    app.command()(verb)
-app.add_typer(users)
-app.add_typer(lock)
+PANELS = {
+    "Plan": (plan, size, recommend, models, gpus, schema),
+    "Deploy": (doctor, check, verify, images),
+    "Look after": (status, logs, load, info, env, ca, prune, down),
+    "People": (usage,),
+}
+for panel, verbs in PANELS.items():
+    for verb in verbs:
+        app.command(rich_help_panel=panel)(verb)
+app.add_typer(users, rich_help_panel="People")
+app.add_typer(lock, rich_help_panel="Look after")
+app.add_typer(secrets, rich_help_panel="Look after")
 
 
 def main() -> None:

@@ -19,7 +19,7 @@ from deploy.errors import Problem, SpecError
 from deploy.sizing.declared import read_config
 
 COLUMNS = ["Model", "params", "ctx", "roles", "licence", "use"]
-ROLES = {"chat": "chat", "completion": "fim", "embedding": "embed"}
+ROLES = {"chat": "chat", "completion": "fim", "embedding": "embed", "rerank": "rerank"}
 LEGEND = (
     "params: 10^9; of a mixture of experts also what one token uses. ctx: context in\n"
     "units of 1024 tokens. fim: completes by fill-in-the-middle. use: R research,\n"
@@ -34,6 +34,7 @@ class RoleName(StrEnum):
     CHAT = "chat"
     COMPLETION = "completion"
     EMBEDDING = "embedding"
+    RERANK = "rerank"
 
 
 class UseName(StrEnum):

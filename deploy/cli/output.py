@@ -21,7 +21,11 @@ def print_json(data: Any) -> None:
 
 
 def print_table(
-    title: str, columns: list[str], rows: list[list[str]], numbers: Collection[str] = ()
+    title: str,
+    columns: list[str],
+    rows: list[list[str]],
+    numbers: Collection[str] = (),
+    whole: Collection[str] = (),
 ) -> None:
     """Print rows under their column names.
 
@@ -30,6 +34,7 @@ def print_table(
         columns: the column names.
         rows: the cells of each row.
         numbers: columns of numbers, set to the right; with any, the table has no vertical lines.
+        whole: columns whose lines are not folded while there is room.
     """
     table = Table(title=title, title_justify="left", title_style="bold")
     if numbers:
@@ -37,7 +42,7 @@ def print_table(
         table.pad_edge = False
     for column in columns:
         justify: Any = "right" if column in numbers else "left"
-        table.add_column(column, overflow="fold", justify=justify)
+        table.add_column(column, overflow="fold", justify=justify, no_wrap=column in whole)
     for row in rows:
         table.add_row(*row)
     console.print(table)

@@ -37,12 +37,13 @@ def plan_text(plan: DeploymentPlan) -> Iterator[Text]:
 
 def _host(host: HostPlan, plan: DeploymentPlan) -> Iterator[Text]:
     count = plan.router.spec.replicas
+    web_uis = plan.web_ui.spec.replicas if plan.web_ui else 0
     services = [
         name
         for name, runs in (
             ("entry", plan.entry),
             ("router" if count == 1 else f"{count} routers", plan.router),
-            ("web UI", plan.web_ui),
+            ("web UI" if web_uis == 1 else f"{web_uis} web UIs", plan.web_ui),
             ("PostgreSQL", plan.postgres),
             ("Valkey", plan.valkey),
         )
@@ -54,15 +55,20 @@ def _host(host: HostPlan, plan: DeploymentPlan) -> Iterator[Text]:
     yield title.append(f" ({', '.join(services)})" if services else "", style="not bold")
     for index, usable in enumerate(host.usable_gib):
         replicas = plan.on_gpu(host.name, index)
-        yield Text(f"  GPU {index:<3} [") + memory_bar(replicas, usable) + f"] {usable:.1f} GiB"
+        yield (
+            Text(f"  GPU {host.gpu_ids[index]:<3} [")
+            + memory_bar(replicas, usable)
+            + f"] {usable:.1f} GiB"
+        )
         for replica in replicas:
             yield Text(f"           {_memory(replica)}")
     if host.gpus:
         yield Text(f"           {LEGEND}", style="dim")
     for replica in plan.replicas:
-        if replica.host == host.name and not replica.gpus:
+        if host.name in replica.hosts and not replica.gpus:
             limit = replica.memory_limit_bytes / GIB
-            yield Text(f"  {_name(replica)}: up to {limit:.0f} GiB of the machine's memory")
+            native = ", without a container" if replica.runs == "native" else ""
+            yield Text(f"  {_name(replica)}: up to {limit:.0f} GiB of the machine's memory{native}")
 
 
 def memory_bar(replicas: tuple[ReplicaPlan, ...], usable_gib: float) -> Text:
@@ -95,7 +101,7 @@ def _model(model: ModelPlan, plan: DeploymentPlan) -> Iterator[Text]:
     title = Text(model.served_model_name, style="bold")
     yield title.append(f" ({what})", style="not bold")
     for replica in plan.replicas_of(model.served_model_name):
-        yield from _row(f"replica {replica.index}", _arrangement(replica))
+        yield from _row(f"replica {replica.index}", _arrangement(replica) + _reached(replica, plan))
     yield from _row("each user", _each_user(model))
     people = "1 person" if model.concurrent_users == 1 else f"{model.concurrent_users} people"
     yield from _row("at once", f"{people}, with {model.context_tokens} tokens each")
@@ -112,7 +118,7 @@ def _weights(model: ModelPlan) -> str:
 
 def _arrangement(replica: ReplicaPlan) -> str:
     if not replica.gpus:
-        return f"{replica.host}, CPU, {replica.max_num_seqs} requests at once"
+        return f"{' + '.join(replica.hosts)}, CPU, {replica.max_num_seqs} requests at once"
     many = "s" if len(replica.gpus) > 1 else ""
     split = (
         f"tensor_parallel_size {replica.tensor_parallel_size},"
@@ -121,15 +127,26 @@ def _arrangement(replica: ReplicaPlan) -> str:
         else ""
     )
     return (
-        f"{replica.host}, GPU{many} {', '.join(map(str, replica.gpus))}: {split}"
+        f"{' + '.join(replica.hosts)}, GPU{many} {', '.join(replica.gpu_ids)}: {split}"
         f" {replica.gpu_memory_utilization:.0%} of the memory,"
         f" {replica.kv_cache_tokens} tokens of KV cache"
     )
 
 
+def _reached(replica: ReplicaPlan, plan: DeploymentPlan) -> str:
+    """How routers on another host reach a replica."""
+    if replica.is_linked and plan.links:
+        return f"; reached over TLS, at port {plan.links.spec.port} of {replica.host}"
+    if replica.host == plan.router.host or replica.port is None:
+        return ""
+    return f"; reached without TLS, at port {replica.port} of {replica.host}"
+
+
 def _each_user(model: ModelPlan) -> str:
     length = f"requests of up to {model.max_model_len} tokens"
     speed = model.tokens_per_second_per_user
+    if not model.writes:
+        return length
     if speed is None:
         return f"{length}; the speed is the machine's"
     return f"{length}; {speed:.0f} tokens/s ({ESTIMATE})"

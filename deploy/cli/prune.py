@@ -9,7 +9,7 @@ import typer
 from deploy.cli.options import InventoryArgument, JsonOption, YesOption
 from deploy.cli.output import console, print_json, print_table
 
-KINDS = {"images": "image ", "weights": "weights "}
+KINDS = {"images": "image ", "programs": "program ", "weights": "weights "}
 """What resources of each kind begin with."""
 
 
@@ -21,12 +21,12 @@ def prune(
     yes: YesOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Remove old images of the deployment from its hosts, after saying which.
+    """Remove old images and programs of the deployment from its hosts, after saying which.
 
     Images that a container uses stay, and so does everything that Atelier did not bring. With
     --models, weights go that neither this deployment nor a container of any other names. JSON:
-    {"images": [{"host", "reference", "size"}]}, with --models "weights", too; without --yes
-    nothing is removed.
+    {"images": [{"host", "reference", "size"}], "programs": ...}, with --models "weights", too;
+    without --yes nothing is removed.
     """
     from deploy.cli.pyinfra_run import run_pyinfra
 
@@ -35,7 +35,7 @@ def prune(
     old = {
         kind: [_row(change, begin) for change in changes if change["resource"].startswith(begin)]
         for kind, begin in KINDS.items()
-        if models or kind == "images"
+        if models or kind != "weights"
     }
     if as_json:
         print_json(old)
@@ -54,7 +54,7 @@ def _show(old: dict[str, list[dict[str, str]]]) -> None:
     for kind, found in old.items():
         rows = [[row["host"], row["reference"], row["size"]] for row in found]
         if rows:
-            columns = ["host", kind.removesuffix("s") if kind == "images" else kind, "size"]
+            columns = ["host", kind if kind == "weights" else kind.removesuffix("s"), "size"]
             print_table(f"{kind} that nothing uses", columns, rows, ["size"])
     if not any(old.values()):
         console.print("nothing can go")

@@ -10,6 +10,7 @@ from deploy.cli.diagram import Bar, lines, page, stacked_bars, text_list
 from deploy.cli.size_page import PARTS, memory_bar
 from deploy.cost import SECONDS_PER_MONTH
 from deploy.recommend import Option, Recommendation, RecommendRequest, recommend
+from deploy.recommend.request import counted
 from deploy.recommend.strength import RULE
 from deploy.sizing.to_json import ESTIMATE
 
@@ -32,7 +33,7 @@ def write_recommendation_page(path: Path, answer: Recommendation, catalog: Catal
         ("Mind", text_list(answer.warnings)),
         ("How far to trust it", text_list([f"strength: {RULE}", f"tokens/s: {ESTIMATE}"])),
     ]
-    title = f"{request.users} users, {request.work}, {request.context} tokens each"
+    title = f"{counted(request.users)}, {request.work}, {request.context} tokens each"
     path.write_text(page(title, sections), encoding="utf-8")
 
 

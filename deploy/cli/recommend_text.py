@@ -12,6 +12,7 @@ from deploy.recommend import Option, Recommendation
 from deploy.recommend.choose import NotChosen
 from deploy.recommend.hardware import gpus_text
 from deploy.recommend.reference import SOURCE, Reference
+from deploy.recommend.request import counted
 from deploy.recommend.strength import RULE
 from deploy.sizing.to_json import ESTIMATE
 
@@ -32,7 +33,7 @@ def print_recommendation(answer: Recommendation) -> None:
     """Print the options, why the first, why not the others, and the reference."""
     request = answer.request
     print_text(
-        f"{request.users} users, {request.work}: {request.context} tokens of context each and"
+        f"{counted(request.users)}, {request.work}: {request.context} tokens of context each and"
         f" {request.needs.pace:g} tokens/s at least, all at once; {use_name(request.use)}"
         " (other work: --work)"
     )

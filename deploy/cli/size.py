@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json as json_module
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from deploy.catalog import load_catalog
+from deploy.catalog import Catalog, load_catalog
 from deploy.cli.options import JsonOption
 from deploy.cli.output import print_json
 from deploy.cli.paragraphs import print_list
@@ -20,8 +21,10 @@ from deploy.sizing import (
     Fit,
     Sizing,
     SizingRequest,
+    Speculation,
     find_devices,
     find_model,
+    find_speculation,
     size_gguf,
     size_model,
     sizing_to_json,
@@ -32,6 +35,10 @@ from deploy.sizing.release import DEFAULT_VERSION
 from deploy.sizing.size import SAME_SIZE
 
 DEFAULT_UTILIZATION = 0.9
+SPECULATIVE_CONFIG = (
+    'a JSON object such as {"method": "mtp", "num_speculative_tokens": 3}; methods: mtp, eagle3,'
+    " draft_model, ngram"
+)
 
 
 class EngineName(StrEnum):
@@ -83,6 +90,28 @@ def size(  # noqa: PLR0913, PLR0917  one parameter per option
     max_num_batched_tokens: Annotated[
         int | None, typer.Option(help="Tokens of one step; vLLM's default unless set.")
     ] = None,
+    data_parallel_size: Annotated[
+        int, typer.Option(help="Ranks with attention of their own that share the experts.")
+    ] = 1,
+    enable_expert_parallel: Annotated[
+        bool, typer.Option("--enable-expert-parallel", help="Whole experts, not slices, on a GPU.")
+    ] = False,
+    speculative_config: Annotated[
+        str | None,
+        typer.Option(
+            metavar="JSON",
+            help='Drafts: {"method": "mtp", "num_speculative_tokens": 3}; "model": a name or'
+            ' config.json; "acceptance": a share.',
+        ),
+    ] = None,
+    language_model_only: Annotated[
+        bool, typer.Option("--language-model-only", help="No images: no encoder is profiled.")
+    ] = False,
+    enable_prefix_caching: Annotated[
+        bool, typer.Option("--enable-prefix-caching", help="Of models with a state, too.")
+    ] = False,
+    max_loras: Annotated[int, typer.Option(help="LoRA adapters at once.")] = 0,
+    max_lora_rank: Annotated[int, typer.Option(help="Their largest rank.")] = 16,
     enforce_eager: Annotated[
         bool, typer.Option("--enforce-eager", help="No CUDA graphs; it is slower than said then.")
     ] = False,
@@ -137,6 +166,13 @@ def size(  # noqa: PLR0913, PLR0917  one parameter per option
         engine_version=engine_version,
         prompt_per_output=_prompt_per_output(input_tokens, output_tokens),
         enforce_eager=enforce_eager,
+        speculation=_speculation(speculative_config, engine, catalog),
+        data_parallel_size=data_parallel_size,
+        enable_expert_parallel=enable_expert_parallel,
+        language_model_only=language_model_only,
+        enable_prefix_caching=enable_prefix_caching,
+        lora_slots=max_loras,
+        lora_rank=max_lora_rank,
         flash_attention=flash_attention,
     )
     sizing = size_model(request) if engine is EngineName.VLLM else size_gguf(request)
@@ -147,6 +183,21 @@ def size(  # noqa: PLR0913, PLR0917  one parameter per option
         raise PlanError(Problem("observed", str(observed), allowed))
     if plot is not None:
         write_sizing_page(plot, request, sizing)
+
+
+def _speculation(text: str | None, engine: EngineName, catalog: Catalog) -> Speculation | None:
+    """What ``--speculative-config`` says, with the share of drafts accepted next to vLLM's keys."""
+    if text is None:
+        return None
+    if engine is not EngineName.VLLM:
+        raise PlanError(Problem("speculative_config", engine.value, "with --engine vllm"))
+    try:
+        said = json_module.loads(text)
+        method, tokens = str(said["method"]), int(said["num_speculative_tokens"])
+        draft, acceptance = said.get("model"), said.get("acceptance")
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise PlanError(Problem("speculative_config", text, SPECULATIVE_CONFIG)) from None
+    return find_speculation(method, tokens, draft, acceptance, catalog)
 
 
 def _prompt_per_output(prompt: int | None, answer: int | None) -> float:

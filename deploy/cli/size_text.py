@@ -38,7 +38,8 @@ def _print_memory(sizing: Sizing) -> None:
     print_text(
         f"  {sizing.parameters_billion:.1f} billion parameters, {sizing.quantization}"
         f" ({sizing.dtype}), tensor parallel {sizing.tensor_parallel_size},"
-        f" pipeline parallel {sizing.pipeline_parallel_size}, replicas {sizing.replicas}"
+        f" pipeline parallel {sizing.pipeline_parallel_size}{_ranks(sizing)},"
+        f" replicas {sizing.replicas}"
     )
     print_text("")
     print_text(f"  each GPU  [{memory_bar(sizing)}] {sizing.usable_gib_per_gpu:.1f} GiB")
@@ -50,6 +51,11 @@ def _print_memory(sizing: Sizing) -> None:
     for sign, name, gib in parts:
         print_text(f"            {sign} {name:10}{gib:8.2f} GiB")
     print_text("")
+
+
+def _ranks(sizing: Sizing) -> str:
+    count = sizing.data_parallel_size
+    return f", data parallel {count}" if count > 1 else ""
 
 
 def memory_bar(sizing: Sizing) -> str:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import timedelta
+from signal import Signals
 from typing import TYPE_CHECKING
 
 import typer
+from rich.markup import escape
 
 from deploy.cli.options import InventoryArgument, JsonOption
 from deploy.cli.output import print_json, print_table
@@ -14,15 +17,21 @@ from deploy.hosts.certificate_checks import SOON_DAYS
 from deploy.units import MIB
 
 if TYPE_CHECKING:
+    from deploy.live.hangs import Hangs
+    from deploy.live.restarts import Restarts
     from deploy.live.status import ServiceStatus
+
+SIGNALLED = 128
+"""A process that a signal ended has the exit status 128 and the signal's number."""
 
 
 def status(inventory: InventoryArgument, as_json: JsonOption = False) -> None:
-    """Show every service of the plan as it runs, read through Docker's API.
+    """Show every service of the plan as it runs, read through Docker's API and systemctl.
 
     Exit status 0 if everything runs, healthy and as planned, else 1. JSON: {"ok": bool,
     "services": [{"service", "host", "image", "state", "health", "drift", "url",
-    "uptime_seconds", "memory_bytes", "memory_limit_bytes", "certificate_days"}]}.
+    "uptime_seconds", "memory_bytes", "memory_limit_bytes", "restarts": {"count", "exit_status",
+    "out_of_memory"}, "certificate_days", "health_said", "hangs": {"times", "at", "why"} or null}]}.
     """
     from deploy.cli.load import load_artefacts
     from deploy.live.status import read_status
@@ -43,15 +52,21 @@ def _row(service: ServiceStatus) -> list[str]:
     state = f"{service.state}, {service.health}" if service.health else service.state
     drift = ", ".join(service.drift)
     certificate = _certificate(service.certificate_days)
+    if service.certificate_problem:
+        certificate = f"[yellow]certificate: {escape(service.certificate_problem)}[/]"
     names = [f"[bold]{service.service}[/]", f"[dim]{service.image}[/]", service.url]
     # an engine that cannot read the host's cgroups reports no memory
     used = str(service.memory_bytes // MIB) if service.memory_bytes else "?"
     memory = f"{used} / {service.memory_limit_bytes // MIB} MiB"
+    restarts = restarts_text(service.restarts)
     return [
         "\n".join(name for name in [*names, certificate] if name),
         service.host,
         (f"[green]{state}[/]" if healthy else f"[red]{state}[/]")
-        + (f"\n[yellow]drift: {drift}[/]" if drift else "\nno drift"),
+        + (f"\n[red]{escape(service.health_said)}[/]" if service.health_said else "")
+        + (f"\n[yellow]drift: {drift}[/]" if drift else "\nno drift")
+        + (f"\n[yellow]{restarts}[/]" if restarts else "")
+        + (f"\n[yellow]{escape(hangs_text(service.hangs))}[/]" if service.hangs else ""),
         f"{memory}\nup {timedelta(seconds=service.uptime_seconds)}",
     ]
 
@@ -64,3 +79,24 @@ def _certificate(days: int | None) -> str:
         return f"[red]certificate: ended {-days} days ago[/]"
     color = "yellow" if days < SOON_DAYS else "dim"
     return f"[{color}]certificate: {days} days left[/]"
+
+
+def restarts_text(restarts: Restarts) -> str:
+    """How often it was started again, and how it ended last."""
+    if restarts.out_of_memory:
+        why = "out of memory"
+    elif restarts.exit_status is None:
+        why = ""
+    else:
+        why = f"exit status {restarts.exit_status}"
+        if restarts.exit_status > SIGNALLED:
+            with suppress(ValueError):
+                why += f" ({Signals(restarts.exit_status - SIGNALLED).name})"
+    times = f"restarted: {restarts.count}" if restarts.count else ""
+    return ", ".join(part for part in (times, why) if part)
+
+
+def hangs_text(hangs: Hangs) -> str:
+    """How often an engine hung, and what was seen last; its log has the rest."""
+    when = hangs.at[:19].replace("T", " ")
+    return f"hung: {hangs.times}, last {when} UTC: {hangs.why}"

@@ -43,10 +43,12 @@ def list_users(inventory: InventoryArgument, as_json: JsonOption = False) -> Non
     if as_json:
         print_json({"people": rows, "teams": teams})
         return
-    print_table(people.artefacts.plan.name, COLUMNS, [_cells(row) for row in rows])
+    limited = {row["name"] for row in teams if row["models"]}
+    cells = [_cells(row, limited) for row in rows]
+    print_table(people.artefacts.plan.name, COLUMNS, cells, whole=["limits"])
     if teams:
         columns = ["team", "models", "limits", "spent"]
-        print_table("teams", columns, [_team_cells(row) for row in teams])
+        print_table("teams", columns, [_team_cells(row) for row in teams], whole=["limits"])
 
 
 @users.command()
@@ -191,7 +193,8 @@ def _print_paths(paths: list[Path]) -> None:
     console.print("Give each to its person, then delete the file: the key is kept nowhere else.")
 
 
-def _cells(row: dict[str, Any]) -> list[str]:
+def _cells(row: dict[str, Any], limited: set[str]) -> list[str]:
+    """A person's row; teams in ``limited`` have models of their own."""
     until = f"until {row['expires']}" if row["expires"] else ""
     state = "disabled" if row["disabled"] else until
     kept = row["kept_by"] if row["kept_by"] != "the inventory" else ""
@@ -202,7 +205,7 @@ def _cells(row: dict[str, Any]) -> list[str]:
     return [
         "\n".join(names),
         row["team"] or "",
-        _text(row["models"]) or "all",
+        _text(row["models"]) or ("those of the team" if row["team"] in limited else "all"),
         _limits(row["limits"]),
         f"{row['spend']:.4g}",
         "\n".join(note for note in notes if note) or "good",

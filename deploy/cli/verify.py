@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import Annotated
 
 import typer
 
@@ -10,15 +11,29 @@ from deploy.cli.options import InventoryArgument, JsonOption
 from deploy.cli.output import console, print_json
 
 
-def verify(inventory: InventoryArgument, as_json: JsonOption = False) -> None:
+def verify(
+    inventory: InventoryArgument,
+    privacy: Annotated[
+        bool,
+        typer.Option(
+            "--privacy",
+            help="Send marked requests through every door, and look for them and for keys in every"
+            " log, database, store and file.",
+        ),
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
     """Ask every engine, the router and the web UI, and believe only the answers.
 
     Exit status 0 if every answer is as it should be, else 1. JSON: {"ok": bool, "checks":
-    [{"name", "host", "ok", "seconds", "detail", "warning"}]}.
+    [{"name", "host", "ok", "seconds", "detail", "warning"}]}. With --privacy: docs/privacy.md.
     """
     from deploy.cli.load import load_artefacts
+    from deploy.cli.privacy import verify_privacy
     from deploy.live.verify import verify as ask
 
+    if privacy:
+        raise typer.Exit(0 if verify_privacy(inventory, as_json=as_json) else 1)
     checks = []
     for check in ask(load_artefacts(inventory)):
         checks.append(check)

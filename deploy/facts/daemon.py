@@ -4,55 +4,41 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Collection
 from typing import Any
 
+from deploy.facts.engine import show
 from deploy.facts.sections import first
 from deploy.hosts.state import Daemon
 
 ROOT = "/var/lib/docker"
 """Where Docker keeps everything unless it is told otherwise."""
 CONTAINERD = "/var/lib/containerd"
-INFO = (
-    "{{.DockerRootDir}}|"
-    '{"root":{{json .DockerRootDir}},"os":{{json .OperatingSystem}},'
-    '"pools":{{json .DefaultAddressPools}},"driver":{{json .DriverStatus}}}'
-)
 
 
-def look_at_daemon(network: str, root: str, volumes: Collection[str] = ()) -> list[str]:
-    """Shell commands that print the sections which parse_daemon reads.
+def look_at_daemon(network: str, root: str) -> list[str]:
+    """Shell commands after ``ENGINE`` that print the sections which parse_daemon reads.
 
     They leave its directory, and where images are kept, in ``$root`` and ``$images``.
 
     Args:
         network: name of the deployment's network.
         root: Docker's directory where no daemon answers that could say.
-        volumes: names of volumes that may be there.
     """
-    name = shlex.quote(network)
+    name = shlex.quote(f"^network {network} ")
     subnets = shlex.quote("{{range .IPAM.Config}}{{.Subnet}} {{end}}")
     return [
-        f"info=$(docker info --format {shlex.quote(INFO)} 2>/dev/null)",
-        "root=${info%%|*}",
+        "info=${atelier_info#*|}; root=${info%%|*}",
         f'[ -n "$root" ] || root={shlex.quote(root)}',
         "images=$root",
         f'case "$info" in *io.containerd.snapshotter*) images={CONTAINERD} ;; esac',
         "echo '@info'; printf '%s\\n' \"${info#*|}\"",
         'echo "@endpoint"; echo "$DOCKER_HOST"',
-        _look_at_volumes(volumes),
-        f"echo '@network'; if docker network inspect {name} >/dev/null 2>&1; then echo yes; else "
+        f"echo '@volumes'; {show('volumes')} | cut -d ' ' -f 2",
+        f"echo '@network'; if {show('networks')} | grep -q {name}; then echo yes; else "
         "echo '@subnets'; ids=$(docker network ls --quiet 2>/dev/null); "
         f'[ -z "$ids" ] || docker network inspect --format {subnets} $ids; '
         "echo '@routes'; PATH=$PATH:/usr/sbin:/sbin ip -4 route show 2>/dev/null; fi",
     ]
-
-
-def _look_at_volumes(volumes: Collection[str]) -> str:
-    if not volumes:
-        return "true"
-    names = " ".join(shlex.quote(volume) for volume in volumes)
-    return f"echo '@volumes'; docker volume inspect --format '{{{{.Name}}}}' {names} 2>/dev/null"
 
 
 def parse_daemon(sections: dict[str, list[str]]) -> Daemon:
@@ -63,6 +49,7 @@ def parse_daemon(sections: dict[str, list[str]]) -> Daemon:
         endpoint=first(sections.get("endpoint")),
         operating_system=info.get("os") or "",
         root=info.get("root") or "",
+        cgroup_driver=info.get("cgroups") or "",
         pools=tuple((pool["Base"], pool["Size"]) for pool in info.get("pools") or ()),
         has_network=bool(sections.get("network")),
         subnets=tuple(" ".join(sections.get("subnets", [])).split()),

@@ -12,6 +12,7 @@ from deploy.facts.sections import split_sections
 from deploy.services.container import LABEL_DEPLOYMENT, LABEL_SERVICE
 from deploy.services.ollama import IMAGE as OLLAMA
 from deploy.services.ollama_model import HOME, RECORD
+from deploy.services.systemd import SERVICES, data_directory
 
 RECORDS = (
     f'while read -r c; do docker cp "$c:{HOME / RECORD}" - 2>/dev/null | tar -xO 2>/dev/null '
@@ -25,6 +26,10 @@ class Belongings:
     """Names of what a deployment has on a host."""
 
     containers: tuple[str, ...] = ()
+    services: tuple[str, ...] = ()
+    """Services without a container, and what an interrupted change left of them."""
+    data: tuple[str, ...] = ()
+    """Directory with the data of those."""
     networks: tuple[str, ...] = ()
     volumes: tuple[str, ...] = ()
     releases: tuple[str, ...] = ()
@@ -38,7 +43,7 @@ class Belongings:
 
 
 class Deployment(FactBase[Belongings]):
-    """The containers, networks, volumes and configuration of a deployment."""
+    """The containers, services, networks, volumes and configuration of a deployment."""
 
     def command(self, deployment: str, directory: str) -> str:
         """Print sections of names.
@@ -49,11 +54,15 @@ class Deployment(FactBase[Belongings]):
         """
         label = shlex.quote(f"label={LABEL_DEPLOYMENT}={deployment}")
         path = shlex.quote(directory)
+        mark, data = shlex.quote(f"Deployment={deployment}"), str(data_directory(deployment))
         return "; ".join(
             [
                 f"echo '@directory'; [ ! -d {path} ] || echo {path}",
                 f"echo '@releases'; [ ! -d {path}/config ] || "
                 f"find {path}/config -mindepth 2 -maxdepth 2 -type d",
+                f"echo '@services'; grep -lsxF {mark} {SERVICES}/*/unit | "
+                "while read -r unit; do unit=${unit%/unit}; echo ${unit##*/}; done",
+                f"echo '@data'; [ ! -d {shlex.quote(data)} ] || echo {shlex.quote(data)}",
                 "command -v docker >/dev/null 2>&1 || exit 0",
                 f"{{ {ENGINE_ANSWERS}; }} || {{ echo '@unanswering_engine'; echo yes; exit 0; }}",
                 f"rows=$(docker container ls --all --filter {label} "

@@ -7,16 +7,12 @@ import json
 
 from pyinfra.api import FactBase
 
+from deploy.facts.engine import ENGINE
 from deploy.facts.sections import first, split_sections
 from deploy.facts.system import SYSTEM_SECTIONS, parse_system
 from deploy.hosts.daemon_settings import DAEMON_JSON
 from deploy.hosts.docker_setup import INSTALLED_MARK, LOADED_JSON
 from deploy.hosts.state import DockerState
-
-INFO = (
-    '{"version":{{json .ServerVersion}},"running":{{.ContainersRunning}},'
-    '"swarm":{{json .Swarm.LocalNodeState}}}'
-)
 
 
 class Docker(FactBase[DockerState]):
@@ -26,11 +22,14 @@ class Docker(FactBase[DockerState]):
         """Print sections."""
         return "; ".join(
             [
+                f"{ENGINE}\n:",
                 *SYSTEM_SECTIONS,
                 "PATH=$PATH:/usr/sbin:/usr/local/bin",
                 "echo '@dockerd'; command -v dockerd",
-                "echo '@podman'; docker --version 2>/dev/null | grep -i podman",
-                f"echo '@info'; docker info --format '{INFO}' 2>/dev/null",
+                # podman does not know Docker's fields
+                "echo '@podman'; [ -n \"${atelier_info%%|*}\" ] || "
+                "docker --version 2>/dev/null | grep -i podman",
+                "echo '@info'; printf '%s\\n' \"${atelier_info#*|*|}\"",
                 "echo '@enabled'; systemctl is-enabled docker.service 2>/dev/null",
                 f"echo '@installed_by_atelier'; cat {INSTALLED_MARK} 2>/dev/null",
                 f"echo '@daemon_json'; [ ! -f {DAEMON_JSON} ] || base64 -w0 {DAEMON_JSON}; echo",
@@ -57,6 +56,7 @@ class Docker(FactBase[DockerState]):
             is_installed=bool(sections.get("dockerd")),
             is_podman=bool(sections.get("podman")),
             answers=bool(info.get("version")),
+            version=info.get("version") or "",
             unit_is_enabled=first(sections.get("enabled")) == "enabled",
             installed_by_atelier=bool(sections.get("installed_by_atelier")),
             is_swarm=info.get("swarm") == "active",

@@ -1,23 +1,99 @@
-"""What Docker on a host has beside containers and images."""
+"""What Docker on a host says, asked once however many questions of a look need it.
+
+A docker command costs the host 30 ms. Each question that needs ``ENGINE`` begins with it, so that
+it can be asked alone; a look begins with it too, and then they find everything in variables.
+"""
 
 from __future__ import annotations
 
+import shlex
+
 from pyinfra.api import FactBase
 
-from deploy.services.container import LABEL_DEPLOYMENT
+from deploy.services.container import LABEL_DEPLOYMENT, LABEL_HOLDS, LABEL_SERVICE
 
 ASK_ENGINE = "command -v docker >/dev/null 2>&1 && docker version >/dev/null 2>&1"
-REMEMBER_ENGINE = (
-    f"if {ASK_ENGINE}; then ATELIER_DOCKER=yes; else ATELIER_DOCKER=no; fi; export ATELIER_DOCKER"
-)
-"""Shell: ask Docker once for all questions of a look."""
 ENGINE_ANSWERS = (
-    f'case "${{ATELIER_DOCKER:-}}" in yes) true ;; no) false ;; *) {ASK_ENGINE} ;; esac'
+    f'case "${{atelier_docker:-}}" in yes) true ;; no) false ;; *) {ASK_ENGINE} ;; esac'
 )
 """Shell condition: there is a Docker, and it answers."""
 UNLESS_ENGINE = f"{{ {ENGINE_ANSWERS}; }} || exit 0"
 """A host without Docker has nothing: in a dry run it is still to be installed or started."""
 OWNER = f'{{{{.Label "{LABEL_DEPLOYMENT}"}}}}'
+INFO = (
+    "{{.ServerVersion}}|{{.DockerRootDir}}|"
+    '{"version":{{json .ServerVersion}},"running":{{.ContainersRunning}},'
+    '"swarm":{{json .Swarm.LocalNodeState}},'
+    '"root":{{json .DockerRootDir}},"os":{{json .OperatingSystem}},'
+    '"pools":{{json .DefaultAddressPools}},"driver":{{json .DriverStatus}},'
+    '"cgroups":{{json .CgroupDriver}}}'
+)
+# What live_container reads of a container; the environment is left out, because it holds secrets.
+CONTAINER = (
+    '{"Name":{{json .Name}},"Image":{{json .Image}},'
+    '"State":{"Status":{{json .State.Status}},"StartedAt":{{json .State.StartedAt}},'
+    '"Health":{{if .State.Health}}{"Status":{{json .State.Health.Status}}'
+    '{{if eq .State.Health.Status "unhealthy"}},"Log":{{json .State.Health.Log}}{{end}}}'
+    "{{else}}null{{end}}},"
+    '"HostConfig":{"RestartPolicy":{{json .HostConfig.RestartPolicy}},'
+    '"Memory":{{json .HostConfig.Memory}}},'
+    '"NetworkSettings":{"Networks":{{json .NetworkSettings.Networks}}},'
+    '"Config":{"Labels":{{json .Config.Labels}}}}'
+)
+OF = f'{{{{index .Config.Labels "{LABEL_DEPLOYMENT}"}}}}'
+HOLDS = f'{{{{index .Config.Labels "{LABEL_HOLDS}"}}}}'
+INSPECT = (
+    f"ports {OF} {{{{json .HostConfig.PortBindings}}}}{{{{println}}}}"
+    f"holds {OF} {HOLDS}{{{{println}}}}container {OF} {CONTAINER}"
+)
+"""Three rows for each container."""
+
+
+def _ls(kind: str, form: str, *more: str) -> str:
+    return shlex.join(["docker", kind, "ls", *more, "--format", form])
+
+
+NETWORKS = _ls("network", f"network {{{{.Name}}}} {OWNER}")
+VOLUMES = _ls("volume", f"volume {{{{.Name}}}} {OWNER}")
+IMAGES = _ls(
+    *("image", "{{.Repository}}:{{.Tag}} {{.Repository}}@{{.Digest}} {{.ID}}"),
+    *("--no-trunc", "--digests"),
+)
+CONTAINERS = _ls(
+    *("container", f'{{{{.Names}}}} {OWNER} {{{{.Label "{LABEL_SERVICE}"}}}}'),
+    *("--all", "--filter", f"label={LABEL_DEPLOYMENT}"),
+)
+ENGINE = f"""
+if [ -z "${{atelier_docker:-}}" ]; then
+  atelier_info=$(docker info --format {shlex.quote(INFO)} 2>/dev/null)
+  if [ -n "${{atelier_info%%|*}}" ] || {{ {ASK_ENGINE}; }}; then
+    atelier_docker=yes
+    atelier_networks=$({NETWORKS}) || exit 1
+    atelier_volumes=$({VOLUMES}) || exit 1
+    atelier_images=$({IMAGES} 2>/dev/null)
+    atelier_rows=$({CONTAINERS}) || exit 1
+    set -- $(printf '%s\\n' "$atelier_rows" | sed 's/ .*//')
+    atelier_containers=
+    [ $# = 0 ] || atelier_containers=$(
+      docker container inspect --format {shlex.quote(INSPECT)} "$@" 2>/dev/null
+    )
+  else
+    atelier_docker=no
+  fi
+fi
+""".strip()
+"""Shell: rows of what there is, in variables; of the containers, those of any deployment."""
+
+
+def show(name: str) -> str:
+    """Shell command that prints the rows of a kind."""
+    # echo would read the backslashes in them
+    return f"printf '%s\\n' \"$atelier_{name}\""
+
+
+def of_deployment(kind: str, deployment: str) -> str:
+    """Shell command that prints of a deployment's containers: ports, holds, or container."""
+    return f"{show('containers')} | sed -n {shlex.quote(f's/^{kind} {deployment} //p')}"
 
 
 class Resources(FactBase[dict[str, str]]):
@@ -28,13 +104,7 @@ class Resources(FactBase[dict[str, str]]):
 
     def command(self) -> str:
         """Print a row for each network and volume."""
-        return "; ".join(
-            [
-                UNLESS_ENGINE,
-                f"docker network ls --format 'network {{{{.Name}}}} {OWNER}' || exit 1",
-                f"docker volume ls --format 'volume {{{{.Name}}}} {OWNER}' || exit 1",
-            ]
-        )
+        return f"{ENGINE}\n{UNLESS_ENGINE}; {show('networks')}; {show('volumes')}"
 
     @staticmethod
     def default() -> dict[str, str]:

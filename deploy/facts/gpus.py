@@ -9,15 +9,18 @@ from typing import Any
 
 from pyinfra.api import FactBase
 
-from deploy.facts.sections import split_sections
+from deploy.facts.sections import first, split_sections
 from deploy.hosts.state import Gpu, GpuState, GpuVendor, PciGpu
 from deploy.units import MIB
 
 FIELDS = (
     *("index", "uuid", "name", "memory.total", "driver_version"),
     *("pci.bus_id", "mig.mode.current", "ecc.mode.current"),
+    *("ecc.mode.pending", "persistence_mode", "compute_mode", "power.limit", "power.default_limit"),
 )
 """What nvidia-smi is asked for; ``nvidia-smi --help-query-gpu`` explains them."""
+SPLIT = "[0-9a-fA-F].[0-9],\\ Enabled,"
+"""Pattern of the shell: in a row of that query, the address of a GPU that is split by MIG."""
 VENDORS: dict[str, GpuVendor] = {"10de": "nvidia", "1002": "amd", "8086": "intel"}
 CLASSES = "0300|0302|0380|1200"
 """PCI classes: VGA, 3D and display controllers, processing accelerators."""
@@ -32,12 +35,20 @@ SYSFS = (
     f'case "$c" in {CLASSES}) v=$(cat "$d/vendor"); p=$(cat "$d/device"); '
     'echo "${d##*/} sysfs [$c]: [${v#0x}:${p#0x}]";; esac; done'
 )
+LIST_PCI = f"lspci -Dnn 2>/dev/null | grep -E '\\[({CLASSES})\\]' || {{ {SYSFS}; }}"
+"""Shell: a line for each GPU on the PCI bus."""
+AMD_SYSFS = (
+    'for d in /sys/bus/pci/devices/*; do [ ! -e "$d/mem_info_vram_total" ] || '
+    'echo "${d##*/} $(cat "$d/mem_info_vram_total")"; done'
+)
+"""Shell: address and memory in bytes of each card that amdgpu drives, without any tool of ROCm:
+https://docs.kernel.org/gpu/amdgpu/driver-misc.html"""
 AMD_SMI = "amd-smi static --asic --bus --vram --driver --json"
 ROCM_SMI = "rocm-smi --showproductname --showmeminfo vram --showbus --showdriverversion --json"
 
 
 class Gpus(FactBase[GpuState]):
-    """PCI devices, and what nvidia-smi, amd-smi, rocm-smi and system_profiler report."""
+    """PCI devices, and what nvidia-smi, amd-smi, rocm-smi, amdgpu and system_profiler report."""
 
     def command(self) -> str:
         """Print sections; every tool may be missing, fail or hang."""
@@ -45,14 +56,17 @@ class Gpus(FactBase[GpuState]):
         return "; ".join(
             [
                 "t=; ! command -v timeout >/dev/null || t='timeout 30'",
-                f"echo '@pci'; lspci -Dnn 2>/dev/null | grep -E '\\[({CLASSES})\\]' || {SYSFS}",
+                f"echo '@pci'; {LIST_PCI}",
                 "if command -v nvidia-smi >/dev/null; then "
-                f"echo '@nvidia'; $t {query} 2>&1; echo '@nvidia_status'; echo $?; "
-                "echo '@nvidia_banner'; $t nvidia-smi 2>/dev/null | grep 'CUDA'; "
-                "echo '@nvidia_list'; $t nvidia-smi -L 2>/dev/null; fi",
+                f"echo '@nvidia'; q=$($t {query} 2>&1); s=$?; printf '%s\\n' \"$q\"; "
+                "echo '@nvidia_status'; echo $s; "
+                "[ $s != 0 ] || { echo '@nvidia_banner'; $t nvidia-smi 2>/dev/null | grep 'CUDA'; "
+                f"echo '@nvidia_list'; case \"$q\" in *{SPLIT}*) $t nvidia-smi -L 2>/dev/null;; "
+                "esac; }; fi",
                 f"if command -v amd-smi >/dev/null; then echo '@amd'; $t {AMD_SMI} 2>/dev/null; "
                 "elif command -v rocm-smi >/dev/null; then "
-                f"echo '@rocm'; $t {ROCM_SMI} 2>/dev/null; fi",
+                f"echo '@rocm'; $t {ROCM_SMI} 2>/dev/null; "
+                f"else echo '@amdgpu'; {AMD_SYSFS}; fi",
                 "if command -v system_profiler >/dev/null; then "
                 "echo '@mac'; $t system_profiler SPDisplaysDataType -json 2>/dev/null; fi",
                 "true",
@@ -69,17 +83,19 @@ class Gpus(FactBase[GpuState]):
         sections = split_sections(output)
         nvidia, nvidia_driver, error = _nvidia(sections)
         amd, amd_driver = _amd(sections)
+        status = first(sections.get("nvidia_status"))
         cuda = CUDA.search(" ".join(sections.get("nvidia_banner", [])))
         return GpuState(
-            pci=tuple(_pci(sections.get("pci", []))),
+            pci=tuple(parse_pci(sections.get("pci", []))),
             gpus=(*nvidia, *amd, *_mac(sections.get("mac", []))),
             driver_version=nvidia_driver or amd_driver,
             cuda_version=cuda[1] if cuda else "",
             driver_error=error,
+            driver_status=int(status) if status.isdigit() else None,
         )
 
 
-def _pci(lines: list[str]) -> list[PciGpu]:
+def parse_pci(lines: list[str]) -> list[PciGpu]:
     """Lines of ``lspci -Dnn``, or those that sysfs is read into."""
     found = []
     for line in lines:
@@ -103,7 +119,7 @@ def _nvidia(sections: dict[str, list[str]]) -> tuple[list[Gpu], str, str]:
 
 
 def _nvidia_gpu(row: dict[str, str], instances: dict[str, tuple[str, ...]]) -> Gpu:
-    memory, ecc = row["memory.total"], row["ecc.mode.current"]
+    memory = row["memory.total"]
     return Gpu(
         vendor="nvidia",
         name=row["name"],
@@ -111,9 +127,25 @@ def _nvidia_gpu(row: dict[str, str], instances: dict[str, tuple[str, ...]]) -> G
         uuid=row["uuid"],
         address=row["pci.bus_id"].lower(),
         mig=row["mig.mode.current"] == "Enabled",
-        ecc={"Enabled": True, "Disabled": False}.get(ecc),
+        ecc=_switch(row["ecc.mode.current"]),
         mig_instances=instances.get(row["uuid"], ()),
+        ecc_pending=_switch(row["ecc.mode.pending"]),
+        persistence=_switch(row["persistence_mode"]),
+        compute_mode=row["compute_mode"],
+        power_watts=_watts(row["power.limit"]),
+        default_power_watts=_watts(row["power.default_limit"]),
     )
+
+
+def _switch(text: str) -> bool | None:
+    return {"Enabled": True, "Disabled": False}.get(text)
+
+
+def _watts(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
 
 
 def _mig_instances(lines: list[str]) -> dict[str, tuple[str, ...]]:
@@ -135,6 +167,8 @@ def _amd(sections: dict[str, list[str]]) -> tuple[list[Gpu], str]:
         rows = data.get("gpu_data", []) if isinstance(data, dict) else data or []
         drivers = [row.get("driver", {}).get("version", "") for row in rows]
         return [_amd_smi_gpu(row) for row in rows], next(iter(drivers), "")
+    if "amdgpu" in sections:
+        return [_amdgpu(*line.split()) for line in sections["amdgpu"]], ""
     cards = _json(sections.get("rocm", [])) or {}
     driver = str(cards.get("system", {}).get("Driver version", ""))
     return [_rocm_smi_gpu(card) for name, card in cards.items() if name.startswith("card")], driver
@@ -149,6 +183,11 @@ def _amd_smi_gpu(row: dict[str, Any]) -> Gpu:
         memory_mib=memory if isinstance(memory, int) else None,
         address=str(row.get("bus", {}).get("bdf", "")).lower(),
     )
+
+
+def _amdgpu(address: str, memory_bytes: str) -> Gpu:
+    """A card that no tool names: its PCI id says what it is."""
+    return Gpu(vendor="amd", name="", memory_mib=int(memory_bytes) // MIB, address=address)
 
 
 def _rocm_smi_gpu(card: dict[str, str]) -> Gpu:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Collection
 from pathlib import PurePosixPath
 
 from pyinfra.api import FactBase
 
 from deploy.facts.daemon import ROOT, look_at_daemon, parse_daemon
+from deploy.facts.engine import ENGINE, of_deployment, show
 from deploy.facts.known_secrets import look_at_known_secrets, parse_known_secrets
 from deploy.facts.places import (
     look_at_places,
@@ -19,9 +19,9 @@ from deploy.facts.places import (
     parse_sizes,
 )
 from deploy.facts.sections import first, split_sections
+from deploy.facts.services import look_at_holds, parse_holds
 from deploy.facts.system import SYSTEM_SECTIONS, parse_system
 from deploy.hosts.state import Daemon, HostState
-from deploy.services.container import LABEL_DEPLOYMENT
 from deploy.spec.host import deployment_directory
 
 LISTEN_STATE = "0A"
@@ -30,13 +30,12 @@ LISTEN_STATE = "0A"
 class Host(FactBase[HostState]):
     """Docker, memory, disk, ports, clock and operating system of a host."""
 
-    def command(  # noqa: PLR0913, PLR0917 - a look asks with names
+    def command(
         self,
         deployment: str,
         directory: str,
         files: Collection[str] = (),
         docker_root: str = ROOT,
-        volumes: Collection[str] = (),
         weights: str = "",
     ) -> str:
         """Print sections.
@@ -46,24 +45,26 @@ class Host(FactBase[HostState]):
             directory: where files are put on the host; it need not exist yet.
             files: files whose sizes are wanted.
             docker_root: where Docker will keep everything, if it does not answer yet.
-            volumes: names of volumes that may be there.
             weights: a cache of weights outside the directory, if there is one.
         """
-        label = shlex.quote(f"label={LABEL_DEPLOYMENT}={deployment}")
         return "; ".join(
             [
-                "export LC_ALL=C",
-                "echo '@engine'; docker version --format '{{json .Server.Version}}' 2>/dev/null || "
-                "{ echo '@engine_error'; docker version 2>&1 >/dev/null | tail -n 1; }",
+                f"export LC_ALL=C\n{ENGINE}",
+                "echo '@engine'; if [ $atelier_docker = no ]; then "
+                "echo '@engine_error'; docker version 2>&1 >/dev/null | tail -n 1; "
+                'elif [ -n "${atelier_info%%|*}" ]; then echo "${atelier_info%%|*}"; '
+                "else docker version --format '{{.Server.Version}}'; fi",
                 "echo '@memory'; awk '/^MemTotal:/ {printf \"%.0f\\n\", $2 * 1024}' /proc/meminfo",
-                *look_at_daemon(deployment, docker_root, volumes),
+                *look_at_daemon(deployment, docker_root),
                 *look_at_places(directory, "$root", "$images", weights),
                 look_at_sizes(files),
-                "echo '@images'; docker image ls --format '{{.Repository}}:{{.Tag}}' 2>/dev/null",
-                "echo '@sockets'; cat /proc/net/tcp /proc/net/tcp6 2>/dev/null",
-                f"echo '@own'; ids=$(docker container ls -aq --filter {label} 2>/dev/null)",
-                '[ -z "$ids" ] || docker container inspect --format '
-                "'{{json .HostConfig.PortBindings}}' $ids",
+                f"echo '@images'; {show('images')} | cut -d ' ' -f 1",
+                f"echo '@sockets'; awk '$4 == \"{LISTEN_STATE}\"' "
+                "/proc/net/tcp /proc/net/tcp6 2>/dev/null",
+                f"echo '@own'; {of_deployment('ports', deployment)}",
+                f"echo '@own_holds'; {look_at_holds(deployment)}",
+                # in the host's network, containers publish nothing
+                of_deployment("holds", deployment),
                 look_at_known_secrets(
                     deployment, str(deployment_directory(PurePosixPath(directory), deployment))
                 ),
@@ -85,7 +86,7 @@ class Host(FactBase[HostState]):
         engine = sections.get("engine", [])
         clock = first(sections.get("clock"))
         return HostState(
-            engine_version=json.loads(engine[0]) if engine else None,
+            engine_version=engine[0].strip('"') if engine else None,
             engine_error=" ".join(sections.get("engine_error", [])),
             memory_bytes=int(float(first(sections.get("memory"), "0"))),
             file_systems=parse_places(sections),
@@ -95,7 +96,8 @@ class Host(FactBase[HostState]):
             selinux_enforcing=first(sections.get("selinux")) == "1",
             images=frozenset(sections.get("images", [])),
             listening_ports=_listening(sections.get("sockets", [])),
-            own_ports=_published(sections.get("own", [])),
+            own_ports=_published(sections.get("own", []))
+            | parse_holds(sections.get("own_holds", [])),
             system=parse_system(sections),
             clock_seconds=float(clock) if clock else None,
             known_secrets=parse_known_secrets(sections),

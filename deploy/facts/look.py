@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from pyinfra import host, state
 from pyinfra.api import FactBase
 
-from deploy.facts.engine import REMEMBER_ENGINE
+from deploy.facts.engine import ENGINE
 
 Answer = TypeVar("Answer")
 MARK = "@@"
@@ -53,7 +53,7 @@ class Look(FactBase[dict[int, list[str]]]):
             f"echo {MARK}{position}; ( {shell} ) || {{ echo {FAILED} {position}; exit 1; }}"
             for position, shell in enumerate(shells)
         ]
-        return f"LC_ALL=C; export LC_ALL; {REMEMBER_ENGINE}; {'; '.join(parts)}"
+        return f"LC_ALL=C; export LC_ALL; {ENGINE}\n{'; '.join(parts)}"
 
     @staticmethod
     def default() -> dict[int, list[str]]:
@@ -101,6 +101,14 @@ def ask(fact: type[FactBase[Answer]], **arguments: Any) -> Answer:
         seen = _seen[host.name] = _Seen(state.is_executing, _look(expected))
     answer: Answer = seen.answers[question]
     return answer
+
+
+def seen(name: str, fact: type[FactBase[Answer]]) -> Answer | None:
+    """What a host answered to the question of a kind; nothing if that may not hold any more."""
+    found = _seen.get(name)
+    if found is None or found.executing != state.is_executing:
+        return None
+    return next((a for asked, a in found.answers.items() if asked.fact is fact), None)
 
 
 def forget() -> None:

@@ -26,11 +26,16 @@ except Exception as error:
 class Surroundings(FactBase[State]):
     """Whether names have addresses there, and what answers under URLs."""
 
-    def command(self, urls: tuple[str, ...]) -> str:
-        """Print a line for each name and URL; with curl, with Python, or not at all."""
-        names = sorted({urlsplit(url).hostname or "" for url in urls})
+    def command(self, urls: tuple[str, ...], names: tuple[str, ...] = ()) -> str:
+        """Print a line for each name and URL; with curl, with Python, or not at all.
+
+        Args:
+            urls: what is asked.
+            names: what must have an address, besides the hosts of URLs.
+        """
+        asked = sorted({*names, *(urlsplit(url).hostname or "" for url in urls)})
         lines = ["echo '@resolved'"]
-        for name in map(shlex.quote, names):
+        for name in map(shlex.quote, asked):
             lines.append(f"getent hosts {name} >/dev/null && echo yes {name} || echo no {name}")
         lines.append("echo '@reached'")
         for url in map(shlex.quote, urls):

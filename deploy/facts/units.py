@@ -4,33 +4,22 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from pyinfra.api import FactBase
 
-from deploy.changes.live import LiveContainer
-from deploy.facts.engine import UNLESS_ENGINE
+from deploy.changes.live import Live, LiveContainer, LiveService
+from deploy.facts.engine import CONTAINER, ENGINE, UNLESS_ENGINE, of_deployment, show
+from deploy.facts.images import ids_by_name
 from deploy.facts.look import words
 from deploy.facts.model_store import ModelStore, look_at_models, parse_models
 from deploy.facts.sections import split_sections
-from deploy.images.reference import familiar
+from deploy.facts.services import look_at_services, parse_services, split_services
+from deploy.images.reference import listed
 from deploy.live.inspect import live_container
-from deploy.services.container import LABEL_DEPLOYMENT, LABEL_SERVICE
 from deploy.services.ollama import IMAGE as OLLAMA
 from deploy.services.ollama_model import HOME, RECORD
 
-# What live_container reads of a container; the environment is left out, because it holds secrets.
-INSPECT = (
-    '{"Name":{{json .Name}},"Image":{{json .Image}},'
-    '"State":{"Status":{{json .State.Status}},"StartedAt":{{json .State.StartedAt}},'
-    '"Health":{{if .State.Health}}{"Status":{{json .State.Health.Status}}}{{else}}null{{end}}},'
-    '"HostConfig":{"RestartPolicy":{{json .HostConfig.RestartPolicy}},'
-    '"Memory":{{json .HostConfig.Memory}}},'
-    '"NetworkSettings":{"Networks":{{json .NetworkSettings.Networks}}},'
-    '"Config":{"Labels":{{json .Config.Labels}}}}'
-)
-IMAGES = "{{.Repository}}:{{.Tag}} {{.Repository}}@{{.Digest}} {{.ID}}"
 RECORDS = (
     f'while read -r c; do docker cp "$c:{HOME / RECORD}" - 2>/dev/null | tar -xO 2>/dev/null '
     '| sed "s/ .*//; s/^/$c /"; done'
@@ -56,6 +45,8 @@ class UnitsState:
 
     containers: dict[str, LiveContainer] = field(default_factory=dict)
     """The deployment's containers, and others with the names that it wants, by name."""
+    services: dict[str, LiveService] = field(default_factory=dict)
+    """The deployment's services, and others with the names that it wants, by name."""
     images: dict[str, str] = field(default_factory=dict)
     """Ids of all images, by every name that they have."""
     releases: dict[str, Files] = field(default_factory=dict)
@@ -67,13 +58,18 @@ class UnitsState:
     other_models: tuple[tuple[str, str], ...] = ()
     """Containers without a wanted store, and models that Atelier made in them."""
 
+    @property
+    def everything(self) -> tuple[Live, ...]:
+        """All that is live, in whatever it runs."""
+        return (*self.containers.values(), *self.services.values())
+
     def image_id(self, reference: str) -> str | None:
         """Id of an image, if the host has it."""
-        return self.images.get(familiar(reference))
+        return self.images.get(listed(reference))
 
 
 class Units(FactBase[UnitsState]):
-    """The containers, images, configuration files and model stores of a deployment."""
+    """The containers, services, images, configuration files and model stores of a deployment."""
 
     def command(
         self,
@@ -87,25 +83,27 @@ class Units(FactBase[UnitsState]):
         Args:
             deployment: name of the deployment.
             directory: its own directory on the host.
-            names: names of the wanted containers.
+            names: names of the wanted units.
             stores: container, volume, image and home of each engine that keeps models.
         """
         config = shlex.quote(f"{directory}/config")
-        label = shlex.quote(f"label={LABEL_DEPLOYMENT}={deployment}")
         others = "".join(f" -e {shlex.quote(name)}" for name in names) or " -e ''"
         return "; ".join(
             [
-                f"if [ -d {config} ]; then "
+                f"{ENGINE}\nif [ -d {config} ]; then "
                 f"echo '@directories'; {_find(config, 'd', 'stat -c %Y_%n')}; "
                 f"echo '@modes'; {_find(config, 'f', 'stat -c %a_%n')}; "
                 f"echo '@files'; {_find(config, 'f', 'sha256sum')}; fi",
+                look_at_services(deployment, names),
                 UNLESS_ENGINE,
-                f"rows=$(docker container ls --all --filter {label} "
-                f"--format '{{{{.Names}}}} {{{{.Label \"{LABEL_SERVICE}\"}}}}') || exit 1",
-                'own=$(echo "$rows" | sed "s/ .*//")',
-                f"echo '@containers'; set -- $own {words(names)}; [ $# = 0 ] || "
-                f'docker container inspect --format {shlex.quote(INSPECT)} "$@" 2>/dev/null',
-                f"echo '@images'; docker image ls --no-trunc --digests --format '{IMAGES}'",
+                f'rows=$(echo "$atelier_rows" | sed -n "s/ {deployment} / /p")',
+                'own=$(echo "$rows" | cut -d " " -f 1 | tr "\\n" " ")',
+                f"echo '@containers'; {of_deployment('container', deployment)}",
+                f"set --; for name in {words(names)}; do "
+                'case " $own" in *" $name "*) ;; *) set -- "$@" "$name" ;; esac; done; '
+                "[ $# = 0 ] || "
+                f'docker container inspect --format {shlex.quote(CONTAINER)} "$@" 2>/dev/null',
+                f"echo '@images'; {show('images')}",
                 f'echo \'@models\'; echo "$rows" | sed -n "s/ {OLLAMA}\\$//p" | '
                 f"grep -vxF{others} | {RECORDS}",
                 *(
@@ -123,13 +121,15 @@ class Units(FactBase[UnitsState]):
 
     def process(self, output: list[str]) -> UnitsState:
         """Parse the sections."""
+        output, services = split_services(output)
         output, stores = _split_stores(output)
         sections = split_sections(output)
         containers = [live_container(json.loads(row)) for row in sections.get("containers", [])]
         directories = [row.split("_", 1) for row in sections.get("directories", [])]
         return UnitsState(
             containers={container.name: container for container in containers},
-            images=dict(_images(sections.get("images", []))),
+            services=parse_services(services),
+            images=ids_by_name(sections.get("images", [])),
             releases=_releases(sections, [path for _, path in directories]),
             changed_at={path: float(seconds) for seconds, path in directories},
             stores={name: parse_models(split_sections(lines)) for name, lines in stores.items()},
@@ -157,13 +157,6 @@ def _split_stores(output: list[str]) -> tuple[list[str], dict[str, list[str]]]:
         else:
             current.append(line)
     return rest, stores
-
-
-def _images(rows: list[str]) -> Iterator[tuple[str, str]]:
-    for row in rows:
-        tag, digest, image_id = row.split()
-        yield familiar(tag), image_id
-        yield familiar(digest), image_id
 
 
 def _releases(sections: dict[str, list[str]], directories: list[str]) -> dict[str, Files]:

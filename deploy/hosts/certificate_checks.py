@@ -1,4 +1,4 @@
-"""How long the entry's certificate lasts."""
+"""How long certificates last: of the entry, and of links."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from deploy.hosts.finding import Finding
+from deploy.tls.acme import Renewal
 from deploy.tls.pair import OwnCertificates
 from deploy.tls.read import CertificateFacts, read_certificate
 
@@ -35,6 +36,42 @@ def certificate_findings(served: str, own: OwnCertificates | None, now: float) -
     else:
         yield Finding("certificate", "ok", _left(days))
     yield from _root(read_certificate(own.authority.certificate).days_left(time))
+
+
+def link_finding(certificate: str, now: float, *, is_renewed: bool) -> Finding:
+    """What is to be said of the certificate of a link's end.
+
+    Args:
+        certificate: PEM of the one that it has so far.
+        now: this machine's clock, in seconds since the epoch.
+        is_renewed: whether the next deployment renews it.
+    """
+    days = read_certificate(certificate).days_left(datetime.fromtimestamp(now, UTC))
+    if is_renewed and days < SOON_DAYS:
+        allowed = f"at least {SOON_DAYS} days"
+        return Finding("link certificate", "warning", _left(days), allowed, RENEW)
+    return Finding("link certificate", "ok", _left(days))
+
+
+def issued_findings(renewal: Renewal | None, now: float) -> Iterator[Finding]:
+    """What is to be said of a certificate that an authority issues over ACME.
+
+    Args:
+        renewal: what came of it on the host; ``None`` before the first deployment.
+        now: this machine's clock, in seconds since the epoch.
+    """
+    if renewal is None:
+        yield Finding("certificate", "ok", "none yet; the deployment will have it issued")
+        return
+    days = renewal.days_left(now)
+    found = "; ".join(
+        text for text in (_left(days) if days is not None else "", renewal.problem) if text
+    )
+    if renewal.problem or (days is not None and days < 0):
+        fix = "correct what the authority says, and deploy: it tries again at once"
+        yield Finding("certificate", "warning", found, "one that is issued and renewed", fix)
+    else:
+        yield Finding("certificate", "ok", found)
 
 
 def _site(facts: CertificateFacts, now: datetime) -> Finding:

@@ -5,19 +5,23 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from deploy.hosts.certificate_checks import certificate_findings
+from deploy.hosts.cdi import FIRST_DOCKER, knows_cdi, must_be_switched_on, wants_cdi
+from deploy.hosts.certificate_checks import certificate_findings, link_finding
+from deploy.hosts.daemon_settings import CGROUPFS, read_daemon_json
 from deploy.hosts.docker_setup import is_managed, refusals_of_installing
 from deploy.hosts.explain_docker import explain_docker
 from deploy.hosts.finding import Finding
+from deploy.hosts.login_checks import LEEWAY_SECONDS, clock_finding
 from deploy.hosts.place_checks import (
     architecture_findings,
     directory_findings,
     network_findings,
 )
 from deploy.hosts.room import Need, room_findings, room_needs
+from deploy.hosts.service_checks import service_findings
 from deploy.hosts.state import DockerState, HostState
 from deploy.hosts.subject import Subject
-from deploy.services import Port, Tier, Unit
+from deploy.services import Tier, Unit
 from deploy.spec import HostSpec
 from deploy.units import GIB
 
@@ -43,16 +47,21 @@ def host_findings(
         more: what is to come that a hub was asked about.
     """
     yield _system(found)
-    yield from _engine(subject.spec, found, docker)
+    if subject.needs_docker:
+        yield from _engine(subject, found, docker)
+        yield from _cgroups(subject, found)
+    yield from service_findings(subject, found)
     yield from _ports(subject.units, found)
     yield _memory(subject.units, found)
     yield from room_findings(found, [*room_needs(subject, found), *more])
     yield from directory_findings(subject.spec, found)
     yield from network_findings(subject.spec, found)
     yield from architecture_findings(subject.images, found)
-    yield from _clock(found, now)
+    yield from _clock(subject, found, now)
     if subject.certificate:
         yield from certificate_findings(subject.certificate, subject.own_certificates, now)
+    for certificate, is_renewed in subject.link_certificates:
+        yield link_finding(certificate, now, is_renewed=is_renewed)
 
 
 def _system(found: HostState) -> Finding:
@@ -69,9 +78,9 @@ def _system(found: HostState) -> Finding:
     )
 
 
-def _engine(spec: HostSpec, found: HostState, docker: DockerState | None) -> Iterator[Finding]:
+def _engine(subject: Subject, found: HostState, docker: DockerState | None) -> Iterator[Finding]:
     if found.engine_version is None:
-        yield from _missing_engine(spec, found, docker)
+        yield from _missing_engine(subject, found, docker)
     elif _version(found.engine_version) < MINIMUM_ENGINE:
         yield Finding(
             "Docker",
@@ -80,13 +89,55 @@ def _engine(spec: HostSpec, found: HostState, docker: DockerState | None) -> Ite
             f"{'.'.join(map(str, MINIMUM_ENGINE))} or newer",
             "upgrade it; versions 3 to 5 are Podman's: replace podman-docker by Docker",
         )
+    elif wants_cdi(subject.units) and not knows_cdi(found.engine_version):
+        yield Finding(
+            "Docker",
+            "problem",
+            f"version {found.engine_version}, which knows no CDI, by which containers get GPUs",
+            f"{'.'.join(map(str, FIRST_DOCKER))} or newer, or gpu_runtime='nvidia'",
+            "upgrade Docker, or declare gpu_runtime='nvidia' for the host",
+        )
+    elif wants_cdi(subject.units) and docker and _is_switched_off(subject.spec, docker):
+        yield Finding(
+            "Docker",
+            "problem",
+            f"version {found.engine_version} with CDI, by which containers get GPUs, switched off",
+            "CDI switched on, or gpu_runtime='nvidia'",
+            'write "features": {"cdi": true} into /etc/docker/daemon.json and restart Docker, or '
+            "declare docker='distribution' for the host, and the deployment does",
+        )
     else:
         yield Finding("Docker", "ok", f"version {found.engine_version}")
 
 
+def _is_switched_off(spec: HostSpec, docker: DockerState) -> bool:
+    """Whether it has no CDI, and that is somebody else's to change."""
+    settings = read_daemon_json(docker.daemon_json)
+    return not is_managed(spec, docker) and must_be_switched_on(docker, settings)
+
+
+def _cgroups(subject: Subject, found: HostState) -> Iterator[Finding]:
+    """Whether a reload of systemd takes the GPUs from containers.
+
+    https://github.com/NVIDIA/nvidia-container-toolkit/issues/48
+    """
+    by_hook = any(unit.container.gpus for unit in subject.units if unit.runs.kind == "container")
+    if by_hook and found.daemon.cgroup_driver == "systemd":
+        yield Finding(
+            "GPU containers",
+            "warning",
+            "Docker's cgroup driver is systemd: every systemctl daemon-reload takes the GPUs from "
+            "containers that have them by the toolkit's hook",
+            "gpu_runtime='cdi', or the cgroup driver cgroupfs",
+            "declare gpu_runtime='cdi' for the host, or "
+            f"docker_settings={{'exec-opts': ['{CGROUPFS}']}}",
+        )
+
+
 def _missing_engine(
-    spec: HostSpec, found: HostState, docker: DockerState | None
+    subject: Subject, found: HostState, docker: DockerState | None
 ) -> Iterator[Finding]:
+    spec = subject.spec
     if docker is None or not is_managed(spec, docker):
         yield Finding(
             "Docker",
@@ -97,7 +148,7 @@ def _missing_engine(
             or "install and start Docker, or declare sudo=True for the host",
         )
         return
-    refusals = refusals_of_installing(spec, docker)
+    refusals = refusals_of_installing(spec, docker, cdi=wants_cdi(subject.units))
     for problem in refusals:
         yield Finding(problem.path, "problem", problem.found, problem.allowed, problem.fix)
     if not refusals:
@@ -110,9 +161,9 @@ def _missing_engine(
 def _ports(units: tuple[Unit, ...], found: HostState) -> Iterator[Finding]:
     taken = found.listening_ports - found.own_ports
     wanted = [
-        (unit.tier.value, _setting(unit, port), port.host_port)
+        (unit.tier.value, _setting(unit, port), port)
         for unit in units
-        for port in unit.container.ports
+        for _, port in unit.runs.listens
     ]
     for service, setting, port in wanted:
         if port in taken:
@@ -128,16 +179,17 @@ def _ports(units: tuple[Unit, ...], found: HostState) -> Iterator[Finding]:
         yield Finding("ports", "ok", f"free or ours: {', '.join(free)}")
 
 
-def _setting(unit: Unit, port: Port) -> str:
+def _setting(unit: Unit, port: int) -> str:
     """Where a port is declared."""
     if unit.tier == Tier.ENTRY:
-        return f"entry.{'https' if port == unit.container.ports[0] else 'http'}_port"
-    return f"{unit.tier.value}.port"
+        return f"entry.{'https' if port == unit.runs.listens[0][1] else 'http'}_port"
+    return "links.port" if unit.tier == Tier.LINK else f"{unit.tier.value}.port"
 
 
 def _memory(units: tuple[Unit, ...], found: HostState) -> Finding:
-    needed = sum(unit.container.memory_bytes for unit in units)
-    use = f"the containers may use {needed / GIB:.1f} GiB of {found.memory_bytes / GIB:.1f} GiB"
+    needed = sum(unit.runs.memory_bytes for unit in units)
+    nouns = " and ".join(f"{noun}s" for noun in dict.fromkeys(u.runs.noun for u in units))
+    use = f"the {nouns} may use {needed / GIB:.1f} GiB of {found.memory_bytes / GIB:.1f} GiB"
     if needed <= found.memory_bytes:
         return Finding("memory", "ok", use)
     return Finding(
@@ -149,12 +201,15 @@ def _memory(units: tuple[Unit, ...], found: HostState) -> Finding:
     )
 
 
-def _clock(found: HostState, now: float) -> Iterator[Finding]:
+def _clock(subject: Subject, found: HostState, now: float) -> Iterator[Finding]:
     if found.clock_seconds is None:
         return
     skew = found.clock_seconds - now
     if abs(skew) <= CLOCK_SKEW_SECONDS:
         yield Finding("clock", "ok", "agrees with this machine's")
+        return
+    if subject.web_ui and subject.web_ui.oidc and abs(skew) > LEEWAY_SECONDS:
+        yield clock_finding(skew)
         return
     direction = "ahead of" if skew > 0 else "behind"
     yield Finding(

@@ -8,6 +8,7 @@ from typing import Any
 
 from deploy.changes.change import ABSENT, FieldChange
 from deploy.errors import HostError, Problem
+from deploy.hosts.cdi import must_be_switched_on
 from deploy.hosts.state import DockerState
 from deploy.spec import HostSpec
 
@@ -18,7 +19,7 @@ CGROUPFS = "native.cgroupdriver=cgroupfs"
 
 
 def wanted_settings(
-    host: HostSpec, found: DockerState, *, cgroupfs: bool = False
+    host: HostSpec, found: DockerState, *, cgroupfs: bool = False, cdi: bool = False
 ) -> dict[str, Any]:
     """What daemon.json should hold, whatever else is in it.
 
@@ -26,6 +27,7 @@ def wanted_settings(
         host: the host as declared.
         found: what it is like.
         cgroupfs: whether a container would lose its GPU under the cgroup driver systemd.
+        cdi: whether a container is given GPUs by name.
     """
     old = read_daemon_json(found.daemon_json)
     settings: dict[str, Any] = {}
@@ -37,6 +39,8 @@ def wanted_settings(
         settings["live-restore"] = True
     if cgroupfs:
         settings["exec-opts"] = [CGROUPFS]
+    if cdi and must_be_switched_on(found, old):
+        settings["features"] = {"cdi": True}
     return merge(settings, host.docker_settings)
 
 

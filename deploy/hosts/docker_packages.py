@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from deploy.errors import HostError, Problem
+from deploy.hosts.cdi import has_older_docker
 from deploy.hosts.state import System
 from deploy.spec.host import DockerSource
 
@@ -29,14 +30,22 @@ class Packages:
     """apt: the suite of that repository."""
 
 
-def find_packages(system: System, source: DockerSource | None) -> Packages:
-    """The packages to install Docker from; the distribution's, unless it has none.
+def find_packages(system: System, source: DockerSource | None, *, cdi: bool = False) -> Packages:
+    """The packages to install Docker from; the distribution's, unless it has none that will do.
+
+    Args:
+        system: the host's.
+        source: where Docker is to come from, if that is declared.
+        cdi: whether Docker must know CDI.
 
     Raises:
         HostError: if the distribution is not supported, or has none although they are asked for.
     """
     if system.is_like("debian", "ubuntu"):
-        return _upstream_apt(system) if source == "upstream" else _debian(system)
+        is_old = cdi and has_older_docker(system)
+        if is_old and source == "distribution":
+            raise HostError(_too_old_for_cdi(system))
+        return _upstream_apt(system) if is_old or source == "upstream" else _debian(system)
     if system.id == "fedora" and source != "upstream":
         return Packages("dnf", ("moby-engine", "docker-cli"), "Fedora's packages")
     if system.is_like("rhel", "fedora", "centos"):
@@ -57,6 +66,15 @@ def find_packages(system: System, source: DockerSource | None) -> Packages:
             SUPPORTED,
             "install and start Docker on the host yourself",
         )
+    )
+
+
+def _too_old_for_cdi(system: System) -> Problem:
+    return Problem(
+        "docker",
+        f"the Docker of {system.name or system.id} knows no CDI, by which containers get GPUs",
+        "docker='upstream', or gpu_runtime='nvidia'",
+        "leave docker out for the host, or declare gpu_runtime='nvidia'",
     )
 
 

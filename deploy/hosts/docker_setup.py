@@ -60,28 +60,31 @@ def is_managed(host: HostSpec, found: DockerState) -> bool:
     return not found.is_installed and not found.answers
 
 
-def make_docker_setup(host: HostSpec, found: DockerState, *, cgroupfs: bool = False) -> DockerSetup:
+def make_docker_setup(
+    host: HostSpec, found: DockerState, *, cgroupfs: bool = False, cdi: bool = False
+) -> DockerSetup:
     """What to do about Docker on a host.
 
     Args:
         host: the host as declared.
         found: what it is like.
         cgroupfs: whether a container would lose its GPU under the cgroup driver systemd.
+        cdi: whether a container is given GPUs by name.
 
     Raises:
         HostError: if it cannot be done.
     """
     if not is_managed(host, found):
         return DockerSetup()
-    refusals = list(_refusals(host, found))
+    refusals = list(_refusals(host, found, cdi=cdi))
     if refusals:
         raise HostError(*refusals)
     is_missing = not found.is_installed
-    settings = wanted_settings(host, found, cgroupfs=cgroupfs)
+    settings = wanted_settings(host, found, cgroupfs=cgroupfs, cdi=cdi)
     old = read_daemon_json(found.daemon_json)
     new = merge(old, settings)
     setup = DockerSetup(
-        install=find_packages(found.system, host.docker) if is_missing else None,
+        install=find_packages(found.system, host.docker, cdi=cdi) if is_missing else None,
         daemon_json=json.dumps(new, indent=2) + "\n" if new != old else None,
         load=_load(found, new, settings),
         enable=not found.unit_is_enabled,
@@ -92,10 +95,18 @@ def make_docker_setup(host: HostSpec, found: DockerState, *, cgroupfs: bool = Fa
     return replace(setup, changes=changes)
 
 
-def refusals_of_installing(host: HostSpec, found: DockerState) -> list[Problem]:
-    """Why Docker cannot be brought about on this host; empty if it can, or runs."""
+def refusals_of_installing(
+    host: HostSpec, found: DockerState, *, cdi: bool = False
+) -> list[Problem]:
+    """Why Docker cannot be brought about on this host; empty if it can, or runs.
+
+    Args:
+        host: the host as declared.
+        found: what it is like.
+        cdi: whether a container is given GPUs by name.
+    """
     try:
-        make_docker_setup(host, found)
+        make_docker_setup(host, found, cdi=cdi)
     except HostError as error:
         return list(error.problems)
     return []
@@ -111,7 +122,7 @@ def _needs_root(changes: list[Change]) -> Problem:
     )
 
 
-def _refusals(host: HostSpec, found: DockerState) -> Iterator[Problem]:
+def _refusals(host: HostSpec, found: DockerState, *, cdi: bool) -> Iterator[Problem]:
     if found.answers and found.is_installed and not found.system.has_systemd:
         yield Problem(
             "docker",
@@ -136,7 +147,7 @@ def _refusals(host: HostSpec, found: DockerState) -> Iterator[Problem]:
         )
     if not found.is_installed:
         try:
-            find_packages(found.system, host.docker)
+            find_packages(found.system, host.docker, cdi=cdi)
         except HostError as error:
             yield from error.problems
 
@@ -151,7 +162,9 @@ def _load(found: DockerState, new: dict[str, Any], settings: dict[str, Any]) -> 
     keys = {key for key in settings if before.get(key) != new.get(key)}
     if not keys:
         return ""
-    return "reload" if keys <= RELOADABLE else "restart"
+    cdi = [(known.get("features") or {}).get("cdi") for known in (before, new)]
+    # a reload logs the feature, and does nothing with it
+    return "reload" if keys <= RELOADABLE and cdi[0] == cdi[1] else "restart"
 
 
 def _changes(

@@ -58,8 +58,16 @@ FIXES = {
     r"client version \S+ is too (old|new)|Minimum supported API version": (
         "Docker's client and daemon on the host are too far apart: install both in one version"
     ),
+    r"unresolvable CDI devices": (
+        "no CDI specification on the host names this card: see nvidia-ctk cdi list, and write it "
+        "anew: sudo systemctl restart nvidia-cdi-refresh"
+    ),
+    r"could not select device driver \"cdi\"": (
+        'Docker has CDI switched off: write "features": {"cdi": true} into /etc/docker/daemon.json '
+        "and restart Docker"
+    ),
     r"could not select device driver|unknown or invalid runtime name: nvidia"
-    r"|unresolvable CDI devices|nvidia-container-cli": (
+    r"|nvidia-container-cli": (
         "the NVIDIA container toolkit does not work on the host: install nvidia-container-toolkit, "
         "run nvidia-ctk runtime configure --runtime=docker, and restart Docker"
     ),

@@ -18,6 +18,8 @@ PULLED_BYTES = 2 * GIB
 """At least so much for images whose size is not known."""
 SPARE_BYTES: dict[Place, int] = {"images": 256 * MIB, "directory": 8 * MIB, "temporary files": MIB}
 """What a file system must have free even if nothing is to come: logs, layers, configuration."""
+UNPACKED = 5
+"""An archive of a program, compressed, and what is unpacked of it."""
 SPARE_INODES = 1000
 FIXES: dict[Place, str] = {
     "images": "move Docker's data to a larger disk (data-root in docker_settings)",
@@ -46,6 +48,10 @@ def room_needs(subject: Subject, found: HostState) -> Iterator[Need]:
     for file in subject.model_files:
         for part, path in file.parts:
             yield Need(path.name, "directory", _to_come(part.size_bytes, path, found))
+    for program in subject.programs:
+        archive = program.archive.file if program.archive else None
+        if archive and str(program.path) not in found.file_sizes:
+            yield Need(program.title, "directory", archive.size_bytes * UNPACKED)
     for unit in subject.units:
         yield from _of_store(unit, found)
     for download in subject.downloads:
@@ -61,7 +67,7 @@ def _of_images(subject: Subject, found: HostState) -> Iterator[Need]:
     if len(needs) < len(missing):
         yield Need("other images, at least", "images", PULLED_BYTES)
     if needs:
-        # archives come one after the other, and Docker unpacks each beside its images
+        # archives come one after the other, and Docker unpacks each next to its images
         largest = max(need.image_bytes for need in needs)
         yield Need("unpacking the largest image", "images", largest)
         archives = [_of_archive(need, subject, found) for need in needs]

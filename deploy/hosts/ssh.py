@@ -29,7 +29,7 @@ logging.getLogger("paramiko").setLevel(logging.CRITICAL)
 
 
 def find_endpoint(host: HostSpec) -> Endpoint:
-    """What is declared, and what the SSH configuration of this user says beside it.
+    """What is declared, and what the SSH configuration of this user says next to it.
 
     Raises:
         SSHException: if OpenSSH does not accept its configuration.

@@ -9,6 +9,7 @@ and standard input is left to the command.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 import paramiko
 from paramiko.channel import ChannelFile, ChannelStderrFile
@@ -18,8 +19,9 @@ LAUNCHER = (
     # the mark does not stand in the command itself, which a shell may print
     'printf %s @@ sh@@; printf %s @@ sh@@ >&2; eval "set --; $(printf %b "$@")"'
 )
-PLAIN = re.compile(r"[A-Za-z0-9 _./=:,@+%\"$(){}\[\]<>|&;*?~#^`-]", re.ASCII)
-WORD_LENGTH = 900
+NOT_PLAIN = re.compile(r"[^A-Za-z0-9 _./=:,@+%\"$(){}\[\]<>|&;*?~#^`-]")
+WORD_BYTES = 180
+"""Of the command in each word; a byte takes up to five characters there."""
 CHUNK_BYTES = 65536
 
 
@@ -34,15 +36,14 @@ def frame_merged(command: str) -> str:
     return frame(f"exec 2>&1\n{command}")
 
 
-def _words(command: str) -> list[str]:
-    words, word = [], ""
-    for byte in command.encode():
-        text = chr(byte) if PLAIN.fullmatch(chr(byte)) else f"\\0{byte:03o}"
-        if len(word) + len(text) > WORD_LENGTH:
-            words.append(word)
-            word = ""
-        word += text
-    return [*words, word]
+def _words(command: str) -> Iterator[str]:
+    text = command.encode().decode("latin-1")
+    for start in range(0, len(text), WORD_BYTES):
+        yield NOT_PLAIN.sub(_octal, text[start : start + WORD_BYTES])
+
+
+def _octal(found: re.Match[str]) -> str:
+    return f"\\0{ord(found[0]):03o}"
 
 
 class _AfterMark:

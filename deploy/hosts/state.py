@@ -83,6 +83,8 @@ class Daemon:
     """What it runs on, e.g. ``Docker Desktop``."""
     root: str = ""
     """Its directory."""
+    cgroup_driver: str = ""
+    """Who makes its containers' cgroups: ``cgroupfs``, itself, or ``systemd``."""
     pools: tuple[tuple[str, int], ...] = ()
     """Ranges that it takes networks from, and the size of those; empty for its own defaults."""
     has_network: bool = False
@@ -108,7 +110,7 @@ class HostState:
     listening_ports: frozenset[int] = frozenset()
     """TCP ports that somebody listens on."""
     own_ports: frozenset[int] = field(default_factory=frozenset)
-    """TCP ports that the containers of this deployment publish, or would if they ran."""
+    """TCP ports that units of this deployment have, or would if they ran."""
     system: System = field(default_factory=System)
     """Its operating system."""
     clock_seconds: float | None = None
@@ -161,6 +163,16 @@ class Gpu:
     """NVIDIA: whether ECC is on; ``None`` where it has none."""
     mig_instances: tuple[str, ...] = ()
     """NVIDIA: profiles of its instances, e.g. ``1g.10gb``."""
+    ecc_pending: bool | None = None
+    """NVIDIA: whether ECC is on after the next start."""
+    persistence: bool | None = None
+    """NVIDIA: whether the driver stays initialised while nothing uses the card."""
+    compute_mode: str = ""
+    """NVIDIA: who may use it, ``Default`` for everything at once."""
+    power_watts: float | None = None
+    """NVIDIA: the limit of its power."""
+    default_power_watts: float | None = None
+    """NVIDIA: that limit as it comes."""
 
 
 @dataclass(frozen=True)
@@ -177,6 +189,8 @@ class GpuState:
     """Newest CUDA version that the NVIDIA driver carries."""
     driver_error: str = ""
     """Why a driver's tool reports nothing."""
+    driver_status: int | None = None
+    """Exit status of nvidia-smi, if there is one; 0 where it works."""
 
 
 @dataclass(frozen=True)
@@ -190,6 +204,8 @@ class DockerState:
     """Whether the ``docker`` command is Podman's."""
     answers: bool = False
     """Whether the daemon answers."""
+    version: str = ""
+    """Its version, if it does."""
     unit_is_enabled: bool = False
     """Whether it starts with the host."""
     installed_by_atelier: bool = False

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from deploy.hosts.downloads import Download
 from deploy.images import ImageUse, archive_path
-from deploy.services import HostModelFile, HostWeights, Unit
+from deploy.services import HostModelFile, HostProgram, HostWeights, Unit
 from deploy.services.weights import distinct_weights
-from deploy.spec import HostSpec
+from deploy.spec import HostSpec, WebUISpec
 from deploy.tls.pair import OwnCertificates
 
 ROOT = PurePosixPath("/")
@@ -34,12 +35,38 @@ class Subject:
     """PEM of what the entry serves with; empty on hosts without one."""
     own_certificates: OwnCertificates | None = None
     """Where Atelier makes that certificate."""
+    link_certificates: tuple[tuple[str, bool], ...] = ()
+    """PEM of what the ends of links have there so far, and whether the deployment renews it."""
+    issued_for: tuple[str, ...] = ()
+    """Names that an authority issues the entry's certificate for; empty on other hosts."""
+    authority_url: str = ""
+    """Where that authority is, if systems know what proves it."""
+    web_ui: WebUISpec | None = None
+    """The web UI, on its host, if people log in with accounts of the site."""
+    login_authorities: Mapping[str, str] = field(default_factory=dict)
+    """PEM of what proves a provider of those, by ``oidc`` and ``ldap``."""
+
+    @property
+    def has_gpus(self) -> bool:
+        """Whether GPUs, or a driver of some, are declared."""
+        return bool(self.spec.gpus or self.spec.driver)
 
     @property
     def model_files(self) -> tuple[HostModelFile, ...]:
         """Every model file, once."""
         files = (unit.model_file for unit in self.units)
         return tuple(dict.fromkeys(file for file in files if file))
+
+    @property
+    def programs(self) -> tuple[HostProgram, ...]:
+        """Every program that must be there, once."""
+        programs = (unit.program for unit in self.units)
+        return tuple({program.path: program for program in programs if program}.values())
+
+    @property
+    def needs_docker(self) -> bool:
+        """Whether something runs in a container there."""
+        return any(unit.image_name for unit in self.units)
 
     @property
     def weights(self) -> tuple[HostWeights, ...]:
@@ -55,14 +82,9 @@ class Subject:
 
     @property
     def paths(self) -> list[str]:
-        """The large files that are copied there: models, and archives of images."""
+        """Files whose size says whether they are there: models, archives of images, programs."""
         models = [path for file in self.model_files for _, path in file.parts]
         archives = [use.archive.file for use in self.images if use.archive]
         both = [*models, *(archive_path(self.directory, archive) for archive in archives)]
-        return [str(path) for path in both]
-
-    @property
-    def volumes(self) -> list[str]:
-        """The volumes whose presence says that a model has come already."""
-        created = {c.model.volume for c in self.units if c.model and c.model_file}
-        return sorted(created | {download.volume for download in self.downloads})
+        programs = [program.path for program in self.programs]
+        return [str(path) for path in (*both, *programs)]

@@ -9,6 +9,9 @@ from getpass import getpass
 from deploy.errors import HostError, Problem
 
 PASSWORD_VARIABLE = "ATELIER_SUDO_PASSWORD"  # noqa: S105 - the name of a variable
+QUIETLY = 'said=$(LC_ALL=C {} 2>&1) || {{ echo "it says: $said"; exit 1; }}'
+"""With words before what sudo says: at the bare words pyinfra would ask for a password itself."""
+TRY_SUDO = QUIETLY.format("sudo -n true")
 _typed: list[str] = []
 
 
@@ -16,7 +19,7 @@ def ask_password(host: str) -> str:
     """The password; it is kept in this process's memory and nowhere else.
 
     Raises:
-        HostError: if nobody can be asked.
+        HostError: if no one can be asked.
     """
     given = os.environ.get(PASSWORD_VARIABLE)
     if given:

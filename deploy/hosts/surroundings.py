@@ -7,12 +7,18 @@ from urllib.parse import urlsplit
 
 from deploy.hosts.finding import Finding
 from deploy.hosts.state import Surroundings
+from deploy.images import ImageUse
 from deploy.images.reference import DOCKER_HUB, address_of
 from deploy.services import Unit
 from deploy.services.ollama_model import LIBRARY
 
 DOCKER_HUB_SERVER = "registry-1.docker.io"
 """Where images without a registry's name come from."""
+WITHOUT_NAMES = "without names no image can be pulled"
+NAMELESS = (
+    "an authority must find the entry by it: add it to the DNS that the authority asks; only its"
+    " answer counts, this host's may be another"
+)
 
 
 def registry_of(reference: str) -> str:
@@ -21,9 +27,9 @@ def registry_of(reference: str) -> str:
     return DOCKER_HUB_SERVER if address == DOCKER_HUB else address
 
 
-def registry_urls(pulled: Iterable[Unit]) -> tuple[str, ...]:
+def registry_urls(pulled: Iterable[ImageUse]) -> tuple[str, ...]:
     """Where each registry says that it is one."""
-    registries = {registry_of(unit.container.image) for unit in pulled}
+    registries = {registry_of(use.image.reference) for use in pulled}
     return tuple(f"{_scheme(registry)}://{registry}/v2/" for registry in sorted(registries))
 
 
@@ -38,21 +44,40 @@ def _scheme(registry: str) -> str:
     return "http" if registry.startswith(("127.", "localhost")) else "https"
 
 
-def surroundings_findings(found: Surroundings) -> Iterator[Finding]:
-    """What is to be said about names and registries."""
+def surroundings_findings(
+    found: Surroundings, own: Iterable[str] = (), authority: str = ""
+) -> Iterator[Finding]:
+    """What is to be said about names, registries and authorities.
+
+    Args:
+        found: what the host reaches.
+        own: names that an authority is to find the entry by.
+        authority: where that is.
+    """
     for name, has_address in sorted(found.resolved.items()):
         if has_address:
             yield Finding("DNS", "ok", f"{name} has an address")
         else:
-            yield Finding(
-                "DNS",
-                "warning",
-                f"{name} has no address on the host",
-                fix="see /etc/resolv.conf there; without names no image can be pulled",
-            )
+            fix = NAMELESS if name in own else "see /etc/resolv.conf there; " + WITHOUT_NAMES
+            yield Finding("DNS", "warning", f"{name} has no address on the host", fix=fix)
     for url, answer in sorted(found.reached.items()):
         name = urlsplit(url).netloc
-        yield _library(name, answer) if name == LIBRARY else _registry(name, answer)
+        if url == authority:
+            yield _authority(name, answer)
+        else:
+            yield _library(name, answer) if name == LIBRARY else _registry(name, answer)
+
+
+def _authority(name: str, answer: str) -> Finding:
+    if answer == "200":
+        return Finding("authority", "ok", f"{name} answers")
+    return Finding(
+        "authority",
+        "warning",
+        f"{name} does not answer the host: {answer}",
+        fix="without it no certificate is issued: see its status, or give the container a proxy:"
+        " Acme(env={'HTTPS_PROXY': ...})",
+    )
 
 
 def _registry(name: str, answer: str) -> Finding:

@@ -19,7 +19,7 @@ from deploy.local_file import LocalFile, user_cache, write_note
 from deploy.units import MIB
 
 SUMS = "SHA256SUMS"
-"""Digests of the archives beside it, as sha256sum writes them."""
+"""Digests of the archives next to it, as sha256sum writes them."""
 NAME = "io.containerd.image.name"
 """Annotation of an OCI index with an image's whole reference."""
 LISTS = ("manifest.json", "index.json")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from deploy.catalog import BaseImage, Catalog
 from deploy.errors import PlanError, Problem
 from deploy.render import TEMPLATES, render
-from deploy.services.container import canonical_json
+from deploy.services.runs import canonical_json
 
 DOCKERFILE = "Dockerfile.j2"
 

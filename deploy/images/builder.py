@@ -143,7 +143,7 @@ def _build_arguments() -> list[str]:
 
 
 def make_context(plan: ImageBuildPlan) -> bytes:
-    """The build context as a tar archive, with this machine's CA bundle beside the plan's files."""
+    """The build context as a tar archive, this machine's CA bundle included."""
     files = {name: text.encode() for name, text in plan.context.items()}
     files[CA_FILE] = CA_BUNDLE.read_bytes() if CA_BUNDLE.exists() else b""
     buffer = io.BytesIO()

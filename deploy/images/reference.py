@@ -21,6 +21,13 @@ def familiar(reference: str) -> str:
     return path.removeprefix("library/") if address == DOCKER_HUB else f"{address}/{path}"
 
 
+def listed(reference: str) -> str:
+    """A reference as Docker lists what it has: one with a digest without its tag."""
+    name, at, digest = familiar(reference).partition("@")
+    head, slash, last = name.rpartition("/")
+    return f"{head}{slash}{last.partition(':')[0]}@{digest}" if at else name
+
+
 def _split(reference: str) -> tuple[str, str]:
     head, slash, path = reference.partition("/")
     if not slash or not ("." in head or ":" in head or head == "localhost"):

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from deploy.errors import InventoryFileError, Problem
 from deploy.images.reference import DOCKER_HUB
-from deploy.services.container import canonical_json
+from deploy.services.runs import canonical_json
 from deploy.spec import DeploymentSpec, RegistrySpec
 
 DOCKER_HUB_LOGIN = "https://index.docker.io/v1/"

@@ -36,7 +36,7 @@ class ImageUse:
     published_for: tuple[str, ...] = ()
     """What the image that is pulled runs on; nothing of an operator's own image."""
     problems: tuple[Problem, ...] = ()
-    """Why it cannot be loaded; nobody minds as long as the image is not used."""
+    """Why it cannot be loaded; no one minds as long as the image is not used."""
 
     @property
     def architectures(self) -> frozenset[str]:

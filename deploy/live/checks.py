@@ -11,6 +11,7 @@ import httpx
 
 from deploy.errors import Problem, ServiceError
 from deploy.live.http import Base, get, post, stream
+from deploy.live.web_ui import WrongPasswordError, sign_in
 
 PROMPT = {"prompt": "def fib(n):"}
 MESSAGES = {"messages": [{"role": "user", "content": "ping"}]}
@@ -20,6 +21,9 @@ MAX_TOKENS_TO_EXPECTED = 64
 """As far as the catalogue's known answers are looked for."""
 DATABASE_SECONDS = 30
 """How long a router may take to reach its database."""
+LISTINGS = 3
+"""How often the web UI may ask the router for its models."""
+NOT_LISTED = "Model not found"
 
 
 @dataclass(frozen=True)
@@ -128,6 +132,20 @@ def embed(base_url: Base, key: str, model: str) -> str:
     return f"answered {len(numbers)} numbers"
 
 
+def rerank(base_url: Base, key: str, model: str) -> str:
+    """Ask how relevant two texts are, as Cohere's and Jina's APIs are asked.
+
+    Raises:
+        ServiceError: if the answer is an error, or has no number for each of them.
+    """
+    body = {"model": model, "query": PROMPT["prompt"], "documents": ["return n", "a garden"]}
+    results = post(base_url, "/v1/rerank", key, body)["results"]
+    scores = {int(each["index"]): float(each["relevance_score"]) for each in results}
+    if scores.keys() != {0, 1}:
+        raise ServiceError(Problem(model, f"{len(scores)} scores", "one for each of 2 texts"))
+    return f"answered {scores[0]:.3f} and {scores[1]:.3f}"
+
+
 def chat_in_web_ui(base_url: Base, email: str, password: str, model: str) -> str:
     """Log in to Open WebUI and chat through its API.
 
@@ -135,8 +153,8 @@ def chat_in_web_ui(base_url: Base, email: str, password: str, model: str) -> str
         ServiceError: if the login or the chat fails.
     """
     try:
-        login = post(base_url, "/api/v1/auths/signin", "", {"email": email, "password": password})
-    except ServiceError as error:
+        token = sign_in(base_url, email, password)
+    except WrongPasswordError as error:
         raise ServiceError(
             *error.problems,
             Problem(
@@ -146,11 +164,38 @@ def chat_in_web_ui(base_url: Base, email: str, password: str, model: str) -> str
             ),
         ) from None
     body = {"model": model, "messages": [{"role": "user", "content": "ping"}], "stream": False}
-    answer = post(base_url, "/api/chat/completions", str(login["token"]), body)
+    answer = _chat(base_url, token, body)
     text = str(answer["choices"][0]["message"]["content"])
     if not text.strip():
         raise ServiceError(Problem("web UI", "the chat had no text", "some text"))
     return f"logged in as {email}; {_first_words(text)}"
+
+
+def _chat(base_url: Base, token: str, body: dict[str, Any]) -> Any:
+    """An answer of the web UI, which may know no model yet on a busy host.
+
+    Open WebUI gives the router 10 s to list its models, and asks again for the next chat.
+    """
+    for _ in range(LISTINGS - 1):
+        try:
+            return post(base_url, "/api/chat/completions", token, body)
+        except ServiceError as error:
+            if NOT_LISTED not in str(error):
+                raise
+    return post(base_url, "/api/chat/completions", token, body)
+
+
+def web_ui_is_ready(base_url: str) -> str:
+    """Ask one of several web UIs whether it reaches what they share.
+
+    Args:
+        base_url: address of the replica.
+
+    Raises:
+        ServiceError: if it does not.
+    """
+    get(base_url, "/ready", "")
+    return "reaches its database and Valkey"
 
 
 def router_is_ready(base_url: str, key: str, *, has_database: bool) -> str:
@@ -174,7 +219,8 @@ def router_is_ready(base_url: str, key: str, *, has_database: bool) -> str:
 def _wait_for_database(base_url: str, key: str) -> None:
     """LiteLLM gives its database little time to answer: a busy one is asked again."""
     deadline = time.monotonic() + DATABASE_SECONDS
-    while (found := get(base_url, "/health/readiness", key)["db"]) != "connected":
+    not_ready = httpx.codes.SERVICE_UNAVAILABLE
+    while (found := get(base_url, "/health/readiness", key, also=not_ready)["db"]) != "connected":
         if time.monotonic() > deadline:
             problem = Problem("router", f"its database is {found!r}", "'connected'")
             raise ServiceError(problem)

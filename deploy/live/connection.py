@@ -1,36 +1,92 @@
-"""Docker on a host, over the local socket or SSH, and ways to its services."""
+"""A host over the local socket or SSH: its Docker, its services, and ways to their ports."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import subprocess
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import docker
-import paramiko
 import requests
 from docker.errors import DockerException, NotFound
 from paramiko import SSHException
 
 from deploy.errors import ConnectionFailedError, Problem, ServiceError
 from deploy.hosts.connection import explain
-from deploy.hosts.ssh import open_ssh
-from deploy.hosts.sudo import ask_password
+from deploy.live import shell
+from deploy.live.login import Login, log_in, with_sudo
 from deploy.live.tunnel import open_command, open_port
 from deploy.plan.addresses import host_and_port
 from deploy.spec import HostSpec
 
 TIMEOUT_SECONDS = 30
+Addresses = Mapping[str, Mapping[str, str]]
+"""Of containers: by network, by the container's name."""
 
 
 class Connection:
-    """One host's Docker."""
+    """One host: its Docker, which is asked as soon as it is needed, its services, its ports.
 
-    def __init__(self, client: docker.DockerClient, ssh: paramiko.SSHClient | None) -> None:
-        self.client = client
-        self._ssh = ssh
+    Args:
+        host: the host.
+        login: the connection to it; ``None`` where it is this machine.
+        open_client: makes the client of Docker.
+        addresses: those of its containers that are known.
+    """
+
+    def __init__(
+        self,
+        host: HostSpec,
+        login: Login | None,
+        open_client: Callable[[], docker.DockerClient],
+        addresses: Addresses | None = None,
+    ) -> None:
+        self.addresses = addresses or {}
+        self._host = host
+        self._login = login
+        self._open_client = open_client
+        self._client: docker.DockerClient | None = None
+        self._one_at_a_time = threading.Lock()
         self._tunnels = ExitStack()
+
+    @property
+    def client(self) -> docker.DockerClient:
+        """Docker's client.
+
+        Raises:
+            ConnectionFailedError: if the host or its engine does not answer.
+        """
+        with self._one_at_a_time:
+            self._client = self._client or self._open_client()
+        return self._client
+
+    def run(self, command: str) -> tuple[int, str]:
+        """Exit status of a command for ``sh``, and what it printed, errors included.
+
+        Raises:
+            ConnectionFailedError: if the connection breaks.
+        """
+        with self._broken():
+            return shell.run(self._host, self._login, command)
+
+    def stream(self, command: str) -> Iterator[bytes]:
+        """What a command for ``sh`` prints, as it comes.
+
+        Raises:
+            ConnectionFailedError: if the connection breaks.
+        """
+        with self._broken():
+            yield from shell.stream(self._host, self._login, command)
+
+    @contextmanager
+    def _broken(self) -> Iterator[None]:
+        try:
+            yield
+        except (SSHException, OSError, subprocess.SubprocessError) as error:
+            found = f"the connection broke: {error}"
+            raise ConnectionFailedError(Problem(f"host {self._host.name}", found)) from None
 
     def reach(self, address: str, port: int) -> str:
         """Base URL under which this machine reaches a TCP port that the host reaches.
@@ -43,42 +99,66 @@ class Connection:
 
     def way(self, address: str, port: int) -> tuple[str, int]:
         """Address and port at which this machine reaches a TCP port that the host reaches."""
-        if self._ssh is None:
+        if self._login is None:
             return address, port
-        return "127.0.0.1", self._tunnels.enter_context(open_port(self._ssh, address, port))
+        ssh = self._login.ssh
+        return "127.0.0.1", self._tunnels.enter_context(open_port(ssh, address, port))
 
     def close(self) -> None:
         """Close the ways to services."""
         self._tunnels.close()
 
 
-@dataclass(frozen=True)
-class Login:
-    """A connection over SSH, and what is known of sudo there."""
-
-    ssh: paramiko.SSHClient
-    sudo_wants_password: bool
-
-
 @contextmanager
-def connect(host: HostSpec, login: Login | None = None) -> Iterator[Connection]:
-    """Connect to a host's Docker.
+def connect(
+    host: HostSpec,
+    login: Login | None = None,
+    *,
+    addresses: Addresses | None = None,
+    needs_docker: bool = True,
+) -> Iterator[Connection]:
+    """Connect to a host and its Docker.
 
     Args:
         host: the host.
         login: a connection that is open already, and stays open.
+        addresses: of its containers, where they are known; then Docker is asked only for more.
+        needs_docker: whether anything of the deployment runs in containers there.
 
     Raises:
         ConnectionFailedError: if the host or its engine does not answer.
     """
     with ExitStack() as stack:
-        try:
-            connection = _open(host, login, stack)
-        except (DockerException, requests.RequestException, SSHException, OSError) as error:
-            raise ConnectionFailedError(_problem(host, error)) from None
+        if login is None and not host.is_local:
+            login = _log_in(host, stack)
+
+        def open_client() -> docker.DockerClient:
+            with _explained(host):
+                return _open(host, login, stack)
+
+        connection = Connection(host, login, open_client, addresses)
         stack.callback(connection.close)
-        _name_host_in_errors(connection.client, host)
+        if needs_docker and addresses is None:
+            connection.client  # noqa: B018 - one that does not answer is noticed here
         yield connection
+
+
+def _log_in(host: HostSpec, stack: ExitStack) -> Login:
+    """A connection over SSH; where there is none, no one can say anything of Docker."""
+    try:
+        return log_in(host, stack)
+    except (SSHException, OSError) as error:
+        found = f"cannot be reached over SSH: {error}"
+        fix = explain(str(error), host)
+        raise ConnectionFailedError(Problem(f"host {host.name}", found, fix=fix)) from None
+
+
+@contextmanager
+def _explained(host: HostSpec) -> Iterator[None]:
+    try:
+        yield
+    except (DockerException, requests.RequestException, SSHException, OSError) as error:
+        raise ConnectionFailedError(_problem(host, error)) from None
 
 
 def _problem(host: HostSpec, error: Exception) -> Problem:
@@ -112,42 +192,21 @@ def _name_host_in_errors(client: docker.DockerClient, host: HostSpec) -> None:
     client.api.request = request  # type: ignore[method-assign]
 
 
-def _open(host: HostSpec, login: Login | None, stack: ExitStack) -> Connection:
+def _open(host: HostSpec, login: Login | None, stack: ExitStack) -> docker.DockerClient:
     """Both clients ask for the engine's version, so that one that does not answer is noticed."""
-    if host.is_local:
+    if login is None:
         client = docker.from_env(timeout=TIMEOUT_SECONDS)
-        stack.callback(client.close)
-        return Connection(client, None)
-    login = login or log_in(host, stack)
-    # the engine's socket through the docker command of the host, as the docker CLI does it
-    command, first_line = "docker system dial-stdio", ""
-    if host.sudo:
-        command, first_line = with_sudo(host, command, wants_password=login.sudo_wants_password)
-    path = stack.enter_context(open_command(login.ssh, command, first_line))
-    client = docker.DockerClient(base_url=f"unix://{path}", timeout=TIMEOUT_SECONDS)
+    else:
+        # the engine's socket through the docker command of the host, as the docker CLI does it
+        command, first_line = "docker system dial-stdio", ""
+        if host.sudo:
+            wants_password = login.sudo_wants_password
+            command, first_line = with_sudo(host, command, wants_password=wants_password)
+        path = stack.enter_context(open_command(login.ssh, command, first_line))
+        client = docker.DockerClient(base_url=f"unix://{path}", timeout=TIMEOUT_SECONDS)
     stack.callback(client.close)
-    return Connection(client, login.ssh)
-
-
-def log_in(host: HostSpec, stack: ExitStack) -> Login:
-    """Connect to a host over SSH, and find out about sudo there.
-
-    Raises:
-        SSHException, OSError: if that is not possible.
-    """
-    ssh = stack.enter_context(open_ssh(host))
-    if not host.sudo:
-        return Login(ssh, sudo_wants_password=False)
-    _, output, _ = ssh.exec_command("sudo -n true", timeout=TIMEOUT_SECONDS)
-    output.read()
-    return Login(ssh, sudo_wants_password=output.channel.recv_exit_status() != 0)
-
-
-def with_sudo(host: HostSpec, command: str, *, wants_password: bool) -> tuple[str, str]:
-    """The command under sudo, and the line that it reads first where sudo wants a password."""
-    if not wants_password:
-        return f"sudo -n {command}", ""
-    return f"sudo -k -S -p '' {command}", f"{ask_password(host.name)}\n"
+    _name_host_in_errors(client, host)
+    return client
 
 
 def container_address(connection: Connection, container: str, network: str) -> str:
@@ -156,6 +215,8 @@ def container_address(connection: Connection, container: str, network: str) -> s
     Raises:
         ServiceError: if there is no such container.
     """
+    if known := connection.addresses.get(container, {}).get(network):
+        return known
     try:
         attributes = connection.client.containers.get(container).attrs
     except NotFound:

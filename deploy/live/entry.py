@@ -12,10 +12,13 @@ import httpx
 from deploy.artefacts import Artefacts
 from deploy.certificates import trusted_by_clients
 from deploy.errors import Problem, ServiceError
+from deploy.live.acme import require_issued
+from deploy.live.checks import Answer
 from deploy.live.connection import Connection
-from deploy.live.http import Secure, trusting
+from deploy.live.http import PUBLIC_AUTHORITIES, Secure, trusting
 from deploy.plan.addresses import host_and_port
-from deploy.plan.deployment_plan import EntryPlan
+from deploy.plan.service_plans import EntryPlan
+from deploy.tls.acme import Renewal
 from deploy.tls.read import CertificateFacts, read_der
 
 TIMEOUT_SECONDS = 30
@@ -30,23 +33,30 @@ def entry_base(artefacts: Artefacts, plan: EntryPlan, connection: Connection) ->
         plan: its entry.
         connection: to the entry's host.
     """
-    way = connection.way(_address(plan), plan.spec.https_port)
-    return Secure(
-        f"https://{host_and_port(*way)}", plan.names[0], trusted_by_clients(artefacts.secrets)
-    )
+    way = connection.way(address_of(plan), plan.spec.https_port)
+    return Secure(f"https://{host_and_port(*way)}", plan.names[0], trusted(artefacts, plan))
 
 
-def ask_entry(artefacts: Artefacts, plan: EntryPlan, connection: Connection) -> str:
+def ask_entry(
+    artefacts: Artefacts, plan: EntryPlan, connection: Connection, renewal: Renewal | None = None
+) -> Answer:
     """Whether TLS proves each of its names, and whether the plain port leads there.
+
+    Args:
+        artefacts: the deployment.
+        plan: its entry.
+        connection: to the entry's host.
+        renewal: what came of having its certificate issued, if an authority does that.
 
     Raises:
         ServiceError, httpx.HTTPError: if one of that is not so.
     """
-    way = connection.way(_address(plan), plan.spec.https_port)
-    trusted = trusted_by_clients(artefacts.secrets)
+    require_issued(artefacts, renewal)
+    way = connection.way(address_of(plan), plan.spec.https_port)
+    believed = trusted(artefacts, plan)
     for name in plan.names:
-        facts, version = _handshake(way, name, trusting(trusted))
-    plain = connection.reach(_address(plan), plan.spec.http_port)
+        facts, version = _handshake(way, name, trusting(believed))
+    plain = connection.reach(address_of(plan), plan.spec.http_port)
     reply = httpx.get(
         f"{plain}/health",
         headers={"Host": plan.names[0]},
@@ -59,7 +69,9 @@ def ask_entry(artefacts: Artefacts, plan: EntryPlan, connection: Connection) -> 
         raise ServiceError(Problem("entry.http_port", found, f"308 to {wanted}"))
     days = facts.days_left(datetime.now(UTC))
     shown = f"{version}, certificate of {facts.issuer} with {days} days left;"
-    return f"{shown} port {plan.spec.http_port} leads there"
+    return Answer(
+        f"{shown} port {plan.spec.http_port} leads there", renewal.problem if renewal else ""
+    )
 
 
 def certificate_days(plan: EntryPlan, connection: Connection) -> int | None:
@@ -68,7 +80,7 @@ def certificate_days(plan: EntryPlan, connection: Connection) -> int | None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     with suppress(ServiceError, ValueError):
-        way = connection.way(_address(plan), plan.spec.https_port)
+        way = connection.way(address_of(plan), plan.spec.https_port)
         facts, _ = _handshake(way, plan.names[0], context)
         return facts.days_left(datetime.now(UTC))
     return None
@@ -95,6 +107,13 @@ def _handshake(
         raise ServiceError(Problem("entry", f"no TLS at {host_and_port(*way)}: {error}")) from None
 
 
-def _address(plan: EntryPlan) -> str:
+def trusted(artefacts: Artefacts, plan: EntryPlan) -> str:
+    """PEM of what its clients trust."""
+    if plan.spec.acme:
+        return artefacts.context.acme_authorities or PUBLIC_AUTHORITIES
+    return trusted_by_clients(artefacts.secrets)
+
+
+def address_of(plan: EntryPlan) -> str:
     """Where its host reaches it itself."""
     return "127.0.0.1" if plan.spec.listen.is_unspecified else str(plan.spec.listen)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import ssl
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cache
@@ -13,9 +14,11 @@ import httpx
 
 from deploy.errors import Problem, ServiceError
 from deploy.plan.addresses import host_and_port
-from deploy.plan.deployment_plan import HTTPS_PORT
+from deploy.plan.service_plans import HTTPS_PORT
 
 TIMEOUT_SECONDS = 120
+PUBLIC_AUTHORITIES = "public authorities"
+"""Stands for the certificates that this machine and browsers believe."""
 
 
 @dataclass(frozen=True)
@@ -27,35 +30,40 @@ class Secure:
     name: str
     """What its certificate must be for: a DNS name or an address."""
     trusted: str
-    """PEM of the certificates that are believed."""
+    """PEM of the certificates that are believed, or PUBLIC_AUTHORITIES."""
+
+
+class RefusedError(ServiceError):
+    """The service finds something wrong with what it was sent."""
+
+
+class TooManyError(ServiceError):
+    """A service takes no more such requests for now."""
 
 
 Base = str | Secure
 """Where a service is: the URL before its paths."""
 
 
-def query(base: str, path: str, key: str, parameters: dict[str, Any]) -> Any:
-    """Ask for JSON.
+def get(
+    base: Base, path: str, key: str, asked: Mapping[str, Any] | None = None, *, also: int = 0
+) -> Any:
+    """Read JSON.
+
+    Args:
+        base: where the service is.
+        path: what is read.
+        key: its key; empty where it wants none.
+        asked: parameters of the address.
+        also: a status that is an answer too, e.g. of a service that is not ready.
 
     Raises:
         ServiceError: if the answer is an error.
         httpx.HTTPError: if there is none.
     """
-    reply = _client().get(base + path, headers=_bearer(key), params=parameters)
-    _raise_for_status(reply)
-    return reply.json()
-
-
-def get(base: Base, path: str, key: str) -> Any:
-    """Read JSON; also that of a service which says that it is not ready.
-
-    Raises:
-        ServiceError: if the answer is another error.
-        httpx.HTTPError: if there is none.
-    """
-    client, request = _request("GET", base, path, key)
+    client, request = prepare("GET", base, path, key, params=asked)
     reply = client.send(request)
-    if reply.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+    if reply.status_code != also:
         _raise_for_status(reply)
     return reply.json()
 
@@ -67,7 +75,7 @@ def post(base: Base, path: str, key: str, body: dict[str, Any]) -> Any:
         ServiceError: if the answer is an error.
         httpx.HTTPError: if there is none.
     """
-    client, request = _request("POST", base, path, key, body)
+    client, request = prepare("POST", base, path, key, json=body)
     reply = client.send(request)
     _raise_for_status(reply)
     return reply.json()
@@ -80,7 +88,7 @@ def stream(base: Base, path: str, key: str, body: dict[str, Any]) -> list[dict[s
         ServiceError: if the answer is an error, holds one, or ends early.
         httpx.HTTPError: if there is none.
     """
-    client, request = _request("POST", base, path, key, body | {"stream": True})
+    client, request = prepare("POST", base, path, key, json=body | {"stream": True})
     with closing(client.send(request, stream=True)) as reply:
         if reply.is_error:
             reply.read()
@@ -97,16 +105,23 @@ def stream(base: Base, path: str, key: str, body: dict[str, Any]) -> list[dict[s
     return events
 
 
-def _request(
-    method: str, base: Base, path: str, key: str, body: dict[str, Any] | None = None
+KINDS: dict[int, type[ServiceError]] = {
+    httpx.codes.BAD_REQUEST: RefusedError,
+    httpx.codes.TOO_MANY_REQUESTS: TooManyError,
+}
+
+
+def prepare(
+    method: str, base: Base, path: str, key: str, **content: Any
 ) -> tuple[httpx.Client, httpx.Request]:
+    """A request, and the client that sends it; one behind TLS is asked for by its name."""
     if isinstance(base, str):
         client = _client()
-        return client, client.build_request(method, base + path, headers=_bearer(key), json=body)
+        return client, client.build_request(method, base + path, headers=_bearer(key), **content)
     client, port = _client(base.trusted), httpx.URL(base.url).port or HTTPS_PORT
     # it is asked for by its name, wherever the way to it begins
     headers = _bearer(key) | {"Host": host_and_port(base.name, port)}
-    request = client.build_request(method, base.url + path, headers=headers, json=body)
+    request = client.build_request(method, base.url + path, headers=headers, **content)
     request.extensions["sni_hostname"] = base.name
     return client, request
 
@@ -131,7 +146,15 @@ def _client(trusted: str = "") -> httpx.Client:
 
 
 def trusting(trusted: str) -> ssl.SSLContext:
-    """TLS that believes these certificates alone, be they a root's or the server's own."""
+    """TLS that believes these certificates alone, be they a root's or the server's own.
+
+    Args:
+        trusted: PEM of them, or PUBLIC_AUTHORITIES.
+    """
+    if trusted == PUBLIC_AUTHORITIES:
+        context = httpx.create_ssl_context(trust_env=False)
+        context.load_default_certs()
+        return context
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     if trusted:
@@ -146,4 +169,4 @@ def _bearer(key: str) -> dict[str, str]:
 def _raise_for_status(reply: httpx.Response) -> None:
     if reply.is_error:
         found = f"HTTP {reply.status_code}: {reply.text[:300]}"
-        raise ServiceError(Problem(reply.request.url.path, found))
+        raise KINDS.get(reply.status_code, ServiceError)(Problem(reply.request.url.path, found))

@@ -1,12 +1,13 @@
-"""From Docker's description of a container to ours."""
+"""From Docker's description of a container, and systemd's of a service, to ours."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from deploy.changes.live import LiveContainer
+from deploy.changes.live import LiveContainer, LiveService
 from deploy.services.container import (
     LABEL_DEPLOYMENT,
     LABEL_HOLDS,
@@ -15,12 +16,21 @@ from deploy.services.container import (
 )
 from deploy.services.unit import holds_of
 
+STATES = {
+    "active": "running",
+    "reloading": "running",
+    "activating": "running",
+    "auto-restart": "restarting",
+}
+"""States of systemd in the words that Docker has; what is not listed does not run."""
+
 
 def live_container(attributes: dict[str, Any]) -> LiveContainer:
     """A container from what ``docker container inspect`` says of it."""
     state, limits = attributes["State"], attributes["HostConfig"]
     labels = attributes["Config"].get("Labels") or {}
     spec = parse_spec(labels.get(LABEL_SPEC))
+    networks = attributes["NetworkSettings"]["Networks"] or {}
     return LiveContainer(
         name=attributes["Name"].removeprefix("/"),
         image_id=attributes["Image"],
@@ -29,12 +39,60 @@ def live_container(attributes: dict[str, Any]) -> LiveContainer:
         started_at=parse_time(state["StartedAt"]),
         restart=limits["RestartPolicy"]["Name"] or "no",
         memory_bytes=limits["Memory"],
-        networks=tuple(sorted(attributes["NetworkSettings"]["Networks"] or {})),
+        networks=tuple(sorted(networks)),
         deployment=labels.get(LABEL_DEPLOYMENT) or None,
         spec=spec,
         holds=holds_of(parse_spec(labels.get(LABEL_HOLDS)), spec),
         service=labels.get(LABEL_SERVICE) or "",
+        addresses={name: each["IPAddress"] for name, each in networks.items()},
+        health_said=_said(state.get("Health") or {}),
     )
+
+
+def _said(health: dict[str, Any]) -> str:
+    """The last line of the last check, where that failed."""
+    checks = health.get("Log") or []
+    if health.get("Status") != "unhealthy" or not checks:
+        return ""
+    lines = str(checks[-1].get("Output") or "").split("\n")
+    return next((line.strip()[:120] for line in reversed(lines) if line.strip()), "")
+
+
+def live_service(name: str, said: Mapping[str, str]) -> LiveService:
+    """A service from what systemd and its unit file say of it.
+
+    Args:
+        name: name of the service.
+        said: properties of systemd, marks of the unit file, and ``started``, ``now``, ``health``,
+            ``unit_sha256``, ``environment_sha256``, ``said``.
+    """
+    spec = parse_spec(said.get("Spec"))
+    state = STATES.get(said.get("SubState", ""), STATES.get(said.get("ActiveState", ""), "exited"))
+    started = float(said.get("started") or 0)
+    return LiveService(
+        name=name,
+        state=state,
+        health=_health(said, started),
+        started_at=started,
+        deployment=said.get("Deployment") or None,
+        spec=spec,
+        holds=holds_of(parse_spec(said.get("Holds")), spec),
+        service=said.get("Service", ""),
+        starts_with_host=said.get("UnitFileState") == "enabled",
+        files={
+            "unit file": said.get("unit_sha256", ""),
+            "environment file": said.get("environment_sha256", ""),
+        },
+        last_line=said.get("said", ""),
+    )
+
+
+def _health(said: Mapping[str, str], started: float) -> str:
+    """It is given its time to start, as Docker gives it to containers."""
+    if said.get("health") == "yes":
+        return "healthy"
+    age = float(said.get("now") or 0) - started
+    return "starting" if age < float(said.get("StartPeriod") or 0) else "unhealthy"
 
 
 def parse_spec(label: str | None) -> dict[str, Any] | None:

@@ -8,17 +8,18 @@ from docker.errors import NotFound
 
 from deploy.artefacts import Artefacts
 from deploy.errors import Problem, ServiceError
-from deploy.live.connection import connect
+from deploy.live.connection import Connection, connect
+from deploy.live.services import is_there, read_journal
 from deploy.services import Unit
 
 
 def find_unit(artefacts: Artefacts, service: str) -> Unit:
-    """The unit whose container has this name, or alone has it as a part of its name.
+    """The unit that has this name, or alone has it as a part of its name.
 
     Raises:
         ServiceError: if there is none, or more than one.
     """
-    units = {item.container.name: item for item in artefacts.stack.units}
+    units = {item.name: item for item in artefacts.stack.units}
     matches = [name for name in units if service == name] or [
         name for name in units if service in name
     ]
@@ -32,20 +33,40 @@ def read_logs(artefacts: Artefacts, unit: Unit, *, tail: int, follow: bool) -> I
     """Log lines, with secrets replaced by their names.
 
     Raises:
-        ServiceError: if the service has no container.
-        ConnectionFailedError: if the host's Docker does not answer.
+        ServiceError: if the service is not there.
+        ConnectionFailedError: if the host does not answer.
     """
-    with connect(artefacts.host(unit.host)) as connection:
-        try:
-            container = connection.client.containers.get(unit.container.name)
-        except NotFound:
-            name = unit.container.name
-            fix = "deploy it: pyinfra INVENTORY deploy.py"
-            raise ServiceError(Problem(name, "there is no such container", fix=fix)) from None
-        if follow:
-            yield from _lines(container.logs(stream=True, follow=True, tail=tail), artefacts)
-        else:
-            yield from _lines(iter([container.logs(tail=tail)]), artefacts)
+    host, needs_docker = artefacts.host(unit.host), unit.image_name is not None
+    with connect(host, needs_docker=needs_docker) as connection:
+        read = READERS[unit.runs.kind]
+        yield from _lines(read(connection, unit.name, tail, follow), artefacts)
+
+
+def _of_container(connection: Connection, name: str, tail: int, follow: bool) -> Iterator[bytes]:
+    try:
+        container = connection.client.containers.get(name)
+    except NotFound:
+        raise absent(name, "container") from None
+    if follow:
+        yield from container.logs(stream=True, follow=True, tail=tail)
+    else:
+        yield container.logs(tail=tail)
+
+
+def absent(name: str, noun: str) -> ServiceError:
+    """What is said of something that is not there."""
+    fix = "deploy it: pyinfra INVENTORY deploy.py"
+    return ServiceError(Problem(name, f"there is no such {noun}", fix=fix))
+
+
+def _of_service(connection: Connection, name: str, tail: int, follow: bool) -> Iterator[bytes]:
+    if not is_there(connection, name):
+        raise absent(name, "service")
+    return read_journal(connection, name, tail, follow=follow)
+
+
+READERS = {"container": _of_container, "systemd": _of_service}
+"""Log lines by what runs."""
 
 
 def _lines(chunks: Iterator[bytes], artefacts: Artefacts) -> Iterator[str]:

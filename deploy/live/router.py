@@ -13,7 +13,7 @@ import httpx
 from deploy.artefacts import Artefacts
 from deploy.errors import Problem, ServiceError
 from deploy.live.connection import Connection, connect, container_address
-from deploy.live.http import post, query
+from deploy.live.http import get, post
 from deploy.people.records import Live, live
 from deploy.people.requests import ENDS, Request
 from deploy.people.usage import By, Usage, add_up, path_of
@@ -83,7 +83,7 @@ class Router:
 
     def _get(self, path: str, asked: dict[str, Any]) -> Any:
         with self._answers(path):
-            return query(self.url, path, self.key, asked)
+            return get(self.url, path, self.key, asked)
 
     @contextmanager
     def _answers(self, path: str) -> Iterator[None]:

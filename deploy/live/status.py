@@ -12,15 +12,20 @@ from docker.errors import ImageNotFound, NotFound
 from docker.models.containers import Container
 
 from deploy.artefacts import Artefacts
-from deploy.changes.drift import container_drift
-from deploy.changes.live import LiveContainer
+from deploy.changes.drift import drift
+from deploy.changes.expected import expected
+from deploy.changes.live import Live
 from deploy.errors import ConnectionFailedError, Problem
+from deploy.live.acme import read_renewal
 from deploy.live.connection import Connection, connect
 from deploy.live.entry import certificate_days
+from deploy.live.hangs import Hangs, read_hangs
 from deploy.live.inspect import live_container
+from deploy.live.links import loaded
+from deploy.live.restarts import NEVER, Restarts, read_restarts
+from deploy.live.services import read_service
 from deploy.plan.addresses import host_and_port
 from deploy.services import Tier, Unit
-from deploy.spec import HostSpec
 
 
 @dataclass(frozen=True)
@@ -28,10 +33,10 @@ class ServiceStatus:
     """One service as it runs."""
 
     service: str
-    """Name of the container."""
+    """Name of the container, or of the host's service."""
     host: str
     image: str
-    """Reference the container was made from; empty if there is no container."""
+    """Reference the container was made from, or version of the program; empty if it is absent."""
     state: str
     """``running``, ``exited`` ..., ``absent``, or ``unreachable`` with its host."""
     health: str
@@ -43,8 +48,15 @@ class ServiceStatus:
     uptime_seconds: int
     memory_bytes: int
     memory_limit_bytes: int
+    restarts: Restarts = NEVER
     certificate_days: int | None = None
     """Days that the certificate which it serves has left; ``None`` for services without one."""
+    certificate_problem: str = ""
+    """Why an authority did not issue or renew the entry's certificate; empty if it did."""
+    health_said: str = ""
+    """The last line of its health check, where that fails, e.g. that it has no GPU any more."""
+    hangs: Hangs | None = None
+    """How often it hung and was started again for that; ``None`` for never."""
 
     @property
     def ok(self) -> bool:
@@ -60,22 +72,23 @@ def read_status(artefacts: Artefacts) -> Iterator[ServiceStatus]:
         ConnectionFailedError: if no host's Docker answers.
     """
     with ExitStack() as stack:
-        hosts = _connect(artefacts.spec.hosts, stack)
+        hosts = _connect(artefacts, stack)
         for unit in artefacts.stack.units:
             connection = hosts.get(unit.host)
             if connection:
-                yield _read(unit, artefacts, connection)
+                yield READERS[unit.runs.kind](unit, artefacts, connection)
             else:
                 yield _not_there(unit, "unreachable")
 
 
-def _connect(hosts: tuple[HostSpec, ...], stack: ExitStack) -> dict[str, Connection]:
+def _connect(artefacts: Artefacts, stack: ExitStack) -> dict[str, Connection]:
     """The hosts that can be reached; the others must not hide what runs on these."""
     found: dict[str, Connection] = {}
     problems: list[Problem] = []
-    for host in hosts:
+    for host in artefacts.spec.hosts:
+        needs_docker = artefacts.stack.needs_docker(host.name)
         try:
-            found[host.name] = stack.enter_context(connect(host))
+            found[host.name] = stack.enter_context(connect(host, needs_docker=needs_docker))
         except ConnectionFailedError as error:
             problems += error.problems
     if not found:
@@ -84,35 +97,67 @@ def _connect(hosts: tuple[HostSpec, ...], stack: ExitStack) -> dict[str, Connect
 
 
 def _not_there(unit: Unit, state: str) -> ServiceStatus:
-    spec = unit.container
+    runs = unit.runs
     return ServiceStatus(
-        spec.name, unit.host, "", state, "", ("container",), "", 0, 0, spec.memory_bytes
+        unit.name, unit.host, "", state, "", (runs.noun,), "", 0, 0, runs.memory_bytes
     )
 
 
-def _read(unit: Unit, artefacts: Artefacts, connection: Connection) -> ServiceStatus:
-    spec = unit.container
+def _drift(unit: Unit, artefacts: Artefacts, live: Live, image_id: str | None) -> tuple[str, ...]:
+    """Names of the fields in which it is not as wanted."""
+    wanted = expected(unit, artefacts.plan.name, image_id, artefacts.secrets)
+    return tuple(dict.fromkeys(change.field for change in drift(live, wanted)))
+
+
+def _read_container(unit: Unit, artefacts: Artefacts, connection: Connection) -> ServiceStatus:
     try:
-        container = connection.client.containers.get(spec.name)
+        container = connection.client.containers.get(unit.name)
     except NotFound:
         return _not_there(unit, "absent")
     live = live_container(container.attrs)
-    wanted = spec.public(artefacts.secrets.digest)
-    drift = container_drift(live, wanted, _image_id(connection, spec.image))
     running = live.state == "running"
     return ServiceStatus(
-        service=spec.name,
+        service=unit.name,
         host=unit.host,
         image=container.attrs["Config"]["Image"],
         state=live.state,
         health=live.health or "",
-        drift=tuple(dict.fromkeys(change.field for change in drift)),
+        health_said=live.health_said,
+        drift=_drift(unit, artefacts, live, _image_id(connection, unit.container.image)),
         url=_url(unit, artefacts),
         uptime_seconds=_uptime(live) if running else 0,
         memory_bytes=_memory(container) if running else 0,
         memory_limit_bytes=live.memory_bytes,
+        restarts=read_restarts(container.attrs, connection.client),
+        hangs=read_hangs(container),
         certificate_days=_certificate_days(unit, artefacts, connection) if running else None,
+        certificate_problem=_certificate_problem(unit, artefacts, connection),
     )
+
+
+def _read_service(unit: Unit, artefacts: Artefacts, connection: Connection) -> ServiceStatus:
+    found = read_service(connection, unit.name)
+    if found is None:
+        return _not_there(unit, "absent")
+    live = found.live
+    running = live.state == "running"
+    not_enabled = () if live.starts_with_host else ("start",)
+    return ServiceStatus(
+        service=unit.name,
+        host=unit.host,
+        image=str((live.spec or {}).get("version", "")),
+        state=live.state,
+        health=live.health or "",
+        drift=(*_drift(unit, artefacts, live, None), *not_enabled),
+        url=_url(unit, artefacts),
+        uptime_seconds=_uptime(live) if running else 0,
+        memory_bytes=found.memory_bytes if running else 0,
+        memory_limit_bytes=found.memory_limit_bytes,
+    )
+
+
+READERS = {"container": _read_container, "systemd": _read_service}
+"""How what runs is read."""
 
 
 def _image_id(connection: Connection, reference: str) -> str | None:
@@ -123,18 +168,28 @@ def _image_id(connection: Connection, reference: str) -> str | None:
 
 
 def _certificate_days(unit: Unit, artefacts: Artefacts, connection: Connection) -> int | None:
+    if unit.tier == Tier.LINK:
+        found = loaded(connection, unit.name)
+        return found.days_left if found else None
     entry = artefacts.plan.entry
     return certificate_days(entry, connection) if entry and unit.tier == Tier.ENTRY else None
+
+
+def _certificate_problem(unit: Unit, artefacts: Artefacts, connection: Connection) -> str:
+    if unit.tier != Tier.CERTIFICATE:
+        return ""
+    renewal = read_renewal(artefacts, connection)
+    return renewal.problem if renewal else "there is no report of it"
 
 
 def _url(unit: Unit, artefacts: Artefacts) -> str:
     if artefacts.plan.entry and unit.tier == Tier.ENTRY:
         return artefacts.plan.entry.urls[0]
-    ports = unit.container.ports
-    return f"http://{host_and_port(ports[0].host_ip, ports[0].host_port)}" if ports else ""
+    listens = () if unit.tier == Tier.LINK else unit.runs.listens
+    return f"http://{host_and_port(*listens[0])}" if listens else ""
 
 
-def _uptime(live: LiveContainer) -> int:
+def _uptime(live: Live) -> int:
     return int(datetime.now(UTC).timestamp() - live.started_at)
 
 

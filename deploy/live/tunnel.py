@@ -5,7 +5,6 @@ from __future__ import annotations
 import select
 import shlex
 import socket
-import socketserver
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -20,8 +19,6 @@ from deploy.hosts.ssh_shell import MARK, frame, skip_to_mark
 from deploy.scripts import read_script
 
 CHUNK_BYTES = 65536
-CLOSE_SECONDS = 0.02
-"""How often a socket looks whether it is to close; whoever closes it waits for that."""
 START_SECONDS = 30
 NOT_ALLOWED = 1
 """What an SSH server answers that forwards no ports."""
@@ -54,9 +51,8 @@ def open_port(ssh: paramiko.SSHClient, address: str, port: int) -> Iterator[int]
         # AllowTcpForwarding no: a command on the host reaches the port instead
         return _run(ssh, command)
 
-    server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), _handler(open_channel))
-    with _serve(server):
-        yield int(server.socket.getsockname()[1])
+    with _serve(socket.create_server(("127.0.0.1", 0)), open_channel) as listening:
+        yield int(listening.getsockname()[1])
 
 
 @contextmanager
@@ -77,8 +73,10 @@ def open_command(ssh: paramiko.SSHClient, command: str, first_line: str = "") ->
 
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "socket"
-        server = socketserver.ThreadingUnixStreamServer(str(path), _handler(open_channel))
-        with _serve(server):
+        listening = socket.socket(socket.AF_UNIX)
+        listening.bind(str(path))
+        listening.listen()
+        with _serve(listening, open_channel):
             yield path
 
 
@@ -93,23 +91,22 @@ def _run(ssh: paramiko.SSHClient, command: str, first_line: str = "") -> Way:
     return channel, begun
 
 
-def _handler(open_channel: OpenChannel) -> type[socketserver.BaseRequestHandler]:
-    class Handler(socketserver.BaseRequestHandler):
-        def handle(self) -> None:
-            try:
-                channel, begun = open_channel()
-            except (paramiko.SSHException, OSError, EOFError) as error:
-                self.request.recv(CHUNK_BYTES)
-                _refuse(self.request, f"no way there through SSH: {error}")
-                return
-            with channel:
-                if begun:
-                    self.request.sendall(begun)
-                answered, errors = _relay(self.request, channel)
-                if not (begun or answered) and _has_failed(channel):
-                    _refuse(self.request, errors.rpartition(MARK)[2].decode("utf-8", "replace"))
-
-    return Handler
+def _answer(local: socket.socket, open_channel: OpenChannel) -> None:
+    with local:
+        try:
+            channel, begun = open_channel()
+        except (paramiko.SSHException, OSError, EOFError) as error:
+            with suppress(OSError):
+                local.recv(CHUNK_BYTES)
+            _refuse(local, f"no way there through SSH: {error}")
+            return
+        # whoever asks may go away before everything has arrived
+        with channel, suppress(ConnectionError):
+            if begun:
+                local.sendall(begun)
+            answered, errors = _relay(local, channel)
+            if not (begun or answered) and _has_failed(channel):
+                _refuse(local, errors.rpartition(MARK)[2].decode("utf-8", "replace"))
 
 
 def _has_failed(channel: paramiko.Channel) -> bool:
@@ -127,18 +124,24 @@ def _refuse(local: socket.socket, reason: str) -> None:
         local.sendall(f"{head}Content-Type: text/plain\r\n\r\n{reason}".encode())
 
 
-ServerType = socketserver.ThreadingTCPServer | socketserver.ThreadingUnixStreamServer
-
-
 @contextmanager
-def _serve(server: ServerType) -> Iterator[None]:
-    server.daemon_threads = True
-    with server:
-        threading.Thread(target=server.serve_forever, args=(CLOSE_SECONDS,), daemon=True).start()
+def _serve(listening: socket.socket, open_channel: OpenChannel) -> Iterator[socket.socket]:
+    """Answer every connection with a channel, in a thread of its own, until the context ends."""
+    threading.Thread(target=_accept, args=(listening, open_channel), daemon=True).start()
+    with listening:
         try:
-            yield
+            yield listening
         finally:
-            server.shutdown()
+            # wakes the thread that waits for connections
+            with suppress(OSError):
+                listening.shutdown(socket.SHUT_RDWR)
+
+
+def _accept(listening: socket.socket, open_channel: OpenChannel) -> None:
+    with suppress(OSError):
+        while True:
+            local, _ = listening.accept()
+            threading.Thread(target=_answer, args=(local, open_channel), daemon=True).start()
 
 
 def _relay(local: socket.socket, channel: paramiko.Channel) -> tuple[bool, bytes]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 
 from deploy.artefacts import Artefacts
 from deploy.catalog import load_catalog
+from deploy.live.acme import wait_for_certificate
 from deploy.live.checks import (
     Answer,
     Check,
@@ -17,19 +18,23 @@ from deploy.live.checks import (
     chat_in_web_ui,
     complete,
     embed,
+    rerank,
     router_is_ready,
     run_check,
     stream_chat,
     stream_completion,
+    web_ui_is_ready,
 )
-from deploy.live.connection import Connection, Login, connect, container_address
+from deploy.live.connection import Addresses, Connection, connect, container_address
 from deploy.live.entry import ask_entry, entry_base
 from deploy.live.http import Base
 from deploy.live.kv_cache import kv_cache_text, kv_cache_warning, read_kv_cache
+from deploy.live.links import ask_end
+from deploy.live.login import Login
 from deploy.live.ollama import gpu_share
 from deploy.plan.deployment_plan import ReplicaPlan
-from deploy.services import engines, litellm
-from deploy.spec import SecretName
+from deploy.services import engines, litellm, open_webui, routes
+from deploy.spec import HostSpec, SecretName
 
 AT_ONCE = 8
 """How many questions are asked at the same time."""
@@ -45,27 +50,43 @@ class Question:
     """Returns what was answered; see run_check."""
 
 
-def verify(artefacts: Artefacts, logins: Mapping[str, Login] | None = None) -> Iterator[Check]:
+def verify(
+    artefacts: Artefacts,
+    logins: Mapping[str, Login] | None = None,
+    addresses: Mapping[str, Addresses | None] | None = None,
+) -> Iterator[Check]:
     """Ask every engine, the entry, the router for every model, and the web UI.
 
     Args:
         artefacts: the deployment.
         logins: connections to its hosts that are open already, by name of the host.
+        addresses: of the containers of hosts where they are known, by name of the host.
 
     Raises:
         ConnectionFailedError: if a host's Docker does not answer.
         SecretError: if the deployment's secrets are not known here.
     """
     artefacts.secrets.require_kept()
-    for check in _checks(artefacts, logins or {}):
+    for check in _checks(artefacts, logins or {}, addresses or {}):
         # a service may echo what it was sent
         yield replace(check, detail=artefacts.secrets.redact(check.detail))
 
 
-def _checks(artefacts: Artefacts, logins: Mapping[str, Login]) -> Iterator[Check]:
+def _checks(
+    artefacts: Artefacts,
+    logins: Mapping[str, Login],
+    addresses: Mapping[str, Addresses | None],
+) -> Iterator[Check]:
     with ExitStack() as stack:
         hosts = {
-            host.name: stack.enter_context(connect(host, logins.get(host.name)))
+            host.name: stack.enter_context(
+                connect(
+                    host,
+                    logins.get(host.name),
+                    addresses=addresses.get(host.name),
+                    needs_docker=artefacts.stack.needs_docker(host.name),
+                )
+            )
             for host in artefacts.spec.hosts
         }
         questions = list(_questions(artefacts, hosts))
@@ -73,19 +94,36 @@ def _checks(artefacts: Artefacts, logins: Mapping[str, Login]) -> Iterator[Check
         yield from pool.map(lambda asked: run_check(asked.name, asked.host, asked.ask), questions)
 
 
+def _connect(
+    artefacts: Artefacts, host: HostSpec, logins: Mapping[str, Login]
+) -> AbstractContextManager[Connection]:
+    needs_docker = artefacts.stack.needs_docker(host.name)
+    return connect(host, logins.get(host.name), needs_docker=needs_docker)
+
+
 def _questions(artefacts: Artefacts, hosts: dict[str, Connection]) -> Iterator[Question]:
+    for end in artefacts.plan.links.certified if artefacts.plan.links else ():
+        asked = partial(ask_end, artefacts, end, hosts[end.host])
+        yield Question(f"link {end.role}", end.host, asked)
     for replica in artefacts.plan.replicas:
         yield _engine_question(artefacts, replica, hosts)
     yield from _replica_questions(artefacts, hosts[artefacts.plan.router.host])
     entry = artefacts.plan.entry
     people: Base | None = None
     if entry:
-        connection = hosts[entry.host]
-        yield Question("entry", entry.host, partial(ask_entry, artefacts, entry, connection))
-        people = entry_base(artefacts, entry, connection)
+        connection, renewal, is_believed = hosts[entry.host], None, True
+        if entry.spec.acme:
+            renewal = wait_for_certificate(artefacts, connection)
+            is_believed = renewal is not None and renewal.issued
+        ask = partial(ask_entry, artefacts, entry, connection, renewal)
+        yield Question("entry", entry.host, ask)
+        # what is behind it is asked all the same where it has no certificate yet
+        people = entry_base(artefacts, entry, connection) if is_believed else None
     yield from _router_questions(artefacts, hosts[artefacts.plan.router.host], people)
     if artefacts.plan.web_ui:
-        yield _web_ui_question(artefacts, hosts[artefacts.plan.web_ui.host], people)
+        connection = hosts[artefacts.plan.web_ui.host]
+        yield from _web_ui_replica_questions(artefacts, connection)
+        yield _web_ui_question(artefacts, connection, people)
 
 
 def _engine_question(
@@ -96,9 +134,11 @@ def _engine_question(
     model = upstream.upstream_model
 
     def ask() -> str | Answer:
-        url = _engine_url(artefacts, replica, hosts)
+        url = engine_url(artefacts, replica, hosts)
         if replica.embeds:
             answer = embed(url, key, model)
+        elif replica.reranks:
+            answer = rerank(url, key, model)
         elif upstream.completes:
             answer = complete(url, key, model, _expected(replica))
         else:
@@ -121,9 +161,14 @@ def _with_kv_cache(answer: str, name: str, replica: ReplicaPlan, host: Connectio
     return Answer(f"{answer}; {kv_cache_text(found, planned)}", kv_cache_warning(found, planned))
 
 
-def _engine_url(artefacts: Artefacts, replica: ReplicaPlan, hosts: dict[str, Connection]) -> str:
-    """The way that the router takes: from its host to a published port, or to a container."""
+def engine_url(artefacts: Artefacts, replica: ReplicaPlan, hosts: dict[str, Connection]) -> str:
+    """The way that the router takes: through a link, to a port of the host, or to a container."""
     plan = artefacts.plan
+    if replica.is_linked:
+        client = routes.link_client_name(artefacts.context)
+        router = hosts[plan.router.host]
+        url = router.reach(container_address(router, client, plan.name), routes.LINK_PORT)
+        return f"{url}/{engines.container_name(artefacts.context, replica)}"
     if replica.port is not None:
         return hosts[plan.router.host].reach(plan.host(replica.host).address, replica.port)
     connection = hosts[replica.host]
@@ -138,13 +183,16 @@ def _router_questions(
     """The way that people take: through the entry where there is one."""
     router = artefacts.plan.router
     key = artefacts.secrets.value(SecretName.ROUTER_MASTER_KEY)
-    url = people or connection.reach(_loopback(str(router.spec.listen)), router.spec.port)
+    url = people or connection.reach(loopback(str(router.spec.listen)), router.spec.port)
     for model in artefacts.plan.served_models:
         replica = artefacts.plan.replicas_of(model)[0]
         if replica.embeds:
             yield Question(
                 f"router {model} embedding", router.host, partial(embed, url, key, model)
             )
+        if replica.reranks:
+            asked_to_rank = partial(rerank, url, key, model)
+            yield Question(f"router {model} reranking", router.host, asked_to_rank)
         for name in replica.lora_adapters:
             answer = partial(complete, url, key, name, None)
             yield Question(f"router {name} completion", router.host, answer)
@@ -176,11 +224,26 @@ def _replica_questions(artefacts: Artefacts, connection: Connection) -> Iterator
         yield Question(f"router replica {index}", plan.router.host, ask)
 
 
+def _web_ui_replica_questions(artefacts: Artefacts, connection: Connection) -> Iterator[Question]:
+    """Each of several web UIs, past the entry, which hands a login to one of them."""
+    web_ui = artefacts.plan.web_ui
+    if web_ui is None or web_ui.spec.replicas == 1:
+        return
+    for index in range(web_ui.spec.replicas):
+        name = open_webui.container_name(artefacts.context, index)
+
+        def ask(name: str = name) -> str:
+            address = container_address(connection, name, artefacts.plan.name)
+            return web_ui_is_ready(connection.reach(address, open_webui.PORT))
+
+        yield Question(f"web UI replica {index}", web_ui.host, ask)
+
+
 def _web_ui_question(artefacts: Artefacts, connection: Connection, people: Base | None) -> Question:
     web_ui = artefacts.plan.web_ui
     assert web_ui is not None  # noqa: S101 - asked for only where there is one
     password = artefacts.secrets.value(SecretName.WEB_UI_ADMIN_PASSWORD)
-    url = people or connection.reach(_loopback(str(web_ui.spec.listen)), web_ui.spec.port)
+    url = people or connection.reach(loopback(str(web_ui.spec.listen)), web_ui.spec.port)
     model = artefacts.plan.default_model
     return Question(
         "web UI login and chat",
@@ -199,5 +262,6 @@ def _expected(replica: ReplicaPlan) -> str | None:
     )
 
 
-def _loopback(listen: str) -> str:
+def loopback(listen: str) -> str:
+    """Where a host reaches itself what listens on an address."""
     return "127.0.0.1" if listen == "0.0.0.0" else listen  # noqa: S104 - compared, not bound

@@ -27,7 +27,7 @@ class Attached(Protocol):
         """The first line that it prints and that begins so; else everything that it printed."""
 
     def is_alive(self) -> bool:
-        """Whether it still runs, as far as this machine knows: nobody is asked."""
+        """Whether it still runs, as far as this machine knows: no one is asked."""
 
     def end(self) -> None:
         """Close its standard input and wait until it has ended."""

@@ -35,6 +35,11 @@ def refuse(message: str) -> Commands:
     yield FunctionCommand(_fail, (message,), {})
 
 
+def end_here(message: str) -> Commands:
+    """End the run at this point when it is reached, with an explanation; a dry run goes on."""
+    yield FunctionCommand(_fail, (message,), {})
+
+
 def foreign(owner: str | None) -> str:
     """Why something with a wanted name is left alone."""
     whose = f"deployment {owner!r}" if owner else "somebody else"

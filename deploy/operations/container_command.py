@@ -1,4 +1,4 @@
-"""The commands that change containers, with what is said while they wait."""
+"""The commands that change what runs, with what is said while they wait."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pyinfra.api.state import State
 from pyinfra.connectors.util import CommandOutput
 
 from deploy.artefacts import Artefacts
+from deploy.changes.live import Live
 from deploy.operations.script import ScriptCommand
 from deploy.secrets import SecretStore
 from deploy.services import Unit
@@ -21,11 +22,11 @@ SPARE_SECONDS = 1800
 
 
 class ContainerCommand(ScriptCommand):
-    """Changes containers; every few seconds it says what the one that starts has logged last.
+    """Changes containers and services; every few seconds it says what one has logged last.
 
     Args:
         arguments: of the script.
-        waits_for: name of the container that is waited for.
+        waits_for: the unit that is waited for.
         waits_seconds: how long it and others with it have to become healthy.
         secrets: what must not be in any output.
         stdin: the secret part of the environment.
@@ -34,7 +35,7 @@ class ContainerCommand(ScriptCommand):
     def __init__(
         self,
         *arguments: str,
-        waits_for: str,
+        waits_for: Unit,
         waits_seconds: int,
         secrets: SecretStore,
         stdin: str = "",
@@ -42,7 +43,7 @@ class ContainerCommand(ScriptCommand):
         super().__init__(SCRIPT, *arguments, stdin=stdin, redact=secrets.redact)
         # the new ones, those before them after a failure, and another run's turn before
         self.timeout_seconds = waits_seconds * 4 + SPARE_SECONDS
-        self._name = waits_for
+        self._unit = waits_for
         self._host: Host | None = None
         self._arguments: dict[str, Any] = {}
 
@@ -58,31 +59,31 @@ class ContainerCommand(ScriptCommand):
 
     def _message(self, seconds: float) -> str:
         said = self._last_line()
-        waiting = f"waiting until {self._name} is healthy: {seconds:.0f} s"
+        waiting = f"waiting until {self._unit.name} is healthy: {seconds:.0f} s"
         return f"{waiting}; it says: {said}" if said else waiting
 
     def _last_line(self) -> str:
-        """The last line of the container's log."""
+        """The last line of its log."""
         if self._host is None:
             return ""
-        quoted = QuoteString(self._name)
-        command = StringCommand("docker", "container", "logs", "--tail", "1", quoted, "2>&1")
+        words = [QuoteString(word) for word in self._unit.runs.last_line_command]
+        command = StringCommand(*words, "2>&1")
         succeeded, output = self._host.run_shell_command(command, **self._arguments)
         return self._redact(output.output.strip())[-200:] if succeeded else ""
 
 
 def replace(unit: Unit, artefacts: Artefacts) -> ContainerCommand:
-    """A new container takes the place of the one there is, if there is one."""
+    """A new one takes the place of the one there is, if there is one."""
     return _create("replace", unit, artefacts)
 
 
 def prepare(unit: Unit, artefacts: Artefacts) -> ContainerCommand:
-    """A new container is created, and not started yet."""
+    """A new one is created, and not started yet."""
     return _create("prepare", unit, artefacts)
 
 
 def swap(names: Sequence[str], fresh: Sequence[Unit], artefacts: Artefacts) -> ContainerCommand:
-    """Containers that were prepared start, when all that have these names are stopped.
+    """What was prepared starts, when all that have these names are stopped.
 
     Args:
         names: units that change together, also those that go.
@@ -92,20 +93,30 @@ def swap(names: Sequence[str], fresh: Sequence[Unit], artefacts: Artefacts) -> C
     started = [part for unit in fresh for part in (unit.name, str(unit.start_timeout_seconds))]
     return ContainerCommand(
         *("swap", ",".join(names), "0", *started),
-        waits_for=fresh[-1].name,
+        waits_for=fresh[-1],
         waits_seconds=sum(unit.start_timeout_seconds for unit in fresh),
         secrets=artefacts.secrets,
     )
 
 
 def start(action: str, unit: Unit, artefacts: Artefacts) -> ContainerCommand:
-    """A container that is there is started, or restarted."""
+    """One that is there is started, restarted, or made to start with the host."""
     return ContainerCommand(
         *(action, unit.name, str(unit.start_timeout_seconds)),
-        waits_for=unit.name,
+        waits_for=unit,
         waits_seconds=unit.start_timeout_seconds,
         secrets=artefacts.secrets,
     )
+
+
+def remove(live: Live) -> ScriptCommand:
+    """It goes."""
+    return ScriptCommand(SCRIPT, "remove", live.name, "0", redact=str, progress="removing it")
+
+
+def ready(unit: Unit, artefacts: Artefacts) -> ContainerCommand:
+    """One that is there can be stopped and started again."""
+    return start("ready", unit, artefacts)
 
 
 def clean(unit: Unit, artefacts: Artefacts) -> ContainerCommand:
@@ -114,15 +125,13 @@ def clean(unit: Unit, artefacts: Artefacts) -> ContainerCommand:
 
 
 def _create(action: str, unit: Unit, artefacts: Artefacts) -> ContainerCommand:
-    container, secrets = unit.container, artefacts.secrets
-    check = container.healthcheck
-    values = container.secret_env.items()
+    runs, secrets = unit.runs, artefacts.secrets
     return ContainerCommand(
-        *(action, container.name, str(unit.start_timeout_seconds)),
-        *(str(check.interval_seconds), str(check.start_interval_seconds)),
+        *(action, unit.name, str(unit.start_timeout_seconds)),
+        *runs.create_options,
         *unit.create_arguments(artefacts.plan.name, secrets.digest),
-        waits_for=container.name,
+        waits_for=unit,
         waits_seconds=unit.start_timeout_seconds,
         secrets=secrets,
-        stdin="\n".join(f"{name}={secrets.render(text)}" for name, text in values),
+        stdin=runs.secret_environment(secrets.render),
     )

@@ -99,6 +99,10 @@ class CopyCommand(PyinfraCommand):
         command = self._command("receive", str(offset), self.file.sha256)
         source = (self.file.path, offset)
         try:
+            self.file.path.open("rb").close()
+        except OSError as error:
+            return 1, f"{self.file.path} cannot be read on this machine: {error.strerror}"
+        try:
             with telling(host, progress.line):
                 return run_reading(host, command, arguments, source, progress.add)
         except (SSHException, EOFError, OSError) as error:

@@ -11,7 +11,9 @@ from deploy.changes.change import Change
 from deploy.facts.deployment import Deployment
 from deploy.operations.change import announce_all
 from deploy.operations.commands import Commands, refuse
+from deploy.operations.container_command import SCRIPT
 from deploy.operations.lock import changes_host
+from deploy.operations.script import ScriptCommand
 
 
 @changes_host
@@ -21,7 +23,7 @@ def absent(deployment: str, directory: PurePosixPath, *, volumes: bool = False) 
     Args:
         deployment: name of the deployment.
         directory: its own directory on the host.
-        volumes: whether its volumes go too, and with them users and chats.
+        volumes: whether its volumes and data go too, and with them users and chats.
     """
     found = host.get_fact(Deployment, deployment=deployment, directory=str(directory))
     if found.unanswering_engine:
@@ -29,8 +31,10 @@ def absent(deployment: str, directory: PurePosixPath, *, volumes: bool = False) 
         return
     doomed = {
         "container": found.containers,
+        "service": found.services,
         "network": found.networks,
         "volume": found.volumes if volumes else (),
+        "data": found.data if volumes else (),
         "directory": found.directory,
     }
     announce_all(
@@ -39,8 +43,14 @@ def absent(deployment: str, directory: PurePosixPath, *, volumes: bool = False) 
     if found.containers:
         names = [QuoteString(name) for name in found.containers]
         yield StringCommand("docker", "container", "rm", "--force", *names)
+    for name in found.services:
+        yield ScriptCommand(SCRIPT, "remove", name, "0", redact=str, progress="removing it")
     for kind in ("network", "volume"):
         for name in doomed[kind]:
             yield StringCommand("docker", kind, "rm", QuoteString(name))
+    for path in doomed["data"]:
+        # of an account that systemd makes, what is there is a link
+        private = PurePosixPath(path).parent / "private" / PurePosixPath(path).name
+        yield StringCommand("rm", "-rf", QuoteString(path), QuoteString(str(private)))
     for path in doomed["directory"]:
         yield StringCommand("rm", "-rf", QuoteString(path))

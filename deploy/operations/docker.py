@@ -24,16 +24,17 @@ PROGRESS = {
 
 
 @changes_host
-def running(spec: HostSpec, *, cgroupfs: bool = False) -> Commands:
+def running(spec: HostSpec, *, cgroupfs: bool = False, cdi: bool = False) -> Commands:
     """Docker is installed, configured and runs, where it is Atelier's to look after.
 
     Args:
         spec: the host as declared.
         cgroupfs: whether a container would lose its GPU under the cgroup driver systemd.
+        cdi: whether a container is given GPUs by name.
     """
     found = look.ask(Docker)
     try:
-        setup = make_docker_setup(spec, found, cgroupfs=cgroupfs)
+        setup = make_docker_setup(spec, found, cgroupfs=cgroupfs, cdi=cdi)
     except HostError as error:
         yield from refuse(f"{host.name} cannot be deployed to\n{error}")
         return

@@ -1,4 +1,4 @@
-"""What is asked of every host before any of them goes on."""
+"""What is asked of every host before any of them goes on, and commands on other hosts."""
 
 from __future__ import annotations
 
@@ -7,9 +7,13 @@ from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 import gevent
+from pyinfra.api.arguments import CONNECTOR_ARGUMENT_KEYS, pop_global_arguments
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
+from pyinfra.connectors.util import CommandOutput
 from pyinfra.context import ctx_host, ctx_state
+
+from deploy.operations.script import ScriptCommand
 
 Answer = TypeVar("Answer")
 _asked: WeakKeyDictionary[State, dict[Any, gevent.Greenlet[..., list[Any]]]] = WeakKeyDictionary()
@@ -47,3 +51,28 @@ def _ask(host: Host, ask: Callable[[], Answer]) -> Answer:
     # greenlets begin without pyinfra's current host
     with ctx_host.use(host):
         return ask()
+
+
+def run_on(
+    name: str, command: ScriptCommand, state: State, host: Host, arguments: Any
+) -> tuple[bool, CommandOutput] | None:
+    """Run a command on any host of the run.
+
+    Args:
+        name: of the host.
+        command: the command.
+        state: pyinfra's.
+        host: the one that is being changed.
+        arguments: how commands are run there.
+
+    Returns:
+        Whether it succeeded, and what it printed; ``None`` where this run does not go.
+    """
+    if name == host.name:
+        return command.execute(state, host, dict(arguments))
+    other = state.inventory.get_host(name)
+    if other not in state.active_hosts:
+        return None
+    given, _ = pop_global_arguments(state, other, {})
+    own = {key: value for key, value in given.items() if key in CONNECTOR_ARGUMENT_KEYS}
+    return command.execute(state, other, own)

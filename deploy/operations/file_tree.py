@@ -82,7 +82,7 @@ def _contents(tree: ConfigTree, release: str | None, names: list[str]) -> dict[s
 
 
 def write(tree: ConfigTree, secrets: SecretStore) -> Commands:
-    """Unpack the release beside its place, then move it there."""
+    """Unpack the release next to its place, then move it there."""
     new, directory = QuoteString(f"{tree.root}/.new"), QuoteString(str(tree.directory))
     owned = any(file.owner is not None for file in tree.files.values())
     keep_owner = "--same-owner" if owned else "--no-same-owner"

@@ -19,9 +19,9 @@ from deploy.hosts.subject import Subject
 from deploy.hub import Answer, HubFile, Listing, hub_problem, needed_files, parse_listing
 from deploy.hub.answers import LONGEST_WAIT_SECONDS, TOO_MANY
 from deploy.hub.choose import has_weights
-from deploy.hub.here import ask, room_here
 from deploy.hub.listing import COMMIT, file_url, listing_url
 from deploy.operations.questions import by_cache
+from deploy.operations.unshown import Unshown
 from deploy.secrets import SecretStore
 from deploy.services import HostWeights
 from deploy.spec import SecretName, SecretText
@@ -36,16 +36,6 @@ Key = tuple[str, str, str]
 _commits: dict[Key, str] = {}
 """What branches stand for in this run: the same commit on every host."""
 _one_at_a_time = threading.Lock()
-
-
-class Unshown(list[str]):
-    """Lines for standard input that pyinfra must not print: it shows what facts are asked with."""
-
-    def __repr__(self) -> str:
-        """Nothing of them."""
-        return "(not shown)"
-
-    __str__ = __repr__
 
 
 @dataclass(frozen=True)
@@ -84,6 +74,9 @@ class Hub:
 
     def _ask_once(self, method: str, url: str) -> Answer:
         if not self.from_host:
+            # with a client of HTTP, which most runs need not import
+            from deploy.hub.here import ask
+
             return ask(method, url, self.token)
         lines = [self.token, *(f"{name}={value}" for name, value in environment(self).items())]
         stdin = Unshown(lines)
@@ -172,6 +165,8 @@ def weights_findings(subject: Subject, secrets: SecretStore) -> Iterator[Finding
 
 def _room_here(weights: HostWeights, files: list[HubFile]) -> Iterator[Finding]:
     """A problem if this machine has no room for what it is to fetch."""
+    from deploy.hub.here import room_here
+
     needed, free = room_here(files)
     if needed > free:
         yield Finding(

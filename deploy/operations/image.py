@@ -59,7 +59,7 @@ def present(
     trusted = trusted_registries(uses, registries)
     found = look.ask(Images, **images_question(uses, place, registries))
     missing = [
-        use for use in uses if not use.is_there(found.ids.get(use.image.reference), found.loaded)
+        use for use in uses if not use.is_there(found.image_id(use.image.reference), found.loaded)
     ]
     builds = [use.build for use in missing if use.build]
     problem = "" if place.is_local or not builds else engine_problem()

@@ -45,6 +45,8 @@ SCRIPT = "lock.sh"
 REASON_VARIABLE = "ATELIER_LOCK_REASON"
 HELD = "atelier_lock"
 """Where the process is kept that holds a host's lock, in what pyinfra keeps of the host."""
+RESTARTED = "atelier_restarted"
+"""Where it is kept that this run itself gave a host's lock back, to restart the host."""
 WORTH_SAYING = re.compile(r"[^-].*\.py|deploy\.[\w.]+|volumes=\w+")
 """Arguments of a run that others are shown; there may be a password among the others."""
 BEGAN = time.monotonic()
@@ -131,7 +133,7 @@ def _take(
         return held_problem(host.name, deployment, found)
     host.connector_data[HELD] = holder
     _give_back_at_the_end(state)
-    if found.changed_within(looking_seconds):
+    if found.changed_within(looking_seconds) and not host.connector_data.get(RESTARTED):
         return stale_problem(host.name, deployment, found)
     _tell_of_a_cut(host, found)
     return None

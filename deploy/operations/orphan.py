@@ -9,51 +9,72 @@ from deploy.artefacts import Artefacts
 from deploy.changes.change import Change
 from deploy.changes.live import base_name
 from deploy.facts import look
+from deploy.facts.engine import Resources
 from deploy.facts.units import Units, UnitsState
 from deploy.operations.change import announce_all
 from deploy.operations.commands import Commands
+from deploy.operations.container_command import remove
 from deploy.operations.lock import changes_host
 from deploy.operations.questions import units_question
-from deploy.operations.script import ScriptCommand
+from deploy.operations.script import DockerCommand, ScriptCommand
 from deploy.operations.unit_changes import host_changes
+from deploy.services import vllm
 
 
 @changes_host
 def removed(artefacts: Artefacts) -> Commands:
-    """The host has no other containers, models and configuration of the deployment than wanted.
+    """The host has nothing of the deployment that is not wanted.
 
-    Containers that make room for another one have gone with it.
+    These are units, models, configuration and what was compiled; volumes with data stay. What makes
+    room for another one has gone with it.
     """
     found = look.ask(Units, **units_question(artefacts, host.name))
+    resources = look.ask(Resources)
     changes = host_changes(artefacts, host.name, found)
     orphans = [
-        name
-        for unit, names in changes.orphans.items()
+        live
+        for unit, own in changes.orphans.items()
         if unit not in changes.swapped_orphans
-        for name in names
+        for live in own
     ]
     units = artefacts.stack.on(host.name)
     kept = {str(unit.config.directory) for unit in units if unit.config}
     stale = sorted(path for path in found.releases if path not in kept)
-    unwanted = _unwanted_models(artefacts, found, orphans)
+    unwanted = _unwanted_models(artefacts, found, [live.name for live in orphans])
+    caches = _unwanted_caches(artefacts, resources)
     announce_all(Change(f"model {model} in {name}", "remove") for name, model in unwanted)
-    announce_all(Change(f"container {name}", "remove") for name in orphans)
+    announce_all(Change(f"{live.noun} {live.name}", "remove") for live in orphans)
     announce_all(Change(f"configuration {path}", "remove") for path in stale)
+    announce_all(Change(f"volume {name}", "remove") for name in caches)
     for name, model in unwanted:
         yield ScriptCommand("ollama.sh", "remove", name, model, redact=str)
-    for name in orphans:
-        yield StringCommand("docker", "container", "rm", "--force", QuoteString(name))
+    for live in orphans:
+        yield remove(live)
     for path in stale:
         yield StringCommand("rm", "-rf", QuoteString(path))
+    for name in caches:
+        yield DockerCommand("docker", "volume", "rm", QuoteString(name))
 
 
 def _unwanted_models(
     artefacts: Artefacts, found: UnitsState, orphans: list[str]
 ) -> list[tuple[str, str]]:
-    """Models that Atelier made and nobody wants any more, with their containers."""
+    """Models that Atelier made and no one wants any more, with their containers."""
     wanted = {unit.name: unit.model.name for unit in artefacts.stack.on(host.name) if unit.model}
     made = [
         *((name, model) for name, store in found.stores.items() for model in store.made),
         *(pair for pair in found.other_models if base_name(pair[0]) in orphans),
     ]
     return [(name, model) for name, model in sorted(made) if wanted.get(name) != model]
+
+
+def _unwanted_caches(artefacts: Artefacts, resources: dict[str, str]) -> list[str]:
+    """Volumes with what was compiled for replicas that are no longer on the host."""
+    own = artefacts.plan.name
+    wanted = {name for unit in artefacts.stack.on(host.name) for name in unit.volumes}
+    volumes = [
+        resource.removeprefix("volume ")
+        for resource, owner in resources.items()
+        if resource.startswith("volume ") and owner == own
+    ]
+    return sorted(name for name in volumes if vllm.is_cache(name, own) and name not in wanted)

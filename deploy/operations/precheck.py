@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from datetime import date
 
 from pyinfra import host
 from pyinfra.api import operation
@@ -13,20 +14,25 @@ from deploy.errors import HostError
 from deploy.facts import look
 from deploy.facts.data_files import DataFiles
 from deploy.facts.docker import Docker
+from deploy.facts.drivers import Drivers
 from deploy.facts.engine import Resources
 from deploy.facts.gpus import Gpus
 from deploy.facts.host import Host
+from deploy.hosts.cdi import wants_cdi
 from deploy.hosts.checks import host_findings
 from deploy.hosts.data_checks import stranded, unreadable
+from deploy.hosts.drivers.checks import all_gpu_findings
 from deploy.hosts.finding import Finding, problems
-from deploy.hosts.gpu_checks import gpu_findings
+from deploy.hosts.login_checks import login_findings
 from deploy.hosts.room import Need
 from deploy.hosts.subject import Subject
 from deploy.operations import known_secrets
 from deploy.operations.commands import Commands, refuse
 from deploy.operations.hub import weights_findings
+from deploy.operations.logins import login_answers
 from deploy.operations.questions import data_question, host_question
 from deploy.secrets import SecretStore
+from deploy.services import Unit
 
 
 @operation()
@@ -51,7 +57,7 @@ def refusal(deployment: str, subject: Subject, secrets: SecretStore) -> str:
         subject: the host as declared.
         secrets: the secrets of this machine.
     """
-    seen = list(findings(deployment, subject, secrets, gpus=bool(subject.spec.gpus)))
+    seen = list(findings(deployment, subject, secrets, gpus=subject.has_gpus))
     owners = look.ask(Resources)
     found = problems([*seen, *stranded(subject.elsewhere, owners, deployment)])
     found += known_secrets.disagreements(deployment, secrets)
@@ -71,16 +77,27 @@ def findings(
     """
     found = look.ask(Host, **host_question(deployment, subject))
     known_secrets.remember(found.known_secrets)
-    docker = look.ask(Docker) if found.engine_version is None else None
+    wants = found.engine_version is None or wants_cdi(subject.units)
+    docker = look.ask(Docker) if wants else None
     weights = list(weights_findings(subject, secrets))
     needs = [each for each in weights if isinstance(each, Need)]
     yield from host_findings(subject, found, docker, time.time(), needs)
+    if subject.web_ui:
+        yield from login_findings(subject.web_ui, login_answers(subject, secrets))
     if data := data_question(subject):
         written: dict[str, str] = look.ask(DataFiles, **data)
         yield from unreadable(subject.units, written)
     yield from (each for each in weights if isinstance(each, Finding))
     if gpus:
         catalog = load_catalog()
-        names = {unit.image_name for unit in subject.units}
-        cuda = {name: catalog.images[name].cuda for name in names if catalog.images[name].cuda}
-        yield from gpu_findings(subject.spec, look.ask(Gpus), catalog, cuda)
+        cuda = cuda_of(subject.units)
+        today = date.today().isoformat()
+        seen = (look.ask(Gpus), look.ask(Drivers))
+        yield from all_gpu_findings(subject.spec, *seen, cuda, catalog, today)
+
+
+def cuda_of(units: Iterable[Unit]) -> dict[str, str]:
+    """CUDA version that images of the catalogue are made for, of those that have one."""
+    catalog = load_catalog()
+    names = {unit.image_name for unit in units if unit.image_name}
+    return {name: catalog.images[name].cuda for name in names if catalog.images[name].cuda}

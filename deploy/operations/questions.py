@@ -9,6 +9,7 @@ from deploy.artefacts import Artefacts
 from deploy.facts.daemon import ROOT
 from deploy.facts.data_files import DataFiles
 from deploy.facts.docker import Docker
+from deploy.facts.drivers import Drivers
 from deploy.facts.engine import Resources
 from deploy.facts.files import PathStates
 from deploy.facts.gpus import Gpus
@@ -16,14 +17,20 @@ from deploy.facts.host import Host
 from deploy.facts.images import Images
 from deploy.facts.look import Question
 from deploy.facts.people import People
+from deploy.facts.proofs import Proofs
+from deploy.facts.routing import Routing
 from deploy.facts.units import Units
 from deploy.facts.weights import Wanted, Weights
 from deploy.hosts.downloads import downloads_on
+from deploy.hosts.drivers.proof import proofs
 from deploy.hosts.subject import Subject
 from deploy.images import ImageUse, RegistryAccess
 from deploy.images.reference import address_of
 from deploy.operations.image_source import ImagePlace
-from deploy.services import HostModelFile, HostWeights, Tier
+from deploy.plan.service_plans import EntryPlan
+from deploy.services import HostModelFile, HostWeights, Tier, Unit
+from deploy.services.context import LIVE
+from deploy.spec import WebUISpec
 from deploy.tls.pair import ENTRY_CERTIFICATE
 
 
@@ -32,28 +39,41 @@ def questions(artefacts: Artefacts, host: str) -> Iterator[Question]:
     subject = subject_of(artefacts, host)
     yield Question.of(Host, **host_question(artefacts.plan.name, subject))
     yield Question.of(Docker)
-    if subject.spec.gpus:
+    if subject.has_gpus:
         yield Question.of(Gpus)
+        yield Question.of(Drivers)
+    if is_proven(artefacts, host):
+        yield Question.of(Proofs, directory=str(subject.directory))
     if data := data_question(subject):
         yield Question.of(DataFiles, **data)
     uses, place = artefacts.images_on(host), image_place(artefacts, host)
     yield Question.of(Images, **images_question(uses, place, artefacts.registries))
     yield Question.of(Resources)
-    for unit in artefacts.stack.on(host):
-        if unit.model_file:
-            yield Question.of(PathStates, paths=model_paths(unit.model_file))
+    yield from _files(artefacts.stack.on(host))
     for cache, wanted in by_cache(subject.weights).items():
         yield Question.of(Weights, cache=cache, wanted=wanted)
     yield Question.of(Units, **units_question(artefacts, host))
+    if sends_requests(artefacts, host):
+        yield Question.of(Routing, **routing_question(artefacts, host))
     if artefacts.plan.people is not None and host == artefacts.plan.router.host:
         yield Question.of(People, **people_question(artefacts))
+
+
+def _files(units: Iterable[Unit]) -> Iterator[Question]:
+    """Programs and model files that units need."""
+    for unit in units:
+        if unit.program:
+            yield Question.of(PathStates, paths=[str(unit.program.path)])
+        if unit.model_file:
+            yield Question.of(PathStates, paths=model_paths(unit.model_file))
 
 
 def subject_of(artefacts: Artefacts, host: str) -> Subject:
     """A host as it is declared, and what is to run there and elsewhere."""
     entry, secrets = artefacts.plan.entry, artefacts.secrets
-    has_entry = entry is not None and entry.host == host
-    is_own = entry is not None and entry.spec.certificate is None
+    # what an authority issued is not here, but on the host
+    has_entry = entry is not None and entry.host == host and entry.spec.acme is None
+    is_own = entry is not None and entry.spec.has_own_authority
     return Subject(
         spec=artefacts.host(host),
         units=artefacts.stack.on(host),
@@ -63,7 +83,40 @@ def subject_of(artefacts: Artefacts, host: str) -> Subject:
         elsewhere=tuple(unit for unit in artefacts.stack.units if unit.host != host),
         certificate=secrets.value(ENTRY_CERTIFICATE) if has_entry else "",
         own_certificates=secrets.certificates if has_entry and is_own else None,
+        web_ui=_with_logins(artefacts, host),
+        login_authorities=artefacts.context.login_authorities,
+        link_certificates=tuple(_link_certificates(artefacts, host)),
+        **_issued(entry if entry and entry.host == host else None),
     )
+
+
+def _with_logins(artefacts: Artefacts, host: str) -> WebUISpec | None:
+    """The web UI of a host, if people log in to it with accounts of the site."""
+    web_ui = artefacts.plan.web_ui
+    is_here = web_ui is not None and web_ui.host == host and web_ui.spec.has_site_logins
+    return web_ui.spec if web_ui and is_here else None
+
+
+def _link_certificates(artefacts: Artefacts, host: str) -> Iterator[tuple[str, bool]]:
+    """What the ends of links on a host have so far, and whether that is renewed."""
+    plan, own = artefacts.plan.links, artefacts.secrets.links
+    for end in plan.certified if plan and own else ():
+        if own and end.host == host and not own.is_new:
+            before = own.previous.get(end.key)
+            yield (before or own.pairs[end.key]).certificate, before is not None
+
+
+def _issued(entry: EntryPlan | None) -> dict[str, Any]:
+    """What an authority issues for the entry of a host."""
+    if entry is None or entry.spec.acme is None:
+        return {}
+    acme = entry.spec.acme
+    return {"issued_for": entry.names, "authority_url": "" if acme.ca_file else acme.directory}
+
+
+def is_proven(artefacts: Artefacts, host: str) -> bool:
+    """Whether containers of a host are asked for its cards: where its driver is looked after."""
+    return artefacts.host(host).driver is not None and any(proofs(artefacts.stack.on(host)))
 
 
 def host_question(deployment: str, subject: Subject) -> dict[str, Any]:
@@ -73,7 +126,6 @@ def host_question(deployment: str, subject: Subject) -> dict[str, Any]:
         "directory": str(subject.spec.directory),
         "files": subject.paths,
         "docker_root": str(subject.spec.docker_settings.get("data-root", ROOT)),
-        "volumes": subject.volumes,
         "weights": subject.weights_cache,
     }
 
@@ -117,6 +169,16 @@ def units_question(artefacts: Artefacts, host: str) -> dict[str, Any]:
     }
 
 
+def sends_requests(artefacts: Artefacts, host: str) -> bool:
+    """Whether a router or the entry is on a host."""
+    return any(unit.tier in {Tier.ROUTER, Tier.ENTRY} for unit in artefacts.stack.on(host))
+
+
+def routing_question(artefacts: Artefacts, host: str) -> dict[str, Any]:
+    """What is asked about what they were told."""
+    return {"directory": str(artefacts.context.directory(host) / LIVE)}
+
+
 def people_question(artefacts: Artefacts) -> dict[str, Any]:
     """What is asked of the router about people."""
     host = artefacts.plan.router.host
@@ -128,9 +190,7 @@ def images_question(
     uses: Iterable[ImageUse], place: ImagePlace, registries: Mapping[str, RegistryAccess]
 ) -> dict[str, Any]:
     """What is asked about images and about the certificates of registries."""
-    uses = list(uses)
     return {
-        "references": [use.image.reference for use in uses],
         "record": place.record,
         "files": [str(registry.ca_path) for registry in trusted_registries(uses, registries)],
     }

@@ -89,8 +89,13 @@ class ScriptCommand(StringCommand):
             if state.print_output and not itself:
                 logger.info(f"{host.print_prefix}{line.line}")
         if not succeeded:
-            show_failure(host, self.explain(said_by_docker(output)))
-        return succeeded, output
+            show_failure(host, self.explain(self.said(output)))
+        # of what fails pyinfra shows all output, which was shown already
+        return succeeded, CommandOutput([]) if itself else output
+
+    def said(self, output: Iterable[OutputLine]) -> str:
+        """The lines that the explanation is looked for in."""
+        return said_by_docker(output)
 
     def explain(self, said: str) -> str:
         """What the operator is told when it fails, from what Docker said; empty for nothing."""

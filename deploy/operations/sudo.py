@@ -10,14 +10,19 @@ from pyinfra import host
 from pyinfra.api import StringCommand
 
 from deploy.errors import HostError, Problem
-from deploy.hosts.sudo import ask_password, forget_password, is_typed, wrong_password
-from deploy.pyinfra_connection import give_sudo, has_sudo
+from deploy.hosts.sudo import (
+    QUIETLY,
+    TRY_SUDO,
+    ask_password,
+    forget_password,
+    is_typed,
+    wrong_password,
+)
+from deploy.pyinfra_connection import SUDO_SAID, give_sudo, has_sudo
 
 ATTEMPTS = 3
 LETS_IN = "atelier_sudo_lets_in"
 """What is kept of a host where sudo wants no password."""
-QUIETLY = 'said=$(LC_ALL=C {} 2>&1) || {{ echo "it says: $said"; exit 1; }}'
-"""With words before what sudo says: at the bare words pyinfra would ask for a password itself."""
 ASKPASS = """
 umask 077; script=$(cat)
 for d in "/run/user/$(id -u)" /dev/shm "${TMPDIR:-/tmp}" "$HOME"; do
@@ -49,7 +54,7 @@ def unlock() -> None:
     with _unlocking[host.name]:
         if has_sudo(host) or host.connector_data.get(LETS_IN):
             return
-        succeeded, output = _run(QUIETLY.format("sudo -n true"))
+        succeeded, output = host.connector_data.get(SUDO_SAID) or _run(TRY_SUDO)
         if succeeded:
             host.connector_data[LETS_IN] = True
             return

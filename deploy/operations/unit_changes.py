@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from deploy.artefacts import Artefacts
-from deploy.changes.change import Change
-from deploy.changes.drift import container_change
-from deploy.changes.live import LiveContainer, by_unit, held
+from deploy.changes.change import Change, FieldChange
+from deploy.changes.drift import unit_change
+from deploy.changes.expected import expected
+from deploy.changes.live import Live, by_unit, held, named
 from deploy.changes.order import Group, Pending, form_groups
 from deploy.facts.model_store import ModelStore
 from deploy.facts.units import UnitsState
 from deploy.operations import file_tree, ollama_model
-from deploy.services import ConfigTree, Holds, Tier, Unit
+from deploy.services import ConfigTree, Tier, Unit
 
 INTERRUPTS = {"recreate", "restart"}
-"""What takes a container away that serves."""
+"""What takes something away that serves."""
+STARTS_ANEW = {"create", "recreate", "start", "restart"}
 
 
 @dataclass(frozen=True)
@@ -25,14 +27,19 @@ class UnitChange:
     """One unit that changes."""
 
     unit: Unit
-    container: Change | None
-    """What happens to its container."""
+    runs: Change | None
+    """What happens to what runs."""
     model: Change | None
     """What happens to the model in its store."""
     outdated: ConfigTree | None
     """The files to write, if they are not there."""
     release_in_use: str | None
-    """The directory of the files that the running container has."""
+    """The directory of the files that what runs has."""
+
+    @property
+    def starts_anew(self) -> bool:
+        """Whether what runs starts, again or for the first time."""
+        return self.runs is not None and self.runs.action in STARTS_ANEW
 
 
 @dataclass(frozen=True)
@@ -42,8 +49,8 @@ class HostChanges:
     units: Mapping[str, UnitChange]
     """By the unit's name."""
     groups: tuple[Group, ...]
-    orphans: Mapping[str, tuple[str, ...]]
-    """Containers of each unit that is no longer wanted, by the unit's name."""
+    orphans: Mapping[str, tuple[Live, ...]]
+    """What is live of each unit that is no longer wanted, by the unit's name."""
 
     def of(self, tier: Tier, *, rolling: bool) -> tuple[Group, ...]:
         """The groups that change with a tier: those that wait for their host's turn, or not."""
@@ -62,103 +69,122 @@ class HostChanges:
         )
 
 
-def host_changes(artefacts: Artefacts, host: str, found: UnitsState) -> HostChanges:
+def host_changes(
+    artefacts: Artefacts, host: str, found: UnitsState, restarting: Collection[str] = ()
+) -> HostChanges:
     """What has to happen on a host.
 
     Args:
         artefacts: the deployment.
         host: name of the host.
         found: what was seen there.
+        restarting: units that start again because others of their replica change.
     """
     units = artefacts.stack.on(host)
-    there = by_unit(found.containers.values())
+    there = by_unit(found.everything)
     changes = {
         change.unit.name: change
         for unit in units
-        if (change := _unit_change(unit, artefacts, found, there.get(unit.name, {})))
+        if (
+            change := _with_its_replica(
+                _unit_change(unit, artefacts, found, there.get(unit.name, ())), unit, restarting
+            )
+        )
     }
     orphans = {
-        name: tuple(containers)
-        for name, containers in there.items()
-        if name not in {unit.name for unit in units} and _owner(containers) == artefacts.plan.name
+        name: own
+        for name, own in there.items()
+        if name not in {unit.name for unit in units} and own[0].deployment == artefacts.plan.name
     }
     pending = [
         *(_pending(change, artefacts, there) for change in changes.values()),
-        *(Pending(name, Tier.STORE, "remove", old=held(there[name].values())) for name in orphans),
+        *(Pending(name, Tier.STORE, "remove", old=held(there[name])) for name in orphans),
     ]
     standing = [unit.holds for unit in units if unit.name not in changes]
     groups = form_groups(pending, standing)
     return HostChanges(changes, tuple(_without_lone_orphans(groups)), orphans)
 
 
+def _with_its_replica(
+    own: UnitChange | None, unit: Unit, restarting: Collection[str]
+) -> UnitChange | None:
+    """What happens to a unit, also where others of its replica change."""
+    if unit.name not in restarting or (own and own.starts_anew):
+        return own
+    why = FieldChange("replica", "changes on another host", "whole")
+    restart = Change(f"{unit.runs.noun} {unit.name}", "restart", (why,))
+    if own:
+        return replace(own, runs=restart)
+    return UnitChange(unit, restart, None, None, None)
+
+
 def _without_lone_orphans(groups: tuple[Group, ...]) -> Iterator[Group]:
-    """What nobody waits for goes last, when everything else runs."""
+    """What no one waits for goes last, when everything else runs."""
     for group in groups:
         if len(group.members) > 1 or group.members[0].action != "remove":
             yield group
 
 
-def _owner(containers: Mapping[str, LiveContainer]) -> str | None:
-    return next(iter(containers.values())).deployment
-
-
 def _pending(
-    change: UnitChange, artefacts: Artefacts, there: Mapping[str, Mapping[str, LiveContainer]]
+    change: UnitChange, artefacts: Artefacts, there: Mapping[str, tuple[Live, ...]]
 ) -> Pending:
     unit = change.unit
-    action = change.container.action if change.container else "keep"
-    live = there.get(unit.name, {})
+    action = change.runs.action if change.runs else "keep"
+    live = there.get(unit.name, ())
     return Pending(
         name=unit.name,
         tier=unit.tier,
         action=action,
         serves=unit.serves,
         rolls=action in INTERRUPTS and artefacts.stack.stands_in(unit),
-        old=held(live.values()) if live else Holds(),
+        old=held(live),
         new=unit.holds,
     )
 
 
 def _unit_change(
-    unit: Unit, artefacts: Artefacts, found: UnitsState, there: Mapping[str, LiveContainer]
+    unit: Unit, artefacts: Artefacts, found: UnitsState, there: tuple[Live, ...]
 ) -> UnitChange | None:
     """What happens to one unit; ``None`` if nothing."""
-    container, tree, secrets = unit.container, unit.config, artefacts.secrets
-    live = there.get(container.name)
+    tree, secrets = unit.config, artefacts.secrets
+    live = named(unit.name, unit.runs.noun, there)
     written = tree is None or file_tree.is_written(tree, found.releases, secrets)
     outdated = None if written else tree
-    change = container_change(
-        container.name,
-        container.public(secrets.digest),
+    change = unit_change(
+        unit.name,
+        expected(unit, artefacts.plan.name, _image_id(unit, artefacts, found), secrets),
         there,
-        found.image_id(container.image),
         config_is_newer=_config_is_newer(found, live, tree, outdated),
     )
-    store = found.stores.get(container.name, ModelStore())
+    store = found.stores.get(unit.name, ModelStore())
     model = None
     if unit.model:
-        model = ollama_model.model_change(
-            container.name, unit.model, store, restarts=change is not None
-        )
+        model = ollama_model.model_change(unit.name, unit.model, store, restarts=change is not None)
     if not (change or model or outdated):
         return None
     return UnitChange(unit, change, model, outdated, _release_in_use(tree, live))
 
 
+def _image_id(unit: Unit, artefacts: Artefacts, found: UnitsState) -> str | None:
+    """Id of the image that it runs in, if it needs one and the host has it."""
+    use = artefacts.images.get(unit.image_name or "")
+    return found.image_id(use.image.reference) if use else None
+
+
 def _config_is_newer(
     found: UnitsState,
-    live: LiveContainer | None,
+    live: Live | None,
     tree: ConfigTree | None,
     outdated: ConfigTree | None,
 ) -> bool:
-    """Whether the files a container mounts are, or are about to be, newer than its start."""
-    if live is None or tree is None:
+    """Whether the files that something reads are, or are about to be, newer than its start."""
+    if live is None or tree is None or tree.is_watched:
         return False
     repaired = outdated is not None and str(outdated.directory) in found.releases
     return repaired or found.changed_at.get(str(tree.directory), 0) > live.started_at
 
 
-def _release_in_use(tree: ConfigTree | None, live: LiveContainer | None) -> str | None:
+def _release_in_use(tree: ConfigTree | None, live: Live | None) -> str | None:
     """The configuration release that the running container mounts."""
     if not (live and live.spec and tree):
         return None

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import PurePosixPath
 
 from pyinfra import host, state
 from pyinfra.api import StringCommand
 
 from deploy.artefacts import Artefacts
 from deploy.changes.change import Change
+from deploy.changes.live import Live, named
 from deploy.changes.order import Group, lanes
 from deploy.facts import look
 from deploy.facts.health import Health
@@ -16,17 +18,28 @@ from deploy.facts.units import Units, UnitsState
 from deploy.operations import file_tree, ollama_model
 from deploy.operations.change import announce_all
 from deploy.operations.commands import Commands, foreign, refuse
-from deploy.operations.container_command import clean, prepare, replace, start, swap
+from deploy.operations.container_command import clean, prepare, ready, replace, start, swap
+from deploy.operations.drained import drained
 from deploy.operations.lock import changes_host
 from deploy.operations.questions import units_question
+from deploy.operations.replica_changes import Part, ReplicaChanges, is_made_anew
 from deploy.operations.together import TogetherCommand
 from deploy.operations.unit_changes import HostChanges, UnitChange, host_changes
-from deploy.services import Tier, Unit
+from deploy.operations.whole_replica import WholeCommand
+from deploy.services import ConfigTree, Tier, Unit
+
+NO_REPLICAS = ReplicaChanges()
 
 
 @changes_host
-def converged(artefacts: Artefacts, tier: Tier, *, rolling: bool = False) -> Commands:
-    """The files, containers and models of a tier's units are as described, and healthy.
+def converged(
+    artefacts: Artefacts,
+    tier: Tier,
+    *,
+    rolling: bool = False,
+    replicas: ReplicaChanges = NO_REPLICAS,
+) -> Commands:
+    """The files, containers, services and models of a tier's units are as described, and healthy.
 
     A container that differs is replaced: the new one must become healthy, else the one before
     serves again and the operation fails with the new one's last log lines. Units that need what
@@ -37,20 +50,26 @@ def converged(artefacts: Artefacts, tier: Tier, *, rolling: bool = False) -> Com
         tier: whose units.
         rolling: those that serve while units of other hosts serve the same, and only those; it
             is one host's turn then.
+        replicas: those on several hosts that change: their other hosts are made ready in a tier of
+            their own, and change with the one that is asked.
     """
     found = look.ask(Units, **units_question(artefacts, host.name))
     own = [unit for unit in artefacts.stack.on(host.name) if unit.tier == tier]
     for problem in _belonging_to_others(own, found, artefacts.plan.name):
         yield from refuse(problem)
         return
-    changes = host_changes(artefacts, host.name, found)
-    groups = changes.of(tier, rolling=rolling)
+    changes = host_changes(artefacts, host.name, found, replicas.restarting)
+    groups = _due(changes, tier, replicas, rolling=rolling)
+    # replicas share their files: those of replicas that do not wait for a turn are there by then
+    earlier = _due(changes, tier, replicas, rolling=False) if rolling else ()
+    told = set(_outdated(earlier, changes))
     for group in groups:
-        _announce(group, changes, artefacts, found)
-    for tree in (change.outdated for change in _changing(groups, changes)):
-        if tree:
-            yield from file_tree.write(tree, artefacts.secrets)
-    yield from _carry_out([[*_commands(lane, changes, artefacts)] for lane in lanes(groups)])
+        _announce(group, changes, artefacts, found, told)
+    for tree in _outdated(groups, changes).values():
+        yield from file_tree.write(tree, artefacts.secrets)
+    yield from _carry_out(
+        [[*_commands(lane, changes, replicas, artefacts)] for lane in lanes(groups)]
+    )
     if not groups:
         host.noop(f"the {tier.plural} run as wanted")
     if not rolling and state.is_executing:
@@ -58,33 +77,69 @@ def converged(artefacts: Artefacts, tier: Tier, *, rolling: bool = False) -> Com
 
 
 def _belonging_to_others(units: list[Unit], found: UnitsState, deployment: str) -> Iterator[str]:
-    for unit in units:
-        live = found.containers.get(unit.name)
-        if live and live.deployment != deployment:
-            yield f"container {unit.name} {foreign(live.deployment)}"
+    names = {unit.name for unit in units}
+    for live in found.everything:
+        if live.name in names and live.deployment != deployment:
+            yield f"{live.noun} {live.name} {foreign(live.deployment)}"
 
 
-def _changing(groups: tuple[Group, ...], changes: HostChanges) -> Iterator[UnitChange]:
-    for group in groups:
-        for member in group.members:
-            if member.name in changes.units:
-                yield changes.units[member.name]
+def _due(
+    changes: HostChanges, tier: Tier, replicas: ReplicaChanges, *, rolling: bool
+) -> tuple[Group, ...]:
+    """The groups whose turn it is; further hosts of a replica are made ready before it changes."""
+    nodes = tuple(group for group in changes.groups if _is_node(_part(group, replicas)))
+    due = changes.of(tier, rolling=rolling)
+    ready = nodes if tier == Tier.NODE and not rolling else ()
+    return (*(group for group in due if group not in nodes), *ready)
 
 
-def _announce(group: Group, changes: HostChanges, artefacts: Artefacts, found: UnitsState) -> None:
+def _part(group: Group, replicas: ReplicaChanges) -> Part | None:
+    """The part of a replica on several hosts that is in a group."""
+    found = (replicas.part(member.name) for member in group.members)
+    return next((part for part in found if part), None)
+
+
+def _is_node(part: Part | None) -> bool:
+    return part is not None and part.unit.name != part.unit.replica
+
+
+def _outdated(groups: tuple[Group, ...], changes: HostChanges) -> dict[PurePosixPath, ConfigTree]:
+    """The files to write, by their directory."""
+    members = (changes.units.get(member.name) for group in groups for member in group.members)
+    trees = (change.outdated for change in members if change)
+    return {tree.directory: tree for tree in trees if tree}
+
+
+def _announce(
+    group: Group,
+    changes: HostChanges,
+    artefacts: Artefacts,
+    found: UnitsState,
+    told: set[PurePosixPath],
+) -> None:
+    """Say what a group changes, but for files in directories that were told of already."""
     for member in group.members:
         change = changes.units.get(member.name)
         if change is None:
-            names = changes.orphans[member.name]
-            announce_all(Change(f"container {name}", "remove") for name in names)
+            orphans = changes.orphans[member.name]
+            announce_all(Change(f"{live.noun} {live.name}", "remove") for live in orphans)
             continue
-        if change.outdated:
+        if change.outdated and change.outdated.directory not in told:
+            told.add(change.outdated.directory)
             announce_all(
                 file_tree.changes(
                     change.outdated, found.releases, change.release_in_use, artefacts.secrets
                 )
             )
-        announce_all(made for made in (change.container, change.model) if made)
+        announce_all(made for made in (change.runs, change.model) if made)
+        _say_why(change, found, artefacts)
+
+
+def _say_why(change: UnitChange, found: UnitsState, artefacts: Artefacts) -> None:
+    """The last line of a service that does not run as it should."""
+    service = found.services.get(change.unit.name)
+    if service and service.last_line and change.runs and state.config.DIFF:
+        host.log(f"    {service.name} says: {artefacts.secrets.redact(service.last_line)}")
 
 
 def _carry_out(ready: list[list[StringCommand]]) -> Commands:
@@ -96,36 +151,65 @@ def _carry_out(ready: list[list[StringCommand]]) -> Commands:
 
 
 def _commands(
-    lane: tuple[Group, ...], changes: HostChanges, artefacts: Artefacts
+    lane: tuple[Group, ...], changes: HostChanges, replicas: ReplicaChanges, artefacts: Artefacts
 ) -> Iterator[StringCommand]:
     for group in lane:
         members = [changes.units[m.name] for m in group.members if m.name in changes.units]
-        if len(group.members) > 1:
-            fresh = [m.unit for m in members if m.container]
+        part = _part(group, replicas)
+        if part:
+            yield from _whole(part, members, replicas, artefacts)
+        elif len(group.members) > 1:
+            fresh = [m.unit for m in members if m.runs]
             yield from (prepare(unit, artefacts) for unit in fresh)
-            yield swap([member.name for member in group.members], fresh, artefacts)
+            serving = [member.unit for member in members if _replaces(member)]
+            yield drained(swap([m.name for m in group.members], fresh, artefacts), serving)
         else:
-            yield from (_command(change, artefacts) for change in members if change.container)
+            yield from (_command(change, artefacts) for change in members if change.runs)
         for change in members:
             if change.unit.model and change.model:
                 yield ollama_model.model_command(change.unit.name, change.unit.model, change.model)
 
 
+def _whole(
+    part: Part, members: list[UnitChange], replicas: ReplicaChanges, artefacts: Artefacts
+) -> Iterator[StringCommand]:
+    """What a replica on several hosts needs on this one; where it is asked, it changes."""
+    for change in members:
+        if is_made_anew(change, alone=len(part.names) == 1):
+            yield prepare(change.unit, artefacts)
+        elif change.runs:
+            yield ready(change.unit, artefacts)
+    if not _is_node(part):
+        serving = [m.unit for m in members if _replaces(m) or _restarts(m)]
+        yield drained(WholeCommand(replicas.replicas[part.unit.replica], artefacts), serving)
+
+
+def _replaces(change: UnitChange) -> bool:
+    """Whether there is one that may be answering."""
+    return change.runs is not None and change.runs.action == "recreate"
+
+
+def _restarts(change: UnitChange) -> bool:
+    return change.runs is not None and change.runs.action == "restart"
+
+
 def _command(change: UnitChange, artefacts: Artefacts) -> StringCommand:
-    action = change.container.action if change.container else ""
+    action = change.runs.action if change.runs else ""
     if action in {"create", "recreate"}:
-        return replace(change.unit, artefacts)
-    if action in {"start", "restart"}:
-        return start(action, change.unit, artefacts)
+        serving = [change.unit] if _replaces(change) else []
+        return drained(replace(change.unit, artefacts), serving)
+    if action in {"start", "restart", "enable"}:
+        serving = [change.unit] if _restarts(change) and change.unit.replica else []
+        return drained(start(action, change.unit, artefacts), serving)
     return clean(change.unit, artefacts)
 
 
 def _wait(
     units: list[Unit], changes: HostChanges, found: UnitsState, artefacts: Artefacts
 ) -> Commands:
-    """Wait for containers that a killed run, or the host's own start, has just started."""
+    """Wait for what a killed run, or the host's own start, has just started."""
     for unit in units:
-        live = found.containers.get(unit.name)
+        live: Live | None = named(unit.name, unit.runs.noun, found.everything)
         if unit.name in changes.units or live is None or live.health != "starting":
             continue
         problem = host.get_fact(

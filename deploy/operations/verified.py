@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-from functools import cache
-from importlib import import_module
 from typing import TYPE_CHECKING
 
-import gevent
 from pyinfra import host, state
 from pyinfra.api import operation
 from pyinfra.api.output import format_text
 
 from deploy.artefacts import Artefacts
 from deploy.errors import AtelierError
+from deploy.facts import look
+from deploy.facts.units import Units
 from deploy.operations.commands import Commands, refuse
 from deploy.pyinfra_connection import client_of, has_sudo
 
 if TYPE_CHECKING:
-    from deploy.live.connection import Login
-
-
-@cache
-def import_ahead() -> None:
-    """Import what asks the services while the first look waits for its host.
-
-    The clients of Docker and of HTTP take a tenth of a second to import.
-    """
-    gevent.spawn(import_module, "deploy.live.verify")
+    from deploy.live.connection import Addresses
+    from deploy.live.login import Login
 
 
 @operation()
@@ -43,7 +34,7 @@ def _ask(artefacts: Artefacts) -> str:
 
     failed = []
     try:
-        for check in verify(artefacts, _logins()):
+        for check in verify(artefacts, _logins(), _addresses()):
             mark = format_text("ok", fg="green") if check.ok else format_text("failed", fg="red")
             where = f" on {check.host}" if len(artefacts.spec.hosts) > 1 else ""
             host.log(f"{check.name}{where}: {mark} in {check.seconds:.2f} s, {check.detail}")
@@ -60,10 +51,19 @@ def _ask(artefacts: Artefacts) -> str:
 
 def _logins() -> dict[str, Login]:
     """The connections over SSH that pyinfra has."""
-    from deploy.live.connection import Login
+    from deploy.live.login import Login
 
     return {
         each.name: Login(client, has_sudo(each))
         for each in state.inventory
         if (client := client_of(each))
+    }
+
+
+def _addresses() -> dict[str, Addresses]:
+    """Of the containers of every host that has not changed since it was looked at."""
+    return {
+        each.name: {name: live.addresses for name, live in found.containers.items()}
+        for each in state.inventory
+        if (found := look.seen(each.name, Units))
     }

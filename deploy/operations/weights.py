@@ -14,7 +14,6 @@ from deploy.changes.change import ABSENT, Change, FieldChange
 from deploy.errors import Problem
 from deploy.facts.weights import WeightsState
 from deploy.hub import HubFile, Listing
-from deploy.hub.here import FetchError, fetch_file
 from deploy.hub.listing import file_url
 from deploy.operations.change import announce
 from deploy.operations.commands import Commands, refuse, show_failure
@@ -125,6 +124,8 @@ class CopyWeights(PyinfraCommand):
 
     def execute(self, state: State, host: Host, connector_arguments: Any) -> bool:
         """Fetch and copy it."""
+        from deploy.hub.here import FetchError, fetch_file
+
         weights, file = self._weights, self._file
         token = self._secrets.declared(SecretName.HUGGINGFACE_TOKEN)
         url = file_url(weights.endpoint, weights.repository, self._commit, file.path)

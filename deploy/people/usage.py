@@ -13,6 +13,10 @@ from deploy.errors import Problem, SpecError
 By = Literal["user", "team", "model"]
 SINCE = re.compile(r"([1-9]\d{0,3})(d|w)")
 DAYS = {"d": 1, "w": 7}
+NO_PERSON = {"default_user_id": "(master key)", "Unassigned": "(no team)"}
+"""What LiteLLM calls the use of no person and of no team: that of the master key, and so of
+``verify`` and of those in the web UI who have no key. No person or team can have the names in
+brackets."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,8 @@ def add_up(days: Iterable[Mapping[str, Any]], by: By) -> list[Usage]:
     part = "model_groups" if by == "model" else "entities"
     found: dict[str, Usage] = {}
     for day in days:
-        for name, row in day["breakdown"].get(part, {}).items():
+        for known_as, row in day["breakdown"].get(part, {}).items():
+            name = known_as if by == "model" else NO_PERSON.get(known_as, known_as)
             used = _usage(name, row["metrics"])
             found[name] = found[name] + used if name in found else used
     return sorted(

@@ -16,3 +16,12 @@ def bracketed(address: str) -> str:
 def host_and_port(address: str, port: int) -> str:
     """E.g. ``10.0.0.11:8000`` or ``[fd00::11]:8000``."""
     return f"{bracketed(address)}:{port}"
+
+
+def is_address(text: str) -> bool:
+    """Whether it is an IP address, and not a name."""
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True

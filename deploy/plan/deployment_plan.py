@@ -7,13 +7,17 @@ from typing import Literal
 from pydantic import Field
 
 from deploy.model_files import ModelFile
-from deploy.plan.addresses import bracketed, host_and_port
 from deploy.plan.part import PlanPart
 from deploy.plan.people_plan import PeoplePlan
-from deploy.spec import EngineSpec, EntrySpec, PostgresSpec, RouterSpec, ValkeySpec, WebUISpec
-
-HTTPS_PORT = 443
-"""What an address with https:// means where it names no port."""
+from deploy.plan.service_plans import (
+    EntryPlan,
+    LinksPlan,
+    PostgresPlan,
+    RouterPlan,
+    ValkeyPlan,
+    WebUIPlan,
+)
+from deploy.spec import EngineSpec
 
 
 class MemoryPlan(PlanPart):
@@ -59,6 +63,19 @@ class CpuPlan(PlanPart):
     """Cores of each process."""
 
 
+class SpeculativePlan(PlanPart):
+    """What vLLM is told of speculative decoding."""
+
+    method: str
+    """How tokens are drafted."""
+    num_speculative_tokens: int
+    """How many at a time."""
+    model: str | None = None
+    """Repository of the draft."""
+    revision: str | None = None
+    """Commit of that repository, where it is pinned."""
+
+
 class ReplicaPlan(PlanPart):
     """One replica of a model: an engine on a host."""
 
@@ -89,7 +106,9 @@ class ReplicaPlan(PlanPart):
     quantization: str | None = None
     """What the engine is told about the weights; ``None`` where it reads it from them."""
     gpus: tuple[int, ...] = ()
-    """Indices of its GPUs on the host."""
+    """Its GPUs, by their places in the host's ``gpu_ids``."""
+    gpu_ids: tuple[str, ...] = ()
+    """What they are called on the host."""
     gpu_vendor: str = ""
     """Who made them; empty on a CPU."""
     tensor_parallel_size: int = 1
@@ -106,8 +125,16 @@ class ReplicaPlan(PlanPart):
     """Requests of the declared context that it answers at once."""
     cpu: CpuPlan | None = None
     """vLLM on CPUs; ``None`` on GPUs, and of other engines."""
+    speculative: SpeculativePlan | None = None
+    """What drafts its tokens."""
+    language_model_only: bool = False
+    """Whether it serves no images."""
     embeds: bool = False
     """Whether it makes embeddings, and no text."""
+    reranks: bool = False
+    """Whether it says how relevant documents are, and no text."""
+    shows_prompts: bool = True
+    """Whether its KV cache grows while it reads a prompt: layers keep every token."""
     tool_call_parser: str | None = None
     """vLLM: how it reads calls of tools."""
     reasoning_parser: str | None = None
@@ -117,7 +144,26 @@ class ReplicaPlan(PlanPart):
     max_lora_rank: int | None = None
     """vLLM: the largest rank of its adapters."""
     port: int | None = None
-    """Port of the host that it is published on; only where the router is on another host."""
+    """Port of the host that it listens on; only of those without a container, and on several
+    hosts."""
+    is_linked: bool = False
+    """Whether routers on another host reach it through a link."""
+    runs: Literal["container", "native"] = "container"
+    """In a container, or as a service of its host."""
+    other_hosts: tuple[str, ...] = ()
+    """Hosts that it lies on, too: the same GPUs, other layers. Only the first is asked."""
+    master_port: int | None = None
+    """Port of the first host that they meet at."""
+
+    @property
+    def writes(self) -> bool:
+        """Whether it writes text."""
+        return not (self.embeds or self.reranks)
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """Every host that it lies on; the place of each is its node rank."""
+        return (self.host, *self.other_hosts)
 
 
 class RejectedPlan(PlanPart):
@@ -149,13 +195,21 @@ class ModelPlan(PlanPart):
     concurrent_users: int
     """Requests of so many tokens that are answered at once."""
     tokens_per_second_per_user: float | None
-    """Estimate for each of them; ``None`` where there is none (on a CPU)."""
+    """Estimate for each of them; ``None`` where there is none: on a CPU, and without text."""
+    prompt_tokens_per_second: float | None = None
+    """Tokens of prompts that one replica reads in a second, estimated; ``None`` where that is not
+    known."""
     at_the_limit: str
     """What happens to one request more."""
     reasons: tuple[str, ...] = ()
     """Why this arrangement."""
     rejected: tuple[RejectedPlan, ...] = ()
     """Why not another."""
+
+    @property
+    def writes(self) -> bool:
+        """Whether it writes text."""
+        return not {"embedding", "rerank"} & {*self.roles}
 
 
 class HostPlan(PlanPart):
@@ -165,77 +219,20 @@ class HostPlan(PlanPart):
     """Its name."""
     gpus: tuple[str, ...] = ()
     """Catalogue ids of its GPUs, in order."""
+    gpu_ids: tuple[str, ...] = ()
+    """What engines can use is called so there: ``0`` is a GPU, ``1:0`` an instance of one (MIG)."""
+    gpu_names: tuple[str, ...] = ()
+    """What each of those is: an id of the catalogue, with the profile of an instance."""
     usable_gib: tuple[float, ...] = ()
-    """Memory of each that an engine sees."""
+    """Memory of each of those that an engine sees."""
     gpu_runtime: str = "nvidia"
     """How containers reach NVIDIA GPUs."""
     gpu_groups: tuple[int, ...] = ()
     """Groups that own AMD's devices."""
     address: str = ""
     """Where other hosts reach it."""
-
-
-class RouterPlan(PlanPart):
-    """Where the router runs."""
-
-    host: str
-    """Name of the host."""
-    spec: RouterSpec
-    """How it is declared."""
-
-
-class WebUIPlan(PlanPart):
-    """Where the web UI runs."""
-
-    host: str
-    """Name of the host."""
-    spec: WebUISpec
-    """How it is declared."""
-
-
-DatabaseUser = Literal["router", "web_ui"]
-
-
-class PostgresPlan(PlanPart):
-    """Which databases there are, and where."""
-
-    spec: PostgresSpec
-    """How it is declared."""
-    host: str | None
-    """Where the server runs; ``None`` if every database is on a server of the operator's."""
-    own: tuple[DatabaseUser, ...]
-    """Whose databases are on it."""
-    declared: tuple[DatabaseUser, ...]
-    """Whose databases are on servers of the operator's."""
-
-
-class ValkeyPlan(PlanPart):
-    """What routers share."""
-
-    spec: ValkeySpec
-    """How it is declared."""
-    host: str | None
-    """Where the server runs; ``None`` if it is one of the operator's."""
-
-
-class EntryPlan(PlanPart):
-    """Where the entry runs, and what people type to get there."""
-
-    host: str
-    """Name of the host."""
-    spec: EntrySpec
-    """How it is declared."""
-    names: tuple[str, ...]
-    """DNS names and addresses that it has a certificate for."""
-
-    @property
-    def urls(self) -> tuple[str, ...]:
-        """Addresses that people type, the one that Atelier shows first."""
-        port = self.spec.https_port
-        return tuple(
-            f"https://{bracketed(name) if port == HTTPS_PORT else host_and_port(name, port)}"
-            for name in self.names
-        )
+    engines: Literal["containers", "native"] = "containers"
+    """How engines run there."""
 
 
 class DeploymentPlan(PlanPart):
@@ -255,6 +252,8 @@ class DeploymentPlan(PlanPart):
     """What routers share, if they do."""
     entry: EntryPlan | None = None
     """The entry, if there is one."""
+    links: LinksPlan | None = None
+    """What goes from routers to engines on other hosts, if anything does."""
     people: PeoplePlan | None = None
     """Who has keys; ``None`` of a router without a database, which has the master key alone."""
     hosts: tuple[HostPlan, ...] = ()
@@ -302,4 +301,4 @@ class DeploymentPlan(PlanPart):
 
     def on_gpu(self, host: str, index: int) -> tuple[ReplicaPlan, ...]:
         """The replicas that use a GPU."""
-        return tuple(r for r in self.replicas if r.host == host and index in r.gpus)
+        return tuple(r for r in self.replicas if host in r.hosts and index in r.gpus)

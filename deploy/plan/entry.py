@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from deploy.errors import Problem
-from deploy.plan.deployment_plan import EntryPlan, ReplicaPlan
+from deploy.plan.deployment_plan import ReplicaPlan
 from deploy.plan.ports import reach_problems
+from deploy.plan.service_plans import EntryPlan
 from deploy.spec import DeploymentSpec, EntrySpec, HostSpec
-from deploy.spec.entry import is_name
+from deploy.spec.entry import is_dns_name, is_name
+
+LOCAL = "localhost"
+HIGHEST_PORT = 65535
 
 
 def entry_plan(spec: DeploymentSpec) -> EntryPlan | None:
@@ -24,6 +28,7 @@ def entry_problems(spec: DeploymentSpec, replicas: tuple[ReplicaPlan, ...]) -> I
     if spec.entry is None:
         return
     host = _host(spec)
+    yield from _acme_problems(spec, spec.entry)
     for name in _names(spec, spec.entry):
         if not is_name(name):
             yield Problem(
@@ -40,16 +45,37 @@ def entry_problems(spec: DeploymentSpec, replicas: tuple[ReplicaPlan, ...]) -> I
     yield from _port_problems(spec.entry, host.name, replicas)
 
 
+def _acme_problems(spec: DeploymentSpec, entry: EntrySpec) -> Iterator[Problem]:
+    """Names that an authority cannot be asked for."""
+    if entry.acme is None:
+        return
+    unusable = [name for name in _names(spec, entry) if not is_dns_name(name) or name == LOCAL]
+    if unusable:
+        found = f"{', '.join(unusable)}, which no certificate is issued for over ACME"
+        yield Problem(
+            "entry.names",
+            found if entry.names else f"not declared, which leaves {found}",
+            "DNS names that lead to the entry from where the authority is",
+            "declare entry=Entry(names=['ai.lab.example'], ...) with DNS names alone; a deployment"
+            " on an address alone does without acme",
+        )
+
+
 def _replica_problems(spec: DeploymentSpec) -> Iterator[Problem]:
-    """Only an entry on their host reaches several routers: one port leads to one of them."""
-    count = spec.router.replicas
-    if count > 1 and (spec.entry is None or spec.entry_host != spec.router_host):
-        where = f"the entry is on {spec.entry_host}" if spec.entry else "there is no entry"
+    """Only an entry reaches several routers: one port leads to one of them."""
+    count, ports = spec.router.replicas, spec.router_ports
+    if count > 1 and spec.entry is None:
         yield Problem(
             "router.replicas",
-            f"{count} routers on {spec.router_host}, but {where}",
-            "an entry on the host of the routers, which hands requests to all of them; or 1 router",
-            "declare entry=Entry() for that host, or router.replicas = 1",
+            f"{count} routers on {spec.router_host}, but there is no entry",
+            "an entry, which hands requests to all of them; or 1 router",
+            "declare entry=Entry(), or router.replicas = 1",
+        )
+    if ports[-1] > HIGHEST_PORT:
+        yield Problem(
+            "router.port",
+            f"{ports[0]}, from which {count} routers take one port each",
+            f"at most {HIGHEST_PORT - count + 1}",
         )
 
 
@@ -76,7 +102,7 @@ def _names(spec: DeploymentSpec, entry: EntrySpec) -> tuple[str, ...]:
         return (str(entry.listen),)
     host = _host(spec)
     if host.is_local and not host.address:
-        return ("127.0.0.1", "localhost")
+        return ("127.0.0.1", LOCAL)
     return ((host.address or host.name).lower(),)
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from deploy.catalog import Catalog, parse_gpus
+from deploy.catalog import Catalog, in_order, parse_gpus
 from deploy.errors import Problem, SpecError
 from deploy.plan.deployment_plan import HostPlan
+from deploy.plan.mig import layout_problems
 from deploy.plan.placement import Gpus
-from deploy.sizing import device_of
+from deploy.sizing import Device, device_of
+from deploy.sizing.device import instance_of
 from deploy.spec import DeploymentSpec, HostSpec
 
 
@@ -19,6 +21,22 @@ def host_problems(spec: DeploymentSpec, catalog: Catalog) -> Iterator[Problem]:
         for number, text in enumerate(host.gpus):
             place = path if len(host.gpus) == 1 else f"{path}[{number}]"
             yield from _text_problems(place, text, catalog)
+        if host.mig or host.power_limit_watts or host.gpu_clocks_mhz:
+            yield from _setting_problems(host, f"hosts[{index}]", catalog)
+
+
+def _setting_problems(host: HostSpec, path: str, catalog: Catalog) -> Iterator[Problem]:
+    """Settings of GPUs that they do not have."""
+    try:
+        names = gpu_names(host, catalog)
+    except SpecError:
+        return
+    for setting in ("power_limit_watts", "gpu_clocks_mhz"):
+        others = [name for name in names if catalog.gpus[name].vendor != "nvidia"]
+        if getattr(host, setting) and others:
+            yield Problem(f"{path}.{setting}", f"set for {others[0]}", "GPUs of NVIDIA")
+    for gpu, profiles in host.mig.items():
+        yield from layout_problems(f"{path}.mig[{gpu}]", names, gpu, profiles, catalog)
 
 
 def _text_problems(path: str, text: str, catalog: Catalog) -> Iterator[Problem]:
@@ -43,21 +61,37 @@ def _text_problems(path: str, text: str, catalog: Catalog) -> Iterator[Problem]:
 
 def host_plan(host: HostSpec, catalog: Catalog) -> HostPlan:
     """A host as the plan sees it."""
-    names = gpu_names(host, catalog)
+    gpus = gpus_of(host, catalog)
     return HostPlan(
         name=host.name,
-        gpus=names,
-        usable_gib=tuple(catalog.gpus[name].usable_memory_gib or 0.0 for name in names),
-        gpu_runtime=host.gpu_runtime,
+        gpus=gpu_names(host, catalog),
+        gpu_ids=gpus.ids,
+        gpu_names=tuple(device.name for device in gpus.devices),
+        usable_gib=tuple(device.usable_gib for device in gpus.devices),
+        gpu_runtime="cdi" if host.uses_cdi else "nvidia",
         gpu_groups=host.gpu_groups,
+        engines=host.engines,
         address=host.address or ("" if host.is_local else host.name),
     )
 
 
 def gpus_of(host: HostSpec, catalog: Catalog) -> Gpus:
     """A host as placement sees it."""
-    names = gpu_names(host, catalog)
-    return Gpus(host.name, tuple(device_of(name, catalog.gpus[name]) for name in names))
+    found = list(_devices(host, catalog))
+    ids, devices = tuple(name for name, _ in found), tuple(device for _, device in found)
+    return Gpus(host.name, devices, ids)
+
+
+def _devices(host: HostSpec, catalog: Catalog) -> Iterator[tuple[str, Device]]:
+    """GPUs, or the instances that they are divided into, each with what it is called there."""
+    for index, name in enumerate(gpu_names(host, catalog)):
+        whole = device_of(name, catalog.gpus[name])
+        if index not in host.mig:
+            yield str(index), whole
+            continue
+        card = catalog.mig[name]
+        for number, profile in enumerate(in_order(card, host.mig[index])):
+            yield f"{index}:{number}", instance_of(whole, profile, card)
 
 
 def gpu_names(host: HostSpec, catalog: Catalog) -> tuple[str, ...]:

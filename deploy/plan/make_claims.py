@@ -13,15 +13,37 @@ from deploy.model_files import ModelFile
 from deploy.plan.placement import Claim, counted_context
 from deploy.plan.unknown import unknown
 from deploy.plan.weights import ollama_weights, vllm_weights
-from deploy.sizing import DeclaredModel, find_model
+from deploy.sizing import DeclaredModel, Speculation, find_model, find_speculation
+from deploy.sizing.reasons_text import cause_text
 from deploy.sizing.release import DEFAULT_VERSION
+from deploy.sizing.speculation import speculation_refusals
 from deploy.spec import DeploymentSpec, EngineSpec, ModelSpec
 from deploy.units import GIB
 
 IMAGE_VERSION = re.compile(r":v?(\d+\.\d+(\.\d+)*)")
 ROLES = ("chat", "completion")
-OWN_OF_VLLM = ("tool_call_parser", "reasoning_parser", "lora_adapters", "max_lora_rank")
+WITHOUT_TEXT = {"embedding": "make embeddings", "rerank": "rank documents"}
+"""Roles that only vLLM serves, and what a model does then."""
+OWN_OF_VLLM = (
+    "tool_call_parser",
+    "reasoning_parser",
+    "lora_adapters",
+    "max_lora_rank",
+    "speculative",
+    "language_model_only",
+)
 """Settings of models that only vLLM has."""
+OWN_ARGUMENTS = {
+    "--speculative-config": "declare speculative of the model",
+    "--enable-expert-parallel": "declare enable_expert_parallel of the engine",
+    "--nnodes": "declare nnodes of the engine",
+    "--node-rank": "declare nnodes of the engine",
+    "--headless": "declare nnodes of the engine",
+    "--language-model-only": "declare language_model_only of the model",
+    "--data-parallel-size": "declare replicas; ranks that share experts are sized, not deployed",
+    "-dp": "declare replicas; ranks that share experts are sized, not deployed",
+}
+"""Arguments of vLLM that change its memory, and what to declare in their place."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +72,10 @@ def make_claim(spec: DeploymentSpec, index: int, sources: Sources) -> Claim:
     if problems:
         raise PlanError(*problems)
     declared = _declared(path, model, engine, entry, method, sources)
+    speculation = _speculation(path, model, sources)
+    problems = list(_shape_problems(path, engine, declared, speculation))
+    if problems:
+        raise PlanError(*problems)
     roles = model.roles or _roles(entry, engine)
     limit = _limit(entry, declared)
     longest = model.max_model_len or engine.max_model_len
@@ -68,6 +94,7 @@ def make_claim(spec: DeploymentSpec, index: int, sources: Sources) -> Claim:
         declared=declared,
         quantization=method,
         engine_version=engine_version(spec, sources.catalog),
+        speculation=speculation,
     )
 
 
@@ -101,28 +128,41 @@ def _problems(
         yield unknown(f"{path}.name", model.name, names, allowed)
     if entry is not None:
         yield from _role_problems(path, model, entry, _possible(entry, engine))
-    yield from _feature_problems(path, model, kind, known=known)
+    yield from _feature_problems(path, model, engine, known=known)
 
 
-def _feature_problems(path: str, model: ModelSpec, kind: str, *, known: bool) -> Iterator[Problem]:
+def _argument_problems(path: str, arguments: tuple[str, ...]) -> Iterator[Problem]:
+    for argument in arguments:
+        name = argument.partition("=")[0]
+        if name in OWN_ARGUMENTS:
+            found = f"{name}: what it takes of the memory would not be planned"
+            yield Problem(f"{path}.extra_args", found, fix=OWN_ARGUMENTS[name])
+
+
+def _feature_problems(
+    path: str, model: ModelSpec, engine: EngineSpec, *, known: bool
+) -> Iterator[Problem]:
     """What is declared and only vLLM does; of models of the catalogue, their roles say more."""
+    kind = engine.kind
     if kind == "vllm":
         if model.max_lora_rank and not model.lora_adapters:
             fix = "declare lora_adapters, or remove max_lora_rank"
             yield Problem(f"{path}.max_lora_rank", "there are no adapters", fix=fix)
+        yield from _argument_problems(path, (*engine.extra_args, *model.extra_args))
         return
     for name in OWN_OF_VLLM:
         if getattr(model, name):
             found, fix = f"{kind} has no such setting", f"remove {name}"
             yield Problem(f"{path}.{name}", found, "with engine kind vllm", fix)
-    if not known and "embedding" in (model.roles or ()):
-        found = f"Atelier does not have {kind} make embeddings"
-        yield Problem(f"{path}.roles", found, "with engine kind vllm", "declare kind='vllm'")
+    for role, what in WITHOUT_TEXT.items():
+        if not known and role in (model.roles or ()):
+            found = f"Atelier does not have {kind} {what}"
+            yield Problem(f"{path}.roles", found, "with engine kind vllm", "declare kind='vllm'")
 
 
 def _possible(entry: Model, engine: EngineSpec) -> tuple[str, ...]:
-    """What a model of the catalogue can be served for: embeddings by vLLM alone."""
-    known = (*ROLES, "embedding") if engine.kind == "vllm" else ROLES
+    """What a model of the catalogue can be served for: embeddings and reranking by vLLM alone."""
+    known = (*ROLES, *WITHOUT_TEXT) if engine.kind == "vllm" else ROLES
     return tuple(role for role in entry.roles if role in known)
 
 
@@ -162,6 +202,39 @@ def _declared(  # noqa: PLR0913, PLR0917
     except AtelierError as error:
         place = f"{path}.config" if model.config else f"{path}.name"
         raise PlanError(*(_placed(place, problem) for problem in error.problems)) from None
+
+
+def _speculation(path: str, model: ModelSpec, sources: Sources) -> Speculation | None:
+    said = model.speculative
+    if said is None:
+        return None
+    draft = said.draft
+    if draft is not None and ("/" in draft or draft.endswith(".json")):
+        draft = str(sources.directory / draft)
+    try:
+        return find_speculation(
+            said.method, said.num_speculative_tokens, draft, said.acceptance, sources.catalog
+        )
+    except AtelierError as error:
+        place = f"{path}.speculative.draft"
+        raise PlanError(*(_placed(place, problem) for problem in error.problems)) from None
+
+
+def _shape_problems(
+    path: str,
+    engine: EngineSpec,
+    declared: DeclaredModel | None,
+    speculation: Speculation | None,
+) -> Iterator[Problem]:
+    """What the model's layers do not allow."""
+    if declared is None:
+        return
+    for why in speculation_refusals(speculation, declared.architecture):
+        yield Problem(f"{path}.speculative", cause_text(why), fix="remove it")
+    if engine.enable_expert_parallel and declared.architecture.moe is None:
+        found = f"{declared.name} has no experts: vLLM does not start with it"
+        fix = "declare it of the engine of models with experts alone"
+        yield Problem("engine.enable_expert_parallel", found, fix=fix)
 
 
 def _placed(path: str, problem: Problem) -> Problem:

@@ -10,22 +10,27 @@ from deploy.catalog import Catalog
 from deploy.errors import AtelierError, PlanError, Problem
 from deploy.licence import licence_problems
 from deploy.model_files import ModelFile
-from deploy.plan.deployment_plan import DeploymentPlan, ReplicaPlan, RouterPlan, WebUIPlan
+from deploy.plan.deployment_plan import DeploymentPlan, ReplicaPlan
 from deploy.plan.entry import entry_plan, entry_problems
 from deploy.plan.host_gpus import gpus_of, host_plan, host_problems
+from deploy.plan.links import link_problems, links_plan
 from deploy.plan.make_claims import Sources, make_claim
 from deploy.plan.model_plans import Outcome, model_plan
+from deploy.plan.native import native_problems, with_native
 from deploy.plan.on_cpu import cpu_hosts
 from deploy.plan.people import people_plan
 from deploy.plan.placement import Claim, Gpus, Placement, Seat, Sizer, place
-from deploy.plan.ports import port_problems, web_ui_problems
+from deploy.plan.ports import port_problems
 from deploy.plan.refusals import placement_problems, share_problems, split_problems
 from deploy.plan.replicas import cpu_replica, gpu_replica, with_one_length, with_ports
 from deploy.plan.router import router_problems
+from deploy.plan.service_plans import RouterPlan
 from deploy.plan.stores import postgres_plan, store_problems, valkey_plan
 from deploy.plan.unknown import unknown
 from deploy.plan.vllm_on_cpu import cpu_problems
 from deploy.plan.warnings import warnings
+from deploy.plan.web_ui import web_ui_plan, web_ui_problems, web_ui_warnings
+from deploy.plan.wide import nothing_left, place_wide, wide_cpu_problems, wide_problems
 from deploy.spec import DeploymentSpec
 
 
@@ -52,17 +57,28 @@ def make_plan(
     on_gpus = tuple(claim for claim in claims if runs_on_gpus(claim, hosts))
     sizer = Sizer()
     _raise(_gpu_problems(claims, on_gpus, hosts))
-    placement = place(on_gpus, hosts, sizer) if on_gpus else Placement(None, None)
-    if on_gpus and placement.chosen is None:
-        _raise(placement_problems(list(on_gpus), list(hosts), sizer))
-    outcome = Outcome(placement, hosts, sizer, spec.users)
+    whole = tuple(host for host in hosts if not any(each.instance for each in host.devices))
+    wide, problems = place_wide([c for c in on_gpus if c.engine.nnodes > 1], whole, sizer)
+    _raise([*problems, *wide_cpu_problems(spec, claims, on_gpus)])
+    taken = {name for seat in wide for name in (seat.host, *seat.other_hosts)}
+    free = tuple(host for host in hosts if host.host not in taken)
+    narrow = tuple(claim for claim in on_gpus if claim.engine.nnodes == 1)
+    if not free:
+        _raise([nothing_left(claim, taken) for claim in narrow])
+    placement = place(narrow, free, sizer) if narrow else Placement(None, None)
+    if narrow and placement.chosen is None:
+        _raise(placement_problems(list(narrow), list(free), sizer))
+    outcome = Outcome(placement, hosts, sizer, spec.users, wide)
     router_host = spec.router_host
-    found = with_one_length(_replicas(spec, claims, outcome, sources))
+    found = with_native(with_one_length(_replicas(spec, claims, outcome, sources)), spec)
     replicas = tuple(with_ports(found, router_host))
     people, people_problems = people_plan(spec, directory)
     _raise(
         [
-            *port_problems(spec, replicas, router_host),
+            *native_problems(spec, replicas),
+            *wide_problems(spec, replicas),
+            *port_problems(spec, replicas),
+            *link_problems(spec, replicas),
             *web_ui_problems(spec),
             *store_problems(spec),
             *entry_problems(spec, replicas),
@@ -74,21 +90,26 @@ def make_plan(
         model_plan(claim, tuple(r for r in replicas if r.served_model_name == claim.name), outcome)
         for claim in claims
     )
+    count = len(people.people) if people else 0
     host_plans = tuple(host_plan(host, catalog) for host in spec.hosts)
     return DeploymentPlan(
         name=spec.name,
         replicas=replicas,
         router=RouterPlan(host=router_host, spec=spec.router),
-        web_ui=WebUIPlan(host=spec.web_ui_host, spec=spec.web_ui) if spec.web_ui else None,
+        web_ui=web_ui_plan(spec, count, catalog),
         postgres=postgres_plan(spec),
         valkey=valkey_plan(spec),
         entry=entry_plan(spec),
+        links=links_plan(spec, replicas),
         people=people,
         hosts=host_plans,
         models=models,
         users=spec.users,
         use=spec.use,
-        warnings=tuple(warnings(spec, claims, host_plans, models, replicas, outcome, catalog)),
+        warnings=(
+            *warnings(spec, claims, host_plans, models, replicas, outcome, catalog),
+            *web_ui_warnings(spec, replicas, count, catalog),
+        ),
     )
 
 
@@ -148,22 +169,17 @@ def _replicas(
         key = (claim.engine.kind, claim.model.name)
         seats = outcome.seats(claim)
         for seat in sorted(seats, key=lambda seat: (_position(spec, seat), seat.gpus)):
-            vendor = sources.catalog.gpus[_device_name(seat, outcome)].vendor
-            yield gpu_replica(seat, numbers[key], vendor, sources)
+            host = next(each for each in outcome.hosts if each.host == seat.host)
+            yield gpu_replica(seat, numbers[key], host, sources)
             numbers[key] += 1
-        for host in [] if seats else cpu_hosts(spec, claim, on_cpus):
-            yield cpu_replica(claim, host, numbers[key], sources)
+        for on in [] if seats else cpu_hosts(spec, claim, on_cpus):
+            yield cpu_replica(claim, on, numbers[key], sources)
             numbers[key] += 1
-            on_cpus += 1
+            on_cpus += len(on)
 
 
 def _position(spec: DeploymentSpec, seat: Seat) -> int:
     return [host.name for host in spec.hosts].index(seat.host)
-
-
-def _device_name(seat: Seat, outcome: Outcome) -> str:
-    host = next(host for host in outcome.hosts if host.host == seat.host)
-    return host.devices[seat.gpus[0]].name
 
 
 def _raise(problems: Iterator[Problem] | list[Problem]) -> None:

@@ -27,17 +27,21 @@ class Outcome:
     sizer: Sizer
     users: int
     """How many people use the deployment."""
+    wide: tuple[Seat, ...] = ()
+    """Replicas over several hosts, which are placed before all others."""
 
     def seats(self, claim: Claim) -> tuple[Seat, ...]:
         """The replicas of one model that lie on GPUs."""
         chosen = self.placement.chosen
-        return tuple(s for s in (chosen.seats if chosen else ()) if s.claim is claim)
+        seats = (*self.wide, *(chosen.seats if chosen else ()))
+        return tuple(seat for seat in seats if seat.claim is claim)
 
 
 def model_plan(claim: Claim, replicas: tuple[ReplicaPlan, ...], outcome: Outcome) -> ModelPlan:
     """What a model gives, by all its replicas."""
     seats = outcome.seats(claim)
     users = sum(replica.concurrent_users for replica in replicas)
+    busy = [loaded(seat, outcome, users) for seat in seats]
     return ModelPlan(
         name=claim.model.name,
         served_model_name=claim.name,
@@ -47,11 +51,16 @@ def model_plan(claim: Claim, replicas: tuple[ReplicaPlan, ...], outcome: Outcome
         max_model_len=min(replica.max_model_len for replica in replicas),
         context_tokens=min(claim.context_tokens, *(r.max_model_len for r in replicas)),
         concurrent_users=users,
-        tokens_per_second_per_user=_speed(seats, outcome, users),
+        tokens_per_second_per_user=_speed(busy) if _writes(claim) else None,
+        prompt_tokens_per_second=_reading(busy) if _writes(claim) else None,
         at_the_limit=_at_the_limit(claim, replicas, users),
         reasons=tuple(_reasons(claim, seats, outcome)),
         rejected=tuple(_rejected(claim, seats, outcome)),
     )
+
+
+def _writes(claim: Claim) -> bool:
+    return not {"embedding", "rerank"} & {*claim.roles}
 
 
 def _quantization(claim: Claim) -> str:
@@ -80,12 +89,15 @@ def loaded(seat: Seat, outcome: Outcome, all_users: int) -> Sizing:
     return Sizer().replica(claim, device, split, seat.share)
 
 
-def _speed(seats: tuple[Seat, ...], outcome: Outcome, users: int) -> float | None:
+def _speed(busy: list[Sizing]) -> float | None:
     """Of the slowest replica."""
-    if not seats:
-        return None
-    speeds = [loaded(seat, outcome, users).tokens_per_second_per_user for seat in seats]
-    return round(min(speeds), 1)
+    return round(min(each.tokens_per_second_per_user for each in busy), 1) if busy else None
+
+
+def _reading(busy: list[Sizing]) -> float | None:
+    """Of the replica that reads slowest; llama.cpp's and Ollama's is not estimated."""
+    speeds = [each.prefill_tokens_per_second / max(each.replicas, 1) for each in busy]
+    return round(min(speeds)) if speeds and min(speeds) > 0 else None
 
 
 def _at_the_limit(claim: Claim, replicas: tuple[ReplicaPlan, ...], users: int) -> str:
@@ -106,13 +118,17 @@ def _reasons(claim: Claim, seats: tuple[Seat, ...], outcome: Outcome) -> Iterato
         share = min(seat.share for seat in seats if seat.companions)
         gain = _gain(outcome)
         yield f"shares GPUs with {', '.join(companions)}, with {share:.0%} of their memory{gain}"
-    elif outcome.placement.other:
+    elif outcome.placement.other and claim.engine.nnodes == 1:
         yield f"has its GPUs for itself{_gain(outcome)}"
 
 
 def _split_reason(tp: int, pp: int, count: int, claim: Claim) -> str:
     if claim.engine.kind == "ollama":
         return f"{_replicas(count)} over {pp} GPU{'s' if pp > 1 else ''}, layer by layer"
+    if claim.engine.nnodes > 1:
+        nodes = f"{_replicas(count)} over {claim.engine.nnodes} hosts{' each' if count > 1 else ''}"
+        split = f"tensor_parallel_size {tp} within a host, pipeline_parallel_size {pp} over all"
+        return f"{nodes}: {split}; a pipeline with few stages answers each user sooner"
     if tp * pp == 1:
         each = "" if count == 1 else " each"
         return f"{_replicas(count)} on one GPU{each}: no traffic between GPUs"
@@ -137,7 +153,7 @@ def _gain(outcome: Outcome) -> str:
 
 def _rejected(claim: Claim, seats: tuple[Seat, ...], outcome: Outcome) -> Iterator[RejectedPlan]:
     """Other layouts first, then other splits on the same GPUs."""
-    if not seats:
+    if not seats or claim.engine.nnodes > 1:
         return
     yield from _other_layouts(seats, outcome)
     if claim.engine.kind != "vllm":
@@ -183,7 +199,7 @@ def _on_same_gpus(claim: Claim, seats: tuple[Seat, ...], outcome: Outcome) -> Si
         key=lambda pool: len(used & set(pool.indices)),
     )
     share = min(seat.share for seat in seats)
-    return outcome.sizer.best(claim, pool.device, len(used), share)
+    return outcome.sizer.best(claim, pool.device, min(len(used), host.most_together), share)
 
 
 def _split(tp: int, pp: int) -> str:

@@ -13,8 +13,8 @@ from deploy.units import GIB
 DEFAULT_MAX_MODEL_LEN = 8192
 
 
-def cpu_hosts(spec: DeploymentSpec, claim: Claim, before: int) -> list[str]:
-    """The host of each replica: hosts without GPUs in turn, where there are any.
+def cpu_hosts(spec: DeploymentSpec, claim: Claim, before: int) -> list[tuple[str, ...]]:
+    """The hosts of each replica: hosts without GPUs in turn, where there are any.
 
     Args:
         spec: the deployment.
@@ -23,8 +23,9 @@ def cpu_hosts(spec: DeploymentSpec, claim: Claim, before: int) -> list[str]:
     """
     names = [host.name for host in spec.hosts if not host.gpus]
     names = names or [host.name for host in spec.hosts]
-    count = claim.model.replicas or 1
-    return [names[(before + number) % len(names)] for number in range(count)]
+    count, nodes = claim.model.replicas or 1, claim.engine.nnodes
+    firsts = (before + number * nodes for number in range(count))
+    return [tuple(names[(at + rank) % len(names)] for rank in range(nodes)) for at in firsts]
 
 
 def cpu_max_model_len(claim: Claim) -> int:

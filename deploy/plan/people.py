@@ -98,6 +98,13 @@ def _store_problems(spec: DeploymentSpec, people: list[PersonSpec]) -> Iterator[
             "a deployment with PostgreSQL",
             "declare postgres=Postgres(), or a profile for 20 users or more",
         )
+    if spec.postgres is None and spec.web_ui and spec.web_ui.people_only:
+        yield Problem(
+            "web_ui.people_only",
+            "True, but the router has no database: no one has a key",
+            "a deployment with PostgreSQL, or False",
+            "declare postgres=Postgres(), or a profile for 20 users or more",
+        )
 
 
 def _repeats(declared: Declared) -> Iterator[Problem]:

@@ -1,29 +1,22 @@
-"""Ports that replicas are published on, where the router is on another host."""
+"""Ports that engines have on their host: those without a container, and those on several hosts."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from ipaddress import ip_address
 from typing import Literal
 
 from deploy.errors import Problem
+from deploy.plan.addresses import is_address
 from deploy.plan.deployment_plan import ReplicaPlan
 from deploy.spec import DeploymentSpec
-from deploy.spec.engine import EngineKind
 
-OPEN: dict[EngineKind, str] = {
-    "ollama": "Ollama asks for no key",
-    # https://docs.vllm.ai/en/stable/usage/security/
-    "vllm": "vLLM asks for its key under /v1 alone, and answers prompts under /invocations too",
-}
-"""Engines that answer without a key, and how."""
+TRUSTED = "engine.trusted_network"
 
 
-def port_problems(
-    spec: DeploymentSpec, replicas: tuple[ReplicaPlan, ...], router_host: str
-) -> Iterator[Problem]:
-    """Two replicas on one port, hosts that the router could not reach, engines open to all."""
-    yield from _open_engines(replicas, router_host)
+def port_problems(spec: DeploymentSpec, replicas: tuple[ReplicaPlan, ...]) -> Iterator[Problem]:
+    """Two replicas on one port, engines open to all, and trust that is not needed."""
+    yield from _open_engines(replicas)
+    yield from _needless_trust(spec, replicas)
     taken: dict[tuple[str, int], ReplicaPlan] = {}
     for replica in replicas:
         if replica.port is None:
@@ -33,32 +26,10 @@ def port_problems(
             yield Problem(
                 "engine.port",
                 f"{other.served_model_name} and {replica.served_model_name} would both be"
-                f" published on port {replica.port} of {replica.host}",
+                f" on port {replica.port} of {replica.host}",
                 "a port of its own for each replica",
                 "declare ports of their engines that lie further apart",
             )
-    published = {replica.host for replica in replicas if replica.port}
-    for index, host in enumerate(spec.hosts):
-        if host.name in published and host.is_local and not host.address:
-            yield Problem(
-                f"hosts[{index}].address",
-                f"not set, but the router on {router_host} must reach the engines here",
-                "an address or name of this machine that the other host knows",
-                "declare address, or run the router here: router.host",
-            )
-        elif host.name in published and not _is_address(host.address or host.name):
-            yield Problem(
-                f"hosts[{index}].address",
-                f"{host.address or host.name!r} is a name: engines are published on an address",
-                "an IP address of this host, in the network that it shares with the router",
-                "declare address",
-            )
-
-
-def web_ui_problems(spec: DeploymentSpec) -> Iterator[Problem]:
-    """A web UI on another host than the router must reach it."""
-    if spec.web_ui and spec.web_ui_host != spec.router_host:
-        yield from reach_problems(spec, ("web UI", spec.web_ui_host), "router", spec.router_host)
 
 
 def reach_problems(
@@ -77,7 +48,7 @@ def reach_problems(
     asks = f"the {who[0]} on {who[1]}"
     name, kind = ("router", "Router") if what == "router" else ("web UI", "WebUI")
     address = host.address or host.name
-    if not _is_address(address):
+    if not is_address(address):
         yield Problem(
             f"hosts[{index}].address",
             f"{address!r} is a name: {asks} reaches the {name} at an address",
@@ -94,26 +65,34 @@ def reach_problems(
         )
 
 
-def _open_engines(replicas: tuple[ReplicaPlan, ...], router_host: str) -> Iterator[Problem]:
-    """Engines that everybody who reaches their host could use."""
+def _open_engines(replicas: tuple[ReplicaPlan, ...]) -> Iterator[Problem]:
+    """Replicas on several hosts: what these say to each other is not HTTP, and has no key.
+
+    https://docs.vllm.ai/en/stable/usage/security/
+    """
     seen = set()
     for replica in replicas:
-        engine, key = replica.engine, (replica.host, replica.engine.kind)
-        if not replica.port or engine.kind not in OPEN or engine.trusted_network or key in seen:
+        if not replica.other_hosts or replica.engine.trusted_network or replica.host in seen:
             continue
-        seen.add(key)
+        seen.add(replica.host)
         yield Problem(
-            "engine.trusted_network",
-            f"{replica.served_model_name} would be published on {replica.host}, for the router on"
-            f" {router_host}: {OPEN[engine.kind]}",
-            "a network, or a firewall, that lets only the router's host reach the engines",
-            f"set that up and declare trusted_network=True, or run the router on {replica.host}",
+            TRUSTED,
+            f"{replica.served_model_name} would be in the networks of"
+            f" {' and '.join(replica.hosts)}: what these hosts say to each other has no key and no"
+            " encryption, and no link can carry it",
+            "a network, or a firewall, that lets only the router's host and each other reach them",
+            "set that up and declare trusted_network=True",
         )
 
 
-def _is_address(text: str) -> bool:
-    try:
-        ip_address(text)
-    except ValueError:
-        return False
-    return True
+def _needless_trust(spec: DeploymentSpec, replicas: tuple[ReplicaPlan, ...]) -> Iterator[Problem]:
+    """A network that nothing has to trust any more."""
+    engines = (spec.engine, *(replica.engine for replica in replicas))
+    if any(each.trusted_network for each in engines) and not any(r.other_hosts for r in replicas):
+        yield Problem(
+            TRUSTED,
+            "True, but no replica lies on several hosts",
+            "only with nnodes of 2 and more",
+            "remove it: engines on other hosts are reached through links, which are encrypted and"
+            " open to routers alone",
+        )

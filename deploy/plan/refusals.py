@@ -16,7 +16,8 @@ from deploy.sizing.reasons_text import INVENTORY, cause_text, remedies_text
 
 def split_problems(claims: list[Claim], hosts: list[Gpus]) -> Iterator[Problem]:
     """Declared splits that are not legal, or larger than any host."""
-    most = max((len(host.devices) for host in hosts), default=0)
+    most = max((host.most_together for host in hosts), default=0)
+    divided = any(each.instance for host in hosts for each in host.devices)
     for claim in claims:
         engine, sizing = claim.engine, claim.declared
         if sizing is None or engine.kind != "vllm":
@@ -35,10 +36,12 @@ def split_problems(claims: list[Claim], hosts: list[Gpus]) -> Iterator[Problem]:
         if pp > len(model.layers):
             found = f"{pp} for {claim.name}, which has {len(model.layers)} layers"
             yield Problem(f"{path}.pipeline_parallel_size", found, f"1 to {len(model.layers)}")
-        if not problems and most and tp * pp > most:
+        if not problems and most and tp * pp > most and engine.nnodes == 1:
             found = f"{tp} x {pp} = {tp * pp} GPUs for one replica of {claim.name}"
             name = "tensor" if tp > 1 else "pipeline"
             fix = "split less, or declare more GPUs in one host"
+            if divided:
+                fix += "; NCCL does not connect the instances of a GPU that is divided (mig)"
             yield Problem(
                 f"{path}.{name}_parallel_size", found, f"at most {most}, of one host", fix
             )
@@ -46,7 +49,7 @@ def split_problems(claims: list[Claim], hosts: list[Gpus]) -> Iterator[Problem]:
 
 def share_problems(claims: list[Claim], hosts: list[Gpus]) -> Iterator[Problem]:
     """Declared shares and counts of GPUs that no host has."""
-    most = max((len(host.devices) for host in hosts), default=0)
+    most = max((host.most_together for host in hosts), default=0)
     for claim in claims:
         if claim.share is not None and claim.share > claim.utilization:
             found = f"{claim.share:g} of a GPU's memory"

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from deploy.errors import PlanError, Problem
 from deploy.model_files import ModelFile
-from deploy.plan.deployment_plan import CpuPlan, MemoryPlan, ReplicaPlan, WeightsPlan
+from deploy.plan.deployment_plan import (
+    CpuPlan,
+    MemoryPlan,
+    ReplicaPlan,
+    SpeculativePlan,
+    WeightsPlan,
+)
 from deploy.plan.make_claims import Sources
 from deploy.plan.memory import container_memory_bytes
 from deploy.plan.on_cpu import cpu_max_model_len, gguf_bytes
-from deploy.plan.placement import Claim, Seat
+from deploy.plan.placement import Claim, Gpus, Seat
 from deploy.plan.vllm_on_cpu import size_on_cpu
 from deploy.plan.weights import ollama_weights, vllm_quantization, vllm_weights
+from deploy.spec import SpeculativeSpec
 from deploy.units import GIB
 
 VLLM_MEMORY_BYTES = 8 * GIB
@@ -22,12 +30,13 @@ VLLM_WORKER_BYTES = 6 * GIB
 """The same for each GPU's worker: CUDA, pinned buffers, compiled kernels."""
 
 
-def gpu_replica(seat: Seat, index: int, vendor: str, sources: Sources) -> ReplicaPlan:
+def gpu_replica(seat: Seat, index: int, host: Gpus, sources: Sources) -> ReplicaPlan:
     """A replica on GPUs."""
     claim, sizing = seat.claim, seat.sizing
     file = _file(claim, sources)
     return ReplicaPlan(
         host=seat.host,
+        other_hosts=seat.other_hosts,
         index=index,
         model=claim.model.name,
         served_model_name=claim.name,
@@ -38,10 +47,11 @@ def gpu_replica(seat: Seat, index: int, vendor: str, sources: Sources) -> Replic
         max_num_seqs=sizing.max_num_seqs,
         memory_limit_bytes=claim.engine.memory_limit or _memory_limit(claim, file, len(seat.gpus)),
         extra_args=(*claim.engine.extra_args, *claim.model.extra_args),
-        extra_weights=claim.model.extra_weights,
+        extra_weights=_extra_weights(claim, sources),
         quantization=_told_quantization(claim),
         gpus=seat.gpus,
-        gpu_vendor=vendor,
+        gpu_ids=tuple(host.ids[gpu] for gpu in seat.gpus),
+        gpu_vendor=host.devices[seat.gpus[0]].vendor,
         tensor_parallel_size=sizing.tensor_parallel_size,
         pipeline_parallel_size=sizing.pipeline_parallel_size,
         gpu_memory_utilization=seat.share,
@@ -53,15 +63,17 @@ def gpu_replica(seat: Seat, index: int, vendor: str, sources: Sources) -> Replic
         ),
         kv_cache_tokens=sizing.kv_cache_tokens,
         concurrent_users=sizing.concurrent_users,
+        speculative=_speculative(claim, sources),
         **_features(claim),
     )
 
 
-def vllm_cpu_replica(claim: Claim, host: str, index: int) -> ReplicaPlan:
+def vllm_cpu_replica(claim: Claim, hosts: Sequence[str], index: int) -> ReplicaPlan:
     """A replica of vLLM on CPUs."""
     sizing = size_on_cpu(claim)
     return ReplicaPlan(
-        host=host,
+        host=hosts[0],
+        other_hosts=tuple(hosts[1:]),
         index=index,
         model=claim.model.name,
         served_model_name=claim.name,
@@ -84,10 +96,11 @@ def vllm_cpu_replica(claim: Claim, host: str, index: int) -> ReplicaPlan:
     )
 
 
-def cpu_replica(claim: Claim, host: str, index: int, sources: Sources) -> ReplicaPlan:
-    """A replica on a CPU."""
+def cpu_replica(claim: Claim, hosts: Sequence[str], index: int, sources: Sources) -> ReplicaPlan:
+    """A replica on CPUs."""
     if claim.engine.kind == "vllm":
-        return vllm_cpu_replica(claim, host, index)
+        return vllm_cpu_replica(claim, hosts, index)
+    (host,) = hosts
     file = _file(claim, sources)
     limit = claim.engine.memory_limit or container_memory_bytes(gguf_bytes(claim, file))
     slots = claim.slots or 1
@@ -110,14 +123,24 @@ def cpu_replica(claim: Claim, host: str, index: int, sources: Sources) -> Replic
 
 
 def with_ports(replicas: Iterable[ReplicaPlan], router_host: str) -> Iterator[ReplicaPlan]:
-    """Replicas on other hosts than the router's are published, each on the next free port."""
+    """Replicas with how the router reaches them: by name, through a link, or at a port.
+
+    Ports of their host have those without a container, and those on several hosts, which meet at
+    one more port: each the next free one.
+    """
     published: Counter[tuple[str, int]] = Counter()
     for replica in replicas:
-        if replica.host == router_host:
-            yield replica
+        is_alone = not replica.other_hosts
+        if is_alone and replica.runs == "container":
+            is_linked = replica.host != router_host
+            yield replica.model_copy(update={"is_linked": True}) if is_linked else replica
             continue
         first = (replica.host, replica.engine.port)
-        yield replica.model_copy(update={"port": replica.engine.port + published[first]})
+        number = published[first]
+        master = None if is_alone else replica.engine.master_port + number
+        yield replica.model_copy(
+            update={"port": replica.engine.port + number, "master_port": master}
+        )
         published[first] += 1
 
 
@@ -149,9 +172,45 @@ def _features(claim: Claim) -> dict[str, Any]:
             for name, parser in parsers.items()
         },
         "embeds": "embedding" in claim.roles,
+        "reranks": "rerank" in claim.roles,
+        "language_model_only": model.language_model_only,
+        "shows_prompts": claim.declared is not None and claim.declared.architecture.grows,
         "lora_adapters": model.lora_adapters,
         "max_lora_rank": model.max_lora_rank,
     }
+
+
+def _speculative(claim: Claim, sources: Sources) -> SpeculativePlan | None:
+    said = claim.model.speculative
+    if said is None:
+        return None
+    repository, revision = _draft_weights(said, sources)
+    return SpeculativePlan(
+        method=said.method,
+        num_speculative_tokens=said.num_speculative_tokens,
+        model=repository,
+        revision=revision,
+    )
+
+
+def _draft_weights(said: SpeculativeSpec, sources: Sources) -> tuple[str | None, str | None]:
+    """Repository and commit of a draft: what is declared, else the catalogue's."""
+    entry = sources.catalog.models.get(said.draft or "")
+    name = said.weights or (entry.huggingface if entry else None)
+    if said.draft and not name:
+        allowed = "a repository such as 'org/name'"
+        raise PlanError(Problem("speculative.weights", "not set", allowed, "declare weights"))
+    repository, _, revision = (name or "").partition("@")
+    return repository or None, revision or None
+
+
+def _extra_weights(claim: Claim, sources: Sources) -> tuple[str, ...]:
+    """Other repositories that must be on the host: those declared, and the draft's."""
+    said = claim.model.speculative
+    repository, revision = _draft_weights(said, sources) if said else (None, None)
+    if repository is None:
+        return claim.model.extra_weights
+    return (*claim.model.extra_weights, f"{repository}@{revision}" if revision else repository)
 
 
 def _file(claim: Claim, sources: Sources) -> ModelFile | None:

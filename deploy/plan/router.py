@@ -1,4 +1,4 @@
-"""Other names of models, and who stands in for whom: only among models that are served."""
+"""Other names of models, who stands in for whom and goes first: only among served models."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from deploy.spec import DeploymentSpec
 
 
 def router_problems(spec: DeploymentSpec) -> Iterator[Problem]:
-    """Aliases, fallbacks and prices of models that there are not."""
+    """Aliases, fallbacks, prices and priorities of models that there are not."""
     served = [model.served_name for model in spec.models]
     router = spec.router
     for alias, model in router.aliases.items():
@@ -28,6 +28,32 @@ def router_problems(spec: DeploymentSpec) -> Iterator[Problem]:
                 )
     for model in router.prices:
         yield from _unknown("router.prices", model, served)
+    yield from _priority_problems(spec)
+
+
+def _priority_problems(spec: DeploymentSpec) -> Iterator[Problem]:
+    """Priorities of names that no one can ask for, or whose engine knows none."""
+    policies = {
+        name: spec.engine_of(model).scheduling_policy
+        for model in spec.models
+        for name in (model.served_name, *model.lora_adapters)
+    }
+    for name in spec.router.priorities:
+        path = f"router.priorities.{name}"
+        model = spec.router.aliases.get(name, name)
+        if model not in policies:
+            yield Problem(
+                path,
+                f"{name!r}, which is neither a served model nor an alias",
+                ", ".join([*policies, *spec.router.aliases]),
+            )
+        elif policies[model] != "priority":
+            yield Problem(
+                path,
+                f"the engine of {model!r} answers who came first",
+                "models that vLLM serves by priority",
+                f"declare engine=Engine(kind='vllm', scheduling_policy='priority') for {model!r}",
+            )
 
 
 def _unknown(path: str, model: str, served: list[str]) -> Iterator[Problem]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from deploy.errors import Problem
-from deploy.plan.deployment_plan import DatabaseUser, PostgresPlan, ValkeyPlan
+from deploy.plan.service_plans import DatabaseUser, PostgresPlan, ValkeyPlan
 from deploy.spec import DeploymentSpec
 
 POOL = 10
 """Connections of one router."""
+WEB_UI_CONNECTIONS = 15
+"""Of each web UI but the first: SQLAlchemy's 5 and up to 10 more."""
 SPARE_CONNECTIONS = 30
 """For the web UI, for migrations and for an administrator."""
 
@@ -49,11 +51,13 @@ def store_problems(spec: DeploymentSpec) -> Iterator[Problem]:
             "declare web_ui.host for the router's host, postgres=Postgres(web_ui=False) for SQLite,"
             " or web_ui_database_url",
         )
-    wanted = POOL * spec.router.replicas + SPARE_CONNECTIONS
+    others = spec.web_ui.replicas - 1 if spec.web_ui and postgres.has_web_ui else 0
+    wanted = POOL * spec.router.replicas + WEB_UI_CONNECTIONS * others + SPARE_CONNECTIONS
     if "router" in plan.own and postgres.max_connections < wanted:
         yield Problem(
             "postgres.max_connections",
-            f"{postgres.max_connections} for {spec.router.replicas} routers with {POOL} each",
+            f"{postgres.max_connections} for {spec.router.replicas} routers with {POOL} each"
+            + (f" and {others + 1} web UIs" if others else ""),
             f"at least {wanted}",
             "declare as many, and a larger memory_limit: each takes some MiB",
         )

@@ -24,7 +24,11 @@ def plan_to_json(plan: DeploymentPlan) -> dict[str, Any]:
             "port": plan.router.spec.port,
             "replicas": plan.router.spec.replicas,
         },
-        "web_ui": {"host": plan.web_ui.host, "port": plan.web_ui.spec.port}
+        "web_ui": {
+            "host": plan.web_ui.host,
+            "port": plan.web_ui.spec.port,
+            "replicas": plan.web_ui.spec.replicas,
+        }
         if plan.web_ui
         else None,
         "postgres": {
@@ -36,17 +40,27 @@ def plan_to_json(plan: DeploymentPlan) -> dict[str, Any]:
         else None,
         "valkey": {"host": plan.valkey.host} if plan.valkey else None,
         "entry": {"host": plan.entry.host, "urls": list(plan.entry.urls)} if plan.entry else None,
+        "links": {
+            "host": plan.links.host,
+            "ends": list(plan.links.ends),
+            "port": plan.links.spec.port,
+        }
+        if plan.links
+        else None,
         "warnings": list(plan.warnings),
     }
 
 
 def _host(host: HostPlan, plan: DeploymentPlan) -> dict[str, Any]:
-    gpus = zip(host.gpus, host.usable_gib, strict=True)
+    gpus = zip(host.gpu_ids, host.gpu_names, host.usable_gib, strict=True)
     return {
         "name": host.name,
+        "engines": host.engines,
         "gpus": [
-            {"index": index, "id": name, "usable_gib": usable} | _used(host, index, plan)
-            for index, (name, usable) in enumerate(gpus)
+            {"index": index, "id": name, "usable_gib": usable}
+            | ({"instance": gpu} if ":" in gpu else {})
+            | _used(host, index, plan)
+            for index, (gpu, name, usable) in enumerate(gpus)
         ],
     }
 
@@ -94,4 +108,5 @@ def _replica(replica: ReplicaPlan) -> dict[str, Any]:
         "concurrent_users": replica.concurrent_users,
         "memory_limit_gib": round(replica.memory_limit_bytes / GIB, 2),
         "port": replica.port,
-    }
+        "is_linked": replica.is_linked,
+    } | ({"other_hosts": list(replica.other_hosts)} if replica.other_hosts else {})

@@ -13,7 +13,7 @@ from deploy.catalog.architecture import Architecture
 from deploy.errors import Problem
 from deploy.plan.placement import Claim
 from deploy.plan.refusals import engine_path
-from deploy.sizing.kv_cache import BLOCK_TOKENS, KvLayout, kv_layout
+from deploy.sizing.kv_cache import BLOCK_TOKENS, KvLayout, KvSettings, kv_layout
 from deploy.sizing.precision import Precision
 from deploy.sizing.weights import file_bytes, stage_layers
 from deploy.units import GIB
@@ -73,7 +73,7 @@ def size_on_cpu(claim: Claim) -> CpuSizing:
         longest = min(longest, *fits)
     context = min(claim.context_tokens, longest)
     at_once = [
-        count // layout.request_blocks(context)
+        layout.requests(count, context, slots)
         for layout, count in zip(layouts, blocks, strict=True)
     ]
     return CpuSizing(
@@ -82,14 +82,14 @@ def size_on_cpu(claim: Claim) -> CpuSizing:
         kv_cache_space_gib=space,
         block_size=_block_size(claim),
         omp_threads_bind=claim.engine.cpu_omp_threads_bind
-        or ("auto" if tp * pp == 1 else "nobind"),
+        or ("auto" if tp * pp == claim.engine.nnodes else "nobind"),
         max_model_len=longest,
         max_num_seqs=slots,
         kv_cache_tokens=min(
             (each.tokens(count) for each, count in zip(layouts, blocks, strict=True)), default=0
         ),
         concurrent_users=min([slots, *at_once]),
-        memory_bytes=_memory_bytes(claim, tp * pp, space),
+        memory_bytes=_memory_bytes(claim, tp * pp // claim.engine.nnodes, space),
     )
 
 
@@ -107,6 +107,14 @@ def cpu_problems(claim: Claim) -> Iterator[Problem]:
         fix = "declare cpu_kvcache_space, or gpus of a host"
         yield Problem(f"{path}.gpu_memory_utilization", found, "models on GPUs", fix)
     tp, pp = _split(claim)
+    if pp > 1 and engine.enforce_eager:
+        # the buffers between the stages are made while it compiles, which is left out then
+        found = f"{claim.name} in {pp} stages: vLLM 0.32 fails at the first request on CPUs then"
+        fix = (
+            "remove enforce_eager; where the image has no compiler, declare"
+            " extra_args=('--compilation-config', '{\"backend\": \"eager\"}')"
+        )
+        yield Problem(f"{path}.enforce_eager", found, "enforce_eager with one stage", fix)
     bind = engine.cpu_omp_threads_bind or "auto"
     parts = bind.count("|") + 1
     if bind not in {"auto", "nobind"} and parts != tp * pp:
@@ -138,7 +146,8 @@ def _memory_problems(claim: Claim, path: str) -> Iterator[Problem]:
 
 
 def _split(claim: Claim) -> tuple[int, int]:
-    return claim.engine.tensor_parallel_size or 1, claim.engine.pipeline_parallel_size or 1
+    engine = claim.engine
+    return engine.tensor_parallel_size or 1, engine.pipeline_parallel_size or engine.nnodes
 
 
 def _longest(claim: Claim) -> int:
@@ -163,7 +172,7 @@ def _layouts(claim: Claim) -> list[KvLayout]:
     kv_dtype = "fp8" if claim.engine.kv_cache_dtype == "fp8" else _dtype(claim, model)
     block = _block_size(claim)
     layouts = (
-        kv_layout(model, layers, tp, kv_dtype, batched)
+        kv_layout(model, layers, KvSettings(tp, kv_dtype, batched))
         for layers in stage_layers(len(model.layers), pp)
     )
     return [
@@ -187,7 +196,8 @@ def _space_gib(claim: Claim, layouts: list[KvLayout], requests: int, longest: in
         * each.block_bytes
         for each in layouts
     ]
-    return max((-(-need // GIB) for need in needs), default=STATE_SPACE_GIB)
+    # encoders keep nothing, but 0 is read as not set
+    return max((max(-(-need // GIB), 1) for need in needs), default=STATE_SPACE_GIB)
 
 
 def _weights_bytes(claim: Claim) -> int:

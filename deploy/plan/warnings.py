@@ -9,6 +9,7 @@ from deploy.licence import licence_warnings
 from deploy.plan.deployment_plan import HostPlan, ModelPlan, ReplicaPlan
 from deploy.plan.model_plans import Outcome
 from deploy.plan.placement import Claim
+from deploy.plan.wide import wide_warnings
 from deploy.sizing.arrangement import USUAL_UTILIZATION
 from deploy.sizing.reasons import Reason, ReasonKind
 from deploy.sizing.reasons_text import INVENTORY, reason_text
@@ -35,6 +36,8 @@ def warnings(  # noqa: PLR0913, PLR0917
     yield from _one_template(models, replicas)
     yield from _vllm_on_cpus(replicas)
     yield from _uncounted_adapters(replicas)
+    yield from wide_warnings(replicas)
+    yield from _divided(hosts, catalog)
     yield from _licences(spec, replicas, catalog)
     if any(replica.gpu_vendor == "amd" for replica in replicas):
         amd = {replica.host for replica in replicas if replica.gpu_vendor == "amd"}
@@ -65,12 +68,25 @@ def _licences(
     yield from licence_warnings(list(dict.fromkeys(works)), spec.users, catalog, Use(spec.use))
 
 
+def _divided(hosts: tuple[HostPlan, ...], catalog: Catalog) -> Iterator[str]:
+    """Instances whose memory no one has published."""
+    for host in hosts:
+        pairs = zip(host.gpu_ids, host.gpu_names, strict=True)
+        cards = dict.fromkeys(name.partition(" ")[0] for gpu, name in pairs if ":" in gpu)
+        for card in cards:
+            if catalog.mig[card].memory_is_estimated:
+                yield (
+                    f"{host.name}: the memory of instances of {card} is an estimate on the safe"
+                    " side: compare it with 'nvidia-smi mig -lgip'"
+                )
+
+
 def _unused(hosts: tuple[HostPlan, ...], replicas: tuple[ReplicaPlan, ...]) -> Iterator[str]:
     for host in hosts:
-        used = {gpu for replica in replicas if replica.host == host.name for gpu in replica.gpus}
-        for index, name in enumerate(host.gpus):
+        used = {gpu for replica in replicas if host.name in replica.hosts for gpu in replica.gpus}
+        for index, (gpu, name) in enumerate(zip(host.gpu_ids, host.gpu_names, strict=True)):
             if index not in used:
-                yield f"{host.name}: GPU {index} ({name}) stays unused"
+                yield f"{host.name}: GPU {gpu} ({name}) stays unused"
 
 
 def _shared(replicas: tuple[ReplicaPlan, ...]) -> Iterator[str]:

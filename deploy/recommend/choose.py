@@ -26,6 +26,11 @@ BENEFIT_STEP = 0.05
 """With a limit, options within such a step of benefit count as equal: the cheapest wins."""
 
 
+UNMEASURED = 0.9
+"""Share of its benefit that counts of what nothing published was compared with: a judgement, since
+it may start with less memory, or need a release or driver of its own."""
+
+
 @dataclass(frozen=True)
 class NotChosen:
     """An option that lost, or hardware that was not even an option."""
@@ -47,11 +52,13 @@ def worth(option: Option, request: RecommendRequest) -> tuple[float, float, floa
 def benefit(option: Option, request: RecommendRequest) -> float:
     """What each user has of it: 1 for the best of models at a good speed.
 
-    A speed that nothing published was compared with counts at its pessimistic side.
+    A speed that nothing published was compared with counts at its pessimistic side, and the whole
+    a tenth less.
     """
     speed = option.tokens_per_second_per_user / request.needs.good_pace
     speed *= 1.0 if option.is_measured else 1 - ERROR
-    return most_benefit(option.strength, request) * math.sqrt(min(speed, 1.0))
+    gain = most_benefit(option.strength, request) * math.sqrt(min(speed, 1.0))
+    return gain if option.is_measured else gain * UNMEASURED
 
 
 def most_benefit(points: float, request: RecommendRequest) -> float:
@@ -88,7 +95,7 @@ def frontier(options: list[Option]) -> list[Option]:
 
 
 def side_by_side(best: Option, options: list[Option], request: RecommendRequest) -> list[Option]:
-    """The best one, and the ones to compare it with: cheaper, stronger, rented."""
+    """The best one, and the ones to compare it with: cheaper, stronger (or faster), rented."""
     others = [option for option in options if option is not best]
     if request.gpus:
         ranked = sorted(others, key=lambda o: worth(o, request), reverse=True)
@@ -98,9 +105,33 @@ def side_by_side(best: Option, options: list[Option], request: RecommendRequest)
     edge, cost = frontier(options), best.eur_per_month or 0.0
     cheaper = [o for o in edge if (o.eur_per_month or 0.0) < cost][-1:]
     stronger = [o for o in edge if step(o.strength) > step(best.strength)][:1]
-    other_kind = [o for o in others if o.hardware.kind != best.hardware.kind]
-    other = sorted(other_kind, key=lambda o: worth(o, request))[-1:]
-    return [best, *dict.fromkeys((*cheaper, *stronger, *other))]
+    stronger = stronger or _faster(best, others)
+    return [best, *dict.fromkeys((*cheaper, *stronger, *_of_another_kind(best, others, request)))]
+
+
+def _faster(best: Option, others: list[Option]) -> list[Option]:
+    """The cheapest as strong that is faster by more than the speed is unsure."""
+    wanted = best.tokens_per_second_per_user * (1 + ERROR)
+    found = [
+        option
+        for option in others
+        if option.hardware.kind == best.hardware.kind
+        and step(option.strength) >= step(best.strength)
+        and option.tokens_per_second_per_user >= wanted
+    ]
+    return [min(found, key=lambda o: o.eur_per_month or 0.0)] if found else []
+
+
+def _of_another_kind(best: Option, others: list[Option], request: RecommendRequest) -> list[Option]:
+    """What is rented where the best one is bought, or the other way round: like for like.
+
+    The cheapest that is as strong; only where there is none, the one that is worth most.
+    """
+    other = [o for o in others if o.hardware.kind != best.hardware.kind]
+    as_strong = [o for o in other if step(o.strength) >= step(best.strength)]
+    if as_strong:
+        return [min(as_strong, key=lambda o: (o.eur_per_month or 0.0, -o.strength))]
+    return sorted(other, key=lambda o: worth(o, request))[-1:]
 
 
 def losers(best: Option, options: list[Option], request: RecommendRequest) -> Iterator[NotChosen]:

@@ -9,10 +9,10 @@ from deploy.catalog import Catalog
 from deploy.cost import eur_per_million_tokens, eur_per_user
 from deploy.recommend.candidates import Candidate
 from deploy.recommend.hardware import OLLAMA_USERS, Hardware
-from deploy.recommend.request import RecommendRequest
+from deploy.recommend.request import RecommendRequest, counted
 from deploy.recommend.second_model import leave_room
 from deploy.sizing import Device, Fit, Sizing, SizingRequest, device_of, size_gguf, size_model
-from deploy.sizing.kv_cache import kv_layout
+from deploy.sizing.kv_cache import KvSettings, kv_layout
 from deploy.sizing.reasons import ReasonKind
 from deploy.sizing.reasons_text import cause_text
 from deploy.units import GIB
@@ -80,6 +80,8 @@ class Loss:
 
     reason: str
     users_served: int = 0
+    weights_fit: bool = True
+    """Whether memory could hold its weights."""
 
 
 def room(hardware: Hardware, candidate: Candidate, context_tokens: int, catalog: Catalog) -> int:
@@ -92,7 +94,7 @@ def room(hardware: Hardware, candidate: Candidate, context_tokens: int, catalog:
 @lru_cache(maxsize=1024)
 def _request_gib(candidate: Candidate, context_tokens: int) -> float:
     model = candidate.declared.architecture
-    layout = kv_layout(model, range(len(model.layers)), 1, "fp8", 1)
+    layout = kv_layout(model, range(len(model.layers)), KvSettings(kv_dtype="fp8"))
     return layout.request_blocks(context_tokens) * layout.block_bytes / GIB
 
 
@@ -123,7 +125,8 @@ def _evaluate(
     usable = sum(device.usable_gib for device in devices)
     weights = _weights_gib(candidate)
     if weights > usable:
-        return Loss(f"{weights:.0f} GiB of weights, {usable:.0f} GiB of memory")
+        text = f"{weights:.0f} GiB of weights, {usable:.0f} GiB of memory"
+        return Loss(text, weights_fit=False)
     limit = candidate.declared.architecture.max_position_embeddings
     if request.context > limit:
         return Loss(f"made for {limit} tokens of context, asked for are {request.context}")
@@ -178,6 +181,9 @@ def _with_vllm(
     users = -(-request.users // hardware.machines)
     asked = _request(candidate, request, devices, users)
     sizing = size_model(replace(asked, kv_cache_dtype=kv_cache_dtype))
+    emulated = [one for one in sizing.warnings if one.kind is ReasonKind.NO_NATIVE_KERNELS]
+    if emulated:
+        return Loss(cause_text(emulated[0]))
     if sizing.fits is not Fit.YES:
         return Loss(_short(sizing))
     served = int(sizing.details["users_at_reading_speed"]) * hardware.machines
@@ -215,7 +221,7 @@ def _judged(
     served: int,
 ) -> Option | Loss:
     if served < request.users:
-        text = f"serves {served} of {request.users} users at {request.needs.pace:g} tokens/s"
+        text = f"serves {served} of {counted(request.users)} at {request.needs.pace:g} tokens/s"
         return Loss(text, served)
     seconds = completion_seconds(sizing, request.context)
     if request.role == "completion" and seconds is not None and seconds > COMPLETION_SECONDS:

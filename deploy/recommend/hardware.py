@@ -11,11 +11,15 @@ from deploy.cost import MonthlyCost, Rates, bought, hosted
 from deploy.recommend.request import RecommendRequest
 
 GPU_COUNTS = (1, 2, 4, 8)
-DESKTOP_CARDS = 2
-"""So many desktop cards go into an ordinary machine: slots, power supply and cooling end there."""
-DESKTOP_NAMES = ("GeForce", "Radeon")
+MOST_CARDS = {"GeForce": 2, "Radeon": 2, "RTX PRO 4": 4, "RTX PRO 5": 4}
+"""So many cards of these names go into an ordinary machine: slots, power supply and cooling of a
+desktop or a workstation end there. Servers take eight of the others."""
 MOST_GPUS = 8
-"""Of rented machines, together; several machines share the users."""
+"""Of one machine, and of rented ones together; several machines share the users."""
+SERVERS = (2, 3, 4, 8, 16, 32)
+"""So many equal servers are considered, each with all the GPUs that one takes."""
+LEAST_USERS_OF_A_SERVER = 50
+"""With fewer users, a second server is not considered."""
 OLLAMA_USERS = 3
 """Up to so many users llama.cpp is considered: it answers few requests at a time."""
 
@@ -38,9 +42,8 @@ class Hardware:
     @property
     def label(self) -> str:
         """What it is, e.g. ``2x l40s`` or ``OVHcloud 2x (1 x L40S 48 GB)``."""
-        if self.offer:
-            return self.offer if self.machines == 1 else f"{self.machines} machines: {self.offer}"
-        return gpus_text(self.gpus)
+        one = self.offer or gpus_text(self.gpus)
+        return one if self.machines == 1 else f"{self.machines} machines: {one}"
 
     @property
     def kind(self) -> str:
@@ -77,14 +80,16 @@ def _kinds(gpus: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
         yield (kind,) * count
 
 
-def buy(gpus: tuple[str, ...], rates: Rates, catalog: Catalog) -> Hardware | None:
-    """GPUs in one machine of one's own; nothing where a price is not known."""
+def buy(
+    gpus: tuple[str, ...], rates: Rates, catalog: Catalog, machines: int = 1
+) -> Hardware | None:
+    """GPUs in machines of one's own; nothing where a price is not known."""
     entries = [catalog.gpus[gpu] for gpu in gpus]
     prices = [entry.price_eur for entry in entries if entry.price_eur is not None]
     if len(prices) < len(entries):
         return None
-    power = power_watts(gpus, catalog)
-    return Hardware(gpus, 1, power, bought(sum(prices), power, rates))
+    power = power_watts(gpus, catalog) * machines
+    return Hardware(gpus, machines, power, bought(sum(prices) * machines, power, rates))
 
 
 def power_watts(gpus: tuple[str, ...], catalog: Catalog) -> int:
@@ -97,11 +102,23 @@ def _to_buy(request: RecommendRequest, catalog: Catalog) -> Iterator[Hardware]:
         mac = entry.vendor == "apple"
         if mac and request.users > OLLAMA_USERS:
             continue
-        most = DESKTOP_CARDS if entry.name.startswith(DESKTOP_NAMES) else MOST_GPUS
+        most = next((n for name, n in MOST_CARDS.items() if entry.name.startswith(name)), MOST_GPUS)
         for count in entry.sold_in or GPU_COUNTS:
             hardware = buy((gpu,) * count, request.rates, catalog)
             if hardware and count <= most:
                 yield hardware
+                yield from _several(hardware, request, catalog)
+
+
+def _several(one: Hardware, request: RecommendRequest, catalog: Catalog) -> Iterator[Hardware]:
+    """Several full servers: where there are users for each, and their seats are worth them."""
+    worth = request.users * request.needs.seat_eur_per_month
+    for machines in SERVERS:
+        if len(one.gpus) < MOST_GPUS or request.users < machines * LEAST_USERS_OF_A_SERVER:
+            return
+        several = buy(one.gpus, request.rates, catalog, machines)
+        if several and (several.eur_per_month or 0.0) <= worth:
+            yield several
 
 
 def _to_rent(catalog: Catalog) -> Iterator[Hardware]:

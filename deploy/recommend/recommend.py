@@ -20,9 +20,10 @@ from deploy.recommend.choose import (
 from deploy.recommend.evaluate import Option
 from deploy.recommend.hardware import Hardware, find_hardware
 from deploy.recommend.reference import Finding, Reference, compare, find_reference
-from deploy.recommend.request import RecommendRequest, check_request
+from deploy.recommend.request import RecommendRequest, check_request, counted
 from deploy.recommend.search import Failure, Search
 from deploy.recommend.second_model import completion_model
+from deploy.recommend.strength import step
 from deploy.sizing.reasons_text import reason_text
 from deploy.sizing.throughput import ERROR
 
@@ -34,7 +35,7 @@ class BreakEven:
     """Where the lines of cost cross, for the best option."""
 
     months_until_bought_is_cheaper: float | None
-    """Than renting the same GPUs; ``None`` where nobody rents them out, or never."""
+    """Than renting the same GPUs; ``None`` where no one rents them out, or never."""
     rented_as: str
     """What that is compared with."""
     million_tokens_per_month: float | None
@@ -97,6 +98,7 @@ def recommend(request: RecommendRequest, catalog: Catalog) -> Recommendation:
 def _options(search: Search, hardware: list[Hardware]) -> tuple[list[Option], list[NotChosen]]:
     options: list[Option] = []
     not_chosen: list[NotChosen] = []
+    failures: list[Failure] = []
     for machine in hardware:
         dear = over_budget(machine, search.request)
         if dear or "cpu" in machine.gpus:
@@ -105,11 +107,26 @@ def _options(search: Search, hardware: list[Hardware]) -> tuple[list[Option], li
             continue
         given = bool(search.request.gpus)
         for found in search.of_each_model(machine) if given else [search.best(machine)]:
-            if isinstance(found, Option):
-                options.append(found)
+            fewer = next((o for o in options if _is_enough(o, found)), None)
+            if isinstance(found, Failure):
+                failures.append(found)
+            elif fewer:
+                reason = f"{fewer.hardware.label} are enough for as strong a model"
+                not_chosen.append(NotChosen(machine.label, "dearer", reason))
             else:
-                not_chosen.append(_too_small(found))
-    return options, not_chosen
+                options.append(found)
+    if search.request.gpus or not options:
+        failures.sort(key=lambda f: (f.loss.users_served, f.loss.weights_fit), reverse=True)
+    return options, [*not_chosen, *map(_too_small, failures)]
+
+
+def _is_enough(fewer: Option, found: Option | Failure) -> bool:
+    """Whether fewer of the same servers do: the costs do not hold a server's own price."""
+    if isinstance(found, Failure) or "hosted" in {fewer.hardware.kind, found.hardware.kind}:
+        return False
+    is_fewer = fewer.hardware.machines < found.hardware.machines
+    is_same = fewer.hardware.gpus == found.hardware.gpus
+    return is_same and is_fewer and step(fewer.strength) >= step(found.strength)
 
 
 def _too_small(failure: Failure) -> NotChosen:
@@ -120,7 +137,7 @@ def _reasons(best: Option, request: RecommendRequest) -> Iterator[str]:
     if request.has_limit:
         means = "the GPUs given" if request.gpus else "the budget"
         yield (
-            f"the most benefit (strength and speed) for {request.users} users within {means}; of"
+            f"the most benefit (strength and speed) for {counted(request.users)} within {means}; of"
             " nearly equal ones the cheapest"
         )
     else:
@@ -129,8 +146,8 @@ def _reasons(best: Option, request: RecommendRequest) -> Iterator[str]:
             f" models is worth {request.needs.seat_eur_per_month:.0f} EUR a month"
         )
     yield (
-        f"{best.users_served} users get {request.needs.pace:g} tokens/s or more, all at once, with"
-        f" {best.sizing.context_tokens} tokens of context each"
+        f"{counted(best.users_served)} at once, each with {request.needs.pace:g} tokens/s or more"
+        f" and {best.sizing.context_tokens} tokens of context"
     )
     if request.with_completion:
         users = -(-request.users // best.hardware.machines)
@@ -177,7 +194,7 @@ def _against_rent(best: Option, search: Search) -> tuple[float | None, str]:
     owned = best.hardware.cost
     if owned is None or owned.kind != "bought":
         return None, ""
-    asked = replace(search.request, gpus=best.hardware.gpus)
+    asked = replace(search.request, gpus=best.hardware.gpus * best.hardware.machines)
     rented = [h for h in find_hardware(asked, search.catalog) if h.kind == "hosted"]
     if not rented:
         return None, ""

@@ -95,3 +95,8 @@ def _problems(request: RecommendRequest) -> Iterator[Problem]:
 def _out_of(path: str, value: float | None, least: float, most: float) -> Iterator[Problem]:
     if value is not None and not (math.isfinite(value) and least <= value <= most):
         yield Problem(path, f"{value:g}", f"a number from {least:g} to {most:,.0f}")
+
+
+def counted(users: int) -> str:
+    """So many users, in words."""
+    return "1 user" if users == 1 else f"{users} users"

@@ -10,7 +10,7 @@ from deploy.recommend.candidates import Candidate
 from deploy.recommend.choose import benefit, most_benefit
 from deploy.recommend.evaluate import Loss, Option, evaluate, room
 from deploy.recommend.hardware import Hardware
-from deploy.recommend.request import RecommendRequest
+from deploy.recommend.request import RecommendRequest, counted
 
 
 @dataclass(frozen=True)
@@ -89,5 +89,5 @@ def _evaluated(
         return evaluate(hardware, candidate, request, catalog)
     most = room(hardware, candidate, request.context, catalog)
     if 0 < most < request.users:
-        return Loss(f"memory for {most} of {request.users} users at the very most", most)
+        return Loss(f"memory for {most} of {counted(request.users)} at the very most", most)
     return evaluate(hardware, candidate, request, catalog)

@@ -1,53 +1,85 @@
-# Changes containers and waits until they are healthy; if one does not become so, those before serve
-# again and the exit status is 1.
+# Changes containers, and services of systemd, and waits until they are healthy; if one does not become
+# so, those before serve again and the exit status is 1.
 #
 #   sh -c "$(cat container.sh)" atelier replace NAME SECONDS INTERVAL START_INTERVAL CREATE_ARGUMENT...
 #   sh -c "$(cat container.sh)" atelier prepare NAME SECONDS INTERVAL START_INTERVAL CREATE_ARGUMENT...
+#   sh -c "$(cat container.sh)" atelier replace|prepare NAME SECONDS systemd UNIT_FILE
 #   sh -c "$(cat container.sh)" atelier swap NAME,NAME,... 0 [NAME SECONDS]...
-#   sh -c "$(cat container.sh)" atelier start|restart|wait|clean NAME SECONDS
+#   sh -c "$(cat container.sh)" atelier start|restart|enable|wait|clean|remove NAME SECONDS
+#   sh -c "$(cat container.sh)" atelier ready|tell NAME SECONDS
+#   sh -c "$(cat container.sh)" atelier halt NAME,NAME,... 0 GONE,GONE,...
+#   sh -c "$(cat container.sh)" atelier drop NAME,NAME,... 0 NEW,NEW,...
+#   sh -c "$(cat container.sh)" atelier launch|revive|glance|clean NAME,NAME,... 0
 #
 # replace and prepare read the secret part of the environment from standard input, a KEY=value a line.
+# A container and a service of one name are one after the other: a unit that moved from one to the other.
 # prepare creates a container without starting it; swap stops the containers of its list, starts those
 # that follow one after the other, and removes the stopped ones when all of these are healthy.
+# The same in steps, which several hosts take together: halt stops what is there, and sets aside what
+# was prepared anew or is GONE; launch starts; glance says how far they are; clean removes what was set
+# aside, or drop the new ones (NEW: those that nothing was there of before), and revive starts the others.
 # Whatever a killed run leaves behind, the next one goes on from:
 #   NAME.next      created, never started
-#   NAME.previous  the last one known to work; NAME beside it is not proven yet
+#   NAME.previous  the last one known to work; NAME next to it is not proven yet
 set -eu
 export LC_ALL=C
 # else --env NAME, which keeps the proxies of Docker's client away, would take the host's
 unset HTTP_PROXY HTTPS_PROXY FTP_PROXY ALL_PROXY NO_PROXY http_proxy https_proxy ftp_proxy all_proxy no_proxy
-trap '' PIPE # finish what was begun even when nobody listens any more
+trap '' PIPE # finish what was begun even when no one listens any more
 LC_ALL=C
 export LC_ALL
 
 action=$1 name=$2 timeout=$3
 shift 3
-reason=
+# shellcheck disable=SC2034 # systemd.sh reads it
+reason='' began=$(date +%s)
 
 say() { echo "$@" || true; }
 quietly() { "$@" >/dev/null 2>&1; }
-exists() { quietly docker container inspect "$1"; }
-remove() { quietly docker container rm --force "$1" || true; }
+# shellcheck disable=SC1091 # read_script puts it here
+. systemd.sh
+is_container() { quietly docker container inspect "$1"; }
+exists() { is_service "$1" || is_container "$1"; }
+noun_of() { if is_service "$1"; then echo service; else echo container; fi; }
+remove() {
+  if is_service "$1"; then remove_service "$1"; fi
+  quietly docker container rm --force "$1" || true
+}
+
+# 0: healthy; 1: it will not become so; 2: not yet
+judge() {
+  format='{{.State.Status}} {{.RestartCount}} {{with .State.Health}}{{.Status}}{{end}}'
+  status=$(docker container inspect --format "$format" "$name") || { reason='is not there'; return 1; }
+  state=${status%% *} health=${status##* } count=${status#* } count=${count%% *}
+  reason="is $state and ${health:-not checked}, restarted $count times"
+  if [ "$state/$health" = running/healthy ]; then return 0; fi
+  # a container that was paused is unhealthy until its next check
+  if [ "$health" = unhealthy ] && [ "$action" != start ]; then return 1; fi
+  if [ "$count" -ge 3 ]; then return 1; fi
+  return 2
+}
 
 wait_healthy() {
+  if is_service "$name"; then
+    wait_service
+    return
+  fi
   deadline=$(($(date +%s) + timeout))
-  format='{{.State.Status}} {{.RestartCount}} {{with .State.Health}}{{.Status}}{{end}}'
   while :; do
-    status=$(docker container inspect --format "$format" "$name") || return 1
-    state=${status%% *} health=${status##* } count=${status#* } count=${count%% *}
-    reason="is $state and ${health:-not checked}, restarted $count times"
-    if [ "$state/$health" = running/healthy ]; then return 0; fi
-    # a container that was paused is unhealthy until its next check
-    if [ "$health" = unhealthy ] && [ "$action" != start ]; then return 1; fi
-    if [ "$count" -ge 3 ]; then return 1; fi
+    judge && return 0
+    if [ $? -eq 1 ]; then return 1; fi
     if [ "$(date +%s)" -ge "$deadline" ]; then return 1; fi
     sleep 0.5
   done
 }
 
 fail() {
-  say "container $name $reason; it had $timeout s to become healthy. Its last lines:"
-  docker container logs --tail 40 "$name" 2>&1 | sed 's/^/    /' || true
+  say "$(noun_of "$name") $name $reason; it had $timeout s to become healthy. Its last lines:"
+  log_of "$name" 2>&1 | sed 's/^/    /' || true
+}
+
+log_of() {
+  if is_service "$1"; then service_log "$1"; else docker container logs --tail 40 "$1"; fi
 }
 
 # Docker 25 checks more often while a container starts; older ones have one interval for both
@@ -61,6 +93,10 @@ intervals() {
 }
 
 create() {
+  if [ "$1" = systemd ]; then
+    create_service "$name" "$2"
+    return
+  fi
   steady=$1 starting=$2
   shift 2
   remove "$name.next"
@@ -73,6 +109,7 @@ create() {
 
 # whether Docker can publish a port at all, before anything that serves is stopped
 can_publish() {
+  is_container "$name.next" || return 0
   # shellcheck disable=SC2046 # three words
   set -- $(docker container inspect --format '{{len .HostConfig.PortBindings}} {{.HostConfig.NetworkMode}} {{.Image}}' "$name.next")
   [ "$1" -gt 0 ] || return 0
@@ -93,16 +130,28 @@ can_publish() {
 set_aside() {
   if exists "$1.previous"; then
     remove "$1"
-  elif exists "$1"; then
-    docker container rename "$1" "$1.previous"
+    return
   fi
+  if is_service "$1"; then set_service_aside "$1"; fi
+  if is_container "$1"; then docker container rename "$1" "$1.previous"; fi
+}
+
+# take NAME next|previous: it gets its own name
+take() {
+  if is_service "$1.$2"; then take_service "$1" "$2"; else docker container rename "$1.$2" "$1"; fi
+}
+
+# begin start|restart NAME
+begin() {
+  if is_service "$2"; then start_service "$2" "$1"; else docker container "$1" "$2"; fi
 }
 
 # all at once
 stop_previous() {
   previous=
   for each; do
-    if exists "$each.previous"; then previous="$previous $each.previous"; fi
+    if is_service "$each.previous"; then stop_service "$each"; fi
+    if is_container "$each.previous"; then previous="$previous $each.previous"; fi
   done
   # shellcheck disable=SC2086 # names are words
   [ -z "$previous" ] || quietly docker container stop $previous
@@ -114,17 +163,18 @@ restore() {
     remove "$each.next"
   done
   for name; do
-    if exists "$name.previous"; then restore_one; else say "$name was removed; there was no container before it"; fi
+    if exists "$name.previous"; then restore_one; else say "$name was removed; there was nothing before it"; fi
   done
 }
 
 restore_one() {
-  quietly docker container rename "$name.previous" "$name"
-  if error=$(docker container start "$name" 2>&1 >/dev/null) && wait_healthy; then
-    say "$name: the container before it serves again"
+  before=$(noun_of "$name.previous")
+  quietly take "$name" previous
+  if error=$(begin start "$name" 2>&1 >/dev/null) && wait_healthy; then
+    say "$name: the $before before it serves again"
   else
     if [ -n "$error" ]; then reason="does not start: $error"; fi
-    say "$name: the container before it was started again, but $reason"
+    say "$name: the $before before it was started again, but $reason"
   fi
 }
 
@@ -138,8 +188,8 @@ swap() {
   while [ $# -gt 0 ]; do
     name=$1 timeout=$2
     shift 2
-    docker container rename "$name.next" "$name"
-    if error=$(docker container start "$name" 2>&1 >/dev/null) && wait_healthy; then continue; fi
+    take "$name" next
+    if error=$(begin start "$name" 2>&1 >/dev/null) && wait_healthy; then continue; fi
     if [ -n "$error" ]; then reason="does not start: $error"; fi
     fail
     # shellcheck disable=SC2086
@@ -148,6 +198,84 @@ swap() {
   done
   for each in $all; do
     if exists "$each.previous"; then remove "$each.previous"; fi
+  done
+}
+
+# can_publish_all NAME...: else nothing of what was prepared stays
+can_publish_all() {
+  for name; do
+    if exists "$name.next" && ! can_publish; then
+      for each; do remove "$each.next"; done
+      return 1
+    fi
+  done
+}
+
+# halt GONE NAME...
+halt() {
+  gone=$1
+  shift
+  can_publish_all "$@" || return 1
+  for each; do
+    case ",$gone," in *",$each,"*) set_aside "$each" ;; esac
+    if exists "$each.next"; then set_aside "$each"; fi
+  done
+  stop_previous "$@"
+  stop_all "$@"
+}
+
+stop_all() {
+  there=
+  for each; do if is_container "$each"; then there="$there $each"; fi; done
+  # shellcheck disable=SC2086 # names are words
+  [ -z "$there" ] || quietly docker container stop $there
+}
+
+# launch NAME...
+launch() {
+  for each; do
+    if exists "$each.next"; then take "$each" next; fi
+    if ! error=$(begin start "$each" 2>&1 >/dev/null); then
+      say "$(noun_of "$each") $each does not start: $error"
+      return 1
+    fi
+  done
+}
+
+# drop NEW NAME...
+drop() {
+  new=$1
+  shift
+  for each; do
+    remove "$each.next"
+    if exists "$each.previous"; then remove "$each"; continue; fi
+    case ",$new," in
+      *",$each,"*)
+        remove "$each"
+        say "$each was removed; there was nothing before it"
+        ;;
+    esac
+  done
+  stop_all "$@"
+}
+
+# revive NAME...
+revive() {
+  for each; do
+    if exists "$each.previous"; then take "$each" previous; fi
+    exists "$each" || continue
+    if ! error=$(begin start "$each" 2>&1 >/dev/null); then
+      say "$(noun_of "$each") $each does not start again: $error"
+    fi
+  done
+}
+
+# a line of each: ok, wait or failed, its name, and why
+glance() {
+  for name; do
+    word=ok
+    judge || case $? in 1) word=failed ;; *) word='wait' ;; esac
+    say "$word $name $reason"
   done
 }
 
@@ -163,7 +291,9 @@ lock() {
   done
 }
 
-lock
+case $action in glance | tell) ;; *) lock ;; esac
+names=$(echo "$name" | tr , ' ')
+# shellcheck disable=SC2086 # names are words
 case $action in
   prepare) create "$@" ;;
   replace)
@@ -175,23 +305,46 @@ case $action in
     swap "$name" "$name" "$timeout"
     ;;
   swap)
-    names=$name
-    for name in $(echo "$names" | tr , ' '); do
-      if exists "$name.next" && ! can_publish; then
-        for each in $(echo "$names" | tr , ' '); do remove "$each.next"; done
-        exit 1
-      fi
-    done
-    swap "$names" "$@"
+    all=$name
+    can_publish_all $names || exit 1
+    swap "$all" "$@"
     ;;
-  clean) for end in next previous probe; do remove "$name.$end"; done ;;
+  halt | drop) "$action" "$1" $names ;;
+  launch | revive | glance) "$action" $names ;;
+  clean)
+    for name in $names; do
+      for end in next previous probe; do remove "$name.$end"; done
+    done
+    ;;
+  ready)
+    remove "$name.next"
+    if ! is_container "$name"; then
+      say "container $name is not there any more: run again"
+      exit 1
+    fi
+    quietly docker container unpause "$name" || true
+    ;;
+  tell)
+    judge || true
+    say "$(noun_of "$name") $name $reason. Its last lines:"
+    log_of "$name" 2>&1 | sed 's/^/    /' || true
+    ;;
   start | restart)
     remove "$name.next"
     quietly docker container unpause "$name" || true
-    if error=$(docker container "$action" "$name" 2>&1 >/dev/null) && wait_healthy; then exit 0; fi
+    if is_service "$name"; then install_service "$name"; fi
+    if error=$(begin "$action" "$name" 2>&1 >/dev/null) && wait_healthy; then exit 0; fi
     if [ -n "$error" ]; then reason="does not $action: $error"; fi
     fail
     exit 1
+    ;;
+  enable) install_service "$name" ;;
+  remove)
+    remove "$name"
+    if exists "$name"; then
+      say "$(noun_of "$name") $name cannot be removed: $(docker container rm --force "$name" 2>&1)"
+      exit 1
+    fi
     ;;
   wait) wait_healthy || { fail; exit 1; } ;;
 esac

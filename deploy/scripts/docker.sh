@@ -10,7 +10,7 @@
 set -eu
 export LC_ALL=C
 umask 022 # what containers and other users read must not depend on the host's
-trap '' PIPE # finish what was begun even when nobody listens any more
+trap '' PIPE # finish what was begun even when no one listens any more
 PATH=$PATH:/usr/sbin:/sbin
 export DEBIAN_FRONTEND=noninteractive
 

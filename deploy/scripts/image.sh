@@ -11,7 +11,7 @@
 set -eu
 export LC_ALL=C
 umask 022 # what containers and other users read must not depend on the host's
-trap '' PIPE # finish what was begun even when nobody listens any more
+trap '' PIPE # finish what was begun even when no one listens any more
 
 action=$1 list=$2
 shift 2
@@ -76,7 +76,7 @@ remove() {
   if [ "$(id_of "$reference")" = "$id" ]; then
     docker image rm "$reference" >/dev/null
   elif [ -n "$(id_of "$id")" ]; then
-    # a name that moved on: what it left goes only if nobody else has named it
+    # a name that moved on: what it left goes only if no one else has named it
     tags=$(docker image inspect --format '{{range .RepoTags}}{{.}}{{end}}' "$id")
     if [ -z "$tags" ]; then docker image rm "$id" >/dev/null; fi
   fi

@@ -5,12 +5,12 @@
 #   sh -c "$(cat ollama.sh)" atelier load CONTAINER MODEL
 #   sh -c "$(cat ollama.sh)" atelier remove CONTAINER MODEL...
 #
-# create reads the Modelfile from standard input. What Atelier has made is written down beside the
+# create reads the Modelfile from standard input. What Atelier has made is written down next to the
 # models, a line each: name, what it was made from, digest of its manifest. The name comes before
 # the model and the digests after it, so that what a killed run leaves is made anew or removed.
 set -eu
 export LC_ALL=C
-trap '' PIPE # finish what was begun even when nobody listens any more
+trap '' PIPE # finish what was begun even when no one listens any more
 
 action=$1 container=$2
 shift 2

@@ -9,7 +9,7 @@
 set -eu
 export LC_ALL=C
 umask 022 # what containers and other users read must not depend on the host's
-trap '' PIPE # keep what arrived even when nobody listens any more
+trap '' PIPE # keep what arrived even when no one listens any more
 
 action=$1 path=$2 size=$3
 part=$path.part

@@ -71,7 +71,21 @@ def only(rows: list[dict[str, Any]], names: list[str]) -> list[dict[str, Any]]:
 
 
 def look() -> dict[str, Any]:
-    """Teams, people and keys."""
+    """Teams, people and keys.
+
+    A router that was given a database has people, whether it reaches that yet or not: it is waited
+    for, and never taken for one without.
+    """
+    end = time.monotonic() + TIMEOUT_SECONDS
+    while (found := read())["state"] == "no database" and os.environ.get("DATABASE_URL"):
+        if time.monotonic() > end:
+            return {"state": "refused", "said": found["said"]}
+        time.sleep(1)
+    return found
+
+
+def read() -> dict[str, Any]:
+    """What the router says now."""
     try:
         return {
             "state": "read",
@@ -80,9 +94,8 @@ def look() -> dict[str, Any]:
             "keys": only(pages(f"/key/list?{ALL}&", "size", "keys"), KEY),
         }
     except RefusedError as error:
-        if NO_DATABASE.search(str(error)):
-            return {"state": "no database"}
-        return {"state": "refused", "said": str(error)}
+        state = "no database" if NO_DATABASE.search(str(error)) else "refused"
+        return {"state": state, "said": str(error)}
 
 
 def apply(requests: list[dict[str, Any]]) -> dict[str, Any]:
@@ -103,7 +116,7 @@ def apply(requests: list[dict[str, Any]]) -> dict[str, Any]:
 def wait_for_database() -> None:
     """A router that has just started may still be connecting."""
     end = time.monotonic() + TIMEOUT_SECONDS
-    while time.monotonic() < end and look()["state"] != "read":
+    while time.monotonic() < end and read()["state"] != "read":
         time.sleep(1)
 
 

@@ -11,7 +11,7 @@
 set -eu
 export LC_ALL=C
 umask 022 # what containers and other users read must not depend on the host's
-trap '' PIPE # finish what was begun even when nobody listens any more
+trap '' PIPE # finish what was begun even when no one listens any more
 
 action=$1 cache=$2
 shift 2

@@ -2,32 +2,42 @@
 
 from deploy.services.container import ContainerSpec, HealthCheck, Mount, Port
 from deploy.services.context import ResolvedImage, ServiceContext
+from deploy.services.program import HostProgram
+from deploy.services.runs import Marks
 from deploy.services.stack import Stack, make_stack
+from deploy.services.systemd import SystemdSpec
 from deploy.services.unit import (
+    CompileCache,
     ConfigFile,
     ConfigTree,
     Holds,
     HostModelFile,
     HostWeights,
+    Route,
     StoredModel,
     Tier,
     Unit,
 )
 
 __all__ = [
+    "CompileCache",
     "ConfigFile",
     "ConfigTree",
     "ContainerSpec",
     "HealthCheck",
     "Holds",
     "HostModelFile",
+    "HostProgram",
     "HostWeights",
+    "Marks",
     "Mount",
     "Port",
     "ResolvedImage",
+    "Route",
     "ServiceContext",
     "Stack",
     "StoredModel",
+    "SystemdSpec",
     "Tier",
     "Unit",
     "make_stack",

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from deploy.plan.addresses import host_and_port
+from deploy.services.runs import (
+    Facts,
+    Marks,
+    Part,
+    RenderSecret,
+    SecretDigest,
+    Secrets,
+    canonical_json,
+    plain,
+    secret,
+)
 from deploy.spec import EnvironmentValue, SecretSource, SecretText
 
 LABEL_DEPLOYMENT = "io.atelier.deployment"
@@ -18,6 +28,7 @@ LABEL_SPEC = "io.atelier.spec"
 LABEL_HOLDS = "io.atelier.holds"
 
 HARDWARE = ("gpus", "devices", "group_add", "ipc", "shm_size_bytes", "ulimits", "cap_add")
+SOME = (*HARDWARE, "entrypoint")
 """Fields that only some containers have."""
 
 PROXIES = tuple(
@@ -28,15 +39,6 @@ PROXIES = tuple(
 """Environment variables that Docker's client sets in containers where its configuration has proxies
 (https://docs.docker.com/engine/cli/proxy/)."""
 ITSELF = "localhost,127.0.0.1"
-
-SecretDigest = Callable[[SecretText], str]
-"""A keyed digest of a text with secrets in it."""
-
-
-class Part(BaseModel):
-    """A part of a container's description: immutable."""
-
-    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid")
 
 
 class Mount(Part):
@@ -73,9 +75,14 @@ class HealthCheck(Part):
     retries: int = 3
 
 
-def http_get(port: int, path: str) -> str:
+LOOPBACK = "127.0.0.1"
+HOST_NETWORK = "host"
+"""Docker's name for no network of its own: the container is where its host is."""
+
+
+def http_get(port: int, path: str, address: str = LOOPBACK) -> str:
     """A health command for images that have Python, but not always curl."""
-    url = f"http://127.0.0.1:{port}{path}"
+    url = f"http://{host_and_port(address, port)}{path}"
     code = f"import urllib.request as request; request.urlopen('{url}', timeout=4)"
     return f'python3 -c "{code}"'
 
@@ -86,10 +93,13 @@ class ContainerSpec(Part):
     ``None`` and empty values mean Docker's own default.
     """
 
+    kind: Literal["container"] = "container"
     name: str
     service: str
     image: str
     """Reference with a version, digest or content hash."""
+    entrypoint: str = ""
+    """Program to start instead of the image's own."""
     command: tuple[str, ...] = ()
     env: dict[str, str | SecretText] = Field(default_factory=dict)
     mounts: dict[PurePosixPath, Mount] = Field(default_factory=dict)
@@ -97,7 +107,9 @@ class ContainerSpec(Part):
     tmpfs: tuple[PurePosixPath, ...] = ()
     """Paths inside the container held in memory."""
     ports: tuple[Port, ...] = ()
+    """Published; in the host's network, those that it listens on."""
     network: str
+    """The deployment's, or the host's."""
     user: str = ""
     read_only: bool = False
     """Whether its root file system is read-only."""
@@ -113,7 +125,7 @@ class ContainerSpec(Part):
     log_driver: str = "json-file"
     log_max_size: str = "10m"
     log_max_files: int = 3
-    gpus: tuple[int, ...] = ()
+    gpus: tuple[int | str, ...] = ()
     """Indices of NVIDIA GPUs, through the container toolkit's runtime."""
     devices: tuple[str, ...] = ()
     """Devices of the host, by path or by CDI name."""
@@ -127,30 +139,74 @@ class ContainerSpec(Part):
     """Resource limits, soft and hard, e.g. ``{"memlock": -1}``."""
 
     @property
+    def noun(self) -> str:
+        """What it is called."""
+        return "container"
+
+    @property
+    def made_from(self) -> tuple[str, str]:
+        """Its image."""
+        return "image", self.image
+
+    @property
+    def listens(self) -> tuple[tuple[str, int], ...]:
+        """Addresses and ports of the host that it answers on."""
+        return tuple((port.host_ip, port.host_port) for port in self.ports)
+
+    @property
     def plain_env(self) -> dict[str, str]:
         """Environment variables that may be seen."""
-        return {name: value for name, value in self.env.items() if isinstance(value, str)}
+        return plain(self.env)
 
     @property
     def secret_env(self) -> dict[str, SecretText]:
         """Environment variables that may not."""
-        return {name: value for name, value in self.env.items() if isinstance(value, SecretText)}
+        return secret(self.env)
+
+    @property
+    def last_line_command(self) -> tuple[str, ...]:
+        """Ask Docker."""
+        return ("docker", "container", "logs", "--tail", "1", self.name)
 
     def public(self, digest: SecretDigest) -> dict[str, Any]:
         """The whole description as plain data, with digests in the place of secrets."""
-        data = self.model_dump(mode="json") | {"env": self.plain_env}
+        data = self.model_dump(mode="json", exclude={"kind"}) | {"env": self.plain_env}
         # left out where unset: the label of a container that needs none of them never changes
-        for name in HARDWARE:
+        for name in SOME:
             if not data[name]:
                 del data[name]
         data["secret_env"] = {name: digest(text) for name, text in self.secret_env.items()}
         return data
 
-    def create_arguments(self, labels: Mapping[str, str]) -> list[str]:
+    @property
+    def volumes(self) -> tuple[str, ...]:
+        """Names of its volumes."""
+        return tuple(mount.source for mount in self.mounts.values() if mount.kind == "volume")
+
+    @property
+    def create_options(self) -> tuple[str, ...]:
+        """The script is told the intervals of health checks: only it knows what Docker can do."""
+        check = self.healthcheck
+        return str(check.interval_seconds), str(check.start_interval_seconds)
+
+    def facts(self, marks: Marks, image_id: str | None, secrets: Secrets) -> Facts:  # noqa: ARG002
+        """What Docker says of it apart from its label."""
+        return {
+            "live image id": ("image", image_id or "(to be fetched)"),
+            "live memory_bytes": ("memory_bytes", str(self.memory_bytes)),
+            "live restart": ("restart", self.restart),
+            "live networks": ("network", self.network),
+        }
+
+    def secret_environment(self, render: RenderSecret) -> str:
+        """A line for each secret variable, as ``--env-file`` reads them."""
+        return "\n".join(f"{name}={render(text)}" for name, text in self.secret_env.items())
+
+    def create_arguments(self, marks: Marks, digest: SecretDigest) -> list[str]:
         """The arguments of ``docker container create`` except name, secrets and intervals."""
         arguments = [
-            *_flags("--label", labels),
-            *("--network", self.network, "--network-alias", self.name),
+            *_flags("--label", self.labels(marks, digest)),
+            *self._network_arguments,
             *("--restart", self.restart, "--stop-timeout", str(self.stop_timeout_seconds)),
             *("--memory", str(self.memory_bytes), "--pids-limit", str(self.pids_limit)),
             *(part for name in self.cap_drop for part in ("--cap-drop", name)),
@@ -162,6 +218,8 @@ class ContainerSpec(Part):
             *_flags("--env", self.plain_env),
             *self._health_arguments(),
         ]
+        if self.entrypoint:
+            arguments += ["--entrypoint", self.entrypoint]
         if self.user:
             arguments += ["--user", self.user]
         if self.read_only:
@@ -170,25 +228,38 @@ class ContainerSpec(Part):
             arguments += ["--tmpfs", str(path)]
         for target, mount in self.mounts.items():
             arguments += ["--mount", _mount_argument(target, mount)]
-        for port in self.ports:
+        for port in () if self.is_on_host_network else self.ports:
             published = f"{host_and_port(port.host_ip, port.host_port)}:{port.container_port}"
             arguments += ["--publish", published]
         return [*arguments, *self._hardware_arguments(), self.image, *self.command]
 
-    def labels(self, deployment: str, holds: str, digest: SecretDigest) -> dict[str, str]:
-        """What is written on the container, for the next run to compare with.
+    def access_arguments(self) -> list[str]:
+        """What gives it its devices, and what is taken from it, as arguments of Docker."""
+        alone = self.model_copy(update={"ipc": "", "shm_size_bytes": 0, "ulimits": {}})
+        arguments = alone._hardware_arguments()
+        for name, values in (("--cap-drop", self.cap_drop), ("--security-opt", self.security_opt)):
+            arguments += [part for value in values for part in (name, value)]
+        return [*arguments, "--user", self.user] if self.user else arguments
 
-        Args:
-            deployment: name of the deployment.
-            holds: what the unit holds on its host, as text.
-            digest: makes digests of secrets.
-        """
+    def labels(self, marks: Marks, digest: SecretDigest) -> dict[str, str]:
+        """What is written on the container, for the next run to compare with."""
         return {
-            LABEL_DEPLOYMENT: deployment,
+            LABEL_DEPLOYMENT: marks.deployment,
             LABEL_SERVICE: self.service,
-            LABEL_HOLDS: holds,
+            LABEL_HOLDS: marks.holds,
             LABEL_SPEC: canonical_json(self.public(digest)),
         }
+
+    @property
+    def is_on_host_network(self) -> bool:
+        """Whether it is where its host is."""
+        return self.network == HOST_NETWORK
+
+    @property
+    def _network_arguments(self) -> tuple[str, ...]:
+        """In the host's network, names and published ports mean nothing to Docker."""
+        alias = () if self.is_on_host_network else ("--network-alias", self.name)
+        return ("--network", self.network, *alias)
 
     def _hardware_arguments(self) -> list[str]:
         arguments = []
@@ -225,11 +296,6 @@ class ContainerSpec(Part):
             *("--health-start-period", f"{check.start_period_seconds}s"),
             *("--health-retries", str(check.retries)),
         ]
-
-
-def canonical_json(data: Any) -> str:
-    """Data as JSON text that is the same whenever the data is."""
-    return json.dumps(data, sort_keys=True, separators=(",", ":"))
 
 
 def _flags(flag: str, values: Mapping[str, str]) -> list[str]:

@@ -8,12 +8,16 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from deploy.plan.deployment_plan import DeploymentPlan, HostPlan, ReplicaPlan
-from deploy.services.container import ContainerSpec, Port
+from deploy.programs import Program
+from deploy.services.container import ContainerSpec
+from deploy.services.program import HostProgram
+from deploy.services.systemd import SystemdSpec
 from deploy.services.unit import ConfigFile, ConfigTree
 from deploy.spec.engine import EngineKind
 from deploy.spec.host import WeightsSource, deployment_directory
 
 TMP = PurePosixPath("/tmp")  # noqa: S108 - inside the container
+LIVE = "live"
 
 
 @dataclass(frozen=True)
@@ -36,10 +40,20 @@ class ServiceContext:
     directories: dict[str, PurePosixPath]
     site_certificate: str = ""
     """PEM of the site's own certificate for the entry; empty where Atelier makes one."""
+    acme_authorities: str = ""
+    """PEM of the authorities that prove an ACME directory and what it issues; empty where systems
+    know them."""
+    login_authorities: Mapping[str, str] = field(default_factory=dict)
+    """PEM of the authorities that prove a provider of logins, by ``oidc`` and ``ldap``; those that
+    systems know are left out."""
     huggingface_endpoint: str = "https://huggingface.co"
     """Where models are fetched from."""
     weights_sources: Mapping[str, WeightsSource] = field(default_factory=dict)
     """How they come to each host."""
+    programs: Mapping[str, Mapping[str, Program]] = field(default_factory=dict)
+    """The programs of services without a container, by host and name."""
+    service_users: Mapping[str, str] = field(default_factory=dict)
+    """Accounts that those run as, where one is declared, by host."""
 
     def container_name(self, *parts: str, index: int = 0) -> str:
         """``<deployment>-<service>[-<model>]-<replica>``."""
@@ -63,28 +77,57 @@ class ServiceContext:
             user=image.user,
             read_only=image.read_only,
             tmpfs=own.pop("tmpfs", (TMP,)),
-            network=self.plan.name,
+            network=own.pop("network", self.plan.name),
             **own,
         )
 
-    def published(self, replica: ReplicaPlan, container_port: int) -> tuple[Port, ...]:
-        """The port of a replica that a router on another host must reach; else none."""
-        if replica.port is None:
-            return ()
-        address = self.host(replica).address
-        return (Port(host_ip=address, host_port=replica.port, container_port=container_port),)
+    def native(self, name: str, service: str, replica: ReplicaPlan, **own: Any) -> SystemdSpec:
+        """A replica as a service of its host: what all have in common, and what is its own."""
+        address, port = self.listens(replica)
+        return SystemdSpec(
+            name=name,
+            service=service,
+            user=self.service_users.get(replica.host, ""),
+            memory_bytes=replica.memory_limit_bytes,
+            address=address,
+            port=port,
+            start_period_seconds=replica.engine.start_timeout_seconds,
+            **own,
+        )
+
+    def listens(self, replica: ReplicaPlan) -> tuple[str, int]:
+        """Address and port of a replica without a container."""
+        assert replica.port is not None  # noqa: S101 - the plan gives it one
+        return self.host(replica).address, replica.port
+
+    def program(self, host: str, name: str) -> HostProgram:
+        """A program on a host; deployments share it."""
+        program = self.programs[host][name]
+        spec, archive = program.spec, program.archive
+        path = spec.path
+        if archive:
+            path = self.directories[host] / "programs" / name / archive.sha256[:16] / name
+        assert path is not None  # noqa: S101 - either is declared
+        return HostProgram(name=name, version=spec.version, path=path, archive=archive)
 
     def host(self, replica: ReplicaPlan) -> HostPlan:
         """The host of a replica."""
         return self.plan.host(replica.host)
 
-    def config_tree(self, host: str, service: str, files: dict[str, ConfigFile]) -> ConfigTree:
+    def config_tree(
+        self, host: str, service: str, files: dict[str, ConfigFile], *, is_watched: bool = False
+    ) -> ConfigTree:
         """The configuration of a service below the deployment's directory on its host."""
-        return ConfigTree(root=self.directory(host) / "config" / service, files=files)
+        root = self.directory(host) / "config" / service
+        return ConfigTree(root=root, files=files, is_watched=is_watched)
 
     def directory(self, host: str) -> PurePosixPath:
         """What belongs to this deployment alone on a host."""
         return deployment_directory(self.directories[host], self.plan.name)
+
+    def live_directory(self, host: str, service: str) -> PurePosixPath:
+        """What a service reads whenever it changes; no one else on the host gets there."""
+        return self.directory(host) / LIVE / service
 
     def model_path(self, host: str, sha256: str, filename: str) -> PurePosixPath:
         """Where a model file is kept on a host; deployments share it."""

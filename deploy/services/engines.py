@@ -12,7 +12,7 @@ from deploy.spec.engine import EngineKind
 
 
 class EngineModule(Protocol):
-    """What the module of an engine offers beside its units."""
+    """What the module of an engine offers apart from its units."""
 
     PORT: int
     """The port that it listens on in its container."""

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from deploy.plan.addresses import host_and_port
-from deploy.plan.deployment_plan import EntryPlan
+from deploy.plan.service_plans import EntryPlan
 from deploy.render import render
-from deploy.services import litellm, open_webui
+from deploy.services import certbot, litellm, open_webui
 from deploy.services.container import HealthCheck, Mount, Port
 from deploy.services.context import ServiceContext
 from deploy.services.health import http_check
+from deploy.services.routes import published_ports, web_ui_name, web_ui_ports
 from deploy.services.unit import ConfigFile, Tier, Unit
 from deploy.spec import SecretText
 from deploy.spec.entry import EntrySpec
@@ -30,8 +31,9 @@ PLAIN_PORT, TLS_PORT, HEALTH_PORT, RUNTIME_PORT = 8080, 8443, 8404, 9999
 """Ports in the container; only the first two are published."""
 USER = 65534
 """Whom it becomes when it has read its key."""
-CAPABILITIES = ("DAC_OVERRIDE", "SETGID", "SETUID")
-"""Its key may only be read by whoever deployed; then it becomes another user."""
+CAPABILITIES = ("DAC_OVERRIDE", "KILL", "SETGID", "SETUID")
+"""Its key may only be read by whoever deployed; then it becomes another user, whose processes root
+ends when it stops or has read its files again."""
 STOP_SECONDS = 20
 """How long answers may go on that have begun when it stops."""
 SPARE_SECONDS = 60
@@ -77,18 +79,10 @@ def units(context: ServiceContext) -> Iterator[Unit]:
     plan = context.plan.entry
     if plan is None:
         return
-    config = context.config_tree(
-        plan.host,
-        IMAGE,
-        {
-            "haproxy.cfg": ConfigFile(content=_config(context, plan)),
-            # Atelier's own has another text in each run until it is kept, but the same name
-            CERTIFICATE: ConfigFile(
-                content=context.site_certificate or SecretText.of(ENTRY_CERTIFICATE)
-            ),
-            KEY: ConfigFile(content=SecretText.of(ENTRY_KEY), mode=0o600),
-        },
-    )
+    config = context.config_tree(plan.host, IMAGE, _files(context, plan))
+    mounts = {CONFIG: Mount(kind="bind", source=str(config.directory), read_only=True)}
+    if plan.spec.acme:
+        mounts |= certbot.served_mount(context)
     yield Unit(
         host=plan.host,
         tier=Tier.ENTRY,
@@ -96,12 +90,12 @@ def units(context: ServiceContext) -> Iterator[Unit]:
         image_name=IMAGE,
         start_timeout_seconds=plan.spec.start_timeout_seconds,
         config=config,
-        container=context.container(
+        runs=context.container(
             container_name(context),
             IMAGE,
             IMAGE,
             command=("-f", str(CONFIG / "haproxy.cfg")),
-            mounts={CONFIG: Mount(kind="bind", source=str(config.directory), read_only=True)},
+            mounts=mounts,
             ports=_ports(plan.spec),
             memory_bytes=plan.spec.memory_limit,
             cap_add=CAPABILITIES,
@@ -112,6 +106,17 @@ def units(context: ServiceContext) -> Iterator[Unit]:
             ),
         ),
     )
+
+
+def _files(context: ServiceContext, plan: EntryPlan) -> dict[str, ConfigFile]:
+    """Its configuration, and the certificate unless that is issued meanwhile."""
+    files = {"haproxy.cfg": ConfigFile(content=_config(context, plan))}
+    if plan.spec.acme is None:
+        # Atelier's own has another text in each run until it is kept, but the same name
+        certificate = context.site_certificate or SecretText.of(ENTRY_CERTIFICATE)
+        files[CERTIFICATE] = ConfigFile(content=certificate)
+        files[KEY] = ConfigFile(content=SecretText.of(ENTRY_KEY), mode=0o600)
+    return files
 
 
 def _ports(spec: EntrySpec) -> tuple[Port, ...]:
@@ -127,7 +132,8 @@ def _config(context: ServiceContext, plan: EntryPlan) -> str:
     return render(
         "haproxy/haproxy.cfg.j2",
         uid=USER,
-        certificate=CONFIG / CERTIFICATE,
+        certificate=certbot.CERTIFICATE if spec.acme else CONFIG / CERTIFICATE,
+        acme=_acme(context, plan),
         plain_port=PLAIN_PORT,
         tls_port=TLS_PORT,
         health_port=HEALTH_PORT,
@@ -141,9 +147,18 @@ def _config(context: ServiceContext, plan: EntryPlan) -> str:
         admin=ADMIN,
         admin_networks=spec.router_admin_networks,
         routers=_routers(context, plan),
-        web_ui=_web_ui(context, plan),
+        web_uis=_web_uis(context, plan),
         errors=_errors(spec),
     )
+
+
+def _acme(context: ServiceContext, plan: EntryPlan) -> dict[str, object] | None:
+    """Where an authority is led to, and where a certificate is taken from without a restart."""
+    if plan.spec.acme is None:
+        return None
+    name = certbot.container_name(context)
+    server = Server("certbot", f"{name}:{certbot.PORT}", is_container=True)
+    return {"server": server, "socket": certbot.SOCKET}
 
 
 def _routers(context: ServiceContext, plan: EntryPlan) -> list[Server]:
@@ -155,55 +170,62 @@ def _routers(context: ServiceContext, plan: EntryPlan) -> list[Server]:
             for address in litellm.router_addresses(context)
         ]
     address = context.plan.host(router.host).address
-    return [Server("router", host_and_port(address, router.spec.port), is_container=False)]
+    return [
+        Server(name, host_and_port(address, port), is_container=False)
+        for name, port in published_ports(context).items()
+    ]
 
 
-def _web_ui(context: ServiceContext, plan: EntryPlan) -> Server | None:
+def _web_uis(context: ServiceContext, plan: EntryPlan) -> list[Server]:
+    """Every replica of the web UI."""
     web_ui = context.plan.web_ui
     if web_ui is None:
-        return None
+        return []
     if web_ui.host == plan.host:
-        name = context.container_name(open_webui.IMAGE)
-        return Server(name, f"{name}:{open_webui.PORT}", is_container=True)
+        names = [web_ui_name(context, index) for index in range(web_ui.spec.replicas)]
+        return [Server(name, f"{name}:{open_webui.PORT}", is_container=True) for name in names]
     address = context.plan.host(web_ui.host).address
-    return Server("web_ui", host_and_port(address, web_ui.spec.port), is_container=False)
+    return [
+        Server(name, host_and_port(address, port), is_container=False)
+        for name, port in web_ui_ports(context).items()
+    ]
 
 
 def _errors(spec: EntrySpec) -> dict[str, str]:
     return {
-        "requests": _error(
+        "requests": quoted_error(
             f"This address has sent more than {spec.requests_per_minute} requests within a minute."
             " Wait a few seconds, then send fewer.",
             "rate_limit_error",
             "rate_limit_exceeded",
         ),
-        "connections": _error(
+        "connections": quoted_error(
             f"This address has more than {spec.connections} connections open at the same time."
             " Close some.",
             "rate_limit_error",
             "too_many_connections",
         ),
-        "path": _error(
+        "path": quoted_error(
             "The path of this request goes up with two dots.", "invalid_request_error", "bad_path"
         ),
-        "unknown": _error(
+        "unknown": quoted_error(
             "Nothing is served at this path. The API is at /v1/chat/completions, /v1/completions,"
             " /v1/messages, /v1/models and others of OpenAI.",
             "invalid_request_error",
             "unknown_url",
         ),
-        "admin": _error(
+        "admin": quoted_error(
             "The administration of the router is not served to this address.",
             "permission_error",
             "forbidden",
         ),
-        "no_router": _error(
+        "no_router": quoted_error(
             "No router answers. Try again in a few seconds.", "server_error", "service_unavailable"
         ),
     }
 
 
-def _error(message: str, kind: str, code: str) -> str:
+def quoted_error(message: str, kind: str, code: str) -> str:
     """An error in the shape of OpenAI's, in quotes as the configuration wants it.
 
     https://platform.openai.com/docs/guides/error-codes

@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
-from deploy.services.container import http_get
+from deploy.plan.addresses import host_and_port
+from deploy.services.container import LOOPBACK, http_get
 
 TIMEOUT_SECONDS = 4
 
 
-def http_check(port: int, path: str) -> str:
-    """A shell command that succeeds when ``path`` of a port of the container answers with 200.
+def http_check(port: int, path: str, address: str = LOOPBACK) -> str:
+    """A shell command that succeeds when ``path`` of a port answers with 200.
 
     It uses what the image has: curl, else bash, which opens connections itself, else Python. None
     of them asks a proxy that the container may have been given.
 
     Args:
-        port: port in the container.
+        port: port in the container, or of the host.
         path: absolute path.
+        address: address that it listens on.
     """
     curl = f"curl -fsS --noproxy '*' -m {TIMEOUT_SECONDS} -o /dev/null"
-    request = f"GET {path} HTTP/1.0\\r\\nHost: 127.0.0.1:{port}\\r\\n\\r\\n"
+    place = host_and_port(address, port)
+    request = f"GET {path} HTTP/1.0\\r\\nHost: {place}\\r\\n\\r\\n"
     bash = (
-        f'exec 3<>/dev/tcp/127.0.0.1/{port} && printf "{request}" >&3'
+        f'exec 3<>/dev/tcp/{address}/{port} && printf "{request}" >&3'
         f' && read -r -t {TIMEOUT_SECONDS} _ status _ <&3 && [ "$status" = 200 ]'
     )
     return (
-        f"if command -v curl >/dev/null; then {curl} http://127.0.0.1:{port}{path};"
+        f"if command -v curl >/dev/null; then {curl} http://{place}{path};"
         f" elif command -v bash >/dev/null; then bash -c '{bash}';"
-        f" else no_proxy='*' {http_get(port, path)}; fi"
+        f" else no_proxy='*' {http_get(port, path, address)}; fi"
     )

@@ -5,31 +5,26 @@ Settings: https://docs.litellm.ai/docs/proxy/config_settings
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
-from deploy.plan.deployment_plan import ReplicaPlan
-from deploy.plan.stores import POOL
-from deploy.render import TEMPLATES, render
-from deploy.services import engines, postgres, valkey
+from deploy.render import TEMPLATES
+from deploy.services import postgres, valkey
 from deploy.services.container import HealthCheck, Mount, Port, environment
 from deploy.services.context import TMP, ServiceContext
 from deploy.services.health import http_check
+from deploy.services.litellm_config import config_text, hook_settings
+from deploy.services.routes import LITELLM, from_entry, published_ports, router_name
 from deploy.services.unit import ConfigFile, Tier, Unit
-from deploy.services.upstream import Api, Upstream
 from deploy.spec import SecretName, SecretText
-from deploy.spec.router import RouterSpec
 
-IMAGE = "litellm"
+IMAGE = LITELLM
 PORT = 4000
 CONFIG = PurePosixPath("/etc/litellm")
-HOOKS = "atelier_hooks.py"
-"""What LiteLLM loads beside its configuration."""
-STREAM_TIMEOUT_SECONDS = 60
-STREAM_TIMEOUT_ON_CPU_SECONDS = 300
-"""A prompt of 8000 tokens takes minutes to read, at 30 tokens/s and more."""
+LIVE = PurePosixPath("/etc/atelier")
+"""What it reads whenever that changes: the engines' keys, and which replicas get no requests."""
+HOOKS = "atelier_*.py"
+"""What LiteLLM loads next to its configuration."""
 STOP_SECONDS = 120
 """How long answers may go on that have begun when it stops; it takes no new ones then, which the
 entry sends to another replica."""
@@ -41,7 +36,7 @@ MIGRATIONS = TMP / "migrations"
 
 def container_name(context: ServiceContext, index: int = 0) -> str:
     """Name of a router's container, which is also its DNS name on the deployment's network."""
-    return context.container_name(IMAGE, index=index)
+    return router_name(context, index)
 
 
 def router_addresses(context: ServiceContext) -> tuple[str, ...]:
@@ -58,12 +53,19 @@ def units(context: ServiceContext) -> Iterator[Unit]:
 
 def _unit(context: ServiceContext, index: int) -> Unit:
     plan = context.plan.router
+    live = context.live_directory(plan.host, IMAGE)
     config = context.config_tree(
         plan.host,
         IMAGE,
         {
-            "config.yaml": ConfigFile(content=_config(context)),
-            HOOKS: ConfigFile(content=(TEMPLATES / "litellm" / HOOKS).read_text()),
+            "config.yaml": ConfigFile(content=config_text(context)),
+            "atelier.json": ConfigFile(
+                content=hook_settings(context, router_addresses(context), STOP_SECONDS)
+            ),
+            **{
+                path.name: ConfigFile(content=path.read_text())
+                for path in sorted((TEMPLATES / "litellm").glob(HOOKS))
+            },
         },
     )
     return Unit(
@@ -72,24 +74,35 @@ def _unit(context: ServiceContext, index: int) -> Unit:
         serves="router",
         image_name=IMAGE,
         start_timeout_seconds=plan.spec.start_timeout_seconds,
+        route=from_entry(context, index, PORT),
+        drain_seconds=plan.spec.drain_seconds,
         config=config,
-        container=context.container(
+        runs=context.container(
             container_name(context, index),
             IMAGE,
             IMAGE,
             command=("--config", str(CONFIG / "config.yaml"), "--port", str(PORT)),
             env={
+                "ATELIER_REPLICA": str(index),
                 "HOME": str(TMP),
+                # engines close connections that are idle for 5 s: it should be the first to do so
+                "AIOHTTP_KEEPALIVE_TIMEOUT": "4",
+                # a container that was made anew may have another address; 5 min otherwise
+                "AIOHTTP_TTL_DNS_CACHE": "2",
                 "LITELLM_LOCAL_MODEL_COST_MAP": "True",
                 "LITELLM_MODE": "PRODUCTION",
                 "LITELLM_TELEMETRY": "False",
+                # where the hooks find each other
+                "PYTHONPATH": str(CONFIG),
                 **environment(plan.spec.env),
                 **_stores(context),
-                "ENGINE_API_KEY": SecretText.of(SecretName.ENGINE_API_KEY),
                 "LITELLM_MASTER_KEY": SecretText.of(SecretName.ROUTER_MASTER_KEY),
             },
-            mounts={CONFIG: Mount(kind="bind", source=str(config.directory), read_only=True)},
-            ports=_published(plan.spec) if index == 0 else (),
+            mounts={
+                CONFIG: Mount(kind="bind", source=str(config.directory), read_only=True),
+                LIVE: Mount(kind="bind", source=str(live), read_only=True),
+            },
+            ports=_published(context, index),
             memory_bytes=plan.spec.memory_limit,
             stop_timeout_seconds=STOP_SECONDS,
             healthcheck=HealthCheck(
@@ -100,8 +113,10 @@ def _unit(context: ServiceContext, index: int) -> Unit:
     )
 
 
-def _published(spec: RouterSpec) -> tuple[Port, ...]:
-    return (Port(host_ip=str(spec.listen), host_port=spec.port, container_port=PORT),)
+def _published(context: ServiceContext, index: int) -> tuple[Port, ...]:
+    listen = str(context.plan.router.spec.listen)
+    port = published_ports(context).get(container_name(context, index))
+    return (Port(host_ip=listen, host_port=port, container_port=PORT),) if port else ()
 
 
 def _stores(context: ServiceContext) -> dict[str, str | SecretText]:
@@ -119,76 +134,3 @@ def _stores(context: ServiceContext) -> dict[str, str | SecretText]:
     if shared:
         found["REDIS_URL"] = shared
     return found
-
-
-@dataclass(frozen=True)
-class Deployment:
-    """A replica as LiteLLM's configuration has it."""
-
-    name: str
-    """What it is called in LiteLLM's log."""
-    model: str
-    """What clients ask for."""
-    provider: str
-    """LiteLLM's name of the API."""
-    upstream_model: str
-    api_base: str
-    has_key: bool
-
-
-PROVIDERS: dict[Api, str] = {"vllm": "hosted_vllm", "openai": "openai", "ollama": "ollama_chat"}
-"""What LiteLLM calls each API.
-
-LiteLLM makes a chat of what clients ask ``ollama_chat`` to complete, and drops the suffix. Of
-``openai`` it hands both on as they are, to ``/v1/completions`` and ``/v1/chat/completions``.
-"""
-
-
-def _deployment(upstream: Upstream) -> Deployment:
-    path = "" if upstream.api == "ollama" else "/v1"
-    return Deployment(
-        name=upstream.name,
-        model=upstream.model,
-        provider=PROVIDERS[upstream.api],
-        upstream_model=upstream.upstream_model,
-        api_base=f"http://{upstream.address}{path}",
-        has_key=upstream.has_key,
-    )
-
-
-def _config(context: ServiceContext) -> str:
-    router, replicas = context.plan.router.spec, context.plan.replicas
-    models = Counter(each.model for replica in replicas for each in _served(context, replica))
-    return render(
-        "litellm/config.yaml.j2",
-        replicas=[_deployment(each) for replica in replicas for each in _served(context, replica)],
-        aliases=router.aliases,
-        fallbacks=[{model: list(others)} for model, others in router.fallbacks.items()],
-        prices=router.prices,
-        num_retries=router.num_retries,
-        request_timeout_seconds=router.request_timeout_seconds,
-        stream_timeouts={
-            each.name: _stream_timeout(router, replica)
-            for replica in replicas
-            for each in _served(context, replica)
-        },
-        connections=POOL,
-        has_database=postgres.database_url(context, "router") is not None,
-        shares_state=valkey.url(context) is not None,
-        timeout_retries={
-            model: min(router.num_retries, count - 1) for model, count in models.items()
-        },
-    )
-
-
-def _served(context: ServiceContext, replica: ReplicaPlan) -> Iterator[Upstream]:
-    """A replica under each of its names; LiteLLM wants a name of its own for each of those."""
-    own = engines.upstream(context, replica)
-    yield own
-    for name in own.adapters:
-        yield replace(own, name=f"{own.name}-{name}", model=name, upstream_model=name)
-
-
-def _stream_timeout(router: RouterSpec, replica: ReplicaPlan) -> int:
-    default = STREAM_TIMEOUT_SECONDS if replica.gpus else STREAM_TIMEOUT_ON_CPU_SECONDS
-    return router.stream_timeout_seconds or default

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from deploy.plan.deployment_plan import ReplicaPlan
 from deploy.services.container import HealthCheck, Mount, environment
 from deploy.services.context import ServiceContext
-from deploy.services.gpu_access import gpu_access, gpu_shares, image_name, visible_devices
+from deploy.services.gpu_access import checked, gpu_access, gpu_shares, image_name, visible_devices
 from deploy.services.ollama_model import HOME, MODELS, completes, model_name, stored_model
+from deploy.services.routes import from_routers
 from deploy.services.unit import HostModelFile, Tier, Unit
 from deploy.services.upstream import Upstream, address
 
@@ -56,19 +57,20 @@ def _unit(context: ServiceContext, replica: ReplicaPlan) -> Unit:
         serves=replica.served_model_name,
         image_name=name,
         start_timeout_seconds=replica.engine.start_timeout_seconds,
+        route=from_routers(context, context.replica_name(IMAGE, replica), PORT),
+        drain_seconds=replica.engine.drain_seconds,
         model_file=file,
         model=stored_model(context, replica, volume),
         gpu_shares=gpu_shares(replica),
-        container=context.container(
+        runs=context.container(
             context.replica_name(IMAGE, replica),
             IMAGE,
             name,
             env=variables(replica) | environment(replica.engine.env),
             mounts=mounts,
-            ports=context.published(replica, PORT),
             memory_bytes=replica.memory_limit_bytes,
             healthcheck=HealthCheck(
-                command="ollama list",
+                command=checked(replica, "ollama list"),
                 start_period_seconds=replica.engine.start_timeout_seconds,
             ),
             **gpu_access(replica, context.host(replica)),

@@ -9,11 +9,14 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 
 from deploy.plan.addresses import host_and_port
-from deploy.plan.deployment_plan import EntryPlan, WebUIPlan
-from deploy.services import litellm, postgres
+from deploy.plan.service_plans import EntryPlan, WebUIPlan
+from deploy.services import litellm, postgres, valkey
 from deploy.services.container import HealthCheck, Mount, Port, environment
 from deploy.services.context import ServiceContext
 from deploy.services.health import http_check
+from deploy.services.litellm_config import PERSON_HEADER
+from deploy.services.open_webui_logins import CONFIG, login_environment, login_files
+from deploy.services.routes import web_ui_name, web_ui_ports, web_ui_route
 from deploy.services.unit import DataFile, Tier, Unit
 from deploy.spec import SecretName, SecretText
 
@@ -21,6 +24,10 @@ IMAGE = "open-webui"
 PORT = 8080
 DATA = PurePosixPath("/app/backend/data")
 SQLITE = "webui.db"
+CHATS = ("chat",)
+"""How the tables begin that keep what people ask and are answered, by design."""
+SLIM = "-slim"
+PROXIES = {"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"}
 
 
 def volume_name(context: ServiceContext) -> str:
@@ -28,35 +35,44 @@ def volume_name(context: ServiceContext) -> str:
     return f"{context.plan.name}-{IMAGE}"
 
 
+def container_name(context: ServiceContext, index: int = 0) -> str:
+    """Name of a web UI's container, which is also its DNS name on the deployment's network."""
+    return web_ui_name(context, index)
+
+
 def units(context: ServiceContext) -> Iterator[Unit]:
-    """The web UI, where there is one."""
+    """Every replica of the web UI, where there is one; the first that starts makes the tables."""
     plan = context.plan.web_ui
     if plan is None:
         return
-    yield Unit(
+    for index in range(plan.spec.replicas):
+        yield _unit(context, plan, index)
+
+
+def _unit(context: ServiceContext, plan: WebUIPlan, index: int) -> Unit:
+    files = login_files(context)
+    config = context.config_tree(plan.host, IMAGE, files) if files else None
+    mounts = {DATA: Mount(kind="volume", source=volume_name(context))}
+    if config:
+        mounts[CONFIG] = Mount(kind="bind", source=str(config.directory), read_only=True)
+    return Unit(
         host=plan.host,
         tier=Tier.WEB_UI,
         serves="web UI",
         image_name=IMAGE,
         is_stateful=True,
-        data_file=_data_file(context),
+        data_file=_data_file(context, index),
         start_timeout_seconds=plan.spec.start_timeout_seconds,
-        container=context.container(
-            context.container_name(IMAGE),
+        route=web_ui_route(context, index, PORT),
+        drain_seconds=plan.spec.drain_seconds if plan.spec.replicas > 1 else 0,
+        config=config,
+        runs=context.container(
+            container_name(context, index),
             IMAGE,
             IMAGE,
-            env={
-                **_environment(context, plan),
-                **environment(plan.spec.env),
-                **_database(context),
-                "OPENAI_API_KEYS": SecretText.of(SecretName.ROUTER_MASTER_KEY),
-                "WEBUI_SECRET_KEY": SecretText.of(SecretName.WEB_UI_SECRET_KEY),
-                "WEBUI_ADMIN_PASSWORD": SecretText.of(SecretName.WEB_UI_ADMIN_PASSWORD),
-            },
-            mounts={DATA: Mount(kind="volume", source=volume_name(context))},
-            ports=(
-                Port(host_ip=str(plan.spec.listen), host_port=plan.spec.port, container_port=PORT),
-            ),
+            env=_all_variables(context, plan),
+            mounts=mounts,
+            ports=_published(context, plan, index),
             memory_bytes=plan.spec.memory_limit,
             healthcheck=HealthCheck(
                 command=http_check(PORT, "/health"),
@@ -66,6 +82,64 @@ def units(context: ServiceContext) -> Iterator[Unit]:
     )
 
 
+def _published(context: ServiceContext, plan: WebUIPlan, index: int) -> tuple[Port, ...]:
+    port = web_ui_ports(context).get(container_name(context, index))
+    listen = str(plan.spec.listen)
+    return (Port(host_ip=listen, host_port=port, container_port=PORT),) if port else ()
+
+
+def _all_variables(context: ServiceContext, plan: WebUIPlan) -> dict[str, str | SecretText]:
+    address = _origins(plan, context.plan.entry)[0]
+    return {
+        **_environment(context, plan),
+        **_retrieval(context, plan),
+        **login_environment(context, plan.spec, address),
+        **_past_proxies(context, plan),
+        **environment(plan.spec.env),
+        **_database(context),
+        **_shared(context, plan),
+        **_forwarded(context),
+        "OPENAI_API_KEYS": SecretText.of(SecretName.ROUTER_MASTER_KEY),
+        "WEBUI_SECRET_KEY": SecretText.of(SecretName.WEB_UI_SECRET_KEY),
+        "WEBUI_ADMIN_PASSWORD": SecretText.of(SecretName.WEB_UI_ADMIN_PASSWORD),
+    }
+
+
+def _shared(context: ServiceContext, plan: WebUIPlan) -> dict[str, str | SecretText]:
+    """What several of it share, and where it is written down who has logged out.
+
+    Without that a login goes on after somebody has logged out, if only for who has its token.
+    https://docs.openwebui.com/getting-started/advanced-topics/scaling/
+    """
+    url = valkey.url(context) if plan.uses_valkey else None
+    if url is None:
+        return {}
+    found: dict[str, str | SecretText] = {
+        "REDIS_URL": url,
+        # the router has its keys there, too
+        "REDIS_KEY_PREFIX": f"{context.plan.name}-{IMAGE}",
+    }
+    if plan.spec.oidc:
+        # the provider says who has logged out there
+        found["ENABLE_OAUTH_BACKCHANNEL_LOGOUT"] = "true"
+    if plan.spec.replicas > 1:
+        # browsers use websockets alone, which need not come to the same one each time
+        found |= {"WEBSOCKET_MANAGER": "redis", "WEBSOCKET_REDIS_URL": url}
+    return found
+
+
+def _past_proxies(context: ServiceContext, plan: WebUIPlan) -> dict[str, str | SecretText]:
+    """With a proxy declared, only what is outside is asked through it."""
+    declared = {name.upper() for name in plan.spec.env}
+    if not declared & PROXIES or "NO_PROXY" in declared:
+        return {}
+    inside = [
+        _router_address(context, plan).rpartition(":")[0].strip("[]"),
+        *("localhost", "127.0.0.1"),
+    ]
+    return {"NO_PROXY": ",".join(inside)}
+
+
 def _database(context: ServiceContext) -> dict[str, str | SecretText]:
     """Where it keeps users and chats, if not in SQLite in its volume; files stay in the volume."""
     # psycopg 3 is in every image of it, psycopg2 is not
@@ -73,9 +147,22 @@ def _database(context: ServiceContext) -> dict[str, str | SecretText]:
     return {"DATABASE_URL": url} if url else {}
 
 
-def _data_file(context: ServiceContext) -> DataFile | None:
+def _forwarded(context: ServiceContext) -> dict[str, str]:
+    """The router is told who asks, where people have keys of their own.
+
+    https://docs.openwebui.com/reference/env-configuration/#enable_forward_user_info_headers
+    """
+    if context.plan.people is None:
+        return {}
+    return {
+        "ENABLE_FORWARD_USER_INFO_HEADERS": "true",
+        "FORWARD_USER_INFO_HEADER_USER_EMAIL": PERSON_HEADER,
+    }
+
+
+def _data_file(context: ServiceContext, index: int) -> DataFile | None:
     """Users and chats in SQLite would be left behind by a web UI that has a database."""
-    if not _database(context):
+    if index or not _database(context):
         return None
     volume = volume_name(context)
     return DataFile(
@@ -98,14 +185,12 @@ def _environment(context: ServiceContext, plan: WebUIPlan) -> dict[str, str]:
     return {
         "PORT": str(PORT),
         "DATA_DIR": str(DATA),
-        "WEBUI_NAME": plan.spec.title,
+        "WEBUI_NAME": plan.title,
         "WEBUI_URL": origins[0],
         # chat hangs silently for an origin that is not listed
         "CORS_ALLOW_ORIGIN": ";".join(origins),
         "WEBUI_ADMIN_EMAIL": plan.spec.admin_email,
         "WEBUI_ADMIN_NAME": "Administrator",
-        "ENABLE_SIGNUP": "false",
-        "DEFAULT_USER_ROLE": "user",
         # else values in its database would silently win over a redeployment
         "ENABLE_PERSISTENT_CONFIG": "false",
         "ENABLE_OLLAMA_API": "false",
@@ -119,8 +204,6 @@ def _environment(context: ServiceContext, plan: WebUIPlan) -> dict[str, str]:
         "HF_HUB_OFFLINE": "1",
         "USE_SLIM_DOCKER": "true",
         "ENABLE_VERSION_UPDATE_CHECK": "false",
-        "RAG_EMBEDDING_ENGINE": "openai",
-        "BYPASS_EMBEDDING_AND_RETRIEVAL": "true",
         "AUDIO_STT_ENGINE": "openai",
         "ENABLE_COMMUNITY_SHARING": "false",
         "ENABLE_EVALUATION_ARENA_MODELS": "false",
@@ -130,6 +213,43 @@ def _environment(context: ServiceContext, plan: WebUIPlan) -> dict[str, str]:
         "ENABLE_FOLLOW_UP_GENERATION": "false",
         "ENABLE_AUTOCOMPLETE_GENERATION": "false",
     }
+
+
+def _retrieval(context: ServiceContext, plan: WebUIPlan) -> dict[str, str | SecretText]:
+    """How it finds what a question needs in documents: with the deployment's own models.
+
+    Without a model for embeddings, documents go to the chat as a whole; and in upstream's slim
+    image, which can keep embeddings in PostgreSQL with pgvector alone. So they do with several web
+    UIs: Chroma's files are one process's.
+    """
+    replicas, router = context.plan.replicas, f"http://{_router_address(context, plan)}/v1"
+    key = SecretText.of(SecretName.ROUTER_MASTER_KEY)
+    embedding = next((each.served_model_name for each in replicas if each.embeds), "")
+    reranker = next((each.served_model_name for each in replicas if each.reranks), "")
+    # else it loads a model of its own, which is not in its image
+    found: dict[str, str | SecretText] = {"RAG_EMBEDDING_ENGINE": "openai"}
+    is_slim = context.images[IMAGE].reference.endswith(SLIM)
+    if not embedding or is_slim or plan.spec.replicas > 1:
+        return found | {"BYPASS_EMBEDDING_AND_RETRIEVAL": "true"}
+    found |= {
+        # else it would not look at Chroma, which is in its image and keeps all in the volume
+        "USE_SLIM_DOCKER": "false",
+        "ANONYMIZED_TELEMETRY": "false",
+        "RAG_EMBEDDING_MODEL": embedding,
+        "RAG_OPENAI_API_BASE_URL": router,
+        "RAG_OPENAI_API_KEY": key,
+        "RAG_EMBEDDING_BATCH_SIZE": "32",
+    }
+    if reranker:
+        found |= {
+            # only what was found by words and by embeddings is ranked again
+            "ENABLE_RAG_HYBRID_SEARCH": "true",
+            "RAG_RERANKING_ENGINE": "external",
+            "RAG_RERANKING_MODEL": reranker,
+            "RAG_EXTERNAL_RERANKER_URL": f"{router}/rerank",
+            "RAG_EXTERNAL_RERANKER_API_KEY": key,
+        }
+    return found
 
 
 def _origins(plan: WebUIPlan, entry: EntryPlan | None) -> list[str]:

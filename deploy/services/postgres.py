@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from deploy.plan.deployment_plan import DatabaseUser, PostgresPlan
+from deploy.plan.service_plans import DatabaseUser, PostgresPlan
 from deploy.render import TEMPLATES
 from deploy.services.container import HealthCheck, Mount
 from deploy.services.context import TMP, ServiceContext
@@ -99,7 +99,7 @@ def units(context: ServiceContext) -> Iterator[Unit]:
             allowed=f"data of PostgreSQL {version}",
             fix=UPGRADE.replace("NAME", context.container_name(IMAGE)),
         ),
-        container=context.container(
+        runs=context.container(
             context.container_name(IMAGE),
             IMAGE,
             IMAGE,

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from deploy.services import (
+    certbot,
     haproxy,
+    links,
     litellm,
     llama_cpp,
     ollama,
@@ -32,7 +34,9 @@ SERVICES: dict[str, ServiceModule] = {
     "llama_cpp": llama_cpp,
     "ollama": ollama,
     "vllm": vllm,
+    "links": links,
     "litellm": litellm,
     "open_webui": open_webui,
+    "certbot": certbot,
     "haproxy": haproxy,
 }

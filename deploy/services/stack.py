@@ -30,6 +30,10 @@ class Stack:
         """The tiers that have units, in order."""
         return tuple(tier for tier in Tier if self.tier(tier))
 
+    def needs_docker(self, host: str) -> bool:
+        """Whether something runs in a container there."""
+        return any(unit.image_name for unit in self.on(host))
+
     def stands_in(self, unit: Unit) -> bool:
         """Whether a unit on another host serves the same."""
         return any(other.serves == unit.serves and other.host != unit.host for other in self.units)
@@ -38,7 +42,7 @@ class Stack:
     def secrets(self) -> frozenset[str]:
         """Names of every secret that one of the units is given."""
         texts = [
-            *(text for unit in self.units for text in unit.container.secret_env.values()),
+            *(text for unit in self.units for text in unit.runs.secret_env.values()),
             *(
                 file.content
                 for unit in self.units

@@ -1,4 +1,4 @@
-"""What a service module makes: a container, its files, and what it needs and holds on its host."""
+"""What a service module makes: what runs, its files, and what it needs and holds on its host."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ import hashlib
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field
 
 from deploy.local_file import LocalFile
 from deploy.model_files import ModelFile
-from deploy.services.container import ContainerSpec, Part, SecretDigest, canonical_json
+from deploy.services.container import ContainerSpec
+from deploy.services.program import HostProgram
+from deploy.services.runs import Marks, Part, SecretDigest, canonical_json
+from deploy.services.systemd import SystemdSpec
 from deploy.spec import SecretText
 from deploy.spec.host import WeightsSource
 
@@ -21,9 +24,14 @@ class Tier(StrEnum):
     """The order in which services start: each tier waits for the one before, on all hosts."""
 
     STORE = "store"
+    NODE = "node"
+    """Further hosts of an engine, which wait for the one that is asked."""
     ENGINE = "engine"
+    LINK = "link"
+    """What takes requests of routers to engines on other hosts."""
     ROUTER = "router"
     WEB_UI = "web_ui"
+    CERTIFICATE = "certificate"
     ENTRY = "entry"
     MONITORING = "monitoring"
 
@@ -54,21 +62,30 @@ class ConfigFile(Part):
         return isinstance(self.content, SecretText)
 
 
+WATCHED = "current"
+"""Name of the directory of files that are watched."""
+
+
 class ConfigTree(Part):
     """The configuration files of one service, in a directory named after their content.
 
     A changed file makes a new directory, so that a container which is rolled back to finds the
-    files it was started with. A changed secret is written into the same directory.
+    files it was started with. A changed secret is written into the same directory. What notices
+    changes by itself has one directory, whose files change, and goes on.
     """
 
     root: PurePosixPath
     """Directory on the host that holds every release of the files."""
     files: dict[str, ConfigFile] = Field(min_length=1)
     """By path within the release."""
+    is_watched: bool = False
+    """Whether what reads them notices that they have changed, and reads them again."""
 
     @property
     def release(self) -> str:
         """Digest of names, modes and contents, of secrets without their values."""
+        if self.is_watched:
+            return WATCHED
         return hashlib.sha256(
             canonical_json(self.model_dump(mode="json", exclude_none=True)["files"]).encode()
         ).hexdigest()[:16]
@@ -128,6 +145,17 @@ class HostWeights(Part):
         return self.cache / "hub" / f"models--{self.folder_name}"
 
 
+class CompileCache(Part):
+    """What an engine compiles when it first starts, and loads whenever it starts again."""
+
+    volume: str
+    """Where it is kept; the replicas of a model share it on each host."""
+    directory: PurePosixPath
+    """Where the volume is in the container."""
+    gpus: tuple[str, ...]
+    """Catalogue ids of the GPUs that it is compiled for; none of CPUs."""
+
+
 class StoredModel(Part):
     """A model that an engine keeps in a store of its own, where it is pulled to or created."""
 
@@ -172,6 +200,25 @@ class DataFile(Part):
         return not found or self.wanted in {"", found}
 
 
+class Route(Part):
+    """How requests come to a unit, and how they are kept away while it is replaced."""
+
+    host: str
+    """Name of the host that they are sent from."""
+    directory: PurePosixPath
+    """Directory of that host where it is written down who gets none, and until when."""
+    names: tuple[str, ...]
+    """What the unit is called there."""
+    port: int
+    """The port that it listens on in its container."""
+    asked_on: str = ""
+    """Name of the host whose own network the port is in; empty where that is its container's."""
+    stands_behind: str = ""
+    """Name of the unit that is asked in its place: requests come again when that one is back."""
+    entry: str = ""
+    """Name of the entry's container, which must be told; empty where routers read the directory."""
+
+
 class Holds(Part):
     """What only one unit of a host can have at a time."""
 
@@ -181,13 +228,13 @@ class Holds(Part):
     """Shares of GPU memory, from 0 to 1, by the GPU's index."""
 
     def to_label(self) -> str:
-        """The same as text, for a label of the container."""
+        """The same as text, to be written on what runs."""
         gpus = {str(index): share for index, share in sorted(self.gpus.items())}
         return canonical_json({"ports": sorted(self.ports), "gpus": gpus})
 
 
 def holds_of(label: Any, spec: Mapping[str, Any] | None) -> Holds:
-    """What a live container holds, by its labels.
+    """What something live holds, by what is written on it.
 
     Containers of older releases have no such label: they are taken to hold their GPUs whole.
 
@@ -203,22 +250,30 @@ def holds_of(label: Any, spec: Mapping[str, Any] | None) -> Holds:
     return Holds(ports=ports, gpus=dict.fromkeys(spec.get("gpus", ()), 1.0))
 
 
+Runs = Annotated[ContainerSpec | SystemdSpec, Field(discriminator="kind")]
+
+
 class Unit(Part):
-    """One container of a deployment with everything it needs on its host."""
+    """What runs on one host for a deployment, with everything that it needs there."""
 
     host: str
     tier: Tier
     serves: str
     """What it answers for, e.g. a model: units that serve the same stand in for each other."""
-    container: ContainerSpec
+    runs: Runs
+    """A container, or a service of the host."""
     start_timeout_seconds: int
-    """How long the container may take until it is healthy."""
-    image_name: str
-    """Name of its image in the catalogue."""
+    """How long it may take until it is healthy."""
+    image_name: str | None = None
+    """Name of its image in the catalogue; ``None`` where it needs none, and no Docker."""
+    program: HostProgram | None = None
+    """The program that must be on the host; ``None`` where it is in the image."""
     config: ConfigTree | None = None
     model_file: HostModelFile | None = None
     weights: tuple[HostWeights, ...] = ()
     """What must be in the cache that it loads its model from."""
+    compiled: CompileCache | None = None
+    """What it compiles, where that can be carried to the replicas of another host."""
     model: StoredModel | None = None
     """What must be in its engine's store once the container runs."""
     gpu_shares: dict[int, float] = Field(default_factory=dict)
@@ -227,30 +282,45 @@ class Unit(Part):
     """What says whether its data can be read by the wanted version."""
     is_stateful: bool = False
     """Whether its volumes hold what people would miss."""
+    route: Route | None = None
+    """How requests come to it, if they can be kept away."""
+    replica: str = ""
+    """What it is one of several units of, on several hosts: they work together or not at all."""
+    drain_seconds: int = 0
+    """How long answers that have begun may go on before it is replaced."""
 
     @property
     def name(self) -> str:
-        """Name of its container."""
-        return self.container.name
+        """Its name on the host."""
+        return self.runs.name
+
+    @property
+    def container(self) -> ContainerSpec:
+        """The container; for those who deal with containers alone."""
+        if not isinstance(self.runs, ContainerSpec):
+            raise TypeError(f"{self.name} runs as a {self.runs.noun}")
+        return self.runs
 
     @property
     def holds(self) -> Holds:
         """What only it can have on its host while it runs."""
-        ports = frozenset(port.host_port for port in self.container.ports)
+        ports = frozenset(port for _, port in self.runs.listens)
         return Holds(ports=ports, gpus=self.gpu_shares)
 
     @property
     def volumes(self) -> tuple[str, ...]:
         """Names of its volumes."""
-        mounts = self.container.mounts.values()
-        return tuple(mount.source for mount in mounts if mount.kind == "volume")
+        return self.runs.volumes
+
+    def marks(self, deployment: str) -> Marks:
+        """What is written on it."""
+        return Marks(deployment, self.holds.to_label())
 
     def create_arguments(self, deployment: str, digest: SecretDigest) -> list[str]:
-        """The arguments of ``docker container create`` except name, secrets and intervals.
+        """The arguments that create what runs: no secrets, and not its name.
 
         Args:
             deployment: name of the deployment.
             digest: makes digests of secrets.
         """
-        labels = self.container.labels(deployment, self.holds.to_label(), digest)
-        return self.container.create_arguments(labels)
+        return self.runs.create_arguments(self.marks(deployment), digest)

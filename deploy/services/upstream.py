@@ -8,6 +8,7 @@ from typing import Literal
 from deploy.plan.addresses import host_and_port
 from deploy.plan.deployment_plan import ReplicaPlan
 from deploy.services.context import ServiceContext
+from deploy.services.routes import LINK_PORT, link_client_name
 
 Api = Literal["vllm", "openai", "ollama"]
 """``vllm``: OpenAI's with vLLM's own additions; ``ollama``: Ollama's own, to chat only."""
@@ -26,7 +27,7 @@ class Upstream:
     upstream_model: str
     """What the engine calls the model."""
     address: str
-    """Host and port, as the router's host reaches them."""
+    """Host and port, as the router's host reaches them; through a link, with a path."""
     has_key: bool
     """Whether it wants the engines' key."""
     completes: bool
@@ -59,7 +60,7 @@ def openai_upstream(
 
 
 def address(context: ServiceContext, replica: ReplicaPlan, name: str, port: int) -> str:
-    """Where the router reaches a replica: its container's name, or its host's address.
+    """Where the router reaches a replica: by its container's name, a link, or its host's address.
 
     Args:
         context: the deployment.
@@ -67,6 +68,8 @@ def address(context: ServiceContext, replica: ReplicaPlan, name: str, port: int)
         name: name of its container.
         port: the port that it listens on in its container.
     """
+    if replica.is_linked:
+        return f"{link_client_name(context)}:{LINK_PORT}/{name}"
     if replica.port is None:
         return f"{name}:{port}"
     return host_and_port(context.host(replica).address, replica.port)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
-from deploy.plan.deployment_plan import ValkeyPlan
+from deploy.plan.service_plans import ValkeyPlan
 from deploy.render import TEMPLATES
 from deploy.services.container import HealthCheck, Mount
 from deploy.services.context import ServiceContext
@@ -52,7 +52,7 @@ def units(context: ServiceContext) -> Iterator[Unit]:
         image_name=IMAGE,
         start_timeout_seconds=plan.spec.start_timeout_seconds,
         config=config,
-        container=context.container(
+        runs=context.container(
             context.container_name(IMAGE),
             IMAGE,
             IMAGE,

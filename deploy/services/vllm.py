@@ -8,16 +8,29 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import PurePosixPath
+from typing import Any
 
 from deploy.plan.deployment_plan import ReplicaPlan
-from deploy.services.container import HealthCheck, Mount, environment
+from deploy.render import TEMPLATES
+from deploy.services.container import HOST_NETWORK, HealthCheck, Mount, Port, environment
 from deploy.services.context import ServiceContext
-from deploy.services.gpu_access import gpu_access, gpu_shares, image_name, visible_devices
+from deploy.services.gpu_access import (
+    capabilities,
+    checked,
+    gpu_access,
+    gpu_shares,
+    image_name,
+    security_options,
+    visible_devices,
+)
+from deploy.services.hang_watch import files, watched
 from deploy.services.health import http_check
-from deploy.services.unit import Tier, Unit
+from deploy.services.routes import from_routers
+from deploy.services.unit import CompileCache, ConfigFile, ConfigTree, Tier, Unit
 from deploy.services.upstream import Upstream, openai_upstream
 from deploy.services.vllm_arguments import (
     CONTAINER_PORT,
+    Node,
     adapter_directories,
     arguments,
     model_directory,
@@ -29,8 +42,16 @@ IMAGE = "vllm"
 CPU_IMAGE = "vllm-cpu"
 PORT = CONTAINER_PORT
 HUGGINGFACE = PurePosixPath("/root/.cache/huggingface")
+CONFIG = PurePosixPath("/etc/atelier")
+NODE = "node.py"
+"""What runs vLLM on one of several hosts, and ends it when another one is gone."""
 CACHE = PurePosixPath("/root/.cache/vllm")
-"""What was compiled, kept from one container to the next."""
+"""What was compiled, kept from one container to the next, and shared by the replicas of a host.
+
+Two that compile at the same time would be in each other's way: files are replaced whole, but of a
+name with the number of the process in it, which containers have in common. Replicas of a model
+start one after the other on a host, see deploy/changes/order.py.
+"""
 CACHES = {
     "VLLM_CACHE_ROOT": CACHE,
     # else below ~/.triton, ~/.cache/flashinfer and ~/.nv, which go with the container
@@ -44,45 +65,149 @@ CACHES = {
 def units(context: ServiceContext) -> Iterator[Unit]:
     """A unit for each replica that it serves."""
     for replica in context.replicas("vllm"):
-        yield _unit(context, replica)
+        if replica.other_hosts:
+            yield from _wide_units(context, replica)
+        else:
+            yield _unit(context, replica)
 
 
 def upstream(context: ServiceContext, replica: ReplicaPlan) -> Upstream:
     """How a router reaches a replica."""
     name = context.replica_name(IMAGE, replica)
     own = openai_upstream(context, replica, name, PORT, api="vllm")
-    return replace(own, completes=not replica.embeds, adapters=tuple(replica.lora_adapters))
+    return replace(own, completes=replica.writes, adapters=tuple(replica.lora_adapters))
+
+
+def cache_volume(context: ServiceContext, replica: ReplicaPlan) -> str:
+    """Name of the volume with what the replicas of a model compiled on a host."""
+    return f"{_caches_of(context.plan.name)}{replica.model}"
+
+
+def is_cache(volume: str, deployment: str) -> bool:
+    """Whether a volume of a deployment holds nothing but what vLLM compiled."""
+    return volume.startswith(_caches_of(deployment))
+
+
+def _caches_of(deployment: str) -> str:
+    return f"{deployment}-{IMAGE}-"
+
+
+def _wide_units(context: ServiceContext, replica: ReplicaPlan) -> Iterator[Unit]:
+    """A unit for each host of a replica; they meet before the first one is healthy.
+
+    What they say to each other is on ports that no one can know before: they are in the networks
+    of their hosts.
+    """
+    master = context.host(replica).address
+    for rank, host in enumerate(replica.hosts):
+        own = replica.model_copy(update={"host": host, "other_hosts": ()})
+        node = Node(rank, context.host(own).address, master)
+        yield _on_node(context, replica, node, _unit(context, own))
+
+
+def _on_node(context: ServiceContext, replica: ReplicaPlan, node: Node, unit: Unit) -> Unit:
+    """A unit as one of several of its replica.
+
+    Those that answer nothing are healthy while they run: they wait for the first one, and the
+    program that runs them ends them when that is gone.
+    """
+    asked, runs = unit.name, unit.container
+    watching = {} if node.rank else files(replica)
+    program = {NODE: ConfigFile(content=_program()), **watching}
+    config = context.config_tree(unit.host, IMAGE, program)
+    watch = () if node.rank else watched(replica, CONFIG, replica.port or PORT, node.address)
+    name = f"{asked}-node-{node.rank}" if node.rank else asked
+    check = "true" if node.rank else http_check(replica.port or PORT, "/health", node.address)
+    route = unit.route and unit.route.model_copy(
+        update={
+            "port": replica.port,
+            "asked_on": replica.host,
+            "stands_behind": asked if node.rank else "",
+        }
+    )
+    ports = () if node.rank else (replica.port, replica.master_port)
+    places = map(str, (node.address, node.master, replica.master_port, len(replica.hosts)))
+    container = runs.model_copy(
+        update={
+            "name": name,
+            "entrypoint": "python3",
+            "command": (
+                *(str(CONFIG / NODE), *places, str(node.rank)),
+                *(*watch, "vllm", "serve", *arguments(replica, node)),
+            ),
+            "network": HOST_NETWORK,
+            "env": {**runs.env, "VLLM_HOST_IP": node.address},
+            "mounts": {**runs.mounts, CONFIG: _mount(config)},
+            "ports": tuple(
+                Port(host_ip=node.address, host_port=port, container_port=port)
+                for port in ports
+                if port
+            ),
+            "healthcheck": runs.healthcheck.model_copy(update={"command": checked(replica, check)}),
+        }
+    )
+    return unit.model_copy(
+        update={
+            "tier": Tier.NODE if node.rank else Tier.ENGINE,
+            "serves": name if node.rank else unit.serves,
+            "runs": container,
+            "config": config,
+            "route": route,
+            "replica": asked,
+            # each of them compiles its own stage
+            "compiled": None,
+        }
+    )
+
+
+def _program() -> str:
+    return (TEMPLATES / "vllm" / NODE).read_text()
+
+
+def _mount(config: ConfigTree) -> Mount:
+    return Mount(kind="bind", source=str(config.directory), read_only=True)
 
 
 def _unit(context: ServiceContext, replica: ReplicaPlan) -> Unit:
     engine = replica.engine
     name = CPU_IMAGE if replica.cpu else image_name(replica, IMAGE)
+    watching = files(replica)
+    config = context.config_tree(replica.host, IMAGE, watching) if watching else None
     return Unit(
         host=replica.host,
         tier=Tier.ENGINE,
         serves=replica.served_model_name,
         image_name=name,
         start_timeout_seconds=engine.start_timeout_seconds,
+        route=from_routers(
+            context, context.replica_name(IMAGE, replica), PORT, *replica.lora_adapters
+        ),
+        drain_seconds=engine.drain_seconds,
         gpu_shares=gpu_shares(replica),
         weights=host_weights(context, replica, name),
-        container=context.container(
+        compiled=CompileCache(
+            volume=cache_volume(context, replica),
+            directory=CACHE,
+            gpus=tuple(context.host(replica).gpu_names[index] for index in replica.gpus),
+        ),
+        config=config,
+        runs=context.container(
             context.replica_name(IMAGE, replica),
             IMAGE,
             name,
             tmpfs=(),
-            command=arguments(replica),
+            **_started(replica),
             env=_environment(replica),
-            mounts=_mounts(context, replica),
-            ports=context.published(replica, PORT),
+            mounts=_mounts(context, replica) | ({CONFIG: _mount(config)} if config else {}),
             memory_bytes=replica.memory_limit_bytes,
             pids_limit=8192,
             stop_timeout_seconds=30,
             healthcheck=HealthCheck(
-                command=http_check(PORT, "/health"),
+                command=checked(replica, http_check(PORT, "/health")),
                 start_period_seconds=engine.start_timeout_seconds,
             ),
-            # binds memory to the NUMA node of the cores that use it
-            cap_add=("SYS_NICE",) if replica.cpu else (),
+            cap_add=capabilities(replica),
+            security_opt=security_options(replica),
             ipc="host" if engine.ipc == "host" else "",
             shm_size_bytes=0 if engine.ipc == "host" else engine.shm_size,
             # pinned memory is for copies to GPUs
@@ -90,6 +215,15 @@ def _unit(context: ServiceContext, replica: ReplicaPlan) -> Unit:
             **gpu_access(replica, context.host(replica)),
         ),
     )
+
+
+def _started(replica: ReplicaPlan) -> dict[str, Any]:
+    """What the container runs: vLLM alone, or what watches over it."""
+    watch = watched(replica, CONFIG, PORT)
+    if not watch:
+        return {"command": arguments(replica)}
+    program, *rest = watch
+    return {"entrypoint": program, "command": (*rest, "vllm", "serve", *arguments(replica))}
 
 
 def _environment(replica: ReplicaPlan) -> dict[str, str | SecretText]:
@@ -120,7 +254,7 @@ def _device_variables(replica: ReplicaPlan) -> dict[str, str]:
 
 def _mounts(context: ServiceContext, replica: ReplicaPlan) -> dict[PurePosixPath, Mount]:
     own, cache = context.plan.name, replica.engine.huggingface_cache
-    mounts = {CACHE: Mount(kind="volume", source=context.replica_name(IMAGE, replica))}
+    mounts = {CACHE: Mount(kind="volume", source=cache_volume(context, replica))}
     if are_brought(replica):
         mounts[HUGGINGFACE / "hub"] = cache_mount(context, replica)
     elif cache:

@@ -5,7 +5,9 @@ Flags: https://docs.vllm.ai/en/latest/cli/serve/
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from deploy.plan.deployment_plan import ReplicaPlan
@@ -15,7 +17,19 @@ MODELS = PurePosixPath("/models")
 ADAPTERS = PurePosixPath("/adapters")
 
 
-def arguments(replica: ReplicaPlan) -> tuple[str, ...]:
+@dataclass(frozen=True)
+class Node:
+    """One of the hosts of a replica that lies on several."""
+
+    rank: int
+    """Which, from 0; only the first one answers."""
+    address: str
+    """Where the others reach it."""
+    master: str
+    """Address of the first one."""
+
+
+def arguments(replica: ReplicaPlan, node: Node | None = None) -> tuple[str, ...]:
     """The arguments of ``vllm serve``.
 
     What sizing worked out is said explicitly: defaults changed between releases.
@@ -24,7 +38,7 @@ def arguments(replica: ReplicaPlan) -> tuple[str, ...]:
     return (
         str(model_directory(replica)) if weights.directory else str(weights.repository),
         *("--served-model-name", replica.served_model_name),
-        *("--host", "0.0.0.0", "--port", str(CONTAINER_PORT)),  # noqa: S104 - inside the container
+        *_listening(replica, node),
         *("--tensor-parallel-size", str(replica.tensor_parallel_size)),
         *("--pipeline-parallel-size", str(replica.pipeline_parallel_size)),
         *_share(replica),
@@ -33,7 +47,25 @@ def arguments(replica: ReplicaPlan) -> tuple[str, ...]:
         *("--kv-cache-dtype", engine.kv_cache_dtype, "--dtype", engine.dtype),
         *_optional(replica),
         *_features(replica),
+        *_speculative(replica),
         *replica.extra_args,
+    )
+
+
+def _listening(replica: ReplicaPlan, node: Node | None) -> tuple[str, ...]:
+    """Where it answers, and where the hosts of a replica meet.
+
+    Processes of one's own are what runs a replica on several hosts without Ray
+    (``vllm/config/parallel.py`` of vLLM 0.32).
+    """
+    if node is None:
+        return ("--host", "0.0.0.0", "--port", str(CONTAINER_PORT))  # noqa: S104 - in the container
+    asked = ("--host", node.address, "--port", str(replica.port))
+    return (
+        *(("--headless",) if node.rank else asked),
+        *("--distributed-executor-backend", "mp"),
+        *("--nnodes", str(len(replica.hosts)), "--node-rank", str(node.rank)),
+        *("--master-addr", node.master, "--master-port", str(replica.master_port)),
     )
 
 
@@ -65,12 +97,25 @@ def _optional(replica: ReplicaPlan) -> Iterator[str]:
         "--block-size": replica.cpu.block_size if replica.cpu else engine.block_size,
     }
     yield from (part for flag, value in flags.items() if value for part in (flag, str(value)))
+    if engine.scheduling_policy != "fcfs":
+        yield from ("--scheduling-policy", engine.scheduling_policy)
     if engine.enforce_eager:
         yield "--enforce-eager"
+    if engine.enable_expert_parallel:
+        yield "--enable-expert-parallel"
+
+
+def _speculative(replica: ReplicaPlan) -> Iterator[str]:
+    if replica.speculative:
+        said = replica.speculative.model_dump(exclude_none=True)
+        yield from ("--speculative-config", json.dumps(said))
+    if replica.language_model_only:
+        yield "--language-model-only"
 
 
 def _features(replica: ReplicaPlan) -> Iterator[str]:
-    if replica.embeds:
+    if not replica.writes:
+        # what it is converted to, embed or classify, follows from the architecture
         yield from ("--runner", "pooling")
     if replica.tool_call_parser:
         yield from ("--enable-auto-tool-choice", "--tool-call-parser", replica.tool_call_parser)

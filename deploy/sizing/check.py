@@ -8,15 +8,20 @@ from collections.abc import Iterator
 from deploy.catalog.decoder_sizes import DTYPES
 from deploy.errors import PlanError, Problem
 from deploy.sizing.request import SizingRequest
+from deploy.sizing.speculation import DRAFTED_WITH, METHODS, Speculation
+
+MOST_DRAFTED = 64
 
 COUNTS = {
     "tensor_parallel_size": 1024,
     "pipeline_parallel_size": 1024,
+    "data_parallel_size": 1024,
     "max_model_len": 10**8,
     "users": 10**6,
     "context_tokens": 10**8,
     "max_num_seqs": 10**6,
     "max_num_batched_tokens": 10**8,
+    "lora_rank": 1024,
 }
 """Settings that are whole numbers from 1, and how far they go."""
 
@@ -46,10 +51,29 @@ def _problems(request: SizingRequest) -> Iterator[Problem]:
     if weights is not None and not (math.isfinite(weights) and 0 < weights <= 10**5):
         yield Problem("weights_gib", str(weights), "more than 0, at most 100000")
     yield from _speed_problems(request)
+    yield from _speculation_problems(request.speculation)
     if request.kv_cache_dtype not in {"auto", "fp8"}:
         yield Problem("kv_cache_dtype", repr(request.kv_cache_dtype), "auto, fp8")
     if request.dtype is not None and request.dtype not in DTYPES:
         yield Problem("dtype", repr(request.dtype), ", ".join(DTYPES))
+
+
+def _speculation_problems(speculation: Speculation | None) -> Iterator[Problem]:
+    if speculation is None:
+        return
+    method, tokens = speculation.method, speculation.tokens
+    if method not in METHODS:
+        yield Problem("speculation.method", repr(method), ", ".join(METHODS))
+    if not 1 <= tokens <= MOST_DRAFTED:
+        allowed = f"a whole number from 1 to {MOST_DRAFTED}"
+        yield Problem("speculation.tokens", str(tokens), allowed)
+    accepted = speculation.acceptance
+    if accepted is not None and not (math.isfinite(accepted) and 0 <= accepted <= 1):
+        yield Problem("speculation.acceptance", str(accepted), "a share from 0 to 1")
+    if (method in DRAFTED_WITH) != (speculation.draft is not None):
+        found = "none" if speculation.draft is None else "one"
+        allowed = f"one with {' or '.join(DRAFTED_WITH)}, else none"
+        yield Problem("speculation.draft", found, allowed)
 
 
 def _speed_problems(request: SizingRequest) -> Iterator[Problem]:

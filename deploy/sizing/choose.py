@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cached_property
 
 from deploy.sizing.arrangement import Arrangement, Setup, arrange
 from deploy.sizing.parallelism import tensor_parallel_problems
+from deploy.sizing.reasons import Reason
 from deploy.sizing.throughput import tokens_per_second_per_user
 
 LARGEST_SPLIT = 16
-"""Beyond this many GPUs only powers of two are tried: nobody splits a model 37 ways."""
+"""Beyond this many GPUs only powers of two are tried: no one splits a model 37 ways."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,22 +22,29 @@ class Scored:
     arrangement: Arrangement
     slots: int
     """Requests at once."""
-    comfortable: int
-    """How many of them at reading speed."""
 
     @property
     def gpus(self) -> int:
         """GPUs of one replica."""
-        return self.arrangement.tensor_parallel_size * self.arrangement.pipeline_parallel_size
+        return self.arrangement.gpus
 
-    @property
+    @cached_property
+    def comfortable(self) -> int:
+        """How many requests at once at the pace that is asked for."""
+        pace, low, high = self.arrangement.setup.request.pace, 0, self.slots
+        while low < high:
+            middle = (low + high + 1) // 2
+            low, high = (middle, high) if self.speed(middle) >= pace else (low, middle - 1)
+        return low
+
+    @cached_property
     def is_preferred(self) -> bool:
         """Whether no tensor parallelism over as many GPUs is legal instead."""
         setup = self.arrangement.setup
         if self.arrangement.pipeline_parallel_size == 1:
             return True
-        scheme = setup.precision.quantization
-        return any(tensor_parallel_problems(setup.model, scheme, self.gpus))
+        split = self.gpus // setup.expert_ranks
+        return bool(split_problems(setup, split))
 
     def served(self, gpus: int) -> int:
         """Requests at once with so many GPUs."""
@@ -51,25 +60,29 @@ class Scored:
 
 def score(arrangement: Arrangement) -> Scored:
     """What one replica gives."""
-    slots = arrangement.slots(arrangement.context_tokens)
-    scored = Scored(arrangement, slots, 0)
-    low, high = 0, slots
-    while low < high:
-        middle = (low + high + 1) // 2
-        reads = scored.speed(middle) >= arrangement.setup.request.pace
-        low, high = (middle, high) if reads else (low, middle - 1)
-    return replace(scored, comfortable=low)
+    return Scored(arrangement, arrangement.slots(arrangement.context_tokens))
+
+
+def split_problems(setup: Setup, tp: int) -> tuple[Reason, ...]:
+    """Why a model, its experts and its draft cannot be split over so many GPUs."""
+    request, scheme = setup.request, setup.precision.quantization
+    ranks = 0 if request.enable_expert_parallel else tp * setup.expert_ranks
+    problems = tensor_parallel_problems(setup.model, scheme, tp, ranks)
+    draft = request.speculation.draft if request.speculation else None
+    if draft is None:
+        return problems
+    return (*problems, *tensor_parallel_problems(draft, draft.quantization, tp))
 
 
 def candidates(setup: Setup) -> Iterator[Scored]:
     """Every legal arrangement that the request allows."""
-    request, count = setup.request, len(setup.request.devices)
+    request, count = setup.request, len(setup.request.devices) // setup.expert_ranks
     if request.plain_splits:
         yield from _plain_candidates(setup, count)
         return
     declared = request.tensor_parallel_size
     for tp in [declared] if declared else split_sizes(count):
-        if any(tensor_parallel_problems(setup.model, setup.precision.quantization, tp)):
+        if split_problems(setup, tp):
             continue
         for pp in _stages(setup, count // tp):
             yield score(arrange(setup, tp, pp))
@@ -77,12 +90,7 @@ def candidates(setup: Setup) -> Iterator[Scored]:
 
 def _plain_candidates(setup: Setup, count: int) -> Iterator[Scored]:
     """Powers of two; layers over a pipeline only where one GPU cannot share each layer enough."""
-    scheme = setup.precision.quantization
-    sizes = [
-        tp
-        for tp in (1, 2, 4, 8, 16)
-        if tp <= count and not any(tensor_parallel_problems(setup.model, scheme, tp))
-    ]
+    sizes = [tp for tp in (1, 2, 4, 8, 16) if tp <= count and not split_problems(setup, tp)]
     alone = [score(arrange(setup, tp, 1)) for tp in sizes]
     yield from alone
     if any(scored.arrangement.fits for scored in alone):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from deploy.catalog.quantization import BY_NAME
 from deploy.errors import ModelConfigError, PlanError, Problem
 from deploy.sizing.device import Device, device_of
 from deploy.sizing.gguf import DEFAULT_QUANTIZATION
+from deploy.sizing.speculation import Speculation
 from deploy.units import GIB
 
 MAXIMUM_CONFIG_BYTES = 10 * 2**20
@@ -48,9 +50,8 @@ def find_model(
         ModelConfigError: if the file cannot be read.
         UnsupportedModelError: if its memory cannot be worked out honestly.
     """
-    entry = catalog.models.get(text.lower())
-    if entry is not None:
-        return _from_catalogue(text.lower(), entry, quantization, engine)
+    if text.lower() in catalog.models:
+        return _from_catalogue(text.lower(), catalog, quantization, engine)
     path = Path(text)
     if path.is_file() or path.is_dir() or "/" in text or text.endswith(".json"):
         path = path / "config.json" if path.is_dir() else path
@@ -60,9 +61,11 @@ def find_model(
     raise PlanError(Problem("model", repr(text), "a model of the catalogue or a config.json", fix))
 
 
+@cache
 def _from_catalogue(
-    name: str, entry: Model, quantization: str | None, engine: str
+    name: str, catalog: Catalog, quantization: str | None, engine: str
 ) -> DeclaredModel:
+    entry = catalog.models[name]
     architecture = read_architecture(entry.config)
     gguf = engine == "ollama"
     method = quantization or (DEFAULT_QUANTIZATION if gguf else architecture.quantization.method)
@@ -79,6 +82,18 @@ def _from_catalogue(
     return DeclaredModel(
         name, replace(architecture, quantization=scheme), size / GIB if size else None
     )
+
+
+def find_speculation(
+    method: str, tokens: int, draft: str | None, acceptance: float | None, catalog: Catalog
+) -> Speculation:
+    """How tokens are drafted; ``draft`` is a model of the catalogue or a config.json.
+
+    Raises:
+        AtelierError: if the draft cannot be found or read.
+    """
+    found = find_model(draft, catalog).architecture if draft else None
+    return Speculation(method, tokens, found, acceptance)
 
 
 def _variant(entry: Model, method: str, weight_format: str) -> Variant | None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from deploy.catalog import Gpu
+from deploy.catalog import Gpu, MigCard
+from deploy.catalog.gpus import TORCH_SHARE
 
 LARGE_GPU_GIB = 70
 """From this size vLLM takes larger defaults (EngineArgs.get_batch_defaults)."""
@@ -32,6 +33,8 @@ class Device:
     """Whether it computes in FP8."""
     link_bytes_per_second: float = 0.0
     """NVLink or Infinity Fabric, one direction; 0 for PCIe only."""
+    instance: str = ""
+    """Profile of the instance (MIG), of a GPU that is divided; it works with no other one."""
 
     @property
     def has_link(self) -> bool:
@@ -66,6 +69,26 @@ def device_of(name: str, gpu: Gpu) -> Device:
     )
 
 
+def instance_of(device: Device, profile: str, card: MigCard) -> Device:
+    """An instance of a GPU that is divided: its part of memory, bandwidth and SMs.
+
+    NCCL does not connect instances, so it has no link:
+    https://docs.nvidia.com/datacenter/tesla/mig-user-guide/deployment-considerations.html
+    """
+    own = card.profiles[profile]
+    return replace(
+        device,
+        name=f"{device.name} {profile}",
+        usable_gib=round(own.memory_gib * TORCH_SHARE, 2),
+        bandwidth_bytes_per_second=device.bandwidth_bytes_per_second
+        * own.memory_slices
+        / card.memory_slices,
+        flops_per_second=device.flops_per_second * own.compute_slices / card.compute_slices,
+        link_bytes_per_second=0.0,
+        instance=profile,
+    )
+
+
 def weakest(devices: tuple[Device, ...]) -> Device:
     """What can be counted on from each of several: the engine gives every GPU the same share."""
     names = dict.fromkeys(device.name for device in devices)
@@ -80,4 +103,5 @@ def weakest(devices: tuple[Device, ...]) -> Device:
         gfx=smallest.gfx,
         supports_fp8=all(d.supports_fp8 for d in devices),
         link_bytes_per_second=min(d.link_bytes_per_second for d in devices),
+        instance=smallest.instance,
     )

@@ -18,6 +18,7 @@ from deploy.sizing.hardware import hardware_refusals
 from deploy.sizing.overhead import MIB
 from deploy.sizing.parallelism import legal_tensor_parallel_sizes
 from deploy.sizing.reasons import Reason, ReasonKind, Remedy, RemedyKind, reason, remedy
+from deploy.sizing.speculation import Speculation, draft_weights_bytes
 from deploy.units import GIB
 
 
@@ -37,6 +38,17 @@ def memory_reason(best: Arrangement) -> Reason:
         budget_gib=setup.budget_gib,
         usable_gib=setup.device.usable_gib,
         gpu_memory_utilization=setup.request.gpu_memory_utilization,
+    )
+
+
+def state_blocks_reason(best: Arrangement) -> Reason:
+    """Why so many requests cannot be: each needs a block for its state."""
+    blocks = best.state_blocks
+    return reason(
+        ReasonKind.STATE_BLOCKS,
+        remedy(RemedyKind.LOWER_MAX_NUM_SEQS, most=max(blocks, 1)),
+        max_num_seqs=best.batch.max_num_seqs,
+        blocks=blocks,
     )
 
 
@@ -144,7 +156,7 @@ def request_warnings(best: Arrangement, users: int) -> Iterator[Reason]:
     """What works, but not as the operator may expect."""
     setup, request = best.setup, best.setup.request
     gpus = len(request.devices)
-    used = best.tensor_parallel_size * best.pipeline_parallel_size * best.replicas
+    used = best.gpus * best.replicas
     if used < gpus:
         yield reason(ReasonKind.GPUS_UNUSED, unused=gpus - used, gpus=gpus)
     if best.fits and request.users and request.users > users:
@@ -167,15 +179,33 @@ def _model_warnings(best: Arrangement) -> Iterator[Reason]:
     declared, method = setup.model.quantization, setup.precision.quantization.method
     if declared.is_quantized and method != declared.method:
         yield reason(ReasonKind.OTHER_QUANTIZATION, declared=declared.method, method=method)
-    if setup.model.is_multimodal:
-        yield reason(ReasonKind.TAKES_IMAGES)
+    vision = setup.model.vision
+    if vision is not None and not request.language_model_only:
+        yield reason(
+            ReasonKind.TAKES_IMAGES if vision.is_known else ReasonKind.ENCODER_UNKNOWN,
+            remedy(RemedyKind.LANGUAGE_MODEL_ONLY),
+        )
+    if setup.request.speculation:
+        yield _drafts(best, setup.request.speculation)
     layout = best.tightest.layout
     if layout.state_groups:
         yield reason(
             ReasonKind.STATE_LAYERS,
             layers=sum(layer.kind == "state" for layer in setup.model.layers),
-            state_mib=layout.state_groups * layout.block_bytes / MIB,
+            state_mib=layout.state_blocks * layout.block_bytes / MIB,
             block_tokens=layout.block_tokens,
         )
     if any(layer.kind == "sliding" for layer in setup.model.layers):
         yield reason(ReasonKind.SLIDING_WINDOWS)
+
+
+def _drafts(best: Arrangement, speculation: Speculation) -> Reason:
+    setup, split = best.setup, (best.tensor_parallel_size, best.pipeline_parallel_size)
+    size = draft_weights_bytes(speculation, setup.model, setup.precision, *split)
+    return reason(
+        ReasonKind.DRAFTS,
+        method=speculation.method,
+        tokens=speculation.tokens,
+        weights_gib=size / GIB,
+        tokens_per_step=speculation.tokens_per_step,
+    )

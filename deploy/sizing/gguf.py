@@ -49,7 +49,7 @@ class _Fit:
 
     @property
     def overhead_gib(self) -> float:
-        """What each GPU keeps beside weights and cache."""
+        """What each GPU keeps apart from weights and cache."""
         return CONTEXT_GIB + self.memory.graph_bytes(self.context_tokens) / GIB
 
     @property

@@ -26,8 +26,9 @@ BITS_PER_WEIGHT = {
     "q4_0": 4.55,
     "q3_k_m": 3.91,
     "q2_k": 3.35,
+    "mxfp4": 5.36,
 }
-"""Whole files, as llama.cpp's quantize README lists them (Llama 2 7B)."""
+"""Whole files, as llama.cpp's quantize README lists them (Llama 2 7B); Ollama's ``gpt-oss:20b``."""
 KV_BYTES = {"auto": 2.0, "fp8": 34 / 32}
 """f16, or q8_0 (blocks of 32 with a scale) where fp8 is asked for."""
 STATE_BYTES = 4

@@ -65,7 +65,7 @@ def hardware_warnings(
     method = precision.quantization.method
     if device.vendor == "amd":
         yield reason(ReasonKind.AMD)
-        if method in {"fp8", "mxfp4", "nvfp4"} and not device.supports_fp8:
+        if method == "nvfp4" or (method == "fp8" and not device.supports_fp8):
             yield reason(ReasonKind.NO_NATIVE_KERNELS, method=method, device=device.gfx)
         return
     capability, name = device.compute_capability, device.name

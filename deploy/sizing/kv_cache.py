@@ -6,12 +6,14 @@ Where layers keep a state, blocks are so long that a page holds one (_align_hybr
 vllm/platforms/interface.py), and a request takes one block from each group of such layers.
 Where layers of two kinds keep tokens of two sizes (Gemma 4), pages are as large as the larger
 kind's, and blocks of the smaller hold more tokens (unify_kv_cache_spec_page_size). The index of
-sparse attention is kept in a page of its own beside each latent one (UniformTypeKVCacheSpecs).
+sparse attention is kept in a page of its own next to each latent one (UniformTypeKVCacheSpecs).
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
+from functools import cached_property
 
 from deploy.catalog.architecture import Architecture
 from deploy.catalog.attention_layers import AttentionLayer
@@ -24,6 +26,28 @@ INDEX_SCALED = 128
 """Values that share a scale in sparse attention's caches."""
 UNEVEN = 1.5
 """Up to this ratio the larger number of layers sets the size of a group; 1.25 until 0.18."""
+
+
+@dataclass(frozen=True)
+class KvSettings:
+    """What decides the KV cache apart from the model and its layers."""
+
+    tp: int = 1
+    """GPUs that share each layer."""
+    kv_dtype: str = "bfloat16"
+    """Type of keys and values."""
+    in_flight_tokens: int = 1
+    """Tokens that may be computed and not settled: a window keeps that many more."""
+    uneven: float = UNEVEN
+    """Up to this ratio the larger number of layers sets the size of a group."""
+    draft_layers: tuple[AttentionLayer, ...] = ()
+    """Layers of a draft model or of multi-token prediction, which keep every token too."""
+    draft_token_bytes: int = 0
+    """Bytes of a token in one of them, where that is not as in the model's own."""
+    speculative_tokens: int = 0
+    """Tokens drafted at a time: a state is kept for each of them."""
+    caches_prefixes: bool = False
+    """Whether states are kept for prefixes too."""
 
 
 @dataclass(frozen=True)
@@ -48,18 +72,28 @@ class KvLayout:
     """Tokens of a block of layers that keep every token."""
     window_block_tokens: int = BLOCK_TOKENS
     """Tokens of a block of sliding layers."""
-    index_bytes: int = 0
-    """Bytes of a block that indexes of sparse attention take, in all layers together."""
+    more_bytes: int = 0
+    """Bytes of a block that have other sizes: indexes of sparse attention, layers of a draft."""
+    states_per_request: int = 1
+    """Blocks of each group of states that a request takes (``MambaSpec.max_memory_usage_bytes``):
+    its own, one more with prefix caching, and one for each token drafted."""
+    states_follow_tokens: bool = False
+    """Whether a state is kept for every block of tokens (``mamba_cache_mode`` all)."""
 
-    @property
+    @cached_property
     def block_bytes(self) -> int:
         """Bytes of one block."""
-        return self.page_bytes * self.layers_per_group + self.index_bytes
+        return self.page_bytes * self.layers_per_group + self.more_bytes
 
-    @property
+    @cached_property
     def groups(self) -> int:
         """Groups that a request takes blocks from."""
         return self.full_groups + self.sliding_groups + self.state_groups
+
+    @cached_property
+    def state_blocks(self) -> int:
+        """Blocks that a request takes however short it is."""
+        return self.state_groups * self.states_per_request
 
     @property
     def bytes_per_token(self) -> float:
@@ -78,19 +112,31 @@ class KvLayout:
             least = min(least, self.window_block_tokens)
         return blocks // max(self.groups, 1) * least
 
+    def requests(self, blocks: int, context_tokens: int, most: int) -> int:
+        """Requests with so many tokens that fit, at most ``most``."""
+        needed = self.request_blocks(context_tokens)
+        return min(blocks // needed, most) if needed else most
+
     def request_blocks(self, context_tokens: int) -> int:
         """Blocks of a request with so many tokens."""
         full = share(context_tokens, self.block_tokens)
         kept = min(self.window - 1 + self.max_num_batched_tokens, context_tokens)
         sliding = share(kept, self.window_block_tokens) + 1
-        return self.full_groups * full + self.sliding_groups * sliding + self.state_groups
+        growing = self.full_groups + (self.state_groups if self.states_follow_tokens else 0)
+        return growing * full + self.sliding_groups * sliding + self.state_blocks
 
     def longest_request(self, blocks: int, limit: int = 10**8) -> int:
         """Tokens of the longest request that fits, at most ``limit``."""
-        if self.full_groups:
+        growing = self.full_groups + (self.state_groups if self.states_follow_tokens else 0)
+        if growing:
             # every block of a request without sliding windows is full of its tokens
-            own = max(blocks - self.state_groups, 0)
-            limit = min(limit, own // self.full_groups * self.block_tokens)
+            own = max(blocks - self.state_blocks, 0)
+            limit = min(limit, own // growing * self.block_tokens)
+            kept = self.window - 1 + self.max_num_batched_tokens
+            sliding = self.sliding_groups * (share(kept, self.window_block_tokens) + 1)
+            longest = (own - sliding) // growing * self.block_tokens
+            if min(longest, limit) >= kept:  # windows are full: they take no more
+                return min(longest, limit)
         low, high = (0 if self.sliding_groups else limit), limit
         while low < high:
             middle = (low + high + 1) // 2
@@ -99,38 +145,50 @@ class KvLayout:
         return low
 
 
-def kv_layout(  # noqa: PLR0913, PLR0917
-    model: Architecture,
-    layers: range,
-    tp: int,
-    kv_dtype: str,
-    max_num_batched_tokens: int,
-    uneven: float = UNEVEN,
-) -> KvLayout:
+def kv_layout(model: Architecture, layers: range, settings: KvSettings) -> KvLayout:
     """The layout of a stage's layers on one GPU."""
+    return model.known((layers, settings), lambda: _kv_layout(model, layers, settings))
+
+
+def _kv_layout(model: Architecture, layers: range, settings: KvSettings) -> KvLayout:
+    tp, kv_dtype = settings.tp, settings.kv_dtype
     kinds = [model.layers[layer] for layer in layers]
     sliding = [kind for kind in kinds if kind.kind == "sliding"]
     full = [kind for kind in kinds if kind.kind in {"full", "mla"}]
+    drafts = settings.draft_layers
+    if not settings.draft_token_bytes:
+        full, drafts = [*full, *drafts], ()
     states = sum(kind.kind == "state" for kind in kinds)
-    size = _group_size([n for n in (len(full), len(sliding), states) if n], uneven)
+    size = _group_size([n for n in (len(full), len(sliding), states) if n], settings.uneven)
     per_token = max(
         (token_bytes(model, kind, tp, kv_dtype) for kind in {*full, *sliding}),
         default=token_bytes(model, AttentionLayer("full"), tp, kv_dtype),
     )
-    block_tokens = _block_tokens(model, tp, per_token) if states else BLOCK_TOKENS
-    page = block_tokens * per_token
+    block_tokens = _block_tokens(model, settings, per_token) if states else BLOCK_TOKENS
+    page = block_tokens * per_token if model.keeps_tokens else 0
+    own_states = 2 if settings.caches_prefixes and model.family.state == "delta" else 1
+    follow = settings.caches_prefixes and model.family.state == "mamba2"
+    more = _index_token_bytes(model, full) + len(drafts) * settings.draft_token_bytes
     return KvLayout(
         page_bytes=page,
         layers_per_group=size,
         full_groups=share(len(full), size),
         sliding_groups=share(len(sliding), size),
         window=_window(sliding),
-        max_num_batched_tokens=max_num_batched_tokens,
+        max_num_batched_tokens=settings.in_flight_tokens,
         state_groups=share(states, size),
         block_tokens=_tokens_of(page, full, model, tp, kv_dtype) or block_tokens,
         window_block_tokens=_tokens_of(page, sliding, model, tp, kv_dtype) or block_tokens,
-        index_bytes=block_tokens * _index_token_bytes(model, full),
+        more_bytes=block_tokens * more,
+        states_per_request=(0 if follow else own_states) + settings.speculative_tokens,
+        states_follow_tokens=follow,
     )
+
+
+def kinds_of(model: Architecture, layers: range) -> tuple[tuple[AttentionLayer, int], ...]:
+    """How many layers there are of each kind."""
+    kinds = (model.layers[layer] for layer in layers)
+    return model.known(("kinds", layers), lambda: tuple(Counter(kinds).items()))
 
 
 def _tokens_of(
@@ -150,11 +208,12 @@ def _index_token_bytes(model: Architecture, layers: list[AttentionLayer]) -> int
     return sum(layer.is_indexed for layer in layers) * (key + 4 * share(key, INDEX_SCALED))
 
 
-def _block_tokens(model: Architecture, tp: int, bytes_per_token: int) -> int:
+def _block_tokens(model: Architecture, settings: KvSettings, bytes_per_token: int) -> int:
     """Tokens of a block whose page holds a state, in steps of the kernel's own block."""
     if model.state is None:
         return BLOCK_TOKENS
-    state = model.state.state_bytes(tp, KV_DTYPE_BYTES[model.dtype])
+    size, drafted = KV_DTYPE_BYTES[model.dtype], settings.speculative_tokens
+    state = model.state.state_bytes(settings.tp, size, drafted)
     return BLOCK_TOKENS * share(state, BLOCK_TOKENS * bytes_per_token)
 
 

@@ -1,4 +1,4 @@
-"""Memory beside weights and KV cache: what vLLM's profile run finds, and CUDA graphs.
+"""Memory apart from weights and KV cache: what vLLM's profile run finds, and CUDA graphs.
 
 vLLM runs the model once on max_num_batched_tokens dummy tokens, then the sampler on max_num_seqs
 rows, and takes the higher peak (GPUModelRunner.profile_run). Both are modelled tensor by tensor.
@@ -7,6 +7,7 @@ rows, and takes the higher peak (GPUModelRunner.profile_run). Both are modelled 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cache
 
 from deploy.catalog.architecture import Architecture
 from deploy.catalog.weight_tensors import share
@@ -20,6 +21,8 @@ HIDDEN_COPIES = 4
 """Residual, input, its norm and the MLP's result live while an MLP computes."""
 SAMPLED_HIDDEN_COPIES = 1.25
 """Hidden states of the batch, and of the rows that are sampled (twice an eighth)."""
+ROTATED_COPIES = 8
+"""Queries, keys, values; queries and keys in a row, and rotated; and the attention's result."""
 GRAPH_BYTES_PER_LAYER = 250_000
 """Measured, +- 40 %: one captured graph, per layer."""
 GRAPHS_UNCERTAINTY = 0.4
@@ -46,6 +49,14 @@ class StageContext:
     """Whether it samples."""
     has_graphs: bool = True
     """Whether CUDA graphs are captured."""
+    is_first: bool = True
+    """Whether it embeds tokens and images."""
+    encodes_images: bool = True
+    """Whether images are served, so that their encoder is profiled."""
+    query_tokens: int = 1
+    """Tokens of a decoding request in one step: with speculative decoding those drafted too."""
+    data_parallel_size: int = 1
+    """Ranks whose tokens meet at the experts."""
 
 
 @dataclass(frozen=True)
@@ -97,25 +108,38 @@ def stage_overhead(context: StageContext, batch: Batch) -> Overhead:
     sampling = _sampling_bytes(context, batch) if context.is_last else 0
     workspace = 32 * MIB if device.is_hopper_or_later else 8 * MIB
     buffers = _buffers_gib(context, batch)
-    captured = captured_graphs(batch) if context.has_graphs else 0
+    captured = captured_graphs(batch, context.query_tokens) if context.has_graphs else 0
     graphs = captured * context.layers * GRAPH_BYTES_PER_LAYER / GIB
-    counted = release.graphs_counted
-    overhead = Overhead(
-        activation_gib=(max(forward, sampling) + workspace) / GIB,
-        cuda_graphs_gib=graphs if counted else 0.0,
-        non_torch_gib=_non_torch_gib(device, release, tp),
-        buffers_gib=buffers if release.counts_buffers else 0.0,
-        outside_gib=(0.0 if counted else graphs) + (0.0 if release.counts_buffers else buffers),
+    images = _encoder_bytes(context, batch) if context.is_first else 0.0
+    activation = (max(forward, sampling, images) + workspace) / GIB
+    inside = graphs if release.graphs_counted else 0.0
+    kept = buffers if release.counts_buffers else 0.0
+    non_torch = _non_torch_gib(device, release, tp)
+    return Overhead(
+        activation_gib=activation,
+        cuda_graphs_gib=inside,
+        non_torch_gib=non_torch,
+        buffers_gib=kept,
+        outside_gib=graphs + buffers - inside - kept,
+        uncertainty_gib=_uncertainty_gib(
+            context, batch, activation, activation + inside + non_torch + kept
+        )
+        + GRAPHS_UNCERTAINTY * inside,
     )
-    return replace(overhead, uncertainty_gib=_uncertainty_gib(context, batch, overhead))
 
 
-def captured_graphs(batch: Batch) -> int:
-    """Graphs that vLLM captures: piecewise up to twice max_num_seqs, full ones for decoding."""
-    piecewise = min(2 * batch.max_num_seqs, GRAPHED_TOKENS)
-    return _sizes_up_to(piecewise) + _sizes_up_to(min(batch.max_num_seqs, GRAPHED_TOKENS))
+def captured_graphs(batch: Batch, query_tokens: int = 1) -> int:
+    """Graphs that vLLM captures: piecewise up to twice max_num_seqs, full ones for decoding.
+
+    With speculative decoding each request has ``query_tokens`` (``_set_cudagraph_sizes`` in
+    vllm/config/vllm.py).
+    """
+    decoding = batch.max_num_seqs * query_tokens
+    piecewise = min(2 * decoding, GRAPHED_TOKENS)
+    return _sizes_up_to(piecewise) + _sizes_up_to(min(decoding, GRAPHED_TOKENS))
 
 
+@cache
 def _sizes_up_to(largest: int) -> int:
     """Batch sizes with a graph: 1, 2, 4, then every 8 up to 256 and every 16 after."""
     sizes = [1, 2, 4, *range(8, 257, 8), *range(272, GRAPHED_TOKENS + 1, 16)]
@@ -129,15 +153,44 @@ def _buffers_gib(context: StageContext, batch: Batch) -> float:
 
 
 def _forward_bytes(context: StageContext, batch: Batch) -> float:
-    """One layer at work on a whole batch, in 16 bits."""
+    """One layer at work on a whole batch, in 16 bits.
+
+    A draft runs while the model's own hidden states are kept.
+    """
     model, tp = context.model, context.tensor_parallel_size
-    hidden = (HIDDEN_COPIES + (1 if tp > 1 else 0)) * model.hidden
-    head_dim = max((layer.head_dim for layer in model.layers), default=0) or model.head_dim
-    attention = 2 * (share(model.heads, tp) + share(model.kv_heads, tp)) * head_dim
-    inner = max(_mlp_elements(model, tp), attention)
+    kept = (1 if tp > 1 else 0) + (1 if context.query_tokens > 1 else 0)
+    hidden = (HIDDEN_COPIES + kept) * model.hidden
+    heads = share(model.heads, tp) + share(model.kv_heads, tp)
+    attention = 2 * heads * model.largest_head_dim
+    ranks = context.data_parallel_size
+    experts = _expert_elements(model, tp * ranks) * (ranks - 1) if ranks > 1 else 0
+    inner = max(_mlp_elements(model, tp) + experts, attention)
     tokens = batch.max_num_batched_tokens
     forward = 2.0 * tokens * (hidden + inner) + _padded_experts_bytes(context, tokens)
     return max(forward, _latent_prefill_bytes(model, tp) + 2.0 * tokens * hidden)
+
+
+def _encoder_bytes(context: StageContext, batch: Batch) -> float:
+    """The vision tower at work on the largest images, before the model runs (profile_run).
+
+    Live at once: the pixels, the positions, the hidden state before and after a norm, and either
+    queries and keys before and after their rotation with values and result, or an MLP's inner
+    states (Qwen3_VisionBlock, Qwen2_5_VisionAttention; qwen3_vl.py). Pixtral's attention takes a
+    mask over all patches instead (pixtral.py, generate_block_attention_mask).
+    """
+    vision, tp = context.model.vision, context.tensor_parallel_size
+    if vision is None or not context.encodes_images or context.release.context_sized_batch:
+        return 0.0
+    if vision.free_share:
+        return vision.free_share * context.device.usable_gib * GIB
+    if not vision.is_known:
+        return 0.0
+    images = max(batch.max_num_batched_tokens // vision.tokens, 1)
+    patches = images * vision.patches
+    state, inner = 2.0 * patches * vision.hidden, 2.0 * patches * vision.intermediate
+    attention = ROTATED_COPIES * state / tp
+    mask = 2.0 * patches**2 if vision.masks_attention else 0.0
+    return 2.0 * patches * vision.pixels + 4 * state + max(attention, 2 * inner / tp) + mask
 
 
 def _mlp_elements(model: Architecture, tp: int) -> int:
@@ -187,6 +240,7 @@ def _expert_elements(model: Architecture, tp: int) -> int:
 def _sampling_bytes(context: StageContext, batch: Batch) -> float:
     model, release = context.model, context.release
     rows = min(batch.max_num_seqs, batch.max_num_batched_tokens)
+    rows *= 2 if context.query_tokens > 1 else 1  # the rejection sampler: one draft a request
     logits = rows * model.vocab * release.sampler_bytes_per_logit
     scratch = model.vocab * release.sampler_bytes_per_vocab
     hidden = SAMPLED_HIDDEN_COPIES * 2 * batch.max_num_batched_tokens * model.hidden
@@ -197,20 +251,21 @@ def _sampling_bytes(context: StageContext, batch: Batch) -> float:
     return logits + scratch + hidden + experts
 
 
-def _uncertainty_gib(context: StageContext, batch: Batch, overhead: Overhead) -> float:
+def _uncertainty_gib(
+    context: StageContext, batch: Batch, activation_gib: float, total_gib: float
+) -> float:
     """What start-ups with the same settings were seen to take more, and what may be otherwise.
 
-    The noise of a release or a third of the overhead, whichever is more; graphs' 40 %; a sampler
-    that needs more where FlashInfer is not installed.
+    The noise of a release or a third of the overhead, whichever is more; a sampler that needs more
+    where FlashInfer is not installed.
     """
     release = context.release
-    noise = max(release.noise_gib, release.noise_share * overhead.total_gib)
-    graphs = GRAPHS_UNCERTAINTY * overhead.cuda_graphs_gib
-    if not context.is_last:
-        return noise + graphs
+    noise = max(release.noise_gib, release.noise_share * total_gib)
+    if not context.is_last or not release.sampler_bytes_per_logit_at_worst:
+        return noise
     worst = replace(release, sampler_bytes_per_logit=release.sampler_bytes_per_logit_at_worst)
-    more = _sampling_bytes(replace(context, release=worst), batch) / GIB - overhead.activation_gib
-    return noise + graphs + max(more, 0.0)
+    more = _sampling_bytes(replace(context, release=worst), batch) / GIB - activation_gib
+    return noise + max(more, 0.0)
 
 
 def _non_torch_gib(device: Device, release: Release, tp: int) -> float:
@@ -221,4 +276,4 @@ def _non_torch_gib(device: Device, release: Release, tp: int) -> float:
         return total
     if device.is_hopper_or_later and device.has_link:
         return total + release.hopper_tensor_parallel_gib
-    return total + release.tensor_parallel_gib
+    return total + release.tensor_parallel_gib + release.peer_gib * (tp - 1)

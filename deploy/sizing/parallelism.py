@@ -14,14 +14,26 @@ from deploy.catalog.weight_tensors import share
 from deploy.sizing.reasons import Reason, ReasonKind, reason
 from deploy.sizing.weights import VOCAB_PADDING
 
+EXPERTS = "the experts' intermediate size"
 LISTED_UP_TO = 16
 """Legal values are listed up to this many GPUs."""
 
 
 def tensor_parallel_problems(
-    model: Architecture, quantization: Quantization, tp: int
+    model: Architecture, quantization: Quantization, tp: int, expert_slices: int | None = None
+) -> tuple[Reason, ...]:
+    """Why the model cannot be split over ``tp`` GPUs, and its experts into so many slices.
+
+    ``expert_slices`` is 0 where GPUs keep whole experts (expert parallelism), else ``tp`` unless
+    said otherwise.
+    """
+    key = ("split", quantization, tp, expert_slices)
+    return model.known(key, lambda: tuple(_problems(model, quantization, tp, expert_slices)))
+
+
+def _problems(
+    model: Architecture, quantization: Quantization, tp: int, expert_slices: int | None
 ) -> Iterator[Reason]:
-    """Why the model cannot be split over ``tp`` GPUs."""
     if model.heads % tp:
         yield reason(ReasonKind.HEADS, heads=model.heads, tensor_parallel_size=tp)
     yield from _kv_head_problems(model, tp)
@@ -30,22 +42,21 @@ def tensor_parallel_problems(
         yield reason(
             ReasonKind.VOCABULARY, vocabulary=model.vocab, padded=vocab, tensor_parallel_size=tp
         )
+    slices = tp if expert_slices is None else expert_slices or 1
     for name, size in _split_sizes(model):
-        if size % tp:
-            yield reason(ReasonKind.INNER_SIZE, name=name, size=size, tensor_parallel_size=tp)
+        parts = slices if name == EXPERTS else tp
+        if size % parts:
+            yield reason(ReasonKind.INNER_SIZE, name=name, size=size, tensor_parallel_size=parts)
         elif not name.endswith("of its state"):
-            yield from _group_problems(quantization, name, size, tp)
+            yield from _group_problems(quantization, name, size, parts)
 
 
 def legal_tensor_parallel_sizes(
     model: Architecture, quantization: Quantization, up_to: int = LISTED_UP_TO
 ) -> tuple[int, ...]:
     """Every legal ``tensor_parallel_size`` up to a number of GPUs."""
-    return tuple(
-        tp
-        for tp in range(1, up_to + 1)
-        if not any(tensor_parallel_problems(model, quantization, tp))
-    )
+    sizes = range(1, up_to + 1)
+    return tuple(tp for tp in sizes if not tensor_parallel_problems(model, quantization, tp))
 
 
 def _kv_head_problems(model: Architecture, tp: int) -> Iterator[Reason]:
@@ -68,7 +79,7 @@ def _split_sizes(model: Architecture) -> Iterator[tuple[str, int]]:
     if model.moe is None or model.moe.beside_mlp or _has_mlp(model):
         yield "intermediate_size", model.intermediate
     if model.moe is not None:
-        yield "the experts' intermediate size", model.moe.intermediate
+        yield EXPERTS, model.moe.intermediate
         if model.moe.shared_intermediate:
             yield "the shared experts' intermediate size", model.moe.shared_intermediate
 

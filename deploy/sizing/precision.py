@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 from deploy.catalog.architecture import Architecture
 from deploy.catalog.quantization import Quantization
@@ -25,6 +26,14 @@ class Precision:
     """How linear layers are stored."""
     marlin: bool
     """Whether MXFP4 goes through Marlin, which pads the hidden size too."""
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        """Sizes are remembered by precision: a scheme may name hundreds of modules."""
+        return hash((self.dtype, self.quantization, self.marlin))
 
     @property
     def dtype_bytes(self) -> int:

@@ -29,11 +29,16 @@ class ReasonKind(StrEnum):
     VOCABULARY = "vocabulary"
     INNER_SIZE = "inner_size"
     QUANTIZATION_GROUPS = "quantization_groups"
+    NO_MTP_LAYERS = "no_mtp_layers"
+    OTHER_VOCABULARY = "other_vocabulary"
+    DRAFT_OF_OTHER_SHAPE = "draft_of_other_shape"
+    NO_EXPERTS = "no_experts"
     # why it does not fit
     MEMORY = "memory"
     LAYERS_ON_CPU = "layers_on_cpu"
     BEYOND_MODEL = "beyond_model"
     CONTEXT_TOO_LONG = "context_too_long"
+    STATE_BLOCKS = "state_blocks"
     # why this arrangement, or not that one
     CHOSEN = "chosen"
     DOES_NOT_FIT = "does_not_fit"
@@ -54,8 +59,10 @@ class ReasonKind(StrEnum):
     OTHER_DTYPE = "other_dtype"
     OTHER_QUANTIZATION = "other_quantization"
     TAKES_IMAGES = "takes_images"
+    ENCODER_UNKNOWN = "encoder_unknown"
     SLIDING_WINDOWS = "sliding_windows"
     STATE_LAYERS = "state_layers"
+    DRAFTS = "drafts"
     AMD = "amd"
     NO_NATIVE_KERNELS = "no_native_kernels"
     FP8_WEIGHTS_ONLY = "fp8_weights_only"
@@ -72,6 +79,7 @@ class RemedyKind(StrEnum):
 
     SHORTER_CONTEXT = "shorter_context"
     LOWER_CONTEXT = "lower_context"
+    LOWER_MAX_NUM_SEQS = "lower_max_num_seqs"
     RAISE_MAX_MODEL_LEN = "raise_max_model_len"
     QUANTIZE = "quantize"
     SMALLER_QUANTIZATION = "smaller_quantization"
@@ -87,6 +95,7 @@ class RemedyKind(StrEnum):
     SPLIT_LESS = "split_less"
     COMPARE_PIPELINE = "compare_pipeline"
     USE_OLLAMA = "use_ollama"
+    LANGUAGE_MODEL_ONLY = "language_model_only"
     OTHER_IMAGE = "other_image"
 
 

@@ -14,6 +14,8 @@ Names = Mapping[str, str]
 COMMAND_LINE: Names = {
     "context_tokens": "--context",
     "max_model_len": "--max-model-len",
+    "max_num_seqs": "--max-num-seqs",
+    "language_model_only": "--language-model-only",
     "quantization": "--quantization",
     "dtype": "--dtype",
     "kv_cache_dtype": "--kv-cache-dtype",
@@ -38,6 +40,17 @@ REASONS = {
     ReasonKind.TOO_FEW_GPUS: "needs {needed} GPUs, there are {gpus}",
     ReasonKind.TOO_MANY_STAGES: "{layers} layers cannot make {stages} pipeline stages",
     ReasonKind.ILLEGAL_SPLIT: "{causes}",
+    ReasonKind.NO_MTP_LAYERS: (
+        "speculative decoding with mtp: its config.json names no layers for multi-token prediction"
+    ),
+    ReasonKind.OTHER_VOCABULARY: (
+        "the draft model's vocabulary has {draft} entries, the model's {own}: they must be the same"
+    ),
+    ReasonKind.DRAFT_OF_OTHER_SHAPE: (
+        "the draft keeps tokens of another size than this model's layers of several kinds: how"
+        " vLLM lays both out is not modelled"
+    ),
+    ReasonKind.NO_EXPERTS: "expert parallelism: the model has no experts",
     ReasonKind.HEADS: "{heads} attention heads do not divide by {tensor_parallel_size}",
     ReasonKind.VOCABULARY: (
         "the vocabulary, {vocabulary} padded to {padded}, does not divide by {tensor_parallel_size}"
@@ -62,6 +75,10 @@ REASONS = {
     ),
     ReasonKind.CONTEXT_TOO_LONG: (
         "requests have at most {longest} tokens here, and {set[context_tokens]} is {tokens}"
+    ),
+    ReasonKind.STATE_BLOCKS: (
+        "max_num_seqs {max_num_seqs}: vLLM does not start with more than its {blocks} blocks of"
+        " memory, since each request's state takes one"
     ),
     ReasonKind.DOES_NOT_FIT: (
         "does not fit: {weights_gib:.1f} GiB of weights and {overhead_gib:.1f} GiB of overhead in"
@@ -105,8 +122,10 @@ REASONS = {
     ReasonKind.NO_LINK: "no NVLink: tensor parallelism goes over PCIe",
     ReasonKind.OTHER_DTYPE: "config.json says {declared}: {device} uses {dtype}",
     ReasonKind.OTHER_QUANTIZATION: "config.json says {declared}, sized as {method}",
-    ReasonKind.TAKES_IMAGES: (
-        "it takes images too: their encoder's memory is estimated, not modelled"
+    ReasonKind.TAKES_IMAGES: "it takes images too: room for their encoder at work is counted",
+    ReasonKind.ENCODER_UNKNOWN: (
+        "it takes images too: the weights of their encoder are counted by its usual form, what it"
+        " takes at work is not known"
     ),
     ReasonKind.SLIDING_WINDOWS: (
         "sliding windows: kv_cache_tokens counts every layer in full, requests take less"
@@ -114,6 +133,10 @@ REASONS = {
     ReasonKind.STATE_LAYERS: (
         "{layers} of its layers keep a state of {state_mib:.0f} MiB on each GPU for every request"
         " in place of tokens; memory comes in blocks of {block_tokens} tokens"
+    ),
+    ReasonKind.DRAFTS: (
+        "{method} drafts {tokens} tokens at a time: {weights_gib:.2f} GiB of weights on each GPU;"
+        " the speed counts {tokens_per_step:.1f} tokens a step, measure yours"
     ),
     ReasonKind.AMD: (
         "AMD: vLLM runs with ROCm; the overheads are calibrated on NVIDIA and less certain"
@@ -144,6 +167,8 @@ REASONS = {
 REMEDIES = {
     RemedyKind.SHORTER_CONTEXT: "use {set[max_model_len]} {tokens}",
     RemedyKind.LOWER_CONTEXT: "lower {set[context_tokens]}",
+    RemedyKind.LANGUAGE_MODEL_ONLY: "use {set[language_model_only]} to serve text alone",
+    RemedyKind.LOWER_MAX_NUM_SEQS: "lower {set[max_num_seqs]} to {most}",
     RemedyKind.RAISE_MAX_MODEL_LEN: "raise {set[max_model_len]}",
     RemedyKind.QUANTIZE: "use {set[quantization]} {method}",
     RemedyKind.SMALLER_QUANTIZATION: "use a smaller quantization",

@@ -31,7 +31,7 @@ class V2Runner:
     sampler_bytes_per_logit: int = 6
     """bf16 logits and their fp32 copy (gpu/sample/sampler.py)."""
     non_torch_gib: float = 0.85
-    """Measured: first starts on one GPU took 0.75 to 1.8 beside torch, a second start 0.1."""
+    """Measured: first starts on one GPU took 0.75 to 1.8 apart from torch, a second start 0.1."""
     noise_gib: float = 1.0
     """Measured: what first starts differ by."""
     penalty_bytes_per_logit: float = 4 + 1 / 8
@@ -86,6 +86,8 @@ class Release:
     """Which models run on the second model runner."""
     tensor_parallel_gib: float = 0.15
     """Measured: NCCL and custom all-reduce buffers."""
+    peer_gib: float = 0.0
+    """Measured: the same for each GPU more that a layer is shared with."""
     noise_gib: float = 0.7
     """Least by which published start-ups with the same settings differed."""
     noise_share: float = 1 / 3
@@ -99,10 +101,12 @@ TOTAL_CONSUMED: dict[str, Any] = {
     "tokens_by_request": True,
     "counts_buffers": True,
     "batches_in_flight": 2,
-    "tensor_parallel_gib": 0.95,
+    "tensor_parallel_gib": 0.0,
+    "peer_gib": 0.32,
 }
-"""0.27 takes off all that is gone from the card since NCCL started. Measured with experts and
-tensor parallelism over PCIe: 1.1 GiB beside torch (4 RTX PRO 6000)."""
+"""0.27 takes off all that is gone from the card since NCCL started. Measured over PCIe next to
+torch: 1.1 GiB with 4 RTX PRO 6000, 0.44 with 2 RTX 5090, 0.66 with 2 RTX 3090: NCCL keeps buffers
+for each peer."""
 
 
 def _later(since: tuple[int, int], **more: Any) -> Release:
@@ -159,6 +163,7 @@ def release_for(model: Architecture, version: str) -> Release:
         graphs_counted=v2.graphs_counted,
         non_torch_gib=v2.non_torch_gib,
         tensor_parallel_gib=RELEASES[0].tensor_parallel_gib,
+        peer_gib=0.0,
         noise_gib=v2.noise_gib,
     )
 

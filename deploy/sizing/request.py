@@ -11,6 +11,7 @@ from deploy.sizing.fit import Fit
 from deploy.sizing.overhead import Overhead
 from deploy.sizing.reasons import Reason
 from deploy.sizing.release import DEFAULT_VERSION
+from deploy.sizing.speculation import Speculation
 
 READING_TOKENS_PER_SECOND = 10.0
 """About the speed people read at: slower than this is no service."""
@@ -40,6 +41,22 @@ class SizingRequest:
     engine_version: str = DEFAULT_VERSION
     enforce_eager: bool = False
     """Whether vLLM captures no CUDA graphs; the speed is that with graphs."""
+    speculation: Speculation | None = None
+    """How tokens are drafted, if they are."""
+    data_parallel_size: int = 1
+    """Ranks with attention of their own that share the experts out; of a model without experts
+    they are replicas."""
+    enable_expert_parallel: bool = False
+    """Whether GPUs keep whole experts in place of a slice of each."""
+    language_model_only: bool = False
+    """Whether no images are served: their encoder is not profiled then."""
+    lora_slots: int = 0
+    """LoRA adapters that are kept at once (``--max-loras``)."""
+    lora_rank: int = 16
+    """The largest rank of an adapter (``--max-lora-rank``)."""
+    enable_prefix_caching: bool = False
+    """Of models with a state, for which vLLM leaves it off unless asked: states of prefixes are
+    kept too. Others lose nothing by it."""
     flash_attention: bool | None = None
     """Of Ollama; ``None`` takes its own default for the model."""
     prompt_per_output: float = 0.0
@@ -84,6 +101,8 @@ class Sizing:
     """Engines of this arrangement that the GPUs hold."""
     tensor_parallel_size: int = 0
     pipeline_parallel_size: int = 0
+    data_parallel_size: int = 1
+    """Ranks of a replica that share its experts out."""
     legal_tensor_parallel_sizes: tuple[int, ...] = ()
     rejected: tuple[Rejected, ...] = ()
     gpu_memory_utilization: float = 0.0
@@ -116,5 +135,5 @@ class Sizing:
 
     @property
     def overhead_gib_per_gpu(self) -> float:
-        """Everything beside weights and KV cache."""
+        """Everything apart from weights and KV cache."""
         return self.overhead.total_gib

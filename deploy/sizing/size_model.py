@@ -11,7 +11,7 @@ from deploy.catalog.weight_tensors import count_active_parameters, count_paramet
 from deploy.errors import PlanError, Problem
 from deploy.sizing.arrangement import Setup
 from deploy.sizing.check import check_request
-from deploy.sizing.choose import Scored, candidates, choose, split_sizes
+from deploy.sizing.choose import Scored, candidates, choose, split_problems, split_sizes
 from deploy.sizing.device import Device, weakest
 from deploy.sizing.explain import (
     chosen_reason,
@@ -19,14 +19,16 @@ from deploy.sizing.explain import (
     memory_reason,
     rejected_reason,
     request_warnings,
+    state_blocks_reason,
 )
 from deploy.sizing.fit import Fit
 from deploy.sizing.hardware import hardware_refusals, hardware_warnings
-from deploy.sizing.parallelism import legal_tensor_parallel_sizes, tensor_parallel_problems
+from deploy.sizing.parallelism import legal_tensor_parallel_sizes
 from deploy.sizing.precision import Precision
 from deploy.sizing.reasons import Reason, ReasonKind, RemedyKind, reason, remedy
 from deploy.sizing.release import release_for
 from deploy.sizing.request import Rejected, Sizing, SizingRequest
+from deploy.sizing.speculation import speculation_refusals
 from deploy.sizing.throughput import prefill_tokens_per_second
 
 
@@ -117,7 +119,11 @@ def _refusals(setup: Setup) -> Iterator[Reason]:
     yield from hardware_refusals(
         setup.device, setup.precision, request.kv_cache_dtype, request.dtype is not None
     )
-    size = (request.tensor_parallel_size or 1) * (request.pipeline_parallel_size or 1)
+    yield from speculation_refusals(request.speculation, setup.model)
+    if request.enable_expert_parallel and setup.model.moe is None:
+        yield reason(ReasonKind.NO_EXPERTS)
+    split = (request.tensor_parallel_size or 1) * (request.pipeline_parallel_size or 1)
+    size = split * request.data_parallel_size
     if size > len(request.devices):
         way, here = remedy(RemedyKind.SPLIT_LESS), len(request.devices)
         yield reason(ReasonKind.TOO_FEW_GPUS, way, needed=size, gpus=here)
@@ -130,7 +136,7 @@ def _no_candidate(setup: Setup) -> Iterator[Reason]:
     tp, scheme = setup.request.tensor_parallel_size or 1, setup.precision.quantization
     legal = legal_tensor_parallel_sizes(setup.model, scheme)
     ways = (remedy(RemedyKind.LEGAL_SPLIT, sizes=", ".join(map(str, legal))),) if legal else ()
-    problems = tuple(tensor_parallel_problems(setup.model, scheme, tp))
+    problems = split_problems(setup, tp)
     if problems:
         yield reason(ReasonKind.ILLEGAL_SPLIT, *ways, causes=problems)
 
@@ -152,10 +158,11 @@ def _sizing(chosen: Scored, scored: list[Scored]) -> Sizing:
         replicas=best.replicas,
         tensor_parallel_size=best.tensor_parallel_size,
         pipeline_parallel_size=best.pipeline_parallel_size,
+        data_parallel_size=setup.expert_ranks,
         weights_gib_per_gpu=stage.weights_gib,
         overhead=stage.overhead,
-        kv_cache_gib_per_gpu=max(stage.kv_cache_gib, 0.0),
-        least_kv_cache_gib_per_gpu=max(stage.least_kv_cache_gib, 0.0),
+        kv_cache_gib_per_gpu=stage.kept_gib[0],
+        least_kv_cache_gib_per_gpu=stage.kept_gib[1],
         pinned_kv_cache_bytes_per_gpu=stage.pinned_kv_cache_bytes if setup.release.can_pin else 0,
         kv_cache_tokens=best.kv_cache_tokens,
         kv_cache_bytes_per_token_per_gpu=stage.layout.bytes_per_token,
@@ -163,11 +170,13 @@ def _sizing(chosen: Scored, scored: list[Scored]) -> Sizing:
         max_model_len_that_fits=best.longest_context,
         context_tokens=best.context_tokens,
         concurrent_users=users,
-        max_num_seqs=setup.batch.max_num_seqs,
+        max_num_seqs=best.batch.max_num_seqs,
         max_num_batched_tokens=setup.batch.max_num_batched_tokens,
         tokens_per_second_per_user=per_user,
         tokens_per_second=per_user * load,
-        prefill_tokens_per_second=prefill_tokens_per_second(best.engine) * best.replicas,
+        prefill_tokens_per_second=prefill_tokens_per_second(best.engine)
+        * best.replicas
+        * setup.expert_ranks,
         at_the_limit=reason(ReasonKind.QUEUE, request=users + 1) if fits else None,
         details={"users_at_reading_speed": chosen.comfortable * best.replicas if fits else 0},
     )
@@ -178,6 +187,8 @@ def _reasons(chosen: Scored, count: int) -> Iterator[Reason]:
     context = tuple(context_reasons(best))
     if context:
         yield from context
+    elif best.lacks_state_blocks:
+        yield state_blocks_reason(best)
     elif not best.fits:
         yield memory_reason(best)
     elif count > 1:
@@ -199,9 +210,8 @@ def _rejected(chosen: Scored, scored: list[Scored]) -> Iterator[Rejected]:
             yield Rejected(split.tensor_parallel_size, split.pipeline_parallel_size, why)
     if setup.request.tensor_parallel_size:
         return
-    for tp in split_sizes(len(setup.request.devices)):
-        scheme = setup.precision.quantization
-        problems = tuple(tensor_parallel_problems(setup.model, scheme, tp))
+    for tp in split_sizes(len(setup.request.devices) // setup.expert_ranks):
+        problems = split_problems(setup, tp)
         if problems:
             why = reason(ReasonKind.ILLEGAL_SPLIT, causes=problems)
             yield Rejected(tp, 1, why)

@@ -21,6 +21,7 @@ from deploy.catalog.weight_tensors import (
 from deploy.sizing.device import Device
 from deploy.sizing.kv_cache import KvLayout
 from deploy.sizing.precision import Precision, tensor_bytes
+from deploy.sizing.speculation import Speculation, draft_layers, draft_weights_bytes
 
 BANDWIDTH_SHARE = 0.87
 """Of the rated bandwidth; large copies reach about as much."""
@@ -57,6 +58,10 @@ class Engine:
     """Real size of the weights over the computed one."""
     prompt_per_output: float = 0.0
     """New tokens of prompts that are read for each token written."""
+    expert_ranks: int = 1
+    """Ranks with attention of their own that share the experts."""
+    speculation: Speculation | None = None
+    """How tokens are drafted, if they are."""
 
     @cached_property
     def active_parameters(self) -> int:
@@ -64,29 +69,63 @@ class Engine:
         return count_active_parameters(self.model)
 
     @cached_property
-    def reads(self) -> tuple[tuple[WeightTensor, float], ...]:
-        """Tensors that a step reads on one GPU, and the bytes of all of their kind."""
+    def reads(self) -> tuple[float, tuple[tuple[WeightTensor, float], ...]]:
+        """Bytes that every step reads on one GPU, and experts with the bytes of all of a kind."""
+        key = ("reads", self.precision, self.tensor_parallel_size, self.expert_ranks)
+        return self.model.known(key, self._reads)
+
+    def _reads(self) -> tuple[float, tuple[tuple[WeightTensor, float], ...]]:
         model, tp = self.model, self.tensor_parallel_size
         counts: Counter[WeightTensor] = Counter(head_tensors(model, tp))
         for layer, number in model.layer_kinds():
-            for tensor in layer_tensors(model, layer, tp):
+            for tensor in layer_tensors(model, layer, tp, tp * self.expert_ranks):
                 counts[tensor] += number
-        return tuple(
-            (tensor, count * tensor_bytes(tensor, model, self.precision) * self.weights_scale)
+        sizes = [
+            (tensor, float(count * tensor_bytes(tensor, model, self.precision)))
             for tensor, count in counts.items()
-        )
+        ]
+        always = sum(size for tensor, size in sizes if tensor.copies == 1)
+        return always, tuple((tensor, size) for tensor, size in sizes if tensor.copies > 1)
+
+    @cached_property
+    def draft_bytes(self) -> float:
+        """Bytes that drafting one token reads on one GPU: the draft, and the head it shares."""
+        if self.speculation is None:
+            return 0.0
+        split = (self.tensor_parallel_size, 1)
+        own = draft_weights_bytes(self.speculation, self.model, self.precision, *split)
+        if self.speculation.method != "mtp":
+            return own
+        head = self.model.vocab * self.model.hidden * self.precision.dtype_bytes
+        return own + head / self.tensor_parallel_size
+
+    @cached_property
+    def draft_layers(self) -> int:
+        """Layers of the draft."""
+        return len(draft_layers(self.speculation, self.model)) if self.speculation else 0
 
 
 def decode_seconds(engine: Engine, requests: float, context_tokens: float) -> float:
-    """Time of one token for each of so many requests."""
-    stages = engine.pipeline_parallel_size
-    batch = max(requests / stages, 1.0)
-    read = _weights_read_bytes(engine, batch) + batch * _kv_read_bytes(engine, context_tokens)
+    """Time of one token for each of so many requests.
+
+    With speculative decoding a step checks the drafted tokens of every request at once, and yields
+    ``tokens_per_step`` of them.
+    """
+    stages, ranks, drafts = engine.pipeline_parallel_size, engine.expert_ranks, engine.speculation
+    batch = max(requests / stages / ranks, 1.0)
+    checked = batch * (1 + drafts.tokens if drafts else 1)
+    read = _weights_read_bytes(engine, checked * ranks) + batch * _kv_read_bytes(
+        engine, context_tokens
+    )
     bandwidth = engine.device.bandwidth_bytes_per_second * BANDWIDTH_SHARE
     per_token = COMPUTE_SHARE / max(prefill_tokens_per_second(engine), 1e-9)
-    per_token += engine.prompt_per_output * per_token / COMPUTE_SHARE
-    waits = _communication_seconds(engine, batch) + fixed_seconds(engine.model)
-    return read / bandwidth + batch * per_token + waits
+    waits = _communication_seconds(engine, checked) + fixed_seconds(engine.model)
+    step = read / bandwidth + checked * per_token + waits
+    prompts = batch * engine.prompt_per_output * per_token / COMPUTE_SHARE
+    if drafts is None:
+        return step + prompts
+    drafting = engine.draft_bytes / bandwidth + engine.draft_layers * LAYER_SECONDS
+    return (step + drafts.tokens * drafting) / drafts.tokens_per_step + prompts
 
 
 def fixed_seconds(model: Architecture) -> float:
@@ -115,7 +154,9 @@ def tokens_per_second_per_user(
 def _weights_read_bytes(engine: Engine, batch: float) -> float:
     """Bytes of weights per GPU, over all stages, that a step of so many tokens reads."""
     model = engine.model
-    total = sum(size * _copies_read(tensor, batch) for tensor, size in engine.reads)
+    always, experts = engine.reads
+    total = always + sum(size * _copies_read(tensor, batch) for tensor, size in experts)
+    total *= engine.weights_scale
     if model.tied_embeddings:
         head = model.vocab * model.hidden * engine.precision.dtype_bytes
         total += head / engine.tensor_parallel_size
@@ -124,8 +165,6 @@ def _weights_read_bytes(engine: Engine, batch: float) -> float:
 
 def _copies_read(tensor: WeightTensor, batch: float) -> float:
     """Of experts, those that at least one token of the batch goes to."""
-    if tensor.copies == 1:
-        return 1.0
     untouched: float = (1 - tensor.copies_per_token / tensor.copies) ** batch
     return tensor.copies * (1 - untouched)
 
@@ -143,6 +182,7 @@ def _kv_read_bytes(engine: Engine, context_tokens: float) -> float:
 def _communication_seconds(engine: Engine, batch: float) -> float:
     """Two all-reduces per layer, and one hop between stages."""
     device, tp = engine.device, engine.tensor_parallel_size
+    tp = max(tp, engine.expert_ranks)
     speed = device.link_bytes_per_second or PCIE_BYTES_PER_SECOND
     latency = LINK_LATENCY_SECONDS if device.has_link else PCIE_LATENCY_SECONDS
     size = batch * engine.model.hidden * 2

@@ -32,6 +32,7 @@ def sizing_to_json(sizing: Sizing) -> dict[str, Any]:
         "replicas": sizing.replicas,
         "tensor_parallel_size": sizing.tensor_parallel_size,
         "pipeline_parallel_size": sizing.pipeline_parallel_size,
+        "data_parallel_size": sizing.data_parallel_size,
         "legal_tensor_parallel_sizes": list(sizing.legal_tensor_parallel_sizes),
         "rejected": [_rejected(rejected) for rejected in sizing.rejected],
         "gpu_memory_utilization": sizing.gpu_memory_utilization,

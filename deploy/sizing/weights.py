@@ -16,6 +16,8 @@ from deploy.catalog.weight_tensors import (
 from deploy.sizing.precision import Precision, tensor_bytes
 
 MIB = 2**20
+LORA_PARTS = {"self_attn.qkv_proj": 3, "mlp.up_proj": 2, "mlp.experts.up": 2}
+"""Layers that are joined of several."""
 VOCAB_PADDING = 64
 """vLLM pads the vocabulary to a multiple of this (DEFAULT_VOCAB_PADDING_SIZE)."""
 
@@ -30,11 +32,19 @@ def stage_layers(layers: int, stages: int) -> tuple[range, ...]:
 
 
 def stage_weights_bytes(
-    model: Architecture, precision: Precision, tp: int, pp: int
+    model: Architecture, precision: Precision, tp: int, pp: int, expert_ranks: int = 0
 ) -> tuple[int, ...]:
     """Bytes that the weights take on each GPU of each stage."""
+    key = ("weights", precision, tp, pp, expert_ranks)
+    return model.known(key, lambda: _stage_weights(model, precision, tp, pp, expert_ranks))
+
+
+def _stage_weights(
+    model: Architecture, precision: Precision, tp: int, pp: int, expert_ranks: int
+) -> tuple[int, ...]:
     stages = stage_layers(len(model.layers), pp)
-    sizes = [_layers_bytes(model, precision, tp, layers) for layers in stages]
+    split = (tp, expert_ranks or tp)
+    sizes = [_layers_bytes(model, precision, split, layers) for layers in stages]
     ends = tuple(_padded(embedding_tensors(model, tp, VOCAB_PADDING), model, precision))
     sizes[0] += sum(ends) + model.vision_parameters * precision.dtype_bytes // tp
     if model.tied_embeddings and pp > 1:
@@ -46,17 +56,48 @@ def stage_weights_bytes(
 
 def file_bytes(model: Architecture, precision: Precision) -> int:
     """Size of the weights on disk."""
+    return model.known(("file", precision), lambda: _file_bytes(model, precision))
+
+
+def _file_bytes(model: Architecture, precision: Precision) -> int:
     tensors = all_tensors(model)
     text = sum(tensor_bytes(t, model, precision) * t.copies * number for t, number in tensors)
     return text + model.vision_parameters * precision.dtype_bytes
 
 
-def _layers_bytes(model: Architecture, precision: Precision, tp: int, layers: range) -> int:
-    per_layer = _absorbed_bytes(model, precision, tp)
-    return sum(
-        count * (sum(_padded(layer_tensors(model, layer, tp), model, precision)) + per_layer)
+def _layers_bytes(
+    model: Architecture, precision: Precision, split: tuple[int, int], layers: range
+) -> int:
+    kinds = model.layer_kinds(layers)
+    return sum(count * _layer_bytes(model, precision, split, layer) for layer, count in kinds)
+
+
+def _layer_bytes(
+    model: Architecture, precision: Precision, split: tuple[int, int], layer: int
+) -> int:
+    """Of one layer; layers of a kind take as much."""
+
+    def work_out() -> int:
+        tensors = layer_tensors(model, layer, *split)
+        return sum(_padded(tensors, model, precision)) + _absorbed_bytes(model, precision, split[0])
+
+    return model.known(("layer", precision, split, model.kind(layer)), work_out)
+
+
+def lora_bytes(model: Architecture, layers: range, tp: int, slots: int, rank: int) -> int:
+    """Bytes of the places of LoRA adapters on one GPU, in 16 bits.
+
+    Every linear layer has two matrices for each slot, of the largest rank; joined ones (queries,
+    keys and values; gate and up) one of inputs for each part (vllm/lora/layers,
+    ``create_lora_weights``).
+    """
+    per_rank = sum(
+        count * tensor.copies * (LORA_PARTS.get(tensor.module, 1) * tensor.columns + tensor.rows)
         for layer, count in model.layer_kinds(layers)
+        for tensor in layer_tensors(model, layer, tp)
+        if tensor.is_linear
     )
+    return 2 * slots * rank * per_rank
 
 
 def _padded(

@@ -15,6 +15,7 @@ from deploy.spec.engine import EngineSpec
 from deploy.spec.entry import EntrySpec
 from deploy.spec.host import HostSpec
 from deploy.spec.image import ImageSource, ImageSpec
+from deploy.spec.links import LinksSpec
 from deploy.spec.model import NAME, ModelSpec
 from deploy.spec.people import LimitsSpec, PersonSpec, TeamSpec
 from deploy.spec.postgres import PostgresSpec
@@ -60,6 +61,8 @@ class DeploymentSpec(Spec):
     """What several routers share: limits, spending, routing state."""
     entry: EntrySpec | None = None
     """One address for people and editors, over TLS; ``None`` for a deployment without."""
+    links: LinksSpec = LinksSpec()
+    """How requests go from routers to engines on other hosts."""
     limits: LimitsSpec = LimitsSpec()
     """What each person may use, where nothing else is said of them."""
     teams: tuple[TeamSpec, ...] = ()
@@ -166,6 +169,23 @@ class DeploymentSpec(Spec):
         return self.router.host or self.hosts[0].name
 
     @property
+    def router_ports(self) -> range:
+        """Ports of the router's host: of several routers, an entry there reaches all at one."""
+        is_elsewhere = self.entry is not None and self.entry_host != self.router_host
+        return range(
+            self.router.port, self.router.port + (self.router.replicas if is_elsewhere else 1)
+        )
+
+    @property
+    def web_ui_ports(self) -> range:
+        """Ports of the web UI's host: of several, an entry there reaches all at one."""
+        if self.web_ui is None:
+            return range(0)
+        is_elsewhere = self.entry is not None and self.entry_host != self.web_ui_host
+        count = self.web_ui.replicas if is_elsewhere else 1
+        return range(self.web_ui.port, self.web_ui.port + count)
+
+    @property
     def web_ui_host(self) -> str:
         """Name of the host that the web UI runs on, if there is one."""
         return (self.web_ui.host if self.web_ui else None) or self.router_host
@@ -178,7 +198,7 @@ class DeploymentSpec(Spec):
     @model_validator(mode="after")
     def _ports_are_distinct(self) -> DeploymentSpec:
         taken: dict[tuple[str, int], str] = {}
-        for setting, host, port in self._service_ports():
+        for setting, host, port in self.service_ports():
             other = taken.setdefault((host, port), setting)
             if other != setting:
                 raise refusal(
@@ -188,11 +208,12 @@ class DeploymentSpec(Spec):
                 )
         return self
 
-    def _service_ports(self) -> Iterator[tuple[str, str, int]]:
+    def service_ports(self) -> Iterator[tuple[str, str, int]]:
         """Setting, host and port of each service that faces people."""
-        yield "router.port", self.router_host, self.router.port
-        if self.web_ui:
-            yield "web_ui.port", self.web_ui_host, self.web_ui.port
+        for port in self.router_ports:
+            yield "router.port", self.router_host, port
+        for port in self.web_ui_ports:
+            yield "web_ui.port", self.web_ui_host, port
         if self.entry:
             yield "entry.http_port", self.entry_host, self.entry.http_port
             yield "entry.https_port", self.entry_host, self.entry.https_port

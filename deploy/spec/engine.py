@@ -21,8 +21,12 @@ OWN_SETTINGS: dict[str, tuple[EngineKind, ...]] = {
     "kv_cache_dtype": ("ollama", "vllm"),
     "tensor_parallel_size": ("vllm",),
     "pipeline_parallel_size": ("vllm",),
+    "nnodes": ("vllm",),
+    "master_port": ("vllm",),
     "gpu_memory_utilization": ("vllm",),
     "max_num_batched_tokens": ("vllm",),
+    "scheduling_policy": ("vllm",),
+    "hang_seconds": ("vllm",),
     "dtype": ("vllm",),
     "shm_size": ("vllm",),
     "ipc": ("vllm",),
@@ -30,6 +34,7 @@ OWN_SETTINGS: dict[str, tuple[EngineKind, ...]] = {
     "offline": ("vllm",),
     "block_size": ("vllm",),
     "enforce_eager": ("vllm",),
+    "enable_expert_parallel": ("vllm",),
     "cpu_kvcache_space": ("vllm",),
     "cpu_omp_threads_bind": ("vllm",),
 }
@@ -50,6 +55,8 @@ OWN_VARIABLES = {
 CPUS = r"\d+(-\d+)?(,\d+(-\d+)?)*"
 THREADS_BIND = re.compile(rf"auto|nobind|{CPUS}(\|{CPUS})*")
 DURATION = re.compile(r"-1|0|(\d+(\.\d+)?[smh])+")
+LEAST_HANG_SECONDS = 10
+"""Less is what a busy engine takes for a step."""
 KV_CACHE_DTYPES = {"ollama": ("auto", "f16", "q8_0"), "vllm": ("auto", "fp8")}
 
 
@@ -72,10 +79,18 @@ class EngineSpec(Spec):
     by default."""
     pipeline_parallel_size: int | None = Field(default=None, ge=1, le=64)
     """vLLM: groups of GPUs that share the layers of one replica out; the best by default."""
+    nnodes: int = Field(default=1, ge=1, le=16)
+    """vLLM: hosts that one replica lies on, all of their GPUs, for a model that none of them holds:
+    each has some of the layers. They are alike, and nothing else is served there."""
+    master_port: int = Field(default=29501, ge=1024, le=65000)
+    """vLLM: port of its first host that a replica's hosts meet at; a second one takes the next."""
     gpu_memory_utilization: float = Field(default=0.9, ge=0.05, le=0.99)
     """vLLM: share of each GPU's memory that its engines take, together where they share it."""
     max_num_batched_tokens: int | None = Field(default=None, ge=256, le=1_000_000)
     """vLLM: tokens of one step; vLLM's default unless set."""
+    scheduling_policy: Literal["fcfs", "priority"] = "fcfs"
+    """vLLM: who goes first where requests wait: who came first, or who has priority: completions
+    before all else, unless ``router.priorities`` says otherwise."""
     kv_cache_dtype: KvCacheDtype = "auto"
     """How the KV cache is kept: vLLM ``auto`` or ``fp8``, Ollama ``f16`` or ``q8_0``."""
     keep_alive: str = "-1"
@@ -95,20 +110,29 @@ class EngineSpec(Spec):
     """vLLM: tokens of a block of the KV cache; vLLM's default on GPUs, 128 on CPUs."""
     enforce_eager: bool = False
     """vLLM: nothing is compiled and no CUDA graphs are recorded: a quick start, slower answers."""
+    enable_expert_parallel: bool = False
+    """vLLM: GPUs that share the layers of a mixture of experts keep whole experts, not slices."""
     cpu_kvcache_space: int | None = Field(default=None, ge=1, le=4096)
     """vLLM on CPUs: GiB of KV cache of each process; what the requests need by default."""
     cpu_omp_threads_bind: str | None = None
     """vLLM on CPUs: cores of each process, e.g. ``0-31|32-63``, ``auto`` (a NUMA node for each) or
     ``nobind``; by default ``auto`` for one process and ``nobind`` for several."""
     port: int = Field(default=8000, ge=1024, le=65000)
-    """First port of the host that replicas are published on, where the router is on another."""
+    """First port of the host that engines without a container, and those on several hosts, listen
+    on; others need none."""
     trusted_network: bool = False
-    """Only trusted machines are in the network of router and engines: replicas may be published
-    there although they answer without a key, as Ollama does, and vLLM outside ``/v1``."""
+    """vLLM on several hosts: only trusted machines are in the network of these hosts; what they
+    say to each other has no key and is not encrypted."""
     memory_limit: MemoryLimit | None = None
     """Memory limit of one replica, e.g. ``8GiB``; derived from the model's size by default."""
     start_timeout_seconds: int = Field(default=600, ge=5, le=7200)
     """How long a replica may take until it is healthy."""
+    drain_seconds: int = Field(default=120, ge=0, le=7200)
+    """How long answers that have begun may go on before a replica is replaced; meanwhile new
+    requests go to other replicas, or wait for this one at the router."""
+    hang_seconds: int | None = Field(default=None, ge=0, le=7200)
+    """vLLM: how long it may stand still while somebody waits for an answer, before it is taken to
+    hang and started again; 45 on GPUs and 300 on a CPU unless set, 0 for ever."""
     env: dict[str, EnvironmentValue] = Field(default_factory=dict)
     """Environment variables added to the container; secrets as ``Secret(...)``."""
     extra_args: tuple[str, ...] = ()
@@ -136,6 +160,13 @@ class EngineSpec(Spec):
         if allowed and dtype not in allowed:
             raise refusal(f"{kind} knows no {dtype!r}", ", ".join(allowed))
         return dtype
+
+    @field_validator("hang_seconds")
+    @classmethod
+    def _a_step_takes_its_time(cls, seconds: int | None) -> int | None:
+        if seconds is not None and 0 < seconds < LEAST_HANG_SECONDS:
+            raise refusal(str(seconds), f"{LEAST_HANG_SECONDS} to 7200, or 0 for never")
+        return seconds
 
     @field_validator("keep_alive")
     @classmethod

@@ -9,6 +9,7 @@ from typing import Literal
 
 from pydantic import ByteSize, Field, field_validator, model_validator
 
+from deploy.spec.acme import AcmeSpec
 from deploy.spec.base import MemoryLimit, Spec, refusal
 from deploy.units import MIB
 
@@ -16,6 +17,8 @@ EntryKind = Literal["haproxy"]
 LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 """A part of a DNS name (https://www.rfc-editor.org/rfc/rfc1123#section-2.1)."""
 LONGEST_NAME = 253
+HTTP_PORT = 80
+"""Where an authority comes to (https://www.rfc-editor.org/rfc/rfc8555#section-8.3)."""
 HIGHEST_RATE = 1_000_000
 
 
@@ -41,6 +44,8 @@ class EntrySpec(Spec):
     deployment's own."""
     key: Path | None = None
     """PEM file of this machine with the private key of ``certificate``."""
+    acme: AcmeSpec | None = None
+    """An authority that issues the certificate and renews it, over ACME; e.g. Let's Encrypt."""
     requests_per_minute: int = Field(default=1200, ge=1, le=HIGHEST_RATE)
     """Requests that one address may send within a minute; more are answered with 429. The pages of
     the web UI count, too. An IPv6 address counts as its /64 network."""
@@ -99,6 +104,32 @@ class EntrySpec(Spec):
         return self
 
     @model_validator(mode="after")
+    def _certificate_comes_from_one_place(self) -> EntrySpec:
+        if self.acme and self.certificate:
+            raise refusal(
+                "certificate and acme",
+                "one of them",
+                "remove certificate and key to have it issued, or acme to serve with your files",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _authority_comes_to_port_80(self) -> EntrySpec:
+        if self.acme and self.http_port != HTTP_PORT and not self.acme.port_80_is_forwarded:
+            raise refusal(
+                f"http_port is {self.http_port}, and the authority of acme comes to port 80",
+                "http_port = 80, or acme.port_80_is_forwarded = True",
+                "declare http_port=80; or have port 80 of the names led to this port, and declare"
+                " Acme(port_80_is_forwarded=True)",
+            )
+        return self
+
+    @property
+    def has_own_authority(self) -> bool:
+        """Whether clients are given the root of an authority of the deployment's own."""
+        return self.certificate is None and self.acme is None
+
+    @model_validator(mode="after")
     def _administrators_come_from_somewhere(self) -> EntrySpec:
         if self.router_admin and not self.router_admin_networks:
             raise refusal(
@@ -119,7 +150,7 @@ def is_name(text: str) -> bool:
     try:
         ip_address(text)
     except ValueError:
-        return _is_dns_name(text)
+        return is_dns_name(text)
     return True
 
 
@@ -131,7 +162,8 @@ def _in_short(name: str) -> str:
         return name
 
 
-def _is_dns_name(text: str) -> bool:
+def is_dns_name(text: str) -> bool:
+    """Whether a text is a DNS name in lower case."""
     parts = text.split(".")
     # a last part of digits alone is an address that was mistyped
     return (

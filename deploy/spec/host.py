@@ -6,14 +6,19 @@ import re
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, WithJsonSchema, field_validator, model_validator
+from pydantic import Field, PositiveInt, WithJsonSchema, field_validator, model_validator
 
 from deploy.spec.base import Spec, refusal
+from deploy.spec.driver import DriverSpec
+from deploy.spec.program import ProgramName, ProgramSpec
 
 HOP = re.compile(r"([\w.-]+@)?[\w.-]+(:\d{1,5})?")
 """A jump host: ``user@name:port``, of which only the name is needed."""
+MigProfileName = Annotated[str, Field(pattern=r"^[1-9]g\.\d+gb$")]
 HostKeys = Literal["known", "accept-new"]
 WeightsSource = Literal["download", "copy"]
+Engines = Literal["containers", "native"]
+ACCOUNT = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
 DockerSource = Literal["distribution", "upstream", "present"]
 GpuNames = Annotated[
     tuple[str, ...],
@@ -49,14 +54,36 @@ class HostSpec(Spec):
     """Settings of Docker's daemon.json in addition to Atelier's own; they win over those."""
     gpus: GpuNames = ()
     """Its GPUs, in the order of ``nvidia-smi``: ``"2x l40s"`` or ``["l40s", "l40s"]``."""
-    gpu_runtime: Literal["nvidia", "cdi"] = "nvidia"
-    """How containers reach NVIDIA GPUs: the container toolkit's runtime, or CDI device names."""
+    mig: dict[int, tuple[MigProfileName, ...]] = Field(default_factory=dict)
+    """NVIDIA: GPUs that are divided into instances (MIG), e.g. ``{0: ["3g.40gb", "3g.40gb"]}``: the
+    profiles of each, by its place among ``gpus``. Each instance is a GPU of its own for engines. To
+    change the layout, the engines of the host rest."""
+    power_limit_watts: int | None = Field(default=None, ge=1)
+    """NVIDIA: power limit of each of its GPUs, in watts, within what the card allows; after each
+    start of the host as well."""
+    gpu_clocks_mhz: tuple[PositiveInt, PositiveInt] | None = None
+    """NVIDIA: lowest and highest clock of each of its GPUs, in MHz, e.g. ``(210, 1410)``; after
+    each start of the host as well."""
+    driver: DriverSpec | None = None
+    """Its driver: ``Driver()`` for one that Atelier installs and keeps. ``present``, which is what
+    holds unless it is declared, for one that is left alone."""
+    gpu_runtime: Literal["nvidia", "cdi"] | None = None
+    """How containers reach NVIDIA GPUs: ``cdi``: by the names of CDI devices, which Docker 25 and
+    newer know; ``nvidia``: by the hook of the container toolkit. By default ``cdi`` where Atelier
+    installs the toolkit, else ``nvidia``."""
     gpu_groups: tuple[int, ...] = (44,)
     """AMD: numeric ids of the groups that own ``/dev/kfd`` and ``/dev/dri/render*``; by default
     ``video`` of Debian and Ubuntu."""
     weights: WeightsSource = "download"
     """How models of Hugging Face come to it: ``download`` by itself, or ``copy``: this machine
     fetches them and copies them there, for hosts with no way out."""
+    engines: Engines = "containers"
+    """``containers``, or ``native``: engines run as services of the host itself, by systemd; a host
+    that runs nothing else needs no Docker."""
+    programs: dict[ProgramName, ProgramSpec] = Field(default_factory=dict)
+    """``native``: the program of each engine, e.g. ``{"llama-server": Program(...)}``."""
+    service_user: str | None = None
+    """``native``: account that engines run as; by default one that systemd makes for each."""
     directory: PurePosixPath = PurePosixPath("/var/lib/atelier")
     """Where configuration and model files are kept on the host."""
 
@@ -71,6 +98,13 @@ class HostSpec(Spec):
     @classmethod
     def _gpus_may_be_one_text(cls, gpus: Any) -> Any:
         return (gpus,) if isinstance(gpus, str) else gpus
+
+    @field_validator("driver", mode="before")
+    @classmethod
+    def _driver_may_be_present(cls, driver: Any) -> Any:
+        if isinstance(driver, str) and driver != "present":
+            raise refusal(repr(driver), "'present', or Driver(..)")
+        return None if isinstance(driver, str) else driver
 
     @field_validator("ssh_jump")
     @classmethod
@@ -89,6 +123,38 @@ class HostSpec(Spec):
             )
         return self
 
+    @field_validator("service_user")
+    @classmethod
+    def _account_is_a_name(cls, name: str | None) -> str | None:
+        if name is not None and not ACCOUNT.fullmatch(name):
+            raise refusal(repr(name), "the name of an account on the host, e.g. 'llama'")
+        return name
+
+    @model_validator(mode="after")
+    def _programs_are_of_native_engines(self) -> HostSpec:
+        for name in ("programs", "service_user"):
+            if getattr(self, name) and self.engines != "native":
+                found = f"{name} for engines in containers"
+                raise refusal(found, f"engines = 'native' together with {name}", f"remove {name}")
+        return self
+
+    @model_validator(mode="after")
+    def _gpus_are_set_up_where_there_are_some(self) -> HostSpec:
+        for name in ("mig", "power_limit_watts", "gpu_clocks_mhz"):
+            if getattr(self, name) and not self.gpus:
+                raise refusal(f"{name} without gpus", f"gpus together with {name}")
+        if self.mig and self.engines == "native":
+            raise refusal("mig for engines without containers", "engines = 'containers'")
+        if any(not profiles for profiles in self.mig.values()) or any(gpu < 0 for gpu in self.mig):
+            raise refusal(
+                f"mig={dict(self.mig)}",
+                "a list of profiles for the number of each GPU that is divided",
+                "leave a GPU out that stays whole",
+            )
+        if self.gpu_clocks_mhz and self.gpu_clocks_mhz[0] > self.gpu_clocks_mhz[1]:
+            raise refusal(f"gpu_clocks_mhz={self.gpu_clocks_mhz}", "the lowest one first")
+        return self
+
     @field_validator("directory")
     @classmethod
     def _directory_is_absolute(cls, directory: PurePosixPath) -> PurePosixPath:
@@ -99,6 +165,13 @@ class HostSpec(Spec):
     def deployment_directory(self, deployment: str) -> PurePosixPath:
         """What belongs to one deployment alone on this host."""
         return deployment_directory(self.directory, deployment)
+
+    @property
+    def uses_cdi(self) -> bool:
+        """Whether containers reach NVIDIA GPUs by the names of CDI devices."""
+        if self.gpu_runtime is None:
+            return self.driver is not None and self.driver.toolkit == "install"
+        return self.gpu_runtime == "cdi"
 
     @property
     def is_local(self) -> bool:

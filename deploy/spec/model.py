@@ -10,6 +10,7 @@ from pydantic import Field, field_validator
 
 from deploy.spec.base import Spec, refusal
 from deploy.spec.engine import EngineSpec
+from deploy.spec.speculative import SpeculativeSpec
 
 NAME = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
 REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+(@[\w.-]+)?")
@@ -17,7 +18,7 @@ TAG = re.compile(r"[\w.-]+(/[\w.-]+)*:[\w.-]+")
 
 PARSER = re.compile(r"[a-z0-9_.-]+")
 
-RoleName = Literal["chat", "completion", "embedding"]
+RoleName = Literal["chat", "completion", "embedding", "rerank"]
 LoraRank = Literal[1, 8, 16, 32, 64, 128, 256, 320, 512]
 """What vLLM takes as ``--max-lora-rank``."""
 
@@ -45,8 +46,8 @@ class ModelSpec(Spec):
     served_model_name: str | None = None
     """What clients ask for; the name by default."""
     roles: tuple[RoleName, ...] | None = Field(default=None, min_length=1)
-    """What it is for: ``chat``, ``completion`` or both, or with vLLM ``embedding``; what the
-    catalogue says by default."""
+    """What it is for: ``chat``, ``completion`` or both, or with vLLM ``embedding`` or ``rerank``;
+    what the catalogue says by default."""
     replicas: int | None = Field(default=None, ge=1, le=256)
     """How many engines serve it; as many as are best by default."""
     gpus: float | None = Field(default=None, gt=0, le=1024)
@@ -69,6 +70,12 @@ class ModelSpec(Spec):
     host or a repository on Hugging Face."""
     max_lora_rank: LoraRank | None = None
     """vLLM: the largest rank of its adapters; 16 by default."""
+    speculative: SpeculativeSpec | None = None
+    """vLLM: what drafts tokens for it, e.g. ``{"method": "mtp", "num_speculative_tokens": 3}``;
+    nothing by default."""
+    language_model_only: bool = False
+    """vLLM: of a model that takes images, only its language model is served; the memory that an
+    encoder takes goes to the KV cache."""
     extra_args: tuple[str, ...] = ()
     """Arguments added to the engine's command line for this model."""
 
@@ -93,12 +100,13 @@ class ModelSpec(Spec):
 
     @field_validator("roles")
     @classmethod
-    def _embeddings_are_all_it_does(
+    def _what_writes_no_text_does_nothing_else(
         cls, roles: tuple[RoleName, ...] | None
     ) -> tuple[RoleName, ...] | None:
-        if roles and "embedding" in roles and len(set(roles)) > 1:
-            fix = "declare it twice, under two names"
-            raise refusal("'embedding' together with other roles", "'embedding' alone", fix)
+        for role in ("embedding", "rerank"):
+            if roles and role in roles and len(set(roles)) > 1:
+                fix = "declare it twice, under two names"
+                raise refusal(f"{role!r} together with other roles", f"{role!r} alone", fix)
         return roles
 
     @field_validator("tool_call_parser", "reasoning_parser")

@@ -26,8 +26,9 @@ class RouterSpec(EndpointSpec):
     """How requests reach the engines."""
 
     own_variables: ClassVar[dict[str, str]] = {
+        "ATELIER_REPLICA": "",
+        "PYTHONPATH": "",
         "LITELLM_MASTER_KEY": "secrets={'router_master_key': Secret(...)}",
-        "ENGINE_API_KEY": "secrets={'engine_api_key': Secret(...)}",
         "DATABASE_URL": "postgres=Postgres(router_database_url=Secret(...))",
         "LITELLM_SALT_KEY": "secrets={'router_salt_key': Secret(...)}",
         "REDIS_URL": "valkey=Valkey(url=Secret(...))",
@@ -39,10 +40,17 @@ class RouterSpec(EndpointSpec):
     """Name of the host that it runs on; the first by default."""
     replicas: int = Field(default=1, ge=1, le=16)
     """How many of it run; of several, they are changed one after the other."""
+    drain_seconds: int = Field(default=120, ge=0, le=7200)
+    """How long answers that have begun may go on before one of several is replaced; meanwhile the
+    entry sends new requests to the others."""
     port: int = Field(default=4000, ge=1, le=65535)
-    """Port on the host."""
+    """Port on the host. Several routers have one each, counted up from this, where the entry is on
+    another host."""
     memory_limit: MemoryLimit = ByteSize(2 * GIB)
     """Memory limit of the container, e.g. ``2GiB``."""
+    recycle_at: float | None = Field(default=0.8, ge=0.3, le=0.9)
+    """Share of ``memory_limit`` above which a replica finishes what it has begun and starts again,
+    because LiteLLM gives no memory back; ``None`` for never."""
     num_retries: int = Field(default=2, ge=0, le=10)
     """How often a failed request is sent again, to another replica where there is one."""
     request_timeout_seconds: int = Field(default=600, ge=1, le=7200)
@@ -50,6 +58,9 @@ class RouterSpec(EndpointSpec):
     stream_timeout_seconds: int | None = Field(default=None, ge=1, le=7200)
     """How long a stream may be silent, until its first token and after it; 60 for a model on GPUs
     and 300 for one on a CPU, unless set."""
+    request_log_days: int = Field(default=30, ge=1, le=3650)
+    """How many days the database keeps a row of about 4 KB for each request: who, when, which
+    model, how many tokens, no text. What ``atelier usage`` shows is kept for ever."""
     aliases: dict[str, str] = Field(default_factory=dict)
     """Other names that clients may ask for, and the served model that answers, e.g.
     ``{"gpt-4o": "qwen2.5-coder-32b"}``."""
@@ -57,3 +68,6 @@ class RouterSpec(EndpointSpec):
     """Served models that are asked, in this order, when every replica of one has failed."""
     prices: dict[str, PriceSpec] = Field(default_factory=dict)
     """Prices of served models, e.g. ``{"qwen2.5-coder-32b": Price(input=0.5, output=1.5)}``."""
+    priorities: dict[str, int] = Field(default_factory=dict)
+    """By name that clients ask for, a model or an alias; requests with lower numbers are answered
+    first, where the model's engine has ``scheduling_policy="priority"``."""

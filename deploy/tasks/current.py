@@ -10,7 +10,7 @@ from pyinfra import host
 from deploy.artefacts import Artefacts, make_artefacts
 from deploy.errors import InventoryFileError, Problem
 from deploy.inventory import Declared, errors_for_operators
-from deploy.operations import sudo, verified
+from deploy.operations import sudo
 
 ONE_AT_A_TIME = Lock()
 """pyinfra prepares its hosts in parallel, and secrets must not be made up for each of them."""
@@ -32,7 +32,6 @@ def current_deployment(*, unlock_sudo: bool = True) -> Artefacts:
                     "an inventory that ends with: hosts = pyinfra_hosts(deployment, __file__)",
                 )
             )
-        verified.import_ahead()
         with ONE_AT_A_TIME:
             artefacts = _artefacts(declared)
         if unlock_sudo and artefacts.host(host.name).sudo:

@@ -22,13 +22,13 @@ def examine() -> None:
     doctor.record([Finding("connection", "ok", "reached")])
     if not _may_look(deployment):
         return
-    own = deployment.stack.on(host.name)
-    pulled = [item for item in own if deployment.images[item.image_name].is_pulled]
+    own, subject = deployment.stack.on(host.name), subject_of(deployment, host.name)
+    pulled = [use for use in deployment.images_on(host.name) if use.is_pulled]
     doctor.examined(
         name="Look at the host",
         deployment=deployment.plan.name,
-        subject=subject_of(deployment, host.name),
-        urls=(*registry_urls(pulled), *library_urls(own)),
+        subject=subject,
+        urls=(*registry_urls(pulled), *library_urls(own), *filter(None, [subject.authority_url])),
         secrets=deployment.secrets,
     )
 

@@ -5,20 +5,37 @@ from pathlib import PurePosixPath
 from pyinfra import host
 
 from deploy.artefacts import Artefacts
-from deploy.operations import barrier, model_file, orphan, resource, units, weights
-from deploy.services import HostModelFile, Tier
+from deploy.operations import (
+    barrier,
+    compiled,
+    model_file,
+    orphan,
+    program,
+    replica_changes,
+    resource,
+    routing,
+    units,
+    weights,
+)
+from deploy.operations.questions import sends_requests
+from deploy.services import HostModelFile, HostProgram, Tier
 from deploy.services.weights import distinct_weights
 
 
 def prepare(deployment: Artefacts) -> None:
-    """Network, volumes, model files and weights."""
+    """Network, volumes, programs, model files and weights."""
     own = deployment.stack.on(host.name)
-    resource.present(
-        name="Create network and volumes",
-        network=deployment.plan.name,
-        volumes=list(dict.fromkeys(name for unit in own for name in unit.volumes)),
-        deployment=deployment.plan.name,
-    )
+    if deployment.stack.needs_docker(host.name):
+        resource.present(
+            name="Create network and volumes",
+            network=deployment.plan.name,
+            volumes=list(dict.fromkeys(name for unit in own for name in unit.volumes)),
+            deployment=deployment.plan.name,
+        )
+    programs = {unit.program for unit in own if unit.program}
+    for wanted_program in host.loop(_programs(deployment)):
+        if wanted_program in programs:
+            program.present(name=f"Install {wanted_program.title}", program=wanted_program)
     files = {unit.model_file for unit in own if unit.model_file}
     for file in host.loop(_model_files(deployment)):
         if file in files:
@@ -32,6 +49,17 @@ def prepare(deployment: Artefacts) -> None:
                 on_host=tuple(wanted.values()),
                 secrets=deployment.secrets,
             )
+    _carry_compiled(deployment)
+
+
+def _carry_compiled(deployment: Artefacts) -> None:
+    """What engines of other hosts have compiled."""
+    if compiled.carries(deployment):
+        compiled.carried(
+            name="Carry what engines compiled",
+            artefacts=deployment,
+            found=compiled.offers(deployment),
+        )
 
 
 def converge(deployment: Artefacts) -> None:
@@ -39,9 +67,17 @@ def converge(deployment: Artefacts) -> None:
 
     What an older plan left behind goes last, when everything else runs.
     """
+    if sends_requests(deployment, host.name):
+        routing.prepared(name="Tell who sends requests", artefacts=deployment)
+    replicas = replica_changes.decide(deployment)
     for tier in host.loop(deployment.stack.tiers()):
         if any(unit.tier == tier for unit in deployment.stack.on(host.name)):
-            units.converged(name=f"Run the {tier.plural}", artefacts=deployment, tier=tier)
+            units.converged(
+                name=f"Run the {tier.plural}",
+                artefacts=deployment,
+                tier=tier,
+                replicas=replicas,
+            )
         for name in host.loop(_taking_turns(deployment, tier)):
             if name == host.name:
                 units.converged(
@@ -49,8 +85,11 @@ def converge(deployment: Artefacts) -> None:
                     artefacts=deployment,
                     tier=tier,
                     rolling=True,
+                    replicas=replicas,
                 )
         barrier.reached(name=f"All {tier.plural} run")
+        if tier == Tier.ENGINE and host.name == deployment.plan.router.host:
+            routing.settled(name="Forget the engines' key of before", artefacts=deployment)
     orphan.removed(name="Remove what the plan no longer has", artefacts=deployment)
 
 
@@ -68,6 +107,12 @@ def _weights(deployment: Artefacts) -> list[tuple[PurePosixPath, str]]:
     """Cache and name of all weights of every host, in an order that all hosts share."""
     every = (each for unit in deployment.stack.units for each in unit.weights)
     return list(dict.fromkeys((each.cache, each.name) for each in every))
+
+
+def _programs(deployment: Artefacts) -> list[HostProgram]:
+    """Every program of every host, in an order that all hosts share."""
+    programs = (unit.program for unit in deployment.stack.units)
+    return list(dict.fromkeys(program for program in programs if program))
 
 
 def _model_files(deployment: Artefacts) -> list[HostModelFile]:

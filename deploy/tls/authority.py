@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from deploy.tls.pair import Pair
+from deploy.tls.pair import Pair, Role
 
 AUTHORITY_DAYS = 3650
 CERTIFICATE_DAYS = 397
@@ -24,6 +24,8 @@ BACKDATED = timedelta(days=1)
 """For clients whose clock is behind."""
 LONGEST_COMMON_NAME = 64
 """https://www.rfc-editor.org/rfc/rfc5280#appendix-A.1, ub-common-name"""
+USAGES = {"server": ExtendedKeyUsageOID.SERVER_AUTH, "client": ExtendedKeyUsageOID.CLIENT_AUTH}
+"""https://www.rfc-editor.org/rfc/rfc5280#section-4.2.1.12"""
 
 
 def make_authority(deployment: str, now: datetime) -> Pair:
@@ -45,13 +47,14 @@ def make_authority(deployment: str, now: datetime) -> Pair:
     return _pair(certificate, key)
 
 
-def issue(authority: Pair, names: Sequence[str], now: datetime) -> Pair:
-    """A server's certificate, signed by an authority.
+def issue(authority: Pair, names: Sequence[str], now: datetime, role: Role = "server") -> Pair:
+    """A certificate, signed by an authority.
 
     Args:
         authority: who signs.
         names: DNS names and IP addresses that it is for.
         now: the time, in UTC.
+        role: what it is for.
     """
     root = x509.load_pem_x509_certificate(authority.certificate.encode())
     root_key = serialization.load_pem_private_key(authority.key.encode(), password=None)
@@ -61,7 +64,7 @@ def issue(authority: Pair, names: Sequence[str], now: datetime) -> Pair:
     subject = x509.Name(
         [x509.NameAttribute(NameOID.COMMON_NAME, names[0][:LONGEST_COMMON_NAME])],
     )
-    usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
+    usage = x509.ExtendedKeyUsage([USAGES[role]])
     certificate = (
         _builder(subject, root.subject, key.public_key(), now, end)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)

@@ -42,6 +42,16 @@ def pair_problems(pair: Pair, names: Sequence[str]) -> Iterator[Problem]:
     yield from _name_problems(pair.certificate, names)
 
 
+def certificate_problems(pem: str, setting: str) -> Iterator[Problem]:
+    """What keeps a text from being certificates in PEM.
+
+    Args:
+        pem: the text.
+        setting: where its file is declared.
+    """
+    yield from _certificates(pem, setting)[1]
+
+
 def _name_problems(certificate: str, names: Sequence[str]) -> Iterator[Problem]:
     facts = read_certificate(certificate)
     missing = [name for name in names if not facts.covers(name)]
@@ -54,7 +64,9 @@ def _name_problems(certificate: str, names: Sequence[str]) -> Iterator[Problem]:
         )
 
 
-def _certificates(pem: str) -> tuple[list[x509.Certificate], list[Problem]]:
+def _certificates(
+    pem: str, setting: str = CERTIFICATE
+) -> tuple[list[x509.Certificate], list[Problem]]:
     try:
         return x509.load_pem_x509_certificates(pem.encode()), []
     except ValueError:
@@ -62,7 +74,7 @@ def _certificates(pem: str) -> tuple[list[x509.Certificate], list[Problem]]:
         if "CERTIFICATE-----" not in pem:
             found = "no certificate in PEM: no line says BEGIN CERTIFICATE"
     fix = "a DER or PKCS #12 file is converted by openssl x509, or openssl pkcs12 -nokeys"
-    return [], [Problem(CERTIFICATE, found, "-----BEGIN CERTIFICATE----- and its text", fix)]
+    return [], [Problem(setting, found, "-----BEGIN CERTIFICATE----- and its text", fix)]
 
 
 def _key(pem: str) -> tuple[PrivateKeyTypes | None, list[Problem]]:

@@ -1,12 +1,14 @@
 """What Atelier adds to LiteLLM 1.106; LiteLLM loads this file because config.yaml names it.
 
-- A replica is left out when its engine failed: no connection, no answer in time, overload, a key
-  that it refuses. What a client asked wrongly never counts, and one replica is always left.
+- A replica is left out when its engine failed; one is always left.
+- A replica that is being replaced gets no new requests.
+- The same conversation goes to the same replica while it has room.
+- Requests have the priority that the operator declared, where the engine knows priorities.
 - What a model cannot do is an error of the client (400), not of the server.
-- A time-out names the setting that allows for more; connecting never takes longer than 5 s.
-- A request on a connection that the engine has just closed is sent once more.
-- A streamed completion is asked for at once, so that another replica is tried if that fails, and
-  arrives as the engine sent it: LiteLLM loses texts, indices and log probabilities.
+- A time-out names the setting that allows for more.
+- A router whose memory has grown starts again.
+- What somebody asks in the web UI is asked with their own key.
+- Nothing of what people ask gets into the log, or into the rows of requests.
 
 LiteLLM's own cooldowns are off: they take a request that an engine refuses for a failed engine.
 Hooks: https://docs.litellm.ai/docs/proxy/call_hooks
@@ -14,175 +16,55 @@ Hooks: https://docs.litellm.ai/docs/proxy/call_hooks
 
 from __future__ import annotations
 
+import asyncio
+import json
 import logging
-import re
-import time
-from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from enum import StrEnum
+import os
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+import atelier_connections
+import atelier_silence
+from atelier_answers import tell, with_headers
+from atelier_conversations import conversation, conversation_of, prefer
+from atelier_draining import Draining
+from atelier_engine_keys import EngineKeys
+from atelier_failures import engine_failed, explained, reason, told_to_client
+from atelier_people import KeyHashes, StandIns, WebUI, as_people
+from atelier_priorities import Priorities
+from atelier_recycling import Recycling, watch
+from atelier_replicas import LeftOut
 from fastapi import HTTPException
 from litellm.integrations.custom_logger import CustomLogger
-from litellm.litellm_core_utils.streaming_handler import CustomStreamWrapper
-from litellm.llms.custom_httpx.aiohttp_transport import LiteLLMAiohttpTransport
-from litellm.llms.openai.common_utils import BaseOpenAILLM
-from litellm.llms.openai.completion.handler import OpenAITextCompletion
-from litellm.utils import TextCompletionStreamWrapper
-from openai import AsyncOpenAI
+from litellm.proxy.proxy_server import app
 
-CONNECT_SECONDS = 5
-"""A host that is gone does not even refuse."""
-SHORTEST_SECONDS = 15
-LONGEST_SECONDS = 240
-ENGINE_FAILED = frozenset({401, 403, 408, 429, 502, 503, 504})
-"""Answers that no client brings about: a refused key, a time-out, overload."""
-CLOSED = frozenset({"ConnectionResetError", "BrokenPipeError", "ServerDisconnectedError"})
-"""Errors of a connection that was open."""
+LIVE = Path("/etc/atelier")
+"""What Atelier changes while LiteLLM runs."""
 TIMEOUTS = frozenset({"timeout", "stream_timeout", "request_timeout"})
-CANNOT = re.compile(r"not support|n't support|unsupported|failed to parse|unmapped", re.IGNORECASE)
-"""How engines and LiteLLM say, with status 500, that they cannot do what was asked."""
 
 log = logging.getLogger("LiteLLM Proxy")
-
-
-class Outcome(StrEnum):
-    """What became of an attempt."""
-
-    ANSWERED = "answered"
-    SILENT = "silent"
-    UNREACHABLE = "unreachable"
-
-
-OUTCOMES = {
-    "APIStatusError": Outcome.ANSWERED,
-    "HTTPStatusError": Outcome.ANSWERED,
-    "ReadTimeout": Outcome.SILENT,
-    "RequestError": Outcome.UNREACHABLE,
-}
-"""By errors of openai and httpx, particular ones first; LiteLLM's own derive from all of them."""
-
-
-def engine_failed(error: BaseException) -> bool:
-    """Whether an attempt failed because of the engine, and not because of what was asked."""
-    status = getattr(error, "status_code", None)
-    if status in {None, 500}:
-        # LiteLLM gives 500 both to an answer with 500 and to a connection that failed
-        return outcome(error) in {Outcome.SILENT, Outcome.UNREACHABLE}
-    return status in ENGINE_FAILED
-
-
-def outcome(error: BaseException) -> Outcome | None:
-    """What became of an attempt; causes of the cause are those of earlier attempts."""
-    for cause in _causes(error):
-        kinds = {kind.__name__ for kind in type(cause).__mro__}
-        if not type(cause).__module__.startswith("litellm") and kinds & OUTCOMES.keys():
-            return next(found for name, found in OUTCOMES.items() if name in kinds)
-    return None
-
-
-def was_closed(error: BaseException) -> bool:
-    """Whether the engine closed a connection before it answered."""
-    return any(kind.__name__ in CLOSED for each in _causes(error) for kind in type(each).__mro__)
-
-
-def _reason(error: BaseException) -> str:
-    """What the log says of a failed attempt: nothing that was sent."""
-    happened = " < ".join(type(each).__name__ for each in _causes(error))
-    return f"{happened}, status {getattr(error, 'status_code', None)}"
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
-
-
-def explained(record: logging.LogRecord) -> bool:
-    """Errors of clients and engines are logged in a line, without 80 lines of LiteLLM's calls."""
-    error = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
-    if error is not None:
-        status = getattr(error, "status_code", None)
-        if outcome(error) or (isinstance(status, int) and 400 <= status < 500):
-            record.exc_info = record.exc_text = None
-    return True
-
-
-class Absence:
-    """How long a replica is left out."""
-
-    def __init__(self, until: float, seconds: float) -> None:
-        self.until, self.seconds = until, seconds
-
-
-class LeftOut:
-    """The replicas that get no requests for a while."""
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._absences: dict[str, Absence] = {}
-
-    def add(self, replica: str) -> bool:
-        """Leave a replica out; says whether it was not left out before."""
-        if replica in self._absences:
-            return False
-        self._absences[replica] = Absence(self._clock() + SHORTEST_SECONDS, SHORTEST_SECONDS)
-        return True
-
-    def remove(self, replica: str) -> bool:
-        """It answered; says whether it was left out."""
-        return self._absences.pop(replica, None) is not None
-
-    def choose(self, replicas: list[str]) -> list[str]:
-        """Those that a request may go to; one whose time is over is tried by one request alone."""
-        present = [replica for replica in replicas if replica not in self._absences]
-        return (present and self._on_trial(replicas)) or present or replicas
-
-    def _on_trial(self, replicas: list[str]) -> list[str]:
-        for replica in replicas:
-            absence = self._absences.get(replica)
-            if absence and absence.until <= self._clock():
-                absence.seconds = min(2 * absence.seconds, LONGEST_SECONDS)
-                absence.until = self._clock() + absence.seconds
-                return [replica]
-        return []
-
-
-def told_to_client(error: Exception, request: Mapping[str, Any]) -> tuple[int, str] | None:
-    """Status and text of an error, where they are not what LiteLLM says."""
-    status = getattr(error, "status_code", None)
-    text = str(error).split("\n")[0].partition(" LiteLLM Retried")[0]
-    if status == 501 or (status == 500 and CANNOT.search(text)):
-        return 400, f"model {request.get('model')} cannot do this: {text}"
-    if status in {408, 500} and outcome(error) == Outcome.UNREACHABLE:
-        model = request.get("model")
-        return 503, f"no engine of {model} can be reached: see what `atelier status` says of it"
-    if status == 408:
-        return 504, _timed_out(request)
-    return None
-
-
-def _timed_out(request: Mapping[str, Any]) -> str:
-    setting = "stream_timeout_seconds" if request.get("stream") else "request_timeout_seconds"
-    return (
-        f"router.{setting}: the engine of {request.get('model')} sent nothing for as long as this"
-        " allows. Reading a long prompt takes minutes on a CPU: raise the setting, or ask for"
-        " less. If short prompts fail too, the engine hangs: see its log."
-    )
 
 
 class Hooks(CustomLogger):  # type: ignore[misc]
     """What LiteLLM calls."""
 
-    def __init__(self, left_out: LeftOut | None = None) -> None:
+    def __init__(
+        self, priorities: Priorities, draining: Draining, left_out: LeftOut | None = None
+    ) -> None:
         super().__init__()
+        self.priorities = priorities
+        self.draining = draining
         self.left_out = left_out or LeftOut()
 
     async def async_pre_call_hook(
         self, user_api_key_dict: Any, cache: Any, data: dict[str, Any], call_type: Any
     ) -> dict[str, Any]:
-        """Only the operator says how long an engine may take: a client's 1 ms is no failure."""
-        return {name: value for name, value in data.items() if name not in TIMEOUTS}
+        """Only the operator says how long an engine may take, and who goes first."""
+        kind = str(getattr(call_type, "value", call_type))
+        conversation.set(conversation_of(data, kind, getattr(user_api_key_dict, "api_key", None)))
+        allowed = {name: value for name, value in data.items() if name not in TIMEOUTS}
+        return self.priorities.put_on(allowed, kind)
 
     async def async_filter_deployments(
         self,
@@ -195,8 +77,10 @@ class Hooks(CustomLogger):  # type: ignore[misc]
         """The replicas that a request may go to, without those that it failed on."""
         failed = (request_kwargs or {}).get("_excluded_deployment_ids") or ()
         ids = [row["model_info"]["id"] for row in healthy_deployments]
-        chosen = self.left_out.choose([each for each in ids if each not in failed])
-        return [row for row in healthy_deployments if row["model_info"]["id"] in chosen]
+        usable = await self.draining.without([each for each in ids if each not in failed])
+        chosen = self.left_out.choose(usable)
+        rows = [row for row in healthy_deployments if row["model_info"]["id"] in chosen]
+        return prefer(rows, conversation.get(), atelier_connections.open_requests)
 
     async def async_post_call_failure_deployment_hook(
         self,
@@ -208,7 +92,7 @@ class Hooks(CustomLogger):  # type: ignore[misc]
         """An attempt failed: its replica is left out if the engine failed."""
         replica = (request_data.get("model_info") or {}).get("id")
         if replica and engine_failed(exception) and self.left_out.add(replica):
-            log.warning("%s left out: %s", replica, _reason(exception))
+            log.warning("%s left out: %s", replica, reason(exception))
 
     async def async_log_success_event(
         self, kwargs: dict[str, Any], response_obj: Any, start_time: Any, end_time: Any
@@ -226,110 +110,40 @@ class Hooks(CustomLogger):  # type: ignore[misc]
         traceback_str: str | None = None,
     ) -> HTTPException | None:
         """A request failed: what its client is told."""
+        tell(original_exception)
         told = told_to_client(original_exception, request_data)
         if told is None:
-            return None
+            status = getattr(original_exception, "status_code", None)
+            if status is None or not atelier_silence.may_quote(original_exception):
+                return None
+            said = str(getattr(original_exception, "message", original_exception))
+            text = atelier_silence.without_quotes(said, request_data)
+            if text == said:
+                return None
+            told = (int(status) if 400 <= int(status) < 600 else 500), text
+        elif told[0] == 400:
+            # an engine's own text is in it
+            told = told[0], atelier_silence.without_quotes(told[1], request_data)
         # /v1/messages does not look at what is returned here, but only at the error
         original_exception.status_code, original_exception.message = told
         return HTTPException(*told)
 
 
-async def stream_completion(
-    _: Any,
-    *,
-    api_base: str,
-    api_key: str,
-    timeout: float,
-    max_retries: int,
-    data: dict[str, Any],
-    model: str,
-    logging_obj: Any,
-    **__: Any,
-) -> AsyncIterator[Any]:
-    """Ask an engine for a streamed completion; LiteLLM's way asks when the answer is read."""
-    client = AsyncOpenAI(
-        api_key=api_key,
-        base_url=api_base,
-        http_client=BaseOpenAILLM.get_async_http_client(),
-        timeout=timeout,
-        max_retries=max_retries,
-    )
-    raw = await client.completions.with_raw_response.create(**data)
-    sent: deque[Any] = deque()
-    counted = CustomStreamWrapper(
-        completion_stream=_listen(raw.parse(), sent),
-        model=model,
-        custom_llm_provider="text-completion-openai",
-        logging_obj=logging_obj,
-        stream_options=data.get("stream_options"),
-    )
-    stream = _as_sent(counted, sent)
-    return _resume([chunk async for chunk in _first(stream)], stream)
-
-
-async def _listen(stream: AsyncIterator[Any], sent: deque[Any]) -> AsyncIterator[Any]:
-    async for chunk in stream:
-        sent.append(chunk)
-        yield chunk
-
-
-async def _as_sent(counted: AsyncIterator[Any], sent: deque[Any]) -> AsyncIterator[Any]:
-    async for _ in counted:
-        while sent:
-            yield sent.popleft()
-    while sent:
-        yield sent.popleft()
-
-
-async def _first(stream: AsyncIterator[Any]) -> AsyncIterator[Any]:
-    async for chunk in stream:
-        yield chunk
-        return
-
-
-async def _resume(begun: list[Any], stream: AsyncIterator[Any]) -> AsyncIterator[Any]:
-    for chunk in begun:
-        yield chunk
-    async for chunk in stream:
-        yield chunk
-
-
-def keep_completions(convert: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
-    """What an engine sent as a completion stays as it is."""
-
-    def converted(self: Any, chunk: Any) -> Any:
-        is_completion = getattr(chunk, "object", "") == "text_completion"
-        return chunk if is_completion else convert(self, chunk)
-
-    return converted
-
-
-def connect_soon(handle: Callable[..., Any]) -> Callable[..., Any]:
-    """LiteLLM allows for as much time to connect as to answer, and takes a closed connection.
-
-    An engine closes a connection that it keeps open when it likes, also as the next request is
-    sent on it. Such a request is sent once more; if the engine is gone, this cannot connect.
-    """
-
-    async def handled(self: Any, request: Any) -> Any:
-        timeout = request.extensions.setdefault("timeout", {})
-        timeout["connect"] = min(timeout.get("connect") or CONNECT_SECONDS, CONNECT_SECONDS)
-        try:
-            return await handle(self, request)
-        except Exception as error:
-            if not was_closed(error):
-                raise
-        return await handle(self, request)
-
-    return handled
-
-
-LiteLLMAiohttpTransport.handle_async_request = connect_soon(
-    LiteLLMAiohttpTransport.handle_async_request
-)
-OpenAITextCompletion.async_streaming = stream_completion
-TextCompletionStreamWrapper.convert_to_text_completion_object = keep_completions(
-    TextCompletionStreamWrapper.convert_to_text_completion_object
-)
+settings = json.loads(Path(__file__).with_name("atelier.json").read_text())
+hooks = Hooks(Priorities(**settings["priorities"]), Draining(LIVE / "draining"))
+atelier_connections.install(EngineKeys(LIVE / "engine_keys"))
+app.middleware_stack = with_headers(app.middleware_stack)
+# before the one that leaves out where client's errors came from
+atelier_silence.install()
 log.addFilter(explained)
-hooks = Hooks()
+if settings["web_ui"]:
+    believed = WebUI(key=os.environ["LITELLM_MASTER_KEY"], **settings["web_ui"])
+    stand_ins = StandIns()
+    stand_ins.install()
+    app.middleware_stack = as_people(app.middleware_stack, believed, KeyHashes(), stand_ins)
+if settings["recycling"]:
+    own = int(os.environ["ATELIER_REPLICA"])
+    # kept, or it could be collected while it waits
+    watching = asyncio.get_running_loop().create_task(
+        watch(Recycling(own=own, **settings["recycling"]))
+    )

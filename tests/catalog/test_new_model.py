@@ -29,6 +29,12 @@ def test_what_a_row_lacks_is_named() -> None:
     assert "scores" in lacks(CATALOG.models["qwen3.8-27b"])
     assert "scores" not in lacks(CATALOG.models["qwen3.6-27b"])
     assert "tool_call_parser" not in lacks(CATALOG.models["qwen3.6-27b"])
+    kimi = CATALOG.models["kimi-k2.6"]
+    assert "the size of its vision encoder" not in lacks(kimi)
+    config = {**kimi.config, "vision_config": {"patch_size": 14}}
+    unknown = kimi.model_copy(update={"config": config})
+    assert "the size of its vision encoder" in lacks(unknown)
+    assert "the size of its vision encoder" not in lacks(CATALOG.models["llama-3.1-8b"])
 
 
 def test_the_command(tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deploy.changes.change import Change, FieldChange
-from deploy.changes.drift import container_change, container_drift
+from deploy.changes.drift import drift, unit_change
+from deploy.changes.expected import Expected
 from deploy.changes.live import LiveContainer
 
 NAME = "demo-litellm-0"
@@ -45,6 +46,17 @@ LIVE = LiveContainer(
 )
 
 
+def container(public: dict[str, Any], image_id: str | None = IMAGE_ID) -> Expected:
+    """A container as it is wanted."""
+    facts = {
+        "live image id": ("image", image_id or "(to be fetched)"),
+        "live memory_bytes": ("memory_bytes", str(public["memory_bytes"])),
+        "live restart": ("restart", public["restart"]),
+        "live networks": ("network", public["network"]),
+    }
+    return Expected("container", ("image", public["image"]), public, facts)
+
+
 def change(
     live: LiveContainer | None = LIVE,
     *beside: str,
@@ -56,8 +68,11 @@ def change(
     containers = {name: replace(LIVE, name=name) for name in beside}
     if live:
         containers[live.name] = live
-    return container_change(
-        NAME, WANTED | (wanted or {}), containers, image_id, config_is_newer=config_is_newer
+    return unit_change(
+        NAME,
+        container(WANTED | (wanted or {}), image_id),
+        containers.values(),
+        config_is_newer=config_is_newer,
     )
 
 
@@ -187,6 +202,12 @@ def test_a_sick_container_is_restarted(state: str, health: str, found: str) -> N
     )
 
 
+def test_why_it_is_sick_is_said() -> None:
+    found = change(replace(LIVE, health="unhealthy", health_said="no GPU"))
+    assert found is not None
+    assert found.fields == (FieldChange("health", "unhealthy: no GPU", "healthy"),)
+
+
 def test_a_container_older_than_its_restored_files_is_restarted() -> None:
     found = change(config_is_newer=True)
     assert found is not None
@@ -242,12 +263,12 @@ FIXED = {"memory_bytes": 1024, "restart": "unless-stopped", "network": "demo"}
 @given(descriptions)
 def test_equal_descriptions_never_drift(description: dict[str, Any]) -> None:
     live = replace(LIVE, spec=description | FIXED)
-    assert container_drift(live, description | FIXED, IMAGE_ID) == []
+    assert drift(live, container(description | FIXED)) == []
 
 
 @given(descriptions, descriptions)
 def test_different_descriptions_always_drift(old: dict[str, Any], new: dict[str, Any]) -> None:
     changed = {name for name in old if old[name] != new[name]}
-    drift = container_drift(replace(LIVE, spec=old | FIXED), new | FIXED, IMAGE_ID)
-    assert {field.field.split(".")[0].split("[")[0] for field in drift} == changed
-    assert all(field.old != field.new for field in drift)
+    found = drift(replace(LIVE, spec=old | FIXED), container(new | FIXED))
+    assert {field.field.split(".")[0].split("[")[0] for field in found} == changed
+    assert all(field.old != field.new for field in found)

@@ -263,8 +263,15 @@ def test_status_as_json(
         "uptime_seconds",
         "memory_bytes",
         "memory_limit_bytes",
+        "restarts",
         "certificate_days",
+        "certificate_problem",
+        "health_said",
+        "hangs",
     }
+    assert router["hangs"] is None
+    never = {"count": 0, "exit_status": None, "out_of_memory": False}
+    assert router["restarts"] == never
     assert router["certificate_days"] is None
     assert (router["service"], router["drift"]) == ("demo-litellm-0", [])
     assert LEAK not in out

@@ -33,3 +33,26 @@ def test_models_that_fit_as_json() -> None:
     rows = {row["id"]: row["fits"] for row in found["models"]}
     assert rows["qwen2.5-coder-32b"]["engine"] == "vllm"
     assert rows["qwen2.5-coder-32b"]["concurrent_users"] >= 100
+
+
+SEVERAL = """name: lab
+profile: individual
+hosts: [{name: a, address: 10.0.0.1}, {name: b, address: 10.0.0.2}, NATIVE]
+models: [{name: tiny-coder, replicas: 3}]
+"""
+NATIVE = (
+    "{name: c, address: 10.0.0.3, engines: native,"
+    " programs: {llama-server: {path: /opt/llama/llama-server}}}"
+)
+
+
+def test_how_engines_on_other_hosts_are_reached(tmp_path: Path) -> None:
+    inventory = tmp_path / "lab.yaml"
+    inventory.write_text(SEVERAL.replace("NATIVE", NATIVE), encoding="utf-8")
+    text = " ".join(run("plan", str(inventory)).split())
+    assert "replica 0 a, CPU, 2 requests at once replica 1" in text
+    assert "reached over TLS, at port 8443 of b" in text
+    assert "reached without TLS, at port 8000 of c" in text
+    found = json.loads(run("plan", str(inventory), "--json"))
+    assert found["links"] == {"host": "a", "ends": ["b"], "port": 8443}
+    assert [each["is_linked"] for each in found["replicas"]] == [False, True, False]

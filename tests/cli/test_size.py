@@ -34,6 +34,7 @@ KEYS = [
     "replicas",
     "tensor_parallel_size",
     "pipeline_parallel_size",
+    "data_parallel_size",
     "legal_tensor_parallel_sizes",
     "rejected",
     "gpu_memory_utilization",

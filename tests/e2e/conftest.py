@@ -12,23 +12,40 @@ from tests.e2e.registry import Registry, run_registry
 from tests.e2e.remote import EVERYWHERE
 from tests.e2e.site import (
     MASTER_KEY,
-    START_TIMEOUT_SECONDS,
     Settings,
     Site,
-    free_port,
     run_local_site,
+    settings_here,
 )
 
-APART = ("test_ssh", "test_several", "test_entry", "test_people")
-"""Modules that share nothing with the others on this machine: they run at the same time."""
+GROUPS = {
+    "hosts": ("test_ssh",),
+    "wide": ("test_wide",),
+    "drivers": ("test_drivers",),
+    "saturated": ("test_saturated",),
+    "logins": ("test_logins",),
+    "apart": (
+        *("test_acme", "test_entry", "test_people", "test_recycling"),
+        *("test_several", "test_stores", "test_users_20", "test_vllm"),
+    ),
+}
+"""Modules that share nothing with those of another group. The groups take about as long and run at
+the same time, but for ``wide``, ``drivers``, ``saturated`` and ``logins``, which run by
+themselves."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.e2e)
-            if item.path.stem.startswith(APART):
-                item.add_marker(pytest.mark.apart)
+            item.add_marker(_group(item.path.stem))
+
+
+def _group(module: str) -> pytest.MarkDecorator:
+    for group, modules in GROUPS.items():
+        if module.startswith(modules):
+            return pytest.mark.__getattr__(group)
+    return pytest.mark.here
 
 
 @pytest.fixture(scope="session")
@@ -45,23 +62,13 @@ def everywhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
 @pytest.fixture(scope="session")
 def pulled(everywhere: Registry) -> Settings:
     """What a deployment on test hosts declares of images that lie in a registry of this machine."""
-    return everywhere.provide("llama-cpp", "litellm")
+    return everywhere.provide("llama-cpp", "litellm", "haproxy")
 
 
 @pytest.fixture(scope="session")
 def base_settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """Engine and router, without a web UI: what most tests change."""
-    return {
-        "name": NAME,
-        "profile": "individual",
-        "hosts": [{"name": "@local", "directory": str(tmp_path_factory.mktemp("host"))}],
-        "models": [{"name": "tiny-coder"}],
-        "engine": {"start_timeout_seconds": START_TIMEOUT_SECONDS},
-        "router": {"port": free_port(), "start_timeout_seconds": START_TIMEOUT_SECONDS},
-        "web_ui": None,
-        "image_source": "build",
-        "secrets": {"router_master_key": {"env": "E2E_MASTER_KEY"}},
-    }
+    return settings_here(NAME, tmp_path_factory.mktemp("host"))
 
 
 @pytest.fixture(scope="session")

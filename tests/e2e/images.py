@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from deploy.catalog import load_catalog
 from deploy.images import build_images, make_build_plan
-from tests.e2e import fake_vllm
+from tests.e2e import fake_vllm, pebble, provider
 from tests.e2e.hosts import build_host_image
 
 NAMES = (
     *("llama-cpp", "litellm", "open-webui", "ollama"),
-    *("postgres", "valkey", "haproxy", "vllm-cpu"),
+    *("postgres", "valkey", "haproxy", "certbot", "vllm-cpu"),
 )
 
 if __name__ == "__main__":
@@ -20,3 +20,5 @@ if __name__ == "__main__":
     for with_docker in (False, True):
         build_host_image(with_docker=with_docker)
     fake_vllm.build()
+    pebble.build()
+    provider.build()

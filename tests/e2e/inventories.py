@@ -1,12 +1,13 @@
-"""The project's own inventories, as other deployments: with names and ports of their own."""
+"""The project's own inventories, as other deployments: with names, ports or hosts of their own."""
 
 from __future__ import annotations
 
+import runpy
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.e2e.names import CHECKOUT, PROJECT
-from tests.e2e.site import free_port
+from tests.e2e.site import Settings, free_port
 
 TEMPLATE = """
 import runpy
@@ -48,3 +49,10 @@ def copy_of(stem: str, directory: Path) -> Copy:
         )
     )
     return Copy(name, inventory, f"http://127.0.0.1:{router}", f"http://127.0.0.1:{web_ui}")
+
+
+def shipped(stem: str) -> Settings:
+    """What a shipped inventory declares, with the defaults of its profile."""
+    declared = runpy.run_path(str(PROJECT / f"inventories/{stem}.py"))["deployment"]
+    settings = declared.model_dump(mode="json", exclude_unset=True)
+    return {name: value for name, value in settings.items() if value is not None}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -18,7 +20,7 @@ Containers = dict[str, tuple[str, str, str]]
 
 @contextmanager
 def run_site(
-    home: Path, containers: dict[str, str], images: Settings
+    home: Path, containers: dict[str, str], images: Settings, host_image: str = ""
 ) -> Iterator[tuple[Site, dict[str, Host]]]:
     """Fresh hosts, and a deployment for them whose images come from a registry of this machine.
 
@@ -26,12 +28,15 @@ def run_site(
         home: the home directory that it is deployed from.
         containers: names of the hosts' containers, by names of the hosts.
         images: what the deployment declares of its images.
+        host_image: tag of another image for hosts than that of Debian 12 with its Docker.
     """
     with ExitStack() as stack:
         hosts = {}
         for name, container in containers.items():
             (home / name).mkdir()
-            hosts[name] = stack.enter_context(run_host(container, home / name, with_docker=True))
+            place = home / name
+            host = run_host(container, place, with_docker=True, image=host_image, restarts=True)
+            hosts[name] = stack.enter_context(host)
         (home / ".ssh").mkdir()
         known = "".join(host.known_host() for host in hosts.values())
         (home / ".ssh" / "known_hosts").write_text(known)
@@ -45,7 +50,9 @@ def run_gpu_site(home: Path, container: str, images: Settings) -> Iterator[tuple
     with run_site(home, {"gpu": container}, images) as (site, hosts):
         fake_gpu.install(hosts["gpu"])
         settings = site.settings
-        settings["hosts"][0]["gpus"] = "1x l40s"
+        # a driver that serves, and is kept as it is
+        driver = {"toolkit": "present"}
+        settings["hosts"][0] |= {"gpus": "1x l40s", "driver": driver, "gpu_runtime": "nvidia"}
         settings["engine"] = {
             "kind": "vllm",
             "offline": True,
@@ -68,6 +75,19 @@ def containers_of(host: Host) -> Containers:
         )
         for row in json.loads(listed or "[]")
     }
+
+
+def open_ports(address: str) -> set[int]:
+    """Every TCP port that somebody outside of the host can connect to."""
+
+    def is_open(port: int) -> bool:
+        with socket.socket() as probe:
+            probe.settimeout(2)
+            return probe.connect_ex((address, port)) == 0
+
+    with ThreadPoolExecutor(32) as pool:
+        ports = range(1, 65536)
+        return {port for port, found in zip(ports, pool.map(is_open, ports), strict=True) if found}
 
 
 def _settings(hosts: dict[str, Host], images: Settings) -> Settings:

@@ -39,6 +39,44 @@ def free_port() -> int:
             return port
 
 
+def settings_here(name: str, directory: Path) -> Settings:
+    """Engine and router on this machine, which keeps the deployment's files in a directory."""
+    return {
+        "name": name,
+        "profile": "individual",
+        "hosts": [{"name": "@local", "directory": str(directory)}],
+        "models": [{"name": "tiny-coder"}],
+        "engine": {"start_timeout_seconds": START_TIMEOUT_SECONDS},
+        "router": {"port": free_port(), "start_timeout_seconds": START_TIMEOUT_SECONDS},
+        "web_ui": None,
+        "image_source": "build",
+        "secrets": {"router_master_key": {"env": "E2E_MASTER_KEY"}},
+    }
+
+
+def with_entry(settings: Settings) -> Settings:
+    """The same with a web UI, both behind an entry."""
+    web_ui = {"port": free_port(), "start_timeout_seconds": START_TIMEOUT_SECONDS}
+    return settings | {"web_ui": web_ui, "entry": entry_here()}
+
+
+def entry_here(**more: Any) -> Settings:
+    """An entry on this machine."""
+    return {"http_port": free_port(), "https_port": free_port(), **more}
+
+
+def complete_at(url: str, model: str = "tiny-coder", key: str = MASTER_KEY) -> str:
+    """What ``def fib(n):`` is completed with by the router at an address."""
+    reply = httpx.post(
+        f"{url}/v1/completions",
+        headers={"Authorization": f"Bearer {key}"},
+        json={"model": model, "prompt": "def fib(n):", "max_tokens": 60, "temperature": 0},
+        timeout=START_TIMEOUT_SECONDS,
+    )
+    reply.raise_for_status()
+    return str(reply.json()["choices"][0]["text"])
+
+
 @dataclass(frozen=True)
 class Result:
     status: int
@@ -137,17 +175,21 @@ class Operator:
 
     def apply(self) -> Result:
         """What a dry run announces; the run announces the same, and the one after it nothing."""
+        return self.converged_twice()[0]
+
+    def converged_twice(self) -> tuple[Result, Result, Result]:
+        """A dry run, the run that it announced, and one after it that changes nothing."""
         planned = self.dry_run()
         assert planned.status == 0, planned.output
         done, again = self.deploy(), self.deploy()
         assert [done.status, again.status] == [0, 0], done.output + again.output
         assert done.content == planned.content, done.output
         assert again.changes == [], again.output
-        return planned
+        return planned, done, again
 
     def atelier(self, verb: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [*ATELIER, verb, str(self.inventory), *arguments],
+            [*ATELIER, *verb.split(), str(self.inventory), *arguments],
             cwd=self.directory,
             env=self.env(),
             stdin=subprocess.DEVNULL,
@@ -203,14 +245,7 @@ class Site(Operator):
 
     def complete(self, model: str = "tiny-coder", key: str = MASTER_KEY) -> str:
         """What the deployment completes ``def fib(n):`` with, through the router."""
-        reply = httpx.post(
-            f"{self.router_url}/v1/completions",
-            headers={"Authorization": f"Bearer {key}"},
-            json={"model": model, "prompt": "def fib(n):", "max_tokens": 60, "temperature": 0},
-            timeout=START_TIMEOUT_SECONDS,
-        )
-        reply.raise_for_status()
-        return str(reply.json()["choices"][0]["text"])
+        return complete_at(self.router_url, model, key)
 
     def remove(self) -> None:
         """Remove everything of the deployment, without Atelier."""
@@ -230,6 +265,14 @@ def run_local_site(
         yield site
     finally:
         site.remove()
+
+
+@contextmanager
+def run_converged_site(name: str, directory: Path, settings: Settings) -> Iterator[Site]:
+    """The same, once it is deployed."""
+    with run_local_site(name, directory, settings) as site:
+        site.converge(site.settings)
+        yield site
 
 
 def remove_deployment(name: str) -> None:

@@ -211,4 +211,13 @@ def test_status_and_verify_over_ssh(site: Site, ssh_port: int, tmp_path: Path) -
     assert {service["host"] for service in report["services"]} == {"127.0.0.1"}
     verified = remote.atelier("verify", "--json")
     assert verified.returncode == 0, verified.stdout + verified.stderr
+    private = remote.atelier("verify", "--privacy", "--json")
+    assert private.returncode == 0, private.stdout + private.stderr
+    places = [f"{row['kind']} {row['name']}" for row in json.loads(private.stdout)["places"]]
+    assert {f"log {site.name}-{service}-0" for service in (ENGINE, ROUTER)} <= set(places)
+    asked = ("--users", "2", "--minutes", "0.05", "--use", "completions", "--yes", "--json")
+    loaded = remote.atelier("load", *asked)
+    found = json.loads(loaded.stdout)
+    # it listens on its host's loopback alone
+    assert (found["through_ssh"], found["uses"][0]["errors"]) == (True, {}), loaded.stderr
     remote.client.close()

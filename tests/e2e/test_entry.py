@@ -28,7 +28,14 @@ from openai import OpenAI
 from deploy.tls.authority import issue
 from deploy.tls.pair import Pair
 from tests.e2e.names import CHECKOUT
-from tests.e2e.site import MASTER_KEY, START_TIMEOUT_SECONDS, Settings, Site, free_port
+from tests.e2e.site import (
+    MASTER_KEY,
+    START_TIMEOUT_SECONDS,
+    Settings,
+    Site,
+    settings_here,
+    with_entry,
+)
 from tests.tls.site import site_pair, write_pair
 
 NAME = f"e2e-entry-{CHECKOUT}"
@@ -42,17 +49,7 @@ KEY = {"Authorization": f"Bearer {MASTER_KEY}"}
 
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    return {
-        "name": NAME,
-        "profile": "individual",
-        "hosts": [{"name": "@local", "directory": str(tmp_path_factory.mktemp("host"))}],
-        "models": [{"name": MODEL}],
-        "router": {"port": free_port()},
-        "web_ui": {"port": free_port(), "start_timeout_seconds": START_TIMEOUT_SECONDS},
-        "entry": {"http_port": free_port(), "https_port": free_port()},
-        "image_source": "build",
-        "secrets": {"router_master_key": {"env": "E2E_MASTER_KEY"}},
-    }
+    return with_entry(settings_here(NAME, tmp_path_factory.mktemp("host")))
 
 
 @pytest.fixture(scope="module")
@@ -60,13 +57,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory, settings: Settings) -> Iter
     environment = {"E2E_MASTER_KEY": MASTER_KEY}
     site = Site(NAME, tmp_path_factory.mktemp("site"), settings, environment)
     try:
-        planned = site.dry_run()
-        assert planned.status == 0, planned.output
-        done, again = site.deploy(), site.deploy()
-        assert [done.status, again.status] == [0, 0], done.output + again.output
-        assert done.content == planned.content
-        assert again.changes == []
-        OUTPUTS[:] = [result.output for result in (planned, done, again)]
+        OUTPUTS[:] = [result.output for result in site.converged_twice()]
         yield site
     finally:
         site.remove()
@@ -243,6 +234,32 @@ def test_verify_status_and_doctor_know_it(site: Site) -> None:
     found = json.loads(site.atelier("doctor", "--json").stdout)["findings"]
     [finding] = [row for row in found if row["name"] == "certificate"]
     assert (finding["status"], finding["found"]) == ("ok", "395 days left")
+
+
+def test_people_who_are_made_up(site: Site) -> None:
+    """They come in where people do: their requests are in the entry's log."""
+    began = int(time.time())
+    done = site.atelier("load", "--users", "4", "--minutes", "0.15", "--yes", "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads(done.stdout)
+    assert found["address"] == url(site)
+    assert [use["people"] for use in found["uses"]] == [2, 2]
+    assert all(not use["errors"] and not use["too_many"] for use in found["uses"])
+    sent = sum(use["requests"] for use in found["uses"])
+    log = site.client.containers.get(ENTRY).logs(since=began).decode()
+    passed = [row for row in log.splitlines() if '"POST' in row or "/v1/" in row]
+    assert len([row for row in passed if "completions" in row]) >= sent
+    assert found["queue"]["looks"] > 0
+    assert "This is real load" in done.stderr
+
+
+def test_nothing_of_what_people_ask_is_kept(site: Site) -> None:
+    """Here the web UI keeps its chats in SQLite."""
+    done = site.atelier("verify", "--privacy", "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    places = {f"{row['kind']} {row['name']}": row for row in json.loads(done.stdout)["places"]}
+    assert places[f"database {WEB_UI}, webui.db"]["kept_by_design"]
+    assert places[f"log {ENTRY}"]["found"] == []
 
 
 # between clients and router
@@ -517,6 +534,16 @@ def test_a_key_of_whoever_deployed_is_read(site: Site, settings: Settings) -> No
     for path in directory.rglob("entry.pem.key"):
         os.chown(path, 1234, 1234)
     site.container("haproxy").restart()
+    wait_until_served(site)
+
+
+def test_it_ends_when_it_is_told_to(site: Site) -> None:
+    """Not when Docker has lost its patience, with 137."""
+    entry = site.container("haproxy")
+    entry.stop(timeout=60)
+    entry.reload()
+    assert entry.attrs["State"]["ExitCode"] == 0
+    entry.start()
     wait_until_served(site)
 
 

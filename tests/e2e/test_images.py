@@ -67,3 +67,25 @@ def test_nothing_of_the_building_machine_is_in_an_image() -> None:
     history = run("docker", "image", "history", "--no-trunc", plan.tag)
     assert "PIP_" not in history
     assert "extra-ca" not in history
+
+
+FINALISERS = """
+import contextvars, gc
+variable = contextvars.ContextVar("variable")
+class Garbage:
+    def __init__(self): self.itself = self
+    def __del__(self): variable.set(self)
+for threshold in range(1, 60):
+    gc.set_threshold(threshold)
+    for number in range(500):
+        gc.disable(); Garbage(); gc.enable()
+        variable.set(number)
+print("survived")
+"""
+
+
+def test_the_routers_python_survives_finalisers_that_set_context_variables() -> None:
+    """Python 3.11 does not: https://github.com/python/cpython/issues/148891."""
+    tag = make_build_plan("litellm", load_catalog()).tag
+    command = ("docker", "run", "--rm", "-i", "--entrypoint", "python", tag, "-")
+    assert run(*command, stdin=FINALISERS.encode()) == "survived\n"

@@ -14,8 +14,10 @@ from tests.e2e.site import Settings, Site
 
 Change = Callable[..., Settings]
 
-OPERATIONS = 12
+OPERATIONS = 14
 """Operations of a deployment with one engine and no web UI."""
+KILLED_AT = (1, 5, 7, 8, 9, 10, 11, 14)
+"""Before anything is changed, around each that changes something, and at the last."""
 _flip = itertools.cycle(["first", "second"])
 
 
@@ -54,20 +56,18 @@ def mended(site: Site) -> None:
     assert f"ROUND={environment}" in site.container("litellm").attrs["Config"]["Env"]
 
 
-def test_operations_are_as_many_as_are_killed(site: Site) -> None:
-    assert site.run("--dry").output.count('"op_hash"') == OPERATIONS
+def test_the_last_operation_is_among_them(site: Site) -> None:
+    assert site.run("--dry").output.count('"op_hash"') == OPERATIONS == KILLED_AT[-1]
 
 
-@pytest.mark.parametrize("number", range(1, OPERATIONS + 1))
+@pytest.mark.parametrize("number", KILLED_AT)
 def test_killed_between_operations(shared_site: Site, changed: Change, number: int) -> None:
     shared_site.write(other_settings(changed))
     kill_at_operation(shared_site, number)
     mended(shared_site)
 
 
-@pytest.mark.parametrize(
-    ("operation", "delay_seconds"), [(7, 0.5), (7, 1.5), (9, 1.0), (9, 2.5), (9, 6.0)]
-)
+@pytest.mark.parametrize(("operation", "delay_seconds"), [(8, 1.5), (11, 1.0), (11, 6.0)])
 def test_killed_while_a_container_is_replaced(
     shared_site: Site, changed: Change, operation: int, delay_seconds: float
 ) -> None:
@@ -81,5 +81,5 @@ def test_killed_first_deployment(shared_site: Site, changed: Change) -> None:
     shared_site.write(other_settings(changed))
     assert shared_site.atelier("down", "--volumes", "--yes").returncode == 0
     assert shared_site.snapshot() == {}
-    kill_at_operation(shared_site, 7, 0.7)
+    kill_at_operation(shared_site, 8, 0.7)
     mended(shared_site)

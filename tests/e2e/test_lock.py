@@ -15,9 +15,10 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.e2e.names import CHECKOUT
 from tests.e2e.site import ATELIER, Settings, Site, free_port
 
-NAME = "e2e-lock"
+NAME = f"e2e-lock-{CHECKOUT}"
 ROUTER = f"{NAME}-litellm-0"
 
 

@@ -30,4 +30,4 @@ def test_requests_during_an_unchanged_redeployment(site: Site) -> None:
             client.join()
     assert (result.status, result.succeeded) == (0, 0), result.output
     assert failures == []
-    assert len(answered) > 10
+    assert len(answered) > 3

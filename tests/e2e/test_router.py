@@ -13,9 +13,10 @@ import pytest
 from docker.models.containers import Container
 from openai import APIStatusError, OpenAI
 
-from tests.e2e.site import MASTER_KEY, Settings, Site, free_port
+from tests.e2e.names import CHECKOUT
+from tests.e2e.site import MASTER_KEY, Site, run_converged_site, settings_here
 
-NAME = "e2e-router"
+NAME = f"e2e-router-{CHECKOUT}"
 MODEL = "tiny-coder"
 STREAM_TIMEOUT_SECONDS = 15
 PING: list[Any] = [{"role": "user", "content": "ping"}]
@@ -31,23 +32,11 @@ READ: Any = {
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    settings: Settings = {
-        "name": NAME,
-        "profile": "individual",
-        "hosts": [{"name": "@local", "directory": str(tmp_path_factory.mktemp("host"))}],
-        "models": [{"name": MODEL, "replicas": 2}],
-        "router": {"port": free_port(), "stream_timeout_seconds": STREAM_TIMEOUT_SECONDS},
-        "web_ui": None,
-        "image_source": "build",
-        "secrets": {"router_master_key": {"env": "E2E_MASTER_KEY"}},
-    }
-    environment = {"E2E_MASTER_KEY": MASTER_KEY}
-    site = Site(NAME, tmp_path_factory.mktemp("site"), settings, environment)
-    try:
-        site.converge(settings)
+    settings = settings_here(NAME, tmp_path_factory.mktemp("host"))
+    settings["models"] = [{"name": MODEL, "replicas": 2}]
+    settings["router"]["stream_timeout_seconds"] = STREAM_TIMEOUT_SECONDS
+    with run_converged_site(NAME, tmp_path_factory.mktemp("site"), settings) as site:
         yield site
-    finally:
-        site.remove()
 
 
 @pytest.fixture(scope="module")
@@ -216,6 +205,13 @@ GOOD: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
+def fresh(body: dict[str, Any], number: int) -> dict[str, Any]:
+    """The same in a conversation of its own, which may be any replica's."""
+    if "prompt" in body:
+        return body | {"prompt": f"# {number}\n{body['prompt']}"}
+    return body | saying(f"ping {number}")
+
+
 def answered(reply: httpx.Response) -> bool:
     return reply.status_code == 200 and '"error"' not in reply.text
 
@@ -250,6 +246,47 @@ def test_an_error_of_a_client_names_what_the_model_cannot_do(client: OpenAI) -> 
     assert "does not support embeddings" in refused.value.message
 
 
+# conversations
+
+TURNS = 4
+LONG = "The quick brown fox jumps over the lazy dog. " * 8
+
+
+def tokens_read(site: Site) -> list[int]:
+    """Tokens of prompts that each replica has read, and not found in its cache."""
+    found = []
+    for index in (0, 1):
+        address = engine(site, index).attrs["NetworkSettings"]["Networks"][NAME]["IPAddress"]
+        headers = {"Authorization": f"Bearer {engine_key(site)}"}
+        text = httpx.get(f"http://{address}:8080/metrics", headers=headers, timeout=30).text
+        [line] = [row for row in text.splitlines() if row.startswith("llamacpp:prompt_tokens_tot")]
+        found.append(int(float(line.split()[1])))
+    return found
+
+
+def converse(client: OpenAI, topic: str) -> int:
+    """A conversation in which everything said before is said again; returns tokens of prompts."""
+    said, tokens = [{"role": "user", "content": f"{topic}: {LONG}"}], 0
+    for turn in range(TURNS):
+        answer = chat(client, messages=said, max_tokens=4)
+        tokens += answer.usage.prompt_tokens
+        said.append({"role": "assistant", "content": answer.choices[0].message.content})
+        said.append({"role": "user", "content": f"and {turn}?"})
+    return tokens
+
+
+def test_a_conversation_stays_with_its_replica(site: Site, client: OpenAI) -> None:
+    used = set()
+    for topic in range(10):
+        before = tokens_read(site)
+        asked = converse(client, f"topic {topic}")
+        read = [now - then for now, then in zip(tokens_read(site), before, strict=True)]
+        assert min(read) == 0, "one of them read nothing"
+        assert max(read) < asked / 2, "it knew most of what it had read before"
+        used.add(read.index(max(read)))
+    assert used == {0, 1}, "conversations are spread"
+
+
 # engines that fail
 
 
@@ -261,8 +298,9 @@ def log(site: Site) -> str:
 def ask_until(site: Site, enough: Callable[[], bool]) -> list[httpx.Response]:
     """Ask of every kind, all the time, for two minutes at most; returns the answers."""
     deadline, replies = time.monotonic() + 120, []
+    numbers = itertools.count()
     while not enough() and time.monotonic() < deadline:
-        replies += [post(site, path, body) for path, body in GOOD]
+        replies += [post(site, path, fresh(body, next(numbers))) for path, body in GOOD]
     return replies
 
 

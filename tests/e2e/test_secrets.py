@@ -47,11 +47,17 @@ def kept_secrets(site: Site) -> dict[str, str]:
 
 
 def world_readable_files(*directories: Path) -> list[Path]:
+    """Files that other users may read, and which they get to."""
     return [
         path
         for directory in directories
         for path in directory.rglob("*")
-        if path.is_file() and path.stat().st_mode & stat.S_IROTH
+        if path.is_file()
+        and path.stat().st_mode & stat.S_IROTH
+        and all(
+            (directory / parent).stat().st_mode & stat.S_IXOTH
+            for parent in [*path.relative_to(directory).parents][:-1]
+        )
     ]
 
 

@@ -65,7 +65,10 @@ def declare(box: GpuBox, **shares: float) -> None:
 
 def test_two_engines_share_a_gpu(box: GpuBox) -> None:
     declare(box, coder=0.4, chat=0.5)
-    box.site.apply()
+    planned = box.site.apply()
+    image = box.base["images"]["vllm"]["reference"]
+    proof = ("prove", f"the cards in a container of {image}")
+    assert planned.steps.index(proof) < planned.steps.index(("create", f"container {CODER_UNIT}"))
     assert box.shares() == [0.4, 0.5]
     for model in (CODER, CHAT):
         assert box.ask(model).startswith("    if n < 2:")
@@ -81,6 +84,37 @@ def test_an_engine_too_many_does_not_start(box: GpuBox) -> None:
     assert "Free memory on device cuda:0" in said
     assert said.endswith("status 1")
     assert box.shares() == [0.4, 0.5]
+
+
+def test_cards_that_a_container_does_not_see_end_the_run(box: GpuBox) -> None:
+    """Another driver inside than on the host: no engine is touched."""
+    record = "/var/lib/atelier/deployments/e2e/proven-gpus"
+    lie = "case $(ls -d /fake-gpus 2>/dev/null) in ?*) echo GPU-0, other; exit ;; esac"
+    box.host.run(
+        f"rm {record}; cp /usr/bin/nvidia-smi /root/; sed -i '2i {lie}' /usr/bin/nvidia-smi"
+    )
+    result = box.site.deploy()
+    box.host.run("cp /root/nvidia-smi /usr/bin/nvidia-smi")
+    assert result.status == 1
+    assert "does not see the cards as the host does" in result.output
+    assert "    GPU-0, other" in result.output
+    assert "NVIDIA L40S, 46068, 580.178.04" in result.output
+    assert box.shares() == [0.4, 0.5]
+    assert box.host.run(f"ls {record}", check=False) == ""
+    assert [action for action, _ in box.site.deploy().steps] == ["prove"]
+
+
+def test_health_asks_the_driver(box: GpuBox) -> None:
+    """What a reload of systemd takes from a container, its health check finds."""
+    shown = f"docker inspect -f '{{{{index .Config.Healthcheck.Test 1}}}}' {CODER_UNIT}"
+    check = f'docker exec {CODER_UNIT} sh -c "$({shown})" 2>&1; echo status $?'
+    assert box.host.run(check) == "status 0"
+    fake_gpu.lose_cards(box.host, CODER_UNIT)
+    said = box.host.run(check).splitlines()
+    assert said[-1] == "status 1"
+    assert said[-2].startswith("no GPU: the container may not open /dev/nvidiactl any more")
+    box.host.run(f"docker restart {CODER_UNIT}")
+    assert box.host.run(f'docker exec {CODER_UNIT} sh -c "true </dev/nvidiactl"; echo $?') == "0"
 
 
 # each of these is planned by a dry run, made by the run, and nothing is left for the third one

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from deploy.facts.data_files import DataFiles
+from deploy.facts.renewal import CertificateRenewal
+from deploy.tls.acme import Renewal
 
 DOCKER = r"""#!/bin/sh
 # a Docker whose containers and volumes are directories
@@ -77,3 +79,26 @@ def test_a_host_without_docker(place: Path) -> None:
     (place / "bin" / "docker").write_text("#!/bin/sh\nexit 1\n")
     put(place / "volumes/lab-postgres/PG_VERSION", "16\n")
     assert look(place) == {}
+
+
+@pytest.mark.parametrize("text", ["", "{}", "not JSON"])
+def test_a_report_that_is_none(place: Path, text: str) -> None:
+    assert renewal(place) is None
+    put(place / "containers/lab-certbot-0/etc/report.json", text)
+    assert renewal(place) is None
+
+
+def test_the_report_of_a_certificate(place: Path) -> None:
+    report = '{"issued": true, "ends": 5.5, "tried": 1.5, "failures": 2, "reason": "no", "new": 1}'
+    put(place / "containers/lab-certbot-0/etc/report.json", f"{report}\n")
+    assert renewal(place) == Renewal(issued=True, ends=5.5, tried=1.5, failures=2, reason="no")
+
+
+def renewal(place: Path) -> Renewal | None:
+    command = str(CertificateRenewal().command("lab-certbot-0", "/etc/report.json"))
+    environment = {"PATH": f"{place / 'bin'}:{os.environ['PATH']}", "FAKE": str(place)}
+    finished = subprocess.run(
+        ["sh", "-c", command], env=environment, capture_output=True, text=True
+    )
+    assert (finished.returncode, finished.stderr) == (0, "")
+    return CertificateRenewal().process(finished.stdout.splitlines())

@@ -44,6 +44,7 @@ def test_everything_there() -> None:
         ),
         is_installed=True,
         answers=True,
+        version="27.5.1",
         unit_is_enabled=True,
         installed_by_atelier=True,
         running_containers=2,
@@ -93,7 +94,8 @@ def test_the_command_runs_where_there_is_nothing(path: Path) -> None:
 
 
 def test_podmans_docker(path: Path) -> None:
-    (path / "docker").write_text("#!/bin/sh\necho podman version 5.2.2\n")
+    podman = '#!/bin/sh\n[ "$1" = --version ] && echo podman version 5.2.2\n'
+    (path / "docker").write_text(podman)
     (path / "docker").chmod(0o755)
     assert Docker().process(run(str(Docker().command()), path)).is_podman
 
@@ -105,6 +107,11 @@ def test_surroundings_with_nothing_to_ask_with(path: Path) -> None:
     assert found.reached == {
         "https://no.invalid/v2/": "neither curl nor python3 is there to ask with"
     }
+
+
+def test_names_that_are_looked_for_besides(path: Path) -> None:
+    command = str(Surroundings().command(urls=(), names=("ai.invalid",)))
+    assert Surroundings().process(run(command, path)).resolved == {"ai.invalid": False}
 
 
 @pytest.mark.parametrize("tool", ["curl", "python3"])

@@ -21,6 +21,7 @@ from deploy.facts.images import Images, ImagesState
 from deploy.facts.look import Look
 from deploy.facts.model_store import MadeModel, ModelStore
 from deploy.facts.old_images import BroughtImage, OldImages
+from deploy.facts.programs import OldPrograms
 from deploy.facts.units import FileState, Units, UnitsState
 from deploy.hosts.state import Daemon, FileSystem, HostState
 from deploy.services import Holds
@@ -239,9 +240,10 @@ FACTS: list[tuple[FactBase[Any], dict[str, Any], Any]] = [
     ),
     (Units(), {"deployment": "x", "directory": "/none/x", "names": ()}, UnitsState()),
     (Deployment(), {"deployment": "x", "directory": "/none"}, Belongings()),
-    (Images(), {"references": ["i:1"], "record": "/none/x", "files": []}, ImagesState()),
+    (Images(), {"record": "/none/x", "files": []}, ImagesState()),
     (Resources(), {}, {}),
     (OldImages(), {"record": "/none/images.list"}, ()),
+    (OldPrograms(), {"directory": "/none/programs"}, ()),
     (Contents(), {"paths": ["/none/x"]}, {}),
     (PathStates(), {"paths": ["/none/x"]}, {}),
 ]
@@ -256,17 +258,18 @@ AWKWARD_FACTS: list[tuple[FactBase[Any], dict[str, Any]]] = [
         },
     ),
     (Deployment(), {"deployment": AWKWARD, "directory": AWKWARD}),
-    (Images(), {"references": [AWKWARD], "record": AWKWARD, "files": [AWKWARD]}),
+    (Images(), {"record": AWKWARD, "files": [AWKWARD]}),
     (Contents(), {"paths": [AWKWARD]}),
     (PathStates(), {"paths": [AWKWARD]}),
     (
         Host(),
         {
             **{"deployment": AWKWARD, "directory": AWKWARD, "docker_root": AWKWARD},
-            **{"files": [AWKWARD], "volumes": [AWKWARD]},
+            **{"files": [AWKWARD]},
         },
     ),
     (OldImages(), {"record": AWKWARD}),
+    (OldPrograms(), {"directory": AWKWARD}),
 ]
 
 
@@ -279,7 +282,19 @@ def bare_path(tmp_path: Path) -> Path:
     """A search path with a shell's own tools and no docker."""
     folder = tmp_path / "bin"
     folder.mkdir()
-    for tool in ("sh", "stat", "find", "sha256sum", "base64", "cat", "awk", "df", "tail"):
+    for tool in (
+        "sh",
+        "stat",
+        "find",
+        "sha256sum",
+        "base64",
+        "cat",
+        "awk",
+        "df",
+        "tail",
+        "grep",
+        "sed",
+    ):
         (folder / tool).symlink_to(f"/usr/bin/{tool}")
     return folder
 

@@ -73,6 +73,13 @@ def test_rocm_smi() -> None:
     assert read("rocm_smi").gpus == (Gpu("amd", "Radeon RX 7900 XT", 20464),)
 
 
+def test_amd_without_any_tool_of_rocm() -> None:
+    """What amdgpu itself says: https://docs.kernel.org/gpu/amdgpu/driver-misc.html"""
+    found = Gpus().process(["@amdgpu", "0000:83:00.0 206141652992"]).gpus
+    assert found == (Gpu("amd", "", 196592, address="0000:83:00.0"),)
+    assert Gpus().process(["@amdgpu"]).gpus == ()
+
+
 def test_a_mac() -> None:
     assert read("mac").gpus == (Gpu("apple", "Apple M3 Pro"),)
 

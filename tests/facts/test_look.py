@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,8 +11,13 @@ import pytest
 from pyinfra.api import FactBase
 from pyinfra.context import ctx_host, ctx_state
 
+from deploy.facts import host as facts
 from deploy.facts import look
+from deploy.facts.docker import Docker
+from deploy.facts.engine import Resources
+from deploy.facts.images import Images
 from deploy.facts.look import Look, Question
+from deploy.facts.units import Units
 
 
 class Word(FactBase[str]):
@@ -67,6 +73,18 @@ def test_what_was_seen_holds_until_something_changes(host: Host) -> None:
     assert len(host.asked) == 2
 
 
+def test_what_was_seen_is_told_while_it_holds(host: Any) -> None:
+    assert look.seen("h1", Word) is None
+    look.ask(Word, word="two")
+    assert look.seen("h1", Word) == "one"
+    assert look.seen("h2", Word) is None
+    host.state.is_executing = True
+    assert look.seen("h1", Word) is None
+    look.ask(Word, word="two")
+    look.forget()
+    assert look.seen("h1", Word) is None
+
+
 def test_a_run_looks_again_at_what_its_dry_run_saw(host: Any) -> None:
     look.ask(Word, word="one")
     host.state.is_executing = True
@@ -92,3 +110,62 @@ def test_a_question_that_fails_fails_the_whole_look() -> None:
     result = subprocess.run(["sh", "-c", command], capture_output=True, text=True)
     assert result.returncode == 1
     assert "never" not in result.stdout
+
+
+DOCKER = """#!/bin/sh
+echo "$1 $2" >>"$(dirname "$0")/asked"
+case "$1 $2" in
+info*) echo '28.0|/var/lib/docker|{"version":"28.0","root":"/var/lib/docker"}' ;;
+"network ls") echo "network demo demo" ;;
+"volume ls") echo "volume other " ;;
+"image ls") echo "lab/engine:1 lab/engine@<none> sha256:aa" ;;
+"container ls") printf '%s\\n' "demo-litellm-0 demo litellm" "other-litellm-0 other litellm" ;;
+"container inspect")
+  shift 4
+  for name; do
+    case $name in demo*) of=demo ;; other*) of=other ;; *) continue ;; esac
+    echo "ports $of {\\"1/tcp\\":[{\\"HostPort\\":\\"${#of}000\\"}]}"
+    echo "holds $of {\\"gpus\\":{},\\"ports\\":[2950${#of}]}"
+    echo "container $of {\\"Name\\":\\"/$name\\",$MORE}"
+  done ;;
+*) exit 1 ;;
+esac
+"""
+MORE = (
+    '"Image":"sha256:aa","State":{"Status":"running","StartedAt":"0001"},'
+    '"HostConfig":{"RestartPolicy":{"Name":"no"},"Memory":0},'
+    '"NetworkSettings":{"Networks":{}},"Config":{"Labels":{}}'
+)
+
+
+def test_docker_is_asked_once_for_what_several_questions_need(tmp_path: Path) -> None:
+    """A docker command takes 30 ms of a host: they were 17 of a look."""
+    (tmp_path / "docker").write_text(DOCKER)
+    (tmp_path / "docker").chmod(0o755)
+    fingerprint = tmp_path / "deployments" / "demo" / "secrets.fingerprint"
+    fingerprint.parent.mkdir(parents=True)
+    fingerprint.write_text("known")
+    questions = [
+        Question.of(facts.Host, deployment="demo", directory=str(tmp_path)),
+        Question.of(Docker),
+        Question.of(Images, record="/none", files=()),
+        Question.of(Resources),
+        Question.of(Units, deployment="demo", directory="/none", names=("demo-litellm-0",)),
+    ]
+    command = Look().command(tuple(question.shell for question in questions))
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "MORE": MORE}
+    result = subprocess.run(["sh", "-c", command], env=environment, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    lines = Look().process(result.stdout.splitlines())
+    found = [question.parse(lines[position]) for position, question in enumerate(questions)]
+    host, docker, images, resources, units = found
+    assert (host.engine_version, docker.answers) == ("28.0", True)
+    assert (host.own_ports, host.images) == ({4000, 29504}, {"lab/engine:1"})
+    assert (host.daemon.has_network, host.daemon.volumes) == (True, {"other"})
+    assert images.image_id("docker.io/lab/engine:1") == "sha256:aa"
+    assert resources == {"network demo": "demo", "volume other": ""}
+    assert list(units.containers) == ["demo-litellm-0"]
+    assert sorted((tmp_path / "asked").read_text().splitlines()) == [
+        *("container inspect", "container ls", "image ls"),
+        *("info --format", "network ls", "volume ls"),
+    ]

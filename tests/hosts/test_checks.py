@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,11 +15,21 @@ from deploy.hosts.checks import host_findings
 from deploy.hosts.connection import explain
 from deploy.hosts.finding import Finding
 from deploy.hosts.gpu_checks import gpu_findings
-from deploy.hosts.state import FileSystem, Gpu, GpuState, HostState, PciGpu, Surroundings, System
+from deploy.hosts.state import (
+    DockerState,
+    FileSystem,
+    Gpu,
+    GpuState,
+    HostState,
+    PciGpu,
+    Surroundings,
+    System,
+)
 from deploy.hosts.subject import Subject
 from deploy.hosts.surroundings import library_urls, registry_of, surroundings_findings
 from deploy.spec import HostSpec
 from tests.conftest import MakeArtefacts
+from tests.services.test_gpu_engines import made
 
 GIB = 1024**3
 GOOD = HostState(
@@ -71,6 +82,65 @@ def test_a_taken_port_of_the_entry(make: MakeArtefacts, setting: str) -> None:
     port = {"http_port": 8080, "https_port": 8443}[setting]
     found = look(made, listening_ports=frozenset({port}))
     assert found[f"entry.{setting}"].status == "problem"
+
+
+@pytest.mark.parametrize(
+    ("version", "daemon_json", "declared", "status", "words"),
+    [
+        ("20.10.24", None, {}, "problem", "which knows no CDI"),
+        ("26.1.5", None, {"docker": "present"}, "problem", "CDI, by which containers get GPUs"),
+        ("26.1.5", '{"features": {"cdi": true}}', {"docker": "present"}, "ok", "26.1.5"),
+        ("28.5.2", None, {"docker": "present"}, "ok", "28.5.2"),
+        (
+            "29.1.0",
+            '{"features": {"cdi": false}}',
+            {"docker": "present"},
+            "problem",
+            "switched off",
+        ),
+        # the deployment switches it on
+        ("26.1.5", None, {"docker": "distribution"}, "ok", "26.1.5"),
+        ("20.10.24", None, {"gpu_runtime": "nvidia"}, "ok", "20.10.24"),
+    ],
+)
+def test_cdi_in_docker(
+    tmp_path: Path,
+    version: str,
+    daemon_json: str | None,
+    declared: dict[str, Any],
+    status: str,
+    words: str,
+) -> None:
+    host = {"name": "gpu1", "gpus": "2x l40s", "gpu_runtime": "cdi"} | declared
+    deployed = made(tmp_path, hosts=[host])
+    subject = Subject(deployed.host("gpu1"), deployed.stack.on("gpu1"))
+    docker = DockerState(is_installed=True, answers=True, version=version, daemon_json=daemon_json)
+    found = replace(GOOD, engine_version=version)
+    rows = host_findings(subject, found, docker, time.time())
+    (row,) = [row for row in rows if row.name == "Docker"]
+    assert row.status == status
+    assert words in row.found
+    assert (status == "ok") is not bool(row.fix)
+
+
+@pytest.mark.parametrize(
+    ("runtime", "driver", "is_said"),
+    [("nvidia", "systemd", True), ("nvidia", "cgroupfs", False), ("cdi", "systemd", False)],
+)
+def test_a_cgroup_driver_that_takes_cards_from_containers(
+    tmp_path: Path, runtime: str, driver: str, is_said: bool
+) -> None:
+    deployed = made(tmp_path, hosts=[{"name": "g", "gpus": "2x l40s", "gpu_runtime": runtime}])
+    subject = Subject(deployed.host("g"), deployed.stack.on("g"))
+    daemon = replace(GOOD.daemon, cgroup_driver=driver)
+    found = replace(GOOD, engine_version="29.0.0", daemon=daemon)
+    rows = [
+        row
+        for row in host_findings(subject, found, None, time.time())
+        if row.name == "GPU containers"
+    ]
+    assert bool(rows) is is_said
+    assert all("declare gpu_runtime='cdi'" in row.fix for row in rows)
 
 
 def gpus(
@@ -156,6 +226,16 @@ def test_surroundings() -> None:
     ]
 
 
+@pytest.mark.parametrize(("answer", "status"), [("200", "ok"), ("curl error 28", "warning")])
+def test_an_authority_and_the_names_that_it_looks_for(answer: str, status: str) -> None:
+    url, own = "https://ca.lab/directory", "ai.lab.example"
+    found = Surroundings({"ca.lab": True, own: False}, {url: answer})
+    [name, _, authority] = surroundings_findings(found, (own,), url)
+    assert (name.name, name.status) == ("DNS", "warning")
+    assert name.fix.startswith("an authority must find the entry by it")
+    assert (authority.name, authority.status) == ("authority", status)
+
+
 @pytest.mark.parametrize(
     ("answer", "status"), [("404", "ok"), ("000 curl error 6", "warning"), ("000", "warning")]
 )
@@ -192,3 +272,52 @@ def test_the_library_of_ollama(make: MakeArtefacts, answer: str, status: str) ->
 def test_connection_errors_say_what_to_do(message: str, fix: str) -> None:
     text = explain(message, HostSpec(name="gpu1", ssh_user="me", ssh_port=2222))
     assert (fix in text) if fix else text == ""
+
+
+NATIVE = {
+    "name": "@local",
+    "address": "10.0.0.7",
+    "engines": "native",
+    "programs": {"llama-server": {"path": "/usr/bin/llama-server"}},
+}
+
+
+@pytest.mark.parametrize(
+    ("system", "files", "status", "words"),
+    [
+        ({}, ["/usr/bin/llama-server"], ("ok", ""), "systemd runs"),
+        ({"has_systemd": False}, ["/usr/bin/llama-server"], ("problem", ""), "does not run"),
+        ({"is_root": False}, ["/usr/bin/llama-server"], ("problem", ""), "is not root"),
+        ({}, [], ("ok", "problem"), "/usr/bin/llama-server is not there"),
+    ],
+)
+def test_services_without_a_container(
+    make: MakeArtefacts,
+    system: dict[str, Any],
+    files: list[str],
+    status: tuple[str, str],
+    words: str,
+) -> None:
+    artefacts = make(hosts=[NATIVE])
+    root: dict[str, Any] = {"has_systemd": True, "is_root": True}
+    found = look(
+        artefacts,
+        system=replace(GOOD.system, **root | system),
+        file_sizes=dict.fromkeys(files, 1),
+    )
+    program = found.get("program", Finding("program", "ok", ""))
+    assert found["services"].status == status[0]
+    assert program.status == (status[1] or "ok")
+    assert words in found["services"].found + program.found
+
+
+def test_a_host_with_services_alone_needs_no_docker(make: MakeArtefacts) -> None:
+    hosts = [NATIVE | {"name": "gpu1"}, {"name": "web", "address": "10.0.0.8"}]
+    artefacts = make(hosts=hosts, router={"host": "web"})
+    subject = Subject(artefacts.host("gpu1"), artefacts.stack.on("gpu1"))
+    found = {
+        finding.name: finding.found
+        for finding in host_findings(subject, replace(GOOD, engine_version=None), None, time.time())
+    }
+    assert "Docker" not in found
+    assert found["ports"] == "free or ours: 8000"

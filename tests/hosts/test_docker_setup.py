@@ -37,8 +37,10 @@ def host(**settings: Any) -> HostSpec:
     return HostSpec(name="h1", **settings)
 
 
-def setup(found: DockerState, *, cgroupfs: bool = False, **declared: Any) -> DockerSetup:
-    return make_docker_setup(host(**declared), found, cgroupfs=cgroupfs)
+def setup(
+    found: DockerState, *, cgroupfs: bool = False, cdi: bool = False, **declared: Any
+) -> DockerSetup:
+    return make_docker_setup(host(**declared), found, cgroupfs=cgroupfs, cdi=cdi)
 
 
 def words(made: DockerSetup) -> list[str]:
@@ -129,6 +131,55 @@ def test_a_restart_only_where_a_reload_is_not_enough(changed: dict[str, Any], lo
     ]
     effects = [(field.old, field.new) for field in made.changes[1].fields]
     assert effects == ([("2 running", "keep running")] if load == "restart" else [])
+
+
+def test_cdi_wants_a_restart() -> None:
+    made = setup(OURS, cdi=True)
+    assert json.loads(made.daemon_json or "")["features"] == {"cdi": True}
+    assert made.load == "restart"
+    own = replace(OURS, daemon_json=json.dumps(SETTINGS | {"features": {"x": True}}))
+    assert json.loads(setup(own, cdi=True).daemon_json or "")["features"] == {
+        "x": True,
+        "cdi": True,
+    }
+    done = replace(OURS, daemon_json=json.dumps(SETTINGS | {"features": {"cdi": True}}))
+    assert setup(done, cdi=True) == DockerSetup()
+    # no container is given a card by name
+    assert setup(OURS, gpus=("1x l40s",), gpu_runtime="cdi") == DockerSetup()
+
+
+@pytest.mark.parametrize(
+    ("version", "settings", "says"),
+    [
+        ("26.1.5", {}, True),
+        ("28.1.1", {}, True),
+        ("28.2.0", {}, None),
+        ("29.0.1", {}, None),
+        ("29.0.1", {"features": {"cdi": False}}, True),
+        ("28.5.2+dfsg4", {"features": {"x": True}}, None),
+    ],
+)
+def test_cdi_is_switched_on_where_docker_does_not_by_itself(
+    version: str, settings: dict[str, Any], says: bool | None
+) -> None:
+    found = replace(OURS, version=version, daemon_json=json.dumps(SETTINGS | settings))
+    made = setup(found, cdi=True)
+    text = found.daemon_json if made.daemon_json is None else made.daemon_json
+    assert (json.loads(text or "").get("features") or {}).get("cdi") is says
+    assert made.load == ("restart" if says else "")
+
+
+def test_a_distribution_whose_docker_knows_no_cdi() -> None:
+    old = replace(BARE, system=replace(DEBIAN, version="12"))
+    made = setup(old, cdi=True)
+    assert words(made)[0] == "install Docker from Docker's repository"
+    assert words(setup(old))[0] == "install Docker from Debian's packages"
+    newer = replace(BARE, system=replace(DEBIAN, version="13"))
+    assert words(setup(newer, cdi=True))[0] == "install Docker from Debian's packages"
+    with pytest.raises(HostError) as refused:
+        setup(old, cdi=True, docker="distribution")
+    assert "knows no CDI" in str(refused.value)
+    assert "gpu_runtime='nvidia'" in str(refused.value)
 
 
 def test_what_the_daemon_has_not_loaded_yet_is_loaded() -> None:

@@ -64,6 +64,11 @@ from deploy.hosts.explain_docker import explain_docker
             "systemctl start docker",
         ),
         (
+            "CDI device injection failed: unresolvable CDI devices nvidia.com/gpu=7",
+            "systemctl restart nvidia-cdi-refresh",
+        ),
+        ('could not select device driver "cdi" with capabilities: []', '"features": {"cdi"'),
+        (
             'could not select device driver "nvidia" with capabilities: [[gpu]]',
             "nvidia-container-toolkit",
         ),

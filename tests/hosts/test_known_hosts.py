@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import paramiko
@@ -15,15 +17,29 @@ NAME = "gpu1.lab"
 Make = Callable[..., Path]
 
 
-@pytest.fixture
-def make(tmp_path: Path) -> Make:
-    """Makes a pair of keys; gives the path of the private one."""
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Make:
+    """Makes each pair of keys once, as an RSA key takes half a second."""
+    folder = tmp_path_factory.mktemp("keys")
 
-    def _make(name: str, kind: str = "ed25519") -> Path:
-        path = tmp_path / name
+    @cache
+    def _make(name: str, kind: str) -> Path:
+        path = folder / f"{name}-{kind}"
         size = ["-b", "2048"] if kind == "rsa" else []
         keygen("-t", kind, *size, "-N", "", "-f", str(path))
         return path
+
+    return _make
+
+
+@pytest.fixture
+def make(made: Make, tmp_path: Path) -> Make:
+    """A pair of keys of a test's own; gives the path of the private one."""
+
+    def _make(name: str, kind: str = "ed25519") -> Path:
+        pair = made(name, kind)
+        shutil.copy(f"{pair}.pub", tmp_path / f"{name}.pub")
+        return Path(shutil.copy(pair, tmp_path / name))
 
     return _make
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -130,6 +132,20 @@ def test_many_ports_at_once_that_are_not_forwarded(
         replies = list(pool.map(lambda url: httpx.post(url, content=b"abc", timeout=30), urls))
     assert [reply.content for reply in replies] == [b"cba"] * 8
     assert "Secsh" not in capfd.readouterr().err
+
+
+def test_whoever_asks_may_go_away(
+    ssh: Client, service: SimpleNamespace, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A connection that is reset, as of a client that has read enough, is no error to show."""
+    with open_port(ssh, "127.0.0.1", service.port) as port:
+        local = socket.create_connection(("127.0.0.1", port))
+        local.sendall(b"POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\n")
+        local.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        local.close()
+        # it still serves others
+        assert httpx.post(f"http://127.0.0.1:{port}", content=b"abc").content == b"cba"
+    assert "tunnel.py" not in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("tool", ["python3", "bash", "socat", "nc"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,8 @@ def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     monkeypatch.setenv("FAKE_IMAGES", str(folder))
     monkeypatch.setenv("PATH", f"{BIN}:{os.environ['PATH']}")
+    # locks of its own: somebody may build the real images meanwhile
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     return folder
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from docker.auth import resolve_repository_name
 
-from deploy.images.reference import address_of, familiar
+from deploy.images.reference import address_of, familiar, listed
 
 
 @pytest.mark.parametrize(
@@ -39,3 +39,16 @@ def test_registries_are_found_as_docker_finds_them(reference: str) -> None:
 )
 def test_docker_shows_no_name_of_its_own_registry(reference: str, shown: str) -> None:
     assert familiar(reference) == shown
+
+
+@pytest.mark.parametrize(
+    ("reference", "shown"),
+    [
+        ("docker.io/library/postgres:17", "postgres:17"),
+        ("postgres:17@sha256:12", "postgres@sha256:12"),
+        ("registry.lab:5000/hub/litellm:v1@sha256:12", "registry.lab:5000/hub/litellm@sha256:12"),
+        ("registry.lab:5000/hub/litellm@sha256:12", "registry.lab:5000/hub/litellm@sha256:12"),
+    ],
+)
+def test_docker_lists_an_image_with_a_digest_without_its_tag(reference: str, shown: str) -> None:
+    assert listed(reference) == shown

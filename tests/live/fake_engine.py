@@ -31,6 +31,11 @@ class FakeContainer:
         cache = 50 * 1024**2
         return {"memory_stats": {"usage": USED_BYTES + cache, "stats": {"inactive_file": cache}}}
 
+    def exec_run(self, command: list[str]) -> tuple[int, bytes]:
+        """What HAProxy says of the certificate of a link's end."""
+        assert "show ssl cert" in command[-1]
+        return 0, b"notAfter: Dec 30 00:35:08 2047 GMT\nSHA1 FingerPrint: 7D51\n"
+
     def logs(self, *, tail: int, stream: bool = False, **_: Any) -> Any:
         """Whole, or in chunks that end anywhere."""
         lines = self.log.splitlines(keepends=True)
@@ -83,7 +88,8 @@ def use(
     """Let these modules find that engine on every host but those that are down."""
 
     @contextmanager
-    def connect(host: HostSpec) -> Iterator[SimpleNamespace]:
+    def connect(host: HostSpec, *, needs_docker: bool) -> Iterator[SimpleNamespace]:
+        assert needs_docker
         if host.name in down:
             raise ConnectionFailedError(Problem(f"host {host.name}", "no answer"))
         yield SimpleNamespace(client=engine)

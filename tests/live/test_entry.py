@@ -20,13 +20,14 @@ from deploy.errors import ServiceError
 from deploy.live.connection import Connection
 from deploy.live.entry import ask_entry, certificate_days, entry_base
 from deploy.live.http import Secure, post, stream
+from deploy.spec import HostSpec
 from deploy.tls.authority import issue
 from deploy.tls.pair import ENTRY_CERTIFICATE, ENTRY_KEY, Pair
 from tests.conftest import MakeArtefacts
 from tests.e2e.site import free_port
 from tests.tls.site import site_pair, write_pair
 
-LOCAL = Connection(None, None)  # type: ignore[arg-type]
+LOCAL = Connection(HostSpec(name="@local"), None, lambda: None)  # type: ignore[arg-type, return-value]
 NAMES = ["ai.lab.example", "10.0.0.5"]
 
 
@@ -91,7 +92,7 @@ def entry_of(made: Artefacts, pair: Pair, path: Path, location: str = "") -> Ite
 
 def ask(made: Artefacts) -> str:
     assert made.plan.entry
-    return ask_entry(made, made.plan.entry, LOCAL)
+    return ask_entry(made, made.plan.entry, LOCAL).detail
 
 
 def test_an_entry_that_proves_its_names(made: Artefacts, tmp_path: Path) -> None:

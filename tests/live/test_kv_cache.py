@@ -15,6 +15,7 @@ from deploy.live.kv_cache import (
     read_kv_cache,
     read_log,
 )
+from deploy.spec import HostSpec
 from tests.conftest import MakeArtefacts
 from tests.live.fake_engine import FakeEngine
 
@@ -101,12 +102,15 @@ class Started:
         return V0_32_ON_CPU.encode()
 
 
+HERE = HostSpec(name="@local")
+
+
 def test_only_the_latest_start_is_read(make: MakeArtefacts) -> None:
     engine = {"kind": "vllm", "start_timeout_seconds": 900}
     [replica] = make(models=[{"name": "qwen2.5-coder-7b"}], engine=engine).plan.replicas
     container = Started()
     client: Any = SimpleNamespace(containers=SimpleNamespace(get=lambda _: container))
-    found = read_kv_cache(Connection(client, None), "lab-vllm-0", replica)
+    found = read_kv_cache(Connection(HERE, None, lambda: client), "lab-vllm-0", replica)
     assert found == KvCacheLog(1_048_576, 2048, 512.0)
     assert container.asked == {"since": 3600, "until": 4500}
 
@@ -115,4 +119,4 @@ def test_a_container_that_is_gone_has_no_log(make: MakeArtefacts) -> None:
     engine = {"kind": "vllm"}
     [replica] = make(models=[{"name": "qwen2.5-coder-7b"}], engine=engine).plan.replicas
     client: Any = FakeEngine()
-    assert read_kv_cache(Connection(client, None), "lab-vllm-0", replica) is None
+    assert read_kv_cache(Connection(HERE, None, lambda: client), "lab-vllm-0", replica) is None

@@ -11,17 +11,19 @@ from typing import Any
 
 import pytest
 from docker.errors import DockerException
+from paramiko import SSHException
 
 from deploy.artefacts import Artefacts
 from deploy.endpoints import router_url, web_ui_url
 from deploy.errors import ConnectionFailedError, ServiceError
 from deploy.live import checks
-from deploy.live.connection import connect
+from deploy.live.connection import connect, container_address
 from deploy.live.inspect import parse_spec, parse_time
 from deploy.live.logs import find_unit, read_logs
 from deploy.live.status import read_status
 from tests.conftest import MakeArtefacts, declare
 from tests.live.fake_engine import USED_BYTES, running, use
+from tests.live.test_admin_password import WRONG
 
 ROUTER = "demo-litellm-0"
 
@@ -87,7 +89,9 @@ def test_drift_is_named(make: MakeArtefacts, monkeypatch: pytest.MonkeyPatch) ->
     engine.images_by_reference.clear()
     use(engine, monkeypatch, "deploy.live.status")
     router = list(read_status(after))[1]
-    assert router.drift == ("memory_bytes", "ports[0].host_port", "live image id")
+    # the hooks are told the limit, too
+    hooks = "mounts./etc/litellm.source"
+    assert router.drift == ("memory_bytes", hooks, "ports[0].host_port", "live image id")
     assert not router.ok
 
 
@@ -101,6 +105,8 @@ def test_a_host_that_is_down_does_not_hide_the_others(
     assert states == {
         "demo-llama-cpp-tiny-coder-0": "running",
         "demo-llama-cpp-tiny-coder-1": "unreachable",
+        "demo-link-server-h2-0": "unreachable",
+        "demo-link-client-0": "running",
         ROUTER: "running",
         "demo-open-webui-0": "running",
     }
@@ -179,6 +185,21 @@ def test_logs_of_a_container_that_is_not_there(
 # connections and addresses
 
 
+def test_a_host_without_ssh_says_nothing_of_its_docker(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> None:
+        raise SSHException("Error reading SSH protocol banner")
+
+    monkeypatch.setattr("deploy.live.connection.log_in", refuse)
+    [host] = declare(hosts=[{"name": "far", "address": "10.0.0.9"}]).hosts
+    with pytest.raises(ConnectionFailedError) as refused, connect(host):
+        pass
+    said = str(refused.value)
+    assert said.startswith(
+        "host far: cannot be reached over SSH: Error reading SSH protocol banner"
+    )
+    assert "Docker" not in said
+
+
 def test_an_engine_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(**_: Any) -> None:
         raise DockerException("connection refused")
@@ -190,6 +211,11 @@ def test_an_engine_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None
         "host @local: Docker of this machine does not answer: connection refused\n"
         "    fix: check that Docker runs there and that this user may use it"
     )
+    known = {ROUTER: {"demo": "172.18.0.3"}}
+    with connect(declare().hosts[0], addresses=known) as connection:
+        assert container_address(connection, ROUTER, "demo") == "172.18.0.3"
+        with pytest.raises(ConnectionFailedError):
+            container_address(connection, "demo-open-webui-0", "demo")
 
 
 @pytest.mark.parametrize(
@@ -220,13 +246,17 @@ Serve = Callable[[Answer], str]
 
 @pytest.fixture
 def serve() -> Iterator[Serve]:
-    """Starts a server that answers each POST with what a function says; gives its address."""
+    """Starts a server that answers each request with what a function says; gives its address."""
     servers: list[ThreadingHTTPServer] = []
 
     def start(answer: Answer) -> str:
         class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.do_POST()
+
             def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                size = int(self.headers["Content-Length"] or 0)
+                body = json.loads(self.rfile.read(size)) if size else {}
                 status, text = answer(self.path, dict(self.headers), body)
                 self.send_response(status)
                 self.end_headers()
@@ -276,6 +306,23 @@ def test_completions_that_are_not_believed(
     with pytest.raises(ServiceError) as refused:
         checks.complete(url, "sk-key", "tiny", "a, b")
     assert str(refused.value).startswith(message)
+
+
+def ranked(*scores: float) -> str:
+    rows = [{"index": index, "relevance_score": score} for index, score in enumerate(scores)]
+    return json.dumps({"results": rows[::-1]})
+
+
+def test_documents_are_ranked(serve: Serve) -> None:
+    url = serve(lambda *_: (200, ranked(0.75, 0.125)))
+    assert checks.rerank(url, "sk-key", "judge") == "answered 0.750 and 0.125"
+
+
+@pytest.mark.parametrize("scores", [(), (0.5,), (0.5, 0.25, 0.125)])
+def test_ranks_that_are_not_believed(serve: Serve, scores: tuple[float, ...]) -> None:
+    url = serve(lambda *_: (200, ranked(*scores)))
+    with pytest.raises(ServiceError, match=f"judge: {len(scores)} scores"):
+        checks.rerank(url, "sk-key", "judge")
 
 
 def events(*texts: str) -> str:
@@ -359,13 +406,70 @@ def test_a_chat_in_the_web_ui(serve: Serve) -> None:
     assert said == "logged in as a@b.c; answered 'pong'"
 
 
+@pytest.mark.parametrize(("late", "works"), [(2, True), (9, False)])
+def test_a_web_ui_that_has_no_models_yet(serve: Serve, late: int, works: bool) -> None:
+    asked = []
+
+    def answer(path: str, *_: Any) -> tuple[int, str]:
+        if path == "/api/v1/auths/signin":
+            return 200, '{"token": "t"}'
+        asked.append(path)
+        if len(asked) <= late:
+            return 400, '{"detail":"Model not found"}'
+        return 200, '{"choices": [{"message": {"content": "pong"}}]}'
+
+    url = serve(answer)
+    if works:
+        assert "answered 'pong'" in checks.chat_in_web_ui(url, "a@b.c", "secret", "tiny")
+    else:
+        with pytest.raises(ServiceError, match="Model not found"):
+            checks.chat_in_web_ui(url, "a@b.c", "secret", "tiny")
+    assert len(asked) == 3
+
+
+def test_one_of_several_web_uis(serve: Serve) -> None:
+    url = serve(lambda path, *_: (200 if path == "/ready" else 404, '{"status": true}'))
+    assert checks.web_ui_is_ready(url) == "reaches its database and Valkey"
+    away = serve(lambda *_: (503, '{"detail": "Redis not ready"}'))
+    with pytest.raises(ServiceError, match="Redis not ready"):
+        checks.web_ui_is_ready(away)
+
+
 def test_a_password_that_was_changed_in_the_web_ui(serve: Serve) -> None:
-    url = serve(lambda *_: (400, "wrong"))
+    url = serve(lambda *_: (400, json.dumps({"detail": WRONG})))
     with pytest.raises(ServiceError) as refused:
         checks.chat_in_web_ui(url, "a@b.c", "hunter2-secret", "tiny")
     assert "web_ui_admin_password: does not log in" in str(refused.value)
     assert "change it in the web UI to match" in str(refused.value)
     assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("status", "text", "message"),
+    [
+        (429, '{"detail":"API rate limit exceeded"}', "wait three minutes"),
+        (500, "Internal Server Error", "HTTP 500"),
+        (503, "", "HTTP 503"),
+        (403, '{"detail":"The requested action has been restricted"}', "HTTP 403"),
+        (401, "a proxy wants a login", "HTTP 401"),
+        (400, '{"detail":"Your provider has not provided a trusted header."}', "trusted header"),
+        (200, "{}", "not an answer of Open WebUI"),
+        (200, "<html>", "not an answer of Open WebUI"),
+    ],
+)
+def test_a_web_ui_that_does_not_sign_in_for_another_reason(
+    serve: Serve, status: int, text: str, message: str
+) -> None:
+    url = serve(lambda *_: (status, text))
+    with pytest.raises(ServiceError, match=message) as refused:
+        checks.chat_in_web_ui(url, "a@b.c", "secret", "tiny")
+    assert "web_ui_admin_password" not in str(refused.value)
+
+
+def test_a_web_ui_that_does_not_answer_has_no_other_password() -> None:
+    with pytest.raises(ServiceError, match="does not answer: ConnectError") as refused:
+        checks.chat_in_web_ui("http://127.0.0.1:1", "a@b.c", "secret", "tiny")
+    assert "web_ui_admin_password" not in str(refused.value)
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,9 @@ import paramiko
 import pytest
 
 from deploy.errors import ConnectionFailedError, HostError
-from deploy.live import lock
-from deploy.live.connection import Login
+from deploy.live import shell
 from deploy.live.lock import read_lock, release_lock
+from deploy.live.login import Login
 from deploy.scripts import read_script
 from deploy.spec import HostSpec
 
@@ -84,7 +84,7 @@ def test_a_host_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch, error: E
     def refuse(*_: Any) -> Login:
         raise error
 
-    monkeypatch.setattr(lock, "log_in", refuse)
+    monkeypatch.setattr(shell, "log_in", refuse)
     with pytest.raises(ConnectionFailedError) as refused:
         read_lock(HostSpec(name="gpu1"), "lab")
     [problem] = refused.value.problems
@@ -101,8 +101,8 @@ def test_a_host_over_ssh_runs_the_script(monkeypatch: pytest.MonkeyPatch) -> Non
         return 0, '{"lock":"free","now":1,"record":null}'
 
     login = SimpleNamespace(ssh=None, sudo_wants_password=False)
-    monkeypatch.setattr(lock, "log_in", lambda *_: login)
-    monkeypatch.setattr(lock, "_run", execute)
+    monkeypatch.setattr(shell, "log_in", lambda *_: login)
+    monkeypatch.setattr(shell, "_over_ssh", execute)
     assert read_lock(HostSpec(name="gpu1", sudo=True), "lab").lock == "free"
     [command] = commands
     assert command.startswith("sudo -n sh -c ")

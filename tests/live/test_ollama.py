@@ -92,8 +92,8 @@ def fake_connect(artefacts: Artefacts, url: str) -> Callable[..., Any]:
     client = SimpleNamespace(containers=SimpleNamespace(get=lambda _: container))
 
     @contextmanager
-    def connect(*_: Any) -> Iterator[Any]:
-        yield SimpleNamespace(client=client, reach=lambda *_: url)
+    def connect(*_: Any, **__: Any) -> Iterator[Any]:
+        yield SimpleNamespace(client=client, addresses={}, reach=lambda *_: url)
 
     return connect
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from deploy.artefacts import Artefacts
-from deploy.changes.live import LiveContainer
+from deploy.changes.live import LiveContainer, LiveService
 from deploy.facts.units import FileState, UnitsState
 from deploy.images.reference import familiar
 from deploy.services import Holds, Unit
@@ -40,6 +40,32 @@ def live(artefacts: Artefacts, name: str, **differences: Any) -> LiveContainer:
     return replace(as_wanted, **differences)
 
 
+def live_service(artefacts: Artefacts, name: str, **differences: Any) -> LiveService:
+    """A unit's service, running as it is wanted but for the differences."""
+    unit = unit_named(artefacts, name)
+    digest = artefacts.secrets.digest
+    [text] = unit.create_arguments(artefacts.plan.name, digest)
+    files = {
+        "unit file": text,
+        "environment file": unit.runs.secret_environment(artefacts.secrets.render),
+    }
+    as_wanted = LiveService(
+        name=name,
+        state="running",
+        health="healthy",
+        started_at=2000,
+        deployment=artefacts.plan.name,
+        spec=unit.runs.public(digest),
+        holds=unit.holds,
+        service=unit.runs.service,
+        starts_with_host=True,
+        files={
+            name: hashlib.sha256(content.encode()).hexdigest() for name, content in files.items()
+        },
+    )
+    return replace(as_wanted, **differences)
+
+
 def stranger(artefacts: Artefacts, name: str, **differences: Any) -> LiveContainer:
     """A container of the deployment that its plan does not have."""
     some = live(artefacts, artefacts.stack.units[0].name)
@@ -66,7 +92,7 @@ def found(
     files = releases(artefacts)
     as_wanted = UnitsState(
         containers={container.name: container for container in containers},
-        images={familiar(unit.container.image): IMAGE_ID for unit in artefacts.stack.units},
+        images={familiar(use.image.reference): IMAGE_ID for use in artefacts.images.values()},
         releases=files,
         changed_at=dict.fromkeys(files, 1000.0),
     )

@@ -76,6 +76,11 @@ class Outcome:
         return [str(c.connector_arguments["_stdin"]) for c in self.commands if _reads(c)]
 
 
+def words(command: Any) -> list[str]:
+    """The action and the arguments with which a script is called."""
+    return [getattr(bit, "obj", bit) for bit in command.bits[4:]]
+
+
 def _reads(command: PyinfraCommand) -> bool:
     return "_stdin" in command.connector_arguments
 

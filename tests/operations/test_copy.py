@@ -140,6 +140,16 @@ def test_a_file_that_changed_here_is_refused(
     assert "wrong digest and was thrown away" in caplog.text
 
 
+def test_a_file_that_is_gone_here_is_no_broken_connection(
+    file: LocalFile, target: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file.path.unlink()
+    assert not execute(file, target)[0]
+    assert "x.gguf: " in caplog.text
+    assert f"{file.path} cannot be read on this machine: No such file" in caplog.text
+    assert "connection broke" not in caplog.text
+
+
 def test_a_broken_connection_keeps_what_arrived(
     file: LocalFile,
     target: Path,

@@ -23,6 +23,7 @@ from pyinfra.connectors.ssh import SSHConnector
 from pyinfra.connectors.sshuserclient import SSHClient
 
 from deploy.artefacts import Artefacts
+from deploy.facts import look
 from deploy.facts.deployment import Belongings
 from deploy.facts.deployment import Deployment as DeploymentFact
 from deploy.facts.docker import Docker
@@ -31,13 +32,13 @@ from deploy.facts.files import PathState, PathStates
 from deploy.facts.host import Host
 from deploy.facts.images import Images, ImagesState
 from deploy.facts.old_images import BroughtImage, OldImages
-from deploy.facts.units import FileState
+from deploy.facts.units import FileState, UnitsState
 from deploy.fingerprint import KnownSecrets
 from deploy.hosts.state import DockerState, FileSystem, HostState
 from deploy.hosts.subject import Subject
 from deploy.images import ImageArchive, ImageUse, RegistryAccess
 from deploy.live.checks import Check
-from deploy.live.connection import Login
+from deploy.live.login import Login
 from deploy.local_file import LocalFile
 from deploy.model_files import ModelFile
 from deploy.operations import (
@@ -61,6 +62,7 @@ from deploy.secrets import SecretStore
 from deploy.services import ConfigFile, ConfigTree, HostModelFile
 from deploy.spec import SecretName, SecretText
 from tests.conftest import MakeArtefacts
+from tests.operations.found import live
 from tests.operations.harness import Facts, FakeHost, Outcome, run
 from tests.recognisable import LEAK, SECRETS, write_secrets
 
@@ -577,13 +579,12 @@ def test_data_is_not_left_behind_on_another_host(make: MakeArtefacts) -> None:
 
 
 def test_the_host_is_asked_for_what_is_to_come(make: MakeArtefacts) -> None:
-    """Every file of a model, and the volume that Ollama has it in a second time."""
+    """Every file of a model."""
     made = make(engine={"kind": "ollama"}, web_ui=None)
     asked = host_question("demo", Subject(made.host("@local"), made.stack.on("@local")))
     file = made.stack.units[0].model_file
     assert file is not None
     assert asked["files"] == [str(file.path)]
-    assert asked["volumes"] == ["demo-ollama-tiny-coder-0"]
 
 
 # the file of secrets, the barrier, the verification
@@ -674,15 +675,21 @@ def test_verification_uses_the_connections_that_are_open(
     ssh.client = SSHClient()
     data: dict[str, object] = {"prompted_sudo_password": "x"} if password else {}
     host = FakeHost({}, connector=ssh, connector_data=data)
-    used: list[dict[str, Login]] = []
+    used: list[Any] = []
 
-    def verify(_: Artefacts, logins: dict[str, Login]) -> Iterator[Any]:
-        used.append(logins)
+    def verify(_: Artefacts, logins: Any, addresses: Any) -> Iterator[Any]:
+        used.append((logins, addresses))
         return iter(())
 
     monkeypatch.setattr("deploy.live.verify.verify", verify)
     run(verified.answers, host, executing=True, artefacts=demo)
-    assert used == [{"h1": Login(ssh.client, password)}]
+    logins = {"h1": Login(ssh.client, password)}
+    # of a host that has changed since it was looked at, no address holds
+    assert used == [(logins, {})]
+    seen = UnitsState({"demo-litellm-0": live(demo, "demo-litellm-0", addresses={"demo": "a"})})
+    monkeypatch.setattr(look, "seen", lambda *_: seen)
+    run(verified.answers, host, executing=True, artefacts=demo)
+    assert used[1:] == [(logins, {"h1": {"demo-litellm-0": {"demo": "a"}}})]
 
 
 # the script command

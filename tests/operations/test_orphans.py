@@ -9,12 +9,13 @@ import pytest
 
 from deploy.artefacts import Artefacts
 from deploy.changes.live import LiveContainer
+from deploy.facts.engine import Resources
 from deploy.facts.model_store import MadeModel, ModelStore
 from deploy.facts.units import Units
 from deploy.operations import orphan
 from tests.conftest import MakeArtefacts
 from tests.operations.found import found, live, releases, stranger
-from tests.operations.harness import FakeHost, Outcome, run
+from tests.operations.harness import FakeHost, Outcome, run, words
 
 LITELLM = "/var/lib/atelier/deployments/demo/config/litellm"
 OLLAMA = "demo-ollama-tiny-coder-0"
@@ -24,7 +25,11 @@ Announced = Callable[[], list[Any]]
 def remove(artefacts: Artefacts, *more: LiveContainer, **differences: Any) -> Outcome:
     """Run the operation where everything is as wanted, with other things beside it."""
     own = [live(artefacts, unit.name) for unit in artefacts.stack.units]
-    facts: dict[Any, Any] = {Units: found(artefacts, [*own, *more], **differences)}
+    volumes = differences.pop("volumes", {})
+    facts: dict[Any, Any] = {
+        Units: found(artefacts, [*own, *more], **differences),
+        Resources: {f"volume {name}": owner for name, owner in volumes.items()},
+    }
     return run(orphan.removed, FakeHost(facts, name="@local"), artefacts=artefacts)
 
 
@@ -35,10 +40,8 @@ def rows(announced: Announced) -> list[tuple[str, str]]:
 def test_orphans_are_removed(demo: Artefacts, announced: Announced) -> None:
     files = releases(demo) | {f"{LITELLM}/old": {}}
     outcome = remove(demo, stranger(demo, "demo-old-0"), releases=files)
-    assert outcome.shell == [
-        "docker container rm --force demo-old-0",
-        f"rm -rf {LITELLM}/old",
-    ]
+    assert words(outcome.commands[0]) == ["remove", "demo-old-0", "0"]
+    assert outcome.shell[1:] == [f"rm -rf {LITELLM}/old"]
     assert rows(announced) == [
         ("remove", "container demo-old-0"),
         ("remove", f"configuration {LITELLM}/old"),
@@ -87,3 +90,37 @@ def test_models_that_are_no_longer_declared_go(make: MakeArtefacts, announced: A
         ["atelier", "remove", "demo-ollama-b-0", "b:latest"],
         ["atelier", "remove", OLLAMA, "a:q4"],
     ]
+
+
+VLLM = {"kind": "vllm", "offline": True, "huggingface_cache": "/srv/hf"}
+
+
+def test_what_was_compiled_goes_with_the_last_replica(
+    make: MakeArtefacts, announced: Announced
+) -> None:
+    artefacts = make(engine=VLLM, models=[{"name": "qwen2.5-coder-0.5b"}])
+    volumes = {
+        "demo-vllm-qwen2.5-coder-0.5b": "demo",
+        # of an earlier release, which had one for each replica
+        "demo-vllm-qwen2.5-coder-0.5b-0": "demo",
+        "demo-vllm-gone": "demo",
+        "demo-vllm-of-others": "lab",
+        "demo-vllm-of-nobody": "",
+        "demo-open-webui": "demo",
+        "demo-huggingface": "demo",
+        "demo-ollama-gone-0": "demo",
+    }
+    outcome = remove(artefacts, volumes=volumes)
+    gone = ["demo-vllm-gone", "demo-vllm-qwen2.5-coder-0.5b-0"]
+    assert outcome.shell == [f"docker volume rm {name}" for name in gone]
+    assert rows(announced) == [("remove", f"volume {name}") for name in gone]
+
+
+def test_what_was_compiled_goes_after_the_container_that_has_it(
+    demo: Artefacts, announced: Announced
+) -> None:
+    volumes = {"demo-vllm-coder": "demo"}
+    outcome = remove(demo, stranger(demo, "demo-vllm-coder-0"), volumes=volumes)
+    assert words(outcome.commands[0]) == ["remove", "demo-vllm-coder-0", "0"]
+    assert outcome.shell[1:] == ["docker volume rm demo-vllm-coder"]
+    assert [row["action"] for row in announced()] == ["remove", "remove"]

@@ -18,12 +18,14 @@ from deploy.facts.files import Contents
 from deploy.facts.health import Health
 from deploy.facts.units import FileState, Units
 from deploy.operations import units
+from deploy.operations.drained import DrainedCommand
 from deploy.operations.together import TogetherCommand
+from deploy.render import TEMPLATES
 from deploy.services import ConfigTree, Holds, Tier, Unit
 from tests.conftest import MakeArtefacts
 from tests.operations.found import found, releases, stranger, unit_named
 from tests.operations.found import live as any_live
-from tests.operations.harness import FakeHost, Outcome, run
+from tests.operations.harness import FakeHost, Outcome, run, words
 from tests.recognisable import LEAK, SECRETS
 
 NAME = "demo-litellm-0"
@@ -67,11 +69,6 @@ def converge(
     )
 
 
-def words(command: Any) -> list[str]:
-    """The action and the arguments with which a script is called."""
-    return [getattr(bit, "obj", bit) for bit in command.bits[4:]]
-
-
 def script(outcome: Outcome) -> list[str]:
     """The same of the last command."""
     return words(outcome.commands[-1])
@@ -93,7 +90,8 @@ def test_a_fresh_host_gets_files_and_container(demo: Artefacts, announced: Annou
     assert script(outcome)[:3] == ["replace", NAME, "180"]
     assert router(demo).container.image in replacement
     assert [(row["action"], row["resource"].split("/")[-1]) for row in announced()] == [
-        ("create", "atelier_hooks.py"),
+        ("create", "atelier.json"),
+        *(("create", path.name) for path in sorted((TEMPLATES / "litellm").glob("atelier_*.py"))),
         ("create", "config.yaml"),
         ("create", f"container {NAME}"),
     ]
@@ -106,7 +104,6 @@ def test_secrets_are_on_standard_input_alone(demo: Artefacts, announced: Announc
     files, environment = outcome.stdin
     assert LEAK not in files
     assert environment.splitlines() == [
-        f"ENGINE_API_KEY={SECRETS['engine_api_key']}",  # type: ignore[index]
         f"LITELLM_MASTER_KEY={SECRETS['router_master_key']}",  # type: ignore[index]
     ]
 
@@ -286,3 +283,29 @@ def test_replicas_of_a_model_change_one_after_the_other(make: MakeArtefacts) -> 
         ["replace", "demo-llama-cpp-tiny-coder-0"],
         ["replace", "demo-llama-cpp-tiny-coder-1"],
     ]
+
+
+def test_files_that_replicas_share_are_announced_and_written_once(
+    make: MakeArtefacts, announced: Announced
+) -> None:
+    settings: dict[str, Any] = {"router": {"replicas": 2}, "postgres": {}, "entry": {}}
+    before = make(**settings)
+    after = make(**settings | {"router": {"replicas": 2, "num_retries": 5}})
+    there = [any_live(before, unit.name) for unit in before.stack.units if unit.tier == Tier.ROUTER]
+    outcome = converge(after, *there, releases=releases(before))
+    assert [(row["action"], row["resource"].split("/")[-1]) for row in announced()] == [
+        ("update", "config.yaml"),
+        ("recreate", "container demo-litellm-0"),
+        ("recreate", "container demo-litellm-1"),
+    ]
+    assert ["tar -xz" in command for command in outcome.shell].count(True) == 1
+
+
+def test_what_serves_is_drained_before_it_is_replaced(make: MakeArtefacts) -> None:
+    there = any_live(make(), "demo-llama-cpp-tiny-coder-0")
+    changed = make(engine={"memory_limit": "3GiB"})
+    [command] = converge(changed, there, tier=Tier.ENGINE).commands
+    assert isinstance(command, DrainedCommand)
+    assert [unit.name for unit, _ in command.routed] == [there.name]
+    [command] = converge(changed, tier=Tier.ENGINE).commands
+    assert not isinstance(command, DrainedCommand)

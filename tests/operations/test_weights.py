@@ -24,7 +24,7 @@ from deploy.facts.weights import (
 from deploy.hosts.finding import Finding
 from deploy.hosts.room import Need
 from deploy.hosts.subject import Subject
-from deploy.hub import Answer, HubFile
+from deploy.hub import Answer, HubFile, here
 from deploy.operations import hub, old_weights, weights
 from deploy.operations.hub import moved_findings, weights_findings
 from deploy.operations.weights import BringCommand, CopyWeights
@@ -153,7 +153,7 @@ def test_weights_are_copied_to_a_host_with_no_way_out(
     gpu: Any, announced: Announced, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said = list(GOOD)
-    monkeypatch.setattr(hub, "ask", lambda *_: said.pop(0))
+    monkeypatch.setattr(here, "ask", lambda *_: said.pop(0))
     part = replace(ABSENT, blobs={CONFIG.blob: 5, f"{MODEL.blob}.part": 7_000_000_000})
     outcome = provide(gpu(weights="copy"), host(part))
     kinds = [type(command) for command in outcome.commands]
@@ -237,7 +237,7 @@ def test_a_host_that_cannot_ask_lets_this_machine_ask(
     gpu: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said = list(GOOD)
-    monkeypatch.setattr(hub, "ask", lambda *_: said.pop(0))
+    monkeypatch.setattr(here, "ask", lambda *_: said.pop(0))
     on = host(ABSENT, Answer(failure="neither curl nor python3 is there to ask with"))
     assert len(provide(gpu(), on).commands) == 1
     assert said == []
@@ -272,7 +272,7 @@ def test_this_machine_needs_room_for_what_it_copies(
 ) -> None:
     def findings(free: int) -> list[str]:
         said = list(GOOD)
-        monkeypatch.setattr(hub, "ask", lambda *_: said.pop(0))
+        monkeypatch.setattr(here, "ask", lambda *_: said.pop(0))
         usage = SimpleNamespace(free=free)
         monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
         return [each.found for each in _findings(gpu(weights="copy"), host(ABSENT))]

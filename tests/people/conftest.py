@@ -36,14 +36,23 @@ def plan_people(**settings: Any) -> PeoplePlan:
 class InContainer:
     """The script that runs in the router's container, with a made-up LiteLLM there."""
 
+    patience_seconds = 30
+
     def __init__(self, fake: FakeLiteLLM) -> None:
         self.fake = fake
+        self.environment: dict[str, str] = {}
 
     def run(self, action: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-        script = read_script("router_api.py")
+        patience = f"TIMEOUT_SECONDS = {self.patience_seconds}\n"
+        script = read_script("router_api.py").replace("TIMEOUT_SECONDS = 30\n", patience)
         return subprocess.run(
-            [sys.executable, "-c", script, action, str(self.fake.port)],
-            env={"LITELLM_MASTER_KEY": "sk-master", "PATH": os.environ["PATH"]},
+            # without this environment's packages, which the container does not have
+            [sys.executable, "-IS", "-c", script, action, str(self.fake.port)],
+            env={
+                "LITELLM_MASTER_KEY": "sk-master",
+                "PATH": os.environ["PATH"],
+                **self.environment,
+            },
             input=stdin,
             capture_output=True,
             text=True,

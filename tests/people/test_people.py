@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from datetime import date
 from typing import Any
 
@@ -227,7 +228,32 @@ def test_a_router_without_its_database_has_nobody_yet(
     router: InContainer, fake: FakeLiteLLM
 ) -> None:
     fake.has_database = False
-    assert json.loads(router.run("look").stdout) == {"state": "no database"}
+    assert json.loads(router.run("look").stdout)["state"] == "no database"
+
+
+def test_a_router_that_does_not_reach_its_database_has_people(
+    router: InContainer, fake: FakeLiteLLM
+) -> None:
+    """Else everybody would be given a new key."""
+    router.deploy(plan_people(people=[BOB]))
+    router.environment, router.patience_seconds = {"DATABASE_URL": "postgresql://db/litellm"}, 1
+    fake.has_database = False
+    said = json.loads(router.run("look").stdout)
+    assert said["state"] == "refused"
+    assert "DB not connected" in said["said"]
+
+
+def test_a_router_that_has_just_started_is_waited_for(
+    router: InContainer, fake: FakeLiteLLM
+) -> None:
+    plan = plan_people(people=[BOB])
+    router.deploy(plan)
+    router.environment = {"DATABASE_URL": "postgresql://db/litellm"}
+    fake.has_database = False
+    connecting = threading.Timer(1.5, setattr, (fake, "has_database", True))
+    connecting.start()
+    assert router.compare(plan).changes == ()
+    assert fake.has_database
 
 
 def test_a_refusal_is_shown_without_keys(router: InContainer, fake: FakeLiteLLM) -> None:

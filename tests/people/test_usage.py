@@ -30,6 +30,13 @@ def test_days_are_added_up_most_tokens_first() -> None:
     ]
 
 
+def test_what_nobody_used_has_a_name_that_says_so() -> None:
+    """LiteLLM counts the master key's use, and so the web UI's, for a user of its own."""
+    rows = {"default_user_id": (3, 0, 9, 9, 0.0), "Unassigned": (1, 0, 1, 1, 0.0)}
+    names = [usage.name for usage in add_up([day("entities", **rows)], "user")]
+    assert names == ["(master key)", "(no team)"]
+
+
 def test_models_are_told_apart_by_what_clients_ask_for() -> None:
     days = [day("model_groups", coder=(1, 0, 10, 5, 0.5)), day("entities", ada=(1, 0, 1, 1, 1))]
     assert [usage.name for usage in add_up(days, "model")] == ["coder"]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-import yaml
 
 from deploy.plan.addresses import bracketed, host_and_port
+from deploy.services import Tier
 from tests.conftest import MakeArtefacts
 
 
@@ -29,14 +29,12 @@ def test_an_engine_host_with_an_ipv6_address(make: MakeArtefacts) -> None:
         models=[{"name": "tiny-coder", "replicas": 2}],
         engine={"port": 8000},
     )
-    router = next(unit for unit in artefacts.stack.units if unit.config)
-    assert router.config is not None
-    config = yaml.safe_load(str(router.config.files["config.yaml"].content))
-    bases = [row["litellm_params"]["api_base"] for row in config["model_list"]]
-    assert bases[1] == "http://[fd00::11]:8000/v1"
-    [engine] = [unit for unit in artefacts.stack.on("b") if unit.container.ports]
-    published = engine.create_arguments("demo", artefacts.secrets.digest)
-    assert published[published.index("--publish") + 1] == "[fd00::11]:8000:8080"
+    [client] = [unit for unit in artefacts.stack.on("a") if unit.tier == Tier.LINK]
+    assert client.config
+    assert "server link [fd00::11]:8443 ssl" in str(client.config.files["haproxy.cfg"].content)
+    [server] = [unit for unit in artefacts.stack.on("b") if unit.container.ports]
+    published = server.create_arguments("demo", artefacts.secrets.digest)
+    assert published[published.index("--publish") + 1] == "[fd00::11]:8443:8443"
 
 
 def test_a_web_ui_on_another_host_than_the_router(make: MakeArtefacts) -> None:

@@ -18,16 +18,44 @@ CODER_32B = {"name": "qwen2.5-coder-32b"}
 CODER_7B = {"name": "qwen2.5-coder-7b"}
 AWQ = {**CODER_32B, "quantization": "awq"}
 L40S = {"name": "gpu1", "gpus": "1x l40s"}
+H100 = {"name": "gpu1", "gpus": "2x h100"}
 TWO = {"name": "gpu1", "gpus": "2x l40s"}
 CPU = {"name": "cpu1"}
+MTP = {"method": "mtp", "num_speculative_tokens": 3}
+DRAFT = {"method": "draft_model", "num_speculative_tokens": 4}
 VLLM = {"kind": "vllm"}
-TRUSTED = {**VLLM, "trusted_network": True}
+NATIVE: dict[str, Any] = {
+    "engines": "native",
+    "programs": {"llama-server": {"path": "/opt/llama/llama-server"}},
+}
+TINY = str(load_catalog().models["tiny-coder"].path)
 
+OIDC = {
+    "issuer": "https://id.lab.example/realms/lab",
+    "client_id": "chat",
+    "client_secret": {"env": "OIDC"},
+}
+LDAP = {"url": "ldaps://ldap.lab.example", "search_base": "dc=lab,dc=example"}
+TWO_HOSTS = [{"name": "10.0.0.1", "gpus": "1x l40s"}, {"name": "10.0.0.2"}]
 CASES: dict[str, dict[str, Any]] = {
     "a GPU that is not in the catalogue": {"hosts": [{"name": "gpu1", "gpus": "2x l40"}]},
     "one GPU of several that is not": {"hosts": [{"name": "g", "gpus": ["l40s", "rtx-3091"]}]},
     "no GPUs in the text": {"hosts": [{"name": "gpu1", "gpus": ""}]},
     "too many GPUs": {"hosts": [{"name": "gpu1", "gpus": "5000x l40s"}]},
+    "a profile that the card does not have": {"hosts": [{**H100, "mig": {0: ["1g.5gb"]}}]},
+    "more instances than there is room for": {
+        "hosts": [{**H100, "mig": {1: ["3g.40gb", "2g.20gb", "3g.40gb"]}}],
+    },
+    "a card that cannot be divided": {"hosts": [{**L40S, "mig": {0: ["1g.10gb"]}}]},
+    "a GPU to divide that is not there": {"hosts": [{**H100, "mig": {2: ["1g.10gb"]}}]},
+    "one replica over two instances": {
+        "hosts": [{**H100, "mig": {0: ["3g.40gb"] * 2, 1: ["3g.40gb"] * 2}}],
+        "engine": {**VLLM, "tensor_parallel_size": 2},
+        "models": [CODER_7B],
+    },
+    "a power limit for GPUs of AMD": {
+        "hosts": [{"name": "amd", "gpus": "1x mi300x", "power_limit_watts": 500}],
+    },
     "a CPU for a GPU": {"hosts": [{"name": "gpu1", "gpus": ["cpu"]}]},
     "an Apple GPU": {"hosts": [{"name": "mac", "gpus": ["mac-studio-256"]}]},
     "weights that vLLM does not serve on CPUs": {
@@ -47,6 +75,11 @@ CASES: dict[str, dict[str, Any]] = {
     "cores of one process for two": {
         "hosts": [CPU],
         "engine": {**VLLM, "tensor_parallel_size": 2, "cpu_omp_threads_bind": "0-15"},
+        "models": [CODER_7B],
+    },
+    "stages on CPUs that are not compiled": {
+        "hosts": [CPU],
+        "engine": {**VLLM, "pipeline_parallel_size": 2, "enforce_eager": True},
         "models": [CODER_7B],
     },
     "a KV cache on CPUs that does not hold a request": {
@@ -69,6 +102,20 @@ CASES: dict[str, dict[str, Any]] = {
     "a rank without adapters": {"models": [{**AWQ, "max_lora_rank": 32}]},
     "an adapter with a model's name": {
         "models": [{**AWQ, "lora_adapters": {"qwen2.5-coder-32b": "/srv/a"}}]
+    },
+    "drafts of a model that predicts one token": {"models": [{**AWQ, "speculative": MTP}]},
+    "a draft with another vocabulary": {
+        "models": [{**AWQ, "speculative": {**DRAFT, "draft": "llama-3.1-8b"}}]
+    },
+    "a draft that is not in the catalogue": {
+        "models": [{**AWQ, "speculative": {**DRAFT, "draft": "qwen-0.1b"}}]
+    },
+    "arguments whose memory would not be planned": {
+        "models": [{**AWQ, "extra_args": ["--data-parallel-size=2", "--speculative-config", "{}"]}]
+    },
+    "experts of a model without": {
+        "engine": {**VLLM, "enable_expert_parallel": True},
+        "models": [AWQ],
     },
     "weights larger than the GPU": {"models": [CODER_32B]},
     "weights larger than two GPUs": {
@@ -172,8 +219,13 @@ CASES: dict[str, dict[str, Any]] = {
         "engine": {"kind": "llama_cpp"},
         "models": [{"name": "bge-m3"}],
     },
-    "an embedding model that cannot be sized": {"models": [{"name": "bge-m3"}]},
+    "an embedding model that cannot be sized": {"models": [{"name": "nomic-embed-text"}]},
     "embeddings beside chats": {"models": [{**CODER_7B, "roles": ["chat", "embedding"]}]},
+    "ranks beside embeddings": {"models": [{"name": "bge-m3", "roles": ["embedding", "rerank"]}]},
+    "a model that ranks for llama.cpp": {
+        "engine": {"kind": "llama_cpp"},
+        "models": [{"name": "own", "path": "own.gguf", "roles": ["rerank"]}],
+    },
     "vLLM's settings for llama.cpp": {
         "engine": {"kind": "llama_cpp", "tensor_parallel_size": 2},
         "models": [{"name": "tiny-coder"}],
@@ -202,24 +254,30 @@ CASES: dict[str, dict[str, Any]] = {
     },
     "a router on no host": {"router": {"host": "gpu9"}},
     "engines on this machine, the router elsewhere": {
-        "engine": TRUSTED,
+        "engine": VLLM,
         "hosts": [{"name": "10.0.0.1"}, {"name": "@local", "gpus": "1x l40s"}],
     },
-    "engines at a name": {"engine": TRUSTED, "hosts": [{"name": "10.0.0.1"}, L40S]},
-    "vLLM in a network with others": {
+    "engines at a name": {"engine": VLLM, "hosts": [{"name": "10.0.0.1"}, L40S]},
+    "vLLM on two hosts in a network with others": {
+        "engine": {**VLLM, "nnodes": 2},
+        "hosts": [{"name": "10.0.0.1", "gpus": "1x l40s"}, {"name": "10.0.0.2", "gpus": "1x l40s"}],
+        "models": [CODER_7B],
+    },
+    "a network that nothing has to trust": {
+        "engine": {**VLLM, "trusted_network": True},
         "hosts": [{"name": "10.0.0.1"}, {"name": "10.0.0.2", "gpus": "1x l40s"}],
     },
-    "Ollama in a network with others": {
-        "engine": {"kind": "ollama"},
-        "hosts": [{"name": "10.0.0.1"}, {"name": "10.0.0.2", "gpus": "2x rtx-3060"}],
-        "models": [{"name": "qwen2.5-coder-7b", "replicas": 2}],
+    "a link's port that the web UI has": {
+        "hosts": [{"name": "10.0.0.1", "gpus": "1x l40s"}, {"name": "10.0.0.2"}],
+        "router": {"host": "10.0.0.2", "listen": "10.0.0.2"},
+        "web_ui": {"host": "10.0.0.1", "port": 8443},
     },
     "ports that collide": {
-        "engine": TRUSTED,
-        "hosts": [{"name": "10.0.0.1"}, {"name": "10.0.0.2", "gpus": "4x l40s"}],
+        "hosts": [{**CPU, "address": "10.0.0.2", **NATIVE}],
+        "engine": {"kind": "llama_cpp"},
         "models": [
-            {**CODER_7B, "replicas": 2, "gpus": 2},
-            {"name": "qwen2.5-coder-14b", "engine": {**TRUSTED, "port": 8001}},
+            {"name": "tiny-coder", "replicas": 2},
+            {"name": "tiny", "path": TINY, "engine": {"kind": "llama_cpp", "port": 8001}},
         ],
     },
     "PostgreSQL on another host than the web UI": {
@@ -229,6 +287,18 @@ CASES: dict[str, dict[str, Any]] = {
         "postgres": {},
     },
     "many routers": {"router": {"replicas": 8}, "postgres": {}},
+    "the web UI's port for the second of two routers": {
+        "hosts": TWO_HOSTS,
+        "router": {"port": 2999, "replicas": 2},
+        "entry": {"host": "10.0.0.2"},
+    },
+    "more routers than ports": {
+        "hosts": TWO_HOSTS,
+        "router": {"port": 65535, "replicas": 2, "listen": "10.0.0.1"},
+        "web_ui": None,
+        "entry": {"host": "10.0.0.2"},
+    },
+    "people only, and no one has a key": {"web_ui": {"people_only": True}},
     "one database for both": {
         "postgres": {
             "router_database_url": {"env": "DATABASE"},
@@ -238,6 +308,69 @@ CASES: dict[str, dict[str, Any]] = {
     "a database in the environment": {"router": {"env": {"DATABASE_URL": "postgresql://db/x"}}},
     "no router": {"router": {"replicas": 0}},
     "PostgreSQL for a few": {"postgres": {"max_connections": 10}},
+    "several web UIs with nothing that they share": {"web_ui": {"replicas": 2}},
+    "several web UIs, and one file of SQLite": {
+        "web_ui": {"replicas": 2},
+        "postgres": {"web_ui": False},
+        "valkey": {},
+        "entry": {},
+    },
+    "several web UIs that do not reach Valkey": {
+        "hosts": TWO_HOSTS,
+        "router": {"listen": "10.0.0.1"},
+        "web_ui": {"replicas": 2, "host": "10.0.0.2", "listen": "10.0.0.2"},
+        "postgres": {"web_ui_database_url": {"env": "DATABASE"}},
+        "valkey": {},
+        "entry": {},
+    },
+    "the router's port for the second of two web UIs": {
+        "hosts": TWO_HOSTS,
+        "web_ui": {"port": 3999, "replicas": 2},
+        "entry": {"host": "10.0.0.2"},
+    },
+    "more web UIs than ports": {
+        "hosts": TWO_HOSTS,
+        "router": {"listen": "10.0.0.1"},
+        "web_ui": {"port": 65535, "replicas": 2, "listen": "10.0.0.1"},
+        "postgres": {},
+        "valkey": {},
+        "entry": {"host": "10.0.0.2"},
+    },
+    "too few connections for the web UIs": {
+        "web_ui": {"replicas": 4},
+        "postgres": {"max_connections": 60},
+        "valkey": {},
+        "entry": {},
+    },
+    "a provider that sends people nowhere": {"web_ui": {"oidc": OIDC}},
+    "a login that is overheard": {"web_ui": {"url": "http://chat.lab.example", "oidc": OIDC}},
+    "an issuer without TLS": {"web_ui": {"oidc": OIDC | {"issuer": "http://id.lab.example"}}},
+    "a discovery document for an issuer": {
+        "web_ui": {
+            "oidc": OIDC | {"issuer": "https://id.lab/x/.well-known/openid-configuration"},
+        },
+    },
+    "a client's secret in the inventory": {"web_ui": {"oidc": OIDC | {"client_secret": "x" * 20}}},
+    "scopes without openid": {"web_ui": {"oidc": OIDC | {"scopes": ["email"]}}},
+    "groups and roles": {
+        "web_ui": {"oidc": OIDC | {"allowed_groups": ["lab"], "admin_roles": ["admin"]}},
+    },
+    "everybody as a group": {"web_ui": {"oidc": OIDC | {"allowed_groups": ["*"]}}},
+    "a directory beside a provider for some": {
+        "web_ui": {"oidc": OIDC | {"allowed_groups": ["lab"]}, "ldap": LDAP},
+        "entry": {},
+    },
+    "nothing to log in with": {"web_ui": {"login_form": False}},
+    "a directory without a form": {"web_ui": {"login_form": False, "ldap": LDAP}},
+    "passwords as they are": {"web_ui": {"ldap": LDAP | {"url": "ldap://ldap.lab.example"}}},
+    "a directory with a path": {"web_ui": {"ldap": LDAP | {"url": "ldaps://ldap.lab/dc=lab"}}},
+    "a name that is not distinguished": {"web_ui": {"ldap": LDAP | {"search_base": "people"}}},
+    "a group that is not distinguished": {"web_ui": {"ldap": LDAP | {"allowed_groups": ["lab"]}}},
+    "a filter without parentheses": {"web_ui": {"ldap": LDAP | {"filter": "uid=*"}}},
+    "a name without a password": {"web_ui": {"ldap": LDAP | {"bind_dn": "cn=reader"}}},
+    "a password without a name": {"web_ui": {"ldap": LDAP | {"bind_password": {"env": "LDAP"}}}},
+    "no attribute": {"web_ui": {"ldap": LDAP | {"username_attribute": "u=*"}}},
+    "logins in the environment": {"web_ui": {"env": {"ENABLE_LDAP": "true"}}},
     "a use that there is not": {"use": "commercial"},
     "no context": {"context_tokens": 0},
 }

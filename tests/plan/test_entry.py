@@ -54,7 +54,7 @@ def test_a_host_that_is_called_what_nobody_can_type(make: MakeArtefacts) -> None
     )
 
 
-def test_a_port_of_an_engine(make: MakeArtefacts) -> None:
+def test_the_port_of_a_link(make: MakeArtefacts) -> None:
     hosts = [
         {"name": "a.lab.example", "address": "10.0.0.1"},
         {"name": "b.lab.example", "address": "10.0.0.2"},
@@ -63,11 +63,8 @@ def test_a_port_of_an_engine(make: MakeArtefacts) -> None:
         make(
             hosts=hosts,
             models=[{"name": "tiny-coder", "replicas": 2}],
-            engine={"port": 8443},
             router={"listen": ANYWHERE},
             web_ui=None,
             entry={"host": "b.lab.example", "https_port": 8443},
         )
-    assert "entry.https_port: tiny-coder is published on port 8443 of b.lab.example, too" in str(
-        refused.value
-    )
+    assert "links.port: 8443, which entry.https_port is on b.lab.example, too" in str(refused.value)

@@ -104,16 +104,16 @@ def test_gpus_are_used_where_there_are_any(make: MakeArtefacts) -> None:
         {"name": "h1", "address": "10.0.0.1"},
         {"name": "gpu1", "address": "10.0.0.2", "gpus": "1x l40s"},
     ]
-    engine = {"kind": "vllm", "trusted_network": True}
+    engine = {"kind": "vllm"}
     [found] = make(hosts=hosts, models=[CODER], engine=engine).plan.replicas
     assert (found.host, found.cpu) == ("gpu1", None)
 
 
 def test_replicas_take_hosts_in_turn(make: MakeArtefacts) -> None:
     hosts = [{"name": "h1", "address": "10.0.0.1"}, {"name": "h2", "address": "10.0.0.2"}]
-    engine = {"kind": "vllm", "trusted_network": True}
+    engine = {"kind": "vllm"}
     found = make(hosts=hosts, models=[CODER | {"replicas": 2}], engine=engine).plan.replicas
-    assert [(each.host, each.port) for each in found] == [("h1", None), ("h2", 8000)]
+    assert [(each.host, each.is_linked) for each in found] == [("h1", False), ("h2", True)]
 
 
 @pytest.mark.parametrize(
@@ -135,3 +135,17 @@ def test_embeddings(make: MakeArtefacts) -> None:
     found = replica(make, {"name": "qwen3-embedding-0.6b"})
     assert found.embeds
     assert plan(make, {"name": "qwen3-embedding-0.6b"}).models[0].roles == ("embedding",)
+
+
+@pytest.mark.parametrize("name", ["bge-m3", "bge-reranker-v2-m3"])
+def test_encoders_keep_no_tokens(make: MakeArtefacts, name: str) -> None:
+    found = replica(make, {"name": name})
+    assert (found.kv_cache_tokens, found.max_model_len, found.concurrent_users) == (0, 8192, 8)
+    assert found.cpu is not None
+    # vLLM reads 0 as not set
+    assert found.cpu.kv_cache_space_gib == 1
+    weights = 0.568 * 2 * 1e9
+    least = weights + (2 + 1.5 + 1) * GIB
+    assert least < found.memory_limit_bytes < least + 1.1 * GIB
+    [model] = plan(make, {"name": name}).models
+    assert not model.writes

@@ -179,9 +179,7 @@ def test_a_broken_new_container_gives_way_to_the_old_one(
 def test_a_broken_first_container_is_removed(engine: Engine) -> None:
     result = engine.replace("sick")
     assert result.returncode == 1
-    assert result.stdout.splitlines()[-1] == (
-        f"{NAME} was removed; there was no container before it"
-    )
+    assert result.stdout.splitlines()[-1] == (f"{NAME} was removed; there was nothing before it")
     assert engine.containers == {}
 
 

@@ -37,7 +37,7 @@ def rendered(artefacts: Artefacts) -> dict[str, Any]:
             "files": {
                 name: str(file.content).splitlines()
                 for name, file in unit.config.files.items()
-                if name.endswith((".yaml", ".cfg"))  # the rest is copied as it is
+                if name.endswith((".yaml", ".cfg", ".json"))  # the rest is copied as it is
             }
             if unit.config
             else {},

@@ -12,8 +12,9 @@ import yaml
 
 from deploy import Secret
 from deploy.artefacts import Artefacts
-from deploy.services import ConfigFile, ConfigTree, Tier, Unit
+from deploy.services import ConfigFile, ConfigTree, Tier, Unit, litellm, litellm_config
 from deploy.services.container import LABEL_DEPLOYMENT, LABEL_SERVICE, LABEL_SPEC
+from deploy.spec import SecretText
 from tests.conftest import MakeArtefacts
 from tests.recognisable import LEAK
 
@@ -201,8 +202,10 @@ def test_the_router_knows_the_engine(make: MakeArtefacts) -> None:
         f"http://{engine.container.name}:{engine_port}/v1"
     )
     assert upstream["model_name"] == alias == "coder"
-    engine_key = engine.container.secret_env["LLAMA_API_KEY"]
-    assert router.container.secret_env["ENGINE_API_KEY"] == engine_key
+    # the key itself is where no other container and no label of the router has it
+    assert engine.container.secret_env["LLAMA_API_KEY"] == SecretText.of("engine_api_key")
+    assert set(router.container.secret_env) == {"LITELLM_MASTER_KEY"}
+    assert upstream["litellm_params"]["api_key"] == litellm_config.KEY
 
 
 def test_streams_may_be_silent_longer_on_a_cpu_unless_declared(make: MakeArtefacts) -> None:
@@ -285,7 +288,7 @@ def test_changed_files_change_the_container(make: MakeArtefacts) -> None:
     one, two = (find(make(router={"num_retries": n}), "litellm") for n in (1, 2))
     assert one.container != two.container
     assert one.config is not None
-    [mount] = one.container.mounts.values()
+    mount = one.container.mounts[litellm.CONFIG]
     assert mount.source == str(one.config.directory)
 
 

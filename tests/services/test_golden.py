@@ -38,6 +38,9 @@ def as_json(data: Any) -> str:
     return json.dumps(data, indent=2) + "\n"
 
 
+HOOKS = sorted((TEMPLATES / "litellm").glob("atelier_*.py"))
+
+
 @pytest.fixture(scope="module")
 def demo() -> Artefacts:
     declared = load_inventory(ROOT / "inventories" / "demo.py")
@@ -48,7 +51,9 @@ def test_units(demo: Artefacts) -> None:
     units = [unit.model_dump(mode="json", exclude_defaults=True) for unit in demo.stack.units]
     for unit in units:
         # what is copied as it is has tests of its own
-        unit.get("config", {"files": {}})["files"].pop("atelier_hooks.py", None)
+        files = unit.get("config", {"files": {}})["files"]
+        for path in HOOKS:
+            files.pop(path.name, None)
     compare("units.json", as_json(units))
 
 
@@ -64,8 +69,8 @@ def test_files(demo: Artefacts) -> None:
         if unit.config
         for name, file in unit.config.files.items()
     }
-    hooks = TEMPLATES / "litellm" / "atelier_hooks.py"
-    assert files.pop("litellm.atelier_hooks.py") == hooks.read_text()
-    assert list(files) == ["litellm.config.yaml"]
+    for path in HOOKS:
+        assert files.pop(f"litellm.{path.name}") == path.read_text()
+    assert sorted(files) == ["litellm.atelier.json", "litellm.config.yaml"]
     for name, content in files.items():
         compare(name, content)

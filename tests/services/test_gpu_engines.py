@@ -1,5 +1,6 @@
 """Containers of engines on GPUs, and what the router is told about them."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from deploy.errors import PlanError
 from deploy.inventory import Deployment
 from deploy.services import ContainerSpec, Tier
 from deploy.services.container import HARDWARE
+from deploy.services.hang_watch import hang_seconds
 from deploy.services.weights import distinct_weights
 from deploy.sizing.release import DEFAULT_VERSION
 from deploy.units import GIB
@@ -71,13 +73,25 @@ def test_amd_gpus_by_device_and_group(tmp_path: Path) -> None:
     assert second.group_add == (44, 992)
     assert second.env["HIP_VISIBLE_DEVICES"] == "1"
     assert "vllm-openai-rocm" in second.image
-    assert "--group-add 44 --group-add 992" in " ".join(create_arguments(artefacts, 1))
+    created = " ".join(create_arguments(artefacts, 1))
+    assert "--group-add 44 --group-add 992" in created
+    # as vLLM's documentation starts it: docs/getting_started/installation/gpu.rocm.inc.md
+    assert "--cap-add SYS_PTRACE" in created
+    assert "--security-opt seccomp=unconfined" in created
+    assert "--security-opt no-new-privileges" in created
 
 
 def test_the_hosts_shared_memory(tmp_path: Path) -> None:
     found = arguments(made(tmp_path, engine={"kind": "vllm", "ipc": "host"}))
     assert "--ipc host" in found
     assert "--shm-size" not in found
+
+
+def served(container: ContainerSpec) -> tuple[str, ...]:
+    """The arguments of ``vllm serve``."""
+    at = container.command.index("vllm")
+    assert container.command[at : at + 2] == ("vllm", "serve")
+    return container.command[at + 2 :]
 
 
 def test_arguments_of_vllm(tmp_path: Path) -> None:
@@ -94,7 +108,7 @@ def test_arguments_of_vllm(tmp_path: Path) -> None:
     assert replica.memory is not None
     pinned = replica.memory.pinned_kv_cache_bytes
     assert replica.memory.kv_cache_gib * GIB - 64 * 2**20 < pinned
-    assert engine(artefacts).command == (
+    assert served(engine(artefacts)) == (
         "Qwen/Qwen2.5-Coder-7B-Instruct",
         *("--served-model-name", "coder", "--host", ANYWHERE, "--port", "8000"),
         *("--tensor-parallel-size", "2", "--pipeline-parallel-size", "1"),
@@ -107,7 +121,7 @@ def test_arguments_of_vllm(tmp_path: Path) -> None:
 
 
 def test_quantisation_is_said_only_where_vllm_does_it(tmp_path: Path) -> None:
-    awq = engine(made(tmp_path, models=[{**CHAT, "quantization": "awq"}])).command
+    awq = served(engine(made(tmp_path, models=[{**CHAT, "quantization": "awq"}])))
     assert awq[0].endswith("-AWQ")
     assert "--quantization" not in awq
     fp8 = engine(made(tmp_path, models=[{**CHAT, "quantization": "fp8"}])).command
@@ -118,7 +132,7 @@ def test_weights_in_a_directory_without_a_network(tmp_path: Path) -> None:
     own = {"kind": "vllm", "offline": True, "huggingface_cache": "/srv/huggingface"}
     models = [{**CHAT, "weights": "/srv/models/coder"}]
     container = engine(made(tmp_path, engine=own, models=models))
-    assert container.command[0] == "/models/qwen2.5-coder-7b"
+    assert served(container)[0] == "/models/qwen2.5-coder-7b"
     assert container.env["HF_HUB_OFFLINE"] == container.env["TRANSFORMERS_OFFLINE"] == "1"
     mounts = {str(path): (m.kind, m.source, m.read_only) for path, m in container.mounts.items()}
     assert mounts["/models/qwen2.5-coder-7b"] == ("bind", "/srv/models/coder", True)
@@ -186,7 +200,7 @@ def test_replicas_of_a_host_share_their_weights(tmp_path: Path) -> None:
 
 
 def test_a_revision(tmp_path: Path) -> None:
-    command = engine(made(tmp_path, models=[{**CHAT, "weights": "lab/coder@v2"}])).command
+    command = served(engine(made(tmp_path, models=[{**CHAT, "weights": "lab/coder@v2"}])))
     assert command[0] == "lab/coder"
     assert command[command.index("--revision") + 1] == "v2"
 
@@ -223,15 +237,15 @@ def test_ollama(tmp_path: Path) -> None:
     ]
 
 
-def test_engines_on_another_host_are_published_on_its_address(tmp_path: Path) -> None:
+def test_engines_on_another_host_are_asked_through_its_link(tmp_path: Path) -> None:
     hosts = [{"name": "10.0.0.1"}, {"name": "gpu1", "address": "10.0.0.2", "gpus": "2x l40s"}]
     models = [{**CHAT, "replicas": 2}, {"name": "tiny-coder", "engine": {"kind": "llama_cpp"}}]
-    engine = {"kind": "vllm", "trusted_network": True}
+    engine = {"kind": "vllm"}
     artefacts = made(tmp_path, hosts=hosts, engine=engine, models=models)
-    assert "--publish 10.0.0.2:8000:8000" in arguments(artefacts)
+    assert "--publish" not in arguments(artefacts)
     assert [upstream["api_base"] for upstream in upstreams(artefacts)] == [
-        "http://10.0.0.2:8000/v1",
-        "http://10.0.0.2:8001/v1",
+        "http://lab-link-client-0:8080/lab-vllm-qwen2.5-coder-7b-0/v1",
+        "http://lab-link-client-0:8080/lab-vllm-qwen2.5-coder-7b-1/v1",
         "http://lab-llama-cpp-tiny-coder-0:8080/v1",
     ]
     assert [upstream["model"].split("/")[0] for upstream in upstreams(artefacts)] == [
@@ -260,3 +274,57 @@ def test_labels_without_gpus_say_nothing_of_them(tmp_path: Path) -> None:
 
 def test_the_image_of_vllm_is_the_release_that_is_sized() -> None:
     assert f":v{DEFAULT_VERSION}." in load_catalog().images["vllm"].reference
+
+
+def test_drafts_are_said_and_their_weights_brought(tmp_path: Path) -> None:
+    """A smaller model of the catalogue, with the same vocabulary."""
+    drafts = {"method": "draft_model", "num_speculative_tokens": 4, "draft": "qwen2.5-coder-7b"}
+    large = {"name": "qwen2.5-coder-32b", "quantization": "awq", "speculative": drafts}
+    artefacts = made(tmp_path, models=[large])
+    unit = artefacts.stack.tier(Tier.ENGINE)[0]
+    said = list(unit.container.command)
+    assert json.loads(said[said.index("--speculative-config") + 1]) == {
+        "method": "draft_model",
+        "num_speculative_tokens": 4,
+        "model": "Qwen/Qwen2.5-Coder-7B-Instruct",
+    }
+    assert [each.repository for each in unit.weights][1:] == ["Qwen/Qwen2.5-Coder-7B-Instruct"]
+
+
+def test_drafts_and_experts_of_a_model(tmp_path: Path) -> None:
+    drafts = {"method": "mtp", "num_speculative_tokens": 2, "acceptance": 0.8}
+    model = {"name": "qwen3.6-35b-a3b", "quantization": "fp8", "language_model_only": True}
+    engine = {"kind": "vllm", "enable_expert_parallel": True}
+    hosts = [{"name": "gpu1", "gpus": "2x h100"}]
+    plain = made(tmp_path, hosts=hosts, models=[model], engine={"kind": "vllm"})
+    more = made(tmp_path, hosts=hosts, models=[{**model, "speculative": drafts}], engine=engine)
+    said = " ".join(more.stack.tier(Tier.ENGINE)[0].container.command)
+    assert '--speculative-config {"method": "mtp", "num_speculative_tokens": 2}' in said
+    assert said.endswith("--language-model-only")
+    assert "--enable-expert-parallel" in said
+
+    def planned(artefacts: Artefacts) -> Any:
+        return artefacts.plan.replicas[0]
+
+    assert planned(more).memory.weights_gib > planned(plain).memory.weights_gib
+    assert planned(more).kv_cache_tokens < planned(plain).kv_cache_tokens
+
+    def speed(artefacts: Artefacts) -> float:
+        return artefacts.plan.models[0].tokens_per_second_per_user or 0.0
+
+    assert speed(more) > speed(plain)
+
+
+def test_how_long_one_may_stand_still(tmp_path: Path) -> None:
+    """45 s, and longer where nothing shows that a prompt is read."""
+
+    def seconds(**model: Any) -> int:
+        (replica,) = made(tmp_path, models=[{**CHAT, **model}]).plan.replicas
+        return hang_seconds(replica)
+
+    assert seconds() == 45
+    slow = {"extra_args": ["--no-enable-chunked-prefill"], "max_model_len": 32768}
+    assert seconds(**slow) == 66
+    (replica,) = made(tmp_path).plan.replicas
+    windows = replica.model_copy(update={"shows_prompts": False, "max_model_len": 262_144})
+    assert hang_seconds(windows) == 525

@@ -71,7 +71,7 @@ def test_it_reads_its_key_as_root_and_becomes_another_user(unit: Unit) -> None:
     assert unit.container.user == "0:0"
     assert unit.container.read_only
     assert unit.container.cap_drop == ("ALL",)
-    assert unit.container.cap_add == ("DAC_OVERRIDE", "SETGID", "SETUID")
+    assert unit.container.cap_add == ("DAC_OVERRIDE", "KILL", "SETGID", "SETUID")
     world = sections(unit)["global"]
     assert (rules(world, "uid"), rules(world, "gid")) == ([["65534"]], [["65534"]])
 
@@ -103,12 +103,19 @@ def test_services_of_another_host_are_found_at_its_address(make: MakeArtefacts) 
     made = make(
         hosts=TWO_HOSTS,
         entry={"host": "b.lab.example"},
-        router={"host": "a.lab.example", "listen": ANYWHERE},
+        router={"host": "a.lab.example", "listen": ANYWHERE, "replicas": 2},
         web_ui={"host": "a.lab.example", "listen": "10.0.0.1"},
     )
     found = sections(entry(made))
-    assert rules(found["backend router"], "server") == [["router", "10.0.0.1:4000", "check"]]
-    assert rules(found["backend web_ui"], "server") == [["web_ui", "10.0.0.1:3000", "check"]]
+    assert rules(found["backend router"], "server") == [
+        [ROUTER, "10.0.0.1:4000", "check"],
+        ["demo-litellm-1", "10.0.0.1:4001", "check"],
+    ]
+    routers = [unit.container for unit in made.stack.tier(Tier.ROUTER)]
+    assert [[p.host_port for p in each.ports] for each in routers] == [[4000], [4001]]
+    assert rules(found["backend web_ui"], "server") == [
+        ["demo-open-webui-0", "10.0.0.1:3000", "check"]
+    ]
 
 
 def test_services_out_of_reach(make: MakeArtefacts) -> None:

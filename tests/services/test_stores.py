@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import yaml
 
 from deploy.artefacts import Artefacts
 from deploy.services import Tier, Unit
@@ -50,7 +51,8 @@ def test_no_password_is_an_argument_or_in_a_file(stored: Artefacts) -> None:
 
 def test_every_router_has_the_same_stores(stored: Artefacts) -> None:
     first, second = unit(stored, "litellm-0"), unit(stored, "litellm-1")
-    assert first.container.env == second.container.env
+    own = {"ATELIER_REPLICA": "1"}
+    assert first.container.env | own == second.container.env
     assert (len(first.container.ports), second.container.ports) == (1, ())
     assert router_addresses(stored.context) == ("demo-litellm-0:4000", "demo-litellm-1:4000")
     url = "postgresql://litellm:<router_database_password>@demo-postgres-0:5432/litellm"
@@ -59,6 +61,15 @@ def test_every_router_has_the_same_stores(stored: Artefacts) -> None:
         "redis://:<valkey_password>@demo-valkey-0:6379/0"
     )
     assert rendered(stored, "litellm-0", "LITELLM_SALT_KEY") == "<router_salt_key>"
+
+
+def test_rows_of_requests_are_not_kept_for_ever(make: MakeArtefacts) -> None:
+    other = make(router={"request_log_days": 7}, **STORES)
+    for artefacts, kept in ((make(**STORES), "30d"), (other, "7d")):
+        config = unit(artefacts, "litellm-0").config
+        assert config is not None
+        settings = yaml.safe_load(str(config.files["config.yaml"].content))["general_settings"]
+        assert settings["maximum_spend_logs_retention_period"] == kept
 
 
 def test_the_web_ui_keeps_its_data_there(stored: Artefacts) -> None:

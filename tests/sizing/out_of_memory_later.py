@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from deploy.catalog import load_catalog
+from deploy.sizing.speculation import Speculation
 from tests.sizing import configs as c
 from tests.sizing.out_of_memory import Report
 
@@ -34,6 +35,77 @@ QWEN2_5_VL_3B = {
 QWEN3_CODER_30B_FP8 = {**MODELS["qwen3-coder-30b-a3b"].config, **c.FP8}
 FP8 = {"quantization": "fp8"}
 NVFP4 = {"quantization": "nvfp4", "kv_cache_dtype": "fp8", "weights_gib": 24.57}
+
+RECIPE = {"speculation": Speculation("mtp", 3), "max_num_seqs": 1024}
+STATE_BLOCKS = (
+    Report(
+        "recipes #831, FP8",
+        MODELS["qwen3.8-27b"].config,
+        "1x rtx-pro-6000",
+        1,
+        0.92,
+        262144,
+        "0.27",
+        more={**FP8, **RECIPE},
+    ),
+    Report(
+        "recipes #831, NVFP4",
+        MODELS["qwen3.8-27b"].config,
+        "1x rtx-pro-6000",
+        1,
+        0.92,
+        262144,
+        "0.27",
+        more={"quantization": "nvfp4", "weights_gib": 24.57, **RECIPE},
+    ),
+    Report(
+        "recipes #831",
+        MODELS["qwen3.8-27b"].config,
+        "1x rtx-pro-6000",
+        1,
+        0.95,
+        262144,
+        "0.27",
+        more=RECIPE,
+    ),
+    Report(
+        "recipes #551",
+        MODELS["qwen3.6-27b"].config,
+        "1x h100",
+        1,
+        0.95,
+        262144,
+        "0.22",
+        "version",
+        more={**FP8, "max_num_seqs": 1024},
+    ),
+    Report(
+        "vllm #49064",
+        MODELS["qwen3.8-27b"].config,
+        "1x h100",
+        1,
+        0.9,
+        132000,
+        "0.28",
+        "4-bit weights, by its 969 blocks",
+        more={"quantization": "awq", "weights_gib": 20.0, "max_num_seqs": 1024},
+    ),
+)
+"""More requests than blocks for states: before these reports were found, each was called "yes"."""
+EXPERT_RANKS = tuple(
+    Report(
+        f"recipes #12, {share}",
+        MODELS["qwen3-coder-480b-a35b"].config,
+        "8x h200",
+        1,
+        share,
+        262144,
+        "0.10",
+        "H20 of 141 GB",
+        {"data_parallel_size": 8, "enable_expert_parallel": True, "quantization": "fp8"},
+    )
+    for share in (0.9, 0.95)
+)
 
 LATER = (
     Report("QwenLM Qwen3#12", QWEN1_5_14B, "1x v100-32", 1, 0.95, 32768, "0.3"),
@@ -129,4 +201,6 @@ LATER = (
         "0.26",
         more=NVFP4,
     ),
+    *STATE_BLOCKS,
+    *EXPERT_RANKS,
 )

@@ -10,8 +10,9 @@ from deploy.catalog import load_catalog
 from deploy.catalog.architecture import read_architecture
 from deploy.catalog.weight_tensors import count_active_parameters, count_parameters
 from deploy.sizing import Fit, Sizing, SizingRequest, find_devices, size_model
-from deploy.sizing.kv_cache import KvLayout, kv_layout
+from deploy.sizing.kv_cache import KvLayout, KvSettings, kv_layout
 from deploy.sizing.parallelism import legal_tensor_parallel_sizes
+from deploy.sizing.reasons import ReasonKind, RemedyKind
 from deploy.units import GIB
 from tests.sizing import configs as c
 
@@ -19,7 +20,7 @@ from tests.sizing import configs as c
 def layout(config: c.Config, tp: int = 1, kv_dtype: str = "bfloat16") -> KvLayout:
     """The layout of all layers."""
     model = read_architecture(config)
-    return kv_layout(model, range(len(model.layers)), tp, kv_dtype, 2048)
+    return kv_layout(model, range(len(model.layers)), KvSettings(tp, kv_dtype, 2048))
 
 
 def size(gpu: str, share: float, **more: Any) -> Sizing:
@@ -92,7 +93,23 @@ def test_the_heads_of_a_state_must_divide() -> None:
 
 def test_states_bound_how_many_are_answered_at_once() -> None:
     """Short requests still take a block of 784 tokens and three of states."""
-    sizing = size("h100", 0.9, context_tokens=100, max_num_seqs=1024)
+    sizing = size("h100", 0.9, context_tokens=100, max_num_seqs=700)
     ours = layout(c.QWEN3_6_27B)
     blocks = sizing.kv_cache_gib_per_gpu * GIB // ours.block_bytes
     assert sizing.concurrent_users == blocks // 4
+
+
+def test_more_requests_than_blocks_of_states_do_not_start() -> None:
+    """vllm-project/recipes #551: 856 blocks on one H100 at 0.95, where 1024 requests are asked."""
+    sizing = size("h100", 0.95, max_num_seqs=1024, engine_version="0.22")
+    (why,) = sizing.reasons
+    assert (sizing.fits, why.kind) == (Fit.NO, ReasonKind.STATE_BLOCKS)
+    assert why.figures["blocks"] == pytest.approx(856, rel=0.03)
+    assert why.remedies[0].kind is RemedyKind.LOWER_MAX_NUM_SEQS
+
+
+def test_by_default_no_more_requests_are_taken_than_there_are_blocks() -> None:
+    sizing = size("h100", 0.95, engine_version="0.22")
+    assert sizing.fits is Fit.YES
+    assert sizing.max_num_seqs < 856
+    assert size("h100", 0.95, engine_version="0.22", enforce_eager=True).max_num_seqs == 1024

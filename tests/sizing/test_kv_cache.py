@@ -5,14 +5,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deploy.catalog.architecture import read_architecture
-from deploy.sizing.kv_cache import KvLayout, kv_layout, token_bytes
+from deploy.sizing.kv_cache import KvLayout, KvSettings, kv_layout, token_bytes
 from deploy.units import GIB
 from tests.sizing import configs as c
 
 
 def _layout(config: c.Config, tp: int = 1, dtype: str = "bfloat16", batch: int = 8192) -> KvLayout:
     model = read_architecture(config)
-    return kv_layout(model, range(len(model.layers)), tp, dtype, batch)
+    return kv_layout(model, range(len(model.layers)), KvSettings(tp, dtype, batch))
 
 
 def test_fp8_halves_it() -> None:

@@ -7,14 +7,14 @@ import pytest
 from deploy.catalog import load_catalog
 from deploy.catalog.architecture import read_architecture
 from deploy.catalog.weight_tensors import count_active_parameters, count_parameters
-from deploy.sizing.kv_cache import KvLayout, kv_layout
+from deploy.sizing.kv_cache import KvLayout, KvSettings, kv_layout
 
 MODELS = load_catalog().models
 
 
 def layout(name: str, dtype: str = "bfloat16", tp: int = 1) -> KvLayout:
     model = read_architecture(MODELS[name].config)
-    return kv_layout(model, range(len(model.layers)), tp, dtype, 1)
+    return kv_layout(model, range(len(model.layers)), KvSettings(tp, dtype))
 
 
 def test_gemma_4_has_one_size_of_page_for_two_kinds_of_layers() -> None:

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from deploy.catalog import load_catalog
@@ -13,6 +13,7 @@ from deploy.errors import PlanError
 from deploy.sizing import Sizing, SizingRequest, find_devices, size_gguf, size_model
 from deploy.sizing.reasons import Reason
 from deploy.sizing.reasons_text import reason_text
+from tests.examples import examples
 from tests.sizing import configs as c
 
 CONFIGS = (
@@ -45,7 +46,7 @@ def text(reasons: tuple[Reason, ...]) -> str:
 
 
 @given(models, gpus, st.integers(1, 8), utilizations)
-@settings(max_examples=60, deadline=None)
+@examples(25)
 def test_memory_never_exceeds_and_the_split_is_legal(
     model: Any, gpu: str, count: int, share: float
 ) -> None:
@@ -65,7 +66,7 @@ def test_memory_never_exceeds_and_the_split_is_legal(
 
 
 @given(models, gpus, st.integers(1, 7), contexts)
-@settings(max_examples=40, deadline=None)
+@examples(15)
 def test_more_gpus_never_serve_fewer_users(model: Any, gpu: str, count: int, context: int) -> None:
     served = []
     for number in (count, count + 1):
@@ -75,7 +76,7 @@ def test_more_gpus_never_serve_fewer_users(model: Any, gpu: str, count: int, con
 
 
 @given(models, gpus, contexts, contexts)
-@settings(max_examples=40, deadline=None)
+@examples(15)
 def test_more_context_never_serves_more_users(model: Any, gpu: str, one: int, two: int) -> None:
     devices = find_devices(f"2x {gpu}", load_catalog())
     less, more = (
@@ -86,7 +87,7 @@ def test_more_context_never_serves_more_users(model: Any, gpu: str, one: int, tw
 
 
 @given(models, gpus, utilizations, utilizations)
-@settings(max_examples=40, deadline=None)
+@examples(15)
 def test_more_utilization_never_keeps_fewer_tokens(
     model: Any, gpu: str, one: float, two: float
 ) -> None:
@@ -101,7 +102,7 @@ def test_more_utilization_never_keeps_fewer_tokens(
 
 
 @given(models, st.integers(1, 400), st.integers(1, 400))
-@settings(max_examples=40, deadline=None)
+@examples(15)
 def test_more_users_never_get_more_tokens_each(model: Any, one: int, two: int) -> None:
     devices = find_devices("2x h100", load_catalog())
     few, many = (

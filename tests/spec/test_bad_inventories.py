@@ -25,6 +25,12 @@ def key(**source: Any) -> dict[str, Any]:
     return {"secrets": {"router_master_key": source}}
 
 
+def program(**settings: Any) -> dict[str, Any]:
+    """Settings that declare a program for engines without a container."""
+    programs = {"llama-server": settings}
+    return {"hosts": [{"name": "gpu1", "engines": "native", "programs": programs}]}
+
+
 # what differs from a good deployment, and the whole message
 BAD_SPECS: list[tuple[dict[str, Any], str]] = [
     (
@@ -32,8 +38,8 @@ BAD_SPECS: list[tuple[dict[str, Any], str]] = [
         """
         modles: unknown setting
             allowed: context_tokens, engine, entry, hosts, huggingface_endpoint, image_archives, \
-image_source, images, limits, models, name, people, people_file, postgres, profile, registries, \
-registry_mirror, router, secrets, secrets_file, teams, use, users, valkey, web_ui
+image_source, images, limits, links, models, name, people, people_file, postgres, profile, \
+registries, registry_mirror, router, secrets, secrets_file, teams, use, users, valkey, web_ui
             fix: did you mean 'models'?
         """,
     ),
@@ -41,10 +47,12 @@ registry_mirror, router, secrets, secrets_file, teams, use, users, valkey, web_u
         {"engine": {"max_num_seq": 3}},
         """
         engine.max_num_seq: unknown setting
-            allowed: block_size, cpu_kvcache_space, cpu_omp_threads_bind, dtype, enforce_eager, \
-env, extra_args, gpu_memory_utilization, huggingface_cache, ipc, keep_alive, kind, \
-kv_cache_dtype, max_model_len, max_num_batched_tokens, max_num_seqs, memory_limit, offline, \
-pipeline_parallel_size, port, quantization, shm_size, \
+            allowed: block_size, cpu_kvcache_space, cpu_omp_threads_bind, drain_seconds, dtype, \
+enable_expert_parallel, enforce_eager, env, extra_args, gpu_memory_utilization, \
+hang_seconds, huggingface_cache, ipc, keep_alive, kind, \
+kv_cache_dtype, master_port, max_model_len, max_num_batched_tokens, max_num_seqs, memory_limit, \
+nnodes, offline, \
+pipeline_parallel_size, port, quantization, scheduling_policy, shm_size, \
 start_timeout_seconds, tensor_parallel_size, threads, trusted_network
             fix: did you mean 'max_num_seqs'?
         """,
@@ -53,8 +61,9 @@ start_timeout_seconds, tensor_parallel_size, threads, trusted_network
         {"hosts": [{"name": "@local", "gpu": ["h100"]}]},
         """
         hosts[0].gpu: unknown setting
-            allowed: address, directory, docker, docker_settings, gpu_groups, gpu_runtime, gpus, \
-name, ssh_host_keys, ssh_jump, ssh_key, ssh_port, ssh_user, sudo, weights
+            allowed: address, directory, docker, docker_settings, driver, engines, \
+gpu_clocks_mhz, gpu_groups, gpu_runtime, gpus, mig, name, power_limit_watts, programs, \
+service_user, ssh_host_keys, ssh_jump, ssh_key, ssh_port, ssh_user, sudo, weights
             fix: did you mean 'gpus'?
         """,
     ),
@@ -62,9 +71,10 @@ name, ssh_host_keys, ssh_jump, ssh_key, ssh_port, ssh_user, sudo, weights
         {"models": [{"name": "tiny-coder", "context": 1}]},
         """
         models[0].context: unknown setting
-            allowed: config, engine, extra_args, extra_weights, gpus, lora_adapters, \
-max_lora_rank, max_model_len, max_num_seqs, name, path, quantization, reasoning_parser, replicas, \
-roles, served_model_name, tool_call_parser, weights, weights_gib
+            allowed: config, engine, extra_args, extra_weights, gpus, language_model_only, \
+lora_adapters, max_lora_rank, max_model_len, max_num_seqs, name, path, quantization, \
+reasoning_parser, replicas, roles, served_model_name, speculative, tool_call_parser, weights, \
+weights_gib
         """,
     ),
     (
@@ -99,9 +109,9 @@ roles, served_model_name, tool_call_parser, weights, weights_gib
         {"hosts": ["@local"]},
         """
         hosts[0]: '@local'
-            allowed: its settings by name: address, directory, docker, docker_settings, \
-gpu_groups, gpu_runtime, gpus, name, ssh_host_keys, ssh_jump, ssh_key, ssh_port, ssh_user, \
-sudo, weights
+            allowed: its settings by name: address, directory, docker, docker_settings, driver, \
+engines, gpu_clocks_mhz, gpu_groups, gpu_runtime, gpus, mig, name, power_limit_watts, programs, \
+service_user, ssh_host_keys, ssh_jump, ssh_key, ssh_port, ssh_user, sudo, weights
         """,
     ),
     (
@@ -109,6 +119,86 @@ sudo, weights
         """
         hosts[0].ssh_jump: 'bastion:x'
             allowed: user@name:port, of which only the name is needed
+        """,
+    ),
+    (
+        {"hosts": [{"name": "gpu1", "engines": "systemd"}]},
+        """
+        hosts[0].engines: 'systemd'
+            allowed: containers, native
+        """,
+    ),
+    (
+        {"hosts": [{"name": "gpu1", "programs": {"llama-server": {"path": "/x"}}}]},
+        """
+        hosts[0]: programs for engines in containers
+            allowed: engines = 'native' together with programs
+            fix: remove programs
+        """,
+    ),
+    (
+        {"hosts": [{"name": "gpu1", "engines": "native", "service_user": "Root!"}]},
+        """
+        hosts[0].service_user: 'Root!'
+            allowed: the name of an account on the host, e.g. 'llama'
+        """,
+    ),
+    (
+        program(),
+        """
+        hosts[0].programs.llama-server: neither archive nor path
+            allowed: either archive or path
+        """,
+    ),
+    (
+        program(path="/x", archive="a.tar.gz"),
+        """
+        hosts[0].programs.llama-server: archive and path
+            allowed: either archive or path
+        """,
+    ),
+    (
+        program(path="bin/x"),
+        """
+        hosts[0].programs.llama-server.path: 'bin/x'
+            allowed: an absolute path on the host, without '..'
+        """,
+    ),
+    (
+        program(archive="a.zip", version="b1"),
+        """
+        hosts[0].programs.llama-server.archive: 'a.zip'
+            allowed: a name that ends with .tar.gz or .tgz or .tar
+        """,
+    ),
+    (
+        program(archive="a.tar.gz"),
+        """
+        hosts[0].programs.llama-server: an archive without a version
+            allowed: version, e.g. 'b11669'
+        """,
+    ),
+    (
+        program(archive="https://x/a.tar.gz", version="b1"),
+        """
+        hosts[0].programs.llama-server: a URL without sha256
+            allowed: sha256 of the archive
+            fix: copy its sha256 from the page that it is on
+        """,
+    ),
+    (
+        program(archive="https://x/a.tar.gz", version="b1", sha256="ABC"),
+        """
+        hosts[0].programs.llama-server.sha256: 'ABC'
+            allowed: 64 lower-case hexadecimal digits
+            fix: copy it from the release's page, or compute it: sha256sum FILE
+        """,
+    ),
+    (
+        program(path="/x", version="b 1"),
+        """
+        hosts[0].programs.llama-server.version: 'b 1'
+            allowed: one word of letters, digits and . + ~ -
         """,
     ),
     (
@@ -251,6 +341,61 @@ sudo, weights
         entry: key without certificate
             allowed: both certificate and key, or neither
             fix: declare certificate, or remove key: Atelier makes a certificate then
+        """,
+    ),
+    (
+        {"entry": {"names": ["ai.lab.example"], "acme": {}}},
+        """
+        entry.acme: the authority's terms of service are not agreed to
+            allowed: terms_agreed=True
+            fix: read them (https://acme-v02.api.letsencrypt.org/directory names them as \
+termsOfService), and declare it
+        """,
+    ),
+    (
+        {"entry": {"acme": {"terms_agreed": True}, "http_port": 8080}},
+        """
+        entry: http_port is 8080, and the authority of acme comes to port 80
+            allowed: http_port = 80, or acme.port_80_is_forwarded = True
+            fix: declare http_port=80; or have port 80 of the names led to this port, and declare \
+Acme(port_80_is_forwarded=True)
+        """,
+    ),
+    (
+        {"entry": {"acme": {"terms_agreed": True}, "certificate": "a.crt", "key": "a.key"}},
+        """
+        entry: certificate and acme
+            allowed: one of them
+            fix: remove certificate and key to have it issued, or acme to serve with your files
+        """,
+    ),
+    (
+        {"entry": {"acme": {"terms_agreed": True, "directory": "http://ca.lab/dir"}}},
+        """
+        entry.acme.directory: 'http://ca.lab/dir'
+            allowed: https:// and the path of a directory
+            fix: e.g. https://acme-v02.api.letsencrypt.org/directory
+        """,
+    ),
+    (
+        {"entry": {"acme": {"terms_agreed": True, "email": "admin"}}},
+        """
+        entry.acme.email: 'admin'
+            allowed: an e-mail address such as admin@lab.example
+        """,
+    ),
+    (
+        {
+            "entry": {
+                "acme": {
+                    "terms_agreed": True,
+                    "external_account": {"key_id": "kid 7", "hmac": {"env": "EAB"}},
+                }
+            }
+        },
+        """
+        entry.acme.external_account.key_id: 'kid 7'
+            allowed: one word, as the authority shows it
         """,
     ),
     (
@@ -597,9 +742,51 @@ BAD_PLANS: list[tuple[dict[str, Any], str]] = [
         {"images": {"litelm": {"source": "build"}}},
         """
         images.litelm: 'litelm'
-            allowed: haproxy, litellm, llama-cpp, ollama, ollama-rocm, open-webui, postgres, \
-valkey, vllm, vllm-cpu, vllm-rocm
+            allowed: certbot, haproxy, litellm, llama-cpp, ollama, ollama-rocm, open-webui, \
+postgres, valkey, vllm, vllm-cpu, vllm-rocm
             fix: did you mean 'litellm'?
+        """,
+    ),
+    (
+        {"hosts": [{"name": "h", "driver": "latest"}]},
+        """
+        hosts[0].driver: 'latest'
+            allowed: 'present', or Driver(..)
+        """,
+    ),
+    (
+        {"hosts": [{"name": "h", "driver": {"branch": "580", "version": "570.195.03"}}]},
+        """
+        hosts[0].driver: version '570.195.03' is not of branch '580'
+            allowed: one of the two, or two that agree
+        """,
+    ),
+    (
+        {"hosts": [{"name": "h", "driver": {"version": "580"}}]},
+        """
+        hosts[0].driver.version: '580'
+            allowed: a version such as '580.173.02', or '31.40.1' of AMD's driver
+        """,
+    ),
+    (
+        {"hosts": [{"name": "h", "driver": {"key_fingerprint": "3bf863cc"}}]},
+        """
+        hosts[0].driver.key_fingerprint: '3bf863cc'
+            allowed: 40 hexadecimal digits, as gpg --show-keys prints them
+        """,
+    ),
+    (
+        {"hosts": [{"name": "h", "driver": {"reboot_window": "02:00-05:00"}}]},
+        """
+        hosts[0].driver: a window for restarts, and reboot='ask'
+            allowed: reboot_window together with reboot='allowed'
+        """,
+    ),
+    (
+        {"hosts": [{"name": "h", "driver": {"reboot": "allowed", "reboot_window": "2-5"}}]},
+        """
+        hosts[0].driver.reboot_window: '2-5'
+            allowed: two times of the day, e.g. '02:00-05:00'
         """,
     ),
     (
@@ -700,8 +887,8 @@ BAD_FILES: list[tuple[str, str, str]] = [
             fix: this setting is required: declare it
         host: unknown setting
             allowed: context_tokens, engine, entry, hosts, huggingface_endpoint, image_archives, \
-image_source, images, limits, models, name, people, people_file, postgres, profile, registries, \
-registry_mirror, router, secrets, secrets_file, teams, use, users, valkey, web_ui
+image_source, images, limits, links, models, name, people, people_file, postgres, profile, \
+registries, registry_mirror, router, secrets, secrets_file, teams, use, users, valkey, web_ui
             fix: did you mean 'hosts'?
         """,
     ),
@@ -809,8 +996,9 @@ def test_a_part_by_itself_says_which_part_it_is() -> None:
         Host(name="gpu1", ssh_prt=22)
     assert str(refused.value) == (
         "Host.ssh_prt: unknown setting\n"
-        "    allowed: address, directory, docker, docker_settings, gpu_groups, gpu_runtime, gpus, "
-        "name, ssh_host_keys, ssh_jump, ssh_key, ssh_port, ssh_user, sudo, weights\n"
+        "    allowed: address, directory, docker, docker_settings, driver, engines, "
+        "gpu_clocks_mhz, gpu_groups, gpu_runtime, gpus, mig, name, power_limit_watts, programs, "
+        "service_user, ssh_host_keys, ssh_jump, ssh_key, ssh_port, ssh_user, sudo, weights\n"
         "    fix: did you mean 'ssh_port'?"
     )
 
@@ -821,9 +1009,10 @@ def test_settings_without_names() -> None:
     assert str(refused.value) == (
         "Model: 1 value without a name\n"
         "    allowed: its settings by name: config, engine, extra_args, extra_weights, gpus, "
-        "lora_adapters, max_lora_rank, max_model_len, max_num_seqs, name, path, quantization, "
-        "reasoning_parser, replicas, roles, served_model_name, tool_call_parser, weights, "
-        "weights_gib"
+        "language_model_only, lora_adapters, max_lora_rank, max_model_len, max_num_seqs, name, "
+        "path, quantization, "
+        "reasoning_parser, replicas, roles, served_model_name, speculative, tool_call_parser, "
+        "weights, weights_gib"
     )
 
 

@@ -253,6 +253,21 @@ max_parallel_requests, models, name, public_key, rpm_limit, team, tpm_limit
             allowed: tiny-coder
         """,
     ),
+    (
+        {"router": {"aliases": {"quick": "tiny-coder"}, "priorities": {"qwen": -1}}},
+        """
+        router.priorities.qwen: 'qwen', which is neither a served model nor an alias
+            allowed: tiny-coder, quick
+        """,
+    ),
+    (
+        {"router": {"aliases": {"quick": "tiny-coder"}, "priorities": {"quick": -1}}},
+        """
+        router.priorities.quick: the engine of 'tiny-coder' answers who came first
+            allowed: models that vLLM serves by priority
+            fix: declare engine=Engine(kind='vllm', scheduling_policy='priority') for 'tiny-coder'
+        """,
+    ),
 ]
 FILES = {
     "twice.csv": "name\nada\n",

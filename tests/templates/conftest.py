@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
+import json
+import logging
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -49,6 +52,21 @@ class Counter:
                 yield "LiteLLM's own"
 
 
+class Shutdown:
+    """As LiteLLM's GracefulShutdownManager: what it was told, in order."""
+
+    told: ClassVar[list[str]] = []
+
+    @classmethod
+    def start_shutdown(cls) -> None:
+        cls.told.append("unhealthy")
+
+    @classmethod
+    async def wait_for_drain(cls, timeout: float) -> int:
+        cls.told.append(f"finish within {timeout} s")
+        return 0
+
+
 class NewClient:
     """As openai.AsyncOpenAI; ``answer`` says what the engine does."""
 
@@ -61,6 +79,10 @@ class NewClient:
     async def _create(self, **data: Any) -> Any:
         stream = type(self).answer(data)
         return SimpleNamespace(parse=lambda: stream)
+
+
+ROWS: dict[str, Any] = {"sanitize_error_information_for_spend_logs": lambda found, **_: found}
+"""What LiteLLM makes of an error before it keeps it."""
 
 
 def stand_ins() -> dict[str, dict[str, Any]]:
@@ -84,25 +106,59 @@ def stand_ins() -> dict[str, dict[str, Any]]:
         "litellm.llms.openai.completion.handler": {
             "OpenAITextCompletion": type("OpenAITextCompletion", (TextHandler,), {})
         },
+        "litellm.proxy": {},
+        "litellm.proxy._types": {"hash_token": lambda token: f"hash of {token}"},
+        "litellm.proxy.auth": {},
+        "litellm.proxy.auth.user_api_key_auth": {"hash_token": lambda token: f"hash of {token}"},
+        "litellm.proxy.hooks": {"proxy_track_cost_callback": SimpleNamespace(**ROWS)},
+        "litellm.proxy.spend_tracking": {"spend_tracking_utils": SimpleNamespace(**ROWS)},
+        "litellm.proxy.middleware": {},
+        "litellm.proxy.middleware.in_flight_requests_middleware": {
+            "get_in_flight_requests": lambda: 0
+        },
+        "litellm.proxy.proxy_server": {
+            "app": SimpleNamespace(middleware_stack=None),
+            "prisma_client": None,
+        },
+        "litellm.proxy.shutdown": {},
+        "litellm.proxy.shutdown.graceful_shutdown_manager": {
+            "GracefulShutdownManager": type("GracefulShutdownManager", (Shutdown,), {})
+        },
         "litellm.utils": {
             "TextCompletionStreamWrapper": type("TextCompletionStreamWrapper", (TextWrapper,), {})
         },
     }
 
 
+SETTINGS: dict[str, Any] = {
+    "priorities": {"completions": {}, "others": {}},
+    "recycling": None,
+    "web_ui": None,
+}
+
+
 @pytest.fixture
-def module(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """The hooks, loaded as LiteLLM loads them: from a file, unknown to sys.modules."""
+def load(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[[str], Any]]:
+    """Loads a module of the hooks anew, from the directory of a configuration, as LiteLLM does."""
     for name, attributes in stand_ins().items():
         stand_in = ModuleType(name)
         vars(stand_in).update(attributes)
         monkeypatch.setitem(sys.modules, name, stand_in)
-    spec = importlib.util.spec_from_file_location(
-        "atelier_hooks", TEMPLATES / "litellm" / "atelier_hooks.py"
-    )
-    assert spec is not None
-    assert spec.loader is not None
-    loaded = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(loaded)
+    for path in (TEMPLATES / "litellm").glob("atelier_*.py"):
+        (tmp_path / path.name).write_text(path.read_text())
+        monkeypatch.delitem(sys.modules, path.stem, raising=False)
+    (tmp_path / "atelier.json").write_text(json.dumps(SETTINGS))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield importlib.import_module
+    for path in tmp_path.glob("atelier_*.py"):
+        sys.modules.pop(path.stem, None)
+
+
+@pytest.fixture
+def module(load: Callable[[str], Any]) -> Iterator[Any]:
+    """What LiteLLM calls."""
+    loaded = load("atelier_hooks")
     yield loaded
     loaded.log.removeFilter(loaded.explained)
+    for logger in loaded.atelier_silence.LOGGERS:
+        logging.getLogger(logger).removeFilter(loaded.atelier_silence.silent)

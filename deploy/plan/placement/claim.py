@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from deploy.catalog import Model
-from deploy.sizing import DeclaredModel
+from deploy.sizing import DeclaredModel, Speculation
 from deploy.spec import EngineSpec, ModelSpec
 
 DEFAULT_CONTEXT_TOKENS = 8192
@@ -41,6 +41,8 @@ class Claim:
     """How its weights are kept; ``None`` for as published."""
     engine_version: str = ""
     """Version of vLLM."""
+    speculation: Speculation | None = None
+    """What drafts its tokens, as far as sizing is concerned."""
     users: int | None = None
     """Requests at once that speeds are estimated for; as many as fit by default."""
 

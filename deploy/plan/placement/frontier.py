@@ -27,7 +27,7 @@ def best_only(layouts: Iterable[Layout]) -> list[Layout]:
 def best_sums(
     left: list[Layout], right: list[Layout], move: Callable[[Layout], Layout] = lambda one: one
 ) -> list[Layout]:
-    """Layouts of both lists beside each other that no other sum beats.
+    """Layouts of both lists next to each other that no other sum beats.
 
     Args:
         left: layouts on some GPUs.

@@ -23,6 +23,8 @@ class Seat:
     """Of this replica alone."""
     companions: tuple[str, ...] = ()
     """Models that share one of its GPUs."""
+    other_hosts: tuple[str, ...] = ()
+    """Hosts that it lies on, too, with the same GPUs of each."""
 
 
 @dataclass(frozen=True, eq=False)

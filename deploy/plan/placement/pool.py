@@ -14,6 +14,15 @@ class Gpus:
 
     host: str
     devices: tuple[Device, ...]
+    """Cards, and instances of those that are divided."""
+    ids: tuple[str, ...] = ()
+    """What each is called on the host: ``0`` is a card, ``1:0`` the first instance of another."""
+
+    @property
+    def most_together(self) -> int:
+        """How many of them one replica can lie on: no two instances of divided cards."""
+        whole = sum(not device.instance for device in self.devices)
+        return whole or min(len(self.devices), 1)
 
 
 @dataclass(frozen=True)
@@ -35,18 +44,22 @@ class Pool:
 def pools(gpus: Gpus) -> Iterator[tuple[Pool, ...]]:
     """Every way to see a host's GPUs as pools.
 
-    Kinds stay apart, or the larger ones are taken together, where the weakest decides for all.
+    Kinds stay apart, or the larger ones are taken together, where the weakest decides for all. An
+    instance of a card that is divided is a pool of its own: NCCL does not connect instances.
     """
     kinds = _kinds(gpus)
+    alone = tuple(_pool(gpus, (i,)) for i, each in enumerate(gpus.devices) if each.instance)
+    if alone and not kinds:
+        yield alone
     for together in range(1, len(kinds) + 1):
         head, tail = kinds[:together], kinds[together:]
         if len({pool.device.vendor for pool in head}) == 1:
-            yield (_merged(gpus, head), *tail)
+            yield (_merged(gpus, head), *tail, *alone)
 
 
 def _kinds(gpus: Gpus) -> tuple[Pool, ...]:
     """One pool for each kind, the largest cards first."""
-    names = dict.fromkeys(device.name for device in gpus.devices)
+    names = dict.fromkeys(device.name for device in gpus.devices if not device.instance)
     found = [
         _pool(gpus, tuple(i for i, device in enumerate(gpus.devices) if device.name == name))
         for name in names

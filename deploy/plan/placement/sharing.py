@@ -1,4 +1,4 @@
-"""Models that share GPUs: one lies on all of them, the others beside it on the last few."""
+"""Models that share GPUs: one lies on all of them, the others next to it on the last few."""
 
 from __future__ import annotations
 

@@ -13,6 +13,7 @@ from deploy.sizing.size_model import make_setup
 Split = tuple[int, int]
 """``tensor_parallel_size`` and ``pipeline_parallel_size``."""
 LITTLE_CONTEXT_TOKENS = 2048
+DEFAULT_LORA_RANK = 16
 
 
 @dataclass
@@ -104,5 +105,11 @@ def _request(
         max_num_seqs=claim.slots,
         max_num_batched_tokens=engine.max_num_batched_tokens,
         engine_version=claim.engine_version,
+        enforce_eager=engine.enforce_eager,
+        speculation=claim.speculation,
+        enable_expert_parallel=engine.enable_expert_parallel,
+        language_model_only=claim.model.language_model_only,
+        lora_slots=len(claim.model.lora_adapters),
+        lora_rank=claim.model.max_lora_rank or DEFAULT_LORA_RANK,
         flash_attention=None if on_vllm else True,
     )

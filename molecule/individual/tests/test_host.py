@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shlex
 
-import pytest
 from testinfra.host import Host
 
 CONTAINERS = ("individual-ollama-tiny-coder-0", "individual-litellm-0")
@@ -26,23 +25,6 @@ print(urllib.request.urlopen(request).read().decode())
 """Asked inside the router's container, which knows the key: it is in no argument."""
 
 
-def test_docker_is_installed_enabled_and_configured(host: Host) -> None:
-    assert host.package("docker.io").is_installed
-    unit = host.service("docker")
-    assert unit.is_running
-    assert unit.is_enabled
-    settings = json.loads(host.file("/etc/docker/daemon.json").content_string)
-    assert settings["live-restore"] is True
-
-
-@pytest.mark.parametrize("name", CONTAINERS)
-def test_containers_run_healthy_and_come_back(host: Host, name: str) -> None:
-    container = host.docker(name).inspect()
-    assert container["State"]["Health"]["Status"] == "healthy"
-    assert container["HostConfig"]["RestartPolicy"]["Name"] == "unless-stopped"
-    assert container["HostConfig"]["CapDrop"] == ["ALL"]
-
-
 def test_there_is_nothing_else(host: Host) -> None:
     assert {container.name for container in host.docker.get_containers()} == set(CONTAINERS)
 
@@ -57,9 +39,3 @@ def test_the_router_answers(host: Host) -> None:
     answer = host.run(f"docker exec individual-litellm-0 python3 -c {shlex.quote(ASK)}")
     assert answer.rc == 0, answer.stderr
     assert "pong" in json.loads(answer.stdout)["choices"][0]["message"]["content"]
-
-
-def test_configuration_belongs_to_root(host: Host) -> None:
-    directory = host.file("/var/lib/atelier/deployments/individual/config")
-    assert directory.is_directory
-    assert directory.user == "root"

@@ -9,7 +9,7 @@ from pathlib import Path
 from deploy.catalog import load_catalog
 from deploy.images import ImageBuildPlan, build_images, make_build_plan
 
-FILES = ("Dockerfile", "gpu_memory.py", "server.py")
+FILES = ("Dockerfile", "gpu_memory.py", "nodes.py", "server.py")
 DIRECTORY = Path(__file__).parent
 
 

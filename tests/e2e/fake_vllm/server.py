@@ -8,6 +8,7 @@ Other arguments of ``vllm serve`` are accepted and ignored. Environment:
     FAKE_GPUS                where the cards' directories are
     FAKE_VLLM_START_SECONDS  how long it loads its model
     FAKE_VLLM_ANY_WEIGHTS    whether it starts without weights
+    VLLM_CPU_KVCACHE_SPACE   it is one for CPUs, and needs no card
     HF_HUB_OFFLINE           as with vLLM: the model is what Hugging Face's client has in its cache
 Only the standard library and that client are used: this file is copied into an image.
 """
@@ -18,6 +19,7 @@ import argparse
 import json
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Iterator
@@ -27,6 +29,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from .gpu_memory import NoMemoryError, hold, starting
+from .nodes import MeetingError, Place, meet
 
 ANSWER = ("    if", " n", " <", " 2:", "\n        return", " n\n", "    return", " fib(n - 1)")
 Reply = dict[str, Any]
@@ -146,10 +149,18 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--gpu-memory-utilization", type=float, default=0.9)
     parser.add_argument("--tensor-parallel-size", type=int, default=1)
     parser.add_argument("--pipeline-parallel-size", type=int, default=1)
+    parser.add_argument("--max-model-len")
+    parser.add_argument("--headless", action="store_true")
+    parser.add_argument("--nnodes", type=int, default=1)
+    parser.add_argument("--node-rank", type=int, default=0)
+    parser.add_argument("--master-addr", default="127.0.0.1")
+    parser.add_argument("--master-port", type=int, default=29501)
     return parser.parse_known_args()[0]
 
 
 def _cards(wanted: int) -> list[Path]:
+    if "VLLM_CPU_KVCACHE_SPACE" in os.environ:
+        return []
     visible = [part for part in os.environ.get("NVIDIA_VISIBLE_DEVICES", "").split(",") if part]
     if wanted > len(visible):
         raise NoMemoryError(
@@ -169,6 +180,15 @@ def _model_path(model: str, revision: str | None) -> str:
     return str(snapshot_download(model, revision=revision, local_files_only=True))
 
 
+def _meet_others(given: argparse.Namespace) -> list[socket.socket]:
+    """Connections to the other hosts of the replica, if it has any."""
+    if given.nnodes == 1:
+        return []
+    _say(f"INFO rank {given.node_rank} waits for {given.nnodes} in all")
+    place = Place(given.nnodes, given.node_rank, (given.master_addr, given.master_port))
+    return meet(place, f"{given.served_model_name} {given.max_model_len}")
+
+
 def _stop(*_: object) -> None:
     raise SystemExit(0)
 
@@ -177,14 +197,18 @@ def main() -> None:
     """Hold the GPUs' memory and serve until told to stop."""
     signal.signal(signal.SIGTERM, _stop)
     given = _arguments()
-    cards = _cards(given.tensor_parallel_size * given.pipeline_parallel_size)
+    cards = _cards(given.tensor_parallel_size * given.pipeline_parallel_size // given.nnodes)
     Handler.model = given.served_model_name or given.model
     Handler.key = os.environ.get("VLLM_API_KEY", "")
     with ExitStack() as memory:
         with starting(cards):
             memory.enter_context(hold(cards, given.gpu_memory_utilization))
+            for other in _meet_others(given):
+                memory.enter_context(other)
             _say(f"INFO Loading weights of {_model_path(given.model, given.revision)}")
             time.sleep(float(os.environ.get("FAKE_VLLM_START_SECONDS", "0.5")))
+        while given.headless:
+            time.sleep(1)
         server = ThreadingHTTPServer((given.host, given.port), Handler)
         _say("INFO Application startup complete.")
         server.serve_forever()
@@ -197,6 +221,6 @@ def _say(line: str) -> None:
 if __name__ == "__main__":
     try:
         main()
-    except NoMemoryError as error:
+    except (NoMemoryError, MeetingError) as error:
         _say(f"ERROR Engine core initialization failed.\n{error}")
         sys.exit(1)

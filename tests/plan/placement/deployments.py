@@ -47,7 +47,7 @@ def plan_of(
             {"name": f"10.0.0.{index}", "gpus": f"{count}x {card}"}
             for index, (count, card) in enumerate(hosts)
         ],
-        engine={"kind": "vllm", "trusted_network": True},
+        engine={"kind": "vllm"},
         models=models,
         context_tokens=context,
         **settings,

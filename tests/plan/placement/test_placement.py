@@ -85,25 +85,27 @@ def test_a_pipeline_only_where_heads_do_not_divide() -> None:
 def test_a_host_of_two_cards_and_a_cpu_host() -> None:
     plan = made(
         hosts=[{"name": "10.0.0.1"}, {"name": "10.0.0.2", "gpus": "2x rtx-3090"}],
-        engine={"kind": "vllm", "trusted_network": True},
+        engine={"kind": "vllm"},
         models=[CHAT, {"name": "tiny-coder", "engine": {"kind": "llama_cpp"}}],
     )
     chat, tiny = plan.replicas
     assert where(chat) == ("qwen2.5-coder-32b", "10.0.0.2", (0, 1))
     assert where(tiny) == ("tiny-coder", "10.0.0.1", ())
-    assert (chat.port, tiny.port) == (8000, None)
+    assert (chat.is_linked, tiny.is_linked) == (True, False)
 
 
-def test_replicas_on_several_hosts_are_published_on_ports_of_their_own() -> None:
+def test_replicas_on_other_hosts_are_reached_through_links() -> None:
     hosts = [{"name": f"10.0.0.{n}", "gpus": "2x l40s"} for n in (1, 2)]
-    engine = {"kind": "vllm", "trusted_network": True}
+    engine = {"kind": "vllm"}
     plan = made(hosts=hosts, engine=engine, models=[{**CHAT, "replicas": 4}])
-    assert [(replica.host, replica.gpus, replica.port) for replica in plan.replicas] == [
-        ("10.0.0.1", (0,), None),
-        ("10.0.0.1", (1,), None),
-        ("10.0.0.2", (0,), 8000),
-        ("10.0.0.2", (1,), 8001),
+    assert [(each.host, each.gpus, each.port, each.is_linked) for each in plan.replicas] == [
+        ("10.0.0.1", (0,), None, False),
+        ("10.0.0.1", (1,), None, False),
+        ("10.0.0.2", (0,), None, True),
+        ("10.0.0.2", (1,), None, True),
     ]
+    assert plan.links
+    assert (plan.links.host, plan.links.ends) == ("10.0.0.1", ("10.0.0.2",))
     assert [replica.index for replica in plan.replicas] == [0, 1, 2, 3]
 
 

@@ -1,14 +1,14 @@
 """What must hold for every placement."""
 
-import os
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from deploy.catalog import load_catalog
 from deploy.catalog.architecture import read_architecture
 from deploy.plan.deployment_plan import DeploymentPlan, ReplicaPlan
+from tests.examples import examples
 from tests.plan.placement.deployments import (
     cards,
     contexts,
@@ -23,11 +23,10 @@ from tests.plan.placement.deployments import (
 
 Hosts = list[tuple[int, str]]
 Models = list[dict[str, Any]]
-EXAMPLES = int(os.environ.get("PLACEMENT_EXAMPLES", "8"))
-few = settings(max_examples=EXAMPLES)
+few = examples(6)
 
 
-@settings(max_examples=2 * EXAMPLES)
+@examples(12)
 @given(hosts, models, contexts)
 def test_every_plan_is_possible(hosts: Hosts, models: Models, context: int) -> None:
     """Making a plan costs most: everything that holds for one is asked of each."""

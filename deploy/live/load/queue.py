@@ -1,0 +1,100 @@
+"""How many requests wait in the engines, as their own metrics say.
+
+https://docs.vllm.ai/en/latest/usage/metrics.html; llama.cpp: tools/server/README.md, GET /metrics
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+
+import httpx
+
+from deploy.artefacts import Artefacts
+from deploy.errors import AtelierError
+from deploy.live.connection import Connection, connect
+from deploy.live.verify import engine_url
+from deploy.services import engines
+from deploy.spec import SecretName
+from deploy.spec.engine import EngineKind
+
+WAITING: dict[EngineKind, str] = {
+    "vllm": "vllm:num_requests_waiting",
+    "llama_cpp": "llamacpp:requests_deferred",
+}
+RUNNING: dict[EngineKind, str] = {
+    "vllm": "vllm:num_requests_running",
+    "llama_cpp": "llamacpp:requests_processing",
+}
+TIMEOUT_SECONDS = 5
+
+
+@dataclass(frozen=True)
+class Queue:
+    """Requests of all engines together, at one moment."""
+
+    seconds: float
+    """Since the load began."""
+    waiting: int
+    running: int
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """Where one engine says that."""
+
+    kind: EngineKind
+    url: str
+    key: str
+
+
+def read(text: str, name: str) -> int:
+    """The sum of a metric over its labels."""
+    rows = re.findall(rf"^{re.escape(name)}(?:{{[^}}]*}})? +(\S+)", text, re.M)
+    return int(sum(float(row) for row in rows))
+
+
+@contextmanager
+def open_queue(artefacts: Artefacts, models: set[str]) -> Iterator[Callable[[float], Queue | None]]:
+    """Something that looks at the queues of the engines of some models.
+
+    Yields:
+        A function of the seconds since the load began; what it returns is ``None`` where no
+        engine says.
+    """
+    with ExitStack() as stack:
+        places = list(_places(artefacts, models, stack))
+        http = stack.enter_context(httpx.Client(timeout=TIMEOUT_SECONDS, trust_env=False))
+        yield lambda seconds: _look(http, places, seconds)
+
+
+def _places(artefacts: Artefacts, models: set[str], stack: ExitStack) -> Iterator[Metrics]:
+    hosts: dict[str, Connection] = {}
+    for replica in artefacts.plan.replicas:
+        kind = replica.engine.kind
+        if replica.served_model_name not in models or kind not in WAITING:
+            continue
+        # a load is worth measuring where this host does not say
+        with suppress(AtelierError):
+            for name in {replica.host, artefacts.plan.router.host} - hosts.keys():
+                host = artefacts.host(name)
+                needs_docker = artefacts.stack.needs_docker(name)
+                hosts[name] = stack.enter_context(connect(host, needs_docker=needs_docker))
+            has_key = engines.upstream(artefacts.context, replica).has_key
+            key = artefacts.secrets.value(SecretName.ENGINE_API_KEY) if has_key else ""
+            yield Metrics(kind, engine_url(artefacts, replica, hosts), key)
+
+
+def _look(http: httpx.Client, places: list[Metrics], seconds: float) -> Queue | None:
+    waiting = running = known = 0
+    for place in places:
+        headers = {"Authorization": f"Bearer {place.key}"} if place.key else {}
+        with suppress(httpx.HTTPError, ValueError):
+            reply = http.get(f"{place.url}/metrics", headers=headers)
+            if reply.is_success:
+                known += 1
+                waiting += read(reply.text, WAITING[place.kind])
+                running += read(reply.text, RUNNING[place.kind])
+    return Queue(seconds, waiting, running) if known else None

@@ -1,0 +1,1 @@
+"""Whether a deployment keeps what people ask: marked requests, and a search for them everywhere."""

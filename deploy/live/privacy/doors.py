@@ -1,0 +1,144 @@
+"""Marked requests through every door: whole, streamed, refused, and cut off."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+
+from deploy.live.http import Base, prepare
+from deploy.live.privacy.needles import Mark
+
+CHAT, COMPLETION, MESSAGES, RESPONSES = (
+    "/v1/chat/completions",
+    "/v1/completions",
+    "/v1/messages",
+    "/v1/responses",
+)
+MAX_TOKENS = 8
+MOST_CHARACTERS = 2_000_000
+"""Of a prompt that is too long."""
+ANY_ANSWER = ""
+
+
+@dataclass(frozen=True)
+class Door:
+    """Where people ask."""
+
+    name: str
+    base: Base
+    key: str = field(repr=False)
+    model: str
+    """For chats; a model that only completes says so, which is an answer, too."""
+    completion_model: str | None
+    max_model_len: int
+    """Longer prompts are refused."""
+    chat_path: str = CHAT
+    is_router: bool = True
+    """Whether it has the router's other paths."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One request, and how it ended."""
+
+    request: str
+    ended: str
+    """``200``, another status, or ``no answer``."""
+
+
+def ask_all(door: Door, mark: Mark) -> Iterator[Asked]:
+    """Send every kind of request.
+
+    Args:
+        door: where.
+        mark: what they carry.
+    """
+    for kind, path, body in _bodies(door):
+        request = f"{kind}, {door.name}"
+        word = mark.carried_by(request)
+        yield Asked(request, _send(door, path, _with(body, word), cut=kind == "cut off"))
+    if door.is_router:
+        yield from _with_bad_keys(door, mark)
+
+
+MARK = "{mark}"
+"""Stands for the mark in what is sent."""
+
+
+def _bodies(door: Door) -> Iterator[tuple[str, str, Any]]:
+    chat = _chat(door.model)
+    path = door.chat_path
+    yield "whole", path, chat
+    yield "streamed", path, chat | {"stream": True}
+    yield "cut off", path, chat | {"stream": True, "max_tokens": min(door.max_model_len // 2, 4096)}
+    yield "a wrong parameter", path, chat | {"temperature": MARK}
+    yield "a streamed wrong parameter", path, chat | {"temperature": MARK, "stream": True}
+    yield "a model that is not there", path, chat | {"model": MARK}
+    # a token has about four characters, and one letter at least
+    long = f"{MARK} " * (min(door.max_model_len * 8, MOST_CHARACTERS) // 34 + 1)
+    yield "too long", path, chat | {"messages": [{"role": "user", "content": long}]}
+    yield "no JSON", path, f'{{"model": "{door.model}", "messages": "{MARK}'
+    if not door.is_router:
+        return
+    if door.completion_model:
+        asked = {"model": door.completion_model, "prompt": f"# {MARK}\n", "max_tokens": MAX_TOKENS}
+        yield "a completion", COMPLETION, asked
+        yield "a streamed completion", COMPLETION, asked | {"stream": True}
+        yield "a wrong completion", COMPLETION, asked | {"n": MARK}
+    messages = {"model": door.model, "max_tokens": MAX_TOKENS, "messages": _chat("")["messages"]}
+    yield "a message", MESSAGES, messages
+    yield "a wrong message", MESSAGES, messages | {"temperature": MARK}
+    response = {"model": door.model, "max_output_tokens": 16, "input": f"Repeat: {MARK}"}
+    yield "a response", RESPONSES, response
+    yield "a wrong response", RESPONSES, response | {"temperature": MARK}
+
+
+def _chat(model: str) -> dict[str, Any]:
+    content = f"Repeat this word, and say nothing else: {MARK}"
+    said = [{"role": "system", "content": MARK}, {"role": "user", "content": content}]
+    return {"model": model, "max_tokens": MAX_TOKENS, "messages": said}
+
+
+def _with(body: Any, word: str) -> Any:
+    if isinstance(body, dict):
+        return {name: _with(value, word) for name, value in body.items()}
+    if isinstance(body, list):
+        return [_with(each, word) for each in body]
+    return body.replace(MARK, word) if isinstance(body, str) else body
+
+
+def _send(door: Door, path: str, body: Any, *, cut: bool = False, key: str | None = None) -> str:
+    content: dict[str, Any] = {"json": body}
+    if isinstance(body, str):
+        content = {"content": body}
+    try:
+        client, request = prepare(
+            "POST", door.base, path, door.key if key is None else key, **content
+        )
+        request.headers.setdefault("Content-Type", "application/json")
+        reply = client.send(request, stream=True)
+        try:
+            if cut:
+                with suppress(StopIteration):
+                    next(reply.iter_bytes())
+            else:
+                reply.read()
+        finally:
+            reply.close()
+    except httpx.HTTPError as error:
+        return f"no answer ({type(error).__name__})"
+    return str(reply.status_code)
+
+
+def _with_bad_keys(door: Door, mark: Mark) -> Iterator[Asked]:
+    """Keys that somebody mistyped are somebody's keys all the same."""
+    body = _with(_chat(door.model), "ping")
+    request = f"a wrong key, {door.name}"
+    yield Asked(request, _send(door, CHAT, body, key=f"sk-{mark.carried_by(request)}"))
+    request = f"a key in the address, {door.name}"
+    path = f"{CHAT}?key={mark.carried_by(request)}"
+    yield Asked(request, _send(door, path, body))

@@ -1,0 +1,120 @@
+"""The doors of a deployment, and a chat that its web UI keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+import httpx
+
+from deploy.artefacts import Artefacts
+from deploy.live.connection import container_address
+from deploy.live.entry import entry_base
+from deploy.live.http import Base, post, prepare
+from deploy.live.privacy.doors import Door
+from deploy.live.privacy.look import Look, WebUI
+from deploy.live.privacy.needles import Needles
+from deploy.live.verify import loopback
+from deploy.live.web_ui import sign_in
+from deploy.plan.deployment_plan import ReplicaPlan
+from deploy.services import engines, litellm
+from deploy.spec import SecretName
+
+CHATS = "/api/v1/chats"
+WEB_UI_CHAT = "/api/chat/completions"
+CHAT_DOOR = "a chat that somebody keeps, web UI"
+
+
+def find_doors(look: Look) -> Iterator[Door]:
+    """Every replica of the router, the entry, and the web UI.
+
+    Raises:
+        ServiceError: if one of them is not there, or refuses the login.
+    """
+    artefacts, plan = look.artefacts, look.artefacts.plan
+    key = artefacts.secrets.value(SecretName.ROUTER_MASTER_KEY)
+    chat = plan.default_model
+    completing = [name for name in plan.served_models if _completes(artefacts, name)]
+    limit = max(replica.max_model_len for replica in plan.replicas_of(chat))
+    router = partial(
+        Door,
+        key=key,
+        model=chat,
+        completion_model=next(iter(completing), None),
+        max_model_len=limit,
+    )
+    connection = look.hosts[plan.router.host]
+    for index in range(plan.router.spec.replicas):
+        name = litellm.container_name(artefacts.context, index)
+        address = container_address(connection, name, plan.name)
+        yield router(f"router {index}", connection.reach(address, litellm.PORT))
+    people: Base | None = None
+    if plan.entry:
+        people = entry_base(artefacts, plan.entry, look.hosts[plan.entry.host])
+        yield router("entry", people)
+    if plan.web_ui:
+        web_ui = _sign_in(look, people)
+        yield Door(
+            *("web UI", web_ui.base, web_ui.token, chat, None, limit),
+            chat_path=WEB_UI_CHAT,
+            is_router=False,
+        )
+
+
+def _completes(artefacts: Artefacts, model: str) -> bool:
+    replica: ReplicaPlan = artefacts.plan.replicas_of(model)[0]
+    return replica.writes and engines.upstream(artefacts.context, replica).completes
+
+
+def _sign_in(look: Look, people: Base | None) -> WebUI:
+    """Sign in to the web UI; its token is looked for, too."""
+    plan = look.artefacts.plan.web_ui
+    assert plan is not None  # noqa: S101 - asked for only where there is one
+    password = look.artefacts.secrets.value(SecretName.WEB_UI_ADMIN_PASSWORD)
+    here = loopback(str(plan.spec.listen))
+    base = people or look.hosts[plan.host].reach(here, plan.spec.port)
+    token = sign_in(base, plan.spec.admin_email, password)
+    look.needles = Needles(look.needles.mark, {**look.needles.keys, "web UI token": token})
+    look.web_ui = WebUI(base, token)
+    return look.web_ui
+
+
+class KeptChat:
+    """A chat that the web UI keeps, as browsers have it do; it is removed in the end.
+
+    It must be found: a search that does not find it would find nothing else.
+    """
+
+    def __init__(self, look: Look) -> None:
+        self._look = look
+        self._made: tuple[WebUI, str] | None = None
+
+    def __enter__(self) -> None:
+        web_ui, plan = self._look.web_ui, self._look.artefacts.plan
+        if web_ui is None:
+            return
+        word = self._look.needles.mark.carried_by(CHAT_DOOR)
+        said: dict[str, Any] = {
+            "id": "1",
+            "role": "user",
+            "content": word,
+            "parentId": None,
+            "childrenIds": [],
+        }
+        chat: dict[str, Any] = {
+            "title": "privacy",
+            "models": [plan.default_model],
+            "messages": [said],
+        }
+        chat["history"] = {"messages": {"1": said}, "currentId": "1"}
+        answer = post(web_ui.base, f"{CHATS}/new", web_ui.token, {"chat": chat})
+        self._made = (web_ui, str(answer["id"]))
+
+    def __exit__(self, *_: object) -> None:
+        if self._made:
+            web_ui, chat = self._made
+            with suppress(httpx.HTTPError):
+                client, request = prepare("DELETE", web_ui.base, f"{CHATS}/{chat}", web_ui.token)
+                client.send(request)

@@ -1,0 +1,62 @@
+"""What a provider of logins and a directory say to the host of the web UI, once in a run."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from pyinfra import host
+from pyinfra.api.host import Host
+from pyinfra.context import ctx_host
+
+from deploy.facts.logins import Logins
+from deploy.hosts.login_checks import LoginAnswers
+from deploy.hosts.subject import Subject
+from deploy.operations.unshown import Unshown
+from deploy.secrets import SecretStore
+from deploy.spec import WebUISpec
+from deploy.spec.ldap import LDAP_BIND_PASSWORD
+
+_answers: WeakKeyDictionary[Host, LoginAnswers] = WeakKeyDictionary()
+PROXY = "HTTPS_PROXY"
+
+
+def login_answers(subject: Subject, secrets: SecretStore) -> LoginAnswers:
+    """What both answer the current host.
+
+    Args:
+        subject: the host as declared, with the web UI.
+        secrets: the secrets of this machine.
+    """
+    current: Host = ctx_host.get()
+    if subject.web_ui is None:
+        return LoginAnswers()
+    if current not in _answers:
+        asked = json.dumps(question(subject.web_ui, subject, secrets))
+        _answers[current] = host.get_fact(Logins, _stdin=Unshown([asked]))
+    return _answers[current]
+
+
+def question(web_ui: WebUISpec, subject: Subject, secrets: SecretStore) -> dict[str, Any]:
+    """What the script is asked; the password is in it."""
+    asked: dict[str, Any] = {}
+    authorities = subject.login_authorities
+    if web_ui.oidc:
+        proxy = web_ui.env.get(PROXY, "")
+        asked["oidc"] = {
+            "url": web_ui.oidc.discovery_url,
+            "authorities": authorities.get("oidc", ""),
+            "proxy": proxy if isinstance(proxy, str) else secrets.value(proxy.name),
+        }
+    if ldap := web_ui.ldap:
+        asked["ldap"] = {
+            "host": ldap.host,
+            "port": ldap.port,
+            "tls": ldap.has_tls,
+            "base": ldap.search_base,
+            "name": ldap.bind_dn or "",
+            "password": secrets.value(LDAP_BIND_PASSWORD) if ldap.bind_password else "",
+            "authorities": authorities.get("ldap", ""),
+        }
+    return asked

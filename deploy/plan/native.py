@@ -1,0 +1,75 @@
+"""Engines that run as services of their host, without a container."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from ipaddress import ip_address
+
+from deploy.errors import Problem
+from deploy.plan.deployment_plan import ReplicaPlan
+from deploy.spec import DeploymentSpec, HostSpec
+from deploy.spec.engine import EngineKind
+from deploy.spec.program import ProgramName
+
+PROGRAMS: dict[EngineKind, ProgramName] = {"llama_cpp": "llama-server"}
+"""Engines that can run so, and the program of each."""
+
+
+def with_native(replicas: Iterable[ReplicaPlan], spec: DeploymentSpec) -> Iterator[ReplicaPlan]:
+    """Replicas as their hosts run engines."""
+    native = {host.name for host in spec.hosts if host.engines == "native"}
+    for replica in replicas:
+        is_native = replica.host in native
+        yield replica.model_copy(update={"runs": "native"}) if is_native else replica
+
+
+def native_problems(spec: DeploymentSpec, replicas: tuple[ReplicaPlan, ...]) -> Iterator[Problem]:
+    """Engines that need a container, programs that are not declared, hosts without an address."""
+    for index, host in enumerate(spec.hosts):
+        own = [replica for replica in replicas if host.name in replica.hosts]
+        if host.engines != "native" or not own:
+            continue
+        for replica in {each.engine.kind: each for each in own}.values():
+            yield from _engine_problems(f"hosts[{index}]", host, replica)
+        yield from _address_problems(f"hosts[{index}]", host, spec.router_host)
+
+
+def _engine_problems(path: str, host: HostSpec, replica: ReplicaPlan) -> Iterator[Problem]:
+    kind = replica.engine.kind
+    program = PROGRAMS.get(kind)
+    if program is None:
+        yield Problem(
+            f"{path}.engines",
+            f"'native', but {kind} serves {replica.served_model_name}",
+            f"'native' for {', '.join(PROGRAMS)}",
+            "declare engines='containers', or another engine for the model",
+        )
+    elif program not in host.programs:
+        yield Problem(
+            f"{path}.programs",
+            f"no {program!r}, which {kind} needs without a container",
+            "the program's archive, or its path on the host",
+            f"programs={{{program!r}: Program(archive=..., sha256=..., version=...)}}",
+        )
+
+
+def _address_problems(path: str, host: HostSpec, router_host: str) -> Iterator[Problem]:
+    address = host.address or ("" if host.is_local else host.name)
+    try:
+        ip_address(address)
+    except ValueError:
+        yield Problem(
+            f"{path}.address",
+            f"{address!r} is a name" if address else "not set",
+            f"an IP address of this host, which engines listen on and the router on {router_host}"
+            " reaches",
+            "declare address; not 127.0.0.1, which the router's container does not reach",
+        )
+    else:
+        if ip_address(address).is_loopback:
+            yield Problem(
+                f"{path}.address",
+                f"{address}, which the router's container does not reach",
+                "an address that the host has in its network",
+                "declare another address",
+            )

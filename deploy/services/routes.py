@@ -1,0 +1,97 @@
+"""How requests come to a unit, and where it is written down that one gets none for a while."""
+
+from __future__ import annotations
+
+from deploy.services.context import ServiceContext
+from deploy.services.unit import Route
+
+LITELLM, OPEN_WEBUI, HAPROXY = "litellm", "open-webui", "haproxy"
+LINK_PORT = 8080
+"""Where routers ask the client of the links, in its container."""
+ENGINE_KEYS = "engine_keys"
+"""File of the engines' keys, a line each: the one that they have, or are given, is the first."""
+DRAINING = "draining"
+"""Directory with a file for each unit that gets no requests: until when, and what it is called."""
+ROUTERS = "router"
+"""What the entry calls the routers together."""
+WEB_UIS = "web_ui"
+"""What it calls the web UIs."""
+
+
+def from_routers(context: ServiceContext, name: str, port: int, *adapters: str) -> Route:
+    """How requests come to a replica of an engine.
+
+    Args:
+        context: the deployment.
+        name: what routers call the replica.
+        port: the port that it listens on in its container.
+        adapters: variants of the model, under which routers know it, too.
+    """
+    host = context.plan.router.host
+    return Route(
+        host=host,
+        directory=context.live_directory(host, LITELLM) / DRAINING,
+        names=(name, *(f"{name}-{adapter}" for adapter in adapters)),
+        port=port,
+    )
+
+
+def router_name(context: ServiceContext, index: int) -> str:
+    """Name of a router's container."""
+    return context.container_name(LITELLM, index=index)
+
+
+def link_client_name(context: ServiceContext) -> str:
+    """Name of the container that routers ask for engines on other hosts."""
+    return context.container_name("link-client")
+
+
+def published_ports(context: ServiceContext) -> dict[str, int]:
+    """Ports of their host that routers have, by name; an entry there needs none but the first."""
+    router, entry = context.plan.router, context.plan.entry
+    is_elsewhere = entry is not None and entry.host != router.host
+    count = router.spec.replicas if is_elsewhere else 1
+    return {router_name(context, index): router.spec.port + index for index in range(count)}
+
+
+def from_entry(context: ServiceContext, index: int, port: int) -> Route | None:
+    """How requests come to a router; ``None`` where no entry could send them to another one."""
+    router, entry = context.plan.router, context.plan.entry
+    if entry is None or router.spec.replicas == 1:
+        return None
+    return Route(
+        host=entry.host,
+        directory=context.live_directory(entry.host, HAPROXY) / DRAINING,
+        names=(f"{ROUTERS}/{router_name(context, index)}",),
+        port=port,
+        entry=context.container_name(HAPROXY),
+    )
+
+
+def web_ui_name(context: ServiceContext, index: int) -> str:
+    """Name of a web UI's container."""
+    return context.container_name(OPEN_WEBUI, index=index)
+
+
+def web_ui_ports(context: ServiceContext) -> dict[str, int]:
+    """Ports of their host that web UIs have, by name; an entry there needs none but the first."""
+    web_ui, entry = context.plan.web_ui, context.plan.entry
+    if web_ui is None:
+        return {}
+    is_elsewhere = entry is not None and entry.host != web_ui.host
+    count = web_ui.spec.replicas if is_elsewhere else 1
+    return {web_ui_name(context, index): web_ui.spec.port + index for index in range(count)}
+
+
+def web_ui_route(context: ServiceContext, index: int, port: int) -> Route | None:
+    """How people come to a web UI; ``None`` where no entry could send them to another one."""
+    web_ui, entry = context.plan.web_ui, context.plan.entry
+    if web_ui is None or entry is None or web_ui.spec.replicas == 1:
+        return None
+    return Route(
+        host=entry.host,
+        directory=context.live_directory(entry.host, HAPROXY) / DRAINING,
+        names=(f"{WEB_UIS}/{web_ui_name(context, index)}",),
+        port=port,
+        entry=context.container_name(HAPROXY),
+    )

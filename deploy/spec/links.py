@@ -1,0 +1,20 @@
+"""Links: how requests go from one host to another, encrypted, and open to nobody else."""
+
+from __future__ import annotations
+
+from pydantic import ByteSize, Field
+
+from deploy.spec.base import MemoryLimit, Spec
+from deploy.units import MIB
+
+
+class LinksSpec(Spec):
+    """What takes requests of routers to engines on other hosts, encrypted: HAProxy at both ends."""
+
+    port: int = Field(default=8443, ge=1, le=65535)
+    """Port of each host with engines that routers on another host ask; the only one that these
+    need there."""
+    memory_limit: MemoryLimit = ByteSize(256 * MIB)
+    """Memory limit of each end's container, e.g. ``256MiB``."""
+    start_timeout_seconds: int = Field(default=60, ge=5, le=3600)
+    """How long an end may take until it is healthy."""

@@ -1,0 +1,277 @@
+"""Marks and keys are found wherever they are, and nothing of what stands around them is shown."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import nullcontext
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deploy.artefacts import Artefacts
+from deploy.cli.privacy import advice, found_text, remedy
+from deploy.live.privacy import databases, doors, execs, files, silence, stores
+from deploy.live.privacy.doors import Asked, Door
+from deploy.live.privacy.look import Look
+from deploy.live.privacy.needles import Hit, Mark, Needles
+from deploy.live.privacy.places import Place
+from deploy.live.privacy.silence import Silence, _not_blind
+from deploy.live.privacy.ways import CHAT_DOOR
+from deploy.scripts import read_script
+
+KEY = "sk-a-key-0123456789abcdef"
+
+
+@pytest.fixture
+def needles() -> Needles:
+    return Needles(Mark.new(), {"router_master_key": KEY, "short": "abc"})
+
+
+# what is looked for
+
+
+def test_a_mark_says_which_request_carried_it(needles: Needles) -> None:
+    needles.mark.carried_by("whole, router 0")
+    word = needles.mark.carried_by("streamed, entry")
+    search = needles.search()
+    search.feed(f"... {word} ...".encode())
+    assert search.found == {Hit("prompt", "streamed, entry")}
+
+
+@given(cut=st.integers(0, 200), position=st.integers(0, 150))
+def test_it_is_found_across_chunks(cut: int, position: int) -> None:
+    needles = Needles(Mark.new(), {"router_master_key": KEY})
+    text = b"x" * position + f"{needles.mark.carried_by('a')} {KEY}".encode() + b"y" * 100
+    search = needles.search()
+    search.feed(text[:cut])
+    search.feed(text[cut:])
+    assert search.found == {Hit("prompt", "a"), Hit("router_master_key")}
+
+
+@pytest.mark.parametrize("before", [b"", b"a", b"ab", b"abc"])
+def test_it_is_found_in_other_forms(needles: Needles, before: bytes) -> None:
+    word = needles.mark.carried_by("a").encode()
+    for value, what in ((word, "prompt"), (KEY.encode(), "router_master_key")):
+        for text in (base64.b64encode(before + value + b" and more"), value.hex().encode()):
+            search = needles.search()
+            search.feed(b'{"data": "' + text + b'"}')
+            assert {hit.what for hit in search.found} == {what}
+
+
+def test_what_is_short_or_something_else_is_not_found(needles: Needles) -> None:
+    search = needles.search()
+    assert search.feed_all([b"abc sk-a-key-0123 atelierprivacy", b"x" * 100], 10**6)
+    assert search.found == set()
+    assert not search.feed_all([b"x" * 100, b"y"], 150)
+
+
+# doors
+
+
+def test_every_request_carries_its_own_mark(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[str] = []
+
+    def prepare(method: str, base: Any, path: str, key: str, **content: Any) -> Any:
+        sent.append(f"{path} {key} {content.get('content') or json.dumps(content.get('json'))}")
+        reply = SimpleNamespace(
+            status_code=200, read=lambda: b"", close=lambda: None, iter_bytes=lambda: iter([b"x"])
+        )
+        request = SimpleNamespace(headers={})
+        return SimpleNamespace(send=lambda *_, **__: reply), request
+
+    monkeypatch.setattr(doors, "prepare", prepare)
+    mark = Mark.new()
+    asked = list(doors.ask_all(Door("entry", "http://x", KEY, "m", "m", 2048), mark))
+    assert len(asked) == len(sent) == len(mark.requests) == 17
+    for number, text in enumerate(sent):
+        assert f"{mark.word}{number:03x}" in text
+        assert doors.MARK not in text
+    kinds = {each.request.partition(",")[0] for each in asked}
+    assert {"whole", "streamed", "cut off", "too long", "no JSON", "a wrong key"} <= kinds
+    [too_long] = [text for text in sent if len(text) > 4 * 2048]
+    assert "chat/completions" in too_long
+
+
+# files: the script runs for real
+
+
+def look(needles: Needles, *tops: Path | str, minutes: int = 5, kib: int = 64) -> Place:
+    script = read_script("search_files.sh")
+    word = needles.mark.word
+    finished = subprocess.run(
+        ["sh", "-c", script, "atelier", word, str(minutes), str(kib), *map(str, tops)],
+        input=f"{KEY}\n.\n",
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert KEY not in finished.stdout
+    return files._place(("files", "c", "h", "litellm"), finished.stdout, needles)
+
+
+def test_new_files_are_searched(tmp_path: Path, needles: Needles) -> None:
+    word = needles.mark.carried_by("whole, entry")
+    (tmp_path / "a folder").mkdir()
+    (tmp_path / "a folder" / "a file").write_bytes(b"\0binary " + word.encode() + b"\xff")
+    (tmp_path / "kept").write_text(f"KEY={KEY}")
+    (tmp_path / "clean").write_text("nothing")
+    (tmp_path / f"named-{word}").write_text("")
+    found = look(needles, tmp_path, tmp_path / "not there")
+    assert found.found == {Hit("prompt", "whole, entry"), Hit("router_master_key")}
+    assert found.amount == "4 new files"
+    assert str(tmp_path / "kept") in found.where
+    assert not found.problem
+    # a name can be what somebody asked
+    assert needles.mark.word not in " ".join(found.where)
+
+
+def test_old_files_and_those_left_out_are_not(tmp_path: Path, needles: Needles) -> None:
+    word = needles.mark.carried_by("a")
+    old = tmp_path / "old"
+    old.write_text(word)
+    hours_ago = time.time() - 7200
+    os.utime(old, (hours_ago, hours_ago))
+    (tmp_path / "base").mkdir()
+    (tmp_path / "base" / "1").write_text(word)
+    found = look(needles, tmp_path, f"!{tmp_path}/base")
+    assert (found.found, found.amount) == (frozenset(), "0 new files")
+    assert look(needles, tmp_path, minutes=300).found
+
+
+def test_large_files_are_named(tmp_path: Path, needles: Needles) -> None:
+    (tmp_path / "large").write_bytes(b"x" * 200_000)
+    found = look(needles, tmp_path)
+    assert not found.ok
+    assert found.problem.endswith(str(tmp_path / "large"))
+
+
+def test_what_cannot_be_searched_is_no_silence(needles: Needles) -> None:
+    found = files._place(("files", "c", "h", "s"), "sh: find: not found\n", needles)
+    assert found.problem == "it cannot be searched"
+    assert not found.ok
+
+
+# databases
+
+
+def test_sqlite_is_searched_table_by_table(tmp_path: Path, needles: Needles) -> None:
+    path = tmp_path / "webui.db"
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE chat (chat TEXT)")
+        connection.execute("CREATE TABLE config (data BLOB)")
+        word = needles.mark.carried_by(CHAT_DOOR)
+        connection.execute("INSERT INTO chat VALUES (?)", [json.dumps({"said": word})])
+        connection.execute("INSERT INTO config VALUES (?)", [f"key {KEY}".encode()])
+    asked = {"word": needles.mark.word, "secrets": [KEY]}
+    finished = subprocess.run(
+        [sys.executable, "-c", read_script("search_sqlite.py"), str(path), "60"],
+        input=json.dumps(asked) + "\n",
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert KEY not in finished.stdout
+    client = SimpleNamespace()
+    unit: Any = SimpleNamespace(name="w", host="h", runs=SimpleNamespace(service="open-webui"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(execs, "stream", lambda *_: iter([finished.stdout.encode()]))
+        connection_: Any = SimpleNamespace(client=client)
+        found = stores.search_sqlite(connection_, unit, path, needles, ("chat",))  # type: ignore[arg-type]
+    assert found.kept_by_design == {Hit("prompt", CHAT_DOOR)}
+    assert found.found == {Hit("router_master_key")}
+    assert found.where == ("config",)
+    assert _not_blind(found) == found
+
+
+def rows(needles: Needles, text: str) -> Place:
+    server = databases.Server(SimpleNamespace(), "db", "h", "7")  # type: ignore[arg-type]
+    chunks = iter([text[:50].encode(), text[50:].encode()])
+    found = databases._read(databases._lines(chunks), needles)
+    return server._of("open_webui", found, ("chat",))
+
+
+def test_new_rows_of_postgresql(needles: Needles) -> None:
+    asked, kept = needles.mark.carried_by("whole, entry"), needles.mark.carried_by(CHAT_DOOR)
+    text = f'atelier-table public."Logs"\n1\t{asked}\n2\tx\natelier-table public.chat\n{kept}\n'
+    found = rows(needles, text)
+    assert found.found == {Hit("prompt", "whole, entry")}
+    assert found.kept_by_design == {Hit("prompt", CHAT_DOOR)}
+    assert found.where == ('public."Logs"',)
+    assert found.amount.startswith("3 new rows of 2 tables")
+
+
+def test_a_table_that_does_not_answer_is_a_problem(needles: Needles) -> None:
+    found = rows(needles, "atelier-table public.a\nERROR:  canceling statement due to timeout\n")
+    assert not found.ok
+
+
+def test_a_blind_search_is_found_out(needles: Needles) -> None:
+    assert "blind" in _not_blind(rows(needles, "atelier-table public.chat\nx\n")).problem
+
+
+# what is said
+
+
+def place(**more: Any) -> Place:
+    return Place("log", "lab-litellm-0", "gpu1", "litellm", "1 KiB", **more)
+
+
+def test_what_is_found_is_said_with_what_to_do() -> None:
+    found = place(found=frozenset({Hit("prompt", "whole, entry"), Hit("router_master_key")}))
+    assert found_text(found) == "FOUND: prompt, router_master_key"
+    where, fix = advice(Silence((), (found, place())))
+    assert where == "log lab-litellm-0 on gpu1: prompt of whole, entry, router_master_key"
+    assert "LITELLM_LOG=DEBUG" in fix
+    assert not Silence((), (found,)).ok
+    assert Silence((), (place(kept_by_design=frozenset({Hit("prompt")})),)).ok
+    assert "find out which program" in remedy(Place("files", "x", "h", "other", ""))
+    assert found_text(place()) == "nothing"
+
+
+def test_rows_are_waited_for_before_anything_is_looked_through(
+    demo: Artefacts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    happened: list[str] = []
+
+    def ask(look: Any, say: Any) -> Iterator[Place]:
+        look.asked.append(Asked("whole, entry", "200"))
+        happened.append("asked")
+        yield from ()
+
+    def wait(look: Any) -> Iterator[Place]:
+        happened.append("waited")
+        yield Place("database", "rows", "h", "litellm", "", problem="late")
+
+    def searches(look: Any) -> Iterator[Any]:
+        def search() -> Place:
+            happened.append("looked")
+            return place()
+
+        yield search
+
+    def begin(artefacts: Artefacts, hosts: Any) -> Any:
+        return Look(artefacts, hosts, Needles(Mark.new(), {}))
+
+    monkeypatch.setattr(silence, "connect", lambda *_, **__: nullcontext())
+    monkeypatch.setattr(silence, "KeptChat", lambda _: nullcontext())
+    for name, stand_in in (
+        *(("begin", begin), ("_ask", ask)),
+        *(("_wait_for_rows", wait), ("_searches", searches)),
+    ):
+        monkeypatch.setattr(silence, name, stand_in)
+    demo.secrets.save()
+    found = silence.look_for_leaks(demo, lambda _: None)
+    assert happened == ["asked", "waited", "looked"]
+    assert [each.problem for each in found.places] == ["late", ""]
+    assert not found.ok

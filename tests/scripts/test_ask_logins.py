@@ -1,0 +1,131 @@
+"""What a directory answers, in the bytes of LDAP; tests/e2e asks a real one."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from socketserver import BaseRequestHandler, TCPServer
+from typing import Any
+
+import pytest
+
+from deploy.scripts import ask_logins
+from deploy.scripts.ask_logins import BIND, BOUND, DONE, SEARCH, element, split, text
+
+SCRIPT = Path(ask_logins.__file__)
+
+
+def answer(number: int, tag: int, code: int, words: str = "") -> bytes:
+    body = element(0x0A, bytes([code])) + text("") + text(words)
+    return element(0x30, element(0x02, bytes([number])) + element(tag, body))
+
+
+class Directory(BaseRequestHandler):
+    """Takes one password, and has one entry."""
+
+    def handle(self) -> None:
+        while data := self.request.recv(4096):
+            _, message, _ = split(data)
+            _, number, rest = split(message)
+            tag, body, _ = split(rest)
+            replies = {BIND: self.bound, SEARCH: self.searched}[tag](number[0], body)
+            for byte in replies:
+                # in as many parts as there can be
+                self.request.sendall(bytes([byte]))
+
+    def bound(self, number: int, body: bytes) -> bytes:
+        _, version, rest = split(body)
+        _, name, rest = split(rest)
+        tag, password, _ = split(rest)
+        assert (version, tag) == (b"\x03", 0x80)
+        is_right = (name, password) == (b"cn=reader", b"right" * 40)
+        return answer(number, BOUND, 0 if is_right else 49, "" if is_right else "no" * 90)
+
+    def searched(self, number: int, body: bytes) -> bytes:
+        _, base, _ = split(body)
+        entry = element(0x30, element(0x02, bytes([number])) + element(0x64, text("dc=lab")))
+        done = answer(number, DONE, 0 if base == b"dc=lab" else 32)
+        return entry + done if base == b"dc=lab" else done
+
+
+@contextmanager
+def serve(server: TCPServer) -> Iterator[int]:
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield server.server_address[1]
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def ask(question: dict[str, Any]) -> Any:
+    """As a host does: what is asked is on standard input."""
+    finished = subprocess.run(
+        [sys.executable, "-c", SCRIPT.read_text()],
+        input=json.dumps(question),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return json.loads(finished.stdout)
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        ({"password": "right" * 40}, {"bind": 0, "base": 0, "words": ""}),
+        ({"password": "wrong"}, {"bind": 49, "words": "no" * 90}),
+        ({"password": "right" * 40, "base": "dc=no"}, {"bind": 0, "base": 32, "words": ""}),
+    ],
+)
+def test_a_directory(asked: dict[str, str], found: dict[str, Any]) -> None:
+    with serve(TCPServer(("127.0.0.1", 0), Directory)) as port:
+        question = {"host": "127.0.0.1", "port": port, "tls": False, "base": "dc=lab"}
+        assert ask({"ldap": question | {"name": "cn=reader"} | asked}) == {"ldap": found}
+
+
+def test_nobody_listens() -> None:
+    with serve(TCPServer(("127.0.0.1", 0), Directory)) as port:
+        pass
+    question = {"host": "127.0.0.1", "port": port, "tls": False, "base": "dc=lab"}
+    assert "refused" in ask({"ldap": question})["ldap"]["failure"]
+
+
+class Provider(http.server.BaseHTTPRequestHandler):
+    """Describes itself at one path."""
+
+    def do_GET(self) -> None:
+        known = {"/right": b'{"issuer": "https://id.lab", "token_endpoint": "t"}', "/text": b"hi"}
+        self.send_response(200 if self.path in known else 404)
+        self.end_headers()
+        self.wfile.write(known.get(self.path, b""))
+
+    def log_message(self, *_arguments: object) -> None:
+        """Nothing."""
+
+
+@pytest.mark.parametrize(
+    ("path", "found"),
+    [
+        (
+            "right",
+            {
+                "issuer": "https://id.lab",
+                "authorization_endpoint": "",
+                "token_endpoint": "t",
+                "end_session_endpoint": "",
+            },
+        ),
+        ("text", {"failure": "what it answers is not JSON"}),
+        ("other", {"failure": "HTTP 404"}),
+    ],
+)
+def test_a_provider(path: str, found: dict[str, str]) -> None:
+    with serve(http.server.HTTPServer(("127.0.0.1", 0), Provider)) as port:
+        assert ask({"oidc": {"url": f"http://127.0.0.1:{port}/{path}"}}) == {"oidc": found}

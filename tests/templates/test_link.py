@@ -1,0 +1,95 @@
+"""What runs HAProxy at the ends of links, with a stand-in that writes down its signals."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from deploy.render import TEMPLATES
+
+PROGRAM = (TEMPLATES / "haproxy" / "link.sh").read_text()
+HAPROXY = """#!/bin/sh
+if [ "$1" = -c ]; then ! grep -q wrong "$4"; exit; fi
+echo "$*" >>"$LOG"
+trap 'echo read again >>"$LOG"' USR2
+trap 'echo ends >>"$LOG"; kill $!; exit 0' USR1
+while :; do sleep 60 & wait $!; done
+"""
+
+
+class Link:
+    def __init__(self, directory: Path) -> None:
+        self.files, self.log = directory / "current", directory / "log"
+        self.root = directory
+        binary = directory / "bin" / "haproxy"
+        binary.parent.mkdir()
+        binary.write_text(HAPROXY)
+        binary.chmod(0o755)
+        self.write("first")
+        # it has a place of its own for what it has read, as containers have
+        program = PROGRAM.replace("/tmp/read", str(directory / "read"))
+        path = f"{binary.parent}:{os.environ['PATH']}"
+        self.process = subprocess.Popen(
+            ["sh", "-c", program, "link.sh", str(self.files)],
+            env={"PATH": path, "LOG": str(self.log)},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def write(self, text: str) -> None:
+        """As a deployment writes files: a directory takes the place of the one before."""
+        new = self.root / ".new"
+        new.mkdir()
+        (new / "haproxy.cfg").write_text(text)
+        if self.files.exists():
+            (self.files / "haproxy.cfg").unlink()
+            self.files.rmdir()
+        new.rename(self.files)
+
+    def wait_for(self, *lines: str) -> None:
+        wanted = [f"-W -db -f {self.files}/haproxy.cfg", *lines]
+        deadline = time.monotonic() + 60
+        while self._lines() != wanted:
+            assert time.monotonic() < deadline, (self._lines(), wanted)
+            time.sleep(0.05)
+
+    def _lines(self) -> list[str]:
+        return self.log.read_text().splitlines() if self.log.exists() else []
+
+
+@pytest.fixture
+def link(tmp_path: Path) -> Iterator[Link]:
+    made = Link(tmp_path)
+    yield made
+    made.process.send_signal(signal.SIGTERM)
+    made.process.communicate(timeout=60)
+
+
+def test_it_reads_again_what_has_changed(link: Link) -> None:
+    link.wait_for()
+    link.write("second")
+    link.wait_for("read again")
+    link.write("third")
+    link.wait_for("read again", "read again")
+
+
+def test_what_is_wrong_is_not_read(link: Link) -> None:
+    link.wait_for()
+    link.write("wrong")
+    assert link.process.stdout
+    assert "not taken" in link.process.stdout.readline()
+    link.write("right")
+    link.wait_for("read again")
+
+
+def test_it_ends_with_haproxy(link: Link) -> None:
+    link.wait_for()
+    link.process.send_signal(signal.SIGUSR1)
+    link.wait_for("ends")
+    assert link.process.wait(60) == 0
