@@ -22,6 +22,8 @@ from deploy.hosts.ssh_transport import Transport, prepare_socket
 from deploy.spec import HostSpec
 
 HOP = re.compile(r"(ssh://)?((?P<user>.+)@)?(\[(?P<ip>[^]]+)\]|(?P<name>[^:]+))(:(?P<port>\d+))?")
+CONNECTION_ERRORS = (paramiko.SSHException, EOFError, OSError)
+"""What paramiko raises where a connection cannot be made, or breaks."""
 PREFIX = "@ssh/"
 """What pyinfra lets one write before the name of a host."""
 # what paramiko logs as an error it raises too, for those who can say what to do about it

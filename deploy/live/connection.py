@@ -11,10 +11,10 @@ from typing import Any
 import docker
 import requests
 from docker.errors import DockerException, NotFound
-from paramiko import SSHException
 
 from deploy.errors import ConnectionFailedError, Problem, ServiceError
 from deploy.hosts.connection import explain
+from deploy.hosts.ssh import CONNECTION_ERRORS
 from deploy.live import shell
 from deploy.live.login import Login, log_in, with_sudo
 from deploy.live.tunnel import open_command, open_port
@@ -84,7 +84,7 @@ class Connection:
     def _broken(self) -> Iterator[None]:
         try:
             yield
-        except (SSHException, OSError, subprocess.SubprocessError) as error:
+        except (*CONNECTION_ERRORS, subprocess.SubprocessError) as error:
             found = f"the connection broke: {error}"
             raise ConnectionFailedError(Problem(f"host {self._host.name}", found)) from None
 
@@ -147,7 +147,7 @@ def _log_in(host: HostSpec, stack: ExitStack) -> Login:
     """A connection over SSH; where there is none, no one can say anything of Docker."""
     try:
         return log_in(host, stack)
-    except (SSHException, OSError) as error:
+    except CONNECTION_ERRORS as error:
         found = f"cannot be reached over SSH: {error}"
         fix = explain(str(error), host)
         raise ConnectionFailedError(Problem(f"host {host.name}", found, fix=fix)) from None
@@ -157,7 +157,7 @@ def _log_in(host: HostSpec, stack: ExitStack) -> Login:
 def _explained(host: HostSpec) -> Iterator[None]:
     try:
         yield
-    except (DockerException, requests.RequestException, SSHException, OSError) as error:
+    except (DockerException, requests.RequestException, *CONNECTION_ERRORS) as error:
         raise ConnectionFailedError(_problem(host, error)) from None
 
 

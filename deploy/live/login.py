@@ -26,7 +26,7 @@ def log_in(host: HostSpec, stack: ExitStack) -> Login:
     """Connect to a host over SSH, and find out about sudo there.
 
     Raises:
-        SSHException, OSError: if that is not possible.
+        SSHException, EOFError, OSError: if that is not possible.
     """
     ssh = stack.enter_context(open_ssh(host))
     if not host.sudo:

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 
 import paramiko
-from paramiko import SSHException
 
 from deploy.errors import ConnectionFailedError, Problem
 from deploy.hosts.connection import explain
+from deploy.hosts.ssh import CONNECTION_ERRORS
 from deploy.live.login import Login, log_in, with_sudo
 from deploy.spec import HostSpec
 
@@ -32,7 +32,7 @@ def run_once(host: HostSpec, command: str) -> tuple[int, str]:
         with ExitStack() as stack:
             login = None if host.is_local else log_in(host, stack)
             return run(host, login, command)
-    except (SSHException, OSError) as error:
+    except CONNECTION_ERRORS as error:
         found = f"cannot be reached over SSH: {error}"
         fix = explain(str(error), host)
         raise ConnectionFailedError(Problem(f"host {host.name}", found, fix=fix)) from None
@@ -47,7 +47,7 @@ def run(host: HostSpec, login: Login | None, command: str) -> tuple[int, str]:
         command: for ``sh``.
 
     Raises:
-        SSHException, OSError: if the connection breaks.
+        SSHException, EOFError, OSError: if the connection breaks.
     """
     command, first_line = _as_declared(host, login, command)
     if login is None:
@@ -75,7 +75,7 @@ def stream(host: HostSpec, login: Login | None, command: str) -> Iterator[bytes]
     """What a command prints, as it comes.
 
     Raises:
-        SSHException, OSError: if the connection breaks.
+        SSHException, EOFError, OSError: if the connection breaks.
     """
     command, first_line = _as_declared(host, login, command)
     if login is None:

@@ -14,7 +14,7 @@ from weakref import WeakSet
 
 import paramiko
 
-from deploy.hosts.ssh import transport_of
+from deploy.hosts.ssh import CONNECTION_ERRORS, transport_of
 from deploy.hosts.ssh_shell import MARK, frame, skip_to_mark
 from deploy.scripts import read_script
 
@@ -95,13 +95,13 @@ def _answer(local: socket.socket, open_channel: OpenChannel) -> None:
     with local:
         try:
             channel, begun = open_channel()
-        except (paramiko.SSHException, OSError, EOFError) as error:
+        except CONNECTION_ERRORS as error:
             with suppress(OSError):
                 local.recv(CHUNK_BYTES)
             _refuse(local, f"no way there through SSH: {error}")
             return
-        # whoever asks may go away before everything has arrived
-        with channel, suppress(ConnectionError):
+        # either side may go away before everything has arrived; then closing fails, too
+        with suppress(*CONNECTION_ERRORS), channel:
             if begun:
                 local.sendall(begun)
             answered, errors = _relay(local, channel)
@@ -155,7 +155,7 @@ def _relay(local: socket.socket, channel: paramiko.Channel) -> tuple[bool, bytes
             if not data:
                 return answered, errors
             # a command that has ended says why below
-            with suppress(OSError):
+            with suppress(*CONNECTION_ERRORS):
                 channel.sendall(data)
         if channel in readable:
             # it is readable for errors too, which recv would not return for

@@ -42,7 +42,7 @@ def attach(host: Host, command: StringCommand, arguments: dict[str, Any]) -> Att
         arguments: how pyinfra runs commands there, e.g. with sudo.
 
     Raises:
-        SSHException, OSError: if the connection breaks.
+        SSHException, EOFError, OSError: if the connection breaks.
     """
     way = way_to_run(host, command, arguments)
     if way is None:

@@ -6,7 +6,6 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from paramiko import SSHException
 from pyinfra import host
 from pyinfra.api.arguments import CONNECTOR_ARGUMENT_KEYS, pop_global_arguments
 from pyinfra.api.command import PyinfraCommand
@@ -20,6 +19,7 @@ from deploy.changes.compiled import HostOffers, Offer, chosen, new_caches, offer
 from deploy.facts import look
 from deploy.facts.compiled import Compiled
 from deploy.facts.units import Units
+from deploy.hosts.ssh import CONNECTION_ERRORS
 from deploy.local_file import read_local_file
 from deploy.operations.change import announce
 from deploy.operations.commands import Commands
@@ -113,7 +113,7 @@ class CarryCommand(PyinfraCommand):
             try:
                 fetched = self._fetch(state, host, local)
                 carried = fetched and self._bring(state, host, local, dict(connector_arguments))
-            except (OSError, EOFError, SSHException, ConnectError):
+            except (*CONNECTION_ERRORS, ConnectError):
                 carried = False
         if not carried:
             host.log(

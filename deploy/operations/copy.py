@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-from paramiko import SSHException
 from pyinfra.api import QuoteString, StringCommand
 from pyinfra.api.command import PyinfraCommand
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
+from deploy.hosts.ssh import CONNECTION_ERRORS
 from deploy.local_file import LocalFile
 from deploy.operations.commands import show_failure
 from deploy.operations.progress import telling
@@ -105,7 +105,7 @@ class CopyCommand(PyinfraCommand):
         try:
             with telling(host, progress.line):
                 return run_reading(host, command, arguments, source, progress.add)
-        except (SSHException, EOFError, OSError) as error:
+        except CONNECTION_ERRORS as error:
             reason = f" ({error})" if str(error) else ""
             return 1, (
                 f"the connection broke after {progress.done}{reason}; "

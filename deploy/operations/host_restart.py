@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import gevent
-from paramiko import SSHException
 from pyinfra.api import FunctionCommand, StringCommand
 from pyinfra.api.command import PyinfraCommand
 from pyinfra.api.exceptions import ConnectError
@@ -17,6 +16,7 @@ from pyinfra.api.state import State
 from deploy.artefacts import Artefacts
 from deploy.errors import HostError
 from deploy.facts import look
+from deploy.hosts.ssh import CONNECTION_ERRORS
 from deploy.operations import sudo
 from deploy.operations.commands import show_failure
 from deploy.operations.lock import RESTARTED, GiveBack
@@ -105,6 +105,6 @@ def _look(host: Host, boot_id: str) -> str:
             return "it answers, and has not been restarted yet"
         if host.data.get("_sudo"):
             sudo.unlock()
-    except (ConnectError, HostError, SSHException, OSError, EOFError) as error:
+    except (ConnectError, HostError, *CONNECTION_ERRORS) as error:
         return f"it does not answer: {error}"
     return ""

@@ -25,6 +25,7 @@ from pyinfra.api.state import BaseStateCallback, State
 
 from deploy.errors import HostError, InventoryFileError, Problem
 from deploy.facts import look
+from deploy.hosts.ssh import CONNECTION_ERRORS
 from deploy.inventory import Declared
 from deploy.lock import (
     ANSWER,
@@ -110,7 +111,7 @@ class GiveBack(BaseStateCallback):
         if holder is None:
             return
         # a connection that is broken has given it back
-        with contextlib.suppress(OSError, EOFError, SSHException, subprocess.TimeoutExpired):
+        with contextlib.suppress(*CONNECTION_ERRORS, subprocess.TimeoutExpired):
             holder.send("done")
             holder.end()
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import gevent
-from paramiko import SSHException
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 from pyinfra.connectors.util import CommandOutput
@@ -16,6 +15,7 @@ from pyinfra.context import ctx_host
 
 from deploy.artefacts import Artefacts
 from deploy.facts import look
+from deploy.hosts.ssh import CONNECTION_ERRORS
 from deploy.operations.commands import show_failure
 from deploy.operations.container_command import SCRIPT, ContainerCommand
 from deploy.operations.everywhere import run_on
@@ -138,7 +138,7 @@ class WholeCommand(ContainerCommand):
         name = part.unit.host
         try:
             ran = run_on(name, command, self._state, self._host, self._arguments)
-        except (SSHException, OSError, EOFError) as error:
+        except CONNECTION_ERRORS as error:
             return Said(part, False, (f"{FAILED}{part.unit.name} cannot be reached: {error}",))
         succeeded, output = ran or (False, CommandOutput([]))
         lines = tuple(line.line for line in output)

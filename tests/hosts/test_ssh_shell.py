@@ -8,11 +8,13 @@ import struct
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import httpx
 import pytest
@@ -94,8 +96,11 @@ def service() -> Iterator[SimpleNamespace]:
     """A web server that closes after each answer."""
     from http.server import BaseHTTPRequestHandler, HTTPServer
 
+    asked: list[str] = []
+
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
+            asked.append(self.path)
             body = self.rfile.read(int(self.headers["Content-Length"]))
             self.send_response(200)
             self.end_headers()
@@ -106,7 +111,7 @@ def service() -> Iterator[SimpleNamespace]:
 
     with HTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-        yield SimpleNamespace(port=server.server_port)
+        yield SimpleNamespace(port=server.server_port, asked=asked)
         server.shutdown()
 
 
@@ -146,6 +151,51 @@ def test_whoever_asks_may_go_away(
         # it still serves others
         assert httpx.post(f"http://127.0.0.1:{port}", content=b"abc").content == b"cba"
     assert "tunnel.py" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("at", ["data", "end"])
+def test_ssh_may_break_while_a_port_is_used(
+    at: str, ssh: Client, service: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """paramiko raises EOFError where it writes to a connection that has just ended."""
+    raised: list[threading.ExceptHookArgs] = []
+    monkeypatch.setattr(threading, "excepthook", raised.append)
+    transport = transport_of(ssh)
+    with open_port(ssh, "127.0.0.1", service.port) as port:
+        local = socket.create_connection(("127.0.0.1", port))
+        local.sendall(b"POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\n")
+        [answering] = _wait_for(lambda: _threads("(_answer)"))
+        _wait_for(lambda: service.asked)
+        written: list[object] = []
+
+        def write(message: object) -> None:
+            written.append(message)
+            raise EOFError
+
+        with monkeypatch.context() as broken:
+            broken.setattr(transport, "_send_user_message", write)
+            if at == "data":
+                local.sendall(b"abc")
+                _wait_for(lambda: written)
+            local.close()
+            answering.join(10)
+    # the service is waiting for the rest
+    transport.close()
+    assert not answering.is_alive()
+    assert written
+    assert raised == []
+
+
+def _threads(name: str) -> list[threading.Thread]:
+    return [each for each in threading.enumerate() if name in each.name]
+
+
+def _wait_for(found: Callable[[], Collection[Any]]) -> Collection[Any]:
+    """What it returns once that is something."""
+    deadline = time.monotonic() + 10
+    while not (now := found()) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return now
 
 
 @pytest.mark.parametrize("tool", ["python3", "bash", "socat", "nc"])
