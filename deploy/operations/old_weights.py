@@ -53,12 +53,20 @@ def _is_used(old: OldWeights, found: CachedWeights) -> bool:
 
 
 def _names(old: OldWeights, command: tuple[str, ...]) -> bool:
-    if old.repository not in " ".join(command):
+    arguments = _after_serve(command)
+    if old.repository not in " ".join(arguments):
         return False
-    if command[0] != old.repository or "--revision" not in command:
+    if arguments[0] != old.repository or "--revision" not in arguments:
         # named in some other way, e.g. a draft model's: any revision may be meant
-        return command[0] != old.repository or old.revision == "main"
-    return old.revision in command
+        return arguments[0] != old.repository or old.revision == "main"
+    return old.revision in arguments
+
+
+def _after_serve(command: tuple[str, ...]) -> tuple[str, ...]:
+    """What vLLM is told: the model first. What watches over it may stand before."""
+    if "serve" not in command[:-1]:
+        return command
+    return command[command.index("serve") + 1 :]
 
 
 def _own_bytes(old: OldWeights, found: CachedWeights) -> int:

@@ -86,10 +86,11 @@ def _forget() -> Iterator[None]:
 def gpu(make: MakeArtefacts, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Artefacts]:
     monkeypatch.setenv("LAB_TOKEN", TOKEN)
 
-    def _gpu(repository: str = NAME, **of_host: Any) -> Artefacts:
+    def _gpu(repository: str = NAME, hang_seconds: int | None = None, **of_host: Any) -> Artefacts:
+        environment = {"HTTPS_PROXY": "http://proxy.lab:3128", "X": "1"}
         return make(
             hosts=[{"name": "gpu1", "gpus": "1x l40s"} | of_host],
-            engine={"kind": "vllm", "env": {"HTTPS_PROXY": "http://proxy.lab:3128", "X": "1"}},
+            engine={"kind": "vllm", "env": environment, "hang_seconds": hang_seconds},
             models=[{"name": "qwen2.5-coder-0.5b", "weights": repository}],
             secrets={"huggingface_token": {"env": "LAB_TOKEN"}},
         )
@@ -327,6 +328,18 @@ def test_a_revision_that_nothing_names_goes(announced: Announced) -> None:
     assert change["resource"] == "weights lab/coder@main (c0c0c0c0c0c0)"
     # the large file is the other revision's, too
     assert change["fields"][0]["old"] == "0 MB"
+
+
+@pytest.mark.parametrize("hang_seconds", [45, 0])
+def test_what_a_replica_loads_is_read_from_its_container(hang_seconds: int, gpu: Any) -> None:
+    """With what watches over it, and without."""
+    made = gpu("lab/coder@v2", hang_seconds)
+    [command] = [
+        each.container.command for each in made.stack.on("gpu1") if "vllm" in each.container.name
+    ]
+    assert NAME in command
+    [shell] = prune([], tuple(map(str, command))).shell
+    assert shell.endswith(f"remove {CACHE} lab/coder main {COMMIT}")
 
 
 @pytest.mark.parametrize(
