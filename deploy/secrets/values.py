@@ -42,7 +42,7 @@ def resolve(source: SecretSource, directory: Path, setting: str) -> str:
                 Problem(
                     setting,
                     f"the environment variable {source.env} is not set",
-                    fix="set it, or leave the secret out to have it generated",
+                    fix=f"set it{_otherwise(setting)}",
                 )
             )
         return os.environ[source.env]
@@ -53,10 +53,19 @@ def resolve(source: SecretSource, directory: Path, setting: str) -> str:
         except (OSError, UnicodeDecodeError) as error:
             # a decoding error would quote the file
             reason = error.strerror if isinstance(error, OSError) else "not text"
-            fix = "make it readable, or leave the secret out to have it generated"
+            fix = f"make it readable{_otherwise(setting)}"
             found = f"cannot read {path}: {reason}"
             raise SecretError(Problem(setting, found, fix=fix)) from None
     return _run(source.command or (), setting)
+
+
+def _otherwise(setting: str) -> str:
+    """What else can be done about a secret without a value: the deployment's own are generated."""
+    others = f"secrets.{SecretName.HUGGINGFACE_TOKEN}"
+    own = setting.startswith("secrets.") and setting != others
+        f".{SecretName.HUGGINGFACE_TOKEN}"
+    )
+    return ", or leave the secret out to have it generated" if own else ""
 
 
 def _run(command: tuple[str, ...], setting: str) -> str:

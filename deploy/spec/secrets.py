@@ -86,7 +86,7 @@ class SecretSource(Spec):
             raise refusal(
                 " and ".join(declared) or "no source",
                 "exactly one of env, file, command",
-                "leave the secret out to have it generated",
+                "say where the secret comes from, e.g. Secret(env='ROUTER_KEY')",
             )
         return self
 

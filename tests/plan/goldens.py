@@ -24,7 +24,7 @@ INVENTORIES = {
     "demo": "individual: the demo, a tiny model on this machine's CPU",
     "individual": "individual: one workstation with a GeForce RTX 4090",
     "users_20": "20-users: one machine with 2 RTX 5090",
-    "users_100": "100-users: one server with 4 RTX PRO 6000",
+    "users_100": "100-users: two servers with 2 RTX PRO 6000 each",
 }
 ALL = (*INVENTORIES, "prod")
 """With the one that sites copy: the demo by another name."""

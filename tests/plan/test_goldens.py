@@ -53,9 +53,9 @@ def test_every_key_is_documented() -> None:
 
 
 def test_inventories_are_short() -> None:
-    for name in ("users_20", "users_100"):
+    for name, most in {"users_20": 30, "users_100": 40}.items():
         path = ROOT / "inventories" / f"{name}.py"
-        assert len(path.read_text(encoding="utf-8").splitlines()) <= 30
+        assert len(path.read_text(encoding="utf-8").splitlines()) <= most
 
 
 def _keys(value: object) -> set[str]:

@@ -4,14 +4,18 @@
 """
 
 import json
+import os
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from deploy.artefacts import Artefacts, make_artefacts
 from deploy.inventory import load_inventory
 from deploy.spec import SecretText
 
 ROOT = Path(__file__).parents[2]
+GIVEN = {"AI_CLIENT_SECRET": "secret-of-the-provider"}
+"""Secrets that inventories take from the environment."""
 GOLDEN = Path(__file__).parent / "golden"
 PROFILES = ("individual", "users_20", "users_100")
 
@@ -24,7 +28,8 @@ def digest(text: SecretText) -> str:
 def artefacts_of(name: str) -> Artefacts:
     """Everything that an inventory renders to."""
     declared = load_inventory(ROOT / "inventories" / f"{name}.py")
-    return make_artefacts(declared.spec, declared.directory)
+    with mock.patch.dict(os.environ, GIVEN):
+        return make_artefacts(declared.spec, declared.directory)
 
 
 def rendered(artefacts: Artefacts) -> dict[str, Any]:

@@ -664,7 +664,7 @@ Acme(port_80_is_forwarded=True)
         """
         secrets.router_master_key: env and file
             allowed: exactly one of env, file, command
-            fix: leave the secret out to have it generated
+            fix: say where the secret comes from, e.g. Secret(env='ROUTER_KEY')
         """,
     ),
     (
@@ -672,7 +672,7 @@ Acme(port_80_is_forwarded=True)
         """
         secrets.router_master_key: no source
             allowed: exactly one of env, file, command
-            fix: leave the secret out to have it generated
+            fix: say where the secret comes from, e.g. Secret(env='ROUTER_KEY')
         """,
     ),
     (
@@ -808,6 +808,20 @@ postgres, valkey, vllm, vllm-cpu, vllm-rocm
         """
         secrets.router_master_key: the environment variable NOT_SET is not set
             fix: set it, or leave the secret out to have it generated
+        """,
+    ),
+    (
+        {"web_ui": {"env": {"SOME_TOKEN": {"env": "NOT_SET"}}}},
+        """
+        web_ui.env.SOME_TOKEN: the environment variable NOT_SET is not set
+            fix: set it
+        """,
+    ),
+    (
+        {"secrets": {"huggingface_token": {"file": "no.token"}}},
+        """
+        secrets.huggingface_token: cannot read DIRECTORY/no.token: No such file or directory
+            fix: make it readable
         """,
     ),
     (
