@@ -63,8 +63,6 @@ def _otherwise(setting: str) -> str:
     """What else can be done about a secret without a value: the deployment's own are generated."""
     others = f"secrets.{SecretName.HUGGINGFACE_TOKEN}"
     own = setting.startswith("secrets.") and setting != others
-        f".{SecretName.HUGGINGFACE_TOKEN}"
-    )
     return ", or leave the secret out to have it generated" if own else ""
 
 
