@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-down check lint types contracts shell unit thorough golden \
-  test images test-here test-apart test-hosts test-drivers test-wide test-saturated test-logins molecule bench engine lock clean
+  test images test-here test-apart test-hosts test-drivers test-wide test-saturated molecule bench engine lock clean
 # programs that are started many times read their bytecode instead of compiling their source
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -77,10 +77,6 @@ test-drivers: $(VENV)/dev engine ## what takes long with drivers of GPUs: a Dock
 test-wide: $(VENV)/dev engine ## vLLM itself on the CPUs of two hosts over SSH, which takes 13 GB in two volumes; not in make test
 	@scripts/install-packages mmdebstrap openssh-client
 	$(BIN)/pytest -q --durations 5 -m wide
-
-test-logins: $(VENV)/dev engine ## a provider, a directory and two web UIs, through TLS in a browser; not in make test
-	@scripts/install-packages mmdebstrap chromium fonts-dejavu-core
-	$(BIN)/pytest -q --durations 5 -m logins
 
 test-saturated: $(VENV)/dev engine ## vLLM on CPUs with five times as many clients as places, for MINUTES=60; not in make test
 	E2E_SATURATED_MINUTES=$(MINUTES) $(BIN)/pytest -q -s -m saturated

@@ -23,15 +23,13 @@ GROUPS = {
     "wide": ("test_wide",),
     "drivers": ("test_drivers",),
     "saturated": ("test_saturated",),
-    "logins": ("test_logins",),
     "apart": (
         *("test_acme", "test_entry", "test_people", "test_recycling"),
         *("test_several", "test_stores", "test_users_20", "test_vllm"),
     ),
 }
 """Modules that share nothing with those of another group. The groups take about as long and run at
-the same time, but for ``wide``, ``drivers``, ``saturated`` and ``logins``, which run by
-themselves."""
+the same time, but for ``wide``, ``drivers`` and ``saturated``, which run by themselves."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -13,22 +13,14 @@ from typing import Any
 import docker
 import pytest
 import yaml
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
 
 from tests.e2e.inventories import Copy, copy_of
 from tests.e2e.names import PROJECT
-from tests.e2e.site import START_TIMEOUT_SECONDS, remove_deployment
+from tests.e2e.site import remove_deployment
+from tests.e2e.visitors import ARTIFACTS, SIZE, WAIT_MS, chat, run_browser
 
-WAIT_MS = START_TIMEOUT_SECONDS * 1000
-ARTIFACTS = PROJECT / ".cache" / "artifacts"
 SERVICES = ("llama-cpp-tiny-coder", "litellm", "open-webui")
-CHROMIUM_FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-unit-update",
-    "--disable-sync",
-]
 
 
 def make(target: str, inventory: Path) -> str:
@@ -123,11 +115,8 @@ def test_chat_in_a_browser(demo: Demo) -> None:
     secrets = demo.inventory.parent / ".secrets" / f"{demo.name}.yaml"
     kept = yaml.safe_load(secrets.read_text())
     ARTIFACTS.mkdir(parents=True, exist_ok=True)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path="/usr/bin/chromium", args=CHROMIUM_FLAGS
-        )
-        page = browser.new_page(viewport={"width": 1280, "height": 800}, locale="en-US")
+    with run_browser() as browser:
+        page = browser.new_page(viewport=SIZE, locale="en-US")
         outside: list[str] = []
         page.on("request", lambda request: note_outside(demo, request.url, outside))
         try:
@@ -140,7 +129,6 @@ def test_chat_in_a_browser(demo: Demo) -> None:
         finally:
             page.screenshot(path=ARTIFACTS / "chat.png")
             (ARTIFACTS / "chat.json").write_text(json.dumps(outside))
-            browser.close()
     assert outside == [], "the page asked other hosts"
 
 
@@ -157,12 +145,3 @@ def log_in(page: Page, url: str, email: str, password: str) -> None:
     page.fill("input[type=password]", password)
     page.click("button[type=submit]")
     page.wait_for_selector("#chat-input", timeout=WAIT_MS)
-
-
-def chat(page: Page, message: str) -> None:
-    page.wait_for_timeout(1500)
-    page.keyboard.press("Escape")  # the notes on what is new
-    page.click("#chat-input")
-    page.keyboard.type(message)
-    page.wait_for_timeout(300)
-    page.keyboard.press("Enter")

@@ -1,0 +1,87 @@
+"""People with browsers, who log in where the web UI sends them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
+
+from tests.e2e.names import PROJECT
+from tests.e2e.provider import Login
+from tests.e2e.site import START_TIMEOUT_SECONDS
+
+WAIT_MS = START_TIMEOUT_SECONDS * 1000
+ARTIFACTS = PROJECT / ".cache" / "artifacts"
+"""Where pictures of what browsers show are kept."""
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-unit-update",
+    "--disable-sync",
+]
+SIZE: ViewportSize = {"width": 1280, "height": 800}
+
+
+@dataclass
+class Visitor:
+    """Somebody with a browser of their own."""
+
+    page: Page
+    url: str
+
+    def log_in(self, person: Login, label: str) -> None:
+        """Continue with the provider, say there who one is, and let the web UI know it."""
+        self.page.goto(f"{self.url}/auth")
+        self.page.get_by_role("button", name=f"Continue with {label}").click(timeout=WAIT_MS)
+        self.page.wait_for_selector("input[name=login]", timeout=WAIT_MS)
+        self.page.fill("input[name=login]", person.name)
+        self.page.locator("button[type=submit]").first.click()
+        self.page.wait_for_selector("input[name=password]", timeout=WAIT_MS)
+        self.page.fill("input[name=password]", person.password)
+        self.page.locator("button[type=submit]").first.click()
+        self.page.get_by_role("button", name="Accept").click(timeout=WAIT_MS)
+
+    def wait_until_in(self) -> None:
+        self.page.wait_for_selector("#chat-input", timeout=WAIT_MS)
+
+    @property
+    def token(self) -> str:
+        """What the browser shows to the web UI."""
+        (cookie,) = (c for c in self.page.context.cookies() if c.get("name") == "token")
+        assert cookie["secure"] is True
+        return str(cookie["value"])
+
+
+@contextmanager
+def run_browser() -> Iterator[Browser]:
+    """Chromium, without a window."""
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
+        yield opened
+        opened.close()
+
+
+def chat(page: Page, question: str) -> None:
+    """Ask, in a page where somebody is logged in."""
+    page.wait_for_timeout(1500)
+    page.keyboard.press("Escape")  # the notes on what is new
+    page.click("#chat-input")
+    page.keyboard.type(question)
+    page.wait_for_timeout(300)
+    page.keyboard.press("Enter")
+
+
+@contextmanager
+def visitor(browser: Browser, url: str, picture: str) -> Iterator[Visitor]:
+    """A browser that has never been there; a picture of the last that it shows is kept."""
+    context = browser.new_context(ignore_https_errors=True, locale="en-US", viewport=SIZE)
+    page = context.new_page()
+    ARTIFACTS.mkdir(parents=True, exist_ok=True)
+    try:
+        yield Visitor(page, url)
+    finally:
+        page.screenshot(path=ARTIFACTS / f"login-{picture}.png")
+        context.close()
