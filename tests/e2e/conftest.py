@@ -19,7 +19,7 @@ from tests.e2e.site import (
 )
 
 GROUPS = {
-    "hosts": ("test_ssh",),
+    "hosts": ("test_ssh", "test_users_100"),
     "wide": ("test_wide",),
     "drivers": ("test_drivers",),
     "saturated": ("test_saturated",),

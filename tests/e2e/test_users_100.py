@@ -8,6 +8,8 @@ site: the provider is Canaille, the directory OpenLDAP's slapd, and they have br
 from __future__ import annotations
 
 import json
+import shlex
+import socket
 import threading
 import time
 from collections import Counter
@@ -19,10 +21,11 @@ from typing import Any
 import httpx
 import pytest
 import yaml
+from cryptography import x509
 from playwright.sync_api import Browser
 
 from tests.e2e.hosts import USER, Host, run_host
-from tests.e2e.image_store import run_stored_host
+from tests.e2e.image_store import VOLUME, run_stored_host
 from tests.e2e.inventories import shipped
 from tests.e2e.load import Load, steady_load
 from tests.e2e.names import host_name
@@ -58,6 +61,8 @@ STACK = {
     },
     "gpu2": {ENGINES[1], "coder-link-server-gpu2-0"},
 }
+STORED = ("litellm", "open-webui", "postgres")
+"""Large images that are kept from one run of the tests to the next."""
 SSH, HTTP, HTTPS, LINK = 22, 80, 443, 8443
 ENOUGH = 2000
 """Requests that are answered while everything is replaced."""
@@ -182,7 +187,9 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     for name in (*STACK, ".ssh", "provider"):
         (home / name).mkdir()
     with ExitStack() as stack:
-        one = run_stored_host(host_name("gpu1"), home / "gpu1")
+        one = run_stored_host(
+            host_name("gpu1"), home / "gpu1", volume=f"{VOLUME}-100", images=STORED
+        )
         other = run_host(host_name("gpu2"), home / "gpu2", with_docker=True)
         hosts = {"gpu1": stack.enter_context(one), "gpu2": stack.enter_context(other)}
         known = "".join(host.known_host() for host in hosts.values())
@@ -202,8 +209,16 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with run_browser() as opened:
+def browser(lab: Lab) -> Iterator[Browser]:
+    """One that believes the entry and the provider, each for what its authority says it is."""
+    address = lab.hosts["gpu1"].address
+    context = trusting(lab.site.atelier("ca").stdout)
+    with (
+        socket.create_connection((address, HTTPS)) as way,
+        context.wrap_socket(way, server_hostname=address) as secure,
+    ):
+        entry = x509.load_der_x509_certificate(secure.getpeercert(binary_form=True) or b"")
+    with run_browser(entry, lab.provider.certificate) as opened:
         yield opened
 
 
@@ -256,14 +271,21 @@ def test_somebody_logs_in_and_chats_as_themselves(lab: Lab, ada: Visitor) -> Non
     assert eventually(lambda: int(lab.sql("litellm", spent)) > 0)
 
 
+ASK = """
+import sys, urllib.request
+
+url, token = sys.stdin.read().split()
+request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"})
+print(urllib.request.urlopen(request, timeout=60).read().decode())
+"""
+
+
 def test_both_web_uis_know_who_has_logged_in(lab: Lab, ada: Visitor) -> None:
     host = lab.hosts["gpu1"]
     for name in WEB_UIS:
-        address = host.run(
-            f"docker inspect -f '{{{{.NetworkSettings.Networks.coder.IPAddress}}}}' {name}"
-        )
-        asked = f"curl -sf -H @- http://{address}:8080/api/v1/auths/"
-        reply = host.run(asked, stdin=f"Authorization: Bearer {ada.token}\n")
+        address = host.run(f"docker exec {name} hostname -i")
+        url = f"http://{address}:8080/api/v1/auths/"
+        reply = host.run(f"python3 -c {shlex.quote(ASK)}", stdin=f"{url} {ada.token}")
         assert json.loads(reply)["email"] == ADA.email
 
 

@@ -389,17 +389,16 @@ def test_entry_store_and_people_change_and_the_engines_stay(box: Box, person: ht
 
 
 def test_what_is_replaced_is_not_missed(box: Box) -> None:
-    """The database, both routers and the chat's engine, while somebody completes code."""
+    """The database and the chat's engine, while somebody completes code."""
     before = box.containers()
     [chat, coder] = box.site.settings["models"]
     box.declare(
         postgres={"memory_limit": "768MiB"},
-        router=box.site.settings["router"] | {"num_retries": 3},
         models=[chat | {"max_num_seqs": 3}, coder],
     )
     with box.busy("ada") as answers, watch(box.host, box.secrets()) as seen:
         planned = box.apply()
-    assert box.changed_since(before) == {"coder-postgres-0", ENGINE, *ROUTERS}
+    assert box.changed_since(before) == {"coder-postgres-0", ENGINE}
     assert {resource for action, resource in planned.steps if action == "recreate"} == {
         f"container {name}" for name in box.changed_since(before)
     }

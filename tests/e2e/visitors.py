@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
 
 from tests.e2e.names import PROJECT
@@ -33,7 +37,7 @@ class Visitor:
     url: str
 
     def log_in(self, person: Login, label: str) -> None:
-        """Continue with the provider, say there who one is, and let the web UI know it."""
+        """Continue with the provider, and say there who one is."""
         self.page.goto(f"{self.url}/auth")
         self.page.get_by_role("button", name=f"Continue with {label}").click(timeout=WAIT_MS)
         self.page.wait_for_selector("input[name=login]", timeout=WAIT_MS)
@@ -42,7 +46,6 @@ class Visitor:
         self.page.wait_for_selector("input[name=password]", timeout=WAIT_MS)
         self.page.fill("input[name=password]", person.password)
         self.page.locator("button[type=submit]").first.click()
-        self.page.get_by_role("button", name="Accept").click(timeout=WAIT_MS)
 
     def wait_until_in(self) -> None:
         self.page.wait_for_selector("#chat-input", timeout=WAIT_MS)
@@ -56,12 +59,24 @@ class Visitor:
 
 
 @contextmanager
-def run_browser() -> Iterator[Browser]:
-    """Chromium, without a window."""
+def run_browser(*trusted: x509.Certificate) -> Iterator[Browser]:
+    """Chromium, without a window.
+
+    Args:
+        trusted: certificates of servers that it believes next to those that systems know.
+    """
+    digests = ",".join(map(_key_digest, trusted))
+    flags = [*FLAGS, f"--ignore-certificate-errors-spki-list={digests}"]
     with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
+        opened = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=flags)
         yield opened
         opened.close()
+
+
+def _key_digest(certificate: x509.Certificate) -> str:
+    form = serialization.PublicFormat.SubjectPublicKeyInfo
+    key = certificate.public_key().public_bytes(serialization.Encoding.DER, form)
+    return base64.b64encode(hashlib.sha256(key).digest()).decode()
 
 
 def chat(page: Page, question: str) -> None:
@@ -77,7 +92,7 @@ def chat(page: Page, question: str) -> None:
 @contextmanager
 def visitor(browser: Browser, url: str, picture: str) -> Iterator[Visitor]:
     """A browser that has never been there; a picture of the last that it shows is kept."""
-    context = browser.new_context(ignore_https_errors=True, locale="en-US", viewport=SIZE)
+    context = browser.new_context(locale="en-US", viewport=SIZE)
     page = context.new_page()
     ARTIFACTS.mkdir(parents=True, exist_ok=True)
     try:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from cryptography import x509
+
 from deploy.catalog import load_catalog
 from deploy.images import ImageBuildPlan, build_images, make_build_plan
 from deploy.tls.authority import issue, make_authority
@@ -53,6 +55,11 @@ class Provider:
     directory_port: int
     authority: Path
     """PEM of what proves both."""
+
+    @property
+    def certificate(self) -> x509.Certificate:
+        """What both show."""
+        return x509.load_pem_x509_certificate((self.path / "tls.crt").read_bytes())
 
     @property
     def issuer(self) -> str:

@@ -6,6 +6,7 @@ https://canaille.readthedocs.io
 import json
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from canaille import create_app
 from canaille.app import models
@@ -14,6 +15,7 @@ from joserfc.jwk import RSAKey
 place = Path(sys.argv[1])
 settings = json.loads((place / "settings.json").read_text())
 key = RSAKey.generate_key(2048, auto_kid=True)
+web_uis = [urlsplit(client["client_uri"]).hostname for client in settings["clients"]]
 app = create_app(
     {
         "SECRET_KEY": settings["secret"],
@@ -24,7 +26,11 @@ app = create_app(
             "NAME": "Example Lab",
             "ENABLE_PASSWORD_RECOVERY": False,
         },
-        "CANAILLE_OIDC": {"ACTIVE_JWKS": [key.as_dict(private=True)]},
+        "CANAILLE_OIDC": {
+            "ACTIVE_JWKS": [key.as_dict(private=True)],
+            # nobody is asked whether the site's own web UI may know them
+            "TRUSTED_DOMAINS": web_uis,
+        },
     }
 )
 with app.app_context(), app.backend.session():
