@@ -81,7 +81,7 @@ test-wide: $(VENV)/dev engine ## vLLM itself on the CPUs of two hosts over SSH, 
 test-saturated: $(VENV)/dev engine ## vLLM on CPUs with five times as many clients as places, for MINUTES=60; not in make test
 	E2E_SATURATED_MINUTES=$(MINUTES) $(BIN)/pytest -q -s -m saturated
 
-molecule: $(VENV)/molecule engine ## a fresh host over SSH, deployed to twice and looked at; SCENARIO=users_20: the stack of 20 people
+molecule: $(VENV)/molecule engine ## a fresh host over SSH, deployed to twice and looked at; SCENARIO=users_20 or users_100: those stacks
 	@scripts/install-packages mmdebstrap openssh-client
 	@mkdir -p .cache/home
 	PATH="$(abspath $(BIN)):$$PATH" HOME="$(abspath .cache/home)" LC_ALL=C.UTF-8 PYINFRA_PROGRESS=off \

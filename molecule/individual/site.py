@@ -13,9 +13,9 @@ deployment = Deployment(
     hosts=[
         Host(
             name="box",
-            address=(_state / "address").read_text(),
+            address=(_state / "box/address").read_text(),
             ssh_user="alice",
-            ssh_key=str(_state / "key"),
+            ssh_key=str(_state / "box/key"),
             sudo=True,
         )
     ],

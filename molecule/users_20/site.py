@@ -10,13 +10,13 @@ from deploy import Deployment, pyinfra_hosts
 from tests.e2e.inventories import shipped
 
 _state = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"])
-_host = {"name": "box", "address": (_state / "address").read_text(), "ssh_user": "alice"}
+_host = {"name": "box", "address": (_state / "box/address").read_text(), "ssh_user": "alice"}
 
 deployment = Deployment(**(
     shipped("users_20")
     | {
         "name": "people",
-        "hosts": [_host | {"ssh_key": str(_state / "key"), "sudo": True}],
+        "hosts": [_host | {"ssh_key": str(_state / "box/key"), "sudo": True}],
         "engine": {"kind": "llama_cpp"},
         "models": [{"name": "tiny-coder"}],
         "teams": [{"name": "research"}],

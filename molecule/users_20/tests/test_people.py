@@ -23,7 +23,7 @@ def person(request: pytest.FixtureRequest) -> httpx.Client:
     pairs = yaml.safe_load((state / "secrets.yaml").read_text())["certificates"]
     key = (state / "people-keys/ada.env").read_text().partition("OPENAI_API_KEY=")[2].split()[0]
     return httpx.Client(
-        base_url=f"https://{(state / 'address').read_text()}",
+        base_url=f"https://{(state / 'box/address').read_text()}",
         verify=ssl.create_default_context(cadata=pairs["authority"]["certificate"]),
         headers={"Authorization": f"Bearer {key}"},
         timeout=120,
