@@ -46,6 +46,12 @@ TIMEOUTS = frozenset({"timeout", "stream_timeout", "request_timeout"})
 log = logging.getLogger("LiteLLM Proxy")
 
 
+def failure_status(said: object) -> int:
+    """What a failed request is answered with, whatever its error calls a status."""
+    status = int(str(said)) if str(said).isdecimal() else 500
+    return status if 400 <= status < 600 else 500
+
+
 class Hooks(CustomLogger):  # type: ignore[misc]
     """What LiteLLM calls."""
 
@@ -120,7 +126,7 @@ class Hooks(CustomLogger):  # type: ignore[misc]
             text = atelier_silence.without_quotes(said, request_data)
             if text == said:
                 return None
-            told = (int(status) if 400 <= int(status) < 600 else 500), text
+            told = failure_status(status), text
         elif told[0] == 400:
             # an engine's own text is in it
             told = told[0], atelier_silence.without_quotes(told[1], request_data)

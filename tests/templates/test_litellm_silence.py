@@ -133,3 +133,8 @@ def test_the_hook_tells_the_client_so(module: Any) -> None:
         assert own.message == TEXT
     plain = BadRequestError(400, "too long")
     assert asyncio.run(module.hooks.async_post_call_failure_hook(REQUEST, plain, None)) is None
+
+
+def test_a_status_that_is_none_becomes_500(module: Any) -> None:
+    for said, told in (("422", 422), (500, 500), ("insufficient_quota", 500), (200, 500)):
+        assert module.failure_status(said) == told
