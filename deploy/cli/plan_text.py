@@ -123,7 +123,7 @@ def _arrangement(replica: ReplicaPlan) -> str:
     split = (
         f"tensor_parallel_size {replica.tensor_parallel_size},"
         f" pipeline_parallel_size {replica.pipeline_parallel_size},"
-        if replica.engine.kind == "vllm"
+        if replica.engine.traits.shares_cache
         else ""
     )
     return (

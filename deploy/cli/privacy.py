@@ -21,6 +21,8 @@ REMEDIES = {
     " STORE_PROMPTS_IN_SPEND_LOGS: remove that",
     ("vllm", "log"): "vLLM logs prompts with --enable-log-requests, and with"
     " VLLM_LOGGING_LEVEL=DEBUG: remove these from engine.extra_args and engine.env",
+    ("sglang", "log"): "SGLang logs prompts with --log-requests, and writes them into files with"
+    " --crash-dump-folder: remove these from engine.extra_args",
     ("llama_cpp", "log"): "llama.cpp logs prompts with --verbose and LLAMA_LOG_VERBOSITY: remove"
     " these from engine.extra_args and engine.env",
     ("ollama", "log"): "Ollama logs prompts with OLLAMA_DEBUG: remove it from engine.env",

@@ -25,14 +25,14 @@ from deploy.sizing import (
     find_devices,
     find_model,
     find_speculation,
-    size_gguf,
-    size_model,
     sizing_to_json,
 )
+from deploy.sizing.engines import DEFAULT_VERSIONS, size_request
 from deploy.sizing.observed import Difference, compare, difference_text
 from deploy.sizing.reasons import ReasonKind, reason
 from deploy.sizing.release import DEFAULT_VERSION
 from deploy.sizing.size import SAME_SIZE
+from deploy.spec.engine_kinds import EngineKind
 
 DEFAULT_UTILIZATION = 0.9
 SPECULATIVE_CONFIG = (
@@ -45,7 +45,15 @@ class EngineName(StrEnum):
     """The engines that can be sized."""
 
     VLLM = "vllm"
+    SGLANG = "sglang"
     OLLAMA = "ollama"
+
+
+KINDS: dict[EngineName, EngineKind] = {
+    EngineName.VLLM: "vllm",
+    EngineName.SGLANG: "sglang",
+    EngineName.OLLAMA: "ollama",
+}
 
 
 def size(  # noqa: PLR0913, PLR0917  one parameter per option
@@ -60,7 +68,7 @@ def size(  # noqa: PLR0913, PLR0917  one parameter per option
         int | None, typer.Option(help="Groups of GPUs that share the layers out.")
     ] = None,
     gpu_memory_utilization: Annotated[
-        float, typer.Option(help="Share of each GPU's memory that vLLM takes.")
+        float, typer.Option(help="Share of each GPU's memory that vLLM or SGLang takes.")
     ] = DEFAULT_UTILIZATION,
     max_model_len: Annotated[
         int | None, typer.Option(help="Longest request; the longest that fits by default.")
@@ -85,10 +93,10 @@ def size(  # noqa: PLR0913, PLR0917  one parameter per option
         float | None, typer.Option(help="Size of the weight files, where you know it.")
     ] = None,
     max_num_seqs: Annotated[
-        int | None, typer.Option(help="Requests of one step; vLLM's default unless set.")
+        int | None, typer.Option(help="Requests of one step; the engine's default unless set.")
     ] = None,
     max_num_batched_tokens: Annotated[
-        int | None, typer.Option(help="Tokens of one step; vLLM's default unless set.")
+        int | None, typer.Option(help="Tokens of one step; the engine's default unless set.")
     ] = None,
     data_parallel_size: Annotated[
         int, typer.Option(help="Ranks with attention of their own that share the experts.")
@@ -120,13 +128,16 @@ def size(  # noqa: PLR0913, PLR0917  one parameter per option
     ] = None,
     engine: Annotated[EngineName, typer.Option(help="What serves it.")] = EngineName.VLLM,
     engine_version: Annotated[
-        str, typer.Option(help="Version of vLLM; its overheads changed a lot.")
-    ] = DEFAULT_VERSION,
+        str | None,
+        typer.Option(
+            help=f"Version of vLLM, whose overheads changed a lot; {DEFAULT_VERSION} unless set."
+        ),
+    ] = None,
     observed: Annotated[
         Path | None,
         typer.Option(
             metavar="LOGFILE",
-            help="Start-up log of vLLM or llama.cpp to compare with.",
+            help="Start-up log of vLLM, SGLang or llama.cpp to compare with.",
             exists=True,
             dir_okay=False,
             readable=True,
@@ -150,6 +161,7 @@ def size(  # noqa: PLR0913, PLR0917  one parameter per option
     request = SizingRequest(
         model=found.architecture,
         devices=devices,
+        engine=KINDS[engine],
         name=found.name,
         tensor_parallel_size=tensor_parallel_size,
         pipeline_parallel_size=pipeline_parallel_size,
@@ -163,7 +175,7 @@ def size(  # noqa: PLR0913, PLR0917  one parameter per option
         weights_gib=found.weights_gib if weights_gib is None else weights_gib,
         max_num_seqs=max_num_seqs,
         max_num_batched_tokens=max_num_batched_tokens,
-        engine_version=engine_version,
+        engine_version=_version(engine, engine_version),
         prompt_per_output=_prompt_per_output(input_tokens, output_tokens),
         enforce_eager=enforce_eager,
         speculation=_speculation(speculative_config, engine, catalog),
@@ -175,14 +187,20 @@ def size(  # noqa: PLR0913, PLR0917  one parameter per option
         lora_rank=max_lora_rank,
         flash_attention=flash_attention,
     )
-    sizing = size_model(request) if engine is EngineName.VLLM else size_gguf(request)
+    sizing = size_request(request)
     log = None if observed is None else observed.read_text(encoding="utf-8", errors="replace")
     _print(sizing, json, () if log is None else compare(sizing, log))
     if log is not None and not compare(sizing, log):
-        allowed = "a start-up log of vLLM or llama.cpp, with its lines about memory"
+        allowed = "a start-up log of vLLM, SGLang or llama.cpp, with its lines about memory"
         raise PlanError(Problem("observed", str(observed), allowed))
     if plot is not None:
         write_sizing_page(plot, request, sizing)
+
+
+def _version(engine: EngineName, declared: str | None) -> str:
+    if declared and engine is not EngineName.VLLM:
+        raise PlanError(Problem("engine_version", engine.value, "with --engine vllm"))
+    return declared or DEFAULT_VERSIONS.get(KINDS[engine], DEFAULT_VERSION)
 
 
 def _speculation(text: str | None, engine: EngineName, catalog: Catalog) -> Speculation | None:

@@ -6,7 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from deploy.cli.diagram import Bar, lines, page, stacked_bars, text_list
-from deploy.sizing import Sizing, SizingRequest, size_gguf, size_model
+from deploy.sizing import Sizing, SizingRequest
+from deploy.sizing.engines import size_request
 from deploy.sizing.reasons_text import reason_text
 from deploy.sizing.to_json import ESTIMATE
 
@@ -48,17 +49,16 @@ Series = dict[str, list[tuple[float, float]]]
 
 
 def _against_context(request: SizingRequest, sizing: Sizing) -> tuple[Series, Series]:
-    work_out = size_gguf if sizing.engine == "ollama" else size_model
     limit = sizing.max_model_len_that_fits
     held, speed = [], []
     for context in CONTEXTS:
         if context <= limit:
             asked = replace(request, context_tokens=context, users=None, max_model_len=None)
-            held.append((float(context), float(work_out(asked).concurrent_users)))
+            held.append((float(context), float(size_request(asked).concurrent_users)))
     most = max((users for _, users in held), default=0)
     users = 1
     while users <= most and users <= sizing.concurrent_users * 2:
-        found = work_out(replace(request, users=users))
+        found = size_request(replace(request, users=users))
         speed.append((float(users), found.tokens_per_second_per_user))
         users *= 2
     return {"requests that the KV cache holds": held}, {

@@ -1,9 +1,10 @@
-"""The KV cache that vLLM says it has, read from its log, and what was planned.
+"""The KV cache that vLLM or SGLang says it has, read from its log, and what was planned.
 
 Lines, by release (vllm/v1/core/kv_cache_utils.py): ``# GPU blocks: 1381`` until 0.8 and with its
 first engine; ``GPU KV cache size: 2,042,016 tokens`` since then, of each worker until 0.11;
 ``CPU KV cache size`` on CPUs since 0.27. ``Maximum concurrency for 2,048 tokens per request:
-997.08x`` follows, in the same line or in one of its own.
+997.08x`` follows, in the same line or in one of its own. SGLang: ``max_total_num_tokens=581648,
+chunked_prefill_size=8192, ...`` (sglang/srt/managers/scheduler.py).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from deploy.plan.deployment_plan import ReplicaPlan
 SIZE = re.compile(r"KV cache size: ([\d,]+) tokens")
 BLOCKS = re.compile(r"# GPU blocks: (\d+)")
 CONCURRENCY = re.compile(r"Maximum concurrency for ([\d,]+) tokens per request: ([\d.]+)x")
+POOL = re.compile(r"\bmax_total_num_tokens=(\d+)")
 BLOCK_TOKENS = 16
 """Of the releases that count blocks."""
 TOLERANCE = 0.1
@@ -48,6 +50,7 @@ def read_log(text: str) -> KvCacheLog | None:
         ``None`` if it has none.
     """
     sizes = [int(size.replace(",", "")) for size in SIZE.findall(text)]
+    sizes = sizes or [int(tokens) for tokens in POOL.findall(text)]
     sizes = sizes or [int(blocks) * BLOCK_TOKENS for blocks in BLOCKS.findall(text)]
     if not sizes:
         return None
@@ -70,7 +73,7 @@ def kv_cache_text(found: KvCacheLog, planned: int) -> str:
     return text
 
 
-def kv_cache_warning(found: KvCacheLog, planned: int) -> str:
+def kv_cache_warning(found: KvCacheLog, planned: int, engine: str) -> str:
     """What to say where the plan is off; nothing where it is right, or there was none."""
     if not planned or abs(found.tokens - planned) <= TOLERANCE * planned:
         return ""
@@ -80,7 +83,7 @@ def kv_cache_warning(found: KvCacheLog, planned: int) -> str:
     else:
         effect = "more people are answered at once than planned"
     more = "less" if found.tokens < planned else "more"
-    return f"vLLM has {share:.0%} {more} KV cache than planned: {effect}"
+    return f"{engine} has {share:.0%} {more} KV cache than planned: {effect}"
 
 
 def read_kv_cache(connection: Connection, name: str, replica: ReplicaPlan) -> KvCacheLog | None:

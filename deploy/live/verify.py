@@ -143,7 +143,7 @@ def _engine_question(
             answer = complete(url, key, model, _expected(replica))
         else:
             answer = stream_chat(url, key, model)
-        if replica.engine.kind == "vllm":
+        if replica.engine.traits.shares_cache:
             return _with_kv_cache(answer, upstream.name, replica, hosts[replica.host])
         if replica.engine.kind == "ollama" and replica.gpus and replica.engine.keep_alive != "0":
             # only a model that has just answered is loaded for sure
@@ -154,11 +154,12 @@ def _engine_question(
 
 
 def _with_kv_cache(answer: str, name: str, replica: ReplicaPlan, host: Connection) -> Answer:
-    """What vLLM answered, and the KV cache that it has for more."""
+    """What an engine answered, and the KV cache that it has for more."""
     found, planned = read_kv_cache(host, name, replica), replica.kv_cache_tokens
     if found is None:
         return Answer(answer)
-    return Answer(f"{answer}; {kv_cache_text(found, planned)}", kv_cache_warning(found, planned))
+    warning = kv_cache_warning(found, planned, replica.engine.traits.title)
+    return Answer(f"{answer}; {kv_cache_text(found, planned)}", warning)
 
 
 def engine_url(artefacts: Artefacts, replica: ReplicaPlan, hosts: dict[str, Connection]) -> str:

@@ -215,7 +215,7 @@ def _listing(weights: HostWeights, found: WeightsState, secrets: SecretStore) ->
         return listing
     files = needed_files(listing.files, weights.load_format)
     if not has_weights(files):
-        found_text = f"{weights.repository} has no weights that vLLM loads"
+        found_text = f"{weights.repository} has no weights that vLLM or SGLang loads"
         allowed = "safetensors, .bin or .pt files"
         return Problem(f"weights {weights.name}", found_text, allowed, "declare another repository")
     # a gated repository is listed to everybody, and its files are not given

@@ -18,7 +18,7 @@ from deploy.operations.lock import changes_host
 from deploy.operations.questions import units_question
 from deploy.operations.script import DockerCommand, ScriptCommand
 from deploy.operations.unit_changes import host_changes
-from deploy.services import vllm
+from deploy.services import compiled
 
 
 @changes_host
@@ -77,4 +77,4 @@ def _unwanted_caches(artefacts: Artefacts, resources: dict[str, str]) -> list[st
         for resource, owner in resources.items()
         if resource.startswith("volume ") and owner == own
     ]
-    return sorted(name for name in volumes if vllm.is_cache(name, own) and name not in wanted)
+    return sorted(name for name in volumes if compiled.is_cache(name, own) and name not in wanted)

@@ -31,7 +31,7 @@ class MemoryPlan(PlanPart):
     """KV cache."""
 
     pinned_kv_cache_bytes: int = 0
-    """The pool that vLLM is told to allocate; 0 where the engine decides."""
+    """The pool that vLLM is told to allocate; 0 where it is told something else, or nothing."""
 
     @property
     def total_gib(self) -> float:
@@ -61,6 +61,17 @@ class CpuPlan(PlanPart):
     """Tokens of a block."""
     omp_threads_bind: str
     """Cores of each process."""
+
+
+class SglangPlan(PlanPart):
+    """What SGLang is told of a GPU's memory."""
+
+    mem_fraction_static: float
+    """Share of what is free at first that weights and KV cache have together."""
+    chunked_prefill_size: int
+    """Tokens of one step."""
+    graphed_requests: int
+    """The largest batch that is decoded with a CUDA graph."""
 
 
 class SpeculativePlan(PlanPart):
@@ -111,6 +122,8 @@ class ReplicaPlan(PlanPart):
     """What they are called on the host."""
     gpu_vendor: str = ""
     """Who made them; empty on a CPU."""
+    gpu_gfx: str = ""
+    """Their instruction set, of AMD's."""
     tensor_parallel_size: int = 1
     """GPUs that share each layer."""
     pipeline_parallel_size: int = 1
@@ -125,6 +138,8 @@ class ReplicaPlan(PlanPart):
     """Requests of the declared context that it answers at once."""
     cpu: CpuPlan | None = None
     """vLLM on CPUs; ``None`` on GPUs, and of other engines."""
+    sglang: SglangPlan | None = None
+    """SGLang; ``None`` of other engines."""
     speculative: SpeculativePlan | None = None
     """What drafts its tokens."""
     language_model_only: bool = False

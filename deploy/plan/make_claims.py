@@ -12,19 +12,18 @@ from deploy.errors import AtelierError, PlanError, Problem
 from deploy.model_files import ModelFile
 from deploy.plan.placement import Claim, counted_context
 from deploy.plan.unknown import unknown
-from deploy.plan.weights import ollama_weights, vllm_weights
+from deploy.plan.weights import ollama_weights, safetensors_weights
 from deploy.sizing import DeclaredModel, Speculation, find_model, find_speculation
+from deploy.sizing.engines import DEFAULT_VERSIONS
 from deploy.sizing.reasons_text import cause_text
-from deploy.sizing.release import DEFAULT_VERSION
 from deploy.sizing.speculation import speculation_refusals
 from deploy.spec import DeploymentSpec, EngineSpec, ModelSpec
+from deploy.spec.engine_kinds import ENGINES, WITHOUT_TEXT, EngineKind, kinds_with
 from deploy.units import GIB
 
 IMAGE_VERSION = re.compile(r":v?(\d+\.\d+(\.\d+)*)")
 ROLES = ("chat", "completion")
-WITHOUT_TEXT = {"embedding": "make embeddings", "rerank": "rank documents"}
-"""Roles that only vLLM serves, and what a model does then."""
-OWN_OF_VLLM = (
+OWN_SETTINGS = (
     "tool_call_parser",
     "reasoning_parser",
     "lora_adapters",
@@ -32,18 +31,7 @@ OWN_OF_VLLM = (
     "speculative",
     "language_model_only",
 )
-"""Settings of models that only vLLM has."""
-OWN_ARGUMENTS = {
-    "--speculative-config": "declare speculative of the model",
-    "--enable-expert-parallel": "declare enable_expert_parallel of the engine",
-    "--nnodes": "declare nnodes of the engine",
-    "--node-rank": "declare nnodes of the engine",
-    "--headless": "declare nnodes of the engine",
-    "--language-model-only": "declare language_model_only of the model",
-    "--data-parallel-size": "declare replicas; ranks that share experts are sized, not deployed",
-    "-dp": "declare replicas; ranks that share experts are sized, not deployed",
-}
-"""Arguments of vLLM that change its memory, and what to declare in their place."""
+"""Settings of models that not every engine has."""
 
 
 @dataclass(frozen=True)
@@ -93,37 +81,41 @@ def make_claim(spec: DeploymentSpec, index: int, sources: Sources) -> Claim:
         max_model_len=longest,
         declared=declared,
         quantization=method,
-        engine_version=engine_version(spec, sources.catalog),
+        engine_version=engine_version(spec, sources.catalog, engine.kind),
         speculation=speculation,
     )
 
 
-def engine_version(spec: DeploymentSpec, catalog: Catalog) -> str:
-    """Version of vLLM, as the image that it runs from is tagged."""
-    own = spec.images.get("vllm")
-    reference = (own.reference if own else None) or catalog.images["vllm"].reference
+def engine_version(spec: DeploymentSpec, catalog: Catalog, kind: EngineKind) -> str:
+    """Version of an engine that is sized by its version, as the image it runs from is tagged."""
+    if kind not in DEFAULT_VERSIONS:
+        return ""
+    own = spec.images.get(kind)
+    reference = (own.reference if own else None) or catalog.images[kind].reference
     match = IMAGE_VERSION.search(reference.rsplit("/", 1)[-1])
-    return match[1] if match else DEFAULT_VERSION
+    return match[1] if match else DEFAULT_VERSIONS[kind]
 
 
 def _problems(
     path: str, model: ModelSpec, engine: EngineSpec, entry: Model | None, sources: Sources
 ) -> Iterator[Problem]:
     kind, known = engine.kind, entry is not None
-    if model.path is not None and kind == "vllm":
-        found = "vllm does not serve GGUF files here"
+    takes_files = engine.traits.weights == "gguf"
+    if model.path is not None and not takes_files:
+        found = f"{kind} does not serve GGUF files here"
         fix = "declare config and weights, or engine kind llama_cpp or ollama"
         yield Problem(f"{path}.path", found, "engine kind llama_cpp, ollama", fix)
     if model.config is not None and kind == "llama_cpp":
         fix = "remove config: path is enough on a CPU"
-        yield Problem(f"{path}.config", f"{kind} takes no config.json", "ollama, vllm", fix)
+        others = ", ".join(each for each, traits in ENGINES.items() if traits.on_gpus)
+        yield Problem(f"{path}.config", f"{kind} takes no config.json", others, fix)
     if model.extra_args and kind == "ollama":
         yield Problem(f"{path}.extra_args", "ollama takes no arguments", "none", "declare env")
     if kind == "llama_cpp" and model.name not in sources.files and known:
         yield _without_file(f"{path}.name", model.name)
     elif not known and model.path is None and model.config is None:
         names = list(sources.catalog.models)
-        own = "config" if kind == "vllm" else "path"
+        own = "path" if takes_files else "config"
         allowed = f"a model that `atelier models` lists, or any with a {own}"
         yield unknown(f"{path}.name", model.name, names, allowed)
     if entry is not None:
@@ -131,38 +123,44 @@ def _problems(
     yield from _feature_problems(path, model, engine, known=known)
 
 
-def _argument_problems(path: str, arguments: tuple[str, ...]) -> Iterator[Problem]:
+def _argument_problems(
+    path: str, engine: EngineSpec, arguments: tuple[str, ...]
+) -> Iterator[Problem]:
+    own = engine.traits.own_arguments
     for argument in arguments:
         name = argument.partition("=")[0]
-        if name in OWN_ARGUMENTS:
-            found = f"{name}: what it takes of the memory would not be planned"
-            yield Problem(f"{path}.extra_args", found, fix=OWN_ARGUMENTS[name])
+        if name in own:
+            found = f"{name}: what it does would not be planned"
+            yield Problem(f"{path}.extra_args", found, fix=own[name])
 
 
 def _feature_problems(
     path: str, model: ModelSpec, engine: EngineSpec, *, known: bool
 ) -> Iterator[Problem]:
-    """What is declared and only vLLM does; of models of the catalogue, their roles say more."""
-    kind = engine.kind
-    if kind == "vllm":
-        if model.max_lora_rank and not model.lora_adapters:
-            fix = "declare lora_adapters, or remove max_lora_rank"
-            yield Problem(f"{path}.max_lora_rank", "there are no adapters", fix=fix)
-        yield from _argument_problems(path, (*engine.extra_args, *model.extra_args))
-        return
-    for name in OWN_OF_VLLM:
-        if getattr(model, name):
+    """What is declared and the engine does not do; of the catalogue's, their roles say more."""
+    kind, traits = engine.kind, engine.traits
+    if "max_lora_rank" in traits.model_settings and model.max_lora_rank and not model.lora_adapters:
+        fix = "declare lora_adapters, or remove max_lora_rank"
+        yield Problem(f"{path}.max_lora_rank", "there are no adapters", fix=fix)
+    yield from _argument_problems(path, engine, (*engine.extra_args, *model.extra_args))
+    for name in OWN_SETTINGS:
+        if getattr(model, name) and name not in traits.model_settings:
             found, fix = f"{kind} has no such setting", f"remove {name}"
-            yield Problem(f"{path}.{name}", found, "with engine kind vllm", fix)
+            yield Problem(f"{path}.{name}", found, _with_engine(name), fix)
     for role, what in WITHOUT_TEXT.items():
-        if not known and role in (model.roles or ()):
+        if not known and role in (model.roles or ()) and role not in traits.more_roles:
             found = f"Atelier does not have {kind} {what}"
-            yield Problem(f"{path}.roles", found, "with engine kind vllm", "declare kind='vllm'")
+            yield Problem(f"{path}.roles", found, _with_engine(role), "declare kind='vllm'")
+
+
+def _with_engine(name: str) -> str:
+    """Which engines have a setting, or serve a role."""
+    return f"with engine kind {' or '.join(kinds_with(name))}"
 
 
 def _possible(entry: Model, engine: EngineSpec) -> tuple[str, ...]:
-    """What a model of the catalogue can be served for: embeddings and reranking by vLLM alone."""
-    known = (*ROLES, *WITHOUT_TEXT) if engine.kind == "vllm" else ROLES
+    """What a model of the catalogue can be served for."""
+    known = (*ROLES, *engine.traits.more_roles)
     return tuple(role for role in entry.roles if role in known)
 
 
@@ -191,8 +189,8 @@ def _declared(  # noqa: PLR0913, PLR0917
     file = sources.files.get(model.name) if engine.kind == "ollama" else None
     if engine.kind == "llama_cpp" or (model.path is not None and model.config is None):
         return None
-    if engine.kind == "vllm":
-        vllm_weights(path, model, entry, method)
+    if engine.traits.weights == "safetensors":
+        safetensors_weights(path, model, entry, method, engine.traits)
     elif file is None:
         ollama_weights(path, model, entry, method)
     name = str(sources.directory / model.config) if model.config else model.name
@@ -232,7 +230,7 @@ def _shape_problems(
     for why in speculation_refusals(speculation, declared.architecture):
         yield Problem(f"{path}.speculative", cause_text(why), fix="remove it")
     if engine.enable_expert_parallel and declared.architecture.moe is None:
-        found = f"{declared.name} has no experts: vLLM does not start with it"
+        found = f"{declared.name} has no experts: {engine.traits.title} does not start with it"
         fix = "declare it of the engine of models with experts alone"
         yield Problem("engine.enable_expert_parallel", found, fix=fix)
 

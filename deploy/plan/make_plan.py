@@ -21,7 +21,12 @@ from deploy.plan.on_cpu import cpu_hosts
 from deploy.plan.people import people_plan
 from deploy.plan.placement import Claim, Gpus, Placement, Seat, Sizer, place
 from deploy.plan.ports import port_problems
-from deploy.plan.refusals import placement_problems, share_problems, split_problems
+from deploy.plan.refusals import (
+    engine_path,
+    placement_problems,
+    share_problems,
+    split_problems,
+)
 from deploy.plan.replicas import cpu_replica, gpu_replica, with_one_length, with_ports
 from deploy.plan.router import router_problems
 from deploy.plan.service_plans import RouterPlan
@@ -32,6 +37,7 @@ from deploy.plan.warnings import warnings
 from deploy.plan.web_ui import web_ui_plan, web_ui_problems, web_ui_warnings
 from deploy.plan.wide import nothing_left, place_wide, wide_cpu_problems, wide_problems
 from deploy.spec import DeploymentSpec
+from deploy.spec.engine_kinds import ENGINES
 
 
 def make_plan(
@@ -114,8 +120,8 @@ def make_plan(
 
 
 def runs_on_gpus(claim: Claim, hosts: tuple[Gpus, ...]) -> bool:
-    """Whether a model is served on GPUs: by vLLM and Ollama, where there are any."""
-    return claim.engine.kind != "llama_cpp" and bool(hosts)
+    """Whether a model is served on GPUs: by engines that can, where there are any."""
+    return claim.engine.traits.on_gpus and bool(hosts)
 
 
 def _claims(spec: DeploymentSpec, sources: Sources) -> tuple[Claim, ...]:
@@ -154,9 +160,18 @@ def _gpu_problems(
 
 
 def _cpu_problems(claim: Claim) -> Iterator[Problem]:
-    """Why vLLM cannot serve a model on CPUs; how it is split is looked at before."""
-    if claim.engine.kind == "vllm" and not any(split_problems([claim], [])):
+    """Why an engine cannot serve a model on CPUs; how it is split is looked at before."""
+    traits = claim.engine.traits
+    if not traits.on_cpus:
+        found = f"{claim.engine.kind}, which Atelier runs on GPUs only, and no host has any"
+        fix = "declare gpus of a host, or another engine for the model"
+        yield Problem(f"{engine_path(claim)}.kind", found, _on_cpus(), fix)
+    elif claim.engine.kind == "vllm" and not any(split_problems([claim], [])):
         yield from cpu_problems(claim)
+
+
+def _on_cpus() -> str:
+    return ", ".join(kind for kind, traits in ENGINES.items() if traits.on_cpus)
 
 
 def _replicas(

@@ -12,10 +12,6 @@ from deploy.sizing import Sizing
 from deploy.sizing.reasons_text import INVENTORY, reason_text
 
 AT_THE_LIMIT = "waits in the queue until one ends"
-PREEMPTION = (
-    "; when running requests outgrow the KV cache, vLLM preempts the latest one and computes it"
-    " again later"
-)
 
 
 @dataclass(frozen=True)
@@ -65,14 +61,14 @@ def _writes(claim: Claim) -> bool:
 
 def _quantization(claim: Claim) -> str:
     """On CPUs."""
-    if claim.quantization or claim.engine.kind != "vllm" or claim.declared is None:
+    if claim.quantization or claim.declared is None or claim.engine.traits.weights == "gguf":
         return claim.quantization or "as its file"
     return claim.declared.architecture.quantization.method
 
 
 def loaded(seat: Seat, outcome: Outcome, all_users: int) -> Sizing:
     """A replica with its part of the people, at most as many as it answers at once."""
-    if seat.claim.engine.kind != "vllm":
+    if not seat.claim.engine.traits.shares_cache:
         return seat.sizing
     own = seat.sizing.concurrent_users
     load = min(own, max(1, round(outcome.users * own / max(all_users, 1))))
@@ -101,8 +97,10 @@ def _reading(busy: list[Sizing]) -> float | None:
 
 
 def _at_the_limit(claim: Claim, replicas: tuple[ReplicaPlan, ...], users: int) -> str:
-    if claim.engine.kind == "vllm":
-        return f"request {users + 1} {AT_THE_LIMIT}{PREEMPTION}"
+    traits = claim.engine.traits
+    if traits.shares_cache:
+        full = f"when running requests outgrow the KV cache, {traits.when_full}"
+        return f"request {users + 1} {AT_THE_LIMIT}; {full}"
     slots, length = replicas[0].max_num_seqs, replicas[0].max_model_len
     return f"request {users + 1} {AT_THE_LIMIT}; each of {slots} slots keeps {length} tokens"
 
@@ -156,7 +154,7 @@ def _rejected(claim: Claim, seats: tuple[Seat, ...], outcome: Outcome) -> Iterat
     if not seats or claim.engine.nnodes > 1:
         return
     yield from _other_layouts(seats, outcome)
-    if claim.engine.kind != "vllm":
+    if not claim.engine.traits.shares_cache:
         return
     sizing = _on_same_gpus(claim, seats, outcome)
     taken = (seats[0].sizing.tensor_parallel_size, seats[0].sizing.pipeline_parallel_size)

@@ -8,7 +8,7 @@ from ipaddress import ip_address
 from deploy.errors import Problem
 from deploy.plan.deployment_plan import ReplicaPlan
 from deploy.spec import DeploymentSpec, HostSpec
-from deploy.spec.engine import EngineKind
+from deploy.spec.engine_kinds import EngineKind
 from deploy.spec.program import ProgramName
 
 PROGRAMS: dict[EngineKind, ProgramName] = {"llama_cpp": "llama-server"}

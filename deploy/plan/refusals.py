@@ -20,7 +20,7 @@ def split_problems(claims: list[Claim], hosts: list[Gpus]) -> Iterator[Problem]:
     divided = any(each.instance for host in hosts for each in host.devices)
     for claim in claims:
         engine, sizing = claim.engine, claim.declared
-        if sizing is None or engine.kind != "vllm":
+        if sizing is None or not engine.traits.shares_cache:
             continue
         path = engine_path(claim)
         tp, pp = engine.tensor_parallel_size or 1, engine.pipeline_parallel_size or 1

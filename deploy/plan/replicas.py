@@ -12,6 +12,7 @@ from deploy.plan.deployment_plan import (
     CpuPlan,
     MemoryPlan,
     ReplicaPlan,
+    SglangPlan,
     SpeculativePlan,
     WeightsPlan,
 )
@@ -20,13 +21,15 @@ from deploy.plan.memory import container_memory_bytes
 from deploy.plan.on_cpu import cpu_max_model_len, gguf_bytes
 from deploy.plan.placement import Claim, Gpus, Seat
 from deploy.plan.vllm_on_cpu import size_on_cpu
-from deploy.plan.weights import ollama_weights, vllm_quantization, vllm_weights
+from deploy.plan.weights import ollama_weights, safetensors_weights, told_quantization
+from deploy.sizing import Sizing
 from deploy.spec import SpeculativeSpec
 from deploy.units import GIB
 
-VLLM_MEMORY_BYTES = 8 * GIB
-"""Memory of the host that vLLM's server takes; the weights pass through the page cache."""
-VLLM_WORKER_BYTES = 6 * GIB
+SERVER_BYTES = 8 * GIB
+"""Memory of the host that the server of vLLM or SGLang takes; the weights pass through the page
+cache."""
+WORKER_BYTES = 6 * GIB
 """The same for each GPU's worker: CUDA, pinned buffers, compiled kernels."""
 
 
@@ -52,6 +55,7 @@ def gpu_replica(seat: Seat, index: int, host: Gpus, sources: Sources) -> Replica
         gpus=seat.gpus,
         gpu_ids=tuple(host.ids[gpu] for gpu in seat.gpus),
         gpu_vendor=host.devices[seat.gpus[0]].vendor,
+        gpu_gfx=host.devices[seat.gpus[0]].gfx,
         tensor_parallel_size=sizing.tensor_parallel_size,
         pipeline_parallel_size=sizing.pipeline_parallel_size,
         gpu_memory_utilization=seat.share,
@@ -64,7 +68,16 @@ def gpu_replica(seat: Seat, index: int, host: Gpus, sources: Sources) -> Replica
         kv_cache_tokens=sizing.kv_cache_tokens,
         concurrent_users=sizing.concurrent_users,
         speculative=_speculative(claim, sources),
+        sglang=_sglang(sizing) if claim.engine.kind == "sglang" else None,
         **_features(claim),
+    )
+
+
+def _sglang(sizing: Sizing) -> SglangPlan:
+    return SglangPlan(
+        mem_fraction_static=sizing.details["mem_fraction_static"],
+        chunked_prefill_size=sizing.max_num_batched_tokens,
+        graphed_requests=sizing.details["graphed_requests"],
     )
 
 
@@ -157,8 +170,8 @@ def with_one_length(replicas: Iterable[ReplicaPlan]) -> Iterator[ReplicaPlan]:
 
 
 def _features(claim: Claim) -> dict[str, Any]:
-    """What else vLLM does: the model's own settings, else the catalogue's."""
-    if claim.engine.kind != "vllm":
+    """What else the engine does: the model's own settings, else the catalogue's."""
+    if claim.engine.traits.weights != "safetensors":
         return {}
     model, entry = claim.model, claim.entry
     parsers = {
@@ -214,23 +227,23 @@ def _extra_weights(claim: Claim, sources: Sources) -> tuple[str, ...]:
 
 
 def _file(claim: Claim, sources: Sources) -> ModelFile | None:
-    return None if claim.engine.kind == "vllm" else sources.files.get(claim.model.name)
+    return sources.files.get(claim.model.name) if claim.engine.traits.weights == "gguf" else None
 
 
 def _weights(claim: Claim, file: ModelFile | None) -> WeightsPlan:
     if file is not None or claim.engine.kind == "llama_cpp":
         return WeightsPlan()
-    find = vllm_weights if claim.engine.kind == "vllm" else ollama_weights
-    return find(claim.path, claim.model, claim.entry, claim.quantization)
+    named, traits = (claim.path, claim.model, claim.entry, claim.quantization), claim.engine.traits
+    if traits.weights == "safetensors":
+        return safetensors_weights(*named, traits)
+    return ollama_weights(*named)
 
 
 def _told_quantization(claim: Claim) -> str | None:
-    if claim.engine.kind != "vllm":
-        return None
-    return vllm_quantization(claim.model, claim.entry, claim.quantization)
+    return told_quantization(claim.model, claim.entry, claim.quantization, claim.engine.traits)
 
 
 def _memory_limit(claim: Claim, file: ModelFile | None, gpus: int) -> int:
-    if claim.engine.kind == "vllm":
-        return VLLM_MEMORY_BYTES + gpus * VLLM_WORKER_BYTES + claim.engine.shm_size
+    if claim.engine.traits.weights == "safetensors":
+        return SERVER_BYTES + gpus * WORKER_BYTES + claim.engine.shm_size
     return container_memory_bytes(gguf_bytes(claim, file))

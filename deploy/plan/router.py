@@ -51,7 +51,7 @@ def _priority_problems(spec: DeploymentSpec) -> Iterator[Problem]:
             yield Problem(
                 path,
                 f"the engine of {model!r} answers who came first",
-                "models that vLLM serves by priority",
+                "models that vLLM or SGLang serves by priority",
                 f"declare engine=Engine(kind='vllm', scheduling_policy='priority') for {model!r}",
             )
 

@@ -109,4 +109,6 @@ def _replica(replica: ReplicaPlan) -> dict[str, Any]:
         "memory_limit_gib": round(replica.memory_limit_bytes / GIB, 2),
         "port": replica.port,
         "is_linked": replica.is_linked,
-    } | ({"other_hosts": list(replica.other_hosts)} if replica.other_hosts else {})
+        **({"other_hosts": list(replica.other_hosts)} if replica.other_hosts else {}),
+        **({"sglang": replica.sglang.model_dump()} if replica.sglang else {}),
+    }

@@ -7,13 +7,11 @@ from deploy.errors import PlanError, Problem
 from deploy.plan.deployment_plan import WeightsPlan
 from deploy.sizing.gguf import DEFAULT_QUANTIZATION
 from deploy.spec import ModelSpec
-
-IN_FLIGHT = ("fp8", "bitsandbytes")
-"""What vLLM can make of unquantised weights while it loads them."""
+from deploy.spec.engine_kinds import EngineTraits
 
 
-def vllm_weights(
-    path: str, model: ModelSpec, entry: Model | None, method: str | None
+def safetensors_weights(
+    path: str, model: ModelSpec, entry: Model | None, method: str | None, engine: EngineTraits
 ) -> WeightsPlan:
     """A repository or a directory of the host.
 
@@ -25,7 +23,7 @@ def vllm_weights(
     if entry is None:
         allowed = "a repository such as 'org/name', or a directory of the host"
         raise PlanError(Problem(f"{path}.weights", "not set", allowed, "declare weights"))
-    variant = _safetensors(path, model, entry, method)
+    variant = _safetensors(path, model, entry, method, engine)
     if variant.huggingface is None:
         found = (
             f"no {method} weights of {model.name} are known"
@@ -36,12 +34,15 @@ def vllm_weights(
     return WeightsPlan(repository=variant.huggingface, revision=variant.revision)
 
 
-def vllm_quantization(model: ModelSpec, entry: Model | None, method: str | None) -> str | None:
-    """What vLLM must be told: nothing of weights that are quantised already.
+def told_quantization(
+    model: ModelSpec, entry: Model | None, method: str | None, engine: EngineTraits
+) -> str | None:
+    """What the engine must be told: nothing of weights that are quantised already.
 
-    ``--quantization awq`` would even keep it from its faster kernels (``awq_marlin``).
+    ``--quantization awq`` would even keep vLLM from its faster kernels (``awq_marlin``), and
+    SGLang's documentation asks not to add it.
     """
-    if method not in IN_FLIGHT:
+    if method not in engine.in_flight:
         return None
     ready = entry is not None and _find(entry, method) is not None
     return None if ready or (entry is None and method == "fp8" and model.weights) else method
@@ -76,13 +77,15 @@ def declared_weights(text: str) -> WeightsPlan:
     return WeightsPlan(repository=repository, revision=revision or None)
 
 
-def _safetensors(path: str, model: ModelSpec, entry: Model, method: str | None) -> Variant:
+def _safetensors(
+    path: str, model: ModelSpec, entry: Model, method: str | None, engine: EngineTraits
+) -> Variant:
     variants = {v.quantization: v for v in entry.variants if v.format == "safetensors"}
     if not variants:
         raise PlanError(
             Problem(
                 f"{path}.name",
-                f"{model.name} has no weights that vLLM loads, only GGUF",
+                f"{model.name} has no weights that {engine.title} loads, only GGUF",
                 "a model with safetensors",
                 "serve it with engine kind llama_cpp or ollama",
             )
@@ -91,13 +94,13 @@ def _safetensors(path: str, model: ModelSpec, entry: Model, method: str | None) 
     wanted = method or first
     if wanted in variants:
         return variants[wanted]
-    if wanted in IN_FLIGHT and "none" in variants:
+    if wanted in engine.in_flight and "none" in variants:
         return variants["none"]
-    allowed = dict.fromkeys([*variants, *(IN_FLIGHT if "none" in variants else ())])
+    allowed = dict.fromkeys([*variants, *(engine.in_flight if "none" in variants else ())])
     raise PlanError(
         Problem(
             f"{path}.quantization",
-            f"{wanted!r}: there are no such weights of {model.name} that vLLM loads",
+            f"{wanted!r}: there are no such weights of {model.name} that {engine.title} loads",
             ", ".join(allowed),
             "declare weights with a repository that has them",
         )

@@ -13,7 +13,7 @@ from deploy.services.container import ContainerSpec
 from deploy.services.program import HostProgram
 from deploy.services.systemd import SystemdSpec
 from deploy.services.unit import ConfigFile, ConfigTree
-from deploy.spec.engine import EngineKind
+from deploy.spec.engine_kinds import EngineKind
 from deploy.spec.host import WeightsSource, deployment_directory
 
 TMP = PurePosixPath("/tmp")  # noqa: S108 - inside the container

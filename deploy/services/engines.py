@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Protocol
 
 from deploy.plan.deployment_plan import ReplicaPlan
-from deploy.services import llama_cpp, ollama, vllm
+from deploy.services import llama_cpp, ollama, sglang, vllm
 from deploy.services.context import ServiceContext
 from deploy.services.upstream import Upstream
-from deploy.spec.engine import EngineKind
+from deploy.spec.engine_kinds import EngineKind
 
 
 class EngineModule(Protocol):
@@ -24,6 +24,7 @@ class EngineModule(Protocol):
 MODULES: dict[EngineKind, EngineModule] = {
     "llama_cpp": llama_cpp,
     "ollama": ollama,
+    "sglang": sglang,
     "vllm": vllm,
 }
 

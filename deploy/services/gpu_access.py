@@ -53,10 +53,11 @@ def card_of(gpu: int | str) -> int:
 
 
 def capabilities(replica: ReplicaPlan) -> tuple[str, ...]:
-    """What vLLM may do.
+    """What vLLM and SGLang may do.
 
-    On CPUs: bind memory to the NUMA node of the cores that use it. On AMD's GPUs: what its
-    documentation gives it, docs/getting_started/installation/gpu.rocm.inc.md.
+    On CPUs: bind memory to the NUMA node of the cores that use it. On AMD's GPUs: what their
+    documentation gives them, vLLM's docs/getting_started/installation/gpu.rocm.inc.md and
+    SGLang's docs/docs/hardware-platforms/amd_gpu.mdx.
     """
     if replica.cpu:
         return ("SYS_NICE",)
@@ -64,13 +65,36 @@ def capabilities(replica: ReplicaPlan) -> tuple[str, ...]:
 
 
 def security_options(replica: ReplicaPlan) -> tuple[str, ...]:
-    """How vLLM is confined.
+    """How vLLM and SGLang are confined.
 
     On AMD's GPUs without the filter of system calls, which keeps ROCm from mapping memory:
     https://rocm.docs.amd.com/projects/install-on-linux/en/latest/how-to/docker.html.
     """
     unfiltered = ("seccomp=unconfined",) if replica.gpu_vendor == "amd" else ()
     return ("no-new-privileges", *unfiltered)
+
+
+def worker_access(replica: ReplicaPlan, host: HostPlan) -> dict[str, Any]:
+    """Fields of a container whose processes, one for each GPU, share memory."""
+    engine = replica.engine
+    return {
+        "cap_add": capabilities(replica),
+        "security_opt": security_options(replica),
+        "ipc": "host" if engine.ipc == "host" else "",
+        "shm_size_bytes": 0 if engine.ipc == "host" else engine.shm_size,
+        # pinned memory is for copies to GPUs
+        "ulimits": {} if replica.cpu else {"memlock": -1, "stack": 67108864},
+        **gpu_access(replica, host),
+    }
+
+
+def gpu_variables(replica: ReplicaPlan) -> dict[str, str]:
+    """Which GPUs, and in which order."""
+    return {
+        # as nvidia-smi counts them, where cards of several kinds are in one machine
+        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+        **visible_devices(replica, "HIP_VISIBLE_DEVICES"),
+    }
 
 
 def visible_devices(replica: ReplicaPlan, variable: str) -> dict[str, str]:

@@ -8,7 +8,9 @@ from deploy.services.container import LOOPBACK, http_get
 TIMEOUT_SECONDS = 4
 
 
-def http_check(port: int, path: str, address: str = LOOPBACK) -> str:
+def http_check(
+    port: int, path: str, address: str = LOOPBACK, *, seconds: int = TIMEOUT_SECONDS
+) -> str:
     """A shell command that succeeds when ``path`` of a port answers with 200.
 
     It uses what the image has: curl, else bash, which opens connections itself, else Python. None
@@ -18,16 +20,17 @@ def http_check(port: int, path: str, address: str = LOOPBACK) -> str:
         port: port in the container, or of the host.
         path: absolute path.
         address: address that it listens on.
+        seconds: how long an answer may take.
     """
-    curl = f"curl -fsS --noproxy '*' -m {TIMEOUT_SECONDS} -o /dev/null"
+    curl = f"curl -fsS --noproxy '*' -m {seconds} -o /dev/null"
     place = host_and_port(address, port)
     request = f"GET {path} HTTP/1.0\\r\\nHost: {place}\\r\\n\\r\\n"
     bash = (
         f'exec 3<>/dev/tcp/{address}/{port} && printf "{request}" >&3'
-        f' && read -r -t {TIMEOUT_SECONDS} _ status _ <&3 && [ "$status" = 200 ]'
+        f' && read -r -t {seconds} _ status _ <&3 && [ "$status" = 200 ]'
     )
     return (
         f"if command -v curl >/dev/null; then {curl} http://{place}{path};"
         f" elif command -v bash >/dev/null; then bash -c '{bash}';"
-        f" else no_proxy='*' {http_get(port, path, address)}; fi"
+        f" else no_proxy='*' {http_get(port, path, address, seconds)}; fi"
     )

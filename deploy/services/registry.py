@@ -14,6 +14,7 @@ from deploy.services import (
     ollama,
     open_webui,
     postgres,
+    sglang,
     valkey,
     vllm,
 )
@@ -33,6 +34,7 @@ SERVICES: dict[str, ServiceModule] = {
     "valkey": valkey,
     "llama_cpp": llama_cpp,
     "ollama": ollama,
+    "sglang": sglang,
     "vllm": vllm,
     "links": links,
     "litellm": litellm,

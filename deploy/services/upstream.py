@@ -11,7 +11,8 @@ from deploy.services.context import ServiceContext
 from deploy.services.routes import LINK_PORT, link_client_name
 
 Api = Literal["vllm", "openai", "ollama"]
-"""``vllm``: OpenAI's with vLLM's own additions; ``ollama``: Ollama's own, to chat only."""
+"""``vllm``: OpenAI's with vLLM's own additions, as SGLang has it, too; ``ollama``: Ollama's own, to
+chat only."""
 
 
 @dataclass(frozen=True)

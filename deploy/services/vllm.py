@@ -12,36 +12,28 @@ from typing import Any
 
 from deploy.plan.deployment_plan import ReplicaPlan
 from deploy.render import TEMPLATES
+from deploy.services.compiled import caches_of
 from deploy.services.container import HOST_NETWORK, HealthCheck, Mount, Port, environment
 from deploy.services.context import ServiceContext
 from deploy.services.gpu_access import (
-    capabilities,
     checked,
-    gpu_access,
     gpu_shares,
+    gpu_variables,
     image_name,
-    security_options,
-    visible_devices,
+    worker_access,
 )
 from deploy.services.hang_watch import files, watched
 from deploy.services.health import http_check
 from deploy.services.routes import from_routers
 from deploy.services.unit import CompileCache, ConfigFile, ConfigTree, Tier, Unit
 from deploy.services.upstream import Upstream, openai_upstream
-from deploy.services.vllm_arguments import (
-    CONTAINER_PORT,
-    Node,
-    adapter_directories,
-    arguments,
-    model_directory,
-)
-from deploy.services.weights import OFFLINE, are_brought, cache_mount, host_weights
+from deploy.services.vllm_arguments import CONTAINER_PORT, Node, adapter_directories, arguments
+from deploy.services.weights import host_weights, weights_mounts, weights_variables
 from deploy.spec import SecretName, SecretText
 
 IMAGE = "vllm"
 CPU_IMAGE = "vllm-cpu"
 PORT = CONTAINER_PORT
-HUGGINGFACE = PurePosixPath("/root/.cache/huggingface")
 CONFIG = PurePosixPath("/etc/atelier")
 NODE = "node.py"
 """What runs vLLM on one of several hosts, and ends it when another one is gone."""
@@ -80,16 +72,7 @@ def upstream(context: ServiceContext, replica: ReplicaPlan) -> Upstream:
 
 def cache_volume(context: ServiceContext, replica: ReplicaPlan) -> str:
     """Name of the volume with what the replicas of a model compiled on a host."""
-    return f"{_caches_of(context.plan.name)}{replica.model}"
-
-
-def is_cache(volume: str, deployment: str) -> bool:
-    """Whether a volume of a deployment holds nothing but what vLLM compiled."""
-    return volume.startswith(_caches_of(deployment))
-
-
-def _caches_of(deployment: str) -> str:
-    return f"{deployment}-{IMAGE}-"
+    return f"{caches_of(context.plan.name, IMAGE)}{replica.model}"
 
 
 def _wide_units(context: ServiceContext, replica: ReplicaPlan) -> Iterator[Unit]:
@@ -206,13 +189,7 @@ def _unit(context: ServiceContext, replica: ReplicaPlan) -> Unit:
                 command=checked(replica, http_check(PORT, "/health")),
                 start_period_seconds=engine.start_timeout_seconds,
             ),
-            cap_add=capabilities(replica),
-            security_opt=security_options(replica),
-            ipc="host" if engine.ipc == "host" else "",
-            shm_size_bytes=0 if engine.ipc == "host" else engine.shm_size,
-            # pinned memory is for copies to GPUs
-            ulimits={} if replica.cpu else {"memlock": -1, "stack": 67108864},
-            **gpu_access(replica, context.host(replica)),
+            **worker_access(replica, context.host(replica)),
         ),
     )
 
@@ -227,13 +204,12 @@ def _started(replica: ReplicaPlan) -> dict[str, Any]:
 
 
 def _environment(replica: ReplicaPlan) -> dict[str, str | SecretText]:
-    offline = OFFLINE if replica.engine.offline or are_brought(replica) else {}
     return {
         "DO_NOT_TRACK": "1",
         "VLLM_NO_USAGE_STATS": "1",
         **{name: str(path) for name, path in CACHES.items()},
         **_device_variables(replica),
-        **offline,
+        **weights_variables(replica),
         **environment(replica.engine.env),
         "VLLM_API_KEY": SecretText.of(SecretName.ENGINE_API_KEY),
     }
@@ -245,25 +221,12 @@ def _device_variables(replica: ReplicaPlan) -> dict[str, str]:
             "VLLM_CPU_KVCACHE_SPACE": str(replica.cpu.kv_cache_space_gib),
             "VLLM_CPU_OMP_THREADS_BIND": replica.cpu.omp_threads_bind,
         }
-    return {
-        # as nvidia-smi counts them, where cards of several kinds are in one machine
-        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
-        **visible_devices(replica, "HIP_VISIBLE_DEVICES"),
-    }
+    return gpu_variables(replica)
 
 
 def _mounts(context: ServiceContext, replica: ReplicaPlan) -> dict[PurePosixPath, Mount]:
-    own, cache = context.plan.name, replica.engine.huggingface_cache
-    mounts = {CACHE: Mount(kind="volume", source=cache_volume(context, replica))}
-    if are_brought(replica):
-        mounts[HUGGINGFACE / "hub"] = cache_mount(context, replica)
-    elif cache:
-        mounts[HUGGINGFACE] = Mount(kind="bind", source=str(cache))
-    else:
-        mounts[HUGGINGFACE] = Mount(kind="volume", source=f"{own}-huggingface")
-    directories = adapter_directories(replica)
-    if replica.weights.directory:
-        directories[model_directory(replica)] = replica.weights.directory
-    for target, source in directories.items():
+    volume = Mount(kind="volume", source=cache_volume(context, replica))
+    mounts = {CACHE: volume, **weights_mounts(context, replica)}
+    for target, source in adapter_directories(replica).items():
         mounts[target] = Mount(kind="bind", source=source, read_only=True)
     return mounts

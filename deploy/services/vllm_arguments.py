@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from deploy.plan.deployment_plan import ReplicaPlan
+from deploy.services.weights import model_directory
 
 CONTAINER_PORT = 8000
-MODELS = PurePosixPath("/models")
 ADAPTERS = PurePosixPath("/adapters")
 
 
@@ -67,11 +67,6 @@ def _listening(replica: ReplicaPlan, node: Node | None) -> tuple[str, ...]:
         *("--nnodes", str(len(replica.hosts)), "--node-rank", str(node.rank)),
         *("--master-addr", node.master, "--master-port", str(replica.master_port)),
     )
-
-
-def model_directory(replica: ReplicaPlan) -> PurePosixPath:
-    """Where weights of a directory of the host are in the container."""
-    return MODELS / replica.model
 
 
 def adapter_directories(replica: ReplicaPlan) -> dict[PurePosixPath, str]:

@@ -20,6 +20,9 @@ DEFAULT_REVISION = "main"
 LOAD_FORMAT = "--load-format"
 OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
 """Variables of an engine whose weights are there: it fetches nothing."""
+HUGGINGFACE = PurePosixPath("/root/.cache/huggingface")
+"""Where the client keeps its cache, in images that run as root."""
+MODELS = PurePosixPath("/models")
 REACHING = (*PROXIES, "HF_HUB_DOWNLOAD_TIMEOUT", "HF_HUB_ETAG_TIMEOUT")
 """Variables of an engine that matter while its weights are fetched."""
 
@@ -32,6 +35,32 @@ def are_brought(replica: ReplicaPlan) -> bool:
 def cache_directory(context: ServiceContext, replica: ReplicaPlan) -> PurePosixPath:
     """Where the cache is on the replica's host."""
     return replica.engine.huggingface_cache or context.weights_cache(replica.host)
+
+
+def model_directory(replica: ReplicaPlan) -> PurePosixPath:
+    """Where weights of a directory of the host are in the container."""
+    return MODELS / replica.model
+
+
+def weights_mounts(context: ServiceContext, replica: ReplicaPlan) -> dict[PurePosixPath, Mount]:
+    """Where an engine finds its weights: the cache, or a directory of the host."""
+    cache, directory = replica.engine.huggingface_cache, replica.weights.directory
+    mounts = {}
+    if are_brought(replica):
+        mounts[HUGGINGFACE / "hub"] = cache_mount(context, replica)
+    elif cache:
+        mounts[HUGGINGFACE] = Mount(kind="bind", source=str(cache))
+    else:
+        own = f"{context.plan.name}-huggingface"
+        mounts[HUGGINGFACE] = Mount(kind="volume", source=own)
+    if directory:
+        mounts[model_directory(replica)] = Mount(kind="bind", source=directory, read_only=True)
+    return mounts
+
+
+def weights_variables(replica: ReplicaPlan) -> dict[str, str]:
+    """Variables of an engine that fetches nothing, where its weights are there."""
+    return OFFLINE if replica.engine.offline or are_brought(replica) else {}
 
 
 def cache_mount(context: ServiceContext, replica: ReplicaPlan) -> Mount:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from deploy.catalog.architecture import Architecture
+from deploy.sizing import sglang
 from deploy.sizing.device import Device
 from deploy.sizing.fit import Fit
 from deploy.sizing.kv_cache import KvLayout, KvSettings, kinds_of, kv_layout
@@ -48,6 +49,11 @@ class Setup:
     kv_dtype: str
 
     @property
+    def is_sglang(self) -> bool:
+        """Whether SGLang serves it, and not vLLM."""
+        return self.request.engine == "sglang"
+
+    @property
     def budget_gib(self) -> float:
         """Memory that the engine may use on each GPU."""
         return self.device.usable_gib * self.request.gpu_memory_utilization
@@ -72,7 +78,11 @@ class Setup:
     def batch(self) -> Batch:
         """What one step may hold."""
         wanted = self.request.max_model_len or self.model.max_position_embeddings
-        default = default_batch(self.device, self.release, wanted)
+        default = (
+            sglang.default_batch(self.device)
+            if self.is_sglang
+            else default_batch(self.device, self.release, wanted)
+        )
         # an encoder reads a text in one step
         least = 0 if self.model.keeps_tokens else wanted
         return Batch(
@@ -298,15 +308,20 @@ def _stages(setup: Setup, tp: int, weights_gib: list[float]) -> tuple[Stage, ...
         ends = (index == 0, index == count - 1)
         key = (ends, weights_gib[index], kinds_of(model, layers))
         if key not in alike:
-            alike[key] = _stage(setup, tp, weights_gib[index], layers, ends)
+            alike[key] = _stage(setup, tp, weights_gib[index], layers, ends, count)
         stages.append(alike[key])
     return tuple(stages)
 
 
-def _stage(
-    setup: Setup, tp: int, weights_gib: float, layers: range, ends: tuple[bool, bool]
+def _stage(  # noqa: PLR0913, PLR0917
+    setup: Setup,
+    tp: int,
+    weights_gib: float,
+    layers: range,
+    ends: tuple[bool, bool],
+    count: int,
 ) -> Stage:
-    """A stage; ``ends`` says whether it is the first, and whether it is the last."""
+    """A stage of so many; ``ends`` says whether it is the first, and whether it is the last."""
     is_first, is_last = ends
     context = StageContext(
         model=setup.model,
@@ -322,12 +337,20 @@ def _stage(
         query_tokens=setup.query_tokens,
         data_parallel_size=setup.expert_ranks,
     )
-    overhead = stage_overhead(context, setup.batch)
+    overhead = _overhead(setup, context, count)
     layout = kv_layout(setup.model, layers, _kv_settings(setup, tp, is_last))
     left = setup.budget_gib - weights_gib - overhead.total_gib
     unsure = overhead.uncertainty_gib + weights_gib * _weights_uncertainty(setup)
     headroom = setup.headroom_gib - overhead.outside_gib
     return Stage(weights_gib, overhead, layout, left, left - unsure, headroom)
+
+
+def _overhead(setup: Setup, context: StageContext, stages: int) -> Overhead:
+    request = setup.request
+    if not setup.is_sglang:
+        return stage_overhead(context, setup.batch)
+    longest = request.max_model_len or setup.model.max_position_embeddings
+    return sglang.stage_overhead(context, setup.batch, stages, longest)
 
 
 def _kv_settings(setup: Setup, tp: int, is_last: bool) -> KvSettings:

@@ -50,12 +50,24 @@ def _problems(request: SizingRequest) -> Iterator[Problem]:
     weights = request.weights_gib
     if weights is not None and not (math.isfinite(weights) and 0 < weights <= 10**5):
         yield Problem("weights_gib", str(weights), "more than 0, at most 100000")
+    yield from _engine_problems(request)
     yield from _speed_problems(request)
     yield from _speculation_problems(request.speculation)
     if request.kv_cache_dtype not in {"auto", "fp8"}:
         yield Problem("kv_cache_dtype", repr(request.kv_cache_dtype), "auto, fp8")
     if request.dtype is not None and request.dtype not in DTYPES:
         yield Problem("dtype", repr(request.dtype), ", ".join(DTYPES))
+
+
+def _engine_problems(request: SizingRequest) -> Iterator[Problem]:
+    """What only vLLM is sized with."""
+    if request.engine != "sglang":
+        return
+    for name in ("speculation", "lora_slots", "language_model_only", "enable_prefix_caching"):
+        if getattr(request, name):
+            yield Problem(name, "not sized for SGLang", "with engine vllm")
+    if request.data_parallel_size > 1:
+        yield Problem("data_parallel_size", "not sized for SGLang", "with engine vllm")
 
 
 def _speculation_problems(speculation: Speculation | None) -> Iterator[Problem]:

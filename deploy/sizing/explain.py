@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from deploy.catalog.quantization import BY_NAME
+from deploy.sizing import sglang
 from deploy.sizing.arrangement import (
     MINIMUM_CONTEXT_TOKENS,
     USUAL_UTILIZATION,
@@ -68,7 +69,12 @@ def probably_reason(best: Arrangement) -> Reason:
 
 
 def _ways_out(best: Arrangement) -> tuple[Remedy, ...]:
-    ways = [*_shorter_context(best), *_smaller_weights(best), *_more_gpus(best)]
+    ways = [
+        *_shorter_context(best),
+        *_shorter_steps(best),
+        *_smaller_weights(best),
+        *_more_gpus(best),
+    ]
     if best.setup.request.gpu_memory_utilization < USUAL_UTILIZATION:
         ways.append(remedy(RemedyKind.RAISE_UTILIZATION))
     return tuple(ways) or (remedy(RemedyKind.OTHER_GPUS_OR_MODEL),)
@@ -77,6 +83,21 @@ def _ways_out(best: Arrangement) -> tuple[Remedy, ...]:
 def _shorter_context(best: Arrangement) -> Iterator[Remedy]:
     if MINIMUM_CONTEXT_TOKENS <= best.safe_context < best.wanted_context:
         yield remedy(RemedyKind.SHORTER_CONTEXT, tokens=best.safe_context)
+
+
+def _shorter_steps(best: Arrangement) -> Iterator[Remedy]:
+    """Of SGLang, which keeps memory free for each token of a step."""
+    setup, tokens = best.setup, sglang.LEAST_TOKENS
+    if not setup.is_sglang or best.batch.max_num_batched_tokens <= tokens:
+        return
+    shorter = replace(setup, request=replace(setup.request, max_num_batched_tokens=tokens))
+    if arrange(shorter, best.tensor_parallel_size, best.pipeline_parallel_size).fits:
+        yield remedy(RemedyKind.SHORTER_STEPS, tokens=tokens)
+
+
+def _is_a_way(arrangement: Arrangement) -> bool:
+    """Whether an arrangement is worth naming: of SGLang nothing fits for sure."""
+    return bool(arrangement.fits) if arrangement.setup.is_sglang else arrangement.fits is Fit.YES
 
 
 def _smaller_weights(best: Arrangement) -> Iterator[Remedy]:
@@ -89,7 +110,7 @@ def _smaller_weights(best: Arrangement) -> Iterator[Remedy]:
             continue
         other = replace(setup, precision=precision)
         split = (best.tensor_parallel_size, best.pipeline_parallel_size)
-        if arrange(other, *split).fits is Fit.YES:
+        if _is_a_way(arrange(other, *split)):
             yield remedy(RemedyKind.QUANTIZE, method=method)
             return
 
@@ -97,7 +118,7 @@ def _smaller_weights(best: Arrangement) -> Iterator[Remedy]:
 def _more_gpus(best: Arrangement) -> Iterator[Remedy]:
     setup, here = best.setup, len(best.setup.request.devices)
     for tp in legal_tensor_parallel_sizes(setup.model, setup.precision.quantization):
-        if tp > here and arrange(setup, tp, 1).fits is Fit.YES:
+        if tp > here and _is_a_way(arrange(setup, tp, 1)):
             yield remedy(RemedyKind.MORE_GPUS, gpus=tp, device=setup.device.name)
             return
 
@@ -165,6 +186,13 @@ def request_warnings(best: Arrangement, users: int) -> Iterator[Reason]:
         yield reason(ReasonKind.NO_LINK, remedy(RemedyKind.COMPARE_PIPELINE))
     if best.fits is Fit.PROBABLY and setup.release.is_trusted:
         yield probably_reason(best)
+    elif best.fits is Fit.PROBABLY and setup.is_sglang:
+        yield reason(
+            ReasonKind.NOT_MEASURED,
+            engine="SGLang",
+            version=request.engine_version,
+            kv_cache_gib=best.tightest.kept_gib[0],
+        )
     elif best.fits is Fit.PROBABLY:
         yield reason(ReasonKind.OLD_RELEASE, version=request.engine_version)
     yield from _model_warnings(best)

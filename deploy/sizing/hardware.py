@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from deploy.sizing.device import Device
 from deploy.sizing.precision import Precision
 from deploy.sizing.reasons import Reason, ReasonKind, Remedy, RemedyKind, reason, remedy
+from deploy.spec.engine_kinds import ENGINES, EngineKind
 
 MINIMUM_CAPABILITY = {
     "awq": (7, 5),
@@ -22,13 +23,18 @@ Capability = tuple[int, int]
 
 
 def hardware_refusals(
-    device: Device, precision: Precision, kv_cache_dtype: str, dtype_declared: bool
+    device: Device,
+    precision: Precision,
+    kv_cache_dtype: str,
+    dtype_declared: bool,
+    engine: EngineKind = "vllm",
 ) -> Iterator[Reason]:
-    """Why vLLM does not run this precision on this hardware."""
+    """Why an engine does not run this precision on this hardware."""
+    title = ENGINES[engine].title
     if device.vendor == "apple":
-        yield reason(ReasonKind.ON_APPLE, remedy(RemedyKind.USE_OLLAMA))
+        yield reason(ReasonKind.ON_APPLE, remedy(RemedyKind.USE_OLLAMA), engine=title)
     elif device.vendor == "cpu":
-        yield reason(ReasonKind.ON_CPU)
+        yield reason(ReasonKind.ON_CPU, engine=title)
     elif device.vendor == "nvidia":
         yield from _too_old(device, precision, kv_cache_dtype, dtype_declared)
 
@@ -59,12 +65,12 @@ def _needs(device: Device, what: str, needed: Capability, way: Remedy) -> Reason
 
 
 def hardware_warnings(
-    device: Device, precision: Precision, kv_cache_dtype: str
+    device: Device, precision: Precision, kv_cache_dtype: str, engine: EngineKind = "vllm"
 ) -> Iterator[Reason]:
     """What runs, but not as its name promises."""
     method = precision.quantization.method
     if device.vendor == "amd":
-        yield reason(ReasonKind.AMD)
+        yield reason(ReasonKind.AMD, engine=ENGINES[engine].title)
         if method == "nvfp4" or (method == "fp8" and not device.supports_fp8):
             yield reason(ReasonKind.NO_NATIVE_KERNELS, method=method, device=device.gfx)
         return

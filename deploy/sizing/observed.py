@@ -1,7 +1,7 @@
 """What a start-up log says of memory, next to what was estimated.
 
-Understood are the lines of vLLM since 0.4 and of llama.cpp; of several GPUs or starts the last
-value counts, of llama.cpp's GPUs the sum.
+Understood are the lines of vLLM since 0.4, of SGLang and of llama.cpp; of several GPUs or starts
+the last value counts, of llama.cpp's GPUs the sum.
 """
 
 from __future__ import annotations
@@ -23,6 +23,10 @@ VLLM_LINES = {
     "blocks": rf"# (?:GPU|cuda) blocks: {NUMBER}",
     "graphs": rf"Graph capturing finished in .*took {NUMBER} GiB",
 }
+SGLANG_LINES = {
+    "weights": rf"Load weight end\..* mem usage={NUMBER} GB",
+    "tokens": rf"\bmax_total_num_tokens={NUMBER}",
+}
 LLAMA_LINES = {
     "weights": rf"(?:CUDA|ROCm|Metal|Vulkan)\d* +model buffer size = +{NUMBER} MiB",
     "kv_cache": rf"(?:CUDA|ROCm|Metal|Vulkan)\d* +KV buffer size = +{NUMBER} MiB",
@@ -36,7 +40,7 @@ class Difference:
 
     what: str
     unit: str
-    """``GiB`` (vLLM: of each GPU; llama.cpp: of all) or ``tokens``."""
+    """``GiB`` (vLLM, SGLang: of each GPU; llama.cpp: of all) or ``tokens``."""
     estimated: float
     observed: float
 
@@ -48,8 +52,17 @@ class Difference:
 
 def compare(sizing: Sizing, log: str) -> tuple[Difference, ...]:
     """Every figure that the log has, next to the estimate; none where nothing is understood."""
-    found = _llama(sizing, log) if sizing.engine == "ollama" else _vllm(sizing, log)
-    return tuple(found)
+    readers = {"ollama": _llama, "sglang": _sglang}
+    return tuple(readers.get(sizing.engine, _vllm)(sizing, log))
+
+
+def _sglang(sizing: Sizing, log: str) -> Iterator[Difference]:
+    """Its memory is in GiB, whatever it calls them."""
+    seen = {name: _values(pattern, log) for name, pattern in SGLANG_LINES.items()}
+    if seen["weights"]:
+        yield Difference("weights", "GiB", sizing.weights_gib_per_gpu, seen["weights"][-1])
+    if seen["tokens"]:
+        yield Difference("KV cache", "tokens", sizing.kv_cache_tokens, seen["tokens"][-1])
 
 
 def _vllm(sizing: Sizing, log: str) -> Iterator[Difference]:

@@ -20,6 +20,9 @@ class ReasonKind(StrEnum):
     ON_APPLE = "on_apple"
     ON_CPU = "on_cpu"
     CAPABILITY = "capability"
+    NOT_MODELLED = "not_modelled"
+    NOT_FOR_GFX = "not_for_gfx"
+    NOT_ON_AMD = "not_on_amd"
     SEVERAL_VENDORS = "several_vendors"
     TOO_FEW_GPUS = "too_few_gpus"
     TOO_MANY_STAGES = "too_many_stages"
@@ -52,6 +55,7 @@ class ReasonKind(StrEnum):
     PROBABLY = "probably"
     PROBABLY_ON_GPU = "probably_on_gpu"
     OLD_RELEASE = "old_release"
+    NOT_MEASURED = "not_measured"
     NO_FLASH_ATTENTION = "no_flash_attention"
     OLLAMA_CONTEXT = "ollama_context"
     USERS_WAIT = "users_wait"
@@ -79,6 +83,7 @@ class RemedyKind(StrEnum):
 
     SHORTER_CONTEXT = "shorter_context"
     LOWER_CONTEXT = "lower_context"
+    SHORTER_STEPS = "shorter_steps"
     LOWER_MAX_NUM_SEQS = "lower_max_num_seqs"
     RAISE_MAX_MODEL_LEN = "raise_max_model_len"
     QUANTIZE = "quantize"
@@ -95,6 +100,7 @@ class RemedyKind(StrEnum):
     SPLIT_LESS = "split_less"
     COMPARE_PIPELINE = "compare_pipeline"
     USE_OLLAMA = "use_ollama"
+    USE_VLLM = "use_vllm"
     LANGUAGE_MODEL_ONLY = "language_model_only"
     OTHER_IMAGE = "other_image"
 

@@ -15,6 +15,7 @@ COMMAND_LINE: Names = {
     "context_tokens": "--context",
     "max_model_len": "--max-model-len",
     "max_num_seqs": "--max-num-seqs",
+    "max_num_batched_tokens": "--max-num-batched-tokens",
     "language_model_only": "--language-model-only",
     "quantization": "--quantization",
     "dtype": "--dtype",
@@ -31,10 +32,16 @@ INVENTORY: Names = {name: name for name in COMMAND_LINE} | {"engine": "engine ki
 REASONS = {
     ReasonKind.DECLINED: "{why}",
     ReasonKind.MEMORY_UNKNOWN: "the memory of this machine's CPU is not declared",
-    ReasonKind.ON_APPLE: "vLLM does not run on Apple GPUs",
+    ReasonKind.ON_APPLE: "{engine} does not run on Apple GPUs",
     ReasonKind.ON_CPU: (
-        "the memory of this machine's CPU is not declared, and vLLM is sized on GPUs only"
+        "the memory of this machine's CPU is not declared, and {engine} is sized on GPUs only"
     ),
+    ReasonKind.NOT_MODELLED: (
+        "{engine} lays {what} out in a way of its own, which is not modelled: whether it fits would"
+        " be a guess"
+    ),
+    ReasonKind.NOT_FOR_GFX: ("SGLang's ROCm images are built for {needed}, and {device} is {gfx}"),
+    ReasonKind.NOT_ON_AMD: "SGLang does not serve {method} weights on {device}",
     ReasonKind.CAPABILITY: ("{what} compute capability {needed}, and {device} has {capability}"),
     ReasonKind.SEVERAL_VENDORS: "GPUs of {vendors} do not serve one engine together",
     ReasonKind.TOO_FEW_GPUS: "needs {needed} GPUs, there are {gpus}",
@@ -104,6 +111,10 @@ REASONS = {
         "probably fits, but start-ups of releases like {version} ended out of memory that had room"
         " to spare: take a newer one"
     ),
+    ReasonKind.NOT_MEASURED: (
+        "probably fits: what a step of {engine} {version} takes is counted by upstream's own rule,"
+        " which nobody measured here; {kv_cache_gib:.1f} GiB are left for the KV cache"
+    ),
     ReasonKind.PROBABLY_ON_GPU: (
         "probably fits: {needed_gib:.1f} to {most_gib:.1f} GiB are needed for weights and slots,"
         " and the GPUs leave {usable_gib:.1f} GiB"
@@ -139,7 +150,7 @@ REASONS = {
         " the speed counts {tokens_per_step:.1f} tokens a step, measure yours"
     ),
     ReasonKind.AMD: (
-        "AMD: vLLM runs with ROCm; the overheads are calibrated on NVIDIA and less certain"
+        "AMD: {engine} runs with ROCm; the overheads are calibrated on NVIDIA and less certain"
     ),
     ReasonKind.NO_NATIVE_KERNELS: (
         "{method} weights have no native kernels on {device}: check before buying"
@@ -157,7 +168,7 @@ REASONS = {
     ),
     ReasonKind.QUEUE: (
         "Request {request} waits in the queue until one ends. When running requests outgrow the KV"
-        " cache, vLLM preempts the latest one and computes it again later."
+        " cache, {when_full}."
     ),
     ReasonKind.SLOTS: (
         "Each of {slots} slots keeps {context_tokens} tokens; request {request} waits."
@@ -168,6 +179,7 @@ REMEDIES = {
     RemedyKind.SHORTER_CONTEXT: "use {set[max_model_len]} {tokens}",
     RemedyKind.LOWER_CONTEXT: "lower {set[context_tokens]}",
     RemedyKind.LANGUAGE_MODEL_ONLY: "use {set[language_model_only]} to serve text alone",
+    RemedyKind.SHORTER_STEPS: "lower {set[max_num_batched_tokens]} to {tokens}",
     RemedyKind.LOWER_MAX_NUM_SEQS: "lower {set[max_num_seqs]} to {most}",
     RemedyKind.RAISE_MAX_MODEL_LEN: "raise {set[max_model_len]}",
     RemedyKind.QUANTIZE: "use {set[quantization]} {method}",
@@ -184,6 +196,7 @@ REMEDIES = {
     RemedyKind.SPLIT_LESS: "add GPUs, or split less",
     RemedyKind.COMPARE_PIPELINE: "compare {set[pipeline_parallel_size]}",
     RemedyKind.USE_OLLAMA: "use {set[engine]} ollama (natively, not in a container)",
+    RemedyKind.USE_VLLM: "use {set[engine]} vllm",
     RemedyKind.OTHER_IMAGE: "use a -cu129 image",
 }
 

@@ -12,6 +12,7 @@ from deploy.sizing.overhead import Overhead
 from deploy.sizing.reasons import Reason
 from deploy.sizing.release import DEFAULT_VERSION
 from deploy.sizing.speculation import Speculation
+from deploy.spec.engine_kinds import EngineKind
 
 READING_TOKENS_PER_SECOND = 10.0
 """About the speed people read at: slower than this is no service."""
@@ -23,6 +24,7 @@ class SizingRequest:
 
     model: Architecture
     devices: tuple[Device, ...]
+    engine: EngineKind = "vllm"
     name: str = "config.json"
     tensor_parallel_size: int | None = None
     pipeline_parallel_size: int | None = None
@@ -40,7 +42,7 @@ class SizingRequest:
     max_num_batched_tokens: int | None = None
     engine_version: str = DEFAULT_VERSION
     enforce_eager: bool = False
-    """Whether vLLM captures no CUDA graphs; the speed is that with graphs."""
+    """Whether no CUDA graphs are captured; the speed is that with graphs."""
     speculation: Speculation | None = None
     """How tokens are drafted, if they are."""
     data_parallel_size: int = 1

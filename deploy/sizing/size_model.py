@@ -1,4 +1,4 @@
-"""Size one model for vLLM: the best arrangement on given GPUs, or why there is none."""
+"""Size one model for vLLM or SGLang: the best arrangement on given GPUs, or why there is none."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from deploy.catalog.decoder_sizes import DTYPES
 from deploy.catalog.quantization import BY_NAME, Quantization
 from deploy.catalog.weight_tensors import count_active_parameters, count_parameters
 from deploy.errors import PlanError, Problem
-from deploy.sizing.arrangement import Setup
+from deploy.sizing import sglang
+from deploy.sizing.arrangement import Arrangement, Setup
 from deploy.sizing.check import check_request
 from deploy.sizing.choose import Scored, candidates, choose, split_problems, split_sizes
 from deploy.sizing.device import Device, weakest
@@ -30,6 +31,7 @@ from deploy.sizing.release import release_for
 from deploy.sizing.request import Rejected, Sizing, SizingRequest
 from deploy.sizing.speculation import speculation_refusals
 from deploy.sizing.throughput import prefill_tokens_per_second
+from deploy.spec.engine_kinds import ENGINES
 
 
 def size_model(request: SizingRequest) -> Sizing:
@@ -57,7 +59,11 @@ def make_setup(request: SizingRequest) -> Setup:
     marlin = not device.is_hopper_or_later
     precision = Precision(dtype, _quantization(request), marlin)
     kv_dtype = dtype if request.kv_cache_dtype == "auto" else "fp8"
-    release = release_for(request.model, request.engine_version)
+    release = (
+        sglang.RELEASE
+        if request.engine == "sglang"
+        else release_for(request.model, request.engine_version)
+    )
     return Setup(request, request.model, precision, device, release, kv_dtype)
 
 
@@ -117,8 +123,14 @@ def _refusals(setup: Setup) -> Iterator[Reason]:
         yield reason(ReasonKind.SEVERAL_VENDORS, vendors=" and ".join(sorted(vendors)))
         return
     yield from hardware_refusals(
-        setup.device, setup.precision, request.kv_cache_dtype, request.dtype is not None
+        setup.device,
+        setup.precision,
+        request.kv_cache_dtype,
+        request.dtype is not None,
+        request.engine,
     )
+    if setup.is_sglang:
+        yield from sglang.refusals(setup.model, setup.device, setup.precision)
     yield from speculation_refusals(request.speculation, setup.model)
     if request.enable_expert_parallel and setup.model.moe is None:
         yield reason(ReasonKind.NO_EXPERTS)
@@ -177,9 +189,26 @@ def _sizing(chosen: Scored, scored: list[Scored]) -> Sizing:
         prefill_tokens_per_second=prefill_tokens_per_second(best.engine)
         * best.replicas
         * setup.expert_ranks,
-        at_the_limit=reason(ReasonKind.QUEUE, request=users + 1) if fits else None,
-        details={"users_at_reading_speed": chosen.comfortable * best.replicas if fits else 0},
+        at_the_limit=_at_the_limit(request, users) if fits else None,
+        details={
+            "users_at_reading_speed": chosen.comfortable * best.replicas if fits else 0,
+            **(_told_sglang(best) if setup.is_sglang and fits else {}),
+        },
     )
+
+
+def _at_the_limit(request: SizingRequest, users: int) -> Reason:
+    when_full = ENGINES[request.engine].when_full
+    return reason(ReasonKind.QUEUE, request=users + 1, when_full=when_full)
+
+
+def _told_sglang(best: Arrangement) -> dict[str, float]:
+    """What SGLang is told of its memory."""
+    stage = best.tightest
+    static = stage.weights_gib + stage.kept_gib[0]
+    share = sglang.mem_fraction_static(best.setup.budget_gib, static, stage.overhead)
+    graphed = sglang.graphed_requests(best.setup.device, best.tensor_parallel_size)
+    return {"mem_fraction_static": share, "graphed_requests": graphed}
 
 
 def _reasons(chosen: Scored, count: int) -> Iterator[Reason]:
@@ -197,7 +226,9 @@ def _reasons(chosen: Scored, count: int) -> Iterator[Reason]:
 
 def _warnings(chosen: Scored, users: int) -> Iterator[Reason]:
     setup = chosen.arrangement.setup
-    yield from hardware_warnings(setup.device, setup.precision, setup.request.kv_cache_dtype)
+    yield from hardware_warnings(
+        setup.device, setup.precision, setup.request.kv_cache_dtype, setup.request.engine
+    )
     yield from request_warnings(chosen.arrangement, users)
 
 
@@ -225,7 +256,7 @@ def _common(setup: Setup) -> Sizing:
         fits=Fit.NO,
         reasons=(),
         model=request.name,
-        engine="vllm",
+        engine=request.engine,
         engine_version=request.engine_version,
         gpus=tuple(device.name for device in request.devices),
         parameters_billion=count_parameters(setup.model) / 1e9,

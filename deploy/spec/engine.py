@@ -9,32 +9,32 @@ from typing import Literal
 from pydantic import ByteSize, Field, ValidationInfo, field_validator
 
 from deploy.spec.base import MemoryLimit, Spec, refusal
+from deploy.spec.engine_kinds import ENGINES, EngineKind, EngineTraits
 from deploy.spec.secrets import EnvironmentValue, refuse_own_variables, refuse_plain_secrets
 from deploy.units import GIB
 
-EngineKind = Literal["llama_cpp", "ollama", "vllm"]
 KvCacheDtype = Literal["auto", "fp8", "f16", "q8_0"]
 OWN_SETTINGS: dict[str, tuple[EngineKind, ...]] = {
     "threads": ("llama_cpp",),
-    "extra_args": ("llama_cpp", "vllm"),
+    "extra_args": ("llama_cpp", "sglang", "vllm"),
     "keep_alive": ("ollama",),
-    "kv_cache_dtype": ("ollama", "vllm"),
-    "tensor_parallel_size": ("vllm",),
-    "pipeline_parallel_size": ("vllm",),
+    "kv_cache_dtype": ("ollama", "sglang", "vllm"),
+    "tensor_parallel_size": ("sglang", "vllm"),
+    "pipeline_parallel_size": ("sglang", "vllm"),
     "nnodes": ("vllm",),
     "master_port": ("vllm",),
-    "gpu_memory_utilization": ("vllm",),
-    "max_num_batched_tokens": ("vllm",),
-    "scheduling_policy": ("vllm",),
-    "hang_seconds": ("vllm",),
-    "dtype": ("vllm",),
-    "shm_size": ("vllm",),
-    "ipc": ("vllm",),
-    "huggingface_cache": ("vllm",),
-    "offline": ("vllm",),
+    "gpu_memory_utilization": ("sglang", "vllm"),
+    "max_num_batched_tokens": ("sglang", "vllm"),
+    "scheduling_policy": ("sglang", "vllm"),
+    "hang_seconds": ("sglang", "vllm"),
+    "dtype": ("sglang", "vllm"),
+    "shm_size": ("sglang", "vllm"),
+    "ipc": ("sglang", "vllm"),
+    "huggingface_cache": ("sglang", "vllm"),
+    "offline": ("sglang", "vllm"),
     "block_size": ("vllm",),
-    "enforce_eager": ("vllm",),
-    "enable_expert_parallel": ("vllm",),
+    "enforce_eager": ("sglang", "vllm"),
+    "enable_expert_parallel": ("sglang", "vllm"),
     "cpu_kvcache_space": ("vllm",),
     "cpu_omp_threads_bind": ("vllm",),
 }
@@ -43,6 +43,8 @@ OWN_VARIABLES = {
     "HF_HUB_OFFLINE": "offline",
     "HF_TOKEN": "secrets={'huggingface_token': Secret(...)}",
     "HF_ENDPOINT": "huggingface_endpoint",
+    "SGLANG_LOGGING_CONFIG_PATH": "",
+    "SGLANG_CACHE_DIR": "",
     "VLLM_API_KEY": "secrets={'engine_api_key': Secret(...)}",
     "VLLM_CPU_KVCACHE_SPACE": "cpu_kvcache_space",
     "VLLM_CPU_OMP_THREADS_BIND": "cpu_omp_threads_bind",
@@ -57,7 +59,11 @@ THREADS_BIND = re.compile(rf"auto|nobind|{CPUS}(\|{CPUS})*")
 DURATION = re.compile(r"-1|0|(\d+(\.\d+)?[smh])+")
 LEAST_HANG_SECONDS = 10
 """Less is what a busy engine takes for a step."""
-KV_CACHE_DTYPES = {"ollama": ("auto", "f16", "q8_0"), "vllm": ("auto", "fp8")}
+KV_CACHE_DTYPES = {
+    "ollama": ("auto", "f16", "q8_0"),
+    "sglang": ("auto", "fp8"),
+    "vllm": ("auto", "fp8"),
+}
 
 
 class EngineSpec(Spec):
@@ -65,9 +71,10 @@ class EngineSpec(Spec):
 
     kind: EngineKind = "llama_cpp"
     """Which engine: ``llama_cpp`` on CPUs, ``ollama`` and ``vllm`` on GPUs, or on CPUs where no
-    host has GPUs."""
+    host has GPUs; ``sglang`` on GPUs."""
     max_num_seqs: int | None = Field(default=None, ge=1, le=4096)
-    """Requests answered at the same time by one replica; 2 unless set, with vLLM its default."""
+    """Requests answered at the same time by one replica; 2 unless set, with vLLM its default, with
+    SGLang 256."""
     max_model_len: int | None = Field(default=None, ge=256, le=10_000_000)
     """Context length in tokens of models that declare none."""
     quantization: str | None = None
@@ -75,43 +82,48 @@ class EngineSpec(Spec):
     threads: int | None = Field(default=None, ge=1, le=1024)
     """llama.cpp: CPU threads for generation; all cores by default."""
     tensor_parallel_size: int | None = Field(default=None, ge=1, le=64)
-    """vLLM: GPUs that share each layer of one replica, the best by default; on CPUs processes, one
-    by default."""
+    """vLLM, SGLang: GPUs that share each layer of one replica, the best by default; on CPUs
+    processes, one by default."""
     pipeline_parallel_size: int | None = Field(default=None, ge=1, le=64)
-    """vLLM: groups of GPUs that share the layers of one replica out; the best by default."""
+    """vLLM, SGLang: groups of GPUs that share the layers of one replica out; the best by
+    default."""
     nnodes: int = Field(default=1, ge=1, le=16)
     """vLLM: hosts that one replica lies on, all of their GPUs, for a model that none of them holds:
     each has some of the layers. They are alike, and nothing else is served there."""
     master_port: int = Field(default=29501, ge=1024, le=65000)
     """vLLM: port of its first host that a replica's hosts meet at; a second one takes the next."""
     gpu_memory_utilization: float = Field(default=0.9, ge=0.05, le=0.99)
-    """vLLM: share of each GPU's memory that its engines take, together where they share it."""
+    """vLLM, SGLang: share of each GPU's memory that its engines take, together where they share it.
+    SGLang's ``--mem-fraction-static`` follows from it, see docs/sizing.md."""
     max_num_batched_tokens: int | None = Field(default=None, ge=256, le=1_000_000)
-    """vLLM: tokens of one step; vLLM's default unless set."""
+    """vLLM, SGLang: tokens of one step; the engine's default unless set."""
     scheduling_policy: Literal["fcfs", "priority"] = "fcfs"
-    """vLLM: who goes first where requests wait: who came first, or who has priority: completions
-    before all else, unless ``router.priorities`` says otherwise."""
+    """vLLM, SGLang: who goes first where requests wait: who came first, or who has priority:
+    completions before all else, unless ``router.priorities`` says otherwise."""
     kv_cache_dtype: KvCacheDtype = "auto"
-    """How the KV cache is kept: vLLM ``auto`` or ``fp8``, Ollama ``f16`` or ``q8_0``."""
+    """How the KV cache is kept: vLLM and SGLang ``auto`` or ``fp8``, Ollama ``f16`` or ``q8_0``."""
     keep_alive: str = "-1"
     """Ollama: how long a model stays loaded without requests, e.g. ``30m``; for ever by default."""
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
-    """vLLM: type of what is not quantised; what the model and the GPU allow by default."""
+    """vLLM, SGLang: type of what is not quantised; what the model and the GPU allow by default."""
     shm_size: ByteSize = ByteSize(8 * GIB)
-    """vLLM: shared memory of its processes, e.g. ``8GiB``."""
+    """vLLM, SGLang: shared memory of its processes, e.g. ``8GiB``."""
     ipc: Literal["private", "host"] = "private"
-    """vLLM: ``host`` shares the host's shared memory instead."""
+    """vLLM, SGLang: ``host`` shares the host's shared memory instead."""
     huggingface_cache: PurePosixPath | None = None
-    """vLLM: directory of the host with the Hugging Face cache, e.g. on NFS; by default below the
-    host's directory, for all deployments there."""
+    """vLLM, SGLang: directory of the host with the Hugging Face cache, e.g. on NFS; by default
+    below the host's directory, for all deployments there."""
     offline: bool = False
-    """vLLM: nothing is fetched from Hugging Face; the weights must be in the cache on the host."""
+    """vLLM, SGLang: nothing is fetched from Hugging Face; the weights must be in the cache on the
+    host."""
     block_size: int | None = Field(default=None, ge=16, le=1024, multiple_of=16)
     """vLLM: tokens of a block of the KV cache; vLLM's default on GPUs, 128 on CPUs."""
     enforce_eager: bool = False
-    """vLLM: nothing is compiled and no CUDA graphs are recorded: a quick start, slower answers."""
+    """vLLM, SGLang: nothing is compiled and no CUDA graphs are recorded: a quick start, slower
+    answers."""
     enable_expert_parallel: bool = False
-    """vLLM: GPUs that share the layers of a mixture of experts keep whole experts, not slices."""
+    """vLLM, SGLang: GPUs that share the layers of a mixture of experts keep whole experts, not
+    slices."""
     cpu_kvcache_space: int | None = Field(default=None, ge=1, le=4096)
     """vLLM on CPUs: GiB of KV cache of each process; what the requests need by default."""
     cpu_omp_threads_bind: str | None = None
@@ -131,12 +143,18 @@ class EngineSpec(Spec):
     """How long answers that have begun may go on before a replica is replaced; meanwhile new
     requests go to other replicas, or wait for this one at the router."""
     hang_seconds: int | None = Field(default=None, ge=0, le=7200)
-    """vLLM: how long it may stand still while somebody waits for an answer, before it is taken to
-    hang and started again; 45 on GPUs and 300 on a CPU unless set, 0 for ever."""
+    """vLLM, SGLang: how long it may stand still while somebody waits for an answer, before it is
+    taken to hang and started again; 0 for ever. Unless set, vLLM 45 on GPUs and 300 on a CPU,
+    SGLang 300."""
     env: dict[str, EnvironmentValue] = Field(default_factory=dict)
     """Environment variables added to the container; secrets as ``Secret(...)``."""
     extra_args: tuple[str, ...] = ()
     """Arguments added to the engine's command line."""
+
+    @property
+    def traits(self) -> EngineTraits:
+        """What the engine is."""
+        return ENGINES[self.kind]
 
     @field_validator(*OWN_SETTINGS)
     @classmethod

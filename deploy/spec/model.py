@@ -32,13 +32,15 @@ class ModelSpec(Spec):
     """A GGUF file on this machine, or the first of its parts (``-00001-of-00005.gguf``);
     relative to the inventory, for models outside the catalogue."""
     config: Path | None = None
-    """vLLM: the ``config.json`` of a model outside the catalogue, relative to the inventory."""
+    """vLLM, SGLang: the ``config.json`` of a model outside the catalogue, relative to the
+    inventory."""
     weights: str | None = None
-    """vLLM: a repository on Hugging Face (``org/name`` or ``org/name@revision``) or a directory of
-    the host; Ollama: a tag such as ``qwen2.5-coder:7b``. The catalogue's by default."""
+    """vLLM, SGLang: a repository on Hugging Face (``org/name`` or ``org/name@revision``) or a
+    directory of the host; Ollama: a tag such as ``qwen2.5-coder:7b``. The catalogue's by
+    default."""
     extra_weights: tuple[str, ...] = ()
-    """vLLM: other repositories that its arguments name, e.g. of a draft model or an adapter:
-    ``org/name`` or ``org/name@revision``."""
+    """vLLM, SGLang: other repositories that its arguments name, e.g. of a draft model or an
+    adapter: ``org/name`` or ``org/name@revision``."""
     weights_gib: float | None = Field(default=None, gt=0, le=100_000)
     """Size of the weight files, where it is known better than by their number."""
     quantization: str | None = None
@@ -60,10 +62,10 @@ class ModelSpec(Spec):
     max_num_seqs: int | None = Field(default=None, ge=1, le=4096)
     """Requests answered at the same time by one replica; the engine's setting by default."""
     tool_call_parser: str | None = None
-    """vLLM: how it reads calls of tools from what the model says, e.g. ``hermes``; the catalogue's
-    by default, ``none`` for no calls but those that a client demands."""
+    """vLLM, SGLang: how it reads calls of tools from what the model says, e.g. ``hermes``; the
+    catalogue's by default, ``none`` for no calls but those that a client demands."""
     reasoning_parser: str | None = None
-    """vLLM: how it tells thoughts from answers, e.g. ``qwen3``; the catalogue's by default,
+    """vLLM, SGLang: how it tells thoughts from answers, e.g. ``qwen3``; the catalogue's by default,
     ``none`` to leave them together."""
     lora_adapters: dict[str, str] = Field(default_factory=dict)
     """vLLM: LoRA adapters of this model by the name that clients ask for; each a directory of the
@@ -113,7 +115,7 @@ class ModelSpec(Spec):
     @classmethod
     def _parser_is_a_name(cls, parser: str | None) -> str | None:
         if parser is not None and not PARSER.fullmatch(parser):
-            raise refusal(repr(parser), "the name of one of vLLM's parsers, e.g. 'hermes'")
+            raise refusal(repr(parser), "the name of one of the engine's parsers, e.g. 'hermes'")
         return parser
 
     @field_validator("lora_adapters")

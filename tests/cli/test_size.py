@@ -195,3 +195,16 @@ def test_prompts_are_charged_where_they_are_named() -> None:
     both = json.loads(run(*asked, "--input-tokens", "3000", "--output-tokens", "500"))
     assert both["tokens_per_second_per_user"] < alone
     assert "both, or none" in json.loads(run(*asked, "--input-tokens", "9", status=1))["error"]
+
+
+def test_sglang_is_sized_as_itself() -> None:
+    asked = ("size", "qwen2.5-coder-7b", "--gpus", "l40s", "--engine", "sglang", "--json")
+    found = json.loads(run(*asked))
+    assert (found["engine"], found["fits"], found["engine_version"]) == (
+        *("sglang", "probably"),
+        "0.5.21",
+    )
+    assert found["details"]["mem_fraction_static"] == pytest.approx(0.82, abs=0.02)
+    assert "SGLang takes some of them back" in found["at_the_limit"]
+    refused = json.loads(run(*asked, "--engine-version", "0.26", status=1))
+    assert "with --engine vllm" in str(refused)

@@ -75,19 +75,20 @@ def test_text() -> None:
 
 @pytest.mark.parametrize("tokens", [90_000, 95_000, PLANNED, 110_000])
 def test_up_to_a_tenth_is_as_planned(tokens: int) -> None:
-    assert kv_cache_warning(KvCacheLog(tokens), PLANNED) == ""
+    assert kv_cache_warning(KvCacheLog(tokens), PLANNED, "vLLM") == ""
 
 
 def test_more_is_worth_a_warning() -> None:
-    assert kv_cache_warning(KvCacheLog(80_000), PLANNED) == (
+    assert kv_cache_warning(KvCacheLog(80_000), PLANNED, "vLLM") == (
         "vLLM has 20% less KV cache than planned: fewer people are answered at once than planned:"
         " others may use the memory"
     )
-    assert kv_cache_warning(KvCacheLog(150_000), PLANNED).startswith("vLLM has 50% more KV cache")
+    more = kv_cache_warning(KvCacheLog(150_000), PLANNED, "SGLang")
+    assert more.startswith("SGLang has 50% more KV cache")
 
 
 def test_without_a_plan_nothing_is_wrong() -> None:
-    assert kv_cache_warning(KvCacheLog(80_000), 0) == ""
+    assert kv_cache_warning(KvCacheLog(80_000), 0, "vLLM") == ""
 
 
 class Started:
@@ -120,3 +121,13 @@ def test_a_container_that_is_gone_has_no_log(make: MakeArtefacts) -> None:
     [replica] = make(models=[{"name": "qwen2.5-coder-7b"}], engine=engine).plan.replicas
     client: Any = FakeEngine()
     assert read_kv_cache(Connection(HERE, None, lambda: client), "lab-vllm-0", replica) is None
+
+
+def test_sglangs_log() -> None:
+    text = (
+        "[2026-11-29 05:14:53 TP0] KV Cache is allocated. dtype: torch.bfloat16, #tokens: 581648\n"
+        "[2026-11-29 05:15:02 TP0] max_total_num_tokens=581648, chunked_prefill_size=8192,"
+        " max_prefill_tokens=16384, max_running_requests=256, context_len=262144,"
+        " available_gpu_mem=9.31 GB\n"
+    )
+    assert read_log(text) == KvCacheLog(581_648)

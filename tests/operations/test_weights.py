@@ -209,7 +209,7 @@ def test_hosts_that_come_together_get_the_same_commit(gpu: Any) -> None:
         ([Answer(429, {"retry-after": "3600"})], "wants 3600 s without any"),
         (
             [Answer(200, body=json.dumps({"sha": COMMIT, "siblings": []}))],
-            "has no weights that vLLM loads",
+            "has no weights that vLLM or SGLang loads",
         ),
     ],
 )

@@ -24,6 +24,7 @@ CPU = {"name": "cpu1"}
 MTP = {"method": "mtp", "num_speculative_tokens": 3}
 DRAFT = {"method": "draft_model", "num_speculative_tokens": 4}
 VLLM = {"kind": "vllm"}
+SGLANG = {"kind": "sglang"}
 NATIVE: dict[str, Any] = {
     "engines": "native",
     "programs": {"llama-server": {"path": "/opt/llama/llama-server"}},
@@ -98,6 +99,45 @@ CASES: dict[str, dict[str, Any]] = {
         "models": [
             {"name": "tiny-coder", "tool_call_parser": "hermes", "lora_adapters": {"a": "/srv/a"}}
         ],
+    },
+    "SGLang without GPUs": {"hosts": [CPU], "engine": SGLANG, "models": [CODER_7B]},
+    "SGLang on cards that its images are not for": {
+        "hosts": [{"name": "gpu1", "gpus": "1x t4"}],
+        "engine": SGLANG,
+        "models": [{**CODER_7B, "quantization": "awq"}],
+    },
+    "SGLang on AMD's cards that its images are not for": {
+        "hosts": [{"name": "gpu1", "gpus": "1x r9700"}],
+        "engine": SGLANG,
+        "models": [CODER_7B],
+    },
+    "SGLang with a model that keeps states": {
+        "hosts": [{"name": "gpu1", "gpus": "1x h100"}],
+        "engine": SGLANG,
+        "models": [{"name": "qwen3.6-27b", "quantization": "fp8"}],
+    },
+    "weights larger than what SGLang leaves": {
+        "hosts": [{"name": "gpu1", "gpus": "1x rtx-4090"}],
+        "engine": SGLANG,
+        "models": [CODER_7B],
+    },
+    "vLLM's settings of a model for SGLang": {
+        "engine": SGLANG,
+        "models": [{**CODER_7B, "lora_adapters": {"sql": "/srv/a"}, "speculative": MTP}],
+    },
+    "a model for embeddings with SGLang": {"engine": SGLANG, "models": [{"name": "bge-m3"}]},
+    "arguments of SGLang that contradict the plan": {
+        "engine": {**SGLANG, "extra_args": ["--tp-size=2", "--mem-fraction-static", "0.95"]},
+        "models": [{**CODER_7B, "extra_args": ["--api-key", "x"]}],
+    },
+    "a GGUF file for SGLang": {
+        "engine": SGLANG,
+        "models": [{"name": "own", "path": "own.gguf"}],
+    },
+    "a model of SGLang's over several hosts": {
+        "hosts": [{"name": "gpu1", "gpus": "1x l40s"}, {"name": "gpu2", "gpus": "1x l40s"}],
+        "engine": {**SGLANG, "nnodes": 2},
+        "models": [CODER_7B],
     },
     "a rank without adapters": {"models": [{**AWQ, "max_lora_rank": 32}]},
     "an adapter with a model's name": {

@@ -60,4 +60,4 @@ def test_the_command(tmp_path: Path) -> None:
     assert "KV cache: estimated" in run(*asked)
     assert len(json.loads(run(*asked, "--json"))["observed"]) == 4
     log.write_text("nothing\n", encoding="utf-8")
-    assert "a start-up log of vLLM or llama.cpp" in run(*asked, "--json", status=1)
+    assert "a start-up log of vLLM, SGLang or llama.cpp" in run(*asked, "--json", status=1)

@@ -264,7 +264,7 @@ max_parallel_requests, models, name, public_key, rpm_limit, team, tpm_limit
         {"router": {"aliases": {"quick": "tiny-coder"}, "priorities": {"quick": -1}}},
         """
         router.priorities.quick: the engine of 'tiny-coder' answers who came first
-            allowed: models that vLLM serves by priority
+            allowed: models that vLLM or SGLang serves by priority
             fix: declare engine=Engine(kind='vllm', scheduling_policy='priority') for 'tiny-coder'
         """,
     ),

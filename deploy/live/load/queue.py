@@ -1,6 +1,7 @@
 """How many requests wait in the engines, as their own metrics say.
 
-https://docs.vllm.ai/en/latest/usage/metrics.html; llama.cpp: tools/server/README.md, GET /metrics
+https://docs.vllm.ai/en/latest/usage/metrics.html; llama.cpp: tools/server/README.md, GET /metrics;
+SGLang 0.5.21: sglang/srt/observability/metrics_collector.py
 """
 
 from __future__ import annotations
@@ -18,16 +19,21 @@ from deploy.live.connection import Connection, connect
 from deploy.live.verify import engine_url
 from deploy.services import engines
 from deploy.spec import SecretName
-from deploy.spec.engine import EngineKind
+from deploy.spec.engine_kinds import EngineKind
 
 WAITING: dict[EngineKind, str] = {
+    "sglang": "sglang:num_queue_reqs",
     "vllm": "vllm:num_requests_waiting",
     "llama_cpp": "llamacpp:requests_deferred",
 }
 RUNNING: dict[EngineKind, str] = {
+    "sglang": "sglang:num_running_reqs",
     "vllm": "vllm:num_requests_running",
     "llama_cpp": "llamacpp:requests_processing",
 }
+COUNTED_ALREADY = re.compile(r'priority="[^"]+"|pp_rank="[1-9]\d*"')
+"""Labels of rows whose requests are in another row, too: SGLang counts those of each priority and
+of each stage of a pipeline, and all together."""
 TIMEOUT_SECONDS = 5
 
 
@@ -52,8 +58,8 @@ class Metrics:
 
 def read(text: str, name: str) -> int:
     """The sum of a metric over its labels."""
-    rows = re.findall(rf"^{re.escape(name)}(?:{{[^}}]*}})? +(\S+)", text, re.M)
-    return int(sum(float(row) for row in rows))
+    rows = re.findall(rf"^{re.escape(name)}({{[^}}]*}})? +(\S+)", text, re.M)
+    return int(sum(float(row) for labels, row in rows if not COUNTED_ALREADY.search(labels)))
 
 
 @contextmanager

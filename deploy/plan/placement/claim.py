@@ -40,7 +40,7 @@ class Claim:
     quantization: str | None = None
     """How its weights are kept; ``None`` for as published."""
     engine_version: str = ""
-    """Version of vLLM."""
+    """Version of the engine, where sizing knows its versions."""
     speculation: Speculation | None = None
     """What drafts its tokens, as far as sizing is concerned."""
     users: int | None = None
@@ -58,9 +58,9 @@ class Claim:
 
     @property
     def slots(self) -> int | None:
-        """Requests at once of one replica, where declared; never ``None`` but for vLLM."""
+        """Requests at once of one replica, where declared; never ``None`` of slots."""
         declared = self.model.max_num_seqs or self.engine.max_num_seqs
-        return declared or (None if self.engine.kind == "vllm" else DEFAULT_SLOTS)
+        return declared or (None if self.engine.traits.shares_cache else DEFAULT_SLOTS)
 
     @property
     def utilization(self) -> float:

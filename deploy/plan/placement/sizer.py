@@ -36,7 +36,7 @@ class Sizer:
         Layers are shared out over a pipeline only where so many GPUs cannot share each layer, and
         no fewer of them that can hold the model: a pipeline answers each user more slowly.
         """
-        if claim.engine.kind != "vllm":
+        if not claim.engine.traits.shares_cache:
             return [(1, size) for size in split_sizes(most)]
         tp, pp = claim.engine.tensor_parallel_size, claim.engine.pipeline_parallel_size
         if tp or pp:
@@ -72,7 +72,7 @@ class Sizer:
 
 
 def _size(claim: Claim, device: Device, gpus: int, share: float, split: Split | None) -> Sizing:
-    if claim.engine.kind == "vllm":
+    if claim.engine.traits.shares_cache:
         return size_model(_request(claim, device, gpus, share, split))
     smaller = replace(device, usable_gib=device.usable_gib * share)
     sizing = size_gguf(_request(claim, smaller, gpus, 1.0, None))
@@ -84,22 +84,23 @@ def _request(
     claim: Claim, device: Device, gpus: int, share: float, split: Split | None
 ) -> SizingRequest:
     assert claim.declared is not None  # noqa: S101 - claims on GPUs are known to sizing
-    engine, on_vllm = claim.engine, claim.engine.kind == "vllm"
+    engine, shares = claim.engine, claim.engine.traits.shares_cache
     tp, pp = split or (engine.tensor_parallel_size, engine.pipeline_parallel_size)
     return SizingRequest(
         model=claim.declared.architecture,
         devices=(device,) * gpus,
+        engine=engine.kind,
         name=claim.model.name,
         tensor_parallel_size=tp,
         pipeline_parallel_size=pp,
         gpu_memory_utilization=share,
         max_model_len=claim.max_model_len
-        if on_vllm
+        if shares
         else claim.max_model_len or claim.context_tokens,
         dtype=None if engine.dtype == "auto" else engine.dtype,
         quantization=claim.quantization,
         kv_cache_dtype="fp8" if engine.kv_cache_dtype in {"fp8", "q8_0"} else "auto",
-        users=claim.users if on_vllm else claim.slots,
+        users=claim.users if shares else claim.slots,
         context_tokens=claim.context_tokens,
         weights_gib=claim.model.weights_gib or claim.declared.weights_gib,
         max_num_seqs=claim.slots,
@@ -111,5 +112,5 @@ def _request(
         language_model_only=claim.model.language_model_only,
         lora_slots=len(claim.model.lora_adapters),
         lora_rank=claim.model.max_lora_rank or DEFAULT_LORA_RANK,
-        flash_attention=None if on_vllm else True,
+        flash_attention=None if shares else True,
     )

@@ -12,7 +12,7 @@ from deploy.cli.load_page import write_load_page
 from deploy.cli.load_text import load_to_json, summary, verdict_text
 from deploy.live.load import sample as outcomes
 from deploy.live.load.promise import Promise
-from deploy.live.load.queue import Queue, read
+from deploy.live.load.queue import WAITING, Queue, read
 from deploy.live.load.report import (
     Kind,
     LoadReport,
@@ -33,6 +33,16 @@ VLLM = """\
 vllm:num_requests_waiting{engine="0",model_name="a"} 3.0
 vllm:num_requests_waiting{engine="1",model_name="a"} 4.0
 vllm:num_requests_waiting_by_reason{engine="0"} 9.0
+"""
+
+
+SGLANG = """\
+# HELP sglang:num_queue_reqs The number of requests in the waiting queue.
+# TYPE sglang:num_queue_reqs gauge
+sglang:num_queue_reqs{model_name="a",pp_rank="0",priority="",tp_rank="0"} 5.0
+sglang:num_queue_reqs{model_name="a",pp_rank="0",priority="-1",tp_rank="0"} 2.0
+sglang:num_queue_reqs{model_name="a",pp_rank="0",priority="0",tp_rank="0"} 3.0
+sglang:num_queue_reqs{model_name="a",pp_rank="1",priority="",tp_rank="0"} 5.0
 """
 
 
@@ -147,6 +157,7 @@ def test_tokens_over_time() -> None:
 def test_waiting_requests_of_all_engines() -> None:
     assert read(VLLM, "vllm:num_requests_waiting") == 7
     assert read("llamacpp:requests_deferred 2\n", "llamacpp:requests_deferred") == 2
+    assert read(SGLANG, WAITING["sglang"]) == 5
     assert read("", "vllm:num_requests_waiting") == 0
 
 

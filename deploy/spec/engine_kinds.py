@@ -1,0 +1,117 @@
+"""The engines, and what each of them is: the one place that tells them apart by rules.
+
+Rooms that plan, size or check ask here; how an engine is started is in its module of
+``deploy/services``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+EngineKind = Literal["llama_cpp", "ollama", "sglang", "vllm"]
+WeightFormat = Literal["gguf", "safetensors"]
+
+
+@dataclass(frozen=True)
+class EngineTraits:
+    """What an engine is."""
+
+    title: str
+    """What it is called in sentences."""
+    weights: WeightFormat
+    """What it loads: GGUF files, or a repository of Hugging Face or a directory."""
+    shares_cache: bool
+    """Whether requests share one KV cache, and GPUs each layer; others keep a slot for each
+    request, and put each layer on one GPU."""
+    on_cpus: bool = True
+    """Whether Atelier runs it on CPUs."""
+    on_gpus: bool = True
+    """Whether Atelier runs it on GPUs."""
+    more_roles: Mapping[str, str] = field(default_factory=dict)
+    """What it serves apart from chat and completion."""
+    model_settings: frozenset[str] = frozenset()
+    """Settings of models that only some engines have, and this one has."""
+    in_flight: tuple[str, ...] = ()
+    """What it makes of unquantised weights while it loads them."""
+    own_arguments: Mapping[str, str] = field(default_factory=dict)
+    """Arguments that would contradict the plan, and what to do instead."""
+    when_full: str = ""
+    """What it does when running requests outgrow the KV cache."""
+
+
+WITHOUT_TEXT = {"embedding": "make embeddings", "rerank": "rank documents"}
+"""Roles of models that write nothing, and what such a model does."""
+PARSERS = frozenset({"tool_call_parser", "reasoning_parser"})
+
+ENGINES: dict[EngineKind, EngineTraits] = {
+    "llama_cpp": EngineTraits("llama.cpp", weights="gguf", shares_cache=False, on_gpus=False),
+    "ollama": EngineTraits("Ollama", weights="gguf", shares_cache=False),
+    "sglang": EngineTraits(
+        "SGLang",
+        weights="safetensors",
+        shares_cache=True,
+        on_cpus=False,
+        model_settings=PARSERS,
+        in_flight=("fp8",),
+        own_arguments={
+            "--api-key": "declare secrets={'engine_api_key': Secret(...)}",
+            "--mem-fraction-static": "declare gpu_memory_utilization of the engine",
+            "--max-total-tokens": "declare gpu_memory_utilization of the engine",
+            "--tp": "declare tensor_parallel_size of the engine",
+            "--tp-size": "declare tensor_parallel_size of the engine",
+            "--tensor-parallel-size": "declare tensor_parallel_size of the engine",
+            "--pp-size": "declare pipeline_parallel_size of the engine",
+            "--pipeline-parallel-size": "declare pipeline_parallel_size of the engine",
+            "--ep": "declare enable_expert_parallel of the engine",
+            "--ep-size": "declare enable_expert_parallel of the engine",
+            "--expert-parallel-size": "declare enable_expert_parallel of the engine",
+            "--dp-size": "declare replicas; ranks of one engine are not deployed",
+            "--data-parallel-size": "declare replicas; ranks of one engine are not deployed",
+            "--attn-dp-size": "remove it",
+            "--attention-data-parallel-size": "remove it",
+            "--enable-dp-attention": "remove it",
+            "--nnodes": "serve it on several hosts with engine kind vllm",
+            "--node-rank": "serve it on several hosts with engine kind vllm",
+            "--dist-init-addr": "serve it on several hosts with engine kind vllm",
+            "--speculative-algorithm": "draft with engine kind vllm",
+            "--enable-lora": "serve adapters with engine kind vllm",
+            "--lora-paths": "serve adapters with engine kind vllm",
+            "--config": "declare what is in that file",
+            "--tokenizer-worker-num": "remove it: with several of them no key is asked for",
+        },
+        when_full="SGLang takes some of them back and computes them again later",
+    ),
+    "vllm": EngineTraits(
+        "vLLM",
+        weights="safetensors",
+        shares_cache=True,
+        more_roles=WITHOUT_TEXT,
+        model_settings=PARSERS
+        | {"lora_adapters", "max_lora_rank", "speculative", "language_model_only"},
+        in_flight=("fp8", "bitsandbytes"),
+        own_arguments={
+            "--speculative-config": "declare speculative of the model",
+            "--enable-expert-parallel": "declare enable_expert_parallel of the engine",
+            "--nnodes": "declare nnodes of the engine",
+            "--node-rank": "declare nnodes of the engine",
+            "--headless": "declare nnodes of the engine",
+            "--language-model-only": "declare language_model_only of the model",
+            "--data-parallel-size": "declare replicas; ranks that share experts are sized, not"
+            " deployed",
+            "-dp": "declare replicas; ranks that share experts are sized, not deployed",
+        },
+        when_full="vLLM preempts the latest one and computes it again later",
+    ),
+}
+"""Every engine, by the name that inventories have for it."""
+
+
+def kinds_with(setting: str) -> tuple[EngineKind, ...]:
+    """The engines that have a setting of models, or serve a role, that not all have."""
+    return tuple(
+        kind
+        for kind, traits in ENGINES.items()
+        if setting in traits.model_settings or setting in traits.more_roles
+    )
