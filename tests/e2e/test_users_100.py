@@ -33,7 +33,7 @@ from tests.e2e.provider import PEOPLE, READER, Login, Provider, group_dn, run_pr
 from tests.e2e.remote import Containers, containers_of, open_ports
 from tests.e2e.site import MASTER_KEY, Result, Settings, Site, free_port
 from tests.e2e.test_entry import trusting
-from tests.e2e.visitors import WAIT_MS, Visitor, chat, run_browser, visitor
+from tests.e2e.visitors import ARTIFACTS, WAIT_MS, Visitor, chat, run_browser, visitor
 
 MODEL = "tiny-coder"
 PING = {
@@ -267,6 +267,7 @@ def test_somebody_logs_in_and_chats_as_themselves(lab: Lab, ada: Visitor) -> Non
     chat(ada.page, "Write a Python function fib.")
     shown = "() => document.body.innerText.includes('a, b = b, a + b')"
     ada.page.wait_for_function(shown, timeout=WAIT_MS)
+    ada.page.screenshot(path=ARTIFACTS / "login-chat.png")
     spent = """SELECT count(*) FROM "LiteLLM_SpendLogs" WHERE "user" = 'ada'"""
     assert eventually(lambda: int(lab.sql("litellm", spent)) > 0)
 
