@@ -209,7 +209,8 @@ def _told_sglang(best: Arrangement) -> dict[str, float]:
     stage = best.tightest
     static = stage.weights_gib + stage.kept_gib[0]
     share = sglang.mem_fraction_static(best.setup.budget_gib, static, stage.overhead)
-    graphed = sglang.graphed_requests(best.setup.device, best.tensor_parallel_size)
+    requests = best.batch.max_num_seqs
+    graphed = sglang.graphed_requests(best.setup.device, best.tensor_parallel_size, requests)
     return {"mem_fraction_static": share, "graphed_requests": graphed}
 
 
