@@ -46,12 +46,14 @@ class EngineName(StrEnum):
 
     VLLM = "vllm"
     SGLANG = "sglang"
+    TGI = "tgi"
     OLLAMA = "ollama"
 
 
 KINDS: dict[EngineName, EngineKind] = {
     EngineName.VLLM: "vllm",
     EngineName.SGLANG: "sglang",
+    EngineName.TGI: "tgi",
     EngineName.OLLAMA: "ollama",
 }
 
@@ -68,7 +70,7 @@ def size(  # noqa: PLR0913, PLR0917  one parameter per option
         int | None, typer.Option(help="Groups of GPUs that share the layers out.")
     ] = None,
     gpu_memory_utilization: Annotated[
-        float, typer.Option(help="Share of each GPU's memory that vLLM or SGLang takes.")
+        float, typer.Option(help="Share of each GPU's memory that the engine takes.")
     ] = DEFAULT_UTILIZATION,
     max_model_len: Annotated[
         int | None, typer.Option(help="Longest request; the longest that fits by default.")

@@ -1,10 +1,11 @@
-"""The KV cache that vLLM or SGLang says it has, read from its log, and what was planned.
+"""The KV cache that vLLM, SGLang or TGI says it has, read from its log, and what was planned.
 
 Lines, by release (vllm/v1/core/kv_cache_utils.py): ``# GPU blocks: 1381`` until 0.8 and with its
 first engine; ``GPU KV cache size: 2,042,016 tokens`` since then, of each worker until 0.11;
 ``CPU KV cache size`` on CPUs since 0.27. ``Maximum concurrency for 2,048 tokens per request:
 997.08x`` follows, in the same line or in one of its own. SGLang: ``max_total_num_tokens=581648,
-chunked_prefill_size=8192, ...`` (sglang/srt/managers/scheduler.py).
+chunked_prefill_size=8192, ...`` (sglang/srt/managers/scheduler.py). TGI: ``Setting max batch total
+tokens to 466208`` (backends/v3/src/lib.rs).
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from deploy.plan.deployment_plan import ReplicaPlan
 SIZE = re.compile(r"KV cache size: ([\d,]+) tokens")
 BLOCKS = re.compile(r"# GPU blocks: (\d+)")
 CONCURRENCY = re.compile(r"Maximum concurrency for ([\d,]+) tokens per request: ([\d.]+)x")
-POOL = re.compile(r"\bmax_total_num_tokens=(\d+)")
+POOL = re.compile(r"(?:\bmax_total_num_tokens=|\bSetting max batch total tokens to )(\d+)")
 BLOCK_TOKENS = 16
 """Of the releases that count blocks."""
 TOLERANCE = 0.1

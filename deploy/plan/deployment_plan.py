@@ -74,6 +74,19 @@ class SglangPlan(PlanPart):
     """The largest batch that is decoded with a CUDA graph."""
 
 
+class TgiPlan(PlanPart):
+    """What TGI is told of a GPU's memory."""
+
+    cuda_memory_fraction: float
+    """Of which it takes nine tenths."""
+    max_batch_prefill_tokens: int
+    """Tokens of one step."""
+    dtype: str
+    """Type of weights that are not quantised; it would take float16."""
+    quantization: str
+    """How the weights are kept."""
+
+
 class SpeculativePlan(PlanPart):
     """What vLLM is told of speculative decoding."""
 
@@ -140,6 +153,8 @@ class ReplicaPlan(PlanPart):
     """vLLM on CPUs; ``None`` on GPUs, and of other engines."""
     sglang: SglangPlan | None = None
     """SGLang; ``None`` of other engines."""
+    tgi: TgiPlan | None = None
+    """TGI; ``None`` of other engines."""
     speculative: SpeculativePlan | None = None
     """What drafts its tokens."""
     language_model_only: bool = False

@@ -128,6 +128,10 @@ def _argument_problems(
 ) -> Iterator[Problem]:
     own = engine.traits.own_arguments
     for argument in arguments:
+        if engine.traits.quotes_nothing and len(argument.split()) != 1:
+            # what it is may be a secret
+            found = f"one with spaces, at which the image of {engine.kind} takes it apart"
+            yield Problem(f"{path}.extra_args", found, "arguments without spaces")
         name = argument.partition("=")[0]
         if name in own:
             found = f"{name}: what it does would not be planned"

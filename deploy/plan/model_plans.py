@@ -98,6 +98,10 @@ def _reading(busy: list[Sizing]) -> float | None:
 
 def _at_the_limit(claim: Claim, replicas: tuple[ReplicaPlan, ...], users: int) -> str:
     traits = claim.engine.traits
+    if traits.reserves:
+        length = max(replica.max_model_len for replica in replicas)
+        room = f"each has room for {length} tokens from its start, unless its client limits it"
+        return f"request {users + 1} {AT_THE_LIMIT}; {room}"
     if traits.shares_cache:
         full = f"when running requests outgrow the KV cache, {traits.when_full}"
         return f"request {users + 1} {AT_THE_LIMIT}; {full}"

@@ -8,7 +8,7 @@ from dataclasses import replace
 from deploy.errors import Problem
 from deploy.plan.placement import Claim, Gpus, Sizer, place
 from deploy.plan.placement.pool import Pool, pools
-from deploy.sizing import Sizing
+from deploy.sizing import Sizing, tgi
 from deploy.sizing.parallelism import legal_tensor_parallel_sizes, tensor_parallel_problems
 from deploy.sizing.reasons import Reason, ReasonKind, RemedyKind, remedy
 from deploy.sizing.reasons_text import INVENTORY, cause_text, remedies_text
@@ -27,6 +27,9 @@ def split_problems(claims: list[Claim], hosts: list[Gpus]) -> Iterator[Problem]:
         model, scheme = sizing.architecture, sizing.architecture.quantization
         legal = legal_tensor_parallel_sizes(model, scheme)
         problems = list(tensor_parallel_problems(model, scheme, tp))
+        if engine.kind == "tgi":
+            problems += tgi.split_problems(model, tp)
+            legal = tuple(size for size in legal if not any(tgi.split_problems(model, size)))
         if problems:
             found, sizes = (
                 f"{tp} for {claim.name}: {cause_text(problems[0])}",
@@ -51,6 +54,14 @@ def share_problems(claims: list[Claim], hosts: list[Gpus]) -> Iterator[Problem]:
     """Declared shares and counts of GPUs that no host has."""
     most = max((host.most_together for host in hosts), default=0)
     for claim in claims:
+        traits = claim.engine.traits
+        if claim.share is not None and not traits.shares_cards:
+            found = f"{claim.share:g} of a GPU: {traits.title} has each of its GPUs for itself"
+            yield Problem(f"{claim.path}.gpus", found, "a whole number of GPUs", "remove gpus")
+        if not traits.shares_cards and claim.utilization > tgi.MOST:
+            found = f"{claim.utilization:g}: {traits.title} leaves a tenth of each GPU to graphs"
+            setting = f"{engine_path(claim)}.gpu_memory_utilization"
+            yield Problem(setting, found, f"at most {tgi.MOST}")
         if claim.share is not None and claim.share > claim.utilization:
             found = f"{claim.share:g} of a GPU's memory"
             limit = f"at most {claim.utilization:g}, the engine's gpu_memory_utilization"
@@ -147,6 +158,8 @@ def _together_problem(claims: list[Claim], hosts: list[Gpus], sizer: Sizer) -> P
         on = f" on each of {len(seat.gpus)} GPUs" if len(seat.gpus) > 1 else ""
         declared = f" ({claim.share:g} of a GPU declared)" if claim.share else ""
         declared += " (a GPU for itself declared)" if claim.gpu_count else ""
+        traits = claim.engine.traits
+        declared += "" if traits.shares_cards else f" ({traits.title}: GPUs for itself)"
         needs.append(f"{claim.name} {size:.1f} GiB of weights and overhead{on}{declared}")
     usable = sum(device.usable_gib for host in hosts for device in host.devices)
     utilization = min(claim.utilization for claim in claims)

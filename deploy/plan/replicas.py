@@ -14,6 +14,7 @@ from deploy.plan.deployment_plan import (
     ReplicaPlan,
     SglangPlan,
     SpeculativePlan,
+    TgiPlan,
     WeightsPlan,
 )
 from deploy.plan.make_claims import Sources
@@ -23,6 +24,7 @@ from deploy.plan.placement import Claim, Gpus, Seat
 from deploy.plan.vllm_on_cpu import size_on_cpu
 from deploy.plan.weights import ollama_weights, safetensors_weights, told_quantization
 from deploy.sizing import Sizing
+from deploy.sizing.tgi import cuda_memory_fraction
 from deploy.spec import SpeculativeSpec
 from deploy.units import GIB
 
@@ -69,6 +71,7 @@ def gpu_replica(seat: Seat, index: int, host: Gpus, sources: Sources) -> Replica
         concurrent_users=sizing.concurrent_users,
         speculative=_speculative(claim, sources),
         sglang=_sglang(sizing) if claim.engine.kind == "sglang" else None,
+        tgi=_tgi(claim, sizing) if claim.engine.kind == "tgi" else None,
         **_features(claim),
     )
 
@@ -78,6 +81,15 @@ def _sglang(sizing: Sizing) -> SglangPlan:
         mem_fraction_static=sizing.details["mem_fraction_static"],
         chunked_prefill_size=sizing.max_num_batched_tokens,
         graphed_requests=sizing.details["graphed_requests"],
+    )
+
+
+def _tgi(claim: Claim, sizing: Sizing) -> TgiPlan:
+    return TgiPlan(
+        cuda_memory_fraction=cuda_memory_fraction(claim.utilization),
+        max_batch_prefill_tokens=sizing.max_num_batched_tokens,
+        dtype=sizing.dtype,
+        quantization=sizing.quantization,
     )
 
 

@@ -34,6 +34,7 @@ def warnings(  # noqa: PLR0913, PLR0917
     yield from _shared(replicas)
     yield from _by_sizing(claims, outcome)
     yield from _one_template(models, replicas)
+    yield from _caveats(replicas)
     yield from _vllm_on_cpus(replicas)
     yield from _uncounted_adapters(replicas)
     yield from wide_warnings(replicas)
@@ -116,6 +117,12 @@ def _has_room(warning: Reason, claim: Claim) -> bool:
     """Whether what Ollama may take beyond its part finds room in what no engine is given."""
     is_sure = claim.utilization <= USUAL_UTILIZATION
     return warning.kind is ReasonKind.PROBABLY_ON_GPU and is_sure
+
+
+def _caveats(replicas: tuple[ReplicaPlan, ...]) -> Iterator[str]:
+    """What is said of an engine, whatever it serves."""
+    caveats = {replica.engine.kind: replica.engine.traits.caveat for replica in replicas}
+    yield from (caveat for caveat in caveats.values() if caveat)
 
 
 def _vllm_on_cpus(replicas: tuple[ReplicaPlan, ...]) -> Iterator[str]:

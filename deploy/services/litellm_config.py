@@ -44,6 +44,7 @@ class Deployment:
     upstream_model: str
     api_base: str
     has_key: bool
+    has_responses: bool
     room: int
     """Requests that each router may have there at the same time."""
     mode: str
@@ -67,6 +68,7 @@ def _deployment(upstream: Upstream, replica: ReplicaPlan, routers: int) -> Deplo
         upstream_model=upstream.upstream_model,
         api_base=f"http://{upstream.address}{path}",
         has_key=upstream.has_key,
+        has_responses=upstream.has_responses,
         room=math.ceil(replica.max_num_seqs / routers),
         mode="embedding" if replica.embeds else "rerank" if replica.reranks else "",
     )

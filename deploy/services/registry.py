@@ -15,6 +15,7 @@ from deploy.services import (
     open_webui,
     postgres,
     sglang,
+    tgi,
     valkey,
     vllm,
 )
@@ -35,6 +36,7 @@ SERVICES: dict[str, ServiceModule] = {
     "llama_cpp": llama_cpp,
     "ollama": ollama,
     "sglang": sglang,
+    "tgi": tgi,
     "vllm": vllm,
     "links": links,
     "litellm": litellm,

@@ -33,6 +33,8 @@ class Upstream:
     """Whether it wants the engines' key."""
     completes: bool
     """Whether it continues text, and does not only chat or make embeddings."""
+    has_responses: bool = True
+    """Whether it speaks OpenAI's newer API, ``/v1/responses``, where it speaks any of theirs."""
     adapters: tuple[str, ...] = ()
     """Names under which it serves variants of the model, too."""
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from deploy.catalog.architecture import Architecture
-from deploy.sizing import sglang
+from deploy.sizing import sglang, tgi
 from deploy.sizing.device import Device
 from deploy.sizing.fit import Fit
 from deploy.sizing.kv_cache import KvLayout, KvSettings, kinds_of, kv_layout
@@ -25,6 +25,7 @@ from deploy.sizing.request import SizingRequest
 from deploy.sizing.speculation import draft_weights_bytes, kv_settings, mtp_file_bytes
 from deploy.sizing.throughput import Engine
 from deploy.sizing.weights import file_bytes, lora_bytes, stage_layers, stage_weights_bytes
+from deploy.spec.engine_kinds import ENGINES
 from deploy.units import GIB
 
 MINIMUM_CONTEXT_TOKENS = 2048
@@ -74,15 +75,19 @@ class Setup:
         """Ranks with attention of their own that share the experts; 1 of models without."""
         return self.request.data_parallel_size if self.model.moe else 1
 
+    def _default_batch(self, wanted: int) -> Batch:
+        match self.request.engine:
+            case "sglang":
+                return sglang.default_batch(self.device)
+            case "tgi":
+                return tgi.default_batch()
+        return default_batch(self.device, self.release, wanted)
+
     @cached_property
     def batch(self) -> Batch:
         """What one step may hold."""
         wanted = self.request.max_model_len or self.model.max_position_embeddings
-        default = (
-            sglang.default_batch(self.device)
-            if self.is_sglang
-            else default_batch(self.device, self.release, wanted)
-        )
+        default = self._default_batch(wanted)
         # an encoder reads a text in one step
         least = 0 if self.model.keeps_tokens else wanted
         return Batch(
@@ -239,6 +244,8 @@ class Arrangement:
     @cached_property
     def context_tokens(self) -> int:
         """Context that users are counted at."""
+        if ENGINES[self.setup.request.engine].reserves:
+            return self.max_model_len
         default = min(DEFAULT_CONTEXT_TOKENS, self.max_model_len)
         return self.setup.request.context_tokens or default
 

@@ -7,8 +7,10 @@ from collections.abc import Iterator
 
 from deploy.catalog.decoder_sizes import DTYPES
 from deploy.errors import PlanError, Problem
+from deploy.sizing import tgi
 from deploy.sizing.request import SizingRequest
 from deploy.sizing.speculation import DRAFTED_WITH, METHODS, Speculation
+from deploy.spec.engine_kinds import ENGINES
 
 MOST_DRAFTED = 64
 
@@ -61,13 +63,28 @@ def _problems(request: SizingRequest) -> Iterator[Problem]:
 
 def _engine_problems(request: SizingRequest) -> Iterator[Problem]:
     """What only vLLM is sized with."""
-    if request.engine != "sglang":
+    if request.engine == "vllm" or not ENGINES[request.engine].shares_cache:
         return
+    title = ENGINES[request.engine].title
     for name in ("speculation", "lora_slots", "language_model_only", "enable_prefix_caching"):
         if getattr(request, name):
-            yield Problem(name, "not sized for SGLang", "with engine vllm")
+            yield Problem(name, f"not sized for {title}", "with engine vllm")
     if request.data_parallel_size > 1:
-        yield Problem("data_parallel_size", "not sized for SGLang", "with engine vllm")
+        yield Problem("data_parallel_size", f"not sized for {title}", "with engine vllm")
+    if request.engine == "tgi":
+        yield from _tgi_problems(request)
+
+
+def _tgi_problems(request: SizingRequest) -> Iterator[Problem]:
+    """What TGI does not have."""
+    if (request.pipeline_parallel_size or 1) > 1:
+        yield Problem("pipeline_parallel_size", str(request.pipeline_parallel_size), "1 with TGI")
+    if request.enable_expert_parallel:
+        yield Problem("enable_expert_parallel", "TGI has none", "with engine vllm or sglang")
+    if request.gpu_memory_utilization > tgi.MOST:
+        found = f"{request.gpu_memory_utilization:g}"
+        allowed = f"at most {tgi.MOST:g}: TGI leaves the rest to CUDA graphs"
+        yield Problem("gpu_memory_utilization", found, allowed)
 
 
 def _speculation_problems(speculation: Speculation | None) -> Iterator[Problem]:

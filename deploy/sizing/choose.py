@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
+from deploy.sizing import tgi
 from deploy.sizing.arrangement import Arrangement, Setup, arrange
 from deploy.sizing.parallelism import tensor_parallel_problems
 from deploy.sizing.reasons import Reason
@@ -68,6 +69,8 @@ def split_problems(setup: Setup, tp: int) -> tuple[Reason, ...]:
     request, scheme = setup.request, setup.precision.quantization
     ranks = 0 if request.enable_expert_parallel else tp * setup.expert_ranks
     problems = tensor_parallel_problems(setup.model, scheme, tp, ranks)
+    if request.engine == "tgi":
+        problems = (*problems, *tgi.split_problems(setup.model, tp))
     draft = request.speculation.draft if request.speculation else None
     if draft is None:
         return problems

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from deploy.sizing import sglang
+from deploy.sizing import sglang, tgi
 from deploy.sizing.gguf import size_gguf
 from deploy.sizing.release import DEFAULT_VERSION
 from deploy.sizing.request import Sizing, SizingRequest
 from deploy.sizing.size_model import size_model
 from deploy.spec.engine_kinds import ENGINES, EngineKind
 
-DEFAULT_VERSIONS: dict[EngineKind, str] = {"sglang": sglang.VERSION, "vllm": DEFAULT_VERSION}
+DEFAULT_VERSIONS: dict[EngineKind, str] = {
+    "sglang": sglang.VERSION,
+    "tgi": tgi.VERSION,
+    "vllm": DEFAULT_VERSION,
+}
 """Of engines whose memory depends on it."""
 
 

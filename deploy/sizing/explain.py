@@ -20,6 +20,7 @@ from deploy.sizing.overhead import MIB
 from deploy.sizing.parallelism import legal_tensor_parallel_sizes
 from deploy.sizing.reasons import Reason, ReasonKind, Remedy, RemedyKind, reason, remedy
 from deploy.sizing.speculation import Speculation, draft_weights_bytes
+from deploy.spec.engine_kinds import ENGINES
 from deploy.units import GIB
 
 
@@ -96,8 +97,9 @@ def _shorter_steps(best: Arrangement) -> Iterator[Remedy]:
 
 
 def _is_a_way(arrangement: Arrangement) -> bool:
-    """Whether an arrangement is worth naming: of SGLang nothing fits for sure."""
-    return bool(arrangement.fits) if arrangement.setup.is_sglang else arrangement.fits is Fit.YES
+    """Whether an arrangement is worth naming: of SGLang and TGI nothing fits for sure."""
+    is_sized_for_sure = arrangement.setup.request.engine == "vllm"
+    return arrangement.fits is Fit.YES if is_sized_for_sure else bool(arrangement.fits)
 
 
 def _smaller_weights(best: Arrangement) -> Iterator[Remedy]:
@@ -183,13 +185,15 @@ def request_warnings(best: Arrangement, users: int) -> Iterator[Reason]:
     if best.fits and request.users and request.users > users:
         yield reason(ReasonKind.USERS_WAIT, wanted=request.users, users=users)
     if best.tensor_parallel_size > 1 and not setup.device.has_link:
-        yield reason(ReasonKind.NO_LINK, remedy(RemedyKind.COMPARE_PIPELINE))
+        has_pipelines = ENGINES[request.engine].has_pipelines
+        ways = (remedy(RemedyKind.COMPARE_PIPELINE),) if has_pipelines else ()
+        yield reason(ReasonKind.NO_LINK, *ways)
     if best.fits is Fit.PROBABLY and setup.release.is_trusted:
         yield probably_reason(best)
-    elif best.fits is Fit.PROBABLY and setup.is_sglang:
+    elif best.fits is Fit.PROBABLY and request.engine != "vllm":
         yield reason(
             ReasonKind.NOT_MEASURED,
-            engine="SGLang",
+            engine=ENGINES[request.engine].title,
             version=request.engine_version,
             kv_cache_gib=best.tightest.kept_gib[0],
         )

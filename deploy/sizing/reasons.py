@@ -23,6 +23,10 @@ class ReasonKind(StrEnum):
     NOT_MODELLED = "not_modelled"
     NOT_FOR_GFX = "not_for_gfx"
     NOT_ON_AMD = "not_on_amd"
+    OTHER_MODEL = "other_model"
+    OTHER_WEIGHTS = "other_weights"
+    OTHER_CARD = "other_card"
+    NOT_DEPLOYED_ON = "not_deployed_on"
     SEVERAL_VENDORS = "several_vendors"
     TOO_FEW_GPUS = "too_few_gpus"
     TOO_MANY_STAGES = "too_many_stages"
@@ -75,6 +79,7 @@ class ReasonKind(StrEnum):
     OLD_FOR_IMAGES = "old_for_images"
     # what happens to one request more
     QUEUE = "queue"
+    RESERVED = "reserved"
     SLOTS = "slots"
 
 

@@ -42,6 +42,17 @@ REASONS = {
     ),
     ReasonKind.NOT_FOR_GFX: ("SGLang's ROCm images are built for {needed}, and {device} is {gfx}"),
     ReasonKind.NOT_ON_AMD: "SGLang does not serve {method} weights on {device}",
+    ReasonKind.OTHER_MODEL: (
+        "{engine} has no code for models of the type {model_type}, only for {served}"
+    ),
+    ReasonKind.OTHER_WEIGHTS: "{engine} does not serve {method} weights",
+    ReasonKind.NOT_DEPLOYED_ON: (
+        "Atelier does not deploy {engine} on cards of {vendor}: it reads prompts whole there, which"
+        " is not modelled"
+    ),
+    ReasonKind.OTHER_CARD: (
+        "TGI's image is built for compute capability 8.0 to 9.0, and {device} has {capability}"
+    ),
     ReasonKind.CAPABILITY: ("{what} compute capability {needed}, and {device} has {capability}"),
     ReasonKind.SEVERAL_VENDORS: "GPUs of {vendors} do not serve one engine together",
     ReasonKind.TOO_FEW_GPUS: "needs {needed} GPUs, there are {gpus}",
@@ -112,8 +123,8 @@ REASONS = {
         " to spare: take a newer one"
     ),
     ReasonKind.NOT_MEASURED: (
-        "probably fits: what a step of {engine} {version} takes is counted by upstream's own rule,"
-        " which nobody measured here; {kv_cache_gib:.1f} GiB are left for the KV cache"
+        "probably fits: what a step of {engine} {version} takes was worked out from its source and"
+        " measured by nobody here; {kv_cache_gib:.1f} GiB are left for the KV cache"
     ),
     ReasonKind.PROBABLY_ON_GPU: (
         "probably fits: {needed_gib:.1f} to {most_gib:.1f} GiB are needed for weights and slots,"
@@ -169,6 +180,10 @@ REASONS = {
     ReasonKind.QUEUE: (
         "Request {request} waits in the queue until one ends. When running requests outgrow the KV"
         " cache, {when_full}."
+    ),
+    ReasonKind.RESERVED: (
+        "Request {request} waits in the queue until one ends. Each has room for its prompt and all"
+        " that it may write from its start: {context_tokens} tokens unless its client limits it."
     ),
     ReasonKind.SLOTS: (
         "Each of {slots} slots keeps {context_tokens} tokens; request {request} waits."

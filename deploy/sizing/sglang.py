@@ -100,10 +100,10 @@ def default_batch(device: Device) -> Batch:
     return Batch(defaults_of(device).chunked_prefill_size, MAX_NUM_SEQS)
 
 
-def graphed_requests(device: Device, tp: int) -> int:
-    """The largest batch that is decoded with a CUDA graph."""
+def graphed_requests(device: Device, tp: int, requests: int) -> int:
+    """The largest batch that is decoded with a CUDA graph: none is larger than a step may be."""
     own = defaults_of(device)
-    return own.graphed_on_four if tp >= 4 else own.graphed
+    return min(own.graphed_on_four if tp >= 4 else own.graphed, requests)
 
 
 def stage_overhead(context: StageContext, batch: Batch, stages: int, longest: int) -> Overhead:
@@ -197,7 +197,8 @@ def _not_modelled(model: Architecture) -> str:
 
 def _graphs_mib(context: StageContext, batch: Batch) -> float:
     """CUDA graphs of decoding and of prefill (``reserve_for_graph_mb``)."""
-    decoding = graphed_requests(context.device, context.tensor_parallel_size) * DECODE_GRAPH_MIB
+    graphed = graphed_requests(context.device, context.tensor_parallel_size, batch.max_num_seqs)
+    decoding = graphed * DECODE_GRAPH_MIB
     if context.model.mla is not None:
         return decoding + LATENT_GRAPHS_MIB
     return decoding + prefill_graphs(batch.max_num_batched_tokens) * PREFILL_GRAPH_MIB

@@ -1,4 +1,4 @@
-"""Size one model for vLLM or SGLang: the best arrangement on given GPUs, or why there is none."""
+"""Size one model for vLLM, SGLang or TGI: the best arrangement on GPUs, or why there is none."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from deploy.catalog.decoder_sizes import DTYPES
 from deploy.catalog.quantization import BY_NAME, Quantization
 from deploy.catalog.weight_tensors import count_active_parameters, count_parameters
 from deploy.errors import PlanError, Problem
-from deploy.sizing import sglang
-from deploy.sizing.arrangement import Arrangement, Setup
+from deploy.sizing import sglang, tgi
+from deploy.sizing.arrangement import DEFAULT_CONTEXT_TOKENS, Arrangement, Setup
 from deploy.sizing.check import check_request
 from deploy.sizing.choose import Scored, candidates, choose, split_problems, split_sizes
 from deploy.sizing.device import Device, weakest
@@ -59,11 +59,8 @@ def make_setup(request: SizingRequest) -> Setup:
     marlin = not device.is_hopper_or_later
     precision = Precision(dtype, _quantization(request), marlin)
     kv_dtype = dtype if request.kv_cache_dtype == "auto" else "fp8"
-    release = (
-        sglang.RELEASE
-        if request.engine == "sglang"
-        else release_for(request.model, request.engine_version)
-    )
+    own = {"sglang": sglang.RELEASE, "tgi": tgi.RELEASE}
+    release = own.get(request.engine) or release_for(request.model, request.engine_version)
     return Setup(request, request.model, precision, device, release, kv_dtype)
 
 
@@ -131,6 +128,8 @@ def _refusals(setup: Setup) -> Iterator[Reason]:
     )
     if setup.is_sglang:
         yield from sglang.refusals(setup.model, setup.device, setup.precision)
+    if request.engine == "tgi":
+        yield from tgi.refusals(setup.model, setup.device, setup.precision)
     yield from speculation_refusals(request.speculation, setup.model)
     if request.enable_expert_parallel and setup.model.moe is None:
         yield reason(ReasonKind.NO_EXPERTS)
@@ -198,8 +197,11 @@ def _sizing(chosen: Scored, scored: list[Scored]) -> Sizing:
 
 
 def _at_the_limit(request: SizingRequest, users: int) -> Reason:
-    when_full = ENGINES[request.engine].when_full
-    return reason(ReasonKind.QUEUE, request=users + 1, when_full=when_full)
+    engine = ENGINES[request.engine]
+    if engine.reserves:
+        tokens = request.max_model_len or request.context_tokens or DEFAULT_CONTEXT_TOKENS
+        return reason(ReasonKind.RESERVED, request=users + 1, context_tokens=tokens)
+    return reason(ReasonKind.QUEUE, request=users + 1, when_full=engine.when_full)
 
 
 def _told_sglang(best: Arrangement) -> dict[str, float]:
@@ -207,7 +209,8 @@ def _told_sglang(best: Arrangement) -> dict[str, float]:
     stage = best.tightest
     static = stage.weights_gib + stage.kept_gib[0]
     share = sglang.mem_fraction_static(best.setup.budget_gib, static, stage.overhead)
-    graphed = sglang.graphed_requests(best.setup.device, best.tensor_parallel_size)
+    requests = best.batch.max_num_seqs
+    graphed = sglang.graphed_requests(best.setup.device, best.tensor_parallel_size, requests)
     return {"mem_fraction_static": share, "graphed_requests": graphed}
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-EngineKind = Literal["llama_cpp", "ollama", "sglang", "vllm"]
+EngineKind = Literal["llama_cpp", "ollama", "sglang", "tgi", "vllm"]
 WeightFormat = Literal["gguf", "safetensors"]
 
 
@@ -38,7 +38,17 @@ class EngineTraits:
     own_arguments: Mapping[str, str] = field(default_factory=dict)
     """Arguments that would contradict the plan, and what to do instead."""
     when_full: str = ""
-    """What it does when running requests outgrow the KV cache."""
+    """What it does when running requests outgrow the KV cache; empty where they cannot."""
+    has_pipelines: bool = True
+    """Whether it can share the layers out over groups of GPUs."""
+    shares_cards: bool = True
+    """Whether it can have a part of a card, beside other engines."""
+    reserves: bool = False
+    """Whether a request takes room from its start for the longest that it may become."""
+    quotes_nothing: bool = False
+    """Whether its image takes arguments apart where they have spaces."""
+    caveat: str = ""
+    """What is said of every deployment with it."""
 
 
 WITHOUT_TEXT = {"embedding": "make embeddings", "rerank": "rank documents"}
@@ -82,6 +92,32 @@ ENGINES: dict[EngineKind, EngineTraits] = {
             "--tokenizer-worker-num": "remove it: with several of them no key is asked for",
         },
         when_full="SGLang takes some of them back and computes them again later",
+    ),
+    "tgi": EngineTraits(
+        "TGI",
+        weights="safetensors",
+        shares_cache=True,
+        on_cpus=False,
+        in_flight=("fp8",),
+        own_arguments={
+            "--api-key": "remove it: TGI would show it in its log and among its arguments",
+            "--num-shard": "declare tensor_parallel_size of the engine",
+            "--sharded": "declare tensor_parallel_size of the engine",
+            "--cuda-memory-fraction": "declare gpu_memory_utilization of the engine",
+            "--max-batch-prefill-tokens": "declare max_num_batched_tokens of the engine",
+            "--max-total-tokens": "declare max_model_len of the model",
+            "--max-input-tokens": "declare max_model_len of the model",
+            "--max-input-length": "declare max_model_len of the model",
+            "--max-batch-total-tokens": "declare gpu_memory_utilization of the engine",
+            "--lora-adapters": "serve adapters with engine kind vllm",
+            "--speculate": "draft with engine kind vllm",
+        },
+        has_pipelines=False,
+        shares_cards=False,
+        reserves=True,
+        quotes_nothing=True,
+        caveat="TGI is archived upstream (its last release is of December 2025): it gets no fixes"
+        " any more, not of security either; upstream itself names vLLM and SGLang in its place",
     ),
     "vllm": EngineTraits(
         "vLLM",

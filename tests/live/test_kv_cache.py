@@ -131,3 +131,12 @@ def test_sglangs_log() -> None:
         " available_gpu_mem=9.31 GB\n"
     )
     assert read_log(text) == KvCacheLog(581_648)
+
+
+def test_tgis_log() -> None:
+    text = (
+        "2026-11-29T05:14:53.1Z  INFO text_generation_launcher: KV-cache blocks: 456848, size: 1\n"
+        "2026-11-29T05:15:02.1Z  INFO text_generation_router_v3: backends/v3/src/lib.rs:137:"
+        " Setting max batch total tokens to 456848\n"
+    )
+    assert read_log(text) == KvCacheLog(456_848)

@@ -25,6 +25,7 @@ MTP = {"method": "mtp", "num_speculative_tokens": 3}
 DRAFT = {"method": "draft_model", "num_speculative_tokens": 4}
 VLLM = {"kind": "vllm"}
 SGLANG = {"kind": "sglang"}
+TGI = {"kind": "tgi"}
 NATIVE: dict[str, Any] = {
     "engines": "native",
     "programs": {"llama-server": {"path": "/opt/llama/llama-server"}},
@@ -138,6 +139,49 @@ CASES: dict[str, dict[str, Any]] = {
         "hosts": [{"name": "gpu1", "gpus": "1x l40s"}, {"name": "gpu2", "gpus": "1x l40s"}],
         "engine": {**SGLANG, "nnodes": 2},
         "models": [CODER_7B],
+    },
+    "TGI with a model of a type that it has no code for": {
+        "hosts": [{"name": "gpu1", "gpus": "2x h100"}],
+        "engine": TGI,
+        "models": [{"name": "qwen3-8b"}],
+    },
+    "TGI on cards newer than its image": {
+        "hosts": [{"name": "gpu1", "gpus": "1x rtx-5090"}],
+        "engine": TGI,
+        "models": [CODER_7B],
+    },
+    "TGI on AMD's cards": {
+        "hosts": [{"name": "gpu1", "gpus": "1x mi300x"}],
+        "engine": TGI,
+        "models": [CODER_7B],
+    },
+    "TGI with a share of a card, and too much of it": {
+        "hosts": [{"name": "gpu1", "gpus": "1x l40s"}],
+        "engine": {**TGI, "gpu_memory_utilization": 0.95},
+        "models": [{**CODER_7B, "gpus": 0.5}],
+    },
+    "TGI beside another engine on one card": {
+        "hosts": [{"name": "gpu1", "gpus": "1x h100"}],
+        "engine": VLLM,
+        "models": [{**CODER_7B, "engine": TGI}, {"name": "qwen2.5-coder-1.5b-base"}],
+    },
+    "KV heads that TGI does not put on several GPUs": {
+        "hosts": [{"name": "gpu1", "gpus": "8x l40s"}],
+        "engine": {**TGI, "tensor_parallel_size": 4},
+        "models": [{"name": "qwen2.5-coder-3b"}],
+        "use": "research",
+    },
+    "arguments of TGI that contradict the plan, or have spaces": {
+        "engine": {**TGI, "extra_args": ["--num-shard=2", "--api-key", "x y"]},
+        "models": [CODER_7B],
+    },
+    "a pipeline and priorities with TGI": {
+        "engine": {**TGI, "pipeline_parallel_size": 2, "scheduling_policy": "priority"},
+        "models": [CODER_7B],
+    },
+    "a parser for TGI": {
+        "engine": TGI,
+        "models": [{**CODER_7B, "tool_call_parser": "hermes"}],
     },
     "a rank without adapters": {"models": [{**AWQ, "max_lora_rank": 32}]},
     "an adapter with a model's name": {

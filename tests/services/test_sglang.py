@@ -112,6 +112,22 @@ def test_weights_and_kv_cache_are_within_the_share_that_is_told(tmp_path: Path) 
     assert static <= replica.sglang.mem_fraction_static * free * 1.02 <= static * 1.05
 
 
+def test_beside_another_engine_on_one_card(tmp_path: Path) -> None:
+    hosts = [{"name": "gpu1", "gpus": "1x h100"}]
+    models = [CODER, {"name": "qwen2.5-coder-1.5b-base", "engine": {"kind": "vllm"}}]
+    artefacts = made(tmp_path, hosts=hosts, models=models)
+    shares = {unit.name: unit.gpu_shares[0] for unit in artefacts.stack.tier(Tier.ENGINE)}
+    assert len(shares) == 2
+    assert sum(shares.values()) == pytest.approx(0.9)
+    sglang = next(r for r in artefacts.plan.replicas if r.engine.kind == "sglang")
+    said = parsed(container(artefacts))
+    # where the other one does not run yet, no more is free to it than was planned
+    assert said.max_total_tokens == sglang.kv_cache_tokens
+    assert sglang.memory
+    card = artefacts.plan.hosts[0].usable_gib[0]
+    assert sglang.memory.total_gib <= shares["lab-sglang-qwen2.5-coder-7b-0"] * card + 0.01
+
+
 def test_what_is_declared_is_said(tmp_path: Path) -> None:
     engine = {
         "kind": "sglang",
@@ -137,6 +153,14 @@ def test_what_is_declared_is_said(tmp_path: Path) -> None:
     assert (said.watchdog_timeout, said.chunked_prefill_size) == (60.0, 2048)
     assert said.reasoning_parser == "qwen3"
     assert said.trust_remote_code
+
+
+def test_no_graph_is_larger_than_a_step(tmp_path: Path) -> None:
+    hosts = [{"name": "gpu1", "gpus": "1x h200"}]
+    for requests, graphed in ((64, 64), (1024, 256)):
+        models = [{**CODER, "max_num_seqs": requests}]
+        said = parsed(container(made(tmp_path, hosts=hosts, models=models)))
+        assert (said.max_running_requests, said.cuda_graph_max_bs_decode) == (requests, graphed)
 
 
 def test_one_that_may_stand_still_for_ever(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """How many requests wait in the engines, as their own metrics say.
 
 https://docs.vllm.ai/en/latest/usage/metrics.html; llama.cpp: tools/server/README.md, GET /metrics;
-SGLang 0.5.21: sglang/srt/observability/metrics_collector.py
+SGLang 0.5.21: sglang/srt/observability/metrics_collector.py; TGI 3.3.7: docs/source/reference,
+metrics.md
 """
 
 from __future__ import annotations
@@ -23,11 +24,13 @@ from deploy.spec.engine_kinds import EngineKind
 
 WAITING: dict[EngineKind, str] = {
     "sglang": "sglang:num_queue_reqs",
+    "tgi": "tgi_queue_size",
     "vllm": "vllm:num_requests_waiting",
     "llama_cpp": "llamacpp:requests_deferred",
 }
 RUNNING: dict[EngineKind, str] = {
     "sglang": "sglang:num_running_reqs",
+    "tgi": "tgi_batch_current_size",
     "vllm": "vllm:num_requests_running",
     "llama_cpp": "llamacpp:requests_processing",
 }

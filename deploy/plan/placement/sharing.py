@@ -29,7 +29,7 @@ def seats_shared(
     claims: tuple[Claim, ...], device: Device, count: int, sizer: Sizer
 ) -> Iterator[list[Seat]]:
     """Every sensible set of replicas of several models on the same GPUs."""
-    if any(claim.gpu_count is not None for claim in claims):
+    if any(claim.gpu_count is not None or not claim.engine.traits.shares_cards for claim in claims):
         return
     table = Table(device, count, sizer)
     for main in claims:

@@ -6,8 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from deploy.plan.placement.claim import Claim
 from deploy.sizing import Device, Sizing, SizingRequest, size_gguf, size_model
-from deploy.sizing.choose import split_sizes
-from deploy.sizing.parallelism import tensor_parallel_problems
+from deploy.sizing.choose import split_problems, split_sizes
 from deploy.sizing.size_model import make_setup
 
 Split = tuple[int, int]
@@ -43,14 +42,14 @@ class Sizer:
             split = (tp or 1, pp or 1)
             return [split] if split[0] * split[1] <= most else []
         request = _request(claim, device, 1, claim.utilization, None)
-        scheme = make_setup(request).precision.quantization
+        setup = make_setup(request)
         sizes = split_sizes(most)
-        legal = [
-            size for size in sizes if not any(tensor_parallel_problems(request.model, scheme, size))
-        ]
+        legal = [size for size in sizes if not split_problems(setup, size)]
         holding = (size for size in legal if self._holds(claim, device, size))
         smallest = next(holding, most + 1)
         stages = [size for size in sizes if size < smallest and size not in legal]
+        if not claim.engine.traits.has_pipelines:
+            return [(size, 1) for size in legal]
         most_stages = len(request.model.layers)
         return [(size, 1) for size in legal] + [(1, n) for n in stages if n <= most_stages]
 
@@ -85,7 +84,8 @@ def _request(
 ) -> SizingRequest:
     assert claim.declared is not None  # noqa: S101 - claims on GPUs are known to sizing
     engine, shares = claim.engine, claim.engine.traits.shares_cache
-    tp, pp = split or (engine.tensor_parallel_size, engine.pipeline_parallel_size)
+    only_stage = None if engine.traits.has_pipelines else 1
+    tp, pp = split or (engine.tensor_parallel_size, engine.pipeline_parallel_size or only_stage)
     return SizingRequest(
         model=claim.declared.architecture,
         devices=(device,) * gpus,
@@ -95,7 +95,7 @@ def _request(
         pipeline_parallel_size=pp,
         gpu_memory_utilization=share,
         max_model_len=claim.max_model_len
-        if shares
+        if shares and not engine.traits.reserves
         else claim.max_model_len or claim.context_tokens,
         dtype=None if engine.dtype == "auto" else engine.dtype,
         quantization=claim.quantization,

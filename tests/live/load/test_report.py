@@ -158,6 +158,7 @@ def test_waiting_requests_of_all_engines() -> None:
     assert read(VLLM, "vllm:num_requests_waiting") == 7
     assert read("llamacpp:requests_deferred 2\n", "llamacpp:requests_deferred") == 2
     assert read(SGLANG, WAITING["sglang"]) == 5
+    assert read("# TYPE tgi_queue_size gauge\ntgi_queue_size 4\n", WAITING["tgi"]) == 4
     assert read("", "vllm:num_requests_waiting") == 0
 
 

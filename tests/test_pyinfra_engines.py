@@ -1,4 +1,4 @@
-"""SGLang in whole runs of pyinfra, on a host of its ``@fake`` connector."""
+"""SGLang and TGI in whole runs of pyinfra, on a host of its ``@fake`` connector."""
 
 from __future__ import annotations
 
@@ -38,7 +38,9 @@ def there(artefacts: Artefacts) -> Responses:
     return converged(artefacts) | GPU
 
 
-def test_a_second_run_changes_nothing(site: Site) -> None:
+@pytest.mark.parametrize("kind", ["sglang", "tgi"])
+def test_a_second_run_changes_nothing(site: Site, kind: str) -> None:
+    change(site, 'kind="sglang"', f'kind="{kind}"')
     site.answer(there(artefacts_of(site)))
     result = site.execute("--json", "-vvv")
     assert result.returncode == 0, result.stderr
@@ -71,10 +73,11 @@ def test_another_share_of_the_card_replaces_it(site: Site) -> None:
     assert "command" in dry.stderr
 
 
-def test_another_engine_takes_its_place(site: Site) -> None:
+@pytest.mark.parametrize("kind", ["tgi", "vllm"])
+def test_another_engine_takes_its_place(site: Site, kind: str) -> None:
     site.answer(there(artefacts_of(site)))
     gone = engine_name(artefacts_of(site))
-    change(site, 'kind="sglang"', 'kind="vllm"')
+    change(site, 'kind="sglang"', f'kind="{kind}"')
     dry = site.run("--dry", "--json", "--diff")
     assert plan(dry)["Run the engines"]
     assert f"Will remove container {gone}" in dry.stderr
