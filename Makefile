@@ -1,7 +1,7 @@
 # make help lists what there is.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down check lint types contracts shell unit thorough golden \
+.PHONY: help demo demo-down check checks lint types contracts shell quick unit thorough golden \
   test images test-here test-apart test-hosts test-drivers test-wide test-saturated molecule bench engine lock clean
 # programs that are started many times read their bytecode instead of compiling their source
 unexport PYTHONDONTWRITEBYTECODE
@@ -22,7 +22,10 @@ demo: ## deploy a whole stack on this machine, with a tiny model, and show where
 demo-down: $(VENV)/runtime ## remove the demo, with its data
 	@$(BIN)/atelier down $(INVENTORY) --volumes --yes
 
-check: $(VENV)/dev ## lint, types, import contracts, shell scripts, unit, golden and @fake tests
+check: $(VENV)/dev ## lint, types, import contracts, shell scripts, unit, golden and @fake tests but for slow ones
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync quick lint types contracts shell
+
+checks: $(VENV)/dev ## make check, and the slow ones of these tests
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync unit lint types contracts shell
 
 lint:
@@ -40,6 +43,9 @@ shell:
 	$(BIN)/shellcheck scripts/* .ci/run $$(find tests/scripts tests/images/bin -type f -executable)
 	$(BIN)/shellcheck --shell sh deploy/scripts/*.sh templates/*/*.sh
 
+quick:
+	$(BIN)/pytest -q -n 2 -m "not e2e and not slow"
+
 unit:
 	$(BIN)/pytest -q -n 2 -m "not e2e"
 
@@ -51,9 +57,9 @@ golden: $(VENV)/dev ## write every golden file anew; read the difference before 
 	@UPDATE_GOLDEN=1 $(BIN)/pytest -q -m golden
 	@git --no-pager diff --stat
 
-test: engine $(VENV)/molecule ## make check, and end-to-end tests with real containers and hosts
+test: engine $(VENV)/molecule ## make checks, and end-to-end tests with real containers and hosts
 	@scripts/install-packages mmdebstrap chromium fonts-dejavu-core docker-registry openssh-server gnupg
-	@$(MAKE) --no-print-directory --jobs 2 --output-sync check images
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync checks images
 	@echo "end-to-end tests, in three groups at the same time: about an hour"
 	@$(MAKE) --no-print-directory --jobs 3 --output-sync test-here test-apart test-hosts
 

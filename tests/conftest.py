@@ -20,6 +20,29 @@ from tests.recognisable import write_secrets
 
 settings.load_profile("atelier")
 
+SLOW = (
+    *(
+        "hub/test_client",
+        "hub/test_here",
+        "live/load/test_session",
+        "operations/test_whole_replica",
+    ),
+    *("people/test_people", "plan/placement/test_properties", "recommend/test_recommend"),
+    *("scripts/test_container_script", "scripts/test_driver_script"),
+    *("scripts/test_gpu_settings_script", "templates/test_link", "templates/test_vllm_hang_watch"),
+    *("test_people_runs", "test_pyinfra", "test_real_locks", "test_two_operators"),
+)
+"""Modules, or what their names begin with, whose tests take seconds: real programs, sockets and
+runs of pyinfra. ``make check`` leaves them to ``make test``."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(TESTS) and str(item.path.relative_to(TESTS)).startswith(SLOW):
+            item.add_marker(pytest.mark.slow)
+
+
+TESTS = Path(__file__).parent
 MakeArtefacts = Callable[..., Artefacts]
 
 

@@ -21,6 +21,7 @@ def upstream(model: str, name: str) -> dict[str, object]:
         "upstream_model": model,
         "api_base": f"http://{name}:8080/v1",
         "has_key": True,
+        "has_responses": True,
         "name": name,
         "room": 4,
         "mode": "",

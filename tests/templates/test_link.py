@@ -19,7 +19,7 @@ if [ "$1" = -c ]; then ! grep -q wrong "$4"; exit; fi
 echo "$*" >>"$LOG"
 trap 'echo read again >>"$LOG"' USR2
 trap 'echo ends >>"$LOG"; kill $!; exit 0' USR1
-while :; do sleep 60 & wait $!; done
+while :; do sleep 60 >/dev/null & wait $!; done
 """
 
 
