@@ -33,7 +33,15 @@ from tests.e2e.provider import PEOPLE, READER, Login, Provider, group_dn, run_pr
 from tests.e2e.remote import Containers, containers_of, open_ports
 from tests.e2e.site import MASTER_KEY, Result, Settings, Site, free_port
 from tests.e2e.test_entry import trusting
-from tests.e2e.visitors import ARTIFACTS, WAIT_MS, Visitor, chat, run_browser, visitor
+from tests.e2e.visitors import (
+    ARTIFACTS,
+    WAIT_MS,
+    Visitor,
+    chat,
+    chromium_beside,
+    run_browser,
+    visitor,
+)
 
 MODEL = "tiny-coder"
 PING = {
@@ -209,7 +217,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 
 
 @pytest.fixture(scope="module")
-def browser(lab: Lab) -> Iterator[Browser]:
+def browser(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     """One that believes the entry and the provider, each for what its authority says it is."""
     address = lab.hosts["gpu1"].address
     context = trusting(lab.site.atelier("ca").stdout)
@@ -218,7 +226,9 @@ def browser(lab: Lab) -> Iterator[Browser]:
         context.wrap_socket(way, server_hostname=address) as secure,
     ):
         entry = x509.load_der_x509_certificate(secure.getpeercert(binary_form=True) or b"")
-    with run_browser(entry, lab.provider.certificate) as opened:
+    place = tmp_path_factory.mktemp("browser")
+    program = chromium_beside(f"{lab.provider.name}-oidc", place)
+    with run_browser(entry, lab.provider.certificate, program=program) as opened:
         yield opened
 
 

@@ -7,11 +7,13 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
 
+from tests.e2e.hosts import docker
 from tests.e2e.names import PROJECT
 from tests.e2e.provider import Login
 from tests.e2e.site import START_TIMEOUT_SECONDS
@@ -19,6 +21,7 @@ from tests.e2e.site import START_TIMEOUT_SECONDS
 WAIT_MS = START_TIMEOUT_SECONDS * 1000
 ARTIFACTS = PROJECT / ".cache" / "artifacts"
 """Where pictures of what browsers show are kept."""
+CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -59,18 +62,32 @@ class Visitor:
 
 
 @contextmanager
-def run_browser(*trusted: x509.Certificate) -> Iterator[Browser]:
+def run_browser(*trusted: x509.Certificate, program: Path = CHROMIUM) -> Iterator[Browser]:
     """Chromium, without a window.
 
     Args:
         trusted: certificates of servers that it believes next to those that systems know.
+        program: what runs it.
     """
     digests = ",".join(map(_key_digest, trusted))
     flags = [*FLAGS, f"--ignore-certificate-errors-spki-list={digests}"]
     with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=flags)
+        opened = playwright.chromium.launch(executable_path=program, args=flags)
         yield opened
         opened.close()
+
+
+def chromium_beside(container: str, directory: Path) -> Path:
+    """A program that runs Chromium in the network of a container.
+
+    When a container starts or ends, an interface of this machine comes or goes, and Chromium
+    aborts every request that does not stay on the machine (ERR_NETWORK_CHANGED).
+    """
+    pid = docker("inspect", "--format", "{{.State.Pid}}", container)
+    program = directory / "chromium"
+    program.write_text(f'#!/bin/sh\nexec nsenter --net=/proc/{pid}/ns/net {CHROMIUM} "$@"\n')
+    program.chmod(0o755)
+    return program
 
 
 def _key_digest(certificate: x509.Certificate) -> str:
