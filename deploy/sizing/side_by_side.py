@@ -99,8 +99,9 @@ def side_by_side(question: Question, catalog: Catalog) -> tuple[EngineAnswer, ..
     """Ask every engine.
 
     Raises:
-        PlanError: if the question contradicts itself, for every engine.
-        CatalogError: if the model is not known.
+        PlanError: if the model is not known, or the question contradicts itself for every engine
+            that could serve it.
+        ModelConfigError: if its config.json cannot be read.
     """
     _check_quantizations(question.quantizations)
     answers, errors = [], []
@@ -113,8 +114,7 @@ def side_by_side(question: Question, catalog: Catalog) -> tuple[EngineAnswer, ..
             errors.append(error)
         answers.append(replace(answer, images=tuple(_images(kind, question, catalog))))
     contradictions = [error for error in errors if isinstance(error, PlanError)]
-    asked = [kind for kind in ENGINES if not _not_here(kind, question)]
-    if contradictions and len(contradictions) >= len(asked):
+    if contradictions and not any(answer.weights for answer in answers):
         raise contradictions[-1]
     return tuple(answers)
 

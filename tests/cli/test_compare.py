@@ -260,6 +260,11 @@ def test_a_mistake_is_an_object_with_json(arguments: list[str], words: str) -> N
     assert words in json.loads(printed)["error"]
 
 
+def test_a_mistake_is_one_where_a_single_engine_is_left_to_ask() -> None:
+    printed = run("compare", "bge-m3", "--gpus", "l40s", "--users", "0", "--json", status=1)
+    assert "users: 0" in json.loads(printed)["error"]
+
+
 def test_an_unknown_model_is_refused_as_size_refuses_it() -> None:
     for name in ("qwen3-coder-30b", "none.json"):
         asked = (name, "--gpus", "l40s", "--json")
