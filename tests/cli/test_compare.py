@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from deploy.cli.size import EngineName
+from deploy.cli.size import KINDS, EngineName
 from deploy.sizing.trade_offs import ABILITIES, owners
 from deploy.spec import EngineSpec, ModelSpec
 from deploy.spec.engine_kinds import ENGINES
@@ -51,7 +51,7 @@ ENGINE_KEYS = [
     "at_the_limit",
     "gives_up",
 ]
-SIZED = [engine.value for engine in EngineName]
+SIZED = [(engine.value, KINDS[engine]) for engine in EngineName]
 
 
 def compare(*arguments: str) -> dict[str, Any]:
@@ -105,10 +105,10 @@ def test_the_keys_are_stable_and_documented() -> None:
     assert [key for key in KEYS + ENGINE_KEYS if f"`{key}`" not in text] == []
 
 
-@pytest.mark.parametrize("engine", SIZED)
-def test_its_figures_are_those_of_size(engine: str) -> None:
+@pytest.mark.parametrize(("engine", "kind"), SIZED)
+def test_its_figures_are_those_of_size(engine: str, kind: str) -> None:
     asked = ("qwen2.5-coder-7b", "--gpus", "2x l40s", "--users", "20", "--context", "8192")
-    found = compare(*asked)[engine]
+    found = compare(*asked)[kind]
     more = ("--flash-attention",) if engine == "ollama" else ()
     alone = size(*asked, "--engine", engine, *more)
     same: tuple[str, ...] = (
