@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 
 from deploy.catalog import load_catalog
-from deploy.cli.compare_text import print_comparison
 from deploy.cli.options import JsonOption
 from deploy.cli.output import print_json
 from deploy.cli.size_options import (
@@ -24,8 +23,6 @@ from deploy.cli.size_options import (
     prompt_per_output,
 )
 from deploy.sizing import find_devices
-from deploy.sizing.compared_to_json import comparison_to_json
-from deploy.sizing.side_by_side import Question, side_by_side
 from deploy.sizing.size import SAME_SIZE
 
 
@@ -49,6 +46,10 @@ def compare(  # noqa: PLR0913, PLR0917  one parameter per option
     json: JsonOption = False,
 ) -> None:
     """Compare the engines for one model on GPUs: what each gives, and what one gives up."""
+    from deploy.cli.compare_text import print_comparison
+    from deploy.plan.compared_to_json import comparison_to_json
+    from deploy.plan.side_by_side import Question, side_by_side
+
     catalog = load_catalog()
     question = Question(
         model=model,

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from deploy.cli.output import print_table
 from deploy.cli.paragraphs import print_list, print_text
 from deploy.cli.size_text import VERDICTS
+from deploy.plan.side_by_side import EngineAnswer, Question
 from deploy.sizing.reasons import ReasonKind
 from deploy.sizing.reasons_text import INVENTORY, reason_text
-from deploy.sizing.side_by_side import EngineAnswer, Question
 from deploy.sizing.to_json import ESTIMATE
 
 COLUMNS = [

@@ -85,11 +85,11 @@ def test_the_documented_output_is_real() -> None:
 
 @pytest.mark.parametrize("gpus", ["l40s", "4x h100", "2x mi300x", "mac-studio-512", "cpu"])
 def test_it_is_read_in_80_columns(gpus: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    longest = replace(ENGINES["vllm"], title="TensorRT-LLM")
+    longest = replace(ENGINES["vllm"], title="Engine-of-12")
     monkeypatch.setitem(ENGINES, "vllm", longest)
     lines = run("compare", "qwen2.5-coder-7b", "--gpus", gpus).splitlines()
     assert max(map(len, lines)) <= 80
-    rows = [line for line in lines if line.startswith("TensorRT-LLM")]
+    rows = [line for line in lines if line.startswith("Engine-of-12")]
     assert len(rows) == 1
     assert len(rows[0].split()) == 9
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from deploy.catalog import Image
+from deploy.plan.side_by_side import EngineAnswer, Question, Weights
 from deploy.sizing.reasons_text import INVENTORY, reason_text
-from deploy.sizing.side_by_side import EngineAnswer, Question, Weights
 from deploy.sizing.to_json import ESTIMATE
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from deploy.catalog import Catalog, Image, Model
+from deploy.catalog import Catalog, Image, Model, Variant
 from deploy.catalog.quantization import BY_NAME
 from deploy.errors import AtelierError, PlanError, Problem, UnsupportedModelError
+from deploy.plan.weights import safetensors_weights
 from deploy.sizing.arrangement import DEFAULT_CONTEXT_TOKENS
 from deploy.sizing.check import check_request
 from deploy.sizing.declared import DeclaredModel, find_model
@@ -19,6 +20,7 @@ from deploy.sizing.gguf_memory import BITS_PER_WEIGHT
 from deploy.sizing.reasons import Reason, ReasonKind, reason
 from deploy.sizing.request import Sizing, SizingRequest
 from deploy.sizing.trade_offs import trade_offs
+from deploy.spec import ModelSpec
 from deploy.spec.engine_kinds import ENGINES, EngineKind, EngineTraits, WeightFormat, serves_any
 
 BITS: Mapping[WeightFormat, Mapping[str, float]] = {
@@ -151,15 +153,13 @@ def _answer(kind: EngineKind, question: Question, catalog: Catalog) -> EngineAns
     question = replace(question, context_tokens=_context(question, found))
     # engines with slots are asked for as many as fit once their weights are chosen
     each = question if ENGINES[kind].shares_cache else replace(question, users=1)
-    sizings = {
-        method: _size(kind, each, catalog, method)
-        for method in _methods(kind, question, entry, found)
-    }
+    sources, declined = _sources(kind, question, entry, found)
+    if not sources:
+        return _refused(kind, question, declined[0])
+    sizings = {method: _size(kind, each, catalog, method) for method in sources}
     order = sorted(sizings, key=lambda method: -BITS[ENGINES[kind].weights].get(method, 16.0))
     chosen = _chosen(sizings, order)
-    weights = tuple(
-        Weights(method, sizings[method].fits, _source(kind, entry, method)) for method in order
-    )
+    weights = tuple(Weights(method, sizings[method].fits, sources[method]) for method in order)
     sizing = _with_slots(kind, question, catalog, chosen)
     alone = _alone(kind, question, sizing)
     one = _size(kind, alone, catalog, chosen.quantization) if chosen.fits else sizing
@@ -234,6 +234,39 @@ def _methods(
     return tuple(dict.fromkeys([first, *ordered] if first in known else ordered))
 
 
+def _sources(
+    kind: EngineKind, question: Question, entry: Model | None, found: DeclaredModel
+) -> tuple[dict[str, str | None], tuple[Reason, ...]]:
+    """Where the weights to try are, and why the plan would refuse others."""
+    sources: dict[str, str | None] = {}
+    declined = []
+    for method in _methods(kind, question, entry, found):
+        try:
+            sources[method] = _source(kind, entry, found.name, method)
+        except PlanError as error:
+            declined.append(reason(ReasonKind.DECLINED, why=_in_one_line(error)))
+    return sources, tuple(declined)
+
+
+def _source(kind: EngineKind, entry: Model | None, name: str, method: str) -> str | None:
+    """Where the catalogue has weights; ``None`` for those that an operator would declare.
+
+    Raises:
+        PlanError: if it has them, and the plan refuses them.
+    """
+    traits, variants = ENGINES[kind], entry.variants if entry else ()
+    known: dict[str, Variant] = {
+        each.quantization: each for each in variants if each.format == traits.weights
+    }
+    if entry is None or not (method in known or method in traits.in_flight):
+        return None
+    if traits.weights == "safetensors":
+        model = ModelSpec(name=name)
+        return safetensors_weights("model", model, entry, method, traits).repository
+    own = known[method].ollama if kind == "ollama" else known[method].huggingface
+    return own or entry.file
+
+
 def _size(kind: EngineKind, question: Question, catalog: Catalog, method: str) -> Sizing:
     found = find_model(question.model, catalog, method, _finder(kind))
     return replace(size_request(_request(kind, question, found, method)), engine=kind)
@@ -298,17 +331,6 @@ def _most_slots(sized: Callable[[int], Sizing], one: Sizing) -> int:
         is_as_sure = fits is one.fits or fits is Fit.YES
         low, high = (middle, high) if is_as_sure else (low, middle - 1)
     return low
-
-
-def _source(kind: EngineKind, entry: Model | None, method: str) -> str | None:
-    traits = ENGINES[kind]
-    if entry is None:
-        return None
-    for variant in entry.variants:
-        if variant.format == traits.weights and variant.quantization == method:
-            own = variant.ollama if kind == "ollama" else variant.huggingface
-            return own or entry.file
-    return entry.huggingface if method in traits.in_flight else None
 
 
 def _images(kind: EngineKind, question: Question, catalog: Catalog) -> Iterator[Image]:
