@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 from deploy.cli.size import KINDS, EngineName
+from deploy.errors import PlanError, Problem
+from deploy.plan.deployment_plan import WeightsPlan
 from deploy.sizing.trade_offs import ABILITIES, owners
 from deploy.spec import EngineSpec, ModelSpec
 from deploy.spec.engine_kinds import ENGINES
@@ -139,6 +141,22 @@ def test_weights_that_do_not_fit_give_way_to_smaller_ones() -> None:
     fits = {each["quantization"]: each["fits"] for each in found["quantizations"]}
     assert fits["none"] == "no"
     assert fits["awq"] == "yes"
+
+
+def test_weights_that_the_plan_refuses_are_not_sized(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: str, model: ModelSpec, *others: Any) -> WeightsPlan:
+        method, traits = others[1], others[2]
+        if traits.title == "SGLang" or method != "awq":
+            raise PlanError(Problem(f"{path}.quantization", f"{traits.title} has no {method}"))
+        return WeightsPlan(repository="org/awq")
+
+    monkeypatch.setattr("deploy.plan.side_by_side.safetensors_weights", refuse)
+    found = compare("qwen2.5-coder-7b", "--gpus", "l40s")
+    assert found["vllm"]["quantizations"] == [
+        {"quantization": "awq", "fits": "yes", "weights": "org/awq"}
+    ]
+    assert found["sglang"]["fits"] == "no"
+    assert found["sglang"]["reasons"] == ["model.quantization: SGLang has no none"]
 
 
 def test_each_engine_takes_the_weights_of_its_format() -> None:
