@@ -8,6 +8,7 @@ import typer
 
 from deploy.cli.ca import ca
 from deploy.cli.check import check
+from deploy.cli.compare import compare
 from deploy.cli.doctor import doctor
 from deploy.cli.down import down
 from deploy.cli.env import env
@@ -42,7 +43,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 PANELS = {
-    "Plan": (plan, size, recommend, models, gpus, schema),
+    "Plan": (plan, size, compare, recommend, models, gpus, schema),
     "Deploy": (doctor, check, verify, images),
     "Look after": (status, logs, load, info, env, ca, prune, down),
     "People": (usage,),

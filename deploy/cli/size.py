@@ -14,6 +14,19 @@ from deploy.catalog import Catalog, load_catalog
 from deploy.cli.options import JsonOption
 from deploy.cli.output import print_json
 from deploy.cli.paragraphs import print_list
+from deploy.cli.size_options import (
+    DEFAULT_UTILIZATION,
+    ContextOption,
+    GpusOption,
+    InputTokensOption,
+    KvCacheDtypeOption,
+    MaxModelLenOption,
+    OutputTokensOption,
+    SizedModelArgument,
+    SizedUsersOption,
+    UtilizationOption,
+    prompt_per_output,
+)
 from deploy.cli.size_page import write_sizing_page
 from deploy.cli.size_text import print_sizing
 from deploy.errors import PlanError, Problem, UnsupportedModelError
@@ -34,7 +47,6 @@ from deploy.sizing.release import DEFAULT_VERSION
 from deploy.sizing.size import SAME_SIZE
 from deploy.spec.engine_kinds import EngineKind
 
-DEFAULT_UTILIZATION = 0.9
 SPECULATIVE_CONFIG = (
     'a JSON object such as {"method": "mtp", "num_speculative_tokens": 3}; methods: mtp, eagle3,'
     " draft_model, ngram"
@@ -59,38 +71,26 @@ KINDS: dict[EngineName, EngineKind] = {
 
 
 def size(  # noqa: PLR0913, PLR0917  one parameter per option
-    model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="A model of the catalogue, or a config.json.")
-    ],
-    gpus: Annotated[str, typer.Option(help="What it runs on, e.g. '2x l40s'.")],
+    model: SizedModelArgument,
+    gpus: GpusOption,
     tensor_parallel_size: Annotated[
         int | None, typer.Option(help="GPUs that share each layer; the best by default.")
     ] = None,
     pipeline_parallel_size: Annotated[
         int | None, typer.Option(help="Groups of GPUs that share the layers out.")
     ] = None,
-    gpu_memory_utilization: Annotated[
-        float, typer.Option(help="Share of each GPU's memory that the engine takes.")
-    ] = DEFAULT_UTILIZATION,
-    max_model_len: Annotated[
-        int | None, typer.Option(help="Longest request; the longest that fits by default.")
-    ] = None,
+    gpu_memory_utilization: UtilizationOption = DEFAULT_UTILIZATION,
+    max_model_len: MaxModelLenOption = None,
     dtype: Annotated[str | None, typer.Option(help="bfloat16, float16 or float32.")] = None,
     quantization: Annotated[
         str | None,
         typer.Option(help="none, awq, gptq, fp8, int8, mxfp4, nvfp4, ...; GGUF: q4_k_m, ..."),
     ] = None,
-    kv_cache_dtype: Annotated[str, typer.Option(help="auto or fp8 (fp8_e4m3, fp8_e5m2).")] = "auto",
-    users: Annotated[int | None, typer.Option(help="Requests at the same time.")] = None,
-    context: Annotated[
-        int | None, typer.Option(help="Tokens of each of them; 8192 by default.")
-    ] = None,
-    input_tokens: Annotated[
-        int | None, typer.Option(help="New tokens of each prompt: reading them slows all down.")
-    ] = None,
-    output_tokens: Annotated[
-        int | None, typer.Option(help="Tokens of each answer, with --input-tokens.")
-    ] = None,
+    kv_cache_dtype: KvCacheDtypeOption = "auto",
+    users: SizedUsersOption = None,
+    context: ContextOption = None,
+    input_tokens: InputTokensOption = None,
+    output_tokens: OutputTokensOption = None,
     weights_gib: Annotated[
         float | None, typer.Option(help="Size of the weight files, where you know it.")
     ] = None,
@@ -178,7 +178,7 @@ def size(  # noqa: PLR0913, PLR0917  one parameter per option
         max_num_seqs=max_num_seqs,
         max_num_batched_tokens=max_num_batched_tokens,
         engine_version=_version(engine, engine_version),
-        prompt_per_output=_prompt_per_output(input_tokens, output_tokens),
+        prompt_per_output=prompt_per_output(input_tokens, output_tokens),
         enforce_eager=enforce_eager,
         speculation=_speculation(speculative_config, engine, catalog),
         data_parallel_size=data_parallel_size,
@@ -218,17 +218,6 @@ def _speculation(text: str | None, engine: EngineName, catalog: Catalog) -> Spec
     except (ValueError, TypeError, KeyError, AttributeError):
         raise PlanError(Problem("speculative_config", text, SPECULATIVE_CONFIG)) from None
     return find_speculation(method, tokens, draft, acceptance, catalog)
-
-
-def _prompt_per_output(prompt: int | None, answer: int | None) -> float:
-    if (prompt is None) != (answer is None):
-        found = f"{prompt} and {answer}"
-        raise PlanError(Problem("input_tokens, output_tokens", found, "both, or none of them"))
-    if prompt is None or answer is None:
-        return 0.0
-    if prompt < 0 or answer < 1:
-        raise PlanError(Problem("output_tokens", str(answer), "a whole number from 1"))
-    return prompt / answer
 
 
 def _print(sizing: Sizing, as_json: bool, differences: tuple[Difference, ...] = ()) -> None:

@@ -18,11 +18,10 @@ from deploy.sizing.engines import DEFAULT_VERSIONS
 from deploy.sizing.reasons_text import cause_text
 from deploy.sizing.speculation import speculation_refusals
 from deploy.spec import DeploymentSpec, EngineSpec, ModelSpec
-from deploy.spec.engine_kinds import ENGINES, WITHOUT_TEXT, EngineKind, kinds_with
+from deploy.spec.engine_kinds import ENGINES, TEXT_ROLES, WITHOUT_TEXT, EngineKind, kinds_with
 from deploy.units import GIB
 
 IMAGE_VERSION = re.compile(r":v?(\d+\.\d+(\.\d+)*)")
-ROLES = ("chat", "completion")
 OWN_SETTINGS = (
     "tool_call_parser",
     "reasoning_parser",
@@ -164,7 +163,7 @@ def _with_engine(name: str) -> str:
 
 def _possible(entry: Model, engine: EngineSpec) -> tuple[str, ...]:
     """What a model of the catalogue can be served for."""
-    known = (*ROLES, *engine.traits.more_roles)
+    known = (*TEXT_ROLES, *engine.traits.more_roles)
     return tuple(role for role in entry.roles if role in known)
 
 

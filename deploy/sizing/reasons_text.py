@@ -46,6 +46,11 @@ REASONS = {
         "{engine} has no code for models of the type {model_type}, only for {served}"
     ),
     ReasonKind.OTHER_WEIGHTS: "{engine} does not serve {method} weights",
+    ReasonKind.ON_CPUS_ONLY: "Atelier runs {engine} on CPUs only",
+    ReasonKind.OTHER_ROLE: "it is for {roles} only, which Atelier does not serve with {engine}",
+    ReasonKind.NO_WEIGHTS: (
+        "the catalogue has no {format} weights of it, which is what {engine} loads"
+    ),
     ReasonKind.NOT_DEPLOYED_ON: (
         "Atelier does not deploy {engine} on cards of {vendor}: it reads prompts whole there, which"
         " is not modelled"
@@ -140,6 +145,10 @@ REASONS = {
     ),
     ReasonKind.USERS_WAIT: (
         "{wanted} users at once: {users} are answered, the others wait in the queue"
+    ),
+    ReasonKind.READS_ALONE: (
+        "the speed of {slots} slots together counts what is read and not what is computed: expect"
+        " less"
     ),
     ReasonKind.NO_LINK: "no NVLink: tensor parallelism goes over PCIe",
     ReasonKind.OTHER_DTYPE: "config.json says {declared}: {device} uses {dtype}",

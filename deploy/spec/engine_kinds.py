@@ -6,7 +6,7 @@ Rooms that plan, size or check ask here; how an engine is started is in its modu
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -51,6 +51,8 @@ class EngineTraits:
     """What is said of every deployment with it."""
 
 
+TEXT_ROLES = ("chat", "completion")
+"""What every engine serves."""
 WITHOUT_TEXT = {"embedding": "make embeddings", "rerank": "rank documents"}
 """Roles of models that write nothing, and what such a model does."""
 PARSERS = frozenset({"tool_call_parser", "reasoning_parser"})
@@ -151,3 +153,8 @@ def kinds_with(setting: str) -> tuple[EngineKind, ...]:
         for kind, traits in ENGINES.items()
         if setting in traits.model_settings or setting in traits.more_roles
     )
+
+
+def serves_any(kind: EngineKind, roles: Iterable[str]) -> bool:
+    """Whether an engine serves a model for one of these roles at least."""
+    return any(role in TEXT_ROLES or role in ENGINES[kind].more_roles for role in roles)
