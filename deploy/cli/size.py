@@ -46,6 +46,7 @@ class EngineName(StrEnum):
 
     VLLM = "vllm"
     SGLANG = "sglang"
+    TENSORRT_LLM = "tensorrt-llm"
     TGI = "tgi"
     OLLAMA = "ollama"
 
@@ -53,6 +54,7 @@ class EngineName(StrEnum):
 KINDS: dict[EngineName, EngineKind] = {
     EngineName.VLLM: "vllm",
     EngineName.SGLANG: "sglang",
+    EngineName.TENSORRT_LLM: "tensorrt_llm",
     EngineName.TGI: "tgi",
     EngineName.OLLAMA: "ollama",
 }
