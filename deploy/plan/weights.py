@@ -40,7 +40,7 @@ def safetensors_weights(
 def _check_owner(
     path: str, repository: str | None, method: str | None, engine: EngineTraits
 ) -> None:
-    """Refuse quantised weights that an engine may not load; a directory is the operator's matter.
+    """Refuse quantised weights that an engine may not load; a directory is for the operator.
 
     Raises:
         PlanError: if others than those whose way of quantising it knows made them.
@@ -49,7 +49,7 @@ def _check_owner(
     is_plain = method in {None, "none"}
     if not owner or is_plain or not repository or repository.startswith(f"{owner}/"):
         return
-    found = f"{repository}: {engine.title} loads {method} weights as ModelOpt makes them"
+    found = f"{repository}: {engine.title} is deployed with {method} weights of ModelOpt's alone"
     fix = f"declare weights='{owner}/...', or a directory of the host with such weights"
     raise PlanError(Problem(path, found, f"a repository of {owner}, or 'none'", fix))
 

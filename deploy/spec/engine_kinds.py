@@ -52,7 +52,8 @@ class EngineTraits:
     quotes_nothing: bool = False
     """Whether its image takes arguments apart where they have spaces."""
     quantised_by: str = ""
-    """Owner of the repositories with quantised weights that it loads; empty where any may be."""
+    """Owner of the repositories with quantised weights that it is deployed with; empty where any
+    may be."""
     caveat: str = ""
     """What is said of every deployment with it."""
 

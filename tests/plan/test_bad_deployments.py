@@ -171,6 +171,11 @@ CASES: dict[str, dict[str, Any]] = {
         "engine": TENSORRT_LLM,
         "models": [{**CODER_7B, "quantization": "fp8", "weights": "lab/coder-fp8"}],
     },
+    "TensorRT-LLM with the catalogue's weights, which somebody else quantised": {
+        "hosts": [{"name": "gpu1", "gpus": "1x h100"}],
+        "engine": TENSORRT_LLM,
+        "models": [{"name": "qwen3-8b", "quantization": "fp8"}],
+    },
     "TensorRT-LLM with a share of a card, and too much of it": {
         "hosts": [{"name": "gpu1", "gpus": "1x l40s"}],
         "engine": {**TENSORRT_LLM, "gpu_memory_utilization": 0.95},

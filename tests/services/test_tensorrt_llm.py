@@ -135,6 +135,17 @@ def test_what_is_declared_is_said(tmp_path: Path) -> None:
     assert file["kv_cache_config"]["max_tokens"] < more["kv_cache_config"]["max_tokens"]
 
 
+def test_weights_that_nvidia_quantised(tmp_path: Path) -> None:
+    repository = "nvidia/Llama-3.1-8B-Instruct-FP8"
+    declared = {"name": "llama-3.1-8b", "quantization": "fp8", "weights": repository}
+    artefacts = made(tmp_path, models=[{**declared, "replicas": 1}])
+    said, (replica,) = parsed(container(artefacts)), artefacts.plan.replicas
+    # the checkpoint says itself how it is kept
+    assert (said.model, "fp8" in container(artefacts).command) == (repository, False)
+    assert replica.memory is not None
+    assert replica.memory.weights_gib < 10
+
+
 def test_weights_of_a_directory(tmp_path: Path) -> None:
     models = [{**CODER, "weights": "/srv/coder", "replicas": 1}]
     artefacts = made(tmp_path, models=models)
