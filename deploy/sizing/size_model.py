@@ -51,12 +51,21 @@ def size_model(request: SizingRequest) -> Sizing:
         PlanError: if the request contradicts itself.
     """
     check_request(request)
+    request = _with_length(request)
     groups = list(_device_groups(request.devices))
     sizings = [_size_group(replace(request, devices=group)) for group in groups]
     best = max(sizings, key=lambda s: (s.supported, s.fits, s.concurrent_users, len(s.gpus)))
     warnings = tuple(_group_warnings(request, best))
     names = tuple(device.name for device in request.devices)
     return replace(best, gpus=names, warnings=(*warnings, *best.warnings))
+
+
+def _with_length(request: SizingRequest) -> SizingRequest:
+    """Where each request has room for the longest: the usual length, unless one is declared."""
+    if not ENGINES[request.engine].reserves or request.max_model_len:
+        return request
+    usual = request.context_tokens or DEFAULT_CONTEXT_TOKENS
+    return replace(request, max_model_len=min(usual, request.model.max_position_embeddings))
 
 
 def make_setup(request: SizingRequest) -> Setup:
@@ -219,8 +228,8 @@ def _sizing(chosen: Scored, scored: list[Scored]) -> Sizing:
 def _at_the_limit(request: SizingRequest, users: int) -> Reason:
     engine = ENGINES[request.engine]
     if engine.reserves:
-        tokens = request.max_model_len or request.context_tokens or DEFAULT_CONTEXT_TOKENS
-        return reason(ReasonKind.RESERVED, request=users + 1, context_tokens=tokens)
+        length = request.max_model_len
+        return reason(ReasonKind.RESERVED, request=users + 1, context_tokens=length)
     return reason(ReasonKind.QUEUE, request=users + 1, when_full=engine.when_full)
 
 

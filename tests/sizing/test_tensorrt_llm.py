@@ -57,6 +57,13 @@ def test_users_are_counted_with_all_that_they_may_write() -> None:
     assert "16384 tokens unless its client limits it" in reason_text(sizing.at_the_limit)
 
 
+@pytest.mark.parametrize(("context", "length"), [(None, 8192), (4096, 4096)])
+def test_without_a_length_the_usual_one(context: int | None, length: int) -> None:
+    sizing = found("qwen3-32b", "2x h100", context_tokens=context)
+    assert sizing.max_model_len == length
+    assert sizing.concurrent_users == sizing.kv_cache_tokens // length * sizing.replicas
+
+
 def test_it_is_never_said_to_fit_for_sure() -> None:
     sizing = found("qwen2.5-coder-0.5b", "h100")
     assert sizing.fits is Fit.PROBABLY
