@@ -1,4 +1,4 @@
-"""SGLang and TGI in whole runs of pyinfra, on a host of its ``@fake`` connector."""
+"""SGLang, TensorRT-LLM and TGI in whole runs of pyinfra, on a host of its ``@fake`` connector."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def there(artefacts: Artefacts) -> Responses:
     return converged(artefacts) | GPU
 
 
-@pytest.mark.parametrize("kind", ["sglang", "tgi"])
+@pytest.mark.parametrize("kind", ["sglang", "tensorrt_llm", "tgi"])
 def test_a_second_run_changes_nothing(site: Site, kind: str) -> None:
     change(site, 'kind="sglang"', f'kind="{kind}"')
     site.answer(there(artefacts_of(site)))
@@ -73,7 +73,7 @@ def test_another_share_of_the_card_replaces_it(site: Site) -> None:
     assert "command" in dry.stderr
 
 
-@pytest.mark.parametrize("kind", ["tgi", "vllm"])
+@pytest.mark.parametrize("kind", ["tensorrt_llm", "tgi", "vllm"])
 def test_another_engine_takes_its_place(site: Site, kind: str) -> None:
     site.answer(there(artefacts_of(site)))
     gone = engine_name(artefacts_of(site))

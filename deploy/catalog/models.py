@@ -46,7 +46,7 @@ class Variant(Entry):
     quantization: Quantization
     """How the weights are kept; ``none`` for the precision they were published in."""
     format: WeightFormat
-    """``safetensors`` for vLLM, SGLang and TGI, ``gguf`` for llama.cpp and Ollama."""
+    """``safetensors`` for vLLM, SGLang, TensorRT-LLM and TGI, ``gguf`` for llama.cpp and Ollama."""
     size_bytes: int | None
     """What the weight files hold, as published; ``None`` where that is not known."""
     huggingface: str | None

@@ -23,6 +23,8 @@ REMEDIES = {
     " VLLM_LOGGING_LEVEL=DEBUG: remove these from engine.extra_args and engine.env",
     ("sglang", "log"): "SGLang logs prompts with --log-requests, and writes them into files with"
     " --crash-dump-folder: remove these from engine.extra_args",
+    ("tensorrt_llm", "log"): "TensorRT-LLM writes no prompts unless told to write more: remove"
+    " TLLM_LOG_LEVEL from engine.env and --log_level from engine.extra_args",
     ("tgi", "log"): "TGI logs prompts with LOG_LEVEL=debug: remove it from engine.env",
     ("llama_cpp", "log"): "llama.cpp logs prompts with --verbose and LLAMA_LOG_VERBOSITY: remove"
     " these from engine.extra_args and engine.env",

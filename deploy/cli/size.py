@@ -58,6 +58,7 @@ class EngineName(StrEnum):
 
     VLLM = "vllm"
     SGLANG = "sglang"
+    TENSORRT_LLM = "tensorrt-llm"
     TGI = "tgi"
     OLLAMA = "ollama"
 
@@ -65,6 +66,7 @@ class EngineName(StrEnum):
 KINDS: dict[EngineName, EngineKind] = {
     EngineName.VLLM: "vllm",
     EngineName.SGLANG: "sglang",
+    EngineName.TENSORRT_LLM: "tensorrt_llm",
     EngineName.TGI: "tgi",
     EngineName.OLLAMA: "ollama",
 }

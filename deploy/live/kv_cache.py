@@ -1,11 +1,12 @@
-"""The KV cache that vLLM, SGLang or TGI says it has, read from its log, and what was planned.
+"""The KV cache that an engine says it has, read from its log, and what was planned.
 
 Lines, by release (vllm/v1/core/kv_cache_utils.py): ``# GPU blocks: 1381`` until 0.8 and with its
 first engine; ``GPU KV cache size: 2,042,016 tokens`` since then, of each worker until 0.11;
 ``CPU KV cache size`` on CPUs since 0.27. ``Maximum concurrency for 2,048 tokens per request:
 997.08x`` follows, in the same line or in one of its own. SGLang: ``max_total_num_tokens=581648,
 chunked_prefill_size=8192, ...`` (sglang/srt/managers/scheduler.py). TGI: ``Setting max batch total
-tokens to 466208`` (backends/v3/src/lib.rs).
+tokens to 466208`` (backends/v3/src/lib.rs). TensorRT-LLM: ``[MemUsageChange] Allocated 26.91 GiB
+for max tokens in paged KV cache (220480).``, at first of a small one that it takes a step with.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ SIZE = re.compile(r"KV cache size: ([\d,]+) tokens")
 BLOCKS = re.compile(r"# GPU blocks: (\d+)")
 CONCURRENCY = re.compile(r"Maximum concurrency for ([\d,]+) tokens per request: ([\d.]+)x")
 POOL = re.compile(r"(?:\bmax_total_num_tokens=|\bSetting max batch total tokens to )(\d+)")
+PAGED = re.compile(r"for max tokens in paged KV cache \((\d+)\)")
 BLOCK_TOKENS = 16
 """Of the releases that count blocks."""
 TOLERANCE = 0.1
@@ -52,6 +54,7 @@ def read_log(text: str) -> KvCacheLog | None:
     """
     sizes = [int(size.replace(",", "")) for size in SIZE.findall(text)]
     sizes = sizes or [int(tokens) for tokens in POOL.findall(text)]
+    sizes = sizes or [int(tokens) for tokens in PAGED.findall(text)[-1:]]
     sizes = sizes or [int(blocks) * BLOCK_TOKENS for blocks in BLOCKS.findall(text)]
     if not sizes:
         return None

@@ -74,6 +74,17 @@ class SglangPlan(PlanPart):
     """The largest batch that is decoded with a CUDA graph."""
 
 
+class TensorRtLlmPlan(PlanPart):
+    """What TensorRT-LLM is told of a GPU's memory."""
+
+    free_gpu_memory_fraction: float
+    """Share of what is free after a step that its KV cache may have."""
+    max_tokens: int
+    """Tokens that its KV cache may have at most."""
+    max_num_tokens: int
+    """Tokens of one step."""
+
+
 class TgiPlan(PlanPart):
     """What TGI is told of a GPU's memory."""
 
@@ -153,6 +164,8 @@ class ReplicaPlan(PlanPart):
     """vLLM on CPUs; ``None`` on GPUs, and of other engines."""
     sglang: SglangPlan | None = None
     """SGLang; ``None`` of other engines."""
+    tensorrt_llm: TensorRtLlmPlan | None = None
+    """TensorRT-LLM; ``None`` of other engines."""
     tgi: TgiPlan | None = None
     """TGI; ``None`` of other engines."""
     speculative: SpeculativePlan | None = None

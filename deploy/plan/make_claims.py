@@ -89,8 +89,9 @@ def engine_version(spec: DeploymentSpec, catalog: Catalog, kind: EngineKind) -> 
     """Version of an engine that is sized by its version, as the image it runs from is tagged."""
     if kind not in DEFAULT_VERSIONS:
         return ""
-    own = spec.images.get(kind)
-    reference = (own.reference if own else None) or catalog.images[kind].reference
+    name = kind.replace("_", "-")
+    own = spec.images.get(name)
+    reference = (own.reference if own else None) or catalog.images[name].reference
     match = IMAGE_VERSION.search(reference.rsplit("/", 1)[-1])
     return match[1] if match else DEFAULT_VERSIONS[kind]
 

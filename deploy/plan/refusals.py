@@ -36,9 +36,7 @@ def split_problems(claims: list[Claim], hosts: list[Gpus]) -> Iterator[Problem]:
                 ", ".join(map(str, legal)),
             )
             yield Problem(f"{path}.tensor_parallel_size", found, sizes)
-        if pp > len(model.layers):
-            found = f"{pp} for {claim.name}, which has {len(model.layers)} layers"
-            yield Problem(f"{path}.pipeline_parallel_size", found, f"1 to {len(model.layers)}")
+        yield from _stages_problems(claim, len(model.layers), pp)
         if not problems and most and tp * pp > most and engine.nnodes == 1:
             found = f"{tp} x {pp} = {tp * pp} GPUs for one replica of {claim.name}"
             name = "tensor" if tp > 1 else "pipeline"
@@ -50,6 +48,17 @@ def split_problems(claims: list[Claim], hosts: list[Gpus]) -> Iterator[Problem]:
             )
 
 
+def _stages_problems(claim: Claim, layers: int, pp: int) -> Iterator[Problem]:
+    path = f"{engine_path(claim)}.pipeline_parallel_size"
+    if pp > layers:
+        found = f"{pp} for {claim.name}, which has {layers} layers"
+        yield Problem(path, found, f"1 to {layers}")
+    elif claim.engine.traits.even_stages and layers % pp:
+        found = f"{pp} for {claim.name}, whose {layers} layers it does not divide"
+        ways = (str(count) for count in range(1, 17) if not layers % count)
+        yield Problem(path, found, ", ".join(ways))
+
+
 def share_problems(claims: list[Claim], hosts: list[Gpus]) -> Iterator[Problem]:
     """Declared shares and counts of GPUs that no host has."""
     most = max((host.most_together for host in hosts), default=0)
@@ -58,10 +67,10 @@ def share_problems(claims: list[Claim], hosts: list[Gpus]) -> Iterator[Problem]:
         if claim.share is not None and not traits.shares_cards:
             found = f"{claim.share:g} of a GPU: {traits.title} has each of its GPUs for itself"
             yield Problem(f"{claim.path}.gpus", found, "a whole number of GPUs", "remove gpus")
-        if not traits.shares_cards and claim.utilization > tgi.MOST:
+        if claim.utilization > traits.most_of_card:
             found = f"{claim.utilization:g}: {traits.title} leaves a tenth of each GPU to graphs"
             setting = f"{engine_path(claim)}.gpu_memory_utilization"
-            yield Problem(setting, found, f"at most {tgi.MOST}")
+            yield Problem(setting, found, f"at most {traits.most_of_card}")
         if claim.share is not None and claim.share > claim.utilization:
             found = f"{claim.share:g} of a GPU's memory"
             limit = f"at most {claim.utilization:g}, the engine's gpu_memory_utilization"

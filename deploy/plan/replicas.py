@@ -14,6 +14,7 @@ from deploy.plan.deployment_plan import (
     ReplicaPlan,
     SglangPlan,
     SpeculativePlan,
+    TensorRtLlmPlan,
     TgiPlan,
     WeightsPlan,
 )
@@ -71,6 +72,7 @@ def gpu_replica(seat: Seat, index: int, host: Gpus, sources: Sources) -> Replica
         concurrent_users=sizing.concurrent_users,
         speculative=_speculative(claim, sources),
         sglang=_sglang(sizing) if claim.engine.kind == "sglang" else None,
+        tensorrt_llm=_tensorrt_llm(sizing) if claim.engine.kind == "tensorrt_llm" else None,
         tgi=_tgi(claim, sizing) if claim.engine.kind == "tgi" else None,
         **_features(claim),
     )
@@ -81,6 +83,14 @@ def _sglang(sizing: Sizing) -> SglangPlan:
         mem_fraction_static=sizing.details["mem_fraction_static"],
         chunked_prefill_size=sizing.max_num_batched_tokens,
         graphed_requests=sizing.details["graphed_requests"],
+    )
+
+
+def _tensorrt_llm(sizing: Sizing) -> TensorRtLlmPlan:
+    return TensorRtLlmPlan(
+        free_gpu_memory_fraction=sizing.details["free_gpu_memory_fraction"],
+        max_tokens=sizing.details["max_tokens"],
+        max_num_tokens=sizing.max_num_batched_tokens,
     )
 
 

@@ -111,5 +111,6 @@ def _replica(replica: ReplicaPlan) -> dict[str, Any]:
         "is_linked": replica.is_linked,
         **({"other_hosts": list(replica.other_hosts)} if replica.other_hosts else {}),
         **({"sglang": replica.sglang.model_dump()} if replica.sglang else {}),
+        **({"tensorrt_llm": replica.tensorrt_llm.model_dump()} if replica.tensorrt_llm else {}),
         **({"tgi": replica.tgi.model_dump()} if replica.tgi else {}),
     }

@@ -19,7 +19,9 @@ def safetensors_weights(
         PlanError: if there are no weights of that kind.
     """
     if model.weights:
-        return declared_weights(model.weights)
+        declared = declared_weights(model.weights)
+        _check_owner(f"{path}.weights", declared.repository, method, engine)
+        return declared
     if entry is None:
         allowed = "a repository such as 'org/name', or a directory of the host"
         raise PlanError(Problem(f"{path}.weights", "not set", allowed, "declare weights"))
@@ -31,7 +33,25 @@ def safetensors_weights(
             else f"{model.name} has no weights that are known"
         )
         raise PlanError(Problem(f"{path}.weights", found, fix="declare weights"))
+    _check_owner(f"{path}.quantization", variant.huggingface, variant.quantization, engine)
     return WeightsPlan(repository=variant.huggingface, revision=variant.revision)
+
+
+def _check_owner(
+    path: str, repository: str | None, method: str | None, engine: EngineTraits
+) -> None:
+    """Refuse quantised weights that an engine may not load; a directory is for the operator.
+
+    Raises:
+        PlanError: if others than those whose way of quantising it knows made them.
+    """
+    owner = engine.quantised_by
+    is_plain = method in {None, "none"}
+    if not owner or is_plain or not repository or repository.startswith(f"{owner}/"):
+        return
+    found = f"{repository}: {engine.title} is deployed with {method} weights of ModelOpt's alone"
+    fix = f"declare weights='{owner}/...', or a directory of the host with such weights"
+    raise PlanError(Problem(path, found, f"a repository of {owner}, or 'none'", fix))
 
 
 def told_quantization(

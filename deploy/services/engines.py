@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from deploy.plan.deployment_plan import ReplicaPlan
-from deploy.services import llama_cpp, ollama, sglang, tgi, vllm
+from deploy.services import llama_cpp, ollama, sglang, tensorrt_llm, tgi, vllm
 from deploy.services.context import ServiceContext
 from deploy.services.upstream import Upstream
 from deploy.spec.engine_kinds import EngineKind
@@ -25,6 +25,7 @@ MODULES: dict[EngineKind, EngineModule] = {
     "llama_cpp": llama_cpp,
     "ollama": ollama,
     "sglang": sglang,
+    "tensorrt_llm": tensorrt_llm,
     "tgi": tgi,
     "vllm": vllm,
 }

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from deploy.catalog.architecture import Architecture
-from deploy.sizing import sglang, tgi
+from deploy.sizing import sglang, tensorrt_llm, tgi
 from deploy.sizing.device import Device
 from deploy.sizing.fit import Fit
 from deploy.sizing.kv_cache import KvLayout, KvSettings, kinds_of, kv_layout
@@ -79,6 +79,8 @@ class Setup:
         match self.request.engine:
             case "sglang":
                 return sglang.default_batch(self.device)
+            case "tensorrt_llm":
+                return tensorrt_llm.default_batch()
             case "tgi":
                 return tgi.default_batch()
         return default_batch(self.device, self.release, wanted)

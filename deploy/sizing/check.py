@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 from deploy.catalog.decoder_sizes import DTYPES
 from deploy.errors import PlanError, Problem
-from deploy.sizing import tgi
 from deploy.sizing.request import SizingRequest
 from deploy.sizing.speculation import DRAFTED_WITH, METHODS, Speculation
 from deploy.spec.engine_kinds import ENGINES
@@ -71,20 +70,25 @@ def _engine_problems(request: SizingRequest) -> Iterator[Problem]:
             yield Problem(name, f"not sized for {title}", "with engine vllm")
     if request.data_parallel_size > 1:
         yield Problem("data_parallel_size", f"not sized for {title}", "with engine vllm")
-    if request.engine == "tgi":
-        yield from _tgi_problems(request)
+    if ENGINES[request.engine].reserves:
+        yield from _reserving_problems(request)
 
 
-def _tgi_problems(request: SizingRequest) -> Iterator[Problem]:
-    """What TGI does not have."""
-    if (request.pipeline_parallel_size or 1) > 1:
-        yield Problem("pipeline_parallel_size", str(request.pipeline_parallel_size), "1 with TGI")
+def _reserving_problems(request: SizingRequest) -> Iterator[Problem]:
+    """What TGI and TensorRT-LLM do not have, or are not deployed with."""
+    engine = ENGINES[request.engine]
+    title = engine.title
+    if (request.pipeline_parallel_size or 1) > 1 and not engine.has_pipelines:
+        found = str(request.pipeline_parallel_size)
+        yield Problem("pipeline_parallel_size", found, f"1 with {title}")
     if request.enable_expert_parallel:
-        yield Problem("enable_expert_parallel", "TGI has none", "with engine vllm or sglang")
-    if request.gpu_memory_utilization > tgi.MOST:
+        yield Problem("enable_expert_parallel", f"{title} has none", "with engine vllm or sglang")
+    if request.gpu_memory_utilization > engine.most_of_card:
         found = f"{request.gpu_memory_utilization:g}"
-        allowed = f"at most {tgi.MOST:g}: TGI leaves the rest to CUDA graphs"
+        allowed = f"at most {engine.most_of_card:g}: {title} leaves the rest to CUDA graphs"
         yield Problem("gpu_memory_utilization", found, allowed)
+    if request.engine == "tensorrt_llm" and request.dtype is not None:
+        yield Problem("dtype", f"{title} takes the model's own", "with engine vllm or sglang")
 
 
 def _speculation_problems(speculation: Speculation | None) -> Iterator[Problem]:

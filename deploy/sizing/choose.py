@@ -11,6 +11,7 @@ from deploy.sizing.arrangement import Arrangement, Setup, arrange
 from deploy.sizing.parallelism import tensor_parallel_problems
 from deploy.sizing.reasons import Reason
 from deploy.sizing.throughput import tokens_per_second_per_user
+from deploy.spec.engine_kinds import ENGINES
 
 LARGEST_SPLIT = 16
 """Beyond this many GPUs only powers of two are tried: no one splits a model 37 ways."""
@@ -77,6 +78,11 @@ def split_problems(setup: Setup, tp: int) -> tuple[Reason, ...]:
     return (*problems, *tensor_parallel_problems(draft, draft.quantization, tp))
 
 
+def stages_are_legal(setup: Setup, pp: int) -> bool:
+    """Whether the engine can share the layers out over so many stages, as far as that is known."""
+    return not ENGINES[setup.request.engine].even_stages or not len(setup.model.layers) % pp
+
+
 def candidates(setup: Setup) -> Iterator[Scored]:
     """Every legal arrangement that the request allows."""
     request, count = setup.request, len(setup.request.devices) // setup.expert_ranks
@@ -88,6 +94,8 @@ def candidates(setup: Setup) -> Iterator[Scored]:
         if split_problems(setup, tp):
             continue
         for pp in _stages(setup, count // tp):
+            if not stages_are_legal(setup, pp):
+                continue
             yield score(arrange(setup, tp, pp))
 
 
@@ -100,7 +108,7 @@ def _plain_candidates(setup: Setup, count: int) -> Iterator[Scored]:
         return
     for tp in sizes:
         stages = count // tp
-        if 1 < stages <= len(setup.model.layers):
+        if 1 < stages <= len(setup.model.layers) and stages_are_legal(setup, stages):
             yield score(arrange(setup, tp, stages))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deploy.sizing import sglang, tgi
+from deploy.sizing import sglang, tensorrt_llm, tgi
 from deploy.sizing.gguf import size_gguf
 from deploy.sizing.release import DEFAULT_VERSION
 from deploy.sizing.request import Sizing, SizingRequest
@@ -11,6 +11,7 @@ from deploy.spec.engine_kinds import ENGINES, EngineKind
 
 DEFAULT_VERSIONS: dict[EngineKind, str] = {
     "sglang": sglang.VERSION,
+    "tensorrt_llm": tensorrt_llm.VERSION,
     "tgi": tgi.VERSION,
     "vllm": DEFAULT_VERSION,
 }

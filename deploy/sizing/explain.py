@@ -97,7 +97,7 @@ def _shorter_steps(best: Arrangement) -> Iterator[Remedy]:
 
 
 def _is_a_way(arrangement: Arrangement) -> bool:
-    """Whether an arrangement is worth naming: of SGLang and TGI nothing fits for sure."""
+    """Whether an arrangement is worth naming: of others than vLLM nothing fits for sure."""
     is_sized_for_sure = arrangement.setup.request.engine == "vllm"
     return arrangement.fits is Fit.YES if is_sized_for_sure else bool(arrangement.fits)
 

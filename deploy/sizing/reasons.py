@@ -30,6 +30,8 @@ class ReasonKind(StrEnum):
     OTHER_ROLE = "other_role"
     NO_WEIGHTS = "no_weights"
     NOT_DEPLOYED_ON = "not_deployed_on"
+    NVIDIA_ALONE = "nvidia_alone"
+    UNEVEN_STAGES = "uneven_stages"
     SEVERAL_VENDORS = "several_vendors"
     TOO_FEW_GPUS = "too_few_gpus"
     TOO_MANY_STAGES = "too_many_stages"

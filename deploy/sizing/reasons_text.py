@@ -55,6 +55,11 @@ REASONS = {
         "Atelier does not deploy {engine} on cards of {vendor}: it reads prompts whole there, which"
         " is not modelled"
     ),
+    ReasonKind.NVIDIA_ALONE: "{engine} runs on NVIDIA's cards alone, not on {vendor}'s",
+    ReasonKind.UNEVEN_STAGES: (
+        "{layers} layers are not shared out evenly over {stages} pipeline stages, and how {engine}"
+        " shares them is not modelled"
+    ),
     ReasonKind.OTHER_CARD: (
         "TGI's image is built for compute capability 8.0 to 9.0, and {device} has {capability}"
     ),

@@ -1,4 +1,4 @@
-"""Size one model for vLLM, SGLang or TGI: the best arrangement on GPUs, or why there is none."""
+"""Size one model for an engine whose requests share a KV cache: the best way, or why none."""
 
 from __future__ import annotations
 
@@ -9,10 +9,17 @@ from deploy.catalog.decoder_sizes import DTYPES
 from deploy.catalog.quantization import BY_NAME, Quantization
 from deploy.catalog.weight_tensors import count_active_parameters, count_parameters
 from deploy.errors import PlanError, Problem
-from deploy.sizing import sglang, tgi
+from deploy.sizing import sglang, tensorrt_llm, tgi
 from deploy.sizing.arrangement import DEFAULT_CONTEXT_TOKENS, Arrangement, Setup
 from deploy.sizing.check import check_request
-from deploy.sizing.choose import Scored, candidates, choose, split_problems, split_sizes
+from deploy.sizing.choose import (
+    Scored,
+    candidates,
+    choose,
+    split_problems,
+    split_sizes,
+    stages_are_legal,
+)
 from deploy.sizing.device import Device, weakest
 from deploy.sizing.explain import (
     chosen_reason,
@@ -44,12 +51,21 @@ def size_model(request: SizingRequest) -> Sizing:
         PlanError: if the request contradicts itself.
     """
     check_request(request)
+    request = _with_length(request)
     groups = list(_device_groups(request.devices))
     sizings = [_size_group(replace(request, devices=group)) for group in groups]
     best = max(sizings, key=lambda s: (s.supported, s.fits, s.concurrent_users, len(s.gpus)))
     warnings = tuple(_group_warnings(request, best))
     names = tuple(device.name for device in request.devices)
     return replace(best, gpus=names, warnings=(*warnings, *best.warnings))
+
+
+def _with_length(request: SizingRequest) -> SizingRequest:
+    """Where each request has room for the longest: the usual length, unless one is declared."""
+    if not ENGINES[request.engine].reserves or request.max_model_len:
+        return request
+    usual = request.context_tokens or DEFAULT_CONTEXT_TOKENS
+    return replace(request, max_model_len=min(usual, request.model.max_position_embeddings))
 
 
 def make_setup(request: SizingRequest) -> Setup:
@@ -59,7 +75,11 @@ def make_setup(request: SizingRequest) -> Setup:
     marlin = not device.is_hopper_or_later
     precision = Precision(dtype, _quantization(request), marlin)
     kv_dtype = dtype if request.kv_cache_dtype == "auto" else "fp8"
-    own = {"sglang": sglang.RELEASE, "tgi": tgi.RELEASE}
+    own = {
+        "sglang": sglang.RELEASE,
+        "tensorrt_llm": tensorrt_llm.RELEASE,
+        "tgi": tgi.RELEASE,
+    }
     release = own.get(request.engine) or release_for(request.model, request.engine_version)
     return Setup(request, request.model, precision, device, release, kv_dtype)
 
@@ -113,6 +133,18 @@ def _quantization(request: SizingRequest) -> Quantization:
     return BY_NAME[request.quantization]
 
 
+def _engine_refusals(setup: Setup) -> Iterator[Reason]:
+    """What the engine that is asked for does not serve."""
+    request, model = setup.request, setup.model
+    own = {"sglang": sglang.refusals, "tensorrt_llm": tensorrt_llm.refusals, "tgi": tgi.refusals}
+    if request.engine in own:
+        yield from own[request.engine](model, setup.device, setup.precision)
+    stages, layers = request.pipeline_parallel_size or 1, len(model.layers)
+    if not stages_are_legal(setup, stages):
+        title = ENGINES[request.engine].title
+        yield reason(ReasonKind.UNEVEN_STAGES, layers=layers, stages=stages, engine=title)
+
+
 def _refusals(setup: Setup) -> Iterator[Reason]:
     request = setup.request
     vendors = {device.vendor for device in request.devices}
@@ -126,10 +158,7 @@ def _refusals(setup: Setup) -> Iterator[Reason]:
         request.dtype is not None,
         request.engine,
     )
-    if setup.is_sglang:
-        yield from sglang.refusals(setup.model, setup.device, setup.precision)
-    if request.engine == "tgi":
-        yield from tgi.refusals(setup.model, setup.device, setup.precision)
+    yield from _engine_refusals(setup)
     yield from speculation_refusals(request.speculation, setup.model)
     if request.enable_expert_parallel and setup.model.moe is None:
         yield reason(ReasonKind.NO_EXPERTS)
@@ -191,7 +220,7 @@ def _sizing(chosen: Scored, scored: list[Scored]) -> Sizing:
         at_the_limit=_at_the_limit(request, users) if fits else None,
         details={
             "users_at_reading_speed": chosen.comfortable * best.replicas if fits else 0,
-            **(_told_sglang(best) if setup.is_sglang and fits else {}),
+            **(_told(best) if fits else {}),
         },
     )
 
@@ -199,9 +228,19 @@ def _sizing(chosen: Scored, scored: list[Scored]) -> Sizing:
 def _at_the_limit(request: SizingRequest, users: int) -> Reason:
     engine = ENGINES[request.engine]
     if engine.reserves:
-        tokens = request.max_model_len or request.context_tokens or DEFAULT_CONTEXT_TOKENS
-        return reason(ReasonKind.RESERVED, request=users + 1, context_tokens=tokens)
+        length = request.max_model_len
+        return reason(ReasonKind.RESERVED, request=users + 1, context_tokens=length)
     return reason(ReasonKind.QUEUE, request=users + 1, when_full=engine.when_full)
+
+
+def _told(best: Arrangement) -> dict[str, float]:
+    """What an engine is told of its memory, where that is not what was asked for."""
+    match best.setup.request.engine:
+        case "sglang":
+            return _told_sglang(best)
+        case "tensorrt_llm":
+            return _told_tensorrt_llm(best)
+    return {}
 
 
 def _told_sglang(best: Arrangement) -> dict[str, float]:
@@ -212,6 +251,19 @@ def _told_sglang(best: Arrangement) -> dict[str, float]:
     requests = best.batch.max_num_seqs
     graphed = sglang.graphed_requests(best.setup.device, best.tensor_parallel_size, requests)
     return {"mem_fraction_static": share, "graphed_requests": graphed}
+
+
+def _told_tensorrt_llm(best: Arrangement) -> dict[str, float]:
+    """What TensorRT-LLM is told of its memory: by the stage that has the most to spare."""
+    usable = best.setup.device.usable_gib
+    shares = (
+        tensorrt_llm.free_gpu_memory_fraction(
+            usable, stage.weights_gib + stage.overhead.total_gib, stage.kept_gib[0]
+        )
+        for stage in best.unlike
+    )
+    told = tensorrt_llm.max_tokens(best.kv_cache_tokens)
+    return {"free_gpu_memory_fraction": max(shares), "max_tokens": told}
 
 
 def _reasons(chosen: Scored, count: int) -> Iterator[Reason]:

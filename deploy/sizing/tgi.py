@@ -16,6 +16,7 @@ from deploy.sizing.overhead import Batch
 from deploy.sizing.precision import Precision
 from deploy.sizing.reasons import Reason, ReasonKind, RemedyKind, reason, remedy
 from deploy.sizing.release import Release
+from deploy.spec.engine_kinds import ENGINES
 
 VERSION = "3.3.7"
 """The last one, and what the rules here were read from."""
@@ -34,7 +35,7 @@ never said."""
 MAX_NUM_BATCHED_TOKENS = 4096
 """Of a prefill; TGI's own default follows from the card where it knows that."""
 MAX_NUM_SEQS = 128
-MOST = 0.9
+MOST = ENGINES["tgi"].most_of_card
 """Of a card, whatever fraction it is told."""
 SERVED = ("granite", "llama", "mistral", "phi3", "qwen2")
 """Kinds of models of the catalogue that it has code of its own for

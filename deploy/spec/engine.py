@@ -16,24 +16,24 @@ from deploy.units import GIB
 KvCacheDtype = Literal["auto", "fp8", "f16", "q8_0"]
 OWN_SETTINGS: dict[str, tuple[EngineKind, ...]] = {
     "threads": ("llama_cpp",),
-    "extra_args": ("llama_cpp", "sglang", "tgi", "vllm"),
+    "extra_args": ("llama_cpp", "sglang", "tensorrt_llm", "tgi", "vllm"),
     "keep_alive": ("ollama",),
-    "kv_cache_dtype": ("ollama", "sglang", "tgi", "vllm"),
-    "tensor_parallel_size": ("sglang", "tgi", "vllm"),
-    "pipeline_parallel_size": ("sglang", "vllm"),
+    "kv_cache_dtype": ("ollama", "sglang", "tensorrt_llm", "tgi", "vllm"),
+    "tensor_parallel_size": ("sglang", "tensorrt_llm", "tgi", "vllm"),
+    "pipeline_parallel_size": ("sglang", "tensorrt_llm", "vllm"),
     "nnodes": ("vllm",),
     "master_port": ("vllm",),
-    "gpu_memory_utilization": ("sglang", "tgi", "vllm"),
-    "max_num_batched_tokens": ("sglang", "tgi", "vllm"),
+    "gpu_memory_utilization": ("sglang", "tensorrt_llm", "tgi", "vllm"),
+    "max_num_batched_tokens": ("sglang", "tensorrt_llm", "tgi", "vllm"),
     "scheduling_policy": ("sglang", "vllm"),
     "hang_seconds": ("sglang", "vllm"),
     "dtype": ("sglang", "vllm"),
-    "shm_size": ("sglang", "tgi", "vllm"),
-    "ipc": ("sglang", "tgi", "vllm"),
-    "huggingface_cache": ("sglang", "tgi", "vllm"),
-    "offline": ("sglang", "tgi", "vllm"),
+    "shm_size": ("sglang", "tensorrt_llm", "tgi", "vllm"),
+    "ipc": ("sglang", "tensorrt_llm", "tgi", "vllm"),
+    "huggingface_cache": ("sglang", "tensorrt_llm", "tgi", "vllm"),
+    "offline": ("sglang", "tensorrt_llm", "tgi", "vllm"),
     "block_size": ("vllm",),
-    "enforce_eager": ("sglang", "tgi", "vllm"),
+    "enforce_eager": ("sglang", "tensorrt_llm", "tgi", "vllm"),
     "enable_expert_parallel": ("sglang", "vllm"),
     "cpu_kvcache_space": ("vllm",),
     "cpu_omp_threads_bind": ("vllm",),
@@ -62,6 +62,7 @@ LEAST_HANG_SECONDS = 10
 KV_CACHE_DTYPES = {
     "ollama": ("auto", "f16", "q8_0"),
     "sglang": ("auto", "fp8"),
+    "tensorrt_llm": ("auto", "fp8"),
     "tgi": ("auto", "fp8"),
     "vllm": ("auto", "fp8"),
 }
@@ -72,10 +73,11 @@ class EngineSpec(Spec):
 
     kind: EngineKind = "llama_cpp"
     """Which engine: ``llama_cpp`` on CPUs, ``ollama`` and ``vllm`` on GPUs, or on CPUs where no
-    host has GPUs; ``sglang`` on GPUs. ``tgi``, on GPUs, is archived upstream."""
+    host has GPUs; ``sglang`` on GPUs, ``tensorrt_llm`` on NVIDIA's. ``tgi``, on GPUs, is archived
+    upstream."""
     max_num_seqs: int | None = Field(default=None, ge=1, le=4096)
     """Requests answered at the same time by one replica; 2 unless set, with vLLM its default, with
-    SGLang 256, with TGI 128."""
+    SGLang 256, with TGI and TensorRT-LLM 128."""
     max_model_len: int | None = Field(default=None, ge=256, le=10_000_000)
     """Context length in tokens of models that declare none."""
     quantization: str | None = None
@@ -83,21 +85,21 @@ class EngineSpec(Spec):
     threads: int | None = Field(default=None, ge=1, le=1024)
     """llama.cpp: CPU threads for generation; all cores by default."""
     tensor_parallel_size: int | None = Field(default=None, ge=1, le=64)
-    """vLLM, SGLang, TGI: GPUs that share each layer of one replica, the best by default; on CPUs
-    processes, one by default."""
+    """vLLM, SGLang, TensorRT-LLM, TGI: GPUs that share each layer of one replica, the best by
+    default; on CPUs processes, one by default."""
     pipeline_parallel_size: int | None = Field(default=None, ge=1, le=64)
-    """vLLM, SGLang: groups of GPUs that share the layers of one replica out; the best by
-    default."""
+    """vLLM, SGLang, TensorRT-LLM: groups of GPUs that share the layers of one replica out; the best
+    by default."""
     nnodes: int = Field(default=1, ge=1, le=16)
     """vLLM: hosts that one replica lies on, all of their GPUs, for a model that none of them holds:
     each has some of the layers. They are alike, and nothing else is served there."""
     master_port: int = Field(default=29501, ge=1024, le=65000)
     """vLLM: port of its first host that a replica's hosts meet at; a second one takes the next."""
     gpu_memory_utilization: float = Field(default=0.9, ge=0.05, le=0.99)
-    """vLLM, SGLang: share of each GPU's memory that its engines take, together where they share it.
-    SGLang's ``--mem-fraction-static`` follows from it, see docs/sizing.md."""
+    """Share of each GPU's memory that vLLM, SGLang, TensorRT-LLM or TGI take, together where they
+    share it. What the others than vLLM are told follows from it, see docs/sizing.md."""
     max_num_batched_tokens: int | None = Field(default=None, ge=256, le=1_000_000)
-    """vLLM, SGLang, TGI: tokens of one step; the engine's default unless set."""
+    """vLLM, SGLang, TensorRT-LLM, TGI: tokens of one step; the engine's default unless set."""
     scheduling_policy: Literal["fcfs", "priority"] = "fcfs"
     """vLLM, SGLang: who goes first where requests wait: who came first, or who has priority:
     completions before all else, unless ``router.priorities`` says otherwise."""
@@ -108,15 +110,15 @@ class EngineSpec(Spec):
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
     """vLLM, SGLang: type of what is not quantised; what the model and the GPU allow by default."""
     shm_size: ByteSize = ByteSize(8 * GIB)
-    """vLLM, SGLang, TGI: shared memory of its processes, e.g. ``8GiB``."""
+    """vLLM, SGLang, TensorRT-LLM, TGI: shared memory of its processes, e.g. ``8GiB``."""
     ipc: Literal["private", "host"] = "private"
-    """vLLM, SGLang, TGI: ``host`` shares the host's shared memory instead."""
+    """vLLM, SGLang, TensorRT-LLM, TGI: ``host`` shares the host's shared memory instead."""
     huggingface_cache: PurePosixPath | None = None
-    """vLLM, SGLang, TGI: directory of the host with the Hugging Face cache, e.g. on NFS; by default
-    below the host's directory, for all deployments there."""
+    """vLLM, SGLang, TensorRT-LLM, TGI: directory of the host with the Hugging Face cache, e.g. on
+    NFS; by default below the host's directory, for all deployments there."""
     offline: bool = False
-    """vLLM, SGLang, TGI: nothing is fetched from Hugging Face; the weights must be in the cache on
-    the host."""
+    """vLLM, SGLang, TensorRT-LLM, TGI: nothing is fetched from Hugging Face; the weights must be in
+    the cache on the host."""
     block_size: int | None = Field(default=None, ge=16, le=1024, multiple_of=16)
     """vLLM: tokens of a block of the KV cache; vLLM's default on GPUs, 128 on CPUs."""
     enforce_eager: bool = False

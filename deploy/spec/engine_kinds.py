@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-EngineKind = Literal["llama_cpp", "ollama", "sglang", "tgi", "vllm"]
+EngineKind = Literal["llama_cpp", "ollama", "sglang", "tensorrt_llm", "tgi", "vllm"]
 WeightFormat = Literal["gguf", "safetensors"]
 
 
@@ -41,12 +41,19 @@ class EngineTraits:
     """What it does when running requests outgrow the KV cache; empty where they cannot."""
     has_pipelines: bool = True
     """Whether it can share the layers out over groups of GPUs."""
+    even_stages: bool = False
+    """Whether each of those groups must have as many layers as the others."""
     shares_cards: bool = True
     """Whether it can have a part of a card, beside other engines."""
+    most_of_card: float = 1.0
+    """The largest share of a card that it can be given."""
     reserves: bool = False
     """Whether a request takes room from its start for the longest that it may become."""
     quotes_nothing: bool = False
     """Whether its image takes arguments apart where they have spaces."""
+    quantised_by: str = ""
+    """Owner of the repositories with quantised weights that it is deployed with; empty where any
+    may be."""
     caveat: str = ""
     """What is said of every deployment with it."""
 
@@ -95,6 +102,48 @@ ENGINES: dict[EngineKind, EngineTraits] = {
         },
         when_full="SGLang takes some of them back and computes them again later",
     ),
+    "tensorrt_llm": EngineTraits(
+        "TensorRT-LLM",
+        weights="safetensors",
+        shares_cache=True,
+        on_cpus=False,
+        model_settings=PARSERS,
+        own_arguments={
+            "--host": "remove it",
+            "--port": "remove it",
+            "--backend": "remove it: engines that are built beforehand are not deployed",
+            "--free_gpu_memory_fraction": "declare gpu_memory_utilization of the engine",
+            "--kv_cache_free_gpu_memory_fraction": "declare gpu_memory_utilization of the engine",
+            "--max_batch_size": "declare max_num_seqs of the engine",
+            "--max_num_tokens": "declare max_num_batched_tokens of the engine",
+            "--max_seq_len": "declare max_model_len of the model",
+            "--max_beam_width": "remove it",
+            "--tp_size": "declare tensor_parallel_size of the engine",
+            "--tensor_parallel_size": "declare tensor_parallel_size of the engine",
+            "--pp_size": "declare pipeline_parallel_size of the engine",
+            "--pipeline_parallel_size": "declare pipeline_parallel_size of the engine",
+            "--cp_size": "remove it",
+            "--context_parallel_size": "remove it",
+            "--ep_size": "share experts out with engine kind vllm or sglang",
+            "--moe_expert_parallel_size": "share experts out with engine kind vllm or sglang",
+            "--cluster_size": "remove it",
+            "--moe_cluster_parallel_size": "remove it",
+            "--gpus_per_node": "remove it",
+            "--config": "declare what is in that file",
+            "--extra_llm_api_options": "declare what is in that file",
+            "--revision": "declare weights='org/name@revision' of the model",
+            "--server_role": "remove it",
+            "--disagg_cluster_uri": "remove it",
+            "--metadata_server_config_file": "remove it",
+        },
+        even_stages=True,
+        shares_cards=False,
+        most_of_card=0.9,
+        reserves=True,
+        quantised_by="nvidia",
+        caveat="TensorRT-LLM's code is under Apache-2.0, its image under terms of NVIDIA's own, and"
+        " NGC, where it comes from, may ask for a login: docs/engines.md#tensorrt-llm",
+    ),
     "tgi": EngineTraits(
         "TGI",
         weights="safetensors",
@@ -116,6 +165,7 @@ ENGINES: dict[EngineKind, EngineTraits] = {
         },
         has_pipelines=False,
         shares_cards=False,
+        most_of_card=0.9,
         reserves=True,
         quotes_nothing=True,
         caveat="TGI is archived upstream (its last release is of December 2025): it gets no fixes"

@@ -140,3 +140,13 @@ def test_tgis_log() -> None:
         " Setting max batch total tokens to 456848\n"
     )
     assert read_log(text) == KvCacheLog(456_848)
+
+
+def test_tensorrt_llms_log() -> None:
+    """At first it makes a small one, to take a step with."""
+    line = (
+        "[TensorRT-LLM][INFO] [MemUsageChange] Allocated {} GiB for max tokens in paged KV cache"
+        " ({}).\n"
+    )
+    text = line.format("0.56", 8224) * 2 + line.format("16.05", 263008) * 2
+    assert read_log(text) == KvCacheLog(263_008)

@@ -26,6 +26,7 @@ DRAFT = {"method": "draft_model", "num_speculative_tokens": 4}
 VLLM = {"kind": "vllm"}
 SGLANG = {"kind": "sglang"}
 TGI = {"kind": "tgi"}
+TENSORRT_LLM = {"kind": "tensorrt_llm"}
 NATIVE: dict[str, Any] = {
     "engines": "native",
     "programs": {"llama-server": {"path": "/opt/llama/llama-server"}},
@@ -138,6 +139,59 @@ CASES: dict[str, dict[str, Any]] = {
     "a model of SGLang's over several hosts": {
         "hosts": [{"name": "gpu1", "gpus": "1x l40s"}, {"name": "gpu2", "gpus": "1x l40s"}],
         "engine": {**SGLANG, "nnodes": 2},
+        "models": [CODER_7B],
+    },
+    "TensorRT-LLM with experts, which are not modelled": {
+        "hosts": [{"name": "gpu1", "gpus": "2x h100"}],
+        "engine": TENSORRT_LLM,
+        "models": [{"name": "qwen3-30b-a3b"}],
+    },
+    "TensorRT-LLM with a model of a type that it has no code for": {
+        "hosts": [{"name": "gpu1", "gpus": "2x h200"}],
+        "engine": TENSORRT_LLM,
+        "models": [{"name": "seed-oss-36b"}],
+    },
+    "TensorRT-LLM on AMD's cards": {
+        "hosts": [{"name": "gpu1", "gpus": "1x mi300x"}],
+        "engine": TENSORRT_LLM,
+        "models": [CODER_7B],
+    },
+    "TensorRT-LLM on a card that is too old": {
+        "hosts": [{"name": "gpu1", "gpus": "1x t4"}],
+        "engine": TENSORRT_LLM,
+        "models": [{"name": "qwen2.5-coder-0.5b"}],
+    },
+    "TensorRT-LLM on CPUs": {
+        "hosts": [{"name": "box"}],
+        "engine": TENSORRT_LLM,
+        "models": [CODER_7B],
+    },
+    "TensorRT-LLM with weights that somebody else quantised": {
+        "hosts": [{"name": "gpu1", "gpus": "1x h100"}],
+        "engine": TENSORRT_LLM,
+        "models": [{**CODER_7B, "quantization": "fp8", "weights": "lab/coder-fp8"}],
+    },
+    "TensorRT-LLM with the catalogue's weights, which somebody else quantised": {
+        "hosts": [{"name": "gpu1", "gpus": "1x h100"}],
+        "engine": TENSORRT_LLM,
+        "models": [{"name": "qwen3-8b", "quantization": "fp8"}],
+    },
+    "TensorRT-LLM with a share of a card, and too much of it": {
+        "hosts": [{"name": "gpu1", "gpus": "1x l40s"}],
+        "engine": {**TENSORRT_LLM, "gpu_memory_utilization": 0.95},
+        "models": [{**CODER_7B, "gpus": 0.5}],
+    },
+    "TensorRT-LLM with layers that are not shared out evenly": {
+        "hosts": [{"name": "gpu1", "gpus": "3x h200"}],
+        "engine": {**TENSORRT_LLM, "pipeline_parallel_size": 3},
+        "models": [{"name": "llama-3.3-70b"}],
+    },
+    "arguments of TensorRT-LLM that contradict the plan": {
+        "engine": {**TENSORRT_LLM, "extra_args": ["--tp_size=2", "--config", "a.yaml"]},
+        "models": [CODER_7B],
+    },
+    "settings that TensorRT-LLM does not have": {
+        "engine": {**TENSORRT_LLM, "hang_seconds": 60, "enable_expert_parallel": True},
         "models": [CODER_7B],
     },
     "TGI with a model of a type that it has no code for": {

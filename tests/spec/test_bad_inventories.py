@@ -475,7 +475,7 @@ Acme(port_80_is_forwarded=True)
         {"engine": {"kind": "lama_cpp"}},
         """
         engine.kind: 'lama_cpp'
-            allowed: llama_cpp, ollama, sglang, tgi, vllm
+            allowed: llama_cpp, ollama, sglang, tensorrt_llm, tgi, vllm
             fix: did you mean 'llama_cpp'?
         """,
     ),
@@ -743,7 +743,8 @@ BAD_PLANS: list[tuple[dict[str, Any], str]] = [
         """
         images.litelm: 'litelm'
             allowed: certbot, haproxy, litellm, llama-cpp, ollama, ollama-rocm, open-webui, \
-postgres, sglang, sglang-rocm, sglang-rocm-mi35x, tgi, valkey, vllm, vllm-cpu, vllm-rocm
+postgres, sglang, sglang-rocm, sglang-rocm-mi35x, tensorrt-llm, tgi, valkey, vllm, \
+vllm-cpu, vllm-rocm
             fix: did you mean 'litellm'?
         """,
     ),

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from deploy.plan.placement.claim import Claim
 from deploy.sizing import Device, Sizing, SizingRequest, size_gguf, size_model
-from deploy.sizing.choose import split_problems, split_sizes
+from deploy.sizing.choose import split_problems, split_sizes, stages_are_legal
 from deploy.sizing.size_model import make_setup
 
 Split = tuple[int, int]
@@ -51,7 +51,9 @@ class Sizer:
         if not claim.engine.traits.has_pipelines:
             return [(size, 1) for size in legal]
         most_stages = len(request.model.layers)
-        return [(size, 1) for size in legal] + [(1, n) for n in stages if n <= most_stages]
+        return [(size, 1) for size in legal] + [
+            (1, n) for n in stages if n <= most_stages and stages_are_legal(setup, n)
+        ]
 
     def _holds(self, claim: Claim, device: Device, size: int) -> bool:
         """Whether so many GPUs hold the weights and a little context."""
