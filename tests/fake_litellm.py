@@ -1,6 +1,7 @@
 """LiteLLM's management API over HTTP, as far as people are kept with it: written after 1.106.2.
 
 It refuses what LiteLLM refuses: an alias that is taken, a team that somebody is not a member of.
+As there, other routers do not learn that a key was deleted.
 """
 
 from __future__ import annotations
@@ -47,6 +48,8 @@ class FakeLiteLLM:
     users: dict[str, Row] = field(default_factory=lambda: {"default_user_id": DEFAULT_USER})
     keys: dict[str, Row] = field(default_factory=lambda: {"d" * 64: DASHBOARD})
     asked: list[tuple[str, Row]] = field(default_factory=list)
+    taken_elsewhere: set[str] = field(default_factory=set)
+    """Keys that were deleted here, and that another router may still take."""
     has_database: bool = True
     page: int = 2
     """Rows of a page, at most: fewer than the real one has, so that there are several."""
@@ -141,9 +144,14 @@ class FakeLiteLLM:
         self._set_end(row)
         return {}
 
+    def _key_block(self, asked: Row) -> Any:
+        self.keys[asked["key"]]["blocked"] = True
+        return {}
+
     def _key_delete(self, asked: Row) -> Any:
         for token in asked["keys"]:
-            del self.keys[token]
+            if not self.keys.pop(token)["blocked"]:
+                self.taken_elsewhere.add(token)
         return {}
 
     def _require_free(self, alias: str | None, token: str) -> None:

@@ -21,7 +21,7 @@ from deploy.people.records import (
     key_fields,
     person_fields,
 )
-from deploy.people.requests import Request, Requests
+from deploy.people.requests import Request, Requests, revoked
 from deploy.plan.people import person_plan
 from deploy.plan.people_plan import PeoplePlan, PersonPlan
 from deploy.spec import PersonSpec
@@ -97,7 +97,7 @@ class People:
             # aliases are unique; if this stops half-way, the old key is still that person's
             Request("/key/update", {"key": old.id, "key_alias": f"{name} until {old.id[:8]}"}),
             replace(made, body={**made.body, "spend": old.spend}),
-            Request("/key/delete", {"keys": [old.id]}),
+            *revoked([old.id]),
         ]
         return self._hand_over_and_send(requests, keys)
 
@@ -123,8 +123,7 @@ class People:
         found = self.router.people()
         if not found.find("person", name) and not found.find("key", name):
             raise PeopleError(_no_such(name, found))
-        ids = [key.id for key in found.of("key") if key.name == name]
-        requests = [Request("/key/delete", {"keys": ids})] if ids else []
+        requests = revoked(key.id for key in found.of("key") if key.name == name)
         if found.find("person", name):
             requests.append(Request("/user/delete", {"user_ids": [name]}))
         self.router.send(requests)

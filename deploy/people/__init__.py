@@ -13,7 +13,9 @@ https://docs.litellm.ai/docs/proxy/virtual_keys, .../team_budgets, .../users, ..
   refused otherwise; ``/team/member_delete`` deletes the person's keys in that team.
 - ``/key/generate`` takes the value of the ``key``; ``key_alias`` is unique. ``/key/update`` by
   hash: ``null`` takes a limit away; ``duration`` is in seconds from now, ``-1`` for ever.
-  ``/key/delete``; ``/key/list`` with ``return_full_object`` (pages of at most 100) shows no key.
+  ``/key/block`` is told to the other routers through Valkey, as every change is, and
+  ``/key/delete`` is not. ``/key/list`` with ``return_full_object`` (pages of at most 100) shows no
+  key.
 - ``/user/daily/activity`` and ``/team/daily/activity``: requests, tokens and spending of a day, by
   person, team and model.
 - For a licence only, and not used here: ``/key/regenerate`` (a new key is made and the old one

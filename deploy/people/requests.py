@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -53,7 +53,7 @@ class Requests:
         return [
             *(self._team(change) for change in changes.of("team", "create", "update")),
             *self._people(changes),
-            *(self._revoke(change) for change in changes.of("key", "revoke")),
+            *revoked(change.live.id for change in changes.of("key", "revoke") if change.live),
             *(self._key(change) for change in changes.of("key", "create", "update")),
             *self._leave(changes),
             *(
@@ -127,13 +127,20 @@ class Requests:
             body |= {ENDS: ends} if ends else {"duration": "-1"}
         return Request("/key/update", {**body, "key": change.live.id})
 
-    @staticmethod
-    def _revoke(change: PersonChange) -> Request:
-        return Request("/key/delete", {"keys": [change.live.id if change.live else ""]})
-
     def _metadata(self, record: Record, there: LiveRecord | None) -> dict[str, Any]:
         others = there.metadata if there else {}
         return {**others, **mark(record, self.deployment, self.keeper)}
+
+
+def revoked(keys: Iterable[str]) -> list[Request]:
+    """What takes keys away, by their ids.
+
+    Routers tell each other through Valkey that a key is blocked, and not that it was deleted: the
+    others would take it for a minute.
+    """
+    each = list(keys)
+    blocked = [Request("/key/block", {"key": key}) for key in each]
+    return [*blocked, Request("/key/delete", {"keys": each})] if each else []
 
 
 def _wanted(change: PersonChange) -> Record:

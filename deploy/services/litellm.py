@@ -28,6 +28,10 @@ HOOKS = "atelier_*.py"
 STOP_SECONDS = 120
 """How long answers may go on that have begun when it stops; it takes no new ones then, which the
 entry sends to another replica."""
+STORE_RETRY_SECONDS = "10"
+"""After how long LiteLLM asks Valkey again, which has failed; 60 where it is not set, and the next
+attempt fails, too, where it takes a connection from before: ``RedisCircuitBreaker`` in
+litellm/caching/redis_cache.py."""
 
 
 MIGRATIONS = TMP / "migrations"
@@ -133,4 +137,5 @@ def _stores(context: ServiceContext) -> dict[str, str | SecretText]:
         found["LITELLM_SALT_KEY"] = SecretText.of(SecretName.ROUTER_SALT_KEY)
     if shared:
         found["REDIS_URL"] = shared
+        found["REDIS_CIRCUIT_BREAKER_RECOVERY_TIMEOUT"] = STORE_RETRY_SECONDS
     return found

@@ -25,6 +25,7 @@ class Outcome(StrEnum):
 
     ANSWERED = "answered"
     SILENT = "silent"
+    CUT = "cut"
     UNREACHABLE = "unreachable"
 
 
@@ -32,6 +33,8 @@ OUTCOMES = {
     "APIStatusError": Outcome.ANSWERED,
     "HTTPStatusError": Outcome.ANSWERED,
     "ReadTimeout": Outcome.SILENT,
+    "ReadError": Outcome.CUT,
+    "RemoteProtocolError": Outcome.CUT,
     "RequestError": Outcome.UNREACHABLE,
 }
 """By errors of openai and httpx, particular ones first; LiteLLM's own derive from all of them."""
@@ -42,7 +45,7 @@ def engine_failed(error: BaseException) -> bool:
     status = getattr(error, "status_code", None)
     if status in {None, 500}:
         # LiteLLM gives 500 both to an answer with 500 and to a connection that failed
-        return outcome(error) in {Outcome.SILENT, Outcome.UNREACHABLE}
+        return outcome(error) in {Outcome.SILENT, Outcome.CUT, Outcome.UNREACHABLE}
     return status in ENGINE_FAILED
 
 
@@ -85,12 +88,13 @@ def explained(record: logging.LogRecord) -> bool:
 
 def told_to_client(error: Exception, request: Mapping[str, Any]) -> tuple[int, str] | None:
     """Status and text of an error, where they are not what LiteLLM says."""
-    status = getattr(error, "status_code", None)
+    status, model = getattr(error, "status_code", None), request.get("model")
     text = str(error).split("\n")[0].partition(" LiteLLM Retried")[0]
     if status == 501 or (status == 500 and CANNOT.search(text)):
-        return 400, f"model {request.get('model')} cannot do this: {text}"
+        return 400, f"model {model} cannot do this: {text}"
+    if status == 500 and outcome(error) == Outcome.CUT:
+        return 503, f"an engine of {model} ended while it answered, see `atelier status`: ask again"
     if status in {408, 500} and outcome(error) == Outcome.UNREACHABLE:
-        model = request.get("model")
         return 503, f"no engine of {model} can be reached: see what `atelier status` says of it"
     if status == 408:
         return 504, _timed_out(request)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import ssl
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,12 +16,14 @@ import pytest
 import yaml
 from docker.models.containers import Container
 
+from tests.e2e.load import Load, steady_load
 from tests.e2e.names import CHECKOUT
 from tests.e2e.site import (
     MASTER_KEY,
     START_TIMEOUT_SECONDS,
     Settings,
     Site,
+    kill,
     settings_here,
     with_entry,
 )
@@ -31,6 +34,8 @@ MODEL = "tiny-coder"
 LIMITED_SECONDS = 50
 """Safely within the minute that requests are counted in."""
 PING = {"model": MODEL, "messages": [{"role": "user", "content": "ping"}], "max_tokens": 4}
+AT_ONCE_SECONDS = 20
+AWAY_SECONDS = 10
 OUTAGE_SECONDS = 120
 """How long a router may take to find its database again."""
 
@@ -157,15 +162,55 @@ def run_in_web_ui(deployed: Deployed, command: str) -> str:
     return run(deployed.site.container("open-webui"), ["sh", "-c", command])
 
 
-def test_a_key_counts_on_both_routers(deployed: Deployed) -> None:
-    within = False
-    while not within:
+def asked_six_times(deployed: Deployed) -> list[int]:
+    """Answers to a key for three requests a minute, of both routers in turn."""
+    while True:
         key, began = deployed.new_key(rpm_limit=3, models=[MODEL]), time.monotonic()
-        answers = [deployed.chat(index % 2, key) for index in range(5)]
+        answers = [deployed.chat(index % 2, key) for index in range(6)]
         # on a busy machine the first may not be of the same minute any more
-        within = time.monotonic() - began < LIMITED_SECONDS
-    assert answers == [200, 200, 200, 429, 429]
+        if time.monotonic() - began < LIMITED_SECONDS:
+            return answers
+
+
+TOGETHER, EACH_ALONE = [200] * 3 + [429] * 3, [200] * 6
+"""How routers count."""
+
+
+def test_a_key_counts_on_both_routers(deployed: Deployed) -> None:
+    assert asked_six_times(deployed) == TOGETHER
     assert deployed.chat(1, "sk-no-such-key") == 401
+
+
+def told_of_changes(deployed: Deployed) -> int:
+    """How many routers Valkey tells which keys have changed."""
+    ask = "REDISCLI_AUTH=$VALKEY_PASSWORD valkey-cli pubsub numsub "
+    command = ["sh", "-c", f"{ask} litellm_proxy.auth_cache_invalidation"]
+    return int(run(deployed.site.container("valkey"), command).split()[-1])
+
+
+def test_a_key_that_is_taken_away_is_refused_by_both_routers(deployed: Deployed) -> None:
+    """At once, and not when the other router looks it up again, after a minute."""
+    assert eventually(lambda: told_of_changes(deployed) == 2)
+    users(deployed, "add", "ada")
+    for verb, *more in (("rotate",), ("remove", "--yes")):
+        key = key_of_ada(deployed)
+        assert [deployed.chat(index, key) for index in (0, 1)] == [200, 200]
+        users(deployed, verb, "ada", *more)
+        assert eventually(partial(is_refused, deployed, key), AT_ONCE_SECONDS), verb
+
+
+def users(deployed: Deployed, verb: str, *arguments: str) -> None:
+    done = deployed.site.atelier(f"users {verb}", *arguments)
+    assert done.returncode == 0, done.stderr
+
+
+def key_of_ada(deployed: Deployed) -> str:
+    file = deployed.site.directory / f".secrets/{NAME}-keys/ada.env"
+    return file.read_text().split("OPENAI_API_KEY=")[1].strip()
+
+
+def is_refused(deployed: Deployed, key: str) -> bool:
+    return [deployed.chat(index, key) for index in (0, 1)] == [401, 401]
 
 
 def test_routers_that_start_again_at_once_keep_keys(deployed: Deployed) -> None:
@@ -207,6 +252,75 @@ def test_a_database_that_is_away_for_a_while(deployed: Deployed) -> None:
     assert eventually(lambda: deployed.chat(0, unknown) == 200)
     assert eventually(lambda: is_ready(deployed, 1))
     assert deployed.chat(1, deployed.new_key(1)) == 200
+
+
+def test_valkey_is_away_for_a_while(deployed: Deployed) -> None:
+    """All are answered; each router counts alone, and learns late which keys were taken away."""
+    store, answers = deployed.site.container("valkey"), []
+    before = restarts(store)
+    kill(store)
+    assert eventually(lambda: restarts(store) == before + 1)
+    known, unknown, taken = (deployed.new_key() for _ in range(3))
+    for key in (known, taken):
+        assert [deployed.chat(index, key) for index in (0, 1)] == [200, 200]
+    store.stop()
+    try:
+        assert deployed.ask(0, "/key/block", {"key": taken}).status_code == 200
+        assert [deployed.chat(index, taken) for index in (0, 1)] == [401, 200]
+        until = time.monotonic() + AWAY_SECONDS
+        while time.monotonic() < until:
+            answers += [deployed.chat(i, key) for key in (known, MASTER_KEY) for i in (0, 1)]
+        answers += [deployed.chat(index, unknown) for index in (0, 1)]
+        assert asked_six_times(deployed) == EACH_ALONE
+        assert ask_web_ui(deployed) == [200, 200]
+    finally:
+        store.start()
+    assert set(answers) == {200}
+    assert eventually(lambda: asked_six_times(deployed) == TOGETHER)
+    assert eventually(lambda: told_of_changes(deployed) == 2)
+    assert eventually(partial(is_refused, deployed, taken))
+
+
+def restarts(of: Container) -> int:
+    """How often Docker has started a container again by itself."""
+    of.reload()
+    return int(of.attrs["RestartCount"])
+
+
+def ask_web_ui(deployed: Deployed) -> list[int]:
+    """What it answers to somebody who logs in and asks something."""
+    web_ui = deployed.site.container("open-webui")
+    address = web_ui.attrs["NetworkSettings"]["Networks"][NAME]["IPAddress"]
+    password = deployed.secrets()["web_ui_admin_password"]
+    with httpx.Client(base_url=f"http://{address}:8080", timeout=START_TIMEOUT_SECONDS) as http:
+        who = {"email": "admin@atelier.local", "password": password}
+        login = http.post("/api/v1/auths/signin", json=who)
+        headers = {"Authorization": f"Bearer {login.json().get('token')}"}
+        reply = http.post("/api/chat/completions", headers=headers, json=PING)
+    return [login.status_code, reply.status_code]
+
+
+def test_a_web_ui_that_dies_comes_back_and_programs_notice_nothing(deployed: Deployed) -> None:
+    site, web_ui = deployed.site, deployed.site.container("open-webui")
+    trusted = ssl.create_default_context(cadata=site.atelier("ca").stdout)
+    url = f"https://127.0.0.1:{site.settings['entry']['https_port']}"
+    load, before = Load(url, MASTER_KEY, MODEL, verify=trusted), restarts(web_ui)
+
+    def seen() -> int:
+        return httpx.get(url, verify=trusted, timeout=60, trust_env=False).status_code
+
+    assert seen() == 200
+    with steady_load(load, clients=2) as wait_for:
+        wait_for(4)
+        kill(web_ui)
+        assert seen() == 503
+        assert eventually(lambda: seen() == 200)
+        wait_for(4)
+    assert load.failures == []
+    assert load.answered > 8
+    # the same people as before, in the database
+    assert ask_web_ui(deployed) == [200, 200]
+    assert restarts(web_ui) == before + 1
 
 
 @pytest.fixture

@@ -119,6 +119,7 @@ def test_a_rotated_key_keeps_limits_and_spending(inventory: Path, fake: FakeLite
     [new] = [row for row in fake.keys.values() if row["key_alias"] == "bob"]
     assert new["token"] != old["token"]
     assert old["token"] not in fake.keys
+    assert fake.taken_elsewhere == set()
     assert (new["spend"], new["rpm_limit"]) == (3.5, 60)
     assert new["expires"][:10] in {"2099-01-31", "2099-02-01"}
     assert keys(inventory, "bob") != before
@@ -143,6 +144,7 @@ def test_a_person_is_disabled_enabled_and_removed(inventory: Path, fake: FakeLit
     run("users", "remove", str(inventory), "bob", "--yes")
     assert "bob" not in fake.users
     assert row["token"] not in fake.keys
+    assert fake.taken_elsewhere == set()
 
 
 def test_the_list_as_json(inventory: Path) -> None:

@@ -123,6 +123,7 @@ def test_who_is_no_longer_declared_goes(router: InContainer, fake: FakeLiteLLM) 
     router.deploy(rest)
     assert set(fake.users) == {"default_user_id", "bob@lab.example"}
     assert fake.teams == {}
+    assert fake.taken_elsewhere == set()
 
 
 def test_keys_that_go_with_a_team_or_a_person_are_announced(

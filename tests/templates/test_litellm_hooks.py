@@ -257,6 +257,7 @@ def timed_out(kind: type[httpx.TimeoutException]) -> Exception:
     ("status", "cause", "seen"),
     [
         (500, refused(), 503),
+        (500, httpx.RemoteProtocolError("incomplete"), 503),
         (500, httpx.ReadError("reset"), 503),
         (408, timed_out(httpx.ConnectTimeout), 503),
         (408, timed_out(httpx.ReadTimeout), 504),
@@ -269,3 +270,13 @@ def test_an_engine_that_is_not_there_is_told_from_a_slow_one(
     answer = told(module, mapped(status, cause))
     assert (answer and answer[0]) == seen
     assert seen != 503 or (answer and "atelier status" in answer[1])
+
+
+@pytest.mark.parametrize("cause", [httpx.ReadError("cut"), httpx.RemoteProtocolError("cut")])
+def test_an_engine_that_dies_while_it_answers(module: Any, cause: Exception) -> None:
+    """Another one may serve: it is not said that none can be reached."""
+    error = mapped(500, cause)
+    answer = told(module, error)
+    assert answer is not None
+    assert answer[1].startswith("an engine of tiny ended while it answered")
+    assert module.engine_failed(error)
