@@ -67,14 +67,14 @@ images: $(VENV)/dev engine
 	@$(BIN)/python -m tests.e2e.images
 
 test-here:
-	$(BIN)/pytest -q --durations 5 -m here
+	$(BIN)/pytest -q --durations 15 -m here
 	@$(MAKE) --no-print-directory molecule
 
 test-apart:
-	$(BIN)/pytest -q --durations 5 -m apart
+	$(BIN)/pytest -q --durations 15 -m apart
 
 test-hosts:
-	$(BIN)/pytest -q --durations 5 -m hosts
+	$(BIN)/pytest -q --durations 15 -m hosts
 
 test-drivers: $(VENV)/dev engine ## what takes long with drivers of GPUs: a Docker that has CDI, NVIDIA's own tools; not in make test
 	@scripts/install-packages mmdebstrap openssh-server gnupg
