@@ -54,6 +54,8 @@ class Load:
     key: str
     model: str
     verify: ssl.SSLContext | bool = True
+    pause_seconds: float = 0.05
+    """Between two requests of a client."""
     answered: int = 0
     failures: list[str] = field(default_factory=list)
     served_by: Counter[str] = field(default_factory=Counter)
@@ -75,7 +77,7 @@ class Load:
                 path, body = REQUESTS[number % len(REQUESTS)]
                 self.count(self.ask(http, path, body))
                 number += 1
-                self.stopped.wait(0.05)
+                self.stopped.wait(self.pause_seconds)
 
     def ask(self, http: httpx.Client, path: str, body: dict[str, Any]) -> str:
         """Send a request once; what is wrong with the answer, empty for nothing."""
