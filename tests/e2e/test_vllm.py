@@ -16,7 +16,7 @@ import tarfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -244,6 +244,30 @@ def wait_for_requests(site: Site, count: int) -> None:
         time.sleep(0.1)
 
 
+def wait_until_taken(site: Site) -> None:
+    """Wait until router and engine have nothing left to do for a second.
+
+    A connection says only that a request is on its way: on a busy machine the engine would read a
+    later one before it.
+    """
+    still, deadline = 0, time.monotonic() + 120
+    while still < 10:
+        assert time.monotonic() < deadline, "router or engine never rest"
+        time.sleep(0.1)
+        still = 0 if any(is_busy(site, name) for name in (CODER, "litellm")) else still + 1
+
+
+def is_busy(site: Site, service: str) -> bool:
+    """Whether a thread of its processes runs, or waits for a processor or the disk."""
+    pids = [process[1] for process in site.container(service).top()["Processes"]]
+    states = set()
+    for pid in pids:
+        for path in Path(f"/proc/{pid}/task").glob("*/stat"):
+            with suppress(OSError):
+                states.add(path.read_text().rpartition(")")[2].split()[0])
+    return bool(states & {"R", "D"})
+
+
 def overtaken(site: Site, client: OpenAI, ask: Callable[[], Any]) -> int:
     """How many of 16 long chats, of 4 at a time, are not answered yet when a later request is."""
 
@@ -255,8 +279,10 @@ def overtaken(site: Site, client: OpenAI, ask: Callable[[], Any]) -> int:
         with engine_core_stopped(site):
             chats = [pool.submit(long_chat, number) for number in range(16)]
             wait_for_requests(site, 16)
+            wait_until_taken(site)
             later = pool.submit(ask)
             wait_for_requests(site, 17)
+            wait_until_taken(site)
         later.result()
         left = sum(not chat.done() for chat in chats)
         for each in chats:
