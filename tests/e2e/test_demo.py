@@ -18,7 +18,7 @@ from playwright.sync_api import Page
 from tests.e2e.inventories import Copy, copy_of
 from tests.e2e.names import PROJECT
 from tests.e2e.site import remove_deployment
-from tests.e2e.visitors import ARTIFACTS, SIZE, WAIT_MS, chat, run_browser
+from tests.e2e.visitors import ARTIFACTS, SIZE, WAIT_MS, chat, run_browser, wait_for
 
 SERVICES = ("llama-cpp-tiny-coder", "litellm", "open-webui")
 
@@ -140,8 +140,8 @@ def note_outside(demo: Demo, url: str, outside: list[str]) -> None:
 
 def log_in(page: Page, url: str, email: str, password: str) -> None:
     page.goto(f"{url}/auth")
-    page.wait_for_selector("input[type=email]", timeout=WAIT_MS)
+    wait_for(page, "input[type=email]")
     page.fill("input[type=email]", email)
     page.fill("input[type=password]", password)
     page.click("button[type=submit]")
-    page.wait_for_selector("#chat-input", timeout=WAIT_MS)
+    wait_for(page, "#chat-input")

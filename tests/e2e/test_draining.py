@@ -201,6 +201,7 @@ def restarts(of: Container) -> int:
     return int(of.attrs["RestartCount"])
 
 
+@pytest.mark.faults
 def test_what_a_dying_engine_answers_ends_and_nothing_else(site: Site) -> None:
     load = load_on(site)
     with slow_engines(site) as (other, dying), open_streams(load, PEOPLE) as streams:
@@ -242,6 +243,7 @@ def figure(site: Site, name: str, router: str) -> int:
     return int(router_figures(entry_says(site), name)[router])
 
 
+@pytest.mark.faults
 def test_what_a_dying_router_answers_ends_and_nothing_else(site: Site) -> None:
     dying, since = container(site, ROUTERS[1]), time.time()
     before, load, other_load = restarts(dying), load_on(site), load_on(site)

@@ -12,6 +12,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
+from playwright.sync_api import TimeoutError as PlaywrightTimeoutError
 
 from tests.e2e.hosts import docker
 from tests.e2e.names import PROJECT
@@ -94,6 +95,21 @@ def _key_digest(certificate: x509.Certificate) -> str:
     form = serialization.PublicFormat.SubjectPublicKeyInfo
     key = certificate.public_key().public_bytes(serialization.Encoding.DER, form)
     return base64.b64encode(hashlib.sha256(key).digest()).decode()
+
+
+def wait_for(page: Page, selector: str) -> None:
+    """Wait until a page shows something; load it again if it does not.
+
+    Its requests are aborted when a container starts or ends meanwhile: see chromium_beside.
+    """
+    for _ in range(3):
+        try:
+            page.wait_for_selector(selector, timeout=WAIT_MS / 3)
+        except PlaywrightTimeoutError:
+            page.reload()
+        else:
+            return
+    page.wait_for_selector(selector, timeout=WAIT_MS)
 
 
 def chat(page: Page, question: str) -> None:
