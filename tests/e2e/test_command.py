@@ -187,7 +187,8 @@ def ssh_port(tmp_path: Path) -> Iterator[int]:
             server.terminate()
 
 
-def test_status_and_verify_over_ssh(site: Site, ssh_port: int, tmp_path: Path) -> None:
+@pytest.fixture
+def remote(site: Site, ssh_port: int, tmp_path: Path) -> Iterator[Site]:
     """The same deployment, looked at through SSH and its tunnels."""
     images = {
         name: {"reference": site.container(service).attrs["Config"]["Image"]}
@@ -204,20 +205,30 @@ def test_status_and_verify_over_ssh(site: Site, ssh_port: int, tmp_path: Path) -
     directory = tmp_path / "remote"
     directory.mkdir()
     environment = site.environment | {"HOME": str(tmp_path / "home")}
-    remote = Site(NAME, directory, settings | {"secrets_file": os.fspath(secrets)}, environment)
+    settings |= {"secrets_file": os.fspath(secrets)}
+    made = Site(NAME, directory, settings, environment)
+    yield made
+    made.client.close()
+
+
+def test_status_and_verify_over_ssh(remote: Site) -> None:
     status = remote.atelier("status", "--json")
     report = json.loads(status.stdout)
     assert status.returncode == 0, status.stdout + status.stderr
     assert {service["host"] for service in report["services"]} == {"127.0.0.1"}
     verified = remote.atelier("verify", "--json")
     assert verified.returncode == 0, verified.stdout + verified.stderr
+
+
+@pytest.mark.faults
+def test_privacy_and_load_over_ssh(remote: Site) -> None:
+    """The connection broke once on a busy machine, and it is not known why."""
     private = remote.atelier("verify", "--privacy", "--json")
     assert private.returncode == 0, private.stdout + private.stderr
     places = [f"{row['kind']} {row['name']}" for row in json.loads(private.stdout)["places"]]
-    assert {f"log {site.name}-{service}-0" for service in (ENGINE, ROUTER)} <= set(places)
+    assert {f"log {remote.name}-{service}-0" for service in (ENGINE, ROUTER)} <= set(places)
     asked = ("--users", "2", "--minutes", "0.05", "--use", "completions", "--yes", "--json")
     loaded = remote.atelier("load", *asked)
     found = json.loads(loaded.stdout)
     # it listens on its host's loopback alone
     assert (found["through_ssh"], found["uses"][0]["errors"]) == (True, {}), loaded.stderr
-    remote.client.close()
