@@ -1,1 +1,1 @@
-"""`make bench`: what a deployment costs, beside the same stack deployed by Ansible."""
+"""`make bench`: what a deployment costs, next to the same stack deployed by Ansible."""

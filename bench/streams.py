@@ -1,4 +1,4 @@
-"""A hundred streams of a mock engine: what router and entry cost, beside asking it directly.
+"""A hundred streams of a mock engine: what router and entry cost, next to asking it directly.
 
 A deployment is made as always. Then its engine's container is stopped, and the mock takes its
 place, under its name on the deployment's network; for the entry alone it takes the router's, too.
@@ -218,7 +218,7 @@ def _wait_until_served(door: Door) -> None:
         if way.delays:
             return
         time.sleep(1)
-    raise RuntimeError(f"nobody streams at port {door.port}")
+    raise RuntimeError(f"no one streams at port {door.port}")
 
 
 COLUMNS = (

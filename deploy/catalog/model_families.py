@@ -27,7 +27,7 @@ class Family:
     norms_per_layer: int = 2
     """Norms over the hidden state in each layer."""
     norm_bias: bool = False
-    """Whether norms have a bias (LayerNorm) beside their weight."""
+    """Whether norms have a bias (LayerNorm) next to their weight."""
     qk_norm: Literal["none", "head", "whole"] = "none"
     """Norm of queries and keys: one weight per head dimension, or over all heads."""
     tied_by_default: bool = False
@@ -53,7 +53,7 @@ class Family:
     head_bias: bool = False
     """The output head has a bias."""
     output_gate: bool = False
-    """Full attention makes a gate for its output beside the queries."""
+    """Full attention makes a gate for its output next to the queries."""
     state: Literal["none", "delta", "mamba2"] = "none"
     """What layers without attention keep in place of tokens."""
     state_dtype: str = "auto"

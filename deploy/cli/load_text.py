@@ -138,7 +138,7 @@ def _speed(use: UseReport, verdict: Verdict, found: float) -> str:
 def _first(use: UseReport, verdict: Verdict, found: float) -> str:  # noqa: ARG001
     return (
         f"half of the first tokens came within {found:.2f} s, the plan promises"
-        f" {verdict.wanted:.2f} s to a prompt that nobody is before: {_judgement(verdict)}"
+        f" {verdict.wanted:.2f} s to a prompt that no one is before: {_judgement(verdict)}"
     )
 
 

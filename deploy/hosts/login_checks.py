@@ -18,7 +18,7 @@ LONGEST_WORDS = 200
 
 @dataclass(frozen=True)
 class LoginAnswers:
-    """What was answered; ``None`` where nobody was asked."""
+    """What was answered; ``None`` where no one was asked."""
 
     oidc: Mapping[str, str] | None = None
     ldap: Mapping[str, Any] | None = None
@@ -101,8 +101,8 @@ def _directory(ldap: LdapSpec, answer: Mapping[str, Any]) -> Finding:
         )
     code, words = int(answer["bind"]), str(answer.get("words") or "")[:LONGEST_WORDS]
     said = f" ({words})" if words else ""
+    who = ldap.bind_dn or "an anonymous bind"
     if code:
-        who = ldap.bind_dn or "nobody"
         is_password = code == WRONG_PASSWORD
         return Finding(
             "web_ui.ldap.bind_dn",
@@ -119,8 +119,7 @@ def _directory(ldap: LdapSpec, answer: Mapping[str, Any]) -> Finding:
         return Finding(
             "web_ui.ldap.search_base",
             "problem",
-            f"{ldap.search_base} is not in {ldap.url}, or {ldap.bind_dn or 'nobody'} may not see it"
-            + said,
+            f"{ldap.search_base} is not in {ldap.url}, or {who} may not see it" + said,
             "an entry below which people are",
             "correct search_base, or let the account see it",
         )

@@ -15,7 +15,7 @@ from deploy.spec import DeploymentSpec, WebUISpec
 
 TITLE = "Atelier"
 OWN_TITLE = "Open WebUI"
-"""What it is called where nobody calls it otherwise."""
+"""What it is called where no one calls it otherwise."""
 LICENCE = "open-webui"
 HIGHEST_PORT = 65535
 

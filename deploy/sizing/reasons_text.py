@@ -134,7 +134,7 @@ REASONS = {
     ),
     ReasonKind.NOT_MEASURED: (
         "probably fits: what a step of {engine} {version} takes was worked out from its source and"
-        " measured by nobody here; {kv_cache_gib:.1f} GiB are left for the KV cache"
+        " measured by no one here; {kv_cache_gib:.1f} GiB are left for the KV cache"
     ),
     ReasonKind.PROBABLY_ON_GPU: (
         "probably fits: {needed_gib:.1f} to {most_gib:.1f} GiB are needed for weights and slots,"

@@ -6,7 +6,7 @@ CUDA graphs and buffers lie outside of it (``_profile_available_bytes`` in
 ``sglang/srt/mem_cache/kv_cache_configurator.py`` of 0.5.21). How much is left for those is
 upstream's own rule, ``handle_gpu_memory_settings`` in
 ``sglang/srt/arg_groups/memory_hook.py``: that is what is counted here. The prefix cache (radix
-tree) lies in the KV cache: what nobody uses is given up when room is needed, so that it takes
+tree) lies in the KV cache: what no one uses is given up when room is needed, so that it takes
 nothing away.
 """
 

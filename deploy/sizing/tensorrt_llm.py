@@ -49,7 +49,7 @@ SERVED = ("llama", "mistral", "phi3", "qwen2", "qwen3")
 (``docs/source/models/supported-models.md``)."""
 LEAST_CAPABILITY: dict[str, tuple[int, int]] = {"none": (8, 0), "fp8": (8, 9), "nvfp4": (10, 0)}
 """By how the weights are kept (``docs/source/features/quantization.md``): AWQ and GPTQ it loads
-as ModelOpt makes them alone, which nobody publishes of these models."""
+as ModelOpt makes them alone, which no one publishes of these models."""
 
 
 def default_batch() -> Batch:

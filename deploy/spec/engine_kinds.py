@@ -44,7 +44,7 @@ class EngineTraits:
     even_stages: bool = False
     """Whether each of those groups must have as many layers as the others."""
     shares_cards: bool = True
-    """Whether it can have a part of a card, beside other engines."""
+    """Whether it can have a part of a card, next to other engines."""
     most_of_card: float = 1.0
     """The largest share of a card that it can be given."""
     reserves: bool = False

@@ -29,7 +29,7 @@ class LdapSpec(Spec):
     search_base: str
     """Below which people are, e.g. ``ou=people,dc=lab,dc=example``."""
     bind_dn: str | None = None
-    """Who looks people up, e.g. ``cn=reader,dc=lab,dc=example``; nobody, where everybody may."""
+    """Who looks people up, e.g. ``cn=reader,dc=lab,dc=example``; no one, where everybody may."""
     bind_password: SecretSource | None = None
     """Their password."""
     username_attribute: str = "uid"
@@ -51,7 +51,7 @@ class LdapSpec(Spec):
     inventory. By default those that systems know."""
     trusted_network: bool = False
     """Whether passwords may go to an ``ldap://`` directory as they are, over a network where
-    nobody listens."""
+    no one listens."""
 
     @field_validator("url")
     @classmethod
@@ -116,7 +116,7 @@ class LdapSpec(Spec):
             raise refusal(
                 f"{self.url}: passwords would go there as they are",
                 "ldaps://, which Open WebUI speaks; it does not speak StartTLS",
-                "declare ldaps://, or trusted_network=True where nobody listens on the way",
+                "declare ldaps://, or trusted_network=True where no one listens on the way",
             )
         return self
 

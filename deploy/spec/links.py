@@ -1,4 +1,4 @@
-"""Links: how requests go from one host to another, encrypted, and open to nobody else."""
+"""Links: how requests go from one host to another, encrypted, and open to no one else."""
 
 from __future__ import annotations
 

@@ -119,7 +119,7 @@ class WebUISpec(EndpointSpec):
                 "ldap, and oidc where not everybody may log in",
                 "one of them, or oidc without allowed_groups and allowed_roles",
                 "let people of the directory log in at the provider, too: until an administrator"
-                " lets them in, the web UI would let nobody in who comes by ldap",
+                " lets them in, the web UI would let no one in who comes by ldap",
             )
         return self
 

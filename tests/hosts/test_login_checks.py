@@ -106,7 +106,7 @@ def test_a_directory(answer: dict[str, Any], name: str, status: str, found: str)
 def test_a_directory_that_nobody_may_ask() -> None:
     anybody = LDAP.model_copy(update={"bind_dn": None, "bind_password": None})
     finding = said(WebUI(ldap=anybody), ldap={"bind": 48, "words": ""})
-    assert "refuses nobody: result 48" in finding.found
+    assert "refuses an anonymous bind: result 48" in finding.found
     assert finding.fix == "declare an account that may look people up"
 
 

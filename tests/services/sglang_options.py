@@ -141,7 +141,7 @@ def _record(version: str, wheel: Path) -> None:
         )
     known = [each for each in options if each["names"] and "--help" not in each["names"]]
     lines = ",\n".join("    " + json.dumps(each) for each in known)
-    source = f"https://pypi.org/project/sglang/{version}/"
+    source = f"the wheel sglang {version}"
     head = json.dumps({"version": version, "source": source})[1:-1]
     RECORD.write_text(f'{{\n  {head},\n  "options": [\n{lines}\n  ]\n}}\n')
 

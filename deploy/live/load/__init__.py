@@ -1,4 +1,4 @@
-"""A load of made-up people on a deployment, and what they measured beside the plan's promise.
+"""A load of made-up people on a deployment, and what they measured next to the plan's promise.
 
 Why no load generator that exists: guidellm brings 97 packages with it (torch, CUDA, transformers),
 ``vllm bench serve`` all of vLLM, genai-perf 73 (transformers, pandas); inference-perf wants Python

@@ -1,4 +1,4 @@
-"""One request of somebody, and the clock beside it."""
+"""One request of somebody, and the clock next to it."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ def make_people(
 
     Raises:
         ServiceError: if a model does not answer, or refuses the key.
-        httpx.HTTPError: if nobody answers there.
+        httpx.HTTPError: if no one answers there.
     """
     return [person for part in parts for person in _people(artefacts, part, target, seed)]
 

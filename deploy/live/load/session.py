@@ -77,7 +77,7 @@ async def _run(
 
 
 def _raise_first(ends: list[BaseException | None]) -> None:
-    """A mistake of ours must not look like a load that nobody answers."""
+    """A mistake of ours must not look like a load that no one answers."""
     for end in ends:
         if isinstance(end, Exception):
             raise end

@@ -1,7 +1,7 @@
 """What made-up people ask, and when: pure, and the same for the same seed.
 
 What one use asks of a model is what `atelier recommend` counts with. How people pause is an
-assumption, on the side of more load: an editor asks when nobody has typed for a moment (Continue:
+assumption, on the side of more load: an editor asks when no one has typed for a moment (Continue:
 0.35 s, core/util/parameters.ts), and gives up what is under way as soon as somebody types on.
 """
 
@@ -17,7 +17,7 @@ from deploy.catalog.models import FillInTheMiddle
 from deploy.recommend.work import WORKS
 
 TYPES_ON_SHARE = 0.4
-"""Completions that nobody waits for: who asked types on."""
+"""Completions that no one waits for: who asked types on."""
 TYPES_ON_SECONDS = (0.1, 0.6)
 """When that is: people press several keys a second (Dhakal et al., CHI 2018)."""
 SPARE = 0.8
@@ -185,7 +185,7 @@ class Person:
         } | own
 
     def _code(self, tokens: int) -> str:
-        """So many tokens of something like Python, which nobody else has."""
+        """So many tokens of something like Python, which no one else has."""
         wanted, parts, length = int(tokens * self._per_token), [], 0
         while length < wanted:
             parts.append(self._function())

@@ -76,7 +76,7 @@ def look_for_leaks(artefacts: Artefacts, say: Say) -> Silence:
 
 
 def _ask(look: Look, say: Say) -> Iterator[Place]:
-    """Ask through every door; gives those where nobody answers."""
+    """Ask through every door; gives those where no one answers."""
     for door in find_doors(look):
         say(f"asking: {door.name}")
         asked = list(ask_all(door, look.needles.mark))

@@ -80,7 +80,7 @@ class Claim:
         return int(gpus) if gpus is not None and gpus >= 1 else None
 
     def shares(self, most: float) -> tuple[float, ...]:
-        """Shares of a card that it may have beside others."""
+        """Shares of a card that it may have next to others."""
         if self.share is not None:
             return (self.share,) if self.share <= most + 1e-9 else ()
         count = int((most - LEAST_SHARE) / SHARE_STEP + 1e-9) + 1
