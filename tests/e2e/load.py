@@ -54,8 +54,8 @@ class Load:
     key: str
     model: str
     verify: ssl.SSLContext | bool = True
-    pause_seconds: float = 0.05
-    """Between two requests of a client."""
+    pause_seconds: float = 0.25
+    """Between two requests of a client: what is deployed meanwhile needs the machine, too."""
     answered: int = 0
     failures: list[str] = field(default_factory=list)
     served_by: Counter[str] = field(default_factory=Counter)

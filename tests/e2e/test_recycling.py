@@ -36,6 +36,7 @@ GROW = f"data = bytearray({ABOVE_BYTES}); data[::4096] = bytes(len(data[::4096])
 """More than a router may use."""
 KEY = {"Authorization": f"Bearer {MASTER_KEY}"}
 LOOK_SECONDS = 30
+PAUSE_SECONDS = 0.1
 RESTART_SECONDS = 420
 
 
@@ -110,7 +111,7 @@ class Asking:
 
     def ask(self, stream: bool) -> None:
         for number in itertools.count():
-            if self.stop.is_set():
+            if self.stop.wait(PAUSE_SECONDS):
                 return
             said = [{"role": "user", "content": f"ping {number}"}]
             body = {"model": MODEL, "messages": said, "max_tokens": 8, "stream": stream}
