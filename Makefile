@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-down check checks lint types contracts shell quick unit thorough golden \
-  test images test-here test-apart test-hosts test-drivers test-wide test-saturated test-faults molecule bench engine lock clean
+  test images test-here test-apart test-hosts test-drivers test-wide test-saturated test-faults test-long molecule bench engine lock clean
 # programs that are started many times read their bytecode instead of compiling their source
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -67,17 +67,21 @@ images: $(VENV)/dev engine
 	@$(BIN)/python -m tests.e2e.images
 
 test-here:
-	$(BIN)/pytest -q --durations 15 -m "here and not faults"
+	$(BIN)/pytest -q --durations 15 -m "here and not faults and not long"
 	@$(MAKE) --no-print-directory molecule
 
 test-apart:
-	$(BIN)/pytest -q --durations 15 -m apart
+	$(BIN)/pytest -q --durations 15 -m "apart and not long"
 
 test-hosts:
-	$(BIN)/pytest -q --durations 15 -m hosts
+	$(BIN)/pytest -q --durations 15 -m "hosts and not long"
 
 test-faults: $(VENV)/dev engine ## an engine and a router that die under a load, on a machine with nothing else to do; not in make test
 	$(BIN)/pytest -q --durations 5 -m faults
+
+test-long: $(VENV)/dev engine ## what takes minutes and has parts that make test has on smaller stacks; not in make test
+	@scripts/install-packages mmdebstrap openssh-client
+	$(BIN)/pytest -q --durations 15 -m long
 
 test-drivers: $(VENV)/dev engine ## what takes long with drivers of GPUs: a Docker that has CDI, NVIDIA's own tools; not in make test
 	@scripts/install-packages mmdebstrap openssh-server gnupg

@@ -419,6 +419,7 @@ def is_watched(seen: Watched) -> None:
     assert min(seen.rounds, seen.processes, seen.files) > 10
 
 
+@pytest.mark.long
 def test_an_engine_that_does_not_start_leaves_the_one_before(
     box: Box, person: httpx.Client
 ) -> None:
@@ -437,6 +438,7 @@ def test_an_engine_that_does_not_start_leaves_the_one_before(
     assert box.printed(box.site.dry_run()).changes == []
 
 
+@pytest.mark.long
 def test_a_backup_brings_people_back_on_a_new_disk(box: Box, person: httpx.Client) -> None:
     """With the commands of docs/20-people.md."""
     dump = "docker exec coder-postgres-0 pg_dump -U postgres -Fc"
