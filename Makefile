@@ -67,32 +67,32 @@ images: $(VENV)/dev engine
 	@$(BIN)/python -m tests.e2e.images
 
 test-here:
-	$(BIN)/pytest -q --durations 15 -m "here and not faults and not long"
+	$(BIN)/pytest -q --durations 15 -m "here and not faults and not long" tests/e2e
 	@$(MAKE) --no-print-directory molecule
 
 test-apart:
-	$(BIN)/pytest -q --durations 15 -m "apart and not long"
+	$(BIN)/pytest -q --durations 15 -m "apart and not long" tests/e2e
 
 test-hosts:
-	$(BIN)/pytest -q --durations 15 -m "hosts and not long"
+	$(BIN)/pytest -q --durations 15 -m "hosts and not long" tests/e2e
 
 test-faults: $(VENV)/dev engine ## an engine and a router that die under a load, on a machine with nothing else to do; not in make test
-	$(BIN)/pytest -q --durations 5 -m faults
+	$(BIN)/pytest -q --durations 5 -m faults tests/e2e
 
 test-long: $(VENV)/dev engine ## what takes minutes and has parts that make test has on smaller stacks; not in make test
 	@scripts/install-packages mmdebstrap openssh-client
-	$(BIN)/pytest -q --durations 15 -m long
+	$(BIN)/pytest -q --durations 15 -m long tests/e2e
 
 test-drivers: $(VENV)/dev engine ## what takes long with drivers of GPUs: a Docker that has CDI, NVIDIA's own tools; not in make test
 	@scripts/install-packages mmdebstrap openssh-server gnupg
-	$(BIN)/pytest -q --durations 5 -m drivers
+	$(BIN)/pytest -q --durations 5 -m drivers tests/e2e
 
 test-wide: $(VENV)/dev engine ## vLLM itself on the CPUs of two hosts over SSH, which takes 13 GB in two volumes; not in make test
 	@scripts/install-packages mmdebstrap openssh-client
-	$(BIN)/pytest -q --durations 5 -m wide
+	$(BIN)/pytest -q --durations 5 -m wide tests/e2e
 
 test-saturated: $(VENV)/dev engine ## vLLM on CPUs with five times as many clients as places, for MINUTES=60; not in make test
-	E2E_SATURATED_MINUTES=$(MINUTES) $(BIN)/pytest -q -s -m saturated
+	E2E_SATURATED_MINUTES=$(MINUTES) $(BIN)/pytest -q -s -m saturated tests/e2e
 
 molecule: $(VENV)/molecule engine ## a fresh host over SSH, deployed to twice and looked at; SCENARIO=users_20 or users_100: those stacks
 	@scripts/install-packages mmdebstrap openssh-client

@@ -13,6 +13,9 @@ SILENCE_SECONDS = 90
 UNKNOWN_REASON = "Unable to open channel."
 """What paramiko says of a refusal whose reason it has given to another one."""
 
+NOT_ACTIVE = "SSH session not active"
+"""What it says where the connection has ended."""
+
 
 class Transport(paramiko.Transport):
     """Opens further connections where the server allows few sessions on each.
@@ -38,8 +41,16 @@ class Transport(paramiko.Transport):
         """A channel; what is raised is why this one was refused, and not another one.
 
         Raises:
-            SSHException: if there is none.
+            SSHException: if there is none; where the connection has ended, with the reason.
         """
+        try:
+            return self._open_in_turn(*args, **options)
+        except (paramiko.SSHException, EOFError) as error:
+            if self.is_active():
+                raise
+            raise paramiko.SSHException(f"no channel: {self._reason_of_end(error)}") from error
+
+    def _open_in_turn(self, *args: Any, **options: Any) -> paramiko.Channel:
         with self._turn:
             at_once = not self._is_careful
             self._careless += at_once
@@ -57,6 +68,12 @@ class Transport(paramiko.Transport):
         with self._turn:
             self._turn.wait_for(lambda: not self._careless)
             return super().open_channel(*args, **options)
+
+    def _reason_of_end(self, error: Exception) -> str:
+        """Paramiko keeps the reason for the first who asks, and says "not active" to the others."""
+        ended = self.saved_exception or error
+        told = str(ended)
+        return "the connection was closed" if told in {"", NOT_ACTIVE} else told
 
     def open_session(
         self,

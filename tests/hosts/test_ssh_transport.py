@@ -95,6 +95,29 @@ def test_a_server_that_allows_no_command(server: Server) -> None:
     assert server.logins == 2
 
 
+@pytest.mark.parametrize(
+    ("ended_by", "reason"),
+    [
+        (None, "the connection was closed"),
+        (EOFError(), "the connection was closed"),
+        (ConnectionResetError(104, "Connection reset by peer"), "Connection reset by peer"),
+    ],
+)
+def test_a_connection_that_has_ended_says_why(
+    ended_by: Exception | None, reason: str, server: Server
+) -> None:
+    with connect(server) as client:
+        transport = transport_of(client)
+        sock = transport.sock
+        assert isinstance(sock, socket.socket)
+        sock.shutdown(socket.SHUT_RDWR)
+        transport.join(10)
+        assert not transport.is_alive()
+        transport.saved_exception = ended_by
+        with pytest.raises(paramiko.SSHException, match=reason):
+            client.exec_command("true")
+
+
 @pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="Linux has it")
 def test_a_connection_breaks_that_nobody_confirms(server: Server) -> None:
     with connect(server) as client:
