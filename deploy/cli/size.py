@@ -61,6 +61,7 @@ class EngineName(StrEnum):
     TENSORRT_LLM = "tensorrt-llm"
     TGI = "tgi"
     OLLAMA = "ollama"
+    LLAMA_CPP = "llama-cpp"
 
 
 KINDS: dict[EngineName, EngineKind] = {
@@ -69,6 +70,7 @@ KINDS: dict[EngineName, EngineKind] = {
     EngineName.TENSORRT_LLM: "tensorrt_llm",
     EngineName.TGI: "tgi",
     EngineName.OLLAMA: "ollama",
+    EngineName.LLAMA_CPP: "llama_cpp",
 }
 
 
@@ -128,7 +130,8 @@ def size(  # noqa: PLR0913, PLR0917  one parameter per option
         bool, typer.Option("--enforce-eager", help="No CUDA graphs; it is slower than said then.")
     ] = False,
     flash_attention: Annotated[
-        bool | None, typer.Option(help="Of Ollama; its own default for the model unless set.")
+        bool | None,
+        typer.Option(help="Of llama.cpp and Ollama; Ollama's default for the model unless set."),
     ] = None,
     engine: Annotated[EngineName, typer.Option(help="What serves it.")] = EngineName.VLLM,
     engine_version: Annotated[
@@ -156,7 +159,7 @@ def size(  # noqa: PLR0913, PLR0917  one parameter per option
     catalog = load_catalog()
     devices = find_devices(gpus, catalog)
     try:
-        found = find_model(model, catalog, quantization, engine.value)
+        found = find_model(model, catalog, quantization, KINDS[engine])
     except UnsupportedModelError as error:
         names = tuple(device.name for device in devices)
         declined = reason(ReasonKind.DECLINED, why=str(error))

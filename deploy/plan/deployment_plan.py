@@ -63,6 +63,13 @@ class CpuPlan(PlanPart):
     """Cores of each process."""
 
 
+class LlamaCppPlan(PlanPart):
+    """What llama.cpp is told of GPUs."""
+
+    flash_attention: bool
+    """Whether attention keeps no matrix over the whole context."""
+
+
 class SglangPlan(PlanPart):
     """What SGLang is told of a GPU's memory."""
 
@@ -162,6 +169,8 @@ class ReplicaPlan(PlanPart):
     """Requests of the declared context that it answers at once."""
     cpu: CpuPlan | None = None
     """vLLM on CPUs; ``None`` on GPUs, and of other engines."""
+    llama_cpp: LlamaCppPlan | None = None
+    """llama.cpp on GPUs; ``None`` on CPUs, and of other engines."""
     sglang: SglangPlan | None = None
     """SGLang; ``None`` of other engines."""
     tensorrt_llm: TensorRtLlmPlan | None = None

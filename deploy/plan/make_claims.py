@@ -18,7 +18,7 @@ from deploy.sizing.engines import DEFAULT_VERSIONS
 from deploy.sizing.reasons_text import cause_text
 from deploy.sizing.speculation import speculation_refusals
 from deploy.spec import DeploymentSpec, EngineSpec, ModelSpec
-from deploy.spec.engine_kinds import ENGINES, TEXT_ROLES, WITHOUT_TEXT, EngineKind, kinds_with
+from deploy.spec.engine_kinds import TEXT_ROLES, WITHOUT_TEXT, EngineKind, kinds_with
 from deploy.units import GIB
 
 IMAGE_VERSION = re.compile(r":v?(\d+\.\d+(\.\d+)*)")
@@ -105,13 +105,13 @@ def _problems(
         found = f"{kind} does not serve GGUF files here"
         fix = "declare config and weights, or engine kind llama_cpp or ollama"
         yield Problem(f"{path}.path", found, "engine kind llama_cpp, ollama", fix)
-    if model.config is not None and kind == "llama_cpp":
-        fix = "remove config: path is enough on a CPU"
-        others = ", ".join(each for each, traits in ENGINES.items() if traits.on_gpus)
-        yield Problem(f"{path}.config", f"{kind} takes no config.json", others, fix)
+    fetches = engine.traits.fetches
+    if not fetches and not known and model.path is None and model.config is not None:
+        allowed = "a GGUF file on this machine"
+        yield Problem(f"{path}.path", "not set", allowed, "declare path with its GGUF file")
     if model.extra_args and kind == "ollama":
         yield Problem(f"{path}.extra_args", "ollama takes no arguments", "none", "declare env")
-    if kind == "llama_cpp" and model.name not in sources.files and known:
+    if not fetches and model.name not in sources.files and known:
         yield _without_file(f"{path}.name", model.name)
     elif not known and model.path is None and model.config is None:
         names = list(sources.catalog.models)
@@ -189,9 +189,9 @@ def _declared(  # noqa: PLR0913, PLR0917
     method: str | None,
     sources: Sources,
 ) -> DeclaredModel | None:
-    """What sizing knows; ``None`` of llama.cpp's, and of GGUF files with nothing else."""
-    file = sources.files.get(model.name) if engine.kind == "ollama" else None
-    if engine.kind == "llama_cpp" or (model.path is not None and model.config is None):
+    """What sizing knows; ``None`` of GGUF files with nothing else."""
+    file = sources.files.get(model.name) if engine.traits.weights == "gguf" else None
+    if model.path is not None and model.config is None:
         return None
     if engine.traits.weights == "safetensors":
         safetensors_weights(path, model, entry, method, engine.traits)

@@ -10,6 +10,7 @@ from deploy.errors import PlanError, Problem
 from deploy.model_files import ModelFile
 from deploy.plan.deployment_plan import (
     CpuPlan,
+    LlamaCppPlan,
     MemoryPlan,
     ReplicaPlan,
     SglangPlan,
@@ -19,7 +20,7 @@ from deploy.plan.deployment_plan import (
     WeightsPlan,
 )
 from deploy.plan.make_claims import Sources
-from deploy.plan.memory import container_memory_bytes
+from deploy.plan.memory import PROMPT_CACHE_BYTES, container_memory_bytes
 from deploy.plan.on_cpu import cpu_max_model_len, gguf_bytes
 from deploy.plan.placement import Claim, Gpus, Seat
 from deploy.plan.vllm_on_cpu import size_on_cpu
@@ -71,11 +72,16 @@ def gpu_replica(seat: Seat, index: int, host: Gpus, sources: Sources) -> Replica
         kv_cache_tokens=sizing.kv_cache_tokens,
         concurrent_users=sizing.concurrent_users,
         speculative=_speculative(claim, sources),
+        llama_cpp=_llama_cpp(sizing) if claim.engine.kind == "llama_cpp" else None,
         sglang=_sglang(sizing) if claim.engine.kind == "sglang" else None,
         tensorrt_llm=_tensorrt_llm(sizing) if claim.engine.kind == "tensorrt_llm" else None,
         tgi=_tgi(claim, sizing) if claim.engine.kind == "tgi" else None,
         **_features(claim),
     )
+
+
+def _llama_cpp(sizing: Sizing) -> LlamaCppPlan:
+    return LlamaCppPlan(flash_attention=sizing.details["flash_attention"])
 
 
 def _sglang(sizing: Sizing) -> SglangPlan:
@@ -253,7 +259,7 @@ def _file(claim: Claim, sources: Sources) -> ModelFile | None:
 
 
 def _weights(claim: Claim, file: ModelFile | None) -> WeightsPlan:
-    if file is not None or claim.engine.kind == "llama_cpp":
+    if file is not None or not claim.engine.traits.fetches:
         return WeightsPlan()
     named, traits = (claim.path, claim.model, claim.entry, claim.quantization), claim.engine.traits
     if traits.weights == "safetensors":
@@ -268,4 +274,5 @@ def _told_quantization(claim: Claim) -> str | None:
 def _memory_limit(claim: Claim, file: ModelFile | None, gpus: int) -> int:
     if claim.engine.traits.weights == "safetensors":
         return SERVER_BYTES + gpus * WORKER_BYTES + claim.engine.shm_size
-    return container_memory_bytes(gguf_bytes(claim, file))
+    prompts = PROMPT_CACHE_BYTES if claim.engine.kind == "llama_cpp" else 0
+    return container_memory_bytes(gguf_bytes(claim, file)) + prompts

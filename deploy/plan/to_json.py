@@ -110,6 +110,7 @@ def _replica(replica: ReplicaPlan) -> dict[str, Any]:
         "port": replica.port,
         "is_linked": replica.is_linked,
         **({"other_hosts": list(replica.other_hosts)} if replica.other_hosts else {}),
+        **({"llama_cpp": replica.llama_cpp.model_dump()} if replica.llama_cpp else {}),
         **({"sglang": replica.sglang.model_dump()} if replica.sglang else {}),
         **({"tensorrt_llm": replica.tensorrt_llm.model_dump()} if replica.tensorrt_llm else {}),
         **({"tgi": replica.tgi.model_dump()} if replica.tgi else {}),

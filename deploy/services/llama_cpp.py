@@ -1,8 +1,9 @@
 """llama.cpp's llama-server: one GGUF model, behind an OpenAI-compatible API with a key.
 
-It runs in a container, or as a service of its host.
+It runs in a container on GPUs or CPUs, or as a service of its host on CPUs.
 
-Flags and variables: https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md
+Variables: https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md, images and
+their devices: https://github.com/ggml-org/llama.cpp/blob/master/docs/docker.md
 """
 
 from __future__ import annotations
@@ -14,7 +15,16 @@ from typing import Any
 from deploy.plan.deployment_plan import ReplicaPlan
 from deploy.services.container import HealthCheck, Mount, environment
 from deploy.services.context import ServiceContext
+from deploy.services.gpu_access import (
+    RENDER_DEVICES,
+    checked,
+    gpu_access,
+    gpu_shares,
+    gpu_variables,
+    visible_devices,
+)
 from deploy.services.health import http_check
+from deploy.services.llama_cpp_arguments import arguments
 from deploy.services.routes import from_routers
 from deploy.services.unit import HostModelFile, Tier, Unit
 from deploy.services.upstream import Upstream, openai_upstream
@@ -25,6 +35,8 @@ PROGRAM = "llama-server"
 PORT = 8080
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - inside the container
 MODELS = PurePosixPath("/models")
+VARIANTS = {"nvidia": "cuda", "amd": "rocm"}
+"""Upstream's images for GPUs, by the vendor of the card."""
 
 
 def units(context: ServiceContext) -> Iterator[Unit]:
@@ -54,6 +66,7 @@ def _unit(context: ServiceContext, replica: ReplicaPlan) -> Unit:
         route=from_routers(context, context.replica_name(IMAGE, replica), _port(context, replica)),
         drain_seconds=replica.engine.drain_seconds,
         model_file=model,
+        gpu_shares=gpu_shares(replica),
         **make(context, replica, model.path),
     )
 
@@ -66,20 +79,39 @@ def _port(context: ServiceContext, replica: ReplicaPlan) -> int:
 def _in_container(
     context: ServiceContext, replica: ReplicaPlan, model_path: PurePosixPath
 ) -> dict[str, Any]:
+    image = _image(replica)
     container = context.container(
         context.replica_name(IMAGE, replica),
         IMAGE,
-        IMAGE,
-        command=_arguments(replica, MODELS / model_path.name, (EVERYWHERE, PORT)),
+        image,
+        command=arguments(replica, MODELS / model_path.name, (EVERYWHERE, PORT)),
         env=_environment(replica),
         mounts={MODELS: Mount(kind="bind", source=str(model_path.parent), read_only=True)},
         memory_bytes=replica.memory_limit_bytes,
         healthcheck=HealthCheck(
-            command=http_check(PORT, "/health"),
+            command=checked(replica, http_check(PORT, "/health")),
             start_period_seconds=replica.engine.start_timeout_seconds,
         ),
+        **_access(context, replica),
     )
-    return {"image_name": IMAGE, "runs": container}
+    return {"image_name": image, "runs": container}
+
+
+def _image(replica: ReplicaPlan) -> str:
+    if not replica.gpus:
+        return IMAGE
+    variant = "vulkan" if _has_vulkan(replica) else VARIANTS[replica.gpu_vendor]
+    return f"{IMAGE}-{variant}"
+
+
+def _access(context: ServiceContext, replica: ReplicaPlan) -> dict[str, Any]:
+    """Fields of the container: its GPUs; Vulkan needs no ``/dev/kfd``."""
+    access = gpu_access(replica, context.host(replica))
+    return access | {"devices": RENDER_DEVICES} if _has_vulkan(replica) else access
+
+
+def _has_vulkan(replica: ReplicaPlan) -> bool:
+    return bool(replica.gpus) and replica.engine.backend == "vulkan"
 
 
 def _native(
@@ -92,7 +124,7 @@ def _native(
         IMAGE,
         replica,
         version=program.title,
-        command=(str(program.path), *_arguments(replica, model_path, (address, port))),
+        command=(str(program.path), *arguments(replica, model_path, (address, port))),
         env=_environment(replica),
         health=http_check(port, "/health", address),
     )
@@ -101,23 +133,15 @@ def _native(
 
 def _environment(replica: ReplicaPlan) -> dict[str, str | SecretText]:
     key = SecretText.of(SecretName.ENGINE_API_KEY)
-    return environment(replica.engine.env) | {"LLAMA_API_KEY": key}
+    return {
+        **_visible(replica),
+        **environment(replica.engine.env),
+        "LLAMA_API_KEY": key,
+    }
 
 
-def _arguments(
-    replica: ReplicaPlan, model_path: PurePosixPath, listens: tuple[str, int]
-) -> tuple[str, ...]:
-    """The command line of llama-server.
-
-    ``--ctx-size`` is shared by all slots, so it is the context of one request times the slots.
-    """
-    threads = ("--threads", str(replica.engine.threads)) if replica.engine.threads else ()
-    return (
-        *("--model", str(model_path), "--alias", replica.served_model_name),
-        *("--host", listens[0], "--port", str(listens[1])),
-        *("--ctx-size", str(replica.max_model_len * replica.max_num_seqs)),
-        *("--parallel", str(replica.max_num_seqs)),
-        *threads,
-        *("--metrics", "--no-webui"),
-        *replica.extra_args,
-    )
+def _visible(replica: ReplicaPlan) -> dict[str, str]:
+    """Which GPUs, and in which order; nothing on CPUs."""
+    if _has_vulkan(replica):
+        return visible_devices(replica, "GGML_VK_VISIBLE_DEVICES")
+    return gpu_variables(replica) if replica.gpus else {}

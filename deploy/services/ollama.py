@@ -15,6 +15,7 @@ from deploy.services.ollama_model import HOME, MODELS, completes, model_name, st
 from deploy.services.routes import from_routers
 from deploy.services.unit import HostModelFile, Tier, Unit
 from deploy.services.upstream import Upstream, address
+from deploy.spec.engine import QUANTISED_CACHES
 
 IMAGE = "ollama"
 PORT = 11434
@@ -80,9 +81,13 @@ def _unit(context: ServiceContext, replica: ReplicaPlan) -> Unit:
 
 def variables(replica: ReplicaPlan) -> dict[str, str]:
     """One model with a fixed number of slots; its cloud is switched off."""
-    cache = "f16" if replica.engine.kv_cache_dtype == "auto" else replica.engine.kv_cache_dtype
+    engine = replica.engine
+    cache = "f16" if engine.kv_cache_dtype == "auto" else engine.kv_cache_dtype
     # a quantised cache needs it; without it, buffers on GPUs grow with the context by gigabytes
-    flash = {"OLLAMA_FLASH_ATTENTION": "1"} if cache != "f16" or replica.gpus else {}
+    wanted = engine.flash_attn == "on" or cache in QUANTISED_CACHES or replica.gpus
+    flash = {"OLLAMA_FLASH_ATTENTION": "1"} if wanted else {}
+    if engine.flash_attn == "off":
+        flash = {"OLLAMA_FLASH_ATTENTION": "0"}
     return {
         "HOME": str(HOME),
         "OLLAMA_HOST": f"0.0.0.0:{PORT}",

@@ -16,6 +16,7 @@ from deploy.errors import ModelConfigError, PlanError, Problem
 from deploy.sizing.device import Device, device_of
 from deploy.sizing.gguf import DEFAULT_QUANTIZATION
 from deploy.sizing.speculation import Speculation
+from deploy.spec.engine_kinds import ENGINES, EngineKind
 from deploy.units import GIB
 
 MAXIMUM_CONFIG_BYTES = 10 * 2**20
@@ -41,7 +42,7 @@ def find_devices(text: str, catalog: Catalog) -> tuple[Device, ...]:
 
 
 def find_model(
-    text: str, catalog: Catalog, quantization: str | None = None, engine: str = "vllm"
+    text: str, catalog: Catalog, quantization: str | None = None, engine: EngineKind = "vllm"
 ) -> DeclaredModel:
     """A model of the catalogue, or the one a config.json describes.
 
@@ -63,11 +64,11 @@ def find_model(
 
 @cache
 def _from_catalogue(
-    name: str, catalog: Catalog, quantization: str | None, engine: str
+    name: str, catalog: Catalog, quantization: str | None, engine: EngineKind
 ) -> DeclaredModel:
     entry = catalog.models[name]
     architecture = read_architecture(entry.config)
-    gguf = engine == "ollama"
+    gguf = ENGINES[engine].weights == "gguf"
     method = quantization or (DEFAULT_QUANTIZATION if gguf else architecture.quantization.method)
     if gguf:
         variant = _variant(entry, method, "gguf")

@@ -50,13 +50,12 @@ class _Fit:
     @property
     def overhead_gib(self) -> float:
         """What each GPU keeps apart from weights and cache."""
-        return CONTEXT_GIB + self.memory.graph_bytes(self.context_tokens) / GIB
+        return self.memory.own_bytes(self.context_tokens) / GIB
 
     @property
     def usable_bytes(self) -> float:
-        """Memory of all GPUs together, less their overheads."""
-        own = self.overhead_gib * len(self.request.devices) * GIB
-        return max(self.memory.total_bytes - own, 0.0)
+        """What all GPUs together have room for, less their overheads."""
+        return self.memory.room_bytes(self.context_tokens)
 
     @property
     def cache_bytes(self) -> float:
@@ -84,6 +83,8 @@ class _Fit:
         """Whether every layer fits on the GPUs, for sure or by the estimate."""
         if self.layers_on_gpu < self.layers or self.context_tokens > self.context_limit:
             return Fit.NO
+        if not self.memory.can_read_cache:
+            return Fit.NO
         unsure = self.memory.unsure_bytes(self.context_tokens)
         return Fit.YES if self.needed_bytes + unsure <= self.usable_bytes else Fit.PROBABLY
 
@@ -98,7 +99,7 @@ class _Fit:
         low, high = 0, self.context_limit
         while low < high:
             middle = (low + high + 1) // 2
-            fits = self.memory.needed_bytes(middle) <= self.memory.total_bytes
+            fits = self.memory.holds(middle)
             low, high = (middle, high) if fits else (low, middle - 1)
         return low
 
@@ -110,8 +111,7 @@ class _Fit:
         low, high = 0, MOST_SLOTS
         while low < high:
             middle = (low + high + 1) // 2
-            more = replace(self.memory, slots=middle)
-            fits = more.needed_bytes(self.context_tokens) <= more.total_bytes
+            fits = replace(self.memory, slots=middle).holds(self.context_tokens)
             low, high = (middle, high) if fits else (low, middle - 1)
         return low
 
@@ -141,14 +141,14 @@ def size_gguf(request: SizingRequest) -> Sizing:
         reasons=tuple(_reasons(fit)),
         warnings=tuple(_warnings(fit)),
         model=request.name,
-        engine="ollama",
+        engine=request.engine,
         engine_version="",
         gpus=tuple(device.name for device in request.devices),
         parameters_billion=count_parameters(request.model) / 1e9,
         active_parameters_billion=count_active_parameters(request.model) / 1e9,
         dtype="float16",
         quantization=fit.memory.method,
-        kv_cache_dtype="f16" if request.kv_cache_dtype == "auto" else "q8_0",
+        kv_cache_dtype=fit.memory.cache_type,
         replicas=1,
         tensor_parallel_size=1,
         pipeline_parallel_size=count,
@@ -175,9 +175,13 @@ def size_gguf(request: SizingRequest) -> Sizing:
             "layers": fit.layers,
             "parallel_slots": fit.slots,
             "flash_attention": fit.memory.has_flash_attention,
-            "ollama_default_context": fit.ollama_context,
+            **({"ollama_default_context": fit.ollama_context} if _is_ollama(fit) else {}),
         },
     )
+
+
+def _is_ollama(fit: _Fit) -> bool:
+    return fit.request.engine == "ollama"
 
 
 def _fit(request: SizingRequest) -> _Fit:
@@ -212,6 +216,7 @@ def _limit(fit: _Fit) -> Reason:
         context_tokens=fit.context_tokens,
         request=fit.slots + 1,
         slot_gib=slot / GIB,
+        setting="OLLAMA_NUM_PARALLEL" if _is_ollama(fit) else "--parallel",
     )
 
 
@@ -223,6 +228,10 @@ def _reasons(fit: _Fit) -> Iterator[Reason]:
         yield reason(
             ReasonKind.BEYOND_MODEL, way, limit=fit.context_limit, tokens=fit.context_tokens
         )
+    elif not fit.memory.can_read_cache:
+        way = remedy(RemedyKind.AUTO_KV_CACHE)
+        kind = fit.memory.cache_type
+        yield reason(ReasonKind.CACHE_NOT_READ, way, dtype=kind, model=fit.request.name)
     elif fit.layers_on_gpu < fit.layers:
         yield _layers_on_cpu(fit)
 
@@ -241,9 +250,10 @@ def _warnings(fit: _Fit) -> Iterator[Reason]:
         yield reason(
             ReasonKind.NO_FLASH_ATTENTION,
             graph_gib=fit.memory.graph_bytes(fit.context_tokens) / GIB,
+            setting="OLLAMA_FLASH_ATTENTION=1" if _is_ollama(fit) else "--flash-attn on",
         )
     asked = fit.request.max_model_len or fit.request.context_tokens
-    if not asked and fit.ollama_context != fit.context_tokens:
+    if _is_ollama(fit) and not asked and fit.ollama_context != fit.context_tokens:
         yield reason(ReasonKind.OLLAMA_CONTEXT, tokens=fit.ollama_context, sized=fit.context_tokens)
 
 

@@ -29,8 +29,11 @@ BITS_PER_WEIGHT = {
     "mxfp4": 5.36,
 }
 """Whole files, as llama.cpp's quantize README lists them (Llama 2 7B); Ollama's ``gpt-oss:20b``."""
-KV_BYTES = {"auto": 2.0, "fp8": 34 / 32}
-"""f16, or q8_0 (blocks of 32 with a scale) where fp8 is asked for."""
+CACHE_BLOCK = 32
+KV_BYTES = {"f16": 2.0, "q8_0": 34 / CACHE_BLOCK, "q4_0": 18 / CACHE_BLOCK}
+"""A value in the KV cache; quantised ones are kept in blocks of 32 with a scale of 16 bits."""
+CACHE_TYPES = {"auto": "f16", "fp8": "q8_0"}
+"""What llama.cpp calls caches that other engines call so."""
 STATE_BYTES = 4
 """llama.cpp keeps states in f32 (llama_memory_recurrent)."""
 COMPUTE_TOKENS = 512
@@ -99,9 +102,24 @@ class GgufMemory:
         )
         by_default = self.model.model_type in FLASH_ATTENTION
         asked = self.request.flash_attention
-        wanted = self.request.kv_cache_dtype != "auto" or (by_default if asked is None else asked)
+        if asked is None:
+            asked = by_default or self.cache_type != "f16"
         without = self.model.mla is not None or self.model.model_type in WITHOUT_FLASH_ATTENTION
-        return wanted and not without and not old
+        return asked and not without and not old
+
+    @property
+    def cache_type(self) -> str:
+        """How llama.cpp keeps keys and values."""
+        said = self.request.kv_cache_dtype
+        return CACHE_TYPES.get(said, said)
+
+    @property
+    def can_read_cache(self) -> bool:
+        """Whether llama.cpp starts with a cache of this type (``llama_init_from_model``)."""
+        model = self.model
+        widths = {layer.head_dim or model.head_dim for layer in model.layers}
+        is_even = not any(width % CACHE_BLOCK for width in widths)
+        return self.cache_type == "f16" or (self.has_flash_attention and is_even)
 
     def cache_bytes(self, context_tokens: int) -> float:
         """KV cache and states of all slots."""
@@ -121,14 +139,45 @@ class GgufMemory:
 
     def needed_bytes(self, context_tokens: int) -> float:
         """All of it, on all GPUs."""
-        own = CONTEXT_GIB * GIB + self.graph_bytes(context_tokens)
         weights = self.weights_bytes + self.cache_bytes(context_tokens)
-        return weights + own * len(self.request.devices)
+        return weights + self.own_bytes(context_tokens) * len(self.request.devices)
+
+    def own_bytes(self, context_tokens: int) -> float:
+        """What each GPU keeps apart from weights and cache."""
+        return CONTEXT_GIB * GIB + self.graph_bytes(context_tokens)
+
+    def room_bytes(self, context_tokens: int) -> float:
+        """Weights and cache that fit, as they are shared out over the GPUs.
+
+        Layers go to GPUs by their memory, or by the parts that are declared: the one with the least
+        room for its part decides. With rows the first GPU has the whole cache next to its part of
+        the weights.
+        """
+        own, request = self.own_bytes(context_tokens), self.request
+        rooms = [max(device.usable_gib * GIB - own, 0.0) for device in request.devices]
+        if request.split_mode == "layer" and not request.tensor_split:
+            return sum(rooms)
+        cache = self.cache_bytes(context_tokens) if request.split_mode == "row" else 0.0
+        rooms[0] = max(rooms[0] - cache, 0.0)
+        parts = request.tensor_split or (1.0,) * len(rooms)
+        shares = [part / sum(parts) for part in parts]
+        return min(room / share for room, share in zip(rooms, shares, strict=True)) + cache
+
+    def holds(self, context_tokens: int) -> bool:
+        """Whether the GPUs have room for weights and cache."""
+        needed = self.weights_bytes + self.cache_bytes(context_tokens)
+        return needed <= self.room_bytes(context_tokens)
 
     def unsure_bytes(self, context_tokens: int) -> float:
-        """How much more it can be on the pessimistic side."""
+        """How much more it can be on the pessimistic side.
+
+        Layers are not divided: of several GPUs, one may have one more than its part.
+        """
         graph = self.graph_bytes(context_tokens) * GRAPH_UNCERTAINTY
-        return (UNCERTAINTY_GIB * GIB + graph) * len(self.request.devices)
+        held = self.weights_bytes + self.cache_bytes(context_tokens)
+        count = len(self.request.devices)
+        layer = held / len(self.model.layers) if count > 1 else 0.0
+        return (max(UNCERTAINTY_GIB * GIB, layer) + graph) * count
 
     @property
     def total_bytes(self) -> float:
@@ -144,7 +193,7 @@ class GgufMemory:
                 continue
             heads, width = layer.kv_heads or model.kv_heads, layer.head_dim or model.head_dim
             elements += mla.kv_lora_rank + mla.rope_head_dim if mla else 2 * heads * width
-        return elements * KV_BYTES[self.request.kv_cache_dtype]
+        return elements * KV_BYTES[self.cache_type]
 
     @property
     def _window(self) -> int:

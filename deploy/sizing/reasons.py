@@ -26,7 +26,6 @@ class ReasonKind(StrEnum):
     OTHER_MODEL = "other_model"
     OTHER_WEIGHTS = "other_weights"
     OTHER_CARD = "other_card"
-    ON_CPUS_ONLY = "on_cpus_only"
     OTHER_ROLE = "other_role"
     NO_WEIGHTS = "no_weights"
     NOT_DEPLOYED_ON = "not_deployed_on"
@@ -48,6 +47,7 @@ class ReasonKind(StrEnum):
     # why it does not fit
     MEMORY = "memory"
     LAYERS_ON_CPU = "layers_on_cpu"
+    CACHE_NOT_READ = "cache_not_read"
     BEYOND_MODEL = "beyond_model"
     CONTEXT_TOO_LONG = "context_too_long"
     STATE_BLOCKS = "state_blocks"
