@@ -45,7 +45,7 @@ from deploy.sizing.observed import Difference, compare, difference_text
 from deploy.sizing.reasons import ReasonKind, reason
 from deploy.sizing.release import DEFAULT_VERSION
 from deploy.sizing.size import SAME_SIZE
-from deploy.spec.engine_kinds import EngineKind
+from deploy.spec.engine_kinds import ENGINES, EngineKind
 
 SPECULATIVE_CONFIG = (
     'a JSON object such as {"method": "mtp", "num_speculative_tokens": 3}; methods: mtp, eagle3,'
@@ -214,8 +214,9 @@ def _speculation(text: str | None, engine: EngineName, catalog: Catalog) -> Spec
     """What ``--speculative-config`` says, with the share of drafts accepted next to vLLM's keys."""
     if text is None:
         return None
-    if engine is not EngineName.VLLM:
-        raise PlanError(Problem("speculative_config", engine.value, "with --engine vllm"))
+    if not ENGINES[KINDS[engine]].drafts:
+        allowed = "with --engine vllm or llama-cpp"
+        raise PlanError(Problem("speculative_config", engine.value, allowed))
     try:
         said = json_module.loads(text)
         method, tokens = str(said["method"]), int(said["num_speculative_tokens"])

@@ -106,7 +106,7 @@ class TgiPlan(PlanPart):
 
 
 class SpeculativePlan(PlanPart):
-    """What vLLM is told of speculative decoding."""
+    """What vLLM or llama.cpp is told of speculative decoding."""
 
     method: str
     """How tokens are drafted."""
@@ -131,6 +131,8 @@ class ReplicaPlan(PlanPart):
     """What clients ask for."""
     file: ModelFile | None = None
     """The weights, where they are a file of this machine."""
+    draft_file: ModelFile | None = None
+    """The model that drafts tokens, where that is a file of this machine."""
     weights: WeightsPlan = WeightsPlan()
     """Where they are otherwise."""
     extra_weights: tuple[str, ...] = ()

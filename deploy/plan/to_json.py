@@ -90,6 +90,8 @@ def _replica(replica: ReplicaPlan) -> dict[str, Any]:
     weights = {name: value for name, value in replica.weights.model_dump().items() if value}
     if replica.file is not None:
         weights["file"] = replica.file.path.name
+    if replica.draft_file is not None:
+        weights["draft_file"] = replica.draft_file.path.name
     return {
         "served_model_name": replica.served_model_name,
         "model": replica.model,

@@ -24,7 +24,7 @@ from deploy.services.gpu_access import (
     visible_devices,
 )
 from deploy.services.health import http_check
-from deploy.services.llama_cpp_arguments import arguments
+from deploy.services.llama_cpp_arguments import Files, arguments
 from deploy.services.routes import from_routers
 from deploy.services.unit import HostModelFile, Tier, Unit
 from deploy.services.upstream import Upstream, openai_upstream
@@ -34,7 +34,7 @@ IMAGE = "llama-cpp"
 PROGRAM = "llama-server"
 PORT = 8080
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - inside the container
-MODELS = PurePosixPath("/models")
+MODELS, DRAFTS = PurePosixPath("/models"), PurePosixPath("/draft")
 VARIANTS = {"nvidia": "cuda", "amd": "rocm"}
 """Upstream's images for GPUs, by the vendor of the card."""
 
@@ -57,6 +57,8 @@ def _unit(context: ServiceContext, replica: ReplicaPlan) -> Unit:
     model = HostModelFile(
         source=file, path=context.model_path(replica.host, file.sha256, file.path.name)
     )
+    draft = _draft_file(context, replica)
+    files = Files(model.path, draft.path if draft else None)
     make = _in_container if replica.runs == "container" else _native
     return Unit(
         host=replica.host,
@@ -66,9 +68,18 @@ def _unit(context: ServiceContext, replica: ReplicaPlan) -> Unit:
         route=from_routers(context, context.replica_name(IMAGE, replica), _port(context, replica)),
         drain_seconds=replica.engine.drain_seconds,
         model_file=model,
+        draft_file=draft,
         gpu_shares=gpu_shares(replica),
-        **make(context, replica, model.path),
+        **make(context, replica, files),
     )
+
+
+def _draft_file(context: ServiceContext, replica: ReplicaPlan) -> HostModelFile | None:
+    file = replica.draft_file
+    if file is None:
+        return None
+    path = context.model_path(replica.host, file.sha256, file.path.name)
+    return HostModelFile(source=file, path=path)
 
 
 def _port(context: ServiceContext, replica: ReplicaPlan) -> int:
@@ -76,17 +87,19 @@ def _port(context: ServiceContext, replica: ReplicaPlan) -> int:
     return PORT if replica.runs == "container" else context.listens(replica)[1]
 
 
-def _in_container(
-    context: ServiceContext, replica: ReplicaPlan, model_path: PurePosixPath
-) -> dict[str, Any]:
-    image = _image(replica)
+def _in_container(context: ServiceContext, replica: ReplicaPlan, files: Files) -> dict[str, Any]:
+    image, draft = _image(replica), files.draft
+    inside = Files(MODELS / files.model.name, DRAFTS / draft.name if draft else None)
+    mounts = {MODELS: Mount(kind="bind", source=str(files.model.parent), read_only=True)}
+    if draft:
+        mounts[DRAFTS] = Mount(kind="bind", source=str(draft.parent), read_only=True)
     container = context.container(
         context.replica_name(IMAGE, replica),
         IMAGE,
         image,
-        command=arguments(replica, MODELS / model_path.name, (EVERYWHERE, PORT)),
+        command=arguments(replica, inside, (EVERYWHERE, PORT)),
         env=_environment(replica),
-        mounts={MODELS: Mount(kind="bind", source=str(model_path.parent), read_only=True)},
+        mounts=mounts,
         memory_bytes=replica.memory_limit_bytes,
         healthcheck=HealthCheck(
             command=checked(replica, http_check(PORT, "/health")),
@@ -114,9 +127,7 @@ def _has_vulkan(replica: ReplicaPlan) -> bool:
     return bool(replica.gpus) and replica.engine.backend == "vulkan"
 
 
-def _native(
-    context: ServiceContext, replica: ReplicaPlan, model_path: PurePosixPath
-) -> dict[str, Any]:
+def _native(context: ServiceContext, replica: ReplicaPlan, files: Files) -> dict[str, Any]:
     program = context.program(replica.host, PROGRAM)
     address, port = context.listens(replica)
     service = context.native(
@@ -124,7 +135,7 @@ def _native(
         IMAGE,
         replica,
         version=program.title,
-        command=(str(program.path), *arguments(replica, model_path, (address, port))),
+        command=(str(program.path), *arguments(replica, files, (address, port))),
         env=_environment(replica),
         health=http_check(port, "/health", address),
     )

@@ -5,6 +5,7 @@ Flags: https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from deploy.plan.deployment_plan import ReplicaPlan
@@ -17,9 +18,16 @@ VULKAN = "Vulkan"
 """What llama.cpp calls the GPUs of each of its backends, followed by their number."""
 
 
-def arguments(
-    replica: ReplicaPlan, model_path: PurePosixPath, listens: tuple[str, int]
-) -> tuple[str, ...]:
+@dataclass(frozen=True)
+class Files:
+    """What llama-server loads, as it sees it."""
+
+    model: PurePosixPath
+    draft: PurePosixPath | None = None
+    """The model that drafts tokens, if one does."""
+
+
+def arguments(replica: ReplicaPlan, files: Files, listens: tuple[str, int]) -> tuple[str, ...]:
     """What llama-server is started with.
 
     ``--ctx-size`` is shared out over the slots, so it is the context of one request times the
@@ -27,17 +35,18 @@ def arguments(
 
     Args:
         replica: what is served.
-        model_path: its file, as llama-server sees it.
+        files: its files.
         listens: address and port.
     """
     threads = ("--threads", str(replica.engine.threads)) if replica.engine.threads else ()
     return (
-        *("--model", str(model_path), "--alias", replica.served_model_name),
+        *("--model", str(files.model), "--alias", replica.served_model_name),
         *("--host", listens[0], "--port", str(listens[1])),
         *("--ctx-size", str(replica.max_model_len * replica.max_num_seqs)),
         *("--parallel", str(replica.max_num_seqs)),
         *threads,
         *(_on_gpus(replica) if replica.gpus else _attention(replica)),
+        *_drafts(replica, files.draft),
         *("--metrics", "--no-webui"),
         *replica.extra_args,
     )
@@ -72,6 +81,22 @@ def _on_gpus(replica: ReplicaPlan) -> tuple[str, ...]:
         *_cache(replica),
         *("--no-kv-unified", "--cache-ram", str(PROMPT_CACHE_BYTES // MIB), "--jinja"),
     )
+
+
+def _drafts(replica: ReplicaPlan, draft: PurePosixPath | None) -> tuple[str, ...]:
+    """What drafts tokens; a draft model lies on the same GPUs, all of it.
+
+    https://github.com/ggml-org/llama.cpp/blob/master/docs/speculative.md
+    """
+    said = replica.speculative
+    if said is None:
+        return ()
+    tokens = str(said.num_speculative_tokens)
+    if draft is None:
+        return ("--spec-type", "ngram-simple", "--spec-ngram-simple-size-m", tokens)
+    layers = ("--spec-draft-ngl", "all") if replica.gpus else ()
+    drafts = ("--spec-type", "draft-simple", "--spec-draft-model", str(draft))
+    return (*drafts, "--spec-draft-n-max", tokens, *layers)
 
 
 def _devices(replica: ReplicaPlan) -> list[str]:

@@ -68,6 +68,10 @@ def _engine_problems(request: SizingRequest) -> Iterator[Problem]:
     parts, count = request.tensor_split, len(request.devices)
     if parts and len(parts) != count:
         yield Problem("tensor_split", f"{len(parts)} parts", f"{count}, one for each GPU")
+    engine, drafts = ENGINES[request.engine], request.speculation
+    if drafts and not engine.shares_cache and drafts.method not in engine.drafts:
+        allowed = ", ".join(engine.drafts) or "with engine llama-cpp or vllm"
+        yield Problem("speculation", f"{drafts.method} with {engine.title}", allowed)
     if request.engine == "vllm" or not ENGINES[request.engine].shares_cache:
         return
     title = ENGINES[request.engine].title

@@ -15,6 +15,7 @@ from deploy.sizing.gguf_memory import BITS_PER_WEIGHT, COMPUTE_TOKENS, CONTEXT_G
 from deploy.sizing.overhead import Overhead
 from deploy.sizing.reasons import Reason, ReasonKind, Remedy, RemedyKind, reason, remedy
 from deploy.sizing.request import Sizing, SizingRequest
+from deploy.sizing.speculation import gguf_draft_refusals
 from deploy.sizing.throughput import fixed_seconds
 from deploy.units import GIB
 
@@ -83,7 +84,8 @@ class _Fit:
         """Whether every layer fits on the GPUs, for sure or by the estimate."""
         if self.layers_on_gpu < self.layers or self.context_tokens > self.context_limit:
             return Fit.NO
-        if not self.memory.can_read_cache:
+        refused = any(gguf_draft_refusals(self.request.speculation, self.request.model))
+        if refused or not self.memory.can_read_cache:
             return Fit.NO
         unsure = self.memory.unsure_bytes(self.context_tokens)
         return Fit.YES if self.needed_bytes + unsure <= self.usable_bytes else Fit.PROBABLY
@@ -194,17 +196,29 @@ def _fit(request: SizingRequest) -> _Fit:
 
 
 def _tokens_per_second(fit: _Fit) -> float:
-    """Every step reads the active weights once and every slot's cache, wherever they are."""
-    model = fit.request.model
+    """Every step reads the active weights once and every slot's cache, wherever they are.
+
+    With a draft it reads that once for each token drafted, and yields more than one.
+    """
+    model, drafts = fit.request.model, fit.request.speculation
     bandwidth = weakest(fit.request.devices).bandwidth_bytes_per_second * BANDWIDTH_SHARE
     if bandwidth <= 0:
         return 0.0
-    active = count_active_parameters(model) / count_parameters(model)
-    read = fit.memory.weights_bytes * min(active * fit.slots, 1.0) + fit.cache_bytes
+    read, fixed = _read_bytes(fit.memory, fit.context_tokens), fixed_seconds(model)
+    if drafts and fit.memory.draft and drafts.draft:
+        read += drafts.tokens * _read_bytes(fit.memory.draft, fit.context_tokens)
+        fixed += drafts.tokens * fixed_seconds(drafts.draft)
     on_gpu = fit.layers_on_gpu / fit.layers
     slow = CPU_BYTES_PER_SECOND * BANDWIDTH_SHARE
-    fixed = fixed_seconds(model)
-    return 1.0 / (read * on_gpu / bandwidth + read * (1 - on_gpu) / slow + fixed)
+    step = read * on_gpu / bandwidth + read * (1 - on_gpu) / slow + fixed
+    return (drafts.tokens_per_step if drafts else 1.0) / step
+
+
+def _read_bytes(memory: GgufMemory, context_tokens: int) -> float:
+    """Of one model, for one token of each slot."""
+    active = count_active_parameters(memory.model) / count_parameters(memory.model)
+    weights = memory.own_weights_bytes * min(active * memory.slots, 1.0)
+    return weights + memory.own_cache_bytes(context_tokens)
 
 
 def _limit(fit: _Fit) -> Reason:
@@ -221,8 +235,11 @@ def _limit(fit: _Fit) -> Reason:
 
 
 def _reasons(fit: _Fit) -> Iterator[Reason]:
+    refused = tuple(gguf_draft_refusals(fit.request.speculation, fit.request.model))
     if weakest(fit.request.devices).usable_gib <= 0:
         yield reason(ReasonKind.MEMORY_UNKNOWN)
+    elif refused:
+        yield from refused
     elif fit.context_tokens > fit.context_limit:
         way = remedy(RemedyKind.SHORTER_CONTEXT, tokens=fit.context_limit)
         yield reason(

@@ -7,7 +7,7 @@ MiB (fedora-copr/logdetective #106: 164 MiB at 2048 tokens, 2144 MiB at 32768), 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from deploy.catalog.architecture import Architecture
@@ -81,8 +81,31 @@ class GgufMemory:
         return BITS_PER_WEIGHT[self.method]
 
     @cached_property
+    def draft(self) -> GgufMemory | None:
+        """The model that drafts tokens: as many slots and as long a context, its cache in f16.
+
+        ``common_speculative_init_result`` makes one context of it for all slots.
+        """
+        drafts = self.request.speculation
+        if drafts is None or drafts.draft is None:
+            return None
+        own = replace(
+            self.request,
+            model=drafts.draft,
+            weights_gib=drafts.draft_gib,
+            kv_cache_dtype="auto",
+            speculation=None,
+        )
+        return GgufMemory(own, self.method, self.slots)
+
+    @cached_property
     def weights_bytes(self) -> float:
-        """What of the file goes to the GPUs: input embeddings of their own stay with the CPU."""
+        """What of the files goes to the GPUs: input embeddings of their own stay with the CPU."""
+        return self.own_weights_bytes + (self.draft.weights_bytes if self.draft else 0.0)
+
+    @cached_property
+    def own_weights_bytes(self) -> float:
+        """The same without the draft's."""
         if self.model.tied_embeddings:
             return self.file_bytes
         share = self.model.vocab * self.model.hidden / count_parameters(self.model)
@@ -122,7 +145,12 @@ class GgufMemory:
         return self.cache_type == "f16" or (self.has_flash_attention and is_even)
 
     def cache_bytes(self, context_tokens: int) -> float:
-        """KV cache and states of all slots."""
+        """KV cache and states of all slots, the draft's too."""
+        drafts = self.draft.cache_bytes(context_tokens) if self.draft else 0.0
+        return self.own_cache_bytes(context_tokens) + drafts
+
+    def own_cache_bytes(self, context_tokens: int) -> float:
+        """The same without the draft's."""
         kept = min(self._window, context_tokens) * self.slots + COMPUTE_TOKENS
         sliding = self._token_bytes("sliding") * min(kept, context_tokens * self.slots)
         full = context_tokens * self.slots * self.kv_bytes_per_token
@@ -131,7 +159,12 @@ class GgufMemory:
         return full + sliding + states * state * self.slots
 
     def graph_bytes(self, context_tokens: int) -> float:
-        """Buffers of a batch on each GPU: the output's logits, or a layer with its attention."""
+        """Buffers of a batch on each GPU, the draft's too."""
+        drafts = self.draft.graph_bytes(context_tokens) if self.draft else 0.0
+        return self._own_graph_bytes(context_tokens) + drafts
+
+    def _own_graph_bytes(self, context_tokens: int) -> float:
+        """The output's logits, or a layer with its attention."""
         model, cells = self.model, context_tokens * self.slots
         heads = 0.5 if self.has_flash_attention else model.heads
         layer = 1 + 4 * model.hidden + cells * (1 + heads)

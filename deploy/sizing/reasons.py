@@ -41,6 +41,7 @@ class ReasonKind(StrEnum):
     INNER_SIZE = "inner_size"
     QUANTIZATION_GROUPS = "quantization_groups"
     NO_MTP_LAYERS = "no_mtp_layers"
+    STATES_DRAFTED = "states_drafted"
     OTHER_VOCABULARY = "other_vocabulary"
     DRAFT_OF_OTHER_SHAPE = "draft_of_other_shape"
     NO_EXPERTS = "no_experts"

@@ -70,6 +70,9 @@ REASONS = {
     ReasonKind.NO_MTP_LAYERS: (
         "speculative decoding with mtp: its config.json names no layers for multi-token prediction"
     ),
+    ReasonKind.STATES_DRAFTED: (
+        "what llama.cpp keeps to take drafted tokens back is not known of models with states"
+    ),
     ReasonKind.OTHER_VOCABULARY: (
         "the draft model's vocabulary has {draft} entries, the model's {own}: they must be the same"
     ),

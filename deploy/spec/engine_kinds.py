@@ -33,6 +33,8 @@ class EngineTraits:
     """Settings of models that only some engines have, and this one has."""
     in_flight: tuple[str, ...] = ()
     """What it makes of unquantised weights while it loads them."""
+    drafts: tuple[str, ...] = ()
+    """Methods of drafting tokens that it is deployed with."""
     own_arguments: Mapping[str, str] = field(default_factory=dict)
     """Arguments that would contradict the plan, and what to do instead."""
     when_full: str = ""
@@ -83,6 +85,10 @@ LLAMA_CPP_ARGUMENTS: Mapping[str, str] = {
     **dict.fromkeys(
         ("-ctk", "--cache-type-k", "-ctv", "--cache-type-v"), "declare kv_cache_dtype of the engine"
     ),
+    **dict.fromkeys(
+        ("-md", "--model-draft", "--spec-draft-model", "--spec-type"),
+        "declare speculative of the model",
+    ),
     "-a": "declare served_model_name of the model",
     "--alias": "declare served_model_name of the model",
     "--api-key": "declare secrets={'engine_api_key': Secret(...)}",
@@ -95,6 +101,8 @@ ENGINES: dict[EngineKind, EngineTraits] = {
         "llama.cpp",
         weights="gguf",
         shares_cache=False,
+        model_settings=frozenset({"speculative"}),
+        drafts=("draft_model", "ngram"),
         own_arguments=LLAMA_CPP_ARGUMENTS,
         fetches=False,
     ),
@@ -211,6 +219,7 @@ ENGINES: dict[EngineKind, EngineTraits] = {
         model_settings=PARSERS
         | {"lora_adapters", "max_lora_rank", "speculative", "language_model_only"},
         in_flight=("fp8", "bitsandbytes"),
+        drafts=("mtp", "eagle3", "draft_model", "ngram"),
         own_arguments={
             "--speculative-config": "declare speculative of the model",
             "--enable-expert-parallel": "declare enable_expert_parallel of the engine",

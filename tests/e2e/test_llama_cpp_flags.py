@@ -53,8 +53,9 @@ def docker(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def start(image: str, arguments: list[str]) -> None:
+    """The tiny model stands for whatever is declared, and for its draft."""
     options = ("--detach", "--name", CONTAINER, "--env", f"LLAMA_API_KEY={KEY}")
-    mounted = ("--volume", f"{MODELS}:/models:ro")
+    mounted = ("--volume", f"{MODELS}:/models:ro", "--volume", f"{MODELS}:/draft:ro")
     started = docker("run", *options, *mounted, image, *arguments)
     assert started.returncode == 0, started.stderr
 
@@ -71,6 +72,15 @@ def asked(path: str) -> dict[str, Any]:
             break
         time.sleep(1)
     pytest.fail(docker("logs", CONTAINER).stderr[-2000:])
+
+
+def drafted(prompt: str) -> int:
+    """Tokens that were drafted for one answer, as it says itself; 0 of none."""
+    body = json.dumps({"prompt": prompt, "n_predict": 64, "temperature": 0})
+    key = f"Authorization: Bearer {KEY}"
+    url = "http://127.0.0.1:8080/completion"
+    answer = docker("exec", CONTAINER, "curl", "-sf", "-H", key, url, "-d", body)
+    return int(json.loads(answer.stdout)["timings"].get("draft_n", 0))
 
 
 def test_what_is_said_for_one_card_is_what_it_serves_with(image: str, tmp_path: Path) -> None:
@@ -95,6 +105,25 @@ def test_splits_and_caches_are_parsed(
 ) -> None:
     start(image, command(tmp_path, gpus, engine=own, model={"max_model_len": 512}))
     assert asked("/props")["default_generation_settings"]["n_ctx"] == 512
+
+
+def test_a_draft_is_loaded_and_drafts(image: str, tmp_path: Path) -> None:
+    path = str(MODELS / "tiny-coder-q8_0.gguf")
+    drafts = {"method": "draft_model", "num_speculative_tokens": 4, "draft": "config.json"}
+    model = {"max_model_len": 512, "speculative": {**drafts, "path": path}}
+    start(image, command(tmp_path, "1x l40s", model=model))
+    asked("/props")
+    assert drafted("def fibonacci(n):") > 0
+
+
+def test_the_prompt_drafts(image: str, tmp_path: Path) -> None:
+    drafts = {"method": "ngram", "num_speculative_tokens": 8}
+    model = {"max_model_len": 512, "speculative": drafts}
+    verbose = {"extra_args": ["--log-verbosity", "4"]}
+    start(image, command(tmp_path, "1x l40s", engine=verbose, model=model))
+    asked("/props")
+    logged = docker("logs", CONTAINER)
+    assert "speculative implementation 'ngram-simple'" in logged.stdout + logged.stderr
 
 
 def test_a_card_that_is_not_there_stops_it(image: str, tmp_path: Path) -> None:

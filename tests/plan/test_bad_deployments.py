@@ -1,5 +1,6 @@
 """Deployments that cannot be: what an operator reads, word for word."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -348,9 +349,74 @@ CASES: dict[str, dict[str, Any]] = {
         "engine": {**LLAMA_CPP, "backend": "vulkan"},
         "models": [{"name": "tiny-coder"}],
     },
+    "a draft without a file for llama.cpp": {
+        "engine": LLAMA_CPP,
+        "models": [{"name": "tiny-coder", "speculative": {**DRAFT, "draft": "tiny-coder"}}],
+    },
+    "a draft for llama.cpp from a hub": {
+        "engine": LLAMA_CPP,
+        "models": [
+            {
+                "name": "tiny-coder",
+                "speculative": {
+                    **DRAFT,
+                    "draft": "tiny-coder",
+                    "path": "own.gguf",
+                    "weights": "lab/draft",
+                },
+            }
+        ],
+    },
+    "a draft with another vocabulary for llama.cpp": {
+        "engine": LLAMA_CPP,
+        "models": [
+            {
+                "name": "tiny-coder",
+                "speculative": {**DRAFT, "draft": "config.json", "path": "own.gguf"},
+            }
+        ],
+    },
+    "a draft's file that is not there": {
+        "engine": LLAMA_CPP,
+        "models": [
+            {
+                "name": "tiny-coder",
+                "speculative": {**DRAFT, "draft": "tiny-coder", "path": "nowhere.gguf"},
+            }
+        ],
+    },
+    "layers for prediction with llama.cpp": {
+        "engine": LLAMA_CPP,
+        "models": [{"name": "tiny-coder", "speculative": MTP}],
+    },
+    "a draft of a model with states": {
+        "engine": LLAMA_CPP,
+        "models": [
+            {
+                "name": "own",
+                "path": "own.gguf",
+                "config": "states.json",
+                "speculative": {"method": "ngram", "num_speculative_tokens": 8},
+            }
+        ],
+    },
+    "a draft's file for vLLM": {
+        "models": [
+            {**CODER_32B, "speculative": {**DRAFT, "draft": "qwen2.5-coder-7b", "path": "own.gguf"}}
+        ],
+    },
+    "a file of prompts": {
+        "engine": LLAMA_CPP,
+        "models": [
+            {
+                "name": "tiny-coder",
+                "speculative": {"method": "ngram", "num_speculative_tokens": 8, "path": "own.gguf"},
+            }
+        ],
+    },
     "llama.cpp's own arguments": {
         "engine": {**LLAMA_CPP, "extra_args": ["-ngl=10", "--ubatch-size", "4096"]},
-        "models": [{"name": "tiny-coder", "extra_args": ["--tools", "all", "-c", "9"]}],
+        "models": [{"name": "tiny-coder", "extra_args": ["--tools", "all", "-md", "a.gguf"]}],
     },
     "a variable that would undo the sizing": {
         "engine": {**LLAMA_CPP, "env": {"LLAMA_ARG_UBATCH": "4096"}},
@@ -570,6 +636,8 @@ def plan_of(settings: dict[str, Any], directory: Path) -> DeploymentPlan:
 def directory(tmp_path: Path) -> Path:
     (tmp_path / "own.gguf").write_bytes(b"GGUF" + bytes(1000))
     (tmp_path / "jamba.json").write_text('{"model_type": "jamba"}', encoding="utf-8")
+    states = load_catalog().models["qwen3.6-35b-a3b"].config
+    (tmp_path / "states.json").write_text(json.dumps(states), encoding="utf-8")
     (tmp_path / "config.json").write_text(
         '{"model_type": "qwen2", "hidden_size": 896, "intermediate_size": 4864,'
         ' "num_hidden_layers": 24, "num_attention_heads": 14, "num_key_value_heads": 2,'

@@ -135,6 +135,41 @@ def test_a_smaller_cache_is_planned_smaller(tmp_path: Path) -> None:
     assert [size / sizes[0] for size in sizes] == pytest.approx([1, 34 / 64, 18 / 64])
 
 
+def test_a_small_model_drafts(tmp_path: Path) -> None:
+    """It lies on the same GPU, all of it; its file is one more that must be on the host."""
+    small = tmp_path / "small.gguf"
+    small.write_bytes(TINY.read_bytes() + bytes(64))
+    (tmp_path / "small.json").write_text(json.dumps(QWEN_7B), encoding="utf-8")
+    drafts = {"method": "draft_model", "num_speculative_tokens": 6, "draft": "small.json"}
+    artefacts = made(tmp_path, model={"speculative": {**drafts, "path": "small.gguf"}})
+    found = said(artefacts)
+    assert found["--spec-type"] == "draft-simple"
+    assert found["--spec-draft-model"] == "/draft/small.gguf"
+    assert (found["--spec-draft-n-max"], found["--spec-draft-ngl"]) == ("6", "all")
+    unit = artefacts.stack.tier(Tier.ENGINE)[0]
+    model, draft = unit.model_files
+    assert (model.path.name, draft.path.name) == (TINY.name, "small.gguf")
+    mounted = {str(path): mount.source for path, mount in unit.container.mounts.items()}
+    assert mounted["/draft"] == str(draft.path.parent) != mounted["/models"]
+    weights = plan_to_json(artefacts.plan)["replicas"][0]["weights"]
+    assert weights == {"file": TINY.name, "draft_file": "small.gguf"}
+
+
+def test_a_draft_on_a_cpu(tmp_path: Path) -> None:
+    drafts = {"method": "draft_model", "num_speculative_tokens": 6, "draft": "config.json"}
+    model = {"speculative": {**drafts, "path": str(TINY)}}
+    found = said(made(tmp_path, engine={"n_gpu_layers": 0}, model=model))
+    assert found["--spec-draft-model"] == f"/draft/{TINY.name}"
+    assert "--spec-draft-ngl" not in found
+
+
+def test_the_prompt_drafts(tmp_path: Path) -> None:
+    drafts = {"method": "ngram", "num_speculative_tokens": 16}
+    found = said(made(tmp_path, model={"speculative": drafts}))
+    assert (found["--spec-type"], found["--spec-ngram-simple-size-m"]) == ("ngram-simple", "16")
+    assert "--spec-draft-model" not in found
+
+
 def test_latent_attention_is_told_what_it_was_sized_with(tmp_path: Path) -> None:
     entry = load_catalog().models["deepseek-coder-v2-lite"]
     latent = tmp_path / "latent.json"

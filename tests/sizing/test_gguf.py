@@ -13,6 +13,7 @@ from deploy.errors import PlanError
 from deploy.sizing import Fit, Sizing, SizingRequest, find_devices, size_gguf, size_model
 from deploy.sizing.gguf_memory import GgufMemory
 from deploy.sizing.reasons import ReasonKind
+from deploy.sizing.speculation import Speculation
 from deploy.units import GIB
 from tests.sizing import configs as c
 
@@ -135,7 +136,8 @@ def test_caches_are_kept_in_blocks_of_32(dtype: str, bytes_of_32: int) -> None:
 
 def sized(config: c.Config, gpus: str, **more: Any) -> Sizing:
     devices = find_devices(gpus, load_catalog())
-    return size_gguf(SizingRequest(read_architecture(config), devices, engine="llama_cpp", **more))
+    more = {"engine": "llama_cpp", **more}
+    return size_gguf(SizingRequest(read_architecture(config), devices, **more))
 
 
 @pytest.mark.parametrize("dtype", ["q8_0", "q4_0", "fp8"])
@@ -202,3 +204,54 @@ def test_what_no_engine_is_asked_is_said() -> None:
         size_gguf(replace(request, tensor_split=(1.0, 1.0)))
     with pytest.raises(PlanError, match="kv_cache_dtype: 'q8_0'"):
         size_model(replace(request, engine="vllm", kv_cache_dtype="q8_0"))
+
+
+def drafted(gpus: str, **more: Any) -> Sizing:
+    """Qwen2 1.5B drafts for 32B."""
+    draft = read_architecture({**QWEN2_1_5B, "vocab_size": 152064})
+    speculation = Speculation("draft_model", 4, draft, 0.8, draft_gib=1.0)
+    given = {"weights_gib": 18.0, "flash_attention": True, "speculation": speculation, **more}
+    return sized(c.QWEN2_32B, gpus, **given)
+
+
+def test_a_draft_takes_its_weights_its_cache_and_buffers_of_its_own() -> None:
+    """As llama-server logs them: one context of the draft for all slots, in f16."""
+    asked = {"users": 4, "context_tokens": 8192, "kv_cache_dtype": "q8_0"}
+    with_it, without = drafted("h200", **asked), drafted("h200", speculation=None, **asked)
+    weights = with_it.weights_gib_per_gpu - without.weights_gib_per_gpu
+    assert weights == pytest.approx(1.0)  # its embeddings are its head's, too
+    cache = with_it.kv_cache_gib_per_gpu - without.kv_cache_gib_per_gpu
+    assert cache == pytest.approx(4 * 8192 * 28 * 2 * 2 * 128 * 2 / GIB)
+    buffers = with_it.overhead_gib_per_gpu - without.overhead_gib_per_gpu
+    assert buffers == pytest.approx(512 * 4 * (1536 + 152064) / GIB)
+
+
+def test_a_draft_can_be_what_does_not_fit_any_more() -> None:
+    asked = {"context_tokens": 8192, "weights_gib": 20.0}
+    assert drafted("rtx-3090", speculation=None, **asked).fits
+    assert drafted("rtx-3090", **asked).fits is Fit.NO
+
+
+def test_a_draft_makes_one_user_faster() -> None:
+    """One step in five reads the large model: 1 + 0.8 + 0.64 + 0.512 + 0.4096 tokens."""
+    plain, fast = drafted("h200", speculation=None), drafted("h200")
+    ratio = fast.tokens_per_second_per_user / plain.tokens_per_second_per_user
+    assert 1.5 < ratio < 3.3616
+
+
+@pytest.mark.parametrize(("vocabulary", "fits"), [(152064 - 128, True), (152064 - 129, False)])
+def test_vocabularies_may_be_padded_differently(vocabulary: int, fits: bool) -> None:
+    """``SPEC_VOCAB_MAX_SIZE_DIFFERENCE`` is 128: Qwen2.5 0.5B has 151936, 7B 152064."""
+    draft = read_architecture({**QWEN2_1_5B, "vocab_size": vocabulary})
+    found = drafted("h200", speculation=Speculation("draft_model", 4, draft))
+    assert bool(found.fits) is fits
+    assert [one.kind for one in found.reasons] == ([] if fits else [ReasonKind.OTHER_VOCABULARY])
+
+
+def test_what_llama_cpp_does_not_draft_with() -> None:
+    with pytest.raises(PlanError, match=r"speculation: mtp with llama\.cpp"):
+        drafted("h200", speculation=Speculation("mtp", 2))
+    with pytest.raises(PlanError, match="speculation: ngram with Ollama"):
+        drafted("h200", speculation=Speculation("ngram", 2), engine="ollama")
+    states = sized(c.QWEN3_6_27B, "h200", speculation=Speculation("ngram", 2))
+    assert [one.kind for one in states.reasons] == [ReasonKind.STATES_DRAFTED]
