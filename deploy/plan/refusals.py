@@ -21,10 +21,11 @@ def split_problems(claims: list[Claim], hosts: list[Gpus]) -> Iterator[Problem]:
     for claim in claims:
         engine, sizing = claim.engine, claim.declared
         path, parts = engine_path(claim), len(claim.engine.tensor_split)
-        if parts and most < parts and engine.n_gpu_layers:
+        here = min(most, claim.gpu_count or most)
+        if here < parts:
             found = f"{parts} parts for {claim.name}, one for each GPU of a replica"
             fix = "declare fewer, or remove tensor_split"
-            yield Problem(f"{path}.tensor_split", found, f"at most {most}, of one host", fix)
+            yield Problem(f"{path}.tensor_split", found, f"at most {here}, of one host", fix)
         if sizing is None or not engine.traits.shares_cache:
             continue
         tp, pp = engine.tensor_parallel_size or 1, engine.pipeline_parallel_size or 1

@@ -287,5 +287,4 @@ def _memory_limit(claim: Claim, sources: Sources, gpus: int) -> int:
         return SERVER_BYTES + gpus * WORKER_BYTES + claim.engine.shm_size
     draft = _draft_file(claim, sources)
     files = gguf_bytes(claim, _file(claim, sources)) + (draft.size_bytes if draft else 0)
-    prompts = PROMPT_CACHE_BYTES if gpus and claim.engine.kind == "llama_cpp" else 0
-    return container_memory_bytes(files) + prompts
+    return container_memory_bytes(files) + (PROMPT_CACHE_BYTES if gpus else 0)

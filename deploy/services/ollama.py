@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from deploy.plan.deployment_plan import ReplicaPlan
+from deploy.plan.memory import PROMPT_CACHE_BYTES
 from deploy.services.container import HealthCheck, Mount, environment
 from deploy.services.context import ServiceContext
 from deploy.services.gpu_access import checked, gpu_access, gpu_shares, image_name, visible_devices
@@ -16,6 +17,7 @@ from deploy.services.routes import from_routers
 from deploy.services.unit import HostModelFile, Tier, Unit
 from deploy.services.upstream import Upstream, address
 from deploy.spec.engine import QUANTISED_CACHES
+from deploy.units import MIB
 
 IMAGE = "ollama"
 PORT = 11434
@@ -88,6 +90,8 @@ def variables(replica: ReplicaPlan) -> dict[str, str]:
     flash = {"OLLAMA_FLASH_ATTENTION": "1"} if wanted else {}
     if engine.flash_attn == "off":
         flash = {"OLLAMA_FLASH_ATTENTION": "0"}
+    # of llama-server, which Ollama runs with its own environment
+    prompts = {"LLAMA_ARG_CACHE_RAM": str(PROMPT_CACHE_BYTES // MIB)} if replica.gpus else {}
     return {
         "HOME": str(HOME),
         "OLLAMA_HOST": f"0.0.0.0:{PORT}",
@@ -99,5 +103,6 @@ def variables(replica: ReplicaPlan) -> dict[str, str]:
         "OLLAMA_KV_CACHE_TYPE": cache,
         "OLLAMA_NO_CLOUD": "1",
         **flash,
+        **prompts,
         **visible_devices(replica, "ROCR_VISIBLE_DEVICES"),
     }

@@ -230,7 +230,7 @@ def _limit(fit: _Fit) -> Reason:
         context_tokens=fit.context_tokens,
         request=fit.slots + 1,
         slot_gib=slot / GIB,
-        setting="OLLAMA_NUM_PARALLEL" if _is_ollama(fit) else "--parallel",
+        setting="OLLAMA_NUM_PARALLEL" if _is_ollama(fit) else "LLAMA_ARG_N_PARALLEL",
     )
 
 
@@ -267,7 +267,6 @@ def _warnings(fit: _Fit) -> Iterator[Reason]:
         yield reason(
             ReasonKind.NO_FLASH_ATTENTION,
             graph_gib=fit.memory.graph_bytes(fit.context_tokens) / GIB,
-            setting="OLLAMA_FLASH_ATTENTION=1" if _is_ollama(fit) else "--flash-attn on",
         )
     asked = fit.request.max_model_len or fit.request.context_tokens
     if _is_ollama(fit) and not asked and fit.ollama_context != fit.context_tokens:

@@ -23,10 +23,14 @@ COMMAND_LINE: Names = {
     "gpu_memory_utilization": "--gpu-memory-utilization",
     "tensor_parallel_size": "--tensor-parallel-size",
     "pipeline_parallel_size": "--pipeline-parallel-size",
+    "flash_attention": "--flash-attention",
     "engine": "--engine",
 }
 """Settings as ``atelier size`` spells them."""
-INVENTORY: Names = {name: name for name in COMMAND_LINE} | {"engine": "engine kind"}
+INVENTORY: Names = {name: name for name in COMMAND_LINE} | {
+    "engine": "engine kind",
+    "flash_attention": "flash_attn",
+}
 """Settings as an inventory spells them."""
 
 REASONS = {
@@ -147,7 +151,7 @@ REASONS = {
         " and the GPUs leave {usable_gib:.1f} GiB"
     ),
     ReasonKind.NO_FLASH_ATTENTION: (
-        "sized without flash attention ({setting} turns it on where model and GPU"
+        "sized without flash attention ({set[flash_attention]} turns it on where model and GPU"
         " can have it): buffers grow with the context, to {graph_gib:.1f} GiB on each GPU here"
     ),
     ReasonKind.OLLAMA_CONTEXT: (

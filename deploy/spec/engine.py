@@ -221,6 +221,16 @@ class EngineSpec(Spec):
             raise refusal(found, "auto or f16 with flash_attn='off'", "remove flash_attn")
         return dtype
 
+    @field_validator("backend", "split_mode", "tensor_split")
+    @classmethod
+    def _layers_are_on_gpus(cls, value: object, info: ValidationInfo) -> object:
+        name = str(info.field_name)
+        is_default = value == cls.model_fields[name].default
+        if info.data.get("n_gpu_layers") == 0 and not is_default:
+            found = "declared, and with n_gpu_layers=0 no layer is on a GPU"
+            raise refusal(found, "with n_gpu_layers='all'", f"remove {name} or n_gpu_layers")
+        return value
+
     @field_validator("split_mode")
     @classmethod
     def _vulkan_shares_no_rows(cls, mode: str, info: ValidationInfo) -> str:

@@ -335,6 +335,12 @@ CASES: dict[str, dict[str, Any]] = {
         "engine": {**LLAMA_CPP, "tensor_split": [1, 1, 1]},
         "models": [{"name": "tiny-coder"}],
     },
+    "parts for more GPUs than a replica has": {
+        "hosts": [{"name": "gpu1", "gpus": "4x l40s"}],
+        "engine": {**LLAMA_CPP, "tensor_split": [1, 1, 1]},
+        "models": [{"name": "tiny-coder", "gpus": 2}],
+    },
+    "parts of no GPU": {"engine": {**LLAMA_CPP, "n_gpu_layers": 0, "tensor_split": [1, 1]}},
     "one part, and none": {"engine": {**LLAMA_CPP, "tensor_split": [1]}},
     "a part of nothing": {"engine": {**LLAMA_CPP, "tensor_split": [1, 0]}},
     "more in a part than its GPU holds": {

@@ -227,6 +227,7 @@ def test_ollama(tmp_path: Path) -> None:
         "OLLAMA_LOAD_TIMEOUT": "600s",
         "OLLAMA_KV_CACHE_TYPE": "q8_0",
         "OLLAMA_NO_CLOUD": "1",
+        "LLAMA_ARG_CACHE_RAM": "2048",
         "OLLAMA_FLASH_ATTENTION": "1",
     }
     assert upstreams(artefacts) == [

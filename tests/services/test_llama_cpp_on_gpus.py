@@ -222,6 +222,7 @@ def test_the_memory_limit_has_room_for_kept_prompts(tmp_path: Path) -> None:
 def test_ollama_has_the_same_settings(tmp_path: Path, own: dict[str, str], expected: str) -> None:
     container = engine(made(tmp_path, engine={"kind": "ollama", **own}))
     assert container.env["OLLAMA_FLASH_ATTENTION"] == expected
+    assert container.env["LLAMA_ARG_CACHE_RAM"] == "2048"
     assert container.env["OLLAMA_KV_CACHE_TYPE"] == own.get("kv_cache_dtype", "f16")
 
 
