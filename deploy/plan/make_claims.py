@@ -14,6 +14,7 @@ from deploy.plan.placement import Claim, counted_context
 from deploy.plan.unknown import unknown
 from deploy.plan.weights import ollama_weights, safetensors_weights
 from deploy.sizing import DeclaredModel, Speculation, find_model, find_speculation
+from deploy.sizing.declared import model_of_file
 from deploy.sizing.engines import DEFAULT_VERSIONS
 from deploy.sizing.reasons_text import cause_text
 from deploy.sizing.speculation import gguf_draft_refusals, speculation_refusals
@@ -59,6 +60,8 @@ def make_claim(spec: DeploymentSpec, index: int, sources: Sources) -> Claim:
     if problems:
         raise PlanError(*problems)
     declared = _declared(path, model, engine, entry, method, sources)
+    if declared is None and _goes_to_gpus(spec, engine):
+        declared = _by_its_file(model, sources)
     speculation = _speculation(path, model, sources)
     problems = list(_shape_problems(path, engine, declared, speculation))
     if problems:
@@ -222,6 +225,17 @@ def _declared(  # noqa: PLR0913, PLR0917
     except AtelierError as error:
         place = f"{path}.config" if model.config else f"{path}.name"
         raise PlanError(*(_placed(place, problem) for problem in error.problems)) from None
+
+
+def _goes_to_gpus(spec: DeploymentSpec, engine: EngineSpec) -> bool:
+    return engine.n_gpu_layers != 0 and any(host.gpus for host in spec.hosts)
+
+
+def _by_its_file(model: ModelSpec, sources: Sources) -> DeclaredModel | None:
+    """What the head of a model's file says of it."""
+    file = sources.files[model.name]
+    found = model_of_file(model.name, (part.path for part in file.parts))
+    return replace(found, weights_gib=file.size_bytes / GIB) if found else None
 
 
 def _speculation(path: str, model: ModelSpec, sources: Sources) -> Speculation | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -11,8 +12,9 @@ from typing import Any
 
 from deploy.catalog import Catalog, Model, Variant, parse_gpus
 from deploy.catalog.architecture import Architecture, read_architecture
+from deploy.catalog.gguf_header import config_of
 from deploy.catalog.quantization import BY_NAME
-from deploy.errors import ModelConfigError, PlanError, Problem
+from deploy.errors import AtelierError, ModelConfigError, PlanError, Problem
 from deploy.sizing.device import Device, device_of
 from deploy.sizing.gguf import DEFAULT_QUANTIZATION
 from deploy.sizing.speculation import Speculation
@@ -30,6 +32,22 @@ class DeclaredModel:
     architecture: Architecture
     weights_gib: float | None = None
     """Size of the chosen weights, where it is known."""
+
+
+def model_of_file(name: str, parts: Iterable[Path]) -> DeclaredModel | None:
+    """The model that GGUF files hold; ``None`` where they do not say enough of it.
+
+    Args:
+        name: what it is called.
+        parts: its file, or all of its files.
+    """
+    config = config_of(parts)
+    if config is None:
+        return None
+    try:
+        return DeclaredModel(name, read_architecture(config))
+    except AtelierError:
+        return None
 
 
 def find_devices(text: str, catalog: Catalog) -> tuple[Device, ...]:

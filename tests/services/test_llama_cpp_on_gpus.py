@@ -11,6 +11,7 @@ import pytest
 from deploy.artefacts import Artefacts, make_artefacts
 from deploy.catalog import load_catalog
 from deploy.catalog.entry import DIRECTORY
+from deploy.errors import PlanError
 from deploy.inventory import Deployment
 from deploy.plan.to_json import plan_to_json
 from deploy.services import ContainerSpec, Tier
@@ -195,6 +196,21 @@ def test_amds_cards_with_vulkan(tmp_path: Path) -> None:
     assert container.env["GGML_VK_VISIBLE_DEVICES"] == "0"
     assert "HIP_VISIBLE_DEVICES" not in container.env
     assert container.command[container.command.index("--device") + 1] == "Vulkan0"
+
+
+@pytest.mark.parametrize("kind", ["llama_cpp", "ollama"])
+def test_a_file_alone_is_planned_on_a_gpu(tmp_path: Path, kind: str) -> None:
+    """Its head says what its cache takes: 4 layers of 2 heads of 32, keys and values in f16."""
+    own = {"name": "own", "path": str(TINY), "max_model_len": 2048}
+    artefacts = made(tmp_path, engine={"kind": kind}, models=[own])
+    (replica, *_) = artefacts.plan.replicas
+    assert replica.gpus
+    assert replica.memory is not None
+    assert replica.memory.kv_cache_gib * GIB == pytest.approx(2 * 2048 * 4 * 2 * 2 * 32 * 2)
+    assert replica.memory.weights_gib * GIB == TINY.stat().st_size
+    over = {**own, "max_model_len": 4096}
+    with pytest.raises(PlanError, match="at most 2048, what own was trained for"):
+        made(tmp_path, engine={"kind": kind}, models=[over])
 
 
 def test_on_cpus_of_a_host_with_gpus(tmp_path: Path) -> None:
