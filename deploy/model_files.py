@@ -11,7 +11,7 @@ from pathlib import Path
 from deploy.catalog import Catalog
 from deploy.errors import InventoryFileError, Problem
 from deploy.local_file import LocalFile, read_local_file
-from deploy.spec import DeploymentSpec, ModelSpec
+from deploy.spec import DeploymentSpec
 
 MAGIC = b"GGUF"
 PART = re.compile(r"(?P<prefix>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf")
@@ -44,10 +44,15 @@ class ModelFile:
         return hashlib.sha256("".join(part.sha256 for part in self.parts).encode()).hexdigest()
 
 
+def draft_of(name: str) -> str:
+    """What the file of a model's draft is called among the files; no model is called so."""
+    return f"{name}/draft"
+
+
 def read_model_files(
     spec: DeploymentSpec, catalog: Catalog, directory: Path
 ) -> dict[str, ModelFile]:
-    """The file of every model that has one on this machine, by the model's name.
+    """The file of every model, and of every draft, that has one on this machine, by its name.
 
     Args:
         spec: the deployment.
@@ -60,8 +65,12 @@ def read_model_files(
     """
     files = {}
     for index, model in enumerate(spec.models):
+        draft = model.speculative and model.speculative.path
+        if draft:
+            setting = f"models[{index}].speculative.path"
+            files[draft_of(model.name)] = _read_own(draft, directory, setting)
         if model.path is not None:
-            files[model.name] = _read_own(model, directory, f"models[{index}].path")
+            files[model.name] = _read_own(model.path, directory, f"models[{index}].path")
         else:
             entry = catalog.models.get(model.name)
             if entry and entry.path and entry.sha256:
@@ -70,9 +79,9 @@ def read_model_files(
     return files
 
 
-def _read_own(model: ModelSpec, directory: Path, setting: str) -> ModelFile:
+def _read_own(own: Path, directory: Path, setting: str) -> ModelFile:
     # links stay: of a cache of Hugging Face they have the names, and what they lead to has not
-    path = Path(os.path.abspath(directory / (model.path or "")))  # noqa: PTH100 - resolve() does not
+    path = Path(os.path.abspath(directory / own))  # noqa: PTH100 - resolve() does not
     if not path.is_file():
         raise InventoryFileError(
             Problem(setting, f"no file at {path}", fix="give the path of a GGUF file")

@@ -16,6 +16,7 @@ from deploy.sizing import (
     size_model,
 )
 from deploy.sizing.gguf_memory import BITS_PER_WEIGHT
+from deploy.spec.engine_kinds import EngineKind
 
 FIT_COLUMNS = ["Model", "engine, weights", "GPUs", "context", "users", "tok/s"]
 FIT_LEGEND = (
@@ -44,7 +45,7 @@ def best_fit(name: str, model: Model, gpus: str, catalog: Catalog) -> Fit | None
     devices = find_devices(gpus, catalog)
     variants = sorted(model.variants, key=lambda variant: variant.format == "gguf")
     for variant in variants:
-        engine = "ollama" if variant.format == "gguf" else "vllm"
+        engine: EngineKind = "ollama" if variant.format == "gguf" else "vllm"
         if engine == "ollama" and variant.quantization not in BITS_PER_WEIGHT:
             continue
         try:
@@ -79,12 +80,13 @@ def fit_row(name: str, fit: Fit | None) -> list[str]:
 
 
 def _size(
-    name: str, quantization: str, engine: str, devices: tuple[Device, ...], catalog: Catalog
+    name: str, quantization: str, engine: EngineKind, devices: tuple[Device, ...], catalog: Catalog
 ) -> Sizing:
     found = find_model(name, catalog, quantization, engine)
     request = SizingRequest(
         model=found.architecture,
         devices=devices,
+        engine=engine,
         name=name,
         quantization=quantization,
         weights_gib=found.weights_gib,

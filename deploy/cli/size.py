@@ -45,7 +45,7 @@ from deploy.sizing.observed import Difference, compare, difference_text
 from deploy.sizing.reasons import ReasonKind, reason
 from deploy.sizing.release import DEFAULT_VERSION
 from deploy.sizing.size import SAME_SIZE
-from deploy.spec.engine_kinds import EngineKind
+from deploy.spec.engine_kinds import ENGINES, EngineKind
 
 SPECULATIVE_CONFIG = (
     'a JSON object such as {"method": "mtp", "num_speculative_tokens": 3}; methods: mtp, eagle3,'
@@ -61,6 +61,7 @@ class EngineName(StrEnum):
     TENSORRT_LLM = "tensorrt-llm"
     TGI = "tgi"
     OLLAMA = "ollama"
+    LLAMA_CPP = "llama-cpp"
 
 
 KINDS: dict[EngineName, EngineKind] = {
@@ -69,6 +70,7 @@ KINDS: dict[EngineName, EngineKind] = {
     EngineName.TENSORRT_LLM: "tensorrt_llm",
     EngineName.TGI: "tgi",
     EngineName.OLLAMA: "ollama",
+    EngineName.LLAMA_CPP: "llama_cpp",
 }
 
 
@@ -128,7 +130,8 @@ def size(  # noqa: PLR0913, PLR0917  one parameter per option
         bool, typer.Option("--enforce-eager", help="No CUDA graphs; it is slower than said then.")
     ] = False,
     flash_attention: Annotated[
-        bool | None, typer.Option(help="Of Ollama; its own default for the model unless set.")
+        bool | None,
+        typer.Option(help="Of llama.cpp and Ollama; Ollama's default for the model unless set."),
     ] = None,
     engine: Annotated[EngineName, typer.Option(help="What serves it.")] = EngineName.VLLM,
     engine_version: Annotated[
@@ -156,7 +159,7 @@ def size(  # noqa: PLR0913, PLR0917  one parameter per option
     catalog = load_catalog()
     devices = find_devices(gpus, catalog)
     try:
-        found = find_model(model, catalog, quantization, engine.value)
+        found = find_model(model, catalog, quantization, KINDS[engine])
     except UnsupportedModelError as error:
         names = tuple(device.name for device in devices)
         declined = reason(ReasonKind.DECLINED, why=str(error))
@@ -211,8 +214,9 @@ def _speculation(text: str | None, engine: EngineName, catalog: Catalog) -> Spec
     """What ``--speculative-config`` says, with the share of drafts accepted next to vLLM's keys."""
     if text is None:
         return None
-    if engine is not EngineName.VLLM:
-        raise PlanError(Problem("speculative_config", engine.value, "with --engine vllm"))
+    if not ENGINES[KINDS[engine]].drafts:
+        allowed = "with --engine vllm or llama-cpp"
+        raise PlanError(Problem("speculative_config", engine.value, allowed))
     try:
         said = json_module.loads(text)
         method, tokens = str(said["method"]), int(said["num_speculative_tokens"])

@@ -19,7 +19,9 @@ UtilizationOption = Annotated[
 MaxModelLenOption = Annotated[
     int | None, typer.Option(help="Longest request; the longest that fits by default.")
 ]
-KvCacheDtypeOption = Annotated[str, typer.Option(help="auto or fp8 (fp8_e4m3, fp8_e5m2).")]
+KvCacheDtypeOption = Annotated[
+    str, typer.Option(help="auto or fp8 (fp8_e4m3, fp8_e5m2); of GGUF q8_0, q4_0.")
+]
 SizedUsersOption = Annotated[int | None, typer.Option(help="Requests at the same time.")]
 ContextOption = Annotated[int | None, typer.Option(help="Tokens of each of them; 8192 by default.")]
 InputTokensOption = Annotated[

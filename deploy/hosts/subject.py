@@ -54,8 +54,7 @@ class Subject:
     @property
     def model_files(self) -> tuple[HostModelFile, ...]:
         """Every model file, once."""
-        files = (unit.model_file for unit in self.units)
-        return tuple(dict.fromkeys(file for file in files if file))
+        return tuple(dict.fromkeys(file for unit in self.units for file in unit.model_files))
 
     @property
     def programs(self) -> tuple[HostProgram, ...]:

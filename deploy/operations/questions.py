@@ -64,8 +64,8 @@ def _files(units: Iterable[Unit]) -> Iterator[Question]:
     for unit in units:
         if unit.program:
             yield Question.of(PathStates, paths=[str(unit.program.path)])
-        if unit.model_file:
-            yield Question.of(PathStates, paths=model_paths(unit.model_file))
+        for file in unit.model_files:
+            yield Question.of(PathStates, paths=model_paths(file))
 
 
 def subject_of(artefacts: Artefacts, host: str) -> Subject:

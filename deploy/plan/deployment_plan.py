@@ -63,6 +63,13 @@ class CpuPlan(PlanPart):
     """Cores of each process."""
 
 
+class LlamaCppPlan(PlanPart):
+    """What llama.cpp is told of GPUs."""
+
+    flash_attention: bool
+    """Whether attention keeps no matrix over the whole context."""
+
+
 class SglangPlan(PlanPart):
     """What SGLang is told of a GPU's memory."""
 
@@ -99,7 +106,7 @@ class TgiPlan(PlanPart):
 
 
 class SpeculativePlan(PlanPart):
-    """What vLLM is told of speculative decoding."""
+    """What vLLM or llama.cpp is told of speculative decoding."""
 
     method: str
     """How tokens are drafted."""
@@ -124,6 +131,8 @@ class ReplicaPlan(PlanPart):
     """What clients ask for."""
     file: ModelFile | None = None
     """The weights, where they are a file of this machine."""
+    draft_file: ModelFile | None = None
+    """The model that drafts tokens, where that is a file of this machine."""
     weights: WeightsPlan = WeightsPlan()
     """Where they are otherwise."""
     extra_weights: tuple[str, ...] = ()
@@ -162,6 +171,8 @@ class ReplicaPlan(PlanPart):
     """Requests of the declared context that it answers at once."""
     cpu: CpuPlan | None = None
     """vLLM on CPUs; ``None`` on GPUs, and of other engines."""
+    llama_cpp: LlamaCppPlan | None = None
+    """llama.cpp on GPUs; ``None`` on CPUs, and of other engines."""
     sglang: SglangPlan | None = None
     """SGLang; ``None`` of other engines."""
     tensorrt_llm: TensorRtLlmPlan | None = None

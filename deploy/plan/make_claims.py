@@ -9,16 +9,17 @@ from pathlib import Path
 
 from deploy.catalog import Catalog, Model
 from deploy.errors import AtelierError, PlanError, Problem
-from deploy.model_files import ModelFile
+from deploy.model_files import ModelFile, draft_of
 from deploy.plan.placement import Claim, counted_context
 from deploy.plan.unknown import unknown
 from deploy.plan.weights import ollama_weights, safetensors_weights
 from deploy.sizing import DeclaredModel, Speculation, find_model, find_speculation
+from deploy.sizing.declared import model_of_file
 from deploy.sizing.engines import DEFAULT_VERSIONS
 from deploy.sizing.reasons_text import cause_text
-from deploy.sizing.speculation import speculation_refusals
-from deploy.spec import DeploymentSpec, EngineSpec, ModelSpec
-from deploy.spec.engine_kinds import ENGINES, TEXT_ROLES, WITHOUT_TEXT, EngineKind, kinds_with
+from deploy.sizing.speculation import gguf_draft_refusals, speculation_refusals
+from deploy.spec import DeploymentSpec, EngineSpec, ModelSpec, SpeculativeSpec
+from deploy.spec.engine_kinds import TEXT_ROLES, WITHOUT_TEXT, EngineKind, kinds_with
 from deploy.units import GIB
 
 IMAGE_VERSION = re.compile(r":v?(\d+\.\d+(\.\d+)*)")
@@ -59,6 +60,8 @@ def make_claim(spec: DeploymentSpec, index: int, sources: Sources) -> Claim:
     if problems:
         raise PlanError(*problems)
     declared = _declared(path, model, engine, entry, method, sources)
+    if declared is None and _goes_to_gpus(spec, engine):
+        declared = _by_its_file(model, sources)
     speculation = _speculation(path, model, sources)
     problems = list(_shape_problems(path, engine, declared, speculation))
     if problems:
@@ -105,13 +108,13 @@ def _problems(
         found = f"{kind} does not serve GGUF files here"
         fix = "declare config and weights, or engine kind llama_cpp or ollama"
         yield Problem(f"{path}.path", found, "engine kind llama_cpp, ollama", fix)
-    if model.config is not None and kind == "llama_cpp":
-        fix = "remove config: path is enough on a CPU"
-        others = ", ".join(each for each, traits in ENGINES.items() if traits.on_gpus)
-        yield Problem(f"{path}.config", f"{kind} takes no config.json", others, fix)
+    fetches = engine.traits.fetches
+    if not fetches and not known and model.path is None and model.config is not None:
+        allowed = "a GGUF file on this machine"
+        yield Problem(f"{path}.path", "not set", allowed, "declare path with its GGUF file")
     if model.extra_args and kind == "ollama":
         yield Problem(f"{path}.extra_args", "ollama takes no arguments", "none", "declare env")
-    if kind == "llama_cpp" and model.name not in sources.files and known:
+    if not fetches and model.name not in sources.files and known:
         yield _without_file(f"{path}.name", model.name)
     elif not known and model.path is None and model.config is None:
         names = list(sources.catalog.models)
@@ -147,6 +150,8 @@ def _feature_problems(
         fix = "declare lora_adapters, or remove max_lora_rank"
         yield Problem(f"{path}.max_lora_rank", "there are no adapters", fix=fix)
     yield from _argument_problems(path, engine, (*engine.extra_args, *model.extra_args))
+    if model.speculative and "speculative" in traits.model_settings:
+        yield from _draft_problems(path, model.speculative, engine)
     for name in OWN_SETTINGS:
         if getattr(model, name) and name not in traits.model_settings:
             found, fix = f"{kind} has no such setting", f"remove {name}"
@@ -155,6 +160,22 @@ def _feature_problems(
         if not known and role in (model.roles or ()) and role not in traits.more_roles:
             found = f"Atelier does not have {kind} {what}"
             yield Problem(f"{path}.roles", found, _with_engine(role), "declare kind='vllm'")
+
+
+def _draft_problems(path: str, said: SpeculativeSpec, engine: EngineSpec) -> Iterator[Problem]:
+    """How an engine that drafts tokens does not draft them, and where the draft is."""
+    kind, fetches = engine.kind, engine.traits.fetches
+    if said.method not in engine.traits.drafts:
+        allowed = ", ".join(engine.traits.drafts)
+        yield Problem(f"{path}.speculative.method", f"{said.method!r} with {kind}", allowed)
+    elif not fetches and said.method == "draft_model" and said.path is None:
+        fix = "declare path of speculative with the draft's GGUF file"
+        yield Problem(f"{path}.speculative.path", "not set", "a GGUF file on this machine", fix)
+    if fetches and said.path is not None:
+        found, fix = f"{kind} fetches the draft", "remove path, or declare kind='llama_cpp'"
+        yield Problem(f"{path}.speculative.path", found, "with engine kind llama_cpp", fix)
+    if not fetches and said.weights is not None:
+        yield Problem(f"{path}.speculative.weights", f"{kind} fetches none", fix="remove weights")
 
 
 def _with_engine(name: str) -> str:
@@ -189,9 +210,9 @@ def _declared(  # noqa: PLR0913, PLR0917
     method: str | None,
     sources: Sources,
 ) -> DeclaredModel | None:
-    """What sizing knows; ``None`` of llama.cpp's, and of GGUF files with nothing else."""
-    file = sources.files.get(model.name) if engine.kind == "ollama" else None
-    if engine.kind == "llama_cpp" or (model.path is not None and model.config is None):
+    """What sizing knows; ``None`` of GGUF files with nothing else."""
+    file = sources.files.get(model.name) if engine.traits.weights == "gguf" else None
+    if model.path is not None and model.config is None:
         return None
     if engine.traits.weights == "safetensors":
         safetensors_weights(path, model, entry, method, engine.traits)
@@ -206,17 +227,29 @@ def _declared(  # noqa: PLR0913, PLR0917
         raise PlanError(*(_placed(place, problem) for problem in error.problems)) from None
 
 
+def _goes_to_gpus(spec: DeploymentSpec, engine: EngineSpec) -> bool:
+    return engine.n_gpu_layers != 0 and any(host.gpus for host in spec.hosts)
+
+
+def _by_its_file(model: ModelSpec, sources: Sources) -> DeclaredModel | None:
+    """What the head of a model's file says of it."""
+    file = sources.files[model.name]
+    found = model_of_file(model.name, (part.path for part in file.parts))
+    return replace(found, weights_gib=file.size_bytes / GIB) if found else None
+
+
 def _speculation(path: str, model: ModelSpec, sources: Sources) -> Speculation | None:
     said = model.speculative
     if said is None:
         return None
-    draft = said.draft
+    draft, file = said.draft, sources.files.get(draft_of(model.name))
     if draft is not None and ("/" in draft or draft.endswith(".json")):
         draft = str(sources.directory / draft)
     try:
-        return find_speculation(
+        found = find_speculation(
             said.method, said.num_speculative_tokens, draft, said.acceptance, sources.catalog
         )
+        return replace(found, draft_gib=file.size_bytes / GIB) if file else found
     except AtelierError as error:
         place = f"{path}.speculative.draft"
         raise PlanError(*(_placed(place, problem) for problem in error.problems)) from None
@@ -231,7 +264,9 @@ def _shape_problems(
     """What the model's layers do not allow."""
     if declared is None:
         return
-    for why in speculation_refusals(speculation, declared.architecture):
+    gguf = engine.traits.weights == "gguf"
+    refusals = gguf_draft_refusals if gguf else speculation_refusals
+    for why in refusals(speculation, declared.architecture):
         yield Problem(f"{path}.speculative", cause_text(why), fix="remove it")
     if engine.enable_expert_parallel and declared.architecture.moe is None:
         found = f"{declared.name} has no experts: {engine.traits.title} does not start with it"

@@ -22,6 +22,7 @@ from deploy.plan.people import people_plan
 from deploy.plan.placement import Claim, Gpus, Placement, Seat, Sizer, place
 from deploy.plan.ports import port_problems
 from deploy.plan.refusals import (
+    backend_problems,
     engine_path,
     placement_problems,
     share_problems,
@@ -120,8 +121,8 @@ def make_plan(
 
 
 def runs_on_gpus(claim: Claim, hosts: tuple[Gpus, ...]) -> bool:
-    """Whether a model is served on GPUs: by engines that can, where there are any."""
-    return claim.engine.traits.on_gpus and bool(hosts)
+    """Whether a model is served on GPUs: where there are any, unless it is declared otherwise."""
+    return claim.engine.n_gpu_layers != 0 and bool(hosts)
 
 
 def _claims(spec: DeploymentSpec, sources: Sources) -> tuple[Claim, ...]:
@@ -146,15 +147,17 @@ def _gpu_problems(
     for claim in on_gpus:
         if claim.declared is None:
             found = f"how much memory {claim.name} takes on GPUs is not known from its file"
-            fix = "declare config with its config.json, or engine kind llama_cpp"
+            fix = "declare config with its config.json, or engine kind llama_cpp with"
+            fix += " n_gpu_layers=0 to serve it on CPUs"
             yield Problem(f"{claim.path}.config", found, fix=fix)
     for claim in claims:
         if claim not in on_gpus and claim.model.gpus is not None:
-            found = f"{claim.name} runs on the CPU with {claim.engine.kind}"
-            fix = "remove gpus, or serve it with vllm" if hosts else "remove gpus"
+            found = f"{claim.name} runs on the CPU"
+            fix = "remove gpus, or n_gpu_layers of the engine" if hosts else "remove gpus"
             yield Problem(f"{claim.path}.gpus", found, "models on GPUs", fix)
     yield from share_problems(list(on_gpus), list(hosts))
     yield from split_problems(list(claims), list(hosts))
+    yield from backend_problems(list(claims), list(hosts))
     if not hosts:
         yield from (problem for claim in claims for problem in _cpu_problems(claim))
 

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from deploy.units import GIB
 
+PROMPT_CACHE_BYTES = 2 * GIB
+"""Memory of the host in which llama.cpp keeps what it has read, with GPUs (``--cache-ram``); 8 GiB
+unless it is told, also by Ollama, which runs it."""
+
 
 def container_memory_bytes(weights_bytes: int) -> int:
     """Memory limit of a llama.cpp container, in bytes, rounded up to whole GiB.

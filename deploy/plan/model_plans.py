@@ -43,7 +43,7 @@ def model_plan(claim: Claim, replicas: tuple[ReplicaPlan, ...], outcome: Outcome
         served_model_name=claim.name,
         roles=claim.roles,
         engine=claim.engine.kind,
-        quantization=seats[0].sizing.quantization if seats else _quantization(claim),
+        quantization=_quantization(claim, seats, replicas),
         max_model_len=min(replica.max_model_len for replica in replicas),
         context_tokens=min(claim.context_tokens, *(r.max_model_len for r in replicas)),
         concurrent_users=users,
@@ -59,8 +59,11 @@ def _writes(claim: Claim) -> bool:
     return not {"embedding", "rerank"} & {*claim.roles}
 
 
-def _quantization(claim: Claim) -> str:
-    """On CPUs."""
+def _quantization(claim: Claim, seats: tuple[Seat, ...], replicas: tuple[ReplicaPlan, ...]) -> str:
+    """As declared, as sized, or as the file has it, which no one looked at."""
+    is_file = any(replica.file is not None for replica in replicas)
+    if seats and not is_file:
+        return seats[0].sizing.quantization
     if claim.quantization or claim.declared is None or claim.engine.traits.weights == "gguf":
         return claim.quantization or "as its file"
     return claim.declared.architecture.quantization.method
@@ -125,8 +128,9 @@ def _reasons(claim: Claim, seats: tuple[Seat, ...], outcome: Outcome) -> Iterato
 
 
 def _split_reason(tp: int, pp: int, count: int, claim: Claim) -> str:
-    if claim.engine.kind == "ollama":
-        return f"{_replicas(count)} over {pp} GPU{'s' if pp > 1 else ''}, layer by layer"
+    if not claim.engine.traits.shares_cache:
+        how = f"{claim.engine.split_mode} by {claim.engine.split_mode}"
+        return f"{_replicas(count)} over {pp} GPU{'s' if pp > 1 else ''}, {how}"
     if claim.engine.nnodes > 1:
         nodes = f"{_replicas(count)} over {claim.engine.nnodes} hosts{' each' if count > 1 else ''}"
         split = f"tensor_parallel_size {tp} within a host, pipeline_parallel_size {pp} over all"

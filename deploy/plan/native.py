@@ -44,6 +44,13 @@ def _engine_problems(path: str, host: HostSpec, replica: ReplicaPlan) -> Iterato
             f"'native' for {', '.join(PROGRAMS)}",
             "declare engines='containers', or another engine for the model",
         )
+    elif replica.gpus:
+        yield Problem(
+            f"{path}.engines",
+            f"'native', and {replica.served_model_name} is planned on its GPUs",
+            "'native' for engines on CPUs",
+            "declare engines='containers', or n_gpu_layers=0 of the engine",
+        )
     elif program not in host.programs:
         yield Problem(
             f"{path}.programs",

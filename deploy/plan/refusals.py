@@ -20,9 +20,14 @@ def split_problems(claims: list[Claim], hosts: list[Gpus]) -> Iterator[Problem]:
     divided = any(each.instance for host in hosts for each in host.devices)
     for claim in claims:
         engine, sizing = claim.engine, claim.declared
+        path, parts = engine_path(claim), len(claim.engine.tensor_split)
+        here = min(most, claim.gpu_count or most)
+        if here < parts:
+            found = f"{parts} parts for {claim.name}, one for each GPU of a replica"
+            fix = "declare fewer, or remove tensor_split"
+            yield Problem(f"{path}.tensor_split", found, f"at most {here}, of one host", fix)
         if sizing is None or not engine.traits.shares_cache:
             continue
-        path = engine_path(claim)
         tp, pp = engine.tensor_parallel_size or 1, engine.pipeline_parallel_size or 1
         model, scheme = sizing.architecture, sizing.architecture.quantization
         legal = legal_tensor_parallel_sizes(model, scheme)
@@ -79,6 +84,17 @@ def share_problems(claims: list[Claim], hosts: list[Gpus]) -> Iterator[Problem]:
             found = f"{claim.gpu_count} GPUs of one host"
             fix = "declare fewer, or a share below 1"
             yield Problem(f"{claim.path}.gpus", found, f"at most {most}", fix)
+
+
+def backend_problems(claims: list[Claim], hosts: list[Gpus]) -> Iterator[Problem]:
+    """Vulkan where another backend is the card's own, and where no host has a GPU."""
+    others = [(h.host, each.name) for h in hosts for each in h.devices if each.vendor != "amd"]
+    for claim in claims:
+        if claim.engine.backend != "vulkan" or (hosts and not others):
+            continue
+        found = "'vulkan'" + (f", and {others[0][0]} has {others[0][1]}" if others else "")
+        allowed = "'vulkan' where all GPUs are of AMD"
+        yield Problem(f"{engine_path(claim)}.backend", found, allowed, "remove backend")
 
 
 def placement_problems(claims: list[Claim], hosts: list[Gpus], sizer: Sizer) -> Iterator[Problem]:
@@ -143,7 +159,7 @@ def _nearest(claim: Claim, hosts: list[Gpus], sizer: Sizer) -> tuple[Pool, Sizin
     for host in hosts:
         for ways in pools(host):
             for pool in ways:
-                count = claim.gpu_count or pool.size
+                count = len(claim.engine.tensor_split) or claim.gpu_count or pool.size
                 sizing = sizer.best(claim, pool.device, min(count, pool.size), claim.share)
                 found.append((pool, sizing))
     return max(

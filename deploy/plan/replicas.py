@@ -7,9 +7,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from deploy.errors import PlanError, Problem
-from deploy.model_files import ModelFile
+from deploy.model_files import ModelFile, draft_of
 from deploy.plan.deployment_plan import (
     CpuPlan,
+    LlamaCppPlan,
     MemoryPlan,
     ReplicaPlan,
     SglangPlan,
@@ -19,7 +20,7 @@ from deploy.plan.deployment_plan import (
     WeightsPlan,
 )
 from deploy.plan.make_claims import Sources
-from deploy.plan.memory import container_memory_bytes
+from deploy.plan.memory import PROMPT_CACHE_BYTES, container_memory_bytes
 from deploy.plan.on_cpu import cpu_max_model_len, gguf_bytes
 from deploy.plan.placement import Claim, Gpus, Seat
 from deploy.plan.vllm_on_cpu import size_on_cpu
@@ -47,11 +48,12 @@ def gpu_replica(seat: Seat, index: int, host: Gpus, sources: Sources) -> Replica
         model=claim.model.name,
         served_model_name=claim.name,
         file=file,
+        draft_file=_draft_file(claim, sources),
         weights=_weights(claim, file),
         engine=claim.engine,
         max_model_len=sizing.max_model_len,
         max_num_seqs=sizing.max_num_seqs,
-        memory_limit_bytes=claim.engine.memory_limit or _memory_limit(claim, file, len(seat.gpus)),
+        memory_limit_bytes=_memory_limit(claim, sources, len(seat.gpus)),
         extra_args=(*claim.engine.extra_args, *claim.model.extra_args),
         extra_weights=_extra_weights(claim, sources),
         quantization=_told_quantization(claim),
@@ -71,11 +73,16 @@ def gpu_replica(seat: Seat, index: int, host: Gpus, sources: Sources) -> Replica
         kv_cache_tokens=sizing.kv_cache_tokens,
         concurrent_users=sizing.concurrent_users,
         speculative=_speculative(claim, sources),
+        llama_cpp=_llama_cpp(sizing) if claim.engine.kind == "llama_cpp" else None,
         sglang=_sglang(sizing) if claim.engine.kind == "sglang" else None,
         tensorrt_llm=_tensorrt_llm(sizing) if claim.engine.kind == "tensorrt_llm" else None,
         tgi=_tgi(claim, sizing) if claim.engine.kind == "tgi" else None,
         **_features(claim),
     )
+
+
+def _llama_cpp(sizing: Sizing) -> LlamaCppPlan:
+    return LlamaCppPlan(flash_attention=sizing.details["flash_attention"])
 
 
 def _sglang(sizing: Sizing) -> SglangPlan:
@@ -137,7 +144,6 @@ def cpu_replica(claim: Claim, hosts: Sequence[str], index: int, sources: Sources
         return vllm_cpu_replica(claim, hosts, index)
     (host,) = hosts
     file = _file(claim, sources)
-    limit = claim.engine.memory_limit or container_memory_bytes(gguf_bytes(claim, file))
     slots = claim.slots or 1
     return ReplicaPlan(
         host=host,
@@ -145,15 +151,17 @@ def cpu_replica(claim: Claim, hosts: Sequence[str], index: int, sources: Sources
         model=claim.model.name,
         served_model_name=claim.name,
         file=file,
+        draft_file=_draft_file(claim, sources),
         weights=_weights(claim, file),
         engine=claim.engine,
         max_model_len=cpu_max_model_len(claim),
         max_num_seqs=slots,
-        memory_limit_bytes=limit,
+        memory_limit_bytes=_memory_limit(claim, sources, 0),
         extra_args=(*claim.engine.extra_args, *claim.model.extra_args),
         extra_weights=claim.model.extra_weights,
         kv_cache_tokens=cpu_max_model_len(claim) * slots,
         concurrent_users=slots,
+        speculative=_speculative(claim, sources),
     )
 
 
@@ -219,7 +227,8 @@ def _speculative(claim: Claim, sources: Sources) -> SpeculativePlan | None:
     said = claim.model.speculative
     if said is None:
         return None
-    repository, revision = _draft_weights(said, sources)
+    fetches = claim.engine.traits.fetches
+    repository, revision = _draft_weights(said, sources) if fetches else (None, None)
     return SpeculativePlan(
         method=said.method,
         num_speculative_tokens=said.num_speculative_tokens,
@@ -242,7 +251,8 @@ def _draft_weights(said: SpeculativeSpec, sources: Sources) -> tuple[str | None,
 def _extra_weights(claim: Claim, sources: Sources) -> tuple[str, ...]:
     """Other repositories that must be on the host: those declared, and the draft's."""
     said = claim.model.speculative
-    repository, revision = _draft_weights(said, sources) if said else (None, None)
+    fetches = said is not None and claim.engine.traits.fetches
+    repository, revision = _draft_weights(said, sources) if said and fetches else (None, None)
     if repository is None:
         return claim.model.extra_weights
     return (*claim.model.extra_weights, f"{repository}@{revision}" if revision else repository)
@@ -252,8 +262,12 @@ def _file(claim: Claim, sources: Sources) -> ModelFile | None:
     return sources.files.get(claim.model.name) if claim.engine.traits.weights == "gguf" else None
 
 
+def _draft_file(claim: Claim, sources: Sources) -> ModelFile | None:
+    return sources.files.get(draft_of(claim.model.name))
+
+
 def _weights(claim: Claim, file: ModelFile | None) -> WeightsPlan:
-    if file is not None or claim.engine.kind == "llama_cpp":
+    if file is not None or not claim.engine.traits.fetches:
         return WeightsPlan()
     named, traits = (claim.path, claim.model, claim.entry, claim.quantization), claim.engine.traits
     if traits.weights == "safetensors":
@@ -265,7 +279,12 @@ def _told_quantization(claim: Claim) -> str | None:
     return told_quantization(claim.model, claim.entry, claim.quantization, claim.engine.traits)
 
 
-def _memory_limit(claim: Claim, file: ModelFile | None, gpus: int) -> int:
+def _memory_limit(claim: Claim, sources: Sources, gpus: int) -> int:
+    """Of the host's memory: what is declared, else what an engine with so many GPUs takes."""
+    if claim.engine.memory_limit:
+        return claim.engine.memory_limit
     if claim.engine.traits.weights == "safetensors":
         return SERVER_BYTES + gpus * WORKER_BYTES + claim.engine.shm_size
-    return container_memory_bytes(gguf_bytes(claim, file))
+    draft = _draft_file(claim, sources)
+    files = gguf_bytes(claim, _file(claim, sources)) + (draft.size_bytes if draft else 0)
+    return container_memory_bytes(files) + (PROMPT_CACHE_BYTES if gpus else 0)

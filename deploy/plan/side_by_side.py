@@ -135,20 +135,12 @@ def _in_one_line(error: AtelierError) -> str:
     )
 
 
-def _not_here(kind: EngineKind, question: Question) -> Reason | None:
-    """Why Atelier has no such engine on these cards, whatever the model."""
-    on_cpu = all(device.vendor == "cpu" for device in question.devices)
-    if not (ENGINES[kind].on_gpus or on_cpu):
-        return reason(ReasonKind.ON_CPUS_ONLY, engine=ENGINES[kind].title)
-    return None
-
-
 def _answer(kind: EngineKind, question: Question, catalog: Catalog) -> EngineAnswer:
     entry = catalog.models.get(question.model.lower())
-    refusal = _not_here(kind, question) or _no_such_weights(kind, entry)
+    refusal = _no_such_weights(kind, entry)
     if refusal is not None:
         return _refused(kind, question, refusal)
-    found = find_model(question.model, catalog, None, _finder(kind))
+    found = find_model(question.model, catalog, None, kind)
     check_request(_request(kind, question, found, None))
     question = replace(question, context_tokens=_context(question, found))
     # engines with slots are asked for as many as fit once their weights are chosen
@@ -192,11 +184,6 @@ def _refused(kind: EngineKind, question: Question, why: Reason) -> EngineAnswer:
     model = question.model
     sizing = Sizing(False, Fit.NO, (why,), model, kind, names, engine_version=version)
     return EngineAnswer(kind, sizing, sizing)
-
-
-def _finder(kind: EngineKind) -> str:
-    """The engine as ``find_model`` knows it: it tells formats of weights apart by it."""
-    return "ollama" if ENGINES[kind].weights == "gguf" else kind
 
 
 def _no_such_weights(kind: EngineKind, entry: Model | None) -> Reason | None:
@@ -268,7 +255,7 @@ def _source(kind: EngineKind, entry: Model | None, name: str, method: str) -> st
 
 
 def _size(kind: EngineKind, question: Question, catalog: Catalog, method: str) -> Sizing:
-    found = find_model(question.model, catalog, method, _finder(kind))
+    found = find_model(question.model, catalog, method, kind)
     return replace(size_request(_request(kind, question, found, method)), engine=kind)
 
 
@@ -337,6 +324,8 @@ def _images(kind: EngineKind, question: Question, catalog: Catalog) -> Iterator[
     """The engine's images for the vendor of these cards."""
     name, vendors = kind.replace("_", "-"), {device.vendor for device in question.devices}
     for key, image in catalog.images.items():
-        is_rocm = key.startswith(f"{name}-rocm")
-        if (key == name and "nvidia" in vendors) or (is_rocm and "amd" in vendors):
+        # llama.cpp's without a variant is for CPUs
+        is_cuda = key == (f"{name}-cuda" if f"{name}-cuda" in catalog.images else name)
+        is_rocm = key.startswith((f"{name}-rocm", f"{name}-vulkan"))
+        if (is_cuda and "nvidia" in vendors) or (is_rocm and "amd" in vendors):
             yield image

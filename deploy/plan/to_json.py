@@ -90,6 +90,8 @@ def _replica(replica: ReplicaPlan) -> dict[str, Any]:
     weights = {name: value for name, value in replica.weights.model_dump().items() if value}
     if replica.file is not None:
         weights["file"] = replica.file.path.name
+    if replica.draft_file is not None:
+        weights["draft_file"] = replica.draft_file.path.name
     return {
         "served_model_name": replica.served_model_name,
         "model": replica.model,
@@ -110,6 +112,7 @@ def _replica(replica: ReplicaPlan) -> dict[str, Any]:
         "port": replica.port,
         "is_linked": replica.is_linked,
         **({"other_hosts": list(replica.other_hosts)} if replica.other_hosts else {}),
+        **({"llama_cpp": replica.llama_cpp.model_dump()} if replica.llama_cpp else {}),
         **({"sglang": replica.sglang.model_dump()} if replica.sglang else {}),
         **({"tensorrt_llm": replica.tensorrt_llm.model_dump()} if replica.tensorrt_llm else {}),
         **({"tgi": replica.tgi.model_dump()} if replica.tgi else {}),

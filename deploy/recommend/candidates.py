@@ -13,6 +13,7 @@ from deploy.recommend.request import RecommendRequest
 from deploy.recommend.strength import strength
 from deploy.sizing import DeclaredModel, find_model
 from deploy.sizing.gguf_memory import BITS_PER_WEIGHT
+from deploy.spec.engine_kinds import EngineKind
 
 VLLM_METHODS = ("none", "fp8", "awq", "gptq", "mxfp4", "nvfp4")
 """Of equal methods one is enough: GPTQ takes what AWQ takes, so it is left out."""
@@ -27,7 +28,7 @@ class Candidate:
     model: str
     """Its id in the catalogue."""
     quantization: str
-    engine: str
+    engine: EngineKind
     """``vllm`` or ``ollama``."""
     strength: float
     """In points."""

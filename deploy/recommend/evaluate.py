@@ -159,6 +159,7 @@ def _request(
     return SizingRequest(
         model=candidate.declared.architecture,
         devices=devices,
+        engine=candidate.engine,
         name=candidate.model,
         quantization=candidate.quantization,
         users=users,

@@ -11,6 +11,7 @@ from deploy.recommend.evaluate import Option, evaluate
 from deploy.recommend.hardware import Hardware, buy, gpus_text
 from deploy.recommend.request import RecommendRequest
 from deploy.recommend.search import Failure, best_of
+from deploy.spec.engine_kinds import EngineKind
 
 SOURCE = "IDRIS slides, 2025-04-01"
 FAMILIES = ("Qwen2.5-Coder", "StarCoder2", "DeepSeek-Coder-V2", "Code Llama", "OpenCodeInterpreter")
@@ -29,7 +30,7 @@ class Reference:
     users: str
     gpus: tuple[tuple[str, ...], ...]
     """Each hardware that it names."""
-    engine: str
+    engine: EngineKind
     sizes: str
     billion: tuple[float, float]
     """What counts as that size: 14B and 15B as 13B, 30B and 32B as 34B, 70B as 65B."""

@@ -8,6 +8,7 @@ from functools import cache
 from deploy.catalog import Catalog
 from deploy.recommend.work import WORKS
 from deploy.sizing import Device, SizingRequest, find_model, size_gguf, size_model
+from deploy.spec.engine_kinds import EngineKind
 
 SMALL, LARGE = "qwen2.5-coder-1.5b-base", "qwen2.5-coder-7b-base"
 LARGE_FROM_USERS = 50
@@ -20,7 +21,7 @@ def completion_model(users: int) -> str:
 
 
 @cache
-def memory_gib(users: int, device: Device, engine: str, catalog: Catalog) -> float:
+def memory_gib(users: int, device: Device, engine: EngineKind, catalog: Catalog) -> float:
     """What it takes of the GPU that it stands on: weights, overhead and everybody's cache."""
     name, tokens = completion_model(users), WORKS["completion"].context_tokens
     quantization = "q4_k_m" if engine == "ollama" else "none"
@@ -28,6 +29,7 @@ def memory_gib(users: int, device: Device, engine: str, catalog: Catalog) -> flo
     request = SizingRequest(
         model=found.architecture,
         devices=(device,),
+        engine=engine,
         name=name,
         quantization=quantization,
         users=users,
@@ -42,7 +44,7 @@ def memory_gib(users: int, device: Device, engine: str, catalog: Catalog) -> flo
 
 
 def leave_room(
-    devices: tuple[Device, ...], users: int, engine: str, catalog: Catalog
+    devices: tuple[Device, ...], users: int, engine: EngineKind, catalog: Catalog
 ) -> tuple[Device, ...]:
     """The GPUs without what it takes: of each as much, since engines share memory evenly."""
     return tuple(

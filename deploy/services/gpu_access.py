@@ -7,7 +7,8 @@ from typing import Any
 from deploy.plan.deployment_plan import HostPlan, ReplicaPlan
 from deploy.services.container import ContainerSpec
 
-AMD_DEVICES = ("/dev/kfd", "/dev/dri")
+RENDER_DEVICES = ("/dev/dri",)
+AMD_DEVICES = ("/dev/kfd", *RENDER_DEVICES)
 CONTROL = "/dev/nvidiactl"
 DEVICE = "nvidia.com/gpu="
 """What the CDI names of NVIDIA's cards begin with; the index of ``nvidia-smi`` follows."""

@@ -1,8 +1,9 @@
 """llama.cpp's llama-server: one GGUF model, behind an OpenAI-compatible API with a key.
 
-It runs in a container, or as a service of its host.
+It runs in a container on GPUs or CPUs, or as a service of its host on CPUs.
 
-Flags and variables: https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md
+Variables: https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md, images and
+their devices: https://github.com/ggml-org/llama.cpp/blob/master/docs/docker.md
 """
 
 from __future__ import annotations
@@ -14,7 +15,16 @@ from typing import Any
 from deploy.plan.deployment_plan import ReplicaPlan
 from deploy.services.container import HealthCheck, Mount, environment
 from deploy.services.context import ServiceContext
+from deploy.services.gpu_access import (
+    RENDER_DEVICES,
+    checked,
+    gpu_access,
+    gpu_shares,
+    gpu_variables,
+    visible_devices,
+)
 from deploy.services.health import http_check
+from deploy.services.llama_cpp_arguments import Files, arguments
 from deploy.services.routes import from_routers
 from deploy.services.unit import HostModelFile, Tier, Unit
 from deploy.services.upstream import Upstream, openai_upstream
@@ -24,7 +34,9 @@ IMAGE = "llama-cpp"
 PROGRAM = "llama-server"
 PORT = 8080
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - inside the container
-MODELS = PurePosixPath("/models")
+MODELS, DRAFTS = PurePosixPath("/models"), PurePosixPath("/draft")
+VARIANTS = {"nvidia": "cuda", "amd": "rocm"}
+"""Upstream's images for GPUs, by the vendor of the card."""
 
 
 def units(context: ServiceContext) -> Iterator[Unit]:
@@ -45,6 +57,8 @@ def _unit(context: ServiceContext, replica: ReplicaPlan) -> Unit:
     model = HostModelFile(
         source=file, path=context.model_path(replica.host, file.sha256, file.path.name)
     )
+    draft = _draft_file(context, replica)
+    files = Files(model.path, draft.path if draft else None)
     make = _in_container if replica.runs == "container" else _native
     return Unit(
         host=replica.host,
@@ -54,8 +68,18 @@ def _unit(context: ServiceContext, replica: ReplicaPlan) -> Unit:
         route=from_routers(context, context.replica_name(IMAGE, replica), _port(context, replica)),
         drain_seconds=replica.engine.drain_seconds,
         model_file=model,
-        **make(context, replica, model.path),
+        draft_file=draft,
+        gpu_shares=gpu_shares(replica),
+        **make(context, replica, files),
     )
+
+
+def _draft_file(context: ServiceContext, replica: ReplicaPlan) -> HostModelFile | None:
+    file = replica.draft_file
+    if file is None:
+        return None
+    path = context.model_path(replica.host, file.sha256, file.path.name)
+    return HostModelFile(source=file, path=path)
 
 
 def _port(context: ServiceContext, replica: ReplicaPlan) -> int:
@@ -63,28 +87,47 @@ def _port(context: ServiceContext, replica: ReplicaPlan) -> int:
     return PORT if replica.runs == "container" else context.listens(replica)[1]
 
 
-def _in_container(
-    context: ServiceContext, replica: ReplicaPlan, model_path: PurePosixPath
-) -> dict[str, Any]:
+def _in_container(context: ServiceContext, replica: ReplicaPlan, files: Files) -> dict[str, Any]:
+    image, draft = _image(replica), files.draft
+    inside = Files(MODELS / files.model.name, DRAFTS / draft.name if draft else None)
+    mounts = {MODELS: Mount(kind="bind", source=str(files.model.parent), read_only=True)}
+    if draft:
+        mounts[DRAFTS] = Mount(kind="bind", source=str(draft.parent), read_only=True)
     container = context.container(
         context.replica_name(IMAGE, replica),
         IMAGE,
-        IMAGE,
-        command=_arguments(replica, MODELS / model_path.name, (EVERYWHERE, PORT)),
+        image,
+        command=arguments(replica, inside, (EVERYWHERE, PORT)),
         env=_environment(replica),
-        mounts={MODELS: Mount(kind="bind", source=str(model_path.parent), read_only=True)},
+        mounts=mounts,
         memory_bytes=replica.memory_limit_bytes,
         healthcheck=HealthCheck(
-            command=http_check(PORT, "/health"),
+            command=checked(replica, http_check(PORT, "/health")),
             start_period_seconds=replica.engine.start_timeout_seconds,
         ),
+        **_access(context, replica),
     )
-    return {"image_name": IMAGE, "runs": container}
+    return {"image_name": image, "runs": container}
 
 
-def _native(
-    context: ServiceContext, replica: ReplicaPlan, model_path: PurePosixPath
-) -> dict[str, Any]:
+def _image(replica: ReplicaPlan) -> str:
+    if not replica.gpus:
+        return IMAGE
+    variant = "vulkan" if _has_vulkan(replica) else VARIANTS[replica.gpu_vendor]
+    return f"{IMAGE}-{variant}"
+
+
+def _access(context: ServiceContext, replica: ReplicaPlan) -> dict[str, Any]:
+    """Fields of the container: its GPUs; Vulkan needs no ``/dev/kfd``."""
+    access = gpu_access(replica, context.host(replica))
+    return access | {"devices": RENDER_DEVICES} if _has_vulkan(replica) else access
+
+
+def _has_vulkan(replica: ReplicaPlan) -> bool:
+    return bool(replica.gpus) and replica.engine.backend == "vulkan"
+
+
+def _native(context: ServiceContext, replica: ReplicaPlan, files: Files) -> dict[str, Any]:
     program = context.program(replica.host, PROGRAM)
     address, port = context.listens(replica)
     service = context.native(
@@ -92,7 +135,7 @@ def _native(
         IMAGE,
         replica,
         version=program.title,
-        command=(str(program.path), *_arguments(replica, model_path, (address, port))),
+        command=(str(program.path), *arguments(replica, files, (address, port))),
         env=_environment(replica),
         health=http_check(port, "/health", address),
     )
@@ -101,23 +144,15 @@ def _native(
 
 def _environment(replica: ReplicaPlan) -> dict[str, str | SecretText]:
     key = SecretText.of(SecretName.ENGINE_API_KEY)
-    return environment(replica.engine.env) | {"LLAMA_API_KEY": key}
+    return {
+        **_visible(replica),
+        **environment(replica.engine.env),
+        "LLAMA_API_KEY": key,
+    }
 
 
-def _arguments(
-    replica: ReplicaPlan, model_path: PurePosixPath, listens: tuple[str, int]
-) -> tuple[str, ...]:
-    """The command line of llama-server.
-
-    ``--ctx-size`` is shared by all slots, so it is the context of one request times the slots.
-    """
-    threads = ("--threads", str(replica.engine.threads)) if replica.engine.threads else ()
-    return (
-        *("--model", str(model_path), "--alias", replica.served_model_name),
-        *("--host", listens[0], "--port", str(listens[1])),
-        *("--ctx-size", str(replica.max_model_len * replica.max_num_seqs)),
-        *("--parallel", str(replica.max_num_seqs)),
-        *threads,
-        *("--metrics", "--no-webui"),
-        *replica.extra_args,
-    )
+def _visible(replica: ReplicaPlan) -> dict[str, str]:
+    """Which GPUs, and in which order; nothing on CPUs."""
+    if _has_vulkan(replica):
+        return visible_devices(replica, "GGML_VK_VISIBLE_DEVICES")
+    return gpu_variables(replica) if replica.gpus else {}

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from deploy.plan.deployment_plan import ReplicaPlan
+from deploy.plan.memory import PROMPT_CACHE_BYTES
 from deploy.services.container import HealthCheck, Mount, environment
 from deploy.services.context import ServiceContext
 from deploy.services.gpu_access import checked, gpu_access, gpu_shares, image_name, visible_devices
@@ -15,6 +16,8 @@ from deploy.services.ollama_model import HOME, MODELS, completes, model_name, st
 from deploy.services.routes import from_routers
 from deploy.services.unit import HostModelFile, Tier, Unit
 from deploy.services.upstream import Upstream, address
+from deploy.spec.engine import QUANTISED_CACHES
+from deploy.units import MIB
 
 IMAGE = "ollama"
 PORT = 11434
@@ -80,9 +83,15 @@ def _unit(context: ServiceContext, replica: ReplicaPlan) -> Unit:
 
 def variables(replica: ReplicaPlan) -> dict[str, str]:
     """One model with a fixed number of slots; its cloud is switched off."""
-    cache = "f16" if replica.engine.kv_cache_dtype == "auto" else replica.engine.kv_cache_dtype
+    engine = replica.engine
+    cache = "f16" if engine.kv_cache_dtype == "auto" else engine.kv_cache_dtype
     # a quantised cache needs it; without it, buffers on GPUs grow with the context by gigabytes
-    flash = {"OLLAMA_FLASH_ATTENTION": "1"} if cache != "f16" or replica.gpus else {}
+    wanted = engine.flash_attn == "on" or cache in QUANTISED_CACHES or replica.gpus
+    flash = {"OLLAMA_FLASH_ATTENTION": "1"} if wanted else {}
+    if engine.flash_attn == "off":
+        flash = {"OLLAMA_FLASH_ATTENTION": "0"}
+    # of llama-server, which Ollama runs with its own environment
+    prompts = {"LLAMA_ARG_CACHE_RAM": str(PROMPT_CACHE_BYTES // MIB)} if replica.gpus else {}
     return {
         "HOME": str(HOME),
         "OLLAMA_HOST": f"0.0.0.0:{PORT}",
@@ -94,5 +103,6 @@ def variables(replica: ReplicaPlan) -> dict[str, str]:
         "OLLAMA_KV_CACHE_TYPE": cache,
         "OLLAMA_NO_CLOUD": "1",
         **flash,
+        **prompts,
         **visible_devices(replica, "ROCR_VISIBLE_DEVICES"),
     }

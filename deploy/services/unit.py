@@ -270,6 +270,8 @@ class Unit(Part):
     """The program that must be on the host; ``None`` where it is in the image."""
     config: ConfigTree | None = None
     model_file: HostModelFile | None = None
+    draft_file: HostModelFile | None = None
+    """The model that drafts tokens, where that is a file of its own."""
     weights: tuple[HostWeights, ...] = ()
     """What must be in the cache that it loads its model from."""
     compiled: CompileCache | None = None
@@ -306,6 +308,11 @@ class Unit(Part):
         """What only it can have on its host while it runs."""
         ports = frozenset(port for _, port in self.runs.listens)
         return Holds(ports=ports, gpus=self.gpu_shares)
+
+    @property
+    def model_files(self) -> tuple[HostModelFile, ...]:
+        """Every model file that must be on its host."""
+        return tuple(file for file in (self.model_file, self.draft_file) if file)
 
     @property
     def volumes(self) -> tuple[str, ...]:

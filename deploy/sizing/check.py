@@ -12,6 +12,8 @@ from deploy.sizing.speculation import DRAFTED_WITH, METHODS, Speculation
 from deploy.spec.engine_kinds import ENGINES
 
 MOST_DRAFTED = 64
+GGUF_CACHES = ("auto", "fp8", "f16", "q8_0", "q4_0")
+"""KV caches of llama.cpp and Ollama; fp8 is their q8_0."""
 
 COUNTS = {
     "tensor_parallel_size": 1024,
@@ -54,14 +56,22 @@ def _problems(request: SizingRequest) -> Iterator[Problem]:
     yield from _engine_problems(request)
     yield from _speed_problems(request)
     yield from _speculation_problems(request.speculation)
-    if request.kv_cache_dtype not in {"auto", "fp8"}:
-        yield Problem("kv_cache_dtype", repr(request.kv_cache_dtype), "auto, fp8")
+    dtypes = ("auto", "fp8") if ENGINES[request.engine].shares_cache else GGUF_CACHES
+    if request.kv_cache_dtype not in dtypes:
+        yield Problem("kv_cache_dtype", repr(request.kv_cache_dtype), ", ".join(dtypes))
     if request.dtype is not None and request.dtype not in DTYPES:
         yield Problem("dtype", repr(request.dtype), ", ".join(DTYPES))
 
 
 def _engine_problems(request: SizingRequest) -> Iterator[Problem]:
-    """What only vLLM is sized with."""
+    """What only some engines are sized with."""
+    parts, count = request.tensor_split, len(request.devices)
+    if parts and len(parts) != count:
+        yield Problem("tensor_split", f"{len(parts)} parts", f"{count}, one for each GPU")
+    engine, drafts = ENGINES[request.engine], request.speculation
+    if drafts and not engine.shares_cache and drafts.method not in engine.drafts:
+        allowed = ", ".join(engine.drafts) or "with engine llama-cpp or vllm"
+        yield Problem("speculation", f"{drafts.method} with {engine.title}", allowed)
     if request.engine == "vllm" or not ENGINES[request.engine].shares_cache:
         return
     title = ENGINES[request.engine].title

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -11,11 +12,13 @@ from typing import Any
 
 from deploy.catalog import Catalog, Model, Variant, parse_gpus
 from deploy.catalog.architecture import Architecture, read_architecture
+from deploy.catalog.gguf_header import config_of
 from deploy.catalog.quantization import BY_NAME
-from deploy.errors import ModelConfigError, PlanError, Problem
+from deploy.errors import AtelierError, ModelConfigError, PlanError, Problem
 from deploy.sizing.device import Device, device_of
 from deploy.sizing.gguf import DEFAULT_QUANTIZATION
 from deploy.sizing.speculation import Speculation
+from deploy.spec.engine_kinds import ENGINES, EngineKind
 from deploy.units import GIB
 
 MAXIMUM_CONFIG_BYTES = 10 * 2**20
@@ -31,6 +34,22 @@ class DeclaredModel:
     """Size of the chosen weights, where it is known."""
 
 
+def model_of_file(name: str, parts: Iterable[Path]) -> DeclaredModel | None:
+    """The model that GGUF files hold; ``None`` where they do not say enough of it.
+
+    Args:
+        name: what it is called.
+        parts: its file, or all of its files.
+    """
+    config = config_of(parts)
+    if config is None:
+        return None
+    try:
+        return DeclaredModel(name, read_architecture(config))
+    except AtelierError:
+        return None
+
+
 def find_devices(text: str, catalog: Catalog) -> tuple[Device, ...]:
     """The devices that ``2x l40s`` names.
 
@@ -41,7 +60,7 @@ def find_devices(text: str, catalog: Catalog) -> tuple[Device, ...]:
 
 
 def find_model(
-    text: str, catalog: Catalog, quantization: str | None = None, engine: str = "vllm"
+    text: str, catalog: Catalog, quantization: str | None = None, engine: EngineKind = "vllm"
 ) -> DeclaredModel:
     """A model of the catalogue, or the one a config.json describes.
 
@@ -63,11 +82,11 @@ def find_model(
 
 @cache
 def _from_catalogue(
-    name: str, catalog: Catalog, quantization: str | None, engine: str
+    name: str, catalog: Catalog, quantization: str | None, engine: EngineKind
 ) -> DeclaredModel:
     entry = catalog.models[name]
     architecture = read_architecture(entry.config)
-    gguf = engine == "ollama"
+    gguf = ENGINES[engine].weights == "gguf"
     method = quantization or (DEFAULT_QUANTIZATION if gguf else architecture.quantization.method)
     if gguf:
         variant = _variant(entry, method, "gguf")

@@ -15,6 +15,7 @@ from deploy.sizing.gguf_memory import BITS_PER_WEIGHT, COMPUTE_TOKENS, CONTEXT_G
 from deploy.sizing.overhead import Overhead
 from deploy.sizing.reasons import Reason, ReasonKind, Remedy, RemedyKind, reason, remedy
 from deploy.sizing.request import Sizing, SizingRequest
+from deploy.sizing.speculation import gguf_draft_refusals
 from deploy.sizing.throughput import fixed_seconds
 from deploy.units import GIB
 
@@ -50,13 +51,12 @@ class _Fit:
     @property
     def overhead_gib(self) -> float:
         """What each GPU keeps apart from weights and cache."""
-        return CONTEXT_GIB + self.memory.graph_bytes(self.context_tokens) / GIB
+        return self.memory.own_bytes(self.context_tokens) / GIB
 
     @property
     def usable_bytes(self) -> float:
-        """Memory of all GPUs together, less their overheads."""
-        own = self.overhead_gib * len(self.request.devices) * GIB
-        return max(self.memory.total_bytes - own, 0.0)
+        """What all GPUs together have room for, less their overheads."""
+        return self.memory.room_bytes(self.context_tokens)
 
     @property
     def cache_bytes(self) -> float:
@@ -84,6 +84,9 @@ class _Fit:
         """Whether every layer fits on the GPUs, for sure or by the estimate."""
         if self.layers_on_gpu < self.layers or self.context_tokens > self.context_limit:
             return Fit.NO
+        refused = any(gguf_draft_refusals(self.request.speculation, self.request.model))
+        if refused or not self.memory.can_read_cache:
+            return Fit.NO
         unsure = self.memory.unsure_bytes(self.context_tokens)
         return Fit.YES if self.needed_bytes + unsure <= self.usable_bytes else Fit.PROBABLY
 
@@ -98,7 +101,7 @@ class _Fit:
         low, high = 0, self.context_limit
         while low < high:
             middle = (low + high + 1) // 2
-            fits = self.memory.needed_bytes(middle) <= self.memory.total_bytes
+            fits = self.memory.holds(middle)
             low, high = (middle, high) if fits else (low, middle - 1)
         return low
 
@@ -110,8 +113,7 @@ class _Fit:
         low, high = 0, MOST_SLOTS
         while low < high:
             middle = (low + high + 1) // 2
-            more = replace(self.memory, slots=middle)
-            fits = more.needed_bytes(self.context_tokens) <= more.total_bytes
+            fits = replace(self.memory, slots=middle).holds(self.context_tokens)
             low, high = (middle, high) if fits else (low, middle - 1)
         return low
 
@@ -141,14 +143,14 @@ def size_gguf(request: SizingRequest) -> Sizing:
         reasons=tuple(_reasons(fit)),
         warnings=tuple(_warnings(fit)),
         model=request.name,
-        engine="ollama",
+        engine=request.engine,
         engine_version="",
         gpus=tuple(device.name for device in request.devices),
         parameters_billion=count_parameters(request.model) / 1e9,
         active_parameters_billion=count_active_parameters(request.model) / 1e9,
         dtype="float16",
         quantization=fit.memory.method,
-        kv_cache_dtype="f16" if request.kv_cache_dtype == "auto" else "q8_0",
+        kv_cache_dtype=fit.memory.cache_type,
         replicas=1,
         tensor_parallel_size=1,
         pipeline_parallel_size=count,
@@ -175,9 +177,13 @@ def size_gguf(request: SizingRequest) -> Sizing:
             "layers": fit.layers,
             "parallel_slots": fit.slots,
             "flash_attention": fit.memory.has_flash_attention,
-            "ollama_default_context": fit.ollama_context,
+            **({"ollama_default_context": fit.ollama_context} if _is_ollama(fit) else {}),
         },
     )
+
+
+def _is_ollama(fit: _Fit) -> bool:
+    return fit.request.engine == "ollama"
 
 
 def _fit(request: SizingRequest) -> _Fit:
@@ -190,17 +196,29 @@ def _fit(request: SizingRequest) -> _Fit:
 
 
 def _tokens_per_second(fit: _Fit) -> float:
-    """Every step reads the active weights once and every slot's cache, wherever they are."""
-    model = fit.request.model
+    """Every step reads the active weights once and every slot's cache, wherever they are.
+
+    With a draft it reads that once for each token drafted, and yields more than one.
+    """
+    model, drafts = fit.request.model, fit.request.speculation
     bandwidth = weakest(fit.request.devices).bandwidth_bytes_per_second * BANDWIDTH_SHARE
     if bandwidth <= 0:
         return 0.0
-    active = count_active_parameters(model) / count_parameters(model)
-    read = fit.memory.weights_bytes * min(active * fit.slots, 1.0) + fit.cache_bytes
+    read, fixed = _read_bytes(fit.memory, fit.context_tokens), fixed_seconds(model)
+    if drafts and fit.memory.draft and drafts.draft:
+        read += drafts.tokens * _read_bytes(fit.memory.draft, fit.context_tokens)
+        fixed += drafts.tokens * fixed_seconds(drafts.draft)
     on_gpu = fit.layers_on_gpu / fit.layers
     slow = CPU_BYTES_PER_SECOND * BANDWIDTH_SHARE
-    fixed = fixed_seconds(model)
-    return 1.0 / (read * on_gpu / bandwidth + read * (1 - on_gpu) / slow + fixed)
+    step = read * on_gpu / bandwidth + read * (1 - on_gpu) / slow + fixed
+    return (drafts.tokens_per_step if drafts else 1.0) / step
+
+
+def _read_bytes(memory: GgufMemory, context_tokens: int) -> float:
+    """Of one model, for one token of each slot."""
+    active = count_active_parameters(memory.model) / count_parameters(memory.model)
+    weights = memory.own_weights_bytes * min(active * memory.slots, 1.0)
+    return weights + memory.own_cache_bytes(context_tokens)
 
 
 def _limit(fit: _Fit) -> Reason:
@@ -212,17 +230,25 @@ def _limit(fit: _Fit) -> Reason:
         context_tokens=fit.context_tokens,
         request=fit.slots + 1,
         slot_gib=slot / GIB,
+        setting="OLLAMA_NUM_PARALLEL" if _is_ollama(fit) else "LLAMA_ARG_N_PARALLEL",
     )
 
 
 def _reasons(fit: _Fit) -> Iterator[Reason]:
+    refused = tuple(gguf_draft_refusals(fit.request.speculation, fit.request.model))
     if weakest(fit.request.devices).usable_gib <= 0:
         yield reason(ReasonKind.MEMORY_UNKNOWN)
+    elif refused:
+        yield from refused
     elif fit.context_tokens > fit.context_limit:
         way = remedy(RemedyKind.SHORTER_CONTEXT, tokens=fit.context_limit)
         yield reason(
             ReasonKind.BEYOND_MODEL, way, limit=fit.context_limit, tokens=fit.context_tokens
         )
+    elif not fit.memory.can_read_cache:
+        way = remedy(RemedyKind.AUTO_KV_CACHE)
+        kind = fit.memory.cache_type
+        yield reason(ReasonKind.CACHE_NOT_READ, way, dtype=kind, model=fit.request.name)
     elif fit.layers_on_gpu < fit.layers:
         yield _layers_on_cpu(fit)
 
@@ -243,7 +269,7 @@ def _warnings(fit: _Fit) -> Iterator[Reason]:
             graph_gib=fit.memory.graph_bytes(fit.context_tokens) / GIB,
         )
     asked = fit.request.max_model_len or fit.request.context_tokens
-    if not asked and fit.ollama_context != fit.context_tokens:
+    if _is_ollama(fit) and not asked and fit.ollama_context != fit.context_tokens:
         yield reason(ReasonKind.OLLAMA_CONTEXT, tokens=fit.ollama_context, sized=fit.context_tokens)
 
 

@@ -7,7 +7,7 @@ MiB (fedora-copr/logdetective #106: 164 MiB at 2048 tokens, 2144 MiB at 32768), 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from deploy.catalog.architecture import Architecture
@@ -29,8 +29,11 @@ BITS_PER_WEIGHT = {
     "mxfp4": 5.36,
 }
 """Whole files, as llama.cpp's quantize README lists them (Llama 2 7B); Ollama's ``gpt-oss:20b``."""
-KV_BYTES = {"auto": 2.0, "fp8": 34 / 32}
-"""f16, or q8_0 (blocks of 32 with a scale) where fp8 is asked for."""
+CACHE_BLOCK = 32
+KV_BYTES = {"f16": 2.0, "q8_0": 34 / CACHE_BLOCK, "q4_0": 18 / CACHE_BLOCK}
+"""A value in the KV cache; quantised ones are kept in blocks of 32 with a scale of 16 bits."""
+CACHE_TYPES = {"auto": "f16", "fp8": "q8_0"}
+"""What llama.cpp calls caches that other engines call so."""
 STATE_BYTES = 4
 """llama.cpp keeps states in f32 (llama_memory_recurrent)."""
 COMPUTE_TOKENS = 512
@@ -78,8 +81,31 @@ class GgufMemory:
         return BITS_PER_WEIGHT[self.method]
 
     @cached_property
+    def draft(self) -> GgufMemory | None:
+        """The model that drafts tokens: as many slots and as long a context, its cache in f16.
+
+        ``common_speculative_init_result`` makes one context of it for all slots.
+        """
+        drafts = self.request.speculation
+        if drafts is None or drafts.draft is None:
+            return None
+        own = replace(
+            self.request,
+            model=drafts.draft,
+            weights_gib=drafts.draft_gib,
+            kv_cache_dtype="auto",
+            speculation=None,
+        )
+        return GgufMemory(own, self.method, self.slots)
+
+    @cached_property
     def weights_bytes(self) -> float:
-        """What of the file goes to the GPUs: input embeddings of their own stay with the CPU."""
+        """What of the files goes to the GPUs: input embeddings of their own stay with the CPU."""
+        return self.own_weights_bytes + (self.draft.weights_bytes if self.draft else 0.0)
+
+    @cached_property
+    def own_weights_bytes(self) -> float:
+        """The same without the draft's."""
         if self.model.tied_embeddings:
             return self.file_bytes
         share = self.model.vocab * self.model.hidden / count_parameters(self.model)
@@ -99,12 +125,32 @@ class GgufMemory:
         )
         by_default = self.model.model_type in FLASH_ATTENTION
         asked = self.request.flash_attention
-        wanted = self.request.kv_cache_dtype != "auto" or (by_default if asked is None else asked)
+        if asked is None:
+            asked = by_default or self.cache_type != "f16"
         without = self.model.mla is not None or self.model.model_type in WITHOUT_FLASH_ATTENTION
-        return wanted and not without and not old
+        return asked and not without and not old
+
+    @property
+    def cache_type(self) -> str:
+        """How llama.cpp keeps keys and values."""
+        said = self.request.kv_cache_dtype
+        return CACHE_TYPES.get(said, said)
+
+    @property
+    def can_read_cache(self) -> bool:
+        """Whether llama.cpp starts with a cache of this type (``llama_init_from_model``)."""
+        model = self.model
+        widths = {layer.head_dim or model.head_dim for layer in model.layers}
+        is_even = not any(width % CACHE_BLOCK for width in widths)
+        return self.cache_type == "f16" or (self.has_flash_attention and is_even)
 
     def cache_bytes(self, context_tokens: int) -> float:
-        """KV cache and states of all slots."""
+        """KV cache and states of all slots, the draft's too."""
+        drafts = self.draft.cache_bytes(context_tokens) if self.draft else 0.0
+        return self.own_cache_bytes(context_tokens) + drafts
+
+    def own_cache_bytes(self, context_tokens: int) -> float:
+        """The same without the draft's."""
         kept = min(self._window, context_tokens) * self.slots + COMPUTE_TOKENS
         sliding = self._token_bytes("sliding") * min(kept, context_tokens * self.slots)
         full = context_tokens * self.slots * self.kv_bytes_per_token
@@ -113,7 +159,12 @@ class GgufMemory:
         return full + sliding + states * state * self.slots
 
     def graph_bytes(self, context_tokens: int) -> float:
-        """Buffers of a batch on each GPU: the output's logits, or a layer with its attention."""
+        """Buffers of a batch on each GPU, the draft's too."""
+        drafts = self.draft.graph_bytes(context_tokens) if self.draft else 0.0
+        return self._own_graph_bytes(context_tokens) + drafts
+
+    def _own_graph_bytes(self, context_tokens: int) -> float:
+        """The output's logits, or a layer with its attention."""
         model, cells = self.model, context_tokens * self.slots
         heads = 0.5 if self.has_flash_attention else model.heads
         layer = 1 + 4 * model.hidden + cells * (1 + heads)
@@ -121,14 +172,45 @@ class GgufMemory:
 
     def needed_bytes(self, context_tokens: int) -> float:
         """All of it, on all GPUs."""
-        own = CONTEXT_GIB * GIB + self.graph_bytes(context_tokens)
         weights = self.weights_bytes + self.cache_bytes(context_tokens)
-        return weights + own * len(self.request.devices)
+        return weights + self.own_bytes(context_tokens) * len(self.request.devices)
+
+    def own_bytes(self, context_tokens: int) -> float:
+        """What each GPU keeps apart from weights and cache."""
+        return CONTEXT_GIB * GIB + self.graph_bytes(context_tokens)
+
+    def room_bytes(self, context_tokens: int) -> float:
+        """Weights and cache that fit, as they are shared out over the GPUs.
+
+        Layers go to GPUs by their memory, or by the parts that are declared: the one with the least
+        room for its part decides. With rows the first GPU has the whole cache next to its part of
+        the weights.
+        """
+        own, request = self.own_bytes(context_tokens), self.request
+        rooms = [max(device.usable_gib * GIB - own, 0.0) for device in request.devices]
+        if request.split_mode == "layer" and not request.tensor_split:
+            return sum(rooms)
+        cache = self.cache_bytes(context_tokens) if request.split_mode == "row" else 0.0
+        rooms[0] = max(rooms[0] - cache, 0.0)
+        parts = request.tensor_split or (1.0,) * len(rooms)
+        shares = [part / sum(parts) for part in parts]
+        return min(room / share for room, share in zip(rooms, shares, strict=True)) + cache
+
+    def holds(self, context_tokens: int) -> bool:
+        """Whether the GPUs have room for weights and cache."""
+        needed = self.weights_bytes + self.cache_bytes(context_tokens)
+        return needed <= self.room_bytes(context_tokens)
 
     def unsure_bytes(self, context_tokens: int) -> float:
-        """How much more it can be on the pessimistic side."""
+        """How much more it can be on the pessimistic side.
+
+        Layers are not divided: of several GPUs, one may have one more than its part.
+        """
         graph = self.graph_bytes(context_tokens) * GRAPH_UNCERTAINTY
-        return (UNCERTAINTY_GIB * GIB + graph) * len(self.request.devices)
+        held = self.weights_bytes + self.cache_bytes(context_tokens)
+        count = len(self.request.devices)
+        layer = held / len(self.model.layers) if count > 1 else 0.0
+        return (max(UNCERTAINTY_GIB * GIB, layer) + graph) * count
 
     @property
     def total_bytes(self) -> float:
@@ -144,7 +226,7 @@ class GgufMemory:
                 continue
             heads, width = layer.kv_heads or model.kv_heads, layer.head_dim or model.head_dim
             elements += mla.kv_lora_rank + mla.rope_head_dim if mla else 2 * heads * width
-        return elements * KV_BYTES[self.request.kv_cache_dtype]
+        return elements * KV_BYTES[self.cache_type]
 
     @property
     def _window(self) -> int:

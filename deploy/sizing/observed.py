@@ -52,7 +52,7 @@ class Difference:
 
 def compare(sizing: Sizing, log: str) -> tuple[Difference, ...]:
     """Every figure that the log has, next to the estimate; none where nothing is understood."""
-    readers = {"ollama": _llama, "sglang": _sglang}
+    readers = {"llama_cpp": _llama, "ollama": _llama, "sglang": _sglang}
     return tuple(readers.get(sizing.engine, _vllm)(sizing, log))
 
 

@@ -23,10 +23,14 @@ COMMAND_LINE: Names = {
     "gpu_memory_utilization": "--gpu-memory-utilization",
     "tensor_parallel_size": "--tensor-parallel-size",
     "pipeline_parallel_size": "--pipeline-parallel-size",
+    "flash_attention": "--flash-attention",
     "engine": "--engine",
 }
 """Settings as ``atelier size`` spells them."""
-INVENTORY: Names = {name: name for name in COMMAND_LINE} | {"engine": "engine kind"}
+INVENTORY: Names = {name: name for name in COMMAND_LINE} | {
+    "engine": "engine kind",
+    "flash_attention": "flash_attn",
+}
 """Settings as an inventory spells them."""
 
 REASONS = {
@@ -46,7 +50,6 @@ REASONS = {
         "{engine} has no code for models of the type {model_type}, only for {served}"
     ),
     ReasonKind.OTHER_WEIGHTS: "{engine} does not serve {method} weights",
-    ReasonKind.ON_CPUS_ONLY: "Atelier runs {engine} on CPUs only",
     ReasonKind.OTHER_ROLE: "it is for {roles} only, which Atelier does not serve with {engine}",
     ReasonKind.NO_WEIGHTS: (
         "the catalogue has no {format} weights of it, which is what {engine} loads"
@@ -70,6 +73,9 @@ REASONS = {
     ReasonKind.ILLEGAL_SPLIT: "{causes}",
     ReasonKind.NO_MTP_LAYERS: (
         "speculative decoding with mtp: its config.json names no layers for multi-token prediction"
+    ),
+    ReasonKind.STATES_DRAFTED: (
+        "what llama.cpp keeps to take drafted tokens back is not known of models with states"
     ),
     ReasonKind.OTHER_VOCABULARY: (
         "the draft model's vocabulary has {draft} entries, the model's {own}: they must be the same"
@@ -97,6 +103,10 @@ REASONS = {
         "needs {needed_gib:.1f} GiB for weights and {slots} x {context_tokens} tokens; the GPUs"
         " leave {usable_gib:.1f} GiB, so {away} of {layers} layers stay on the CPU, which reads"
         " them at about {cpu_gb_per_second:.0f} GB/s and sets the pace"
+    ),
+    ReasonKind.CACHE_NOT_READ: (
+        "llama.cpp does not start {model} with a KV cache in {dtype}: that takes flash attention,"
+        " which this model or GPU has not, and heads of a multiple of 32"
     ),
     ReasonKind.BEYOND_MODEL: (
         "the model was made for {limit} tokens, and {set[max_model_len]} is {tokens}"
@@ -141,7 +151,7 @@ REASONS = {
         " and the GPUs leave {usable_gib:.1f} GiB"
     ),
     ReasonKind.NO_FLASH_ATTENTION: (
-        "sized without flash attention (OLLAMA_FLASH_ATTENTION=1 turns it on where model and GPU"
+        "sized without flash attention ({set[flash_attention]} turns it on where model and GPU"
         " can have it): buffers grow with the context, to {graph_gib:.1f} GiB on each GPU here"
     ),
     ReasonKind.OLLAMA_CONTEXT: (
@@ -201,7 +211,7 @@ REASONS = {
     ),
     ReasonKind.SLOTS: (
         "Each of {slots} slots keeps {context_tokens} tokens; request {request} waits."
-        " OLLAMA_NUM_PARALLEL sets the slots: one more costs {slot_gib:.2f} GiB."
+        " {setting} sets the slots: one more costs {slot_gib:.2f} GiB."
     ),
 }
 REMEDIES = {

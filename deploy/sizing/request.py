@@ -60,7 +60,11 @@ class SizingRequest:
     """Of models with a state, for which vLLM leaves it off unless asked: states of prefixes are
     kept too. Others lose nothing by it."""
     flash_attention: bool | None = None
-    """Of Ollama; ``None`` takes its own default for the model."""
+    """Of llama.cpp and Ollama; ``None`` takes Ollama's own default for the model."""
+    split_mode: str = "layer"
+    """Of llama.cpp: whether GPUs have a ``layer`` each, or a ``row`` of every layer."""
+    tensor_split: tuple[float, ...] = ()
+    """Of llama.cpp: the part of each GPU; by their memory where there are none."""
     prompt_per_output: float = 0.0
     """New tokens of prompts read for each token written: what reading them costs all others."""
     pace: float = READING_TOKENS_PER_SECOND

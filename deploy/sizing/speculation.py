@@ -29,6 +29,9 @@ of 2.6 to 3.5 tokens with three drafts of Qwen3.6-27B and Qwen3.8-27B (club-3090
 guesses on the low side: measure yours (vLLM logs it)."""
 KEPT_QUANTIZED = frozenset({"none", "fp8"})
 """Methods whose checkpoints quantise the layers for multi-token prediction too."""
+VOCABULARY_DIFFERENCE = 128
+"""Tokens by which vocabularies may differ in number (``SPEC_VOCAB_MAX_SIZE_DIFFERENCE`` in
+common/speculative.cpp): models of a family pad theirs differently."""
 AUX_LAYERS = 3
 """Layers of the model whose hidden states an EAGLE-3 head is given."""
 
@@ -45,6 +48,8 @@ class Speculation:
     """The draft model, or the head."""
     acceptance: float | None = None
     """Share of drafted tokens accepted, each given the ones before; by method where not known."""
+    draft_gib: float | None = None
+    """Size of the draft's file, where it is known; of llama.cpp."""
 
     @cached_property
     def tokens_per_step(self) -> float:
@@ -180,3 +185,13 @@ def speculation_refusals(speculation: Speculation | None, model: Architecture) -
     mixed = len({layer.kind for layer in model.layers} - {"none"}) > 1
     if foreign or (mixed and draft_token_bytes(speculation, model, 1, "bfloat16")):
         yield reason(ReasonKind.DRAFT_OF_OTHER_SHAPE)
+
+
+def gguf_draft_refusals(drafts: Speculation | None, model: Architecture) -> Iterator[Reason]:
+    """Why llama.cpp does not draft tokens in this way, or what it takes is not known."""
+    draft = drafts.draft if drafts else None
+    if draft is not None and abs(draft.vocab - model.vocab) > VOCABULARY_DIFFERENCE:
+        yield reason(ReasonKind.OTHER_VOCABULARY, draft=draft.vocab, own=model.vocab)
+    layers = (*model.layers, *(draft.layers if draft else ()))
+    if drafts and any(layer.kind == "state" for layer in layers):
+        yield reason(ReasonKind.STATES_DRAFTED)

@@ -45,6 +45,7 @@ def _trade_offs(kind: EngineKind, *, has_experts: bool) -> Iterator[str]:
         f"Atelier serves no {OTHER_FORMAT[traits.weights]} with it": True,
         "it does not share the layers out over groups of GPUs": not traits.has_pipelines,
         "it has each of its GPUs for itself": not traits.shares_cards,
+        "its file is not fetched, but declared (path)": not traits.fetches,
         "Atelier runs it on GPUs only": not traits.on_cpus,
     }
     yield from (sentence for sentence, is_so in said.items() if is_so)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from math import inf
 from pathlib import PurePosixPath
 from typing import Literal
 
@@ -13,12 +14,19 @@ from deploy.spec.engine_kinds import ENGINES, EngineKind, EngineTraits
 from deploy.spec.secrets import EnvironmentValue, refuse_own_variables, refuse_plain_secrets
 from deploy.units import GIB
 
-KvCacheDtype = Literal["auto", "fp8", "f16", "q8_0"]
+KvCacheDtype = Literal["auto", "fp8", "f16", "q8_0", "q4_0"]
+QUANTISED_CACHES = ("q8_0", "q4_0")
+"""Types of a KV cache that llama.cpp reads with flash attention alone."""
 OWN_SETTINGS: dict[str, tuple[EngineKind, ...]] = {
     "threads": ("llama_cpp",),
+    "n_gpu_layers": ("llama_cpp",),
+    "backend": ("llama_cpp",),
+    "split_mode": ("llama_cpp",),
+    "tensor_split": ("llama_cpp",),
+    "flash_attn": ("llama_cpp", "ollama"),
     "extra_args": ("llama_cpp", "sglang", "tensorrt_llm", "tgi", "vllm"),
     "keep_alive": ("ollama",),
-    "kv_cache_dtype": ("ollama", "sglang", "tensorrt_llm", "tgi", "vllm"),
+    "kv_cache_dtype": ("llama_cpp", "ollama", "sglang", "tensorrt_llm", "tgi", "vllm"),
     "tensor_parallel_size": ("sglang", "tensorrt_llm", "tgi", "vllm"),
     "pipeline_parallel_size": ("sglang", "tensorrt_llm", "vllm"),
     "nnodes": ("vllm",),
@@ -49,18 +57,30 @@ OWN_VARIABLES = {
     "VLLM_CPU_KVCACHE_SPACE": "cpu_kvcache_space",
     "VLLM_CPU_OMP_THREADS_BIND": "cpu_omp_threads_bind",
     "LLAMA_API_KEY": "secrets={'engine_api_key': Secret(...)}",
+    "LLAMA_ARG_SWA_FULL": "",
+    "LLAMA_ARG_UBATCH": "",
     "OLLAMA_HOST": "",
     "OLLAMA_MODELS": "",
     "OLLAMA_KEEP_ALIVE": "keep_alive",
+    "OLLAMA_FLASH_ATTENTION": "flash_attn",
+    "OLLAMA_KV_CACHE_TYPE": "kv_cache_dtype",
+    "OLLAMA_CONTEXT_LENGTH": "max_model_len",
+    "OLLAMA_NUM_PARALLEL": "max_num_seqs",
+    "OLLAMA_MAX_LOADED_MODELS": "",
 }
 """Environment variables that Atelier sets, and the setting to declare instead."""
 CPUS = r"\d+(-\d+)?(,\d+(-\d+)?)*"
 THREADS_BIND = re.compile(rf"auto|nobind|{CPUS}(\|{CPUS})*")
 DURATION = re.compile(r"-1|0|(\d+(\.\d+)?[smh])+")
+MOST_PARTS = 16
+"""GPUs that llama.cpp serves one model on, at most (``GGML_CUDA_MAX_DEVICES``)."""
 LEAST_HANG_SECONDS = 10
 """Less is what a busy engine takes for a step."""
 KV_CACHE_DTYPES = {
-    "ollama": ("auto", "f16", "q8_0"),
+    # of the others that llama.cpp has, its images for CUDA compute no attention on the GPU:
+    # https://github.com/ggml-org/llama.cpp/issues/28524
+    "llama_cpp": ("auto", "f16", *QUANTISED_CACHES),
+    "ollama": ("auto", "f16", *QUANTISED_CACHES),
     "sglang": ("auto", "fp8"),
     "tensorrt_llm": ("auto", "fp8"),
     "tgi": ("auto", "fp8"),
@@ -72,8 +92,8 @@ class EngineSpec(Spec):
     """How models are served. Settings bear the engine's own names; each engine refuses others'."""
 
     kind: EngineKind = "llama_cpp"
-    """Which engine: ``llama_cpp`` on CPUs, ``ollama`` and ``vllm`` on GPUs, or on CPUs where no
-    host has GPUs; ``sglang`` on GPUs, ``tensorrt_llm`` on NVIDIA's. ``tgi``, on GPUs, is archived
+    """Which engine: ``llama_cpp``, ``ollama`` and ``vllm`` on GPUs, or on CPUs where no host has
+    GPUs; ``sglang`` on GPUs, ``tensorrt_llm`` on NVIDIA's. ``tgi``, on GPUs, is archived
     upstream."""
     max_num_seqs: int | None = Field(default=None, ge=1, le=4096)
     """Requests answered at the same time by one replica; 2 unless set, with vLLM its default, with
@@ -84,6 +104,21 @@ class EngineSpec(Spec):
     """How the weights are kept, of models that declare nothing, e.g. ``awq`` or ``q4_k_m``."""
     threads: int | None = Field(default=None, ge=1, le=1024)
     """llama.cpp: CPU threads for generation; all cores by default."""
+    n_gpu_layers: Literal["all", 0] = "all"
+    """llama.cpp: ``all`` layers are on GPUs where a host has any; with 0 the model is served on
+    CPUs."""
+    backend: Literal["auto", "vulkan"] = "auto"
+    """llama.cpp on GPUs: ``auto`` takes CUDA on NVIDIA's cards and ROCm on AMD's; ``vulkan`` is for
+    AMD's cards that ROCm does not serve well."""
+    split_mode: Literal["layer", "row"] = "layer"
+    """llama.cpp on several GPUs: each ``layer`` with its cache is on one of them; with ``row`` each
+    has rows of every layer, and the first one the whole cache."""
+    tensor_split: tuple[float, ...] = ()
+    """llama.cpp: the part that each of its GPUs has, e.g. ``(3, 1)``: so many GPUs serve a replica;
+    as few as hold it, with equal parts, by default."""
+    flash_attn: Literal["auto", "on", "off"] = "auto"
+    """llama.cpp, Ollama: attention that keeps no matrix over the whole context; by default on where
+    the model and its GPUs can."""
     tensor_parallel_size: int | None = Field(default=None, ge=1, le=64)
     """vLLM, SGLang, TensorRT-LLM, TGI: GPUs that share each layer of one replica, the best by
     default; on CPUs processes, one by default."""
@@ -104,7 +139,8 @@ class EngineSpec(Spec):
     """vLLM, SGLang: who goes first where requests wait: who came first, or who has priority:
     completions before all else, unless ``router.priorities`` says otherwise."""
     kv_cache_dtype: KvCacheDtype = "auto"
-    """How the KV cache is kept: vLLM and SGLang ``auto`` or ``fp8``, Ollama ``f16`` or ``q8_0``."""
+    """How the KV cache is kept: vLLM and SGLang ``auto`` or ``fp8``, llama.cpp and Ollama ``f16``,
+    ``q8_0`` or ``q4_0``."""
     keep_alive: str = "-1"
     """Ollama: how long a model stays loaded without requests, e.g. ``30m``; for ever by default."""
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
@@ -180,7 +216,35 @@ class EngineSpec(Spec):
         allowed = KV_CACHE_DTYPES.get(kind, ())
         if allowed and dtype not in allowed:
             raise refusal(f"{kind} knows no {dtype!r}", ", ".join(allowed))
+        if dtype in QUANTISED_CACHES and info.data.get("flash_attn") == "off":
+            found = f"{dtype!r}, which {kind} reads with flash attention alone"
+            raise refusal(found, "auto or f16 with flash_attn='off'", "remove flash_attn")
         return dtype
+
+    @field_validator("backend", "split_mode", "tensor_split")
+    @classmethod
+    def _layers_are_on_gpus(cls, value: object, info: ValidationInfo) -> object:
+        name = str(info.field_name)
+        is_default = value == cls.model_fields[name].default
+        if info.data.get("n_gpu_layers") == 0 and not is_default:
+            found = "declared, and with n_gpu_layers=0 no layer is on a GPU"
+            raise refusal(found, "with n_gpu_layers='all'", f"remove {name} or n_gpu_layers")
+        return value
+
+    @field_validator("split_mode")
+    @classmethod
+    def _vulkan_shares_no_rows(cls, mode: str, info: ValidationInfo) -> str:
+        if mode == "row" and info.data.get("backend") == "vulkan":
+            raise refusal("'row': llama.cpp's Vulkan has no such split", "'layer' with Vulkan")
+        return mode
+
+    @field_validator("tensor_split")
+    @classmethod
+    def _parts_are_shares(cls, parts: tuple[float, ...]) -> tuple[float, ...]:
+        if parts and not (2 <= len(parts) <= MOST_PARTS and all(0 < part < inf for part in parts)):
+            found = ", ".join(f"{part:g}" for part in parts)
+            raise refusal(found, f"2 to {MOST_PARTS} numbers above 0, one for each GPU")
+        return parts
 
     @field_validator("hang_seconds")
     @classmethod

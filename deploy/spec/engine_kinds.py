@@ -27,14 +27,14 @@ class EngineTraits:
     request, and put each layer on one GPU."""
     on_cpus: bool = True
     """Whether Atelier runs it on CPUs."""
-    on_gpus: bool = True
-    """Whether Atelier runs it on GPUs."""
     more_roles: Mapping[str, str] = field(default_factory=dict)
     """What it serves apart from chat and completion."""
     model_settings: frozenset[str] = frozenset()
     """Settings of models that only some engines have, and this one has."""
     in_flight: tuple[str, ...] = ()
     """What it makes of unquantised weights while it loads them."""
+    drafts: tuple[str, ...] = ()
+    """Methods of drafting tokens that it is deployed with."""
     own_arguments: Mapping[str, str] = field(default_factory=dict)
     """Arguments that would contradict the plan, and what to do instead."""
     when_full: str = ""
@@ -54,6 +54,8 @@ class EngineTraits:
     quantised_by: str = ""
     """Owner of the repositories with quantised weights that it is deployed with; empty where any
     may be."""
+    fetches: bool = True
+    """Whether weights that are not on this machine are fetched for it."""
     caveat: str = ""
     """What is said of every deployment with it."""
 
@@ -64,8 +66,46 @@ WITHOUT_TEXT = {"embedding": "make embeddings", "rerank": "rank documents"}
 """Roles of models that write nothing, and what such a model does."""
 PARSERS = frozenset({"tool_call_parser", "reasoning_parser"})
 
+SLOTS = "declare max_num_seqs and max_model_len"
+UNSAFE = "remove it: with it, clients could run tools or reach addresses from the engine's host"
+LLAMA_CPP_ARGUMENTS: Mapping[str, str] = {
+    **dict.fromkeys(("-m", "--model"), "declare path of the model"),
+    **dict.fromkeys(("--host", "--port", "-fit", "--fit", "-dev", "--device"), "remove it"),
+    **dict.fromkeys(("--models-dir", "--models-preset"), "declare several models"),
+    **dict.fromkeys(("--tools", "--agent", "--ui-mcp-proxy", "--webui-mcp-proxy"), UNSAFE),
+    **dict.fromkeys(("-c", "--ctx-size", "-np", "--parallel", "-kvu", "--kv-unified"), SLOTS),
+    **dict.fromkeys(("-ub", "--ubatch-size", "--swa-full"), "remove it: it is sized without"),
+    **dict.fromkeys(
+        ("-ngl", "--gpu-layers", "--n-gpu-layers"), "declare n_gpu_layers of the engine"
+    ),
+    **dict.fromkeys(("-sm", "--split-mode"), "declare split_mode of the engine"),
+    **dict.fromkeys(("-ts", "--tensor-split"), "declare tensor_split of the engine"),
+    **dict.fromkeys(("-mg", "--main-gpu"), "remove it: the first GPU is the main one"),
+    **dict.fromkeys(("-fa", "--flash-attn"), "declare flash_attn of the engine"),
+    **dict.fromkeys(
+        ("-ctk", "--cache-type-k", "-ctv", "--cache-type-v"), "declare kv_cache_dtype of the engine"
+    ),
+    **dict.fromkeys(
+        ("-md", "--model-draft", "--spec-draft-model", "--spec-type"),
+        "declare speculative of the model",
+    ),
+    "-a": "declare served_model_name of the model",
+    "--alias": "declare served_model_name of the model",
+    "--api-key": "declare secrets={'engine_api_key': Secret(...)}",
+    "--api-key-file": "declare secrets={'engine_api_key': Secret(...)}",
+}
+"""As ``llama-server --help`` of build 11669 spells them."""
+
 ENGINES: dict[EngineKind, EngineTraits] = {
-    "llama_cpp": EngineTraits("llama.cpp", weights="gguf", shares_cache=False, on_gpus=False),
+    "llama_cpp": EngineTraits(
+        "llama.cpp",
+        weights="gguf",
+        shares_cache=False,
+        model_settings=frozenset({"speculative"}),
+        drafts=("draft_model", "ngram"),
+        own_arguments=LLAMA_CPP_ARGUMENTS,
+        fetches=False,
+    ),
     "ollama": EngineTraits("Ollama", weights="gguf", shares_cache=False),
     "sglang": EngineTraits(
         "SGLang",
@@ -179,6 +219,7 @@ ENGINES: dict[EngineKind, EngineTraits] = {
         model_settings=PARSERS
         | {"lora_adapters", "max_lora_rank", "speculative", "language_model_only"},
         in_flight=("fp8", "bitsandbytes"),
+        drafts=("mtp", "eagle3", "draft_model", "ngram"),
         own_arguments={
             "--speculative-config": "declare speculative of the model",
             "--enable-expert-parallel": "declare enable_expert_parallel of the engine",

@@ -73,8 +73,8 @@ class ModelSpec(Spec):
     max_lora_rank: LoraRank | None = None
     """vLLM: the largest rank of its adapters; 16 by default."""
     speculative: SpeculativeSpec | None = None
-    """vLLM: what drafts tokens for it, e.g. ``{"method": "mtp", "num_speculative_tokens": 3}``;
-    nothing by default."""
+    """vLLM, llama.cpp: what drafts tokens for it, e.g. ``{"method": "mtp",
+    "num_speculative_tokens": 3}``; nothing by default."""
     language_model_only: bool = False
     """vLLM: of a model that takes images, only its language model is served; the memory that an
     encoder takes goes to the KV cache."""

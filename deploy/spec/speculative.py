@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -15,19 +16,25 @@ DRAFTED = ("eagle3", "draft_model")
 
 
 class SpeculativeSpec(Spec):
-    """vLLM's ``--speculative-config``, of which the memory and the speed are counted."""
+    """Drafts of vLLM or llama.cpp, whose memory and speed are counted.
+
+    vLLM's ``--speculative-config``, llama.cpp's ``--spec-type``.
+    """
 
     method: Literal["mtp", "eagle3", "draft_model", "ngram"]
     """``mtp``: the model's own layers for multi-token prediction; ``eagle3``: a head trained for
-    the model; ``draft_model``: a smaller model with the same vocabulary; ``ngram``: the prompt."""
+    the model; ``draft_model``: a smaller model with the same vocabulary; ``ngram``: the prompt.
+    llama.cpp: the last two."""
     num_speculative_tokens: int = Field(ge=1, le=64)
     """Tokens drafted at a time."""
     draft: str | None = None
     """``eagle3`` and ``draft_model``: a name in the catalogue, or the ``config.json`` of the draft,
     relative to the inventory."""
     weights: str | None = None
-    """Its repository on Hugging Face (``org/name`` or ``org/name@revision``); the catalogue's by
-    default."""
+    """vLLM: its repository on Hugging Face (``org/name`` or ``org/name@revision``); the catalogue's
+    by default."""
+    path: Path | None = None
+    """llama.cpp: its GGUF file on this machine, relative to the inventory."""
     acceptance: float | None = Field(default=None, ge=0, le=1)
     """Share of drafted tokens that are accepted, each given the ones before it; a cautious guess by
     method unless set. It decides the speed that is planned, nothing else."""
@@ -37,7 +44,7 @@ class SpeculativeSpec(Spec):
         if self.method in DRAFTED and self.draft is None:
             fix = "declare draft, the draft's config.json or its name in the catalogue"
             raise refusal(f"{self.method} without a draft", "a draft", fix)
-        if self.method not in DRAFTED and (self.draft or self.weights):
+        if self.method not in DRAFTED and (self.draft or self.weights or self.path):
             raise refusal(f"{self.method} with a draft", f"draft with {' or '.join(DRAFTED)}")
         if self.weights and not REPOSITORY.fullmatch(self.weights):
             raise refusal(repr(self.weights), "'org/name' or 'org/name@revision'")

@@ -36,7 +36,7 @@ def prepare(deployment: Artefacts) -> None:
     for wanted_program in host.loop(_programs(deployment)):
         if wanted_program in programs:
             program.present(name=f"Install {wanted_program.title}", program=wanted_program)
-    files = {unit.model_file for unit in own if unit.model_file}
+    files = {file for unit in own for file in unit.model_files}
     for file in host.loop(_model_files(deployment)):
         if file in files:
             model_file.present(name=f"Copy model file {file.path.name}", file=file)
@@ -117,5 +117,4 @@ def _programs(deployment: Artefacts) -> list[HostProgram]:
 
 def _model_files(deployment: Artefacts) -> list[HostModelFile]:
     """Every model file of every host, in an order that all hosts share."""
-    files = (unit.model_file for unit in deployment.stack.units)
-    return list(dict.fromkeys(file for file in files if file))
+    return list(dict.fromkeys(f for unit in deployment.stack.units for f in unit.model_files))

@@ -53,6 +53,8 @@ ENGINE_KEYS = [
     "at_the_limit",
     "gives_up",
 ]
+SLOTS = ("llama-cpp", "ollama")
+"""Engines with slots, as ``size`` calls them."""
 SIZED = [(engine.value, KINDS[engine]) for engine in EngineName]
 
 
@@ -111,13 +113,13 @@ def test_the_keys_are_stable_and_documented() -> None:
 def test_its_figures_are_those_of_size(engine: str, kind: str) -> None:
     asked = ("qwen2.5-coder-7b", "--gpus", "2x l40s", "--users", "20", "--context", "8192")
     found = compare(*asked)[kind]
-    more = ("--flash-attention",) if engine == "ollama" else ()
+    more = ("--flash-attention",) if engine in SLOTS else ()
     alone = size(*asked, "--engine", engine, *more)
     same: tuple[str, ...] = (
         *("fits", "quantization", "max_model_len_that_fits", "kv_cache_tokens", "replicas"),
         *("tokens_per_second", "tokens_per_second_per_user", "tensor_parallel_size"),
     )
-    if engine == "ollama":
+    if engine in SLOTS:
         # size counts the longest request of 20 slots, compare that of one
         same = tuple(key for key in same if key != "max_model_len_that_fits")
     assert {key: found[key] for key in same} == {key: alone[key] for key in same}
@@ -183,8 +185,8 @@ def test_only_engines_that_serve_the_model_on_the_cards() -> None:
         return {name for name, each in compare(*arguments).items() if each["fits"] != "no"}
 
     assert fitting("bge-m3", "--gpus", "l40s") == {"vllm"}
-    assert fitting("qwen2.5-coder-7b", "--gpus", "mac-studio-64") == {"ollama"}
-    assert fitting("tiny-coder", "--gpus", "l40s") == {"ollama"}
+    assert fitting("qwen2.5-coder-7b", "--gpus", "mac-studio-64") == {"llama_cpp", "ollama"}
+    assert fitting("tiny-coder", "--gpus", "l40s") == {"llama_cpp", "ollama"}
     assert "tgi" not in fitting("qwen2.5-coder-7b", "--gpus", "mi300x")
     assert fitting("qwen2.5-coder-7b", "--gpus", "cpu") == set()
 
@@ -201,8 +203,6 @@ def test_what_the_registry_says_is_what_is_told(monkeypatch: pytest.MonkeyPatch)
     after = compare(*asked)["sglang"]
     assert after["gives_up"][0] == "it is new here"
     assert not any("lora_adapters" in each for each in after["gives_up"])
-    monkeypatch.setitem(ENGINES, "sglang", replace(own, on_gpus=False))
-    assert compare(*asked)["sglang"]["reasons"] == ["Atelier runs SGLang on CPUs only"]
 
 
 def test_what_is_given_up_are_settings_that_inventories_have() -> None:

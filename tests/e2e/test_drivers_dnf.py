@@ -33,6 +33,7 @@ SETTINGS: Settings = {
     "name": "e2e-rhel",
     "profile": "individual",
     "models": [{"name": "tiny-coder"}],
+    "engine": {"n_gpu_layers": 0},
     "image_source": "pull",
 }
 DEPLOY = """

@@ -29,6 +29,7 @@ SETTINGS: Settings = {
     "name": "e2e-driver",
     "profile": "individual",
     "models": [{"name": "tiny-coder"}],
+    "engine": {"n_gpu_layers": 0},
     "image_source": "pull",
 }
 DEPLOY = """

@@ -1,5 +1,6 @@
 """Deployments that cannot be: what an operator reads, word for word."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ MTP = {"method": "mtp", "num_speculative_tokens": 3}
 DRAFT = {"method": "draft_model", "num_speculative_tokens": 4}
 VLLM = {"kind": "vllm"}
 SGLANG = {"kind": "sglang"}
+LLAMA_CPP = {"kind": "llama_cpp"}
 TGI = {"kind": "tgi"}
 TENSORRT_LLM = {"kind": "tensorrt_llm"}
 NATIVE: dict[str, Any] = {
@@ -315,8 +317,124 @@ CASES: dict[str, dict[str, Any]] = {
     "a share that does not hold the weights": {"models": [{**AWQ, "gpus": 0.2}]},
     "half a GPU more": {"models": [{**AWQ, "gpus": 1.5}]},
     "GPUs for llama.cpp": {
-        "engine": {"kind": "llama_cpp"},
+        "engine": {**LLAMA_CPP, "n_gpu_layers": 0},
         "models": [{"name": "tiny-coder", "gpus": 1}],
+    },
+    "some layers on a GPU": {"engine": {**LLAMA_CPP, "n_gpu_layers": 20}},
+    "a cache that llama.cpp has not": {"engine": {**LLAMA_CPP, "kv_cache_dtype": "fp8"}},
+    "a cache that its GPUs do not read": {"engine": {**LLAMA_CPP, "kv_cache_dtype": "q5_1"}},
+    "a quantised cache without flash attention": {
+        "engine": {**LLAMA_CPP, "flash_attn": "off", "kv_cache_dtype": "q8_0"},
+    },
+    "a quantised cache of latent attention": {
+        "engine": {"kind": "ollama", "kv_cache_dtype": "q4_0"},
+        "models": [{"name": "deepseek-coder-v2-lite", "quantization": "q4_0"}],
+    },
+    "a split that is an experiment": {"engine": {**LLAMA_CPP, "split_mode": "tensor"}},
+    "parts for more GPUs than there are": {
+        "engine": {**LLAMA_CPP, "tensor_split": [1, 1, 1]},
+        "models": [{"name": "tiny-coder"}],
+    },
+    "parts for more GPUs than a replica has": {
+        "hosts": [{"name": "gpu1", "gpus": "4x l40s"}],
+        "engine": {**LLAMA_CPP, "tensor_split": [1, 1, 1]},
+        "models": [{"name": "tiny-coder", "gpus": 2}],
+    },
+    "parts of no GPU": {"engine": {**LLAMA_CPP, "n_gpu_layers": 0, "tensor_split": [1, 1]}},
+    "one part, and none": {"engine": {**LLAMA_CPP, "tensor_split": [1]}},
+    "a part of nothing": {"engine": {**LLAMA_CPP, "tensor_split": [1, 0]}},
+    "more in a part than its GPU holds": {
+        "hosts": [{"name": "gpu1", "gpus": "2x rtx-3060"}],
+        "engine": {**LLAMA_CPP, "tensor_split": [20, 1], "max_model_len": 8192},
+        "models": [{"name": "own", "path": "own.gguf", "config": "config.json", "weights_gib": 18}],
+    },
+    "rows with Vulkan": {
+        "engine": {**LLAMA_CPP, "backend": "vulkan", "split_mode": "row"},
+    },
+    "Vulkan on NVIDIA": {
+        "engine": {**LLAMA_CPP, "backend": "vulkan"},
+        "models": [{"name": "tiny-coder"}],
+    },
+    "a draft without a file for llama.cpp": {
+        "engine": LLAMA_CPP,
+        "models": [{"name": "tiny-coder", "speculative": {**DRAFT, "draft": "tiny-coder"}}],
+    },
+    "a draft for llama.cpp from a hub": {
+        "engine": LLAMA_CPP,
+        "models": [
+            {
+                "name": "tiny-coder",
+                "speculative": {
+                    **DRAFT,
+                    "draft": "tiny-coder",
+                    "path": "own.gguf",
+                    "weights": "lab/draft",
+                },
+            }
+        ],
+    },
+    "a draft with another vocabulary for llama.cpp": {
+        "engine": LLAMA_CPP,
+        "models": [
+            {
+                "name": "tiny-coder",
+                "speculative": {**DRAFT, "draft": "config.json", "path": "own.gguf"},
+            }
+        ],
+    },
+    "a draft's file that is not there": {
+        "engine": LLAMA_CPP,
+        "models": [
+            {
+                "name": "tiny-coder",
+                "speculative": {**DRAFT, "draft": "tiny-coder", "path": "nowhere.gguf"},
+            }
+        ],
+    },
+    "layers for prediction with llama.cpp": {
+        "engine": LLAMA_CPP,
+        "models": [{"name": "tiny-coder", "speculative": MTP}],
+    },
+    "a draft of a model with states": {
+        "engine": LLAMA_CPP,
+        "models": [
+            {
+                "name": "own",
+                "path": "own.gguf",
+                "config": "states.json",
+                "speculative": {"method": "ngram", "num_speculative_tokens": 8},
+            }
+        ],
+    },
+    "a draft's file for vLLM": {
+        "models": [
+            {**CODER_32B, "speculative": {**DRAFT, "draft": "qwen2.5-coder-7b", "path": "own.gguf"}}
+        ],
+    },
+    "a file of prompts": {
+        "engine": LLAMA_CPP,
+        "models": [
+            {
+                "name": "tiny-coder",
+                "speculative": {"method": "ngram", "num_speculative_tokens": 8, "path": "own.gguf"},
+            }
+        ],
+    },
+    "llama.cpp's own arguments": {
+        "engine": {**LLAMA_CPP, "extra_args": ["-ngl=10", "--ubatch-size", "4096"]},
+        "models": [{"name": "tiny-coder", "extra_args": ["--tools", "all", "-md", "a.gguf"]}],
+    },
+    "a variable that would undo the sizing": {
+        "engine": {**LLAMA_CPP, "env": {"LLAMA_ARG_UBATCH": "4096"}},
+    },
+    "GPUs of a host whose engines are native": {
+        "hosts": [{**L40S, "address": "10.0.0.2", **NATIVE}],
+        "engine": LLAMA_CPP,
+        "models": [{"name": "tiny-coder"}],
+    },
+    "a file of unknown size on GPUs, for llama.cpp": {
+        "engine": LLAMA_CPP,
+        "models": [{"name": "own", "path": "own.gguf"}],
     },
     "bfloat16 on an old GPU": {
         "hosts": [{"name": "gpu1", "gpus": "1x v100"}],
@@ -336,9 +454,9 @@ CASES: dict[str, dict[str, Any]] = {
     "an unknown quantisation": {"models": [{**CODER_7B, "quantization": "q4"}]},
     "GGUF for vLLM": {"models": [{"name": "tiny-coder"}]},
     "a GGUF file for vLLM": {"models": [{"name": "own", "path": "own.gguf"}]},
-    "a config for llama.cpp": {
-        "engine": {"kind": "llama_cpp"},
-        "models": [{"name": "own", "path": "own.gguf", "config": "config.json"}],
+    "a config without a file for llama.cpp": {
+        "engine": LLAMA_CPP,
+        "models": [{"name": "own", "config": "config.json"}],
     },
     "a config without weights": {"models": [{"name": "own", "config": "config.json"}]},
     "a config that is not there": {
@@ -524,6 +642,8 @@ def plan_of(settings: dict[str, Any], directory: Path) -> DeploymentPlan:
 def directory(tmp_path: Path) -> Path:
     (tmp_path / "own.gguf").write_bytes(b"GGUF" + bytes(1000))
     (tmp_path / "jamba.json").write_text('{"model_type": "jamba"}', encoding="utf-8")
+    states = load_catalog().models["qwen3.6-35b-a3b"].config
+    (tmp_path / "states.json").write_text(json.dumps(states), encoding="utf-8")
     (tmp_path / "config.json").write_text(
         '{"model_type": "qwen2", "hidden_size": 896, "intermediate_size": 4864,'
         ' "num_hidden_layers": 24, "num_attention_heads": 14, "num_key_value_heads": 2,'

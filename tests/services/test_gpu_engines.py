@@ -21,6 +21,7 @@ from tests.services.profiles import digest
 
 ANYWHERE = "0.0.0.0"  # noqa: S104 - inside the container
 CHAT = {"name": "qwen2.5-coder-7b"}
+ON_CPU = {"kind": "llama_cpp", "n_gpu_layers": 0}
 
 
 def made(directory: Path, **settings: Any) -> Artefacts:
@@ -226,6 +227,7 @@ def test_ollama(tmp_path: Path) -> None:
         "OLLAMA_LOAD_TIMEOUT": "600s",
         "OLLAMA_KV_CACHE_TYPE": "q8_0",
         "OLLAMA_NO_CLOUD": "1",
+        "LLAMA_ARG_CACHE_RAM": "2048",
         "OLLAMA_FLASH_ATTENTION": "1",
     }
     assert upstreams(artefacts) == [
@@ -239,7 +241,7 @@ def test_ollama(tmp_path: Path) -> None:
 
 def test_engines_on_another_host_are_asked_through_its_link(tmp_path: Path) -> None:
     hosts = [{"name": "10.0.0.1"}, {"name": "gpu1", "address": "10.0.0.2", "gpus": "2x l40s"}]
-    models = [{**CHAT, "replicas": 2}, {"name": "tiny-coder", "engine": {"kind": "llama_cpp"}}]
+    models = [{**CHAT, "replicas": 2}, {"name": "tiny-coder", "engine": ON_CPU}]
     engine = {"kind": "vllm"}
     artefacts = made(tmp_path, hosts=hosts, engine=engine, models=models)
     assert "--publish" not in arguments(artefacts)

@@ -47,13 +47,13 @@ registries, registry_mirror, router, secrets, secrets_file, teams, use, users, v
         {"engine": {"max_num_seq": 3}},
         """
         engine.max_num_seq: unknown setting
-            allowed: block_size, cpu_kvcache_space, cpu_omp_threads_bind, drain_seconds, dtype, \
-enable_expert_parallel, enforce_eager, env, extra_args, gpu_memory_utilization, \
+            allowed: backend, block_size, cpu_kvcache_space, cpu_omp_threads_bind, drain_seconds, \
+dtype, enable_expert_parallel, enforce_eager, env, extra_args, flash_attn, gpu_memory_utilization, \
 hang_seconds, huggingface_cache, ipc, keep_alive, kind, \
 kv_cache_dtype, master_port, max_model_len, max_num_batched_tokens, max_num_seqs, memory_limit, \
-nnodes, offline, \
-pipeline_parallel_size, port, quantization, scheduling_policy, shm_size, \
-start_timeout_seconds, tensor_parallel_size, threads, trusted_network
+n_gpu_layers, nnodes, offline, \
+pipeline_parallel_size, port, quantization, scheduling_policy, shm_size, split_mode, \
+start_timeout_seconds, tensor_parallel_size, tensor_split, threads, trusted_network
             fix: did you mean 'max_num_seqs'?
         """,
     ),
@@ -742,7 +742,8 @@ BAD_PLANS: list[tuple[dict[str, Any], str]] = [
         {"images": {"litelm": {"source": "build"}}},
         """
         images.litelm: 'litelm'
-            allowed: certbot, haproxy, litellm, llama-cpp, ollama, ollama-rocm, open-webui, \
+            allowed: certbot, haproxy, litellm, llama-cpp, llama-cpp-cuda, llama-cpp-rocm, \
+llama-cpp-vulkan, ollama, ollama-rocm, open-webui, \
 postgres, sglang, sglang-rocm, sglang-rocm-mi35x, tensorrt-llm, tgi, valkey, vllm, \
 vllm-cpu, vllm-rocm
             fix: did you mean 'litellm'?

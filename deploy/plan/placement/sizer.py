@@ -36,7 +36,9 @@ class Sizer:
         no fewer of them that can hold the model: a pipeline answers each user more slowly.
         """
         if not claim.engine.traits.shares_cache:
-            return [(1, size) for size in split_sizes(most)]
+            parts = len(claim.engine.tensor_split)
+            sizes = [parts] if parts else split_sizes(most)
+            return [(1, size) for size in sizes if size <= most]
         tp, pp = claim.engine.tensor_parallel_size, claim.engine.pipeline_parallel_size
         if tp or pp:
             split = (tp or 1, pp or 1)
@@ -101,7 +103,7 @@ def _request(
         else claim.max_model_len or claim.context_tokens,
         dtype=None if engine.dtype == "auto" else engine.dtype,
         quantization=claim.quantization,
-        kv_cache_dtype="fp8" if engine.kv_cache_dtype in {"fp8", "q8_0"} else "auto",
+        kv_cache_dtype=engine.kv_cache_dtype,
         users=claim.users if shares else claim.slots,
         context_tokens=claim.context_tokens,
         weights_gib=claim.model.weights_gib or claim.declared.weights_gib,
@@ -114,5 +116,7 @@ def _request(
         language_model_only=claim.model.language_model_only,
         lora_slots=len(claim.model.lora_adapters),
         lora_rank=claim.model.max_lora_rank or DEFAULT_LORA_RANK,
-        flash_attention=None if shares else True,
+        flash_attention=None if shares else engine.flash_attn != "off",
+        split_mode=engine.split_mode,
+        tensor_split=engine.tensor_split if gpus == len(engine.tensor_split) else (),
     )

@@ -11,6 +11,7 @@ from deploy.plan.make_plan import make_plan
 from tests.plan.placement.deployments import plan_of, shares
 
 CHAT = {"name": "qwen2.5-coder-32b", "quantization": "awq", "roles": ["chat"]}
+ON_CPU = {"kind": "llama_cpp", "n_gpu_layers": 0}
 SMALL = {"name": "qwen2.5-coder-1.5b-base"}
 
 
@@ -86,7 +87,7 @@ def test_a_host_of_two_cards_and_a_cpu_host() -> None:
     plan = made(
         hosts=[{"name": "10.0.0.1"}, {"name": "10.0.0.2", "gpus": "2x rtx-3090"}],
         engine={"kind": "vllm"},
-        models=[CHAT, {"name": "tiny-coder", "engine": {"kind": "llama_cpp"}}],
+        models=[CHAT, {"name": "tiny-coder", "engine": ON_CPU}],
     )
     chat, tiny = plan.replicas
     assert where(chat) == ("qwen2.5-coder-32b", "10.0.0.2", (0, 1))
