@@ -35,6 +35,9 @@ cache."""
 WORKER_BYTES = 6 * GIB
 """The same for each GPU's worker: CUDA, pinned buffers, compiled kernels."""
 
+MAC_SERVER_BYTES = 1 * GIB
+"""Memory that Ollama itself takes on a Mac, whose GPU has no memory of its own."""
+
 
 def gpu_replica(seat: Seat, index: int, host: Gpus, sources: Sources) -> ReplicaPlan:
     """A replica on GPUs."""
@@ -51,7 +54,7 @@ def gpu_replica(seat: Seat, index: int, host: Gpus, sources: Sources) -> Replica
         engine=claim.engine,
         max_model_len=sizing.max_model_len,
         max_num_seqs=sizing.max_num_seqs,
-        memory_limit_bytes=claim.engine.memory_limit or _memory_limit(claim, file, len(seat.gpus)),
+        memory_limit_bytes=claim.engine.memory_limit or _memory_limit(seat, file, host),
         extra_args=(*claim.engine.extra_args, *claim.model.extra_args),
         extra_weights=_extra_weights(claim, sources),
         quantization=_told_quantization(claim),
@@ -265,7 +268,13 @@ def _told_quantization(claim: Claim) -> str | None:
     return told_quantization(claim.model, claim.entry, claim.quantization, claim.engine.traits)
 
 
-def _memory_limit(claim: Claim, file: ModelFile | None, gpus: int) -> int:
+def _memory_limit(seat: Seat, file: ModelFile | None, host: Gpus) -> int:
+    claim, sizing = seat.claim, seat.sizing
+    if host.devices[seat.gpus[0]].vendor == "apple":
+        on_gpu = (
+            sizing.weights_gib_per_gpu + sizing.overhead_gib_per_gpu + sizing.kv_cache_gib_per_gpu
+        )
+        return int(on_gpu * GIB) + MAC_SERVER_BYTES
     if claim.engine.traits.weights == "safetensors":
-        return SERVER_BYTES + gpus * WORKER_BYTES + claim.engine.shm_size
+        return SERVER_BYTES + len(seat.gpus) * WORKER_BYTES + claim.engine.shm_size
     return container_memory_bytes(gguf_bytes(claim, file))

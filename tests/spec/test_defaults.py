@@ -212,6 +212,8 @@ ENTRY: dict[str, Any] = {
                 "engines": "containers",
                 "programs": {},
                 "service_user": None,
+                "system": "linux",
+                "wired_limit_mib": None,
                 "directory": "/var/lib/atelier",
             },
         ),
