@@ -57,6 +57,15 @@ def read_log(connection: Connection, name: str, tail: int, *, follow: bool) -> I
     return connection.stream(f"tail -n {tail} {'-F ' if follow else ''}{path}")
 
 
+def whole_log(connection: Connection, name: str) -> Iterator[bytes]:
+    """All that is in its log.
+
+    Raises:
+        ConnectionFailedError: if the host does not answer.
+    """
+    return connection.stream(f"cat {shlex.quote(str(LOGS / f'{name}.log'))}")
+
+
 def elapsed_seconds(text: str) -> int:
     """Seconds of what ps calls the elapsed time, ``[[days-]hours:]minutes:seconds``."""
     parts = text.replace("-", ":").split(":")

@@ -23,15 +23,17 @@ create_service() {
   mkdir -p "$services/$1.next"
   printf '%s' "$2" >"$services/$1.next/unit"
   printf '%s' "$3" >"$services/$1.next/marks"
+  user=$(mark "$1.next" User)
+  if ! quietly id "$user"; then
+    say "there is no account $user on this Mac"
+    rm -rf "$services/$1.next"
+    exit 1
+  fi
 }
 
 # its directory and its log belong to its account, as which launchd opens them
 install_service() {
   user=$(mark "$1" User) directory=$(mark "$1" Directory) log=$(mark "$1" Log)
-  if ! quietly id "$user"; then
-    say "there is no account $user on this Mac"
-    return 1
-  fi
   mkdir -p "$directory" "$(dirname "$log")" "$units"
   chmod 700 "$directory"
   touch "$log"

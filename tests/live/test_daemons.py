@@ -15,6 +15,8 @@ from deploy.live import status
 from deploy.live.connection import Connection
 from deploy.live.daemons import is_loaded, read_daemon, read_log
 from deploy.live.ollama import gpu_share
+from deploy.live.privacy.logs import search_log
+from deploy.live.privacy.needles import Mark, Needles
 from tests.conftest import MakeArtefacts
 from tests.fake_mac import FakeMac
 from tests.services.test_launchd import engine_of, on_a_mac
@@ -124,3 +126,11 @@ def test_metal(monkeypatch: pytest.MonkeyPatch, on_gpu: int, answer: str) -> Non
         gpu_share("http://10.0.0.21:8000", "m:7b", "apple")
     assert "Metal" in str(caught.value)
     assert "nvidia-smi" not in str(caught.value)
+
+
+def test_what_people_ask_is_looked_for_in_its_log(make: MakeArtefacts, mac: FakeMac) -> None:
+    """``atelier verify --privacy``: all of it, as its lines have times of Ollama's own."""
+    needles, connection = Needles(Mark.new(), {}), OnMac(mac)
+    place = search_log(connection, engine_of(on_a_mac(make)), 0, needles)
+    assert (place.kind, place.name, place.problem) == ("log", NAME, "")
+    assert connection.streamed == [f"cat /var/log/atelier/{NAME}.log"]

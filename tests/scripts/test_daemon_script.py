@@ -111,10 +111,12 @@ def test_one_with_nothing_before_it_leaves_nothing(mac: Daemons) -> None:
 
 
 def test_an_account_that_is_not_there(mac: Daemons) -> None:
-    done = mac.replace("good", user="nadia")
+    mac.replace("good")
+    done = mac.replace("good", version="2", user="nadia")
     assert done.returncode == 1
     assert "there is no account nadia on this Mac" in done.stdout
-    assert mac.running == {}
+    # nothing was touched
+    assert (mac.running, mac.version(), mac.names("services")) == ({NAME: "good"}, "1", {NAME})
 
 
 @pytest.mark.parametrize("kill_after", range(1, 7))
