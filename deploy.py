@@ -7,6 +7,7 @@ from deploy.tasks import (
     docker,
     drivers,
     images,
+    mac,
     people,
     precheck,
     secrets,
@@ -20,6 +21,7 @@ deployment = current_deployment()
 precheck.check(deployment)
 drivers.install(deployment)
 docker.install(deployment)
+mac.set_up(deployment)
 secrets.keep(deployment)
 images.provide(deployment)
 drivers.prove(deployment)

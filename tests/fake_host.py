@@ -192,8 +192,17 @@ def _text(file: ConfigFile, artefacts: Artefacts) -> bytes:
 
 
 def _service(unit: Unit, artefacts: Artefacts) -> list[str]:
-    """A healthy service as systemd and its unit file describe it."""
-    [text] = unit.create_arguments(artefacts.plan.name, artefacts.secrets.digest)
+    """A healthy service as systemd or launchd, and its files, describe it."""
+    text, *marks = unit.create_arguments(artefacts.plan.name, artefacts.secrets.digest)
+    if marks:
+        return [
+            f"@service {unit.name}",
+            *("ActiveState=active", "UnitFileState=enabled"),
+            *("started=1740824430", "now=1740824500", "health=yes"),
+            f"unit_sha256={hashlib.sha256(text.encode()).hexdigest()}",
+            f"marks_sha256={hashlib.sha256(marks[0].encode()).hexdigest()}",
+            *marks[0].splitlines(),
+        ]
     environment = unit.runs.secret_environment(artefacts.secrets.render)
     return [
         f"@service {unit.name}",

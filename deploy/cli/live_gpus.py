@@ -21,7 +21,8 @@ def show_cards(inventory: Path | None, host: str | None, *, as_json: bool) -> No
 
     Args:
         inventory: the inventory.
-        host: name of the one host that is asked; ``None`` for all that have GPUs declared.
+        host: name of the one host that is asked; ``None`` for all that have GPUs declared, but
+            for Macs, which do not say.
         as_json: whether JSON is printed.
 
     Raises:
@@ -34,7 +35,11 @@ def show_cards(inventory: Path | None, host: str | None, *, as_json: bool) -> No
         fix = f"atelier gpus INVENTORY --host {host}"
         raise InventoryFileError(Problem("--host", "no inventory to look for it in", fix=fix))
     _, hosts = load_hosts(inventory, host)
-    cards = [(each.name, card) for each in hosts if each.gpus or host for card in read_cards(each)]
+    if host and hosts[0].is_mac:
+        fix = "what its models take of its memory: atelier status; whether it is used: verify"
+        raise InventoryFileError(Problem("--host", f"{host} runs macOS", "cards of NVIDIA", fix))
+    asked = [each for each in hosts if (each.gpus or host) and not each.is_mac]
+    cards = [(each.name, card) for each in asked for card in read_cards(each)]
     if as_json:
         print_json({"cards": [{"host": name} | asdict(card) for name, card in cards]})
     else:

@@ -11,12 +11,13 @@ from deploy.facts.engine import ENGINE_ANSWERS
 from deploy.facts.sections import split_sections
 from deploy.services.container import LABEL_DEPLOYMENT, LABEL_SERVICE
 from deploy.services.ollama import IMAGE as OLLAMA
-from deploy.services.ollama_model import HOME, RECORD
+from deploy.services.ollama_model import HOME
 from deploy.services.systemd import SERVICES, data_directory
+from deploy.services.unit import MODELS_RECORD
 
 RECORDS = (
-    f'while read -r c; do docker cp "$c:{HOME / RECORD}" - 2>/dev/null | tar -xO 2>/dev/null '
-    '| sed "s/ .*//; s/^/$c /"; done'
+    f'while read -r c; do docker cp "$c:{HOME / MODELS_RECORD}" - 2>/dev/null '
+    '| tar -xO 2>/dev/null | sed "s/ .*//; s/^/$c /"; done'
 )
 """Shell: the names that Atelier wrote down in Ollama containers, also in those that do not run."""
 
@@ -60,8 +61,8 @@ class Deployment(FactBase[Belongings]):
                 f"echo '@directory'; [ ! -d {path} ] || echo {path}",
                 f"echo '@releases'; [ ! -d {path}/config ] || "
                 f"find {path}/config -mindepth 2 -maxdepth 2 -type d",
-                f"echo '@services'; grep -lsxF {mark} {SERVICES}/*/unit | "
-                "while read -r unit; do unit=${unit%/unit}; echo ${unit##*/}; done",
+                f"echo '@services'; grep -lsxF {mark} {SERVICES}/*/unit {SERVICES}/*/marks | "
+                "while read -r unit; do unit=${unit%/*}; echo ${unit##*/}; done",
                 f"echo '@data'; [ ! -d {shlex.quote(data)} ] || echo {shlex.quote(data)}",
                 "command -v docker >/dev/null 2>&1 || exit 0",
                 f"{{ {ENGINE_ANSWERS}; }} || {{ echo '@unanswering_engine'; echo yes; exit 0; }}",

@@ -46,7 +46,10 @@ class PathStates(FactBase[dict[str, PathState]]):
     def command(self, paths: list[str]) -> str:
         """Print a line for each path there is."""
         quoted = " ".join(shlex.quote(path) for path in paths)
-        return f"stat -L -c '%s %a %n' -- {quoted} 2>/dev/null; true"
+        return (
+            f"if [ \"$(uname)\" = Darwin ]; then stat -L -f '%z %Lp %N' -- {quoted} 2>/dev/null; "
+            f"else stat -L -c '%s %a %n' -- {quoted} 2>/dev/null; fi; true"
+        )
 
     @staticmethod
     def default() -> dict[str, PathState]:

@@ -1,4 +1,4 @@
-"""The services of a deployment that systemd runs on a host, as a part of other facts."""
+"""The services of a deployment that systemd or launchd runs on a host, as a part of other facts."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from deploy.changes.live import LiveService
 from deploy.live.inspect import live_service, parse_spec
 from deploy.scripts import read_script
+from deploy.services.systemd import SERVICES
 from deploy.services.unit import holds_of
 
 SECTION = "@service "
@@ -52,7 +53,7 @@ def look_at_holds(deployment: str) -> str:
     """Shell command that prints what the services of a deployment hold."""
     mark = shlex.quote(f"Deployment={deployment}")
     return (
-        f"grep -lxF {mark} /etc/systemd/system/*.service 2>/dev/null | "
+        f"grep -lxF {mark} /etc/systemd/system/*.service {SERVICES}/*/marks 2>/dev/null | "
         "while read -r file; do sed -n 's/^Holds=//p' \"$file\"; done"
     )
 

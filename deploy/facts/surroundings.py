@@ -23,6 +23,14 @@ except Exception as error:
 """.strip()
 
 
+def _resolve(name: str) -> str:
+    """Shell: whether a name, quoted, has an address; macOS has no getent."""
+    return (
+        f"if command -v getent >/dev/null; then getent hosts {name} >/dev/null; "
+        f"else dscacheutil -q host -a name {name} 2>/dev/null | grep -q .; fi"
+    )
+
+
 class Surroundings(FactBase[State]):
     """Whether names have addresses there, and what answers under URLs."""
 
@@ -36,7 +44,7 @@ class Surroundings(FactBase[State]):
         asked = sorted({*names, *(urlsplit(url).hostname or "" for url in urls)})
         lines = ["echo '@resolved'"]
         for name in map(shlex.quote, asked):
-            lines.append(f"getent hosts {name} >/dev/null && echo yes {name} || echo no {name}")
+            lines.append(f"{{ {_resolve(name)}; }} && echo yes {name} || echo no {name}")
         lines.append("echo '@reached'")
         for url in map(shlex.quote, urls):
             lines.append(

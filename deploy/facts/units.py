@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pyinfra.api import FactBase
 
 from deploy.changes.live import Live, LiveContainer, LiveService
-from deploy.facts.engine import CONTAINER, ENGINE, UNLESS_ENGINE, of_deployment, show
+from deploy.facts.engine import CONTAINER, ENGINE, ENGINE_ANSWERS, of_deployment, show
 from deploy.facts.images import ids_by_name
 from deploy.facts.look import words
 from deploy.facts.model_store import ModelStore, look_at_models, parse_models
@@ -18,11 +18,12 @@ from deploy.facts.services import look_at_services, parse_services, split_servic
 from deploy.images.reference import listed
 from deploy.live.inspect import live_container
 from deploy.services.ollama import IMAGE as OLLAMA
-from deploy.services.ollama_model import HOME, RECORD
+from deploy.services.ollama_model import HOME
+from deploy.services.unit import MODELS_RECORD
 
 RECORDS = (
-    f'while read -r c; do docker cp "$c:{HOME / RECORD}" - 2>/dev/null | tar -xO 2>/dev/null '
-    '| sed "s/ .*//; s/^/$c /"; done'
+    f'while read -r c; do docker cp "$c:{HOME / MODELS_RECORD}" - 2>/dev/null '
+    '| tar -xO 2>/dev/null | sed "s/ .*//; s/^/$c /"; done'
 )
 """Shell: the models that Atelier wrote down in Ollama containers, running or not."""
 
@@ -84,7 +85,8 @@ class Units(FactBase[UnitsState]):
             deployment: name of the deployment.
             directory: its own directory on the host.
             names: names of the wanted units.
-            stores: container, volume, image and home of each engine that keeps models.
+            stores: name, volume, image and home of each engine that keeps models; without a
+                container, volume and image are empty.
         """
         config = shlex.quote(f"{directory}/config")
         others = "".join(f" -e {shlex.quote(name)}" for name in names) or " -e ''"
@@ -95,7 +97,7 @@ class Units(FactBase[UnitsState]):
                 f"echo '@modes'; {_find(config, 'f', 'stat -c %a_%n')}; "
                 f"echo '@files'; {_find(config, 'f', 'sha256sum')}; fi",
                 look_at_services(deployment, names),
-                UNLESS_ENGINE,
+                f"if {{ {ENGINE_ANSWERS}; }}; then "
                 f'rows=$(echo "$atelier_rows" | sed -n "s/ {deployment} / /p")',
                 'own=$(echo "$rows" | cut -d " " -f 1 | tr "\\n" " ")',
                 f"echo '@containers'; {of_deployment('container', deployment)}",
@@ -106,10 +108,9 @@ class Units(FactBase[UnitsState]):
                 f"echo '@images'; {show('images')}",
                 f'echo \'@models\'; echo "$rows" | sed -n "s/ {OLLAMA}\\$//p" | '
                 f"grep -vxF{others} | {RECORDS}",
-                *(
-                    f"echo {shlex.quote('@store ' + store[0])}; {look_at_models(*store)}"
-                    for store in stores
-                ),
+                *(_store(each) for each in stores if each[2]),
+                "true; fi",
+                *(_store(each) for each in stores if not each[2]),
                 "true",
             ]
         )
@@ -135,6 +136,11 @@ class Units(FactBase[UnitsState]):
             stores={name: parse_models(split_sections(lines)) for name, lines in stores.items()},
             other_models=tuple(_pair(row) for row in sections.get("models", [])),
         )
+
+
+def _store(store: tuple[str, str, str, str]) -> str:
+    """Shell: what is in the store of an engine."""
+    return f"echo {shlex.quote('@store ' + store[0])}; {look_at_models(*store)}"
 
 
 def _find(config: str, kind: str, run: str) -> str:

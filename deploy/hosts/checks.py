@@ -12,6 +12,7 @@ from deploy.hosts.docker_setup import is_managed, refusals_of_installing
 from deploy.hosts.explain_docker import explain_docker
 from deploy.hosts.finding import Finding
 from deploy.hosts.login_checks import LEEWAY_SECONDS, clock_finding
+from deploy.hosts.mac.checks import system_findings
 from deploy.hosts.place_checks import (
     architecture_findings,
     directory_findings,
@@ -46,7 +47,9 @@ def host_findings(
         now: this machine's clock, in seconds since the epoch.
         more: what is to come that a hub was asked about.
     """
-    yield _system(found)
+    yield from system_findings(subject.spec, found.system)
+    if not subject.spec.is_mac:
+        yield _system(found)
     if subject.needs_docker:
         yield from _engine(subject, found, docker)
         yield from _cgroups(subject, found)

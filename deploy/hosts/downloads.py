@@ -1,4 +1,4 @@
-"""Weights that Ollama fetches itself, into volumes of Docker, when it first starts."""
+"""Weights that Ollama fetches itself, when it first starts, into a volume or a directory."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Download:
     size_bytes: int
     """About: what the weights take of the memory of GPUs."""
     volume: str
-    """Volume of the engine: where it is, the engine has run and fetched them."""
+    """Name of the engine, and of its volume: where its store is, it has run and fetched them."""
 
 
 def downloads_on(host: str, context: ServiceContext) -> tuple[Download, ...]:

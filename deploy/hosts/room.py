@@ -11,7 +11,7 @@ from deploy.hosts.state import FileSystem, HostState, Place
 from deploy.hosts.subject import Subject
 from deploy.images import ImageNeed, archive_path, image_need
 from deploy.images.reference import familiar
-from deploy.services import Unit
+from deploy.services import StoredModel, Unit
 from deploy.units import GIB, MIB
 
 PULLED_BYTES = 2 * GIB
@@ -54,9 +54,17 @@ def room_needs(subject: Subject, found: HostState) -> Iterator[Need]:
             yield Need(program.title, "directory", archive.size_bytes * UNPACKED)
     for unit in subject.units:
         yield from _of_store(unit, found)
+    stores = {unit.name: unit.model for unit in subject.units if unit.model}
     for download in subject.downloads:
-        if download.volume not in found.daemon.volumes:
+        if not _is_there(download.volume, stores.get(download.volume), found):
             yield Need(f"{download.what}, about", "volumes", download.size_bytes)
+
+
+def _is_there(volume: str, store: StoredModel | None, found: HostState) -> bool:
+    """Whether an engine has run and fetched its weights: into a volume, or a directory."""
+    if store is None:
+        return volume in found.daemon.volumes
+    return store.is_in(found.daemon.volumes, found.file_sizes)
 
 
 def _of_images(subject: Subject, found: HostState) -> Iterator[Need]:
@@ -95,8 +103,10 @@ def _of_store(unit: Unit, found: HostState) -> Iterator[Need]:
     if file is None or model is None:
         return
     is_new = any(str(path) not in found.file_sizes for _, path in file.parts)
-    if is_new or model.volume not in found.daemon.volumes:
-        yield Need(f"{model.name} in {model.volume}", "volumes", file.source.size_bytes)
+    if is_new or not model.is_in(found.daemon.volumes, found.file_sizes):
+        yield Need(
+            f"{model.name} in {model.volume or model.home}", "volumes", file.source.size_bytes
+        )
 
 
 def room_findings(found: HostState, needs: Iterable[Need]) -> Iterator[Finding]:

@@ -86,4 +86,10 @@ class Subject:
         archives = [use.archive.file for use in self.images if use.archive]
         both = [*models, *(archive_path(self.directory, archive) for archive in archives)]
         programs = [program.path for program in self.programs]
-        return [str(path) for path in (*both, *programs)]
+        return [str(path) for path in (*both, *programs, *self.model_records)]
+
+    @property
+    def model_records(self) -> tuple[PurePosixPath, ...]:
+        """Files that say which models are in stores that are directories of the host."""
+        models = (unit.model for unit in self.units if unit.model)
+        return tuple(model.record for model in models if not model.volume)

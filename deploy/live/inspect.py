@@ -1,4 +1,4 @@
-"""From Docker's description of a container, and systemd's of a service, to ours."""
+"""From Docker's description of a container, and systemd's or launchd's of a service, to ours."""
 
 from __future__ import annotations
 
@@ -23,6 +23,9 @@ STATES = {
     "auto-restart": "restarting",
 }
 """States of systemd in the words that Docker has; what is not listed does not run."""
+
+DIGEST = "_sha256"
+"""End of the names of digests of a service's files."""
 
 
 def live_container(attributes: dict[str, Any]) -> LiveContainer:
@@ -80,8 +83,9 @@ def live_service(name: str, said: Mapping[str, str]) -> LiveService:
         service=said.get("Service", ""),
         starts_with_host=said.get("UnitFileState") == "enabled",
         files={
-            "unit file": said.get("unit_sha256", ""),
-            "environment file": said.get("environment_sha256", ""),
+            f"{name.removesuffix(DIGEST)} file": digest
+            for name, digest in said.items()
+            if name.endswith(DIGEST)
         },
         last_line=said.get("said", ""),
     )

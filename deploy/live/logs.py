@@ -9,6 +9,7 @@ from docker.errors import NotFound
 from deploy.artefacts import Artefacts
 from deploy.errors import Problem, ServiceError
 from deploy.live.connection import Connection, connect
+from deploy.live.daemons import is_loaded, read_log
 from deploy.live.services import is_there, read_journal
 from deploy.services import Unit
 
@@ -59,13 +60,19 @@ def absent(name: str, noun: str) -> ServiceError:
     return ServiceError(Problem(name, f"there is no such {noun}", fix=fix))
 
 
+def _of_daemon(connection: Connection, name: str, tail: int, follow: bool) -> Iterator[bytes]:
+    if not is_loaded(connection, name):
+        raise absent(name, "service")
+    return read_log(connection, name, tail, follow=follow)
+
+
 def _of_service(connection: Connection, name: str, tail: int, follow: bool) -> Iterator[bytes]:
     if not is_there(connection, name):
         raise absent(name, "service")
     return read_journal(connection, name, tail, follow=follow)
 
 
-READERS = {"container": _of_container, "systemd": _of_service}
+READERS = {"container": _of_container, "launchd": _of_daemon, "systemd": _of_service}
 """Log lines by what runs."""
 
 

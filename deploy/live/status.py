@@ -18,12 +18,13 @@ from deploy.changes.live import Live
 from deploy.errors import ConnectionFailedError, Problem
 from deploy.live.acme import read_renewal
 from deploy.live.connection import Connection, connect
+from deploy.live.daemons import read_daemon
 from deploy.live.entry import certificate_days
 from deploy.live.hangs import Hangs, read_hangs
 from deploy.live.inspect import live_container
 from deploy.live.links import loaded
 from deploy.live.restarts import NEVER, Restarts, read_restarts
-from deploy.live.services import read_service
+from deploy.live.services import FoundService, read_service
 from deploy.plan.addresses import host_and_port
 from deploy.services import Tier, Unit
 
@@ -135,8 +136,15 @@ def _read_container(unit: Unit, artefacts: Artefacts, connection: Connection) ->
     )
 
 
-def _read_service(unit: Unit, artefacts: Artefacts, connection: Connection) -> ServiceStatus:
-    found = read_service(connection, unit.name)
+def _read_systemd(unit: Unit, artefacts: Artefacts, connection: Connection) -> ServiceStatus:
+    return _service(unit, artefacts, read_service(connection, unit.name))
+
+
+def _read_launchd(unit: Unit, artefacts: Artefacts, connection: Connection) -> ServiceStatus:
+    return _service(unit, artefacts, read_daemon(connection, unit.name))
+
+
+def _service(unit: Unit, artefacts: Artefacts, found: FoundService | None) -> ServiceStatus:
     if found is None:
         return _not_there(unit, "absent")
     live = found.live
@@ -156,7 +164,11 @@ def _read_service(unit: Unit, artefacts: Artefacts, connection: Connection) -> S
     )
 
 
-READERS = {"container": _read_container, "systemd": _read_service}
+READERS = {
+    "container": _read_container,
+    "launchd": _read_launchd,
+    "systemd": _read_systemd,
+}
 """How what runs is read."""
 
 

@@ -147,7 +147,7 @@ def _engine_question(
             return _with_kv_cache(answer, upstream.name, replica, hosts[replica.host])
         if replica.engine.kind == "ollama" and replica.gpus and replica.engine.keep_alive != "0":
             # only a model that has just answered is loaded for sure
-            return f"{answer}; on its GPU: {gpu_share(url, model)}"
+            return f"{answer}; on its GPU: {gpu_share(url, model, replica.gpu_vendor)}"
         return answer
 
     return Question(f"engine {replica.served_model_name}", replica.host, ask)

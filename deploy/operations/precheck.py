@@ -17,20 +17,21 @@ from deploy.facts.docker import Docker
 from deploy.facts.drivers import Drivers
 from deploy.facts.engine import Resources
 from deploy.facts.gpus import Gpus
-from deploy.facts.host import Host
+from deploy.facts.mac import Mac
 from deploy.hosts.cdi import wants_cdi
 from deploy.hosts.checks import host_findings
 from deploy.hosts.data_checks import stranded, unreadable
 from deploy.hosts.drivers.checks import all_gpu_findings
 from deploy.hosts.finding import Finding, problems
 from deploy.hosts.login_checks import login_findings
+from deploy.hosts.mac.checks import mac_findings
 from deploy.hosts.room import Need
 from deploy.hosts.subject import Subject
 from deploy.operations import known_secrets
 from deploy.operations.commands import Commands, refuse
 from deploy.operations.hub import weights_findings
 from deploy.operations.logins import login_answers
-from deploy.operations.questions import data_question, host_question
+from deploy.operations.questions import data_question, host_fact, host_question, mac_question
 from deploy.secrets import SecretStore
 from deploy.services import Unit
 
@@ -75,10 +76,10 @@ def findings(
         secrets: the secrets of this machine.
         gpus: whether its GPUs are looked at.
     """
-    found = look.ask(Host, **host_question(deployment, subject))
+    found = look.ask(host_fact(subject.spec), **host_question(deployment, subject))
     known_secrets.remember(found.known_secrets)
     wants = found.engine_version is None or wants_cdi(subject.units)
-    docker = look.ask(Docker) if wants else None
+    docker = look.ask(Docker) if wants and not subject.spec.is_mac else None
     weights = list(weights_findings(subject, secrets))
     needs = [each for each in weights if isinstance(each, Need)]
     yield from host_findings(subject, found, docker, time.time(), needs)
@@ -88,7 +89,10 @@ def findings(
         written: dict[str, str] = look.ask(DataFiles, **data)
         yield from unreadable(subject.units, written)
     yield from (each for each in weights if isinstance(each, Finding))
-    if gpus:
+    if subject.spec.is_mac:
+        mac = look.ask(Mac, **mac_question(subject.spec))
+        yield from mac_findings(subject.spec, found, mac, load_catalog())
+    elif gpus:
         catalog = load_catalog()
         cuda = cuda_of(subject.units)
         today = date.today().isoformat()

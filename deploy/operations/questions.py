@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from pyinfra.api import FactBase
+
 from deploy.artefacts import Artefacts
 from deploy.facts.daemon import ROOT
 from deploy.facts.data_files import DataFiles
@@ -16,6 +18,7 @@ from deploy.facts.gpus import Gpus
 from deploy.facts.host import Host
 from deploy.facts.images import Images
 from deploy.facts.look import Question
+from deploy.facts.mac import Mac, MacHost
 from deploy.facts.people import People
 from deploy.facts.proofs import Proofs
 from deploy.facts.routing import Routing
@@ -23,6 +26,7 @@ from deploy.facts.units import Units
 from deploy.facts.weights import Wanted, Weights
 from deploy.hosts.downloads import downloads_on
 from deploy.hosts.drivers.proof import proofs
+from deploy.hosts.state import HostState
 from deploy.hosts.subject import Subject
 from deploy.images import ImageUse, RegistryAccess
 from deploy.images.reference import address_of
@@ -30,16 +34,19 @@ from deploy.operations.image_source import ImagePlace
 from deploy.plan.service_plans import EntryPlan
 from deploy.services import HostModelFile, HostWeights, Tier, Unit
 from deploy.services.context import LIVE
-from deploy.spec import WebUISpec
+from deploy.spec import HostSpec, WebUISpec
 from deploy.tls.pair import ENTRY_CERTIFICATE
 
 
 def questions(artefacts: Artefacts, host: str) -> Iterator[Question]:
     """Everything that a deployment asks of one host."""
     subject = subject_of(artefacts, host)
-    yield Question.of(Host, **host_question(artefacts.plan.name, subject))
-    yield Question.of(Docker)
-    if subject.has_gpus:
+    yield Question.of(host_fact(subject.spec), **host_question(artefacts.plan.name, subject))
+    if subject.spec.is_mac:
+        yield Question.of(Mac, **mac_question(subject.spec))
+    else:
+        yield Question.of(Docker)
+    if subject.has_gpus and not subject.spec.is_mac:
         yield Question.of(Gpus)
         yield Question.of(Drivers)
     if is_proven(artefacts, host):
@@ -119,6 +126,16 @@ def is_proven(artefacts: Artefacts, host: str) -> bool:
     return artefacts.host(host).driver is not None and any(proofs(artefacts.stack.on(host)))
 
 
+def host_fact(spec: HostSpec) -> type[FactBase[HostState]]:
+    """What is asked about a host itself, with the tools that its system has."""
+    return MacHost if spec.is_mac else Host
+
+
+def mac_question(spec: HostSpec) -> dict[str, Any]:
+    """What is asked about a Mac."""
+    return {"account": spec.service_user or ""}
+
+
 def host_question(deployment: str, subject: Subject) -> dict[str, Any]:
     """What is asked about a host itself, and about the places where things are put there."""
     return {
@@ -162,11 +179,16 @@ def units_question(artefacts: Artefacts, host: str) -> dict[str, Any]:
         "directory": str(artefacts.context.directory(host)),
         "names": tuple(unit.name for unit in units),
         "stores": tuple(
-            (unit.name, unit.model.volume, unit.container.image, str(unit.model.home))
+            (unit.name, unit.model.volume, _image(unit), str(unit.model.home))
             for unit in units
             if unit.model
         ),
     }
+
+
+def _image(unit: Unit) -> str:
+    """The image that it runs in; empty of one that runs without."""
+    return unit.container.image if unit.runs.kind == "container" else ""
 
 
 def sends_requests(artefacts: Artefacts, host: str) -> bool:

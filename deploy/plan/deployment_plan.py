@@ -287,6 +287,8 @@ class HostPlan(PlanPart):
     """Where other hosts reach it."""
     engines: Literal["containers", "native"] = "containers"
     """How engines run there."""
+    system: Literal["linux", "macos"] = "linux"
+    """Its operating system."""
 
 
 class DeploymentPlan(PlanPart):

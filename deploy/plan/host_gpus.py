@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from deploy.catalog import Catalog, in_order, parse_gpus
 from deploy.errors import Problem, SpecError
 from deploy.plan.deployment_plan import HostPlan
+from deploy.plan.mac import mac_gpu_problems
 from deploy.plan.mig import layout_problems
 from deploy.plan.placement import Gpus
 from deploy.sizing import Device, device_of
 from deploy.sizing.device import instance_of
 from deploy.spec import DeploymentSpec, HostSpec
+from deploy.units import GIB, MIB
 
 
 def host_problems(spec: DeploymentSpec, catalog: Catalog) -> Iterator[Problem]:
@@ -20,7 +23,9 @@ def host_problems(spec: DeploymentSpec, catalog: Catalog) -> Iterator[Problem]:
         path = f"hosts[{index}].gpus"
         for number, text in enumerate(host.gpus):
             place = path if len(host.gpus) == 1 else f"{path}[{number}]"
-            yield from _text_problems(place, text, catalog)
+            yield from _text_problems(place, text, host, catalog)
+        if host.is_mac:
+            yield from mac_gpu_problems(host, f"hosts[{index}]", catalog)
         if host.mig or host.power_limit_watts or host.gpu_clocks_mhz:
             yield from _setting_problems(host, f"hosts[{index}]", catalog)
 
@@ -39,7 +44,7 @@ def _setting_problems(host: HostSpec, path: str, catalog: Catalog) -> Iterator[P
         yield from layout_problems(f"{path}.mig[{gpu}]", names, gpu, profiles, catalog)
 
 
-def _text_problems(path: str, text: str, catalog: Catalog) -> Iterator[Problem]:
+def _text_problems(path: str, text: str, host: HostSpec, catalog: Catalog) -> Iterator[Problem]:
     try:
         names = dict.fromkeys(parse_gpus(text, catalog))
     except SpecError as error:
@@ -51,11 +56,9 @@ def _text_problems(path: str, text: str, catalog: Catalog) -> Iterator[Problem]:
             case "cpu":
                 fix = "leave gpus out: engines then run on the CPU"
                 yield Problem(path, f"{name!r} is no GPU", "GPUs of NVIDIA or AMD", fix)
-            case "apple":
+            case "apple" if not host.is_mac:
                 found = f"{name!r}: containers cannot reach Apple GPUs"
-                fix = (
-                    f"size it for its own Ollama: atelier size MODEL --gpus {name} --engine ollama"
-                )
+                fix = "declare system='macos': docs/mac.md; the router runs on another host"
                 yield Problem(path, found, "GPUs of NVIDIA or AMD", fix)
 
 
@@ -71,6 +74,7 @@ def host_plan(host: HostSpec, catalog: Catalog) -> HostPlan:
         gpu_runtime="cdi" if host.uses_cdi else "nvidia",
         gpu_groups=host.gpu_groups,
         engines=host.engines,
+        system=host.system,
         address=host.address or ("" if host.is_local else host.name),
     )
 
@@ -86,6 +90,8 @@ def _devices(host: HostSpec, catalog: Catalog) -> Iterator[tuple[str, Device]]:
     """GPUs, or the instances that they are divided into, each with what it is called there."""
     for index, name in enumerate(gpu_names(host, catalog)):
         whole = device_of(name, catalog.gpus[name])
+        if host.wired_limit_mib:
+            whole = replace(whole, usable_gib=host.wired_limit_mib * MIB / GIB)
         if index not in host.mig:
             yield str(index), whole
             continue

@@ -14,6 +14,7 @@ from deploy.plan.deployment_plan import DeploymentPlan, ReplicaPlan
 from deploy.plan.entry import entry_plan, entry_problems
 from deploy.plan.host_gpus import gpus_of, host_plan, host_problems
 from deploy.plan.links import link_problems, links_plan
+from deploy.plan.mac import mac_problems
 from deploy.plan.make_claims import Sources, make_claim
 from deploy.plan.model_plans import Outcome, model_plan
 from deploy.plan.native import native_problems, with_native
@@ -82,6 +83,7 @@ def make_plan(
     people, people_problems = people_plan(spec, directory)
     _raise(
         [
+            *mac_problems(spec, replicas),
             *native_problems(spec, replicas),
             *wide_problems(spec, replicas),
             *port_problems(spec, replicas),

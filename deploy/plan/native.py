@@ -9,10 +9,14 @@ from deploy.errors import Problem
 from deploy.plan.deployment_plan import ReplicaPlan
 from deploy.spec import DeploymentSpec, HostSpec
 from deploy.spec.engine_kinds import EngineKind
+from deploy.spec.host import SystemName
 from deploy.spec.program import ProgramName
 
-PROGRAMS: dict[EngineKind, ProgramName] = {"llama_cpp": "llama-server"}
-"""Engines that can run so, and the program of each."""
+PROGRAMS: dict[SystemName, dict[EngineKind, ProgramName]] = {
+    "linux": {"llama_cpp": "llama-server"},
+    "macos": {"ollama": "ollama"},
+}
+"""Engines that can run so on each system, and the program of each."""
 
 
 def with_native(replicas: Iterable[ReplicaPlan], spec: DeploymentSpec) -> Iterator[ReplicaPlan]:
@@ -36,15 +40,18 @@ def native_problems(spec: DeploymentSpec, replicas: tuple[ReplicaPlan, ...]) -> 
 
 def _engine_problems(path: str, host: HostSpec, replica: ReplicaPlan) -> Iterator[Problem]:
     kind = replica.engine.kind
-    program = PROGRAMS.get(kind)
+    programs = PROGRAMS[host.system]
+    program = programs.get(kind)
     if program is None:
         yield Problem(
             f"{path}.engines",
             f"'native', but {kind} serves {replica.served_model_name}",
-            f"'native' for {', '.join(PROGRAMS)}",
-            "declare engines='containers', or another engine for the model",
+            f"'native' for {', '.join(programs)}{' on macOS' if host.is_mac else ''}",
+            "declare another engine for the model, or serve it on a host with Linux"
+            if host.is_mac
+            else "declare engines='containers', or another engine for the model",
         )
-    elif replica.gpus:
+    elif replica.gpus and not host.is_mac:
         yield Problem(
             f"{path}.engines",
             f"'native', and {replica.served_model_name} is planned on its GPUs",

@@ -66,15 +66,27 @@ def reach_problems(
 
 
 def _open_engines(replicas: tuple[ReplicaPlan, ...]) -> Iterator[Problem]:
-    """Replicas on several hosts: what these say to each other is not HTTP, and has no key.
+    """What everybody in the network of their hosts could use.
 
-    https://docs.vllm.ai/en/stable/usage/security/
+    Replicas on several hosts: what these say to each other is not HTTP, and has no key:
+    https://docs.vllm.ai/en/stable/usage/security/. Ollama has no key at all:
+    https://docs.ollama.com/api/authentication.
     """
     seen = set()
     for replica in replicas:
-        if not replica.other_hosts or replica.engine.trusted_network or replica.host in seen:
+        if not _is_open(replica) or replica.engine.trusted_network or replica.host in seen:
             continue
         seen.add(replica.host)
+        if not replica.other_hosts:
+            yield Problem(
+                TRUSTED,
+                f"{replica.served_model_name} would be in the network of {replica.host}: Ollama"
+                " has no key, and there is no link to it without containers",
+                "a network, or a firewall, that lets only the router's host reach port"
+                f" {replica.port} of {replica.host}",
+                "set that up and declare trusted_network=True",
+            )
+            continue
         yield Problem(
             TRUSTED,
             f"{replica.served_model_name} would be in the networks of"
@@ -85,14 +97,20 @@ def _open_engines(replicas: tuple[ReplicaPlan, ...]) -> Iterator[Problem]:
         )
 
 
+def _is_open(replica: ReplicaPlan) -> bool:
+    """Whether whoever reaches its host could use it."""
+    is_keyless = replica.runs == "native" and replica.engine.kind == "ollama"
+    return bool(replica.other_hosts) or is_keyless
+
+
 def _needless_trust(spec: DeploymentSpec, replicas: tuple[ReplicaPlan, ...]) -> Iterator[Problem]:
     """A network that nothing has to trust any more."""
     engines = (spec.engine, *(replica.engine for replica in replicas))
-    if any(each.trusted_network for each in engines) and not any(r.other_hosts for r in replicas):
+    if any(each.trusted_network for each in engines) and not any(map(_is_open, replicas)):
         yield Problem(
             TRUSTED,
             "True, but no replica lies on several hosts",
-            "only with nnodes of 2 and more",
+            "only with nnodes of 2 and more, or with Ollama on macOS",
             "remove it: engines on other hosts are reached through links, which are encrypted and"
             " open to routers alone",
         )

@@ -36,6 +36,9 @@ cache."""
 WORKER_BYTES = 6 * GIB
 """The same for each GPU's worker: CUDA, pinned buffers, compiled kernels."""
 
+MAC_SERVER_BYTES = 1 * GIB
+"""Memory that Ollama itself takes on a Mac, whose GPU has no memory of its own."""
+
 
 def gpu_replica(seat: Seat, index: int, host: Gpus, sources: Sources) -> ReplicaPlan:
     """A replica on GPUs."""
@@ -53,7 +56,7 @@ def gpu_replica(seat: Seat, index: int, host: Gpus, sources: Sources) -> Replica
         engine=claim.engine,
         max_model_len=sizing.max_model_len,
         max_num_seqs=sizing.max_num_seqs,
-        memory_limit_bytes=_memory_limit(claim, sources, len(seat.gpus)),
+        memory_limit_bytes=claim.engine.memory_limit or _memory_limit(seat, host, sources),
         extra_args=(*claim.engine.extra_args, *claim.model.extra_args),
         extra_weights=_extra_weights(claim, sources),
         quantization=_told_quantization(claim),
@@ -156,7 +159,7 @@ def cpu_replica(claim: Claim, hosts: Sequence[str], index: int, sources: Sources
         engine=claim.engine,
         max_model_len=cpu_max_model_len(claim),
         max_num_seqs=slots,
-        memory_limit_bytes=_memory_limit(claim, sources, 0),
+        memory_limit_bytes=claim.engine.memory_limit or _files_bytes(claim, sources),
         extra_args=(*claim.engine.extra_args, *claim.model.extra_args),
         extra_weights=claim.model.extra_weights,
         kv_cache_tokens=cpu_max_model_len(claim) * slots,
@@ -279,12 +282,21 @@ def _told_quantization(claim: Claim) -> str | None:
     return told_quantization(claim.model, claim.entry, claim.quantization, claim.engine.traits)
 
 
-def _memory_limit(claim: Claim, sources: Sources, gpus: int) -> int:
-    """Of the host's memory: what is declared, else what an engine with so many GPUs takes."""
-    if claim.engine.memory_limit:
-        return claim.engine.memory_limit
+def _memory_limit(seat: Seat, host: Gpus, sources: Sources) -> int:
+    """Of the host's memory: what an engine with so many GPUs takes."""
+    claim, sizing = seat.claim, seat.sizing
+    if host.devices[seat.gpus[0]].vendor == "apple":
+        on_gpu = (
+            sizing.weights_gib_per_gpu + sizing.overhead_gib_per_gpu + sizing.kv_cache_gib_per_gpu
+        )
+        return int(on_gpu * GIB) + MAC_SERVER_BYTES + PROMPT_CACHE_BYTES
     if claim.engine.traits.weights == "safetensors":
-        return SERVER_BYTES + gpus * WORKER_BYTES + claim.engine.shm_size
+        return SERVER_BYTES + len(seat.gpus) * WORKER_BYTES + claim.engine.shm_size
+    return _files_bytes(claim, sources) + PROMPT_CACHE_BYTES
+
+
+def _files_bytes(claim: Claim, sources: Sources) -> int:
+    """What llama.cpp takes for the model's file and the draft's."""
     draft = _draft_file(claim, sources)
     files = gguf_bytes(claim, _file(claim, sources)) + (draft.size_bytes if draft else 0)
-    return container_memory_bytes(files) + (PROMPT_CACHE_BYTES if gpus else 0)
+    return container_memory_bytes(files)

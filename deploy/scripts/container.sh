@@ -1,9 +1,10 @@
-# Changes containers, and services of systemd, and waits until they are healthy; if one does not become
+# Changes containers, services of systemd, and daemons of launchd, and waits until they are healthy; if one does not become
 # so, those before serve again and the exit status is 1.
 #
 #   sh -c "$(cat container.sh)" atelier replace NAME SECONDS INTERVAL START_INTERVAL CREATE_ARGUMENT...
 #   sh -c "$(cat container.sh)" atelier prepare NAME SECONDS INTERVAL START_INTERVAL CREATE_ARGUMENT...
 #   sh -c "$(cat container.sh)" atelier replace|prepare NAME SECONDS systemd UNIT_FILE
+#   sh -c "$(cat container.sh)" atelier replace|prepare NAME SECONDS launchd PROPERTY_LIST MARKS
 #   sh -c "$(cat container.sh)" atelier swap NAME,NAME,... 0 [NAME SECONDS]...
 #   sh -c "$(cat container.sh)" atelier start|restart|enable|wait|clean|remove NAME SECONDS
 #   sh -c "$(cat container.sh)" atelier ready|tell NAME SECONDS
@@ -38,6 +39,10 @@ say() { echo "$@" || true; }
 quietly() { "$@" >/dev/null 2>&1; }
 # shellcheck disable=SC1091 # read_script puts it here
 . systemd.sh
+if [ "$(uname)" = Darwin ]; then
+  # shellcheck disable=SC1091
+. launchd.sh
+fi
 is_container() { quietly docker container inspect "$1"; }
 exists() { is_service "$1" || is_container "$1"; }
 noun_of() { if is_service "$1"; then echo service; else echo container; fi; }
@@ -93,10 +98,13 @@ intervals() {
 }
 
 create() {
-  if [ "$1" = systemd ]; then
-    create_service "$name" "$2"
-    return
-  fi
+  case $1 in
+    systemd | launchd)
+      shift
+      create_service "$name" "$@"
+      return
+      ;;
+  esac
   steady=$1 starting=$2
   shift 2
   remove "$name.next"

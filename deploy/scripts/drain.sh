@@ -85,6 +85,12 @@ connections() {
   fi
 }
 
+# netstat of macOS writes 10.0.0.7.8000 for an address and a port
+is_quiet_on_mac() {
+  ! netstat -an -p tcp | awk -v port="$1" '
+    $6 == "ESTABLISHED" && $4 ~ ("[.]" port "$") && $5 !~ /^(127[.]0[.]0[.]1|::1)[.]/ { open = 1 } END { exit !open }'
+}
+
 # no connection from outside to the port; a container that is not healthy is not waited for
 is_quiet() {
   [ "$container" = - ] ||
@@ -102,6 +108,10 @@ case $action in
     container=$1 port=$(printf %04X "$2")
     # for a request that was on its way there when the others were kept away
     if [ "$3" -gt 0 ]; then sleep 1; fi
-    until_true "$3" is_quiet || true
+    if [ "$(uname)" = Darwin ]; then
+      until_true "$3" is_quiet_on_mac "$2" || true
+    else
+      until_true "$3" is_quiet || true
+    fi
     ;;
 esac

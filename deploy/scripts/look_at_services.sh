@@ -1,4 +1,4 @@
-# Prints what systemd has of a deployment: for each service a line "@service NAME", facts as NAME=VALUE,
+# Prints what systemd, or launchd on macOS, has of a deployment: for each service a line "@service NAME", facts as NAME=VALUE,
 # and what its unit file says of it. Only root can read the environment files.
 #
 #   sh -c "$(cat look_at_services.sh)" atelier DEPLOYMENT [NAME...]
@@ -9,6 +9,11 @@ export LC_ALL=C
 
 deployment=$1
 shift
+if [ "$(uname)" = Darwin ]; then
+  # it ends here
+  # shellcheck disable=SC1091 # read_script puts it here
+. look_at_daemons.sh
+fi
 command -v systemctl >/dev/null 2>&1 || exit 0
 
 marks() { sed '1,/^\[X-Atelier\]$/d' "$1" 2>/dev/null | sed -n '/=/p'; }

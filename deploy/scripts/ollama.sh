@@ -1,4 +1,5 @@
-# The models in one of Atelier's Ollama containers: what there is, and how it comes and goes.
+# The models of one of Atelier's Ollamas, in a container or a daemon of launchd: what there is, and how
+# it comes and goes. CONTAINER is its name, in either case.
 #
 #   sh -c "$(cat ollama.sh)" atelier look CONTAINER VOLUME IMAGE HOME
 #   sh -c "$(cat ollama.sh)" atelier pull|create CONTAINER MODEL MANIFEST SOURCE
@@ -17,7 +18,7 @@ shift 2
 # shellcheck disable=SC2016 # these run in the container
 report='cd "$HOME" || exit 0
 echo @record; cat models-by-atelier
-echo @manifests; cd .ollama/models/manifests && find . -type f -exec sha256sum {} +'
+echo @manifests; cd .ollama/models/manifests && find . -type f -exec ${sha256:-sha256sum} {} +'
 # shellcheck disable=SC2016
 write='cd "$HOME"; touch models-by-atelier
 while read -r name rest; do [ "$name" = "$1" ] || echo "$name $rest"; done <models-by-atelier >models-by-atelier.new
@@ -26,14 +27,33 @@ mv models-by-atelier.new models-by-atelier'
 
 say() { echo "$@" || true; }
 quietly() { "$@" >/dev/null 2>&1; }
-inside() {
+marks=/etc/atelier/services/$container/marks
+is_daemon() { [ -f "$marks" ]; }
+mark() { sed -n "s/^$1=//p" "$marks"; }
+
+# as the daemon's account, which its models belong to
+as_daemon() {
   code=$1
   shift
-  docker exec "$container" sh -c "$code" sh "$@" </dev/null
+  sudo -n -u "$(mark User)" env "HOME=$(mark Directory)" "OLLAMA_HOST=$(mark Listens)" \
+    "PATH=$(dirname "$(mark Program)"):$PATH" "sha256=shasum -a 256" sh -c "cd; $code" sh "$@"
+}
+
+# inside CODE ARGUMENT...: where the engine is
+inside() { inside_reading "$@" </dev/null; }
+inside_reading() {
+  if is_daemon; then
+    as_daemon "$@"
+    return
+  fi
+  code=$1
+  shift
+  docker exec -i "$container" sh -c "$code" sh "$@"
 }
 
 # progress bars without their colours and movements
-readable() { tr '\r' '\n' | sed 's/\x1b\[[0-9;?]*[a-zA-Z]//g' | grep -v '^ *$' | tail -n 15 | sed 's/^/    /'; }
+escape=$(printf '\033')
+readable() { tr '\r' '\n' | sed "s/$escape\[[0-9;?]*[a-zA-Z]//g" | grep -v '^ *$' | tail -n 15 | sed 's/^/    /'; }
 
 fail() {
   say "$1:"
@@ -42,6 +62,10 @@ fail() {
 }
 
 look() {
+  if is_daemon; then
+    inside "$report; echo @loaded; ollama ps" 2>/dev/null || true
+    return
+  fi
   state=$(docker container inspect --format '{{.State.Status}}' "$container" 2>/dev/null) || state=absent
   if [ "$state" = running ]; then
     inside "$report; echo @loaded; ollama ps" 2>/dev/null || true
@@ -58,7 +82,7 @@ claim() {
 
 write_down() {
   # shellcheck disable=SC2016
-  digest=$(inside 'cd "$HOME/.ollama/models/manifests" && sha256sum "$1"' "$manifest")
+  digest=$(inside 'cd "$HOME/.ollama/models/manifests" && ${sha256:-sha256sum} "$1"' "$manifest")
   inside "$write" "$model" "$source ${digest%% *}"
 }
 
@@ -71,8 +95,9 @@ create() {
   next=${model%:*}:atelier-next
   claim
   # shellcheck disable=SC2016
-  output=$(docker exec -i "$container" sh -c 'cat >/tmp/Modelfile && ollama create "$1" -f /tmp/Modelfile 2>&1' \
-    sh "$next") || fail "$model was not created; what was there before still serves" "$output"
+  output=$(inside_reading 'file=$(mktemp) && cat >"$file" && ollama create "$1" -f "$file" 2>&1
+created=$?; rm -f "$file"; exit $created' \
+    "$next") || fail "$model was not created; what was there before still serves" "$output"
   if ! output=$(load "$next"); then
     # shellcheck disable=SC2016
     quietly inside 'ollama rm "$1"' "$next" || true
@@ -104,7 +129,7 @@ pull() {
 
 remove() {
   # one whose container goes may have been stopped
-  quietly docker container start "$container" || true
+  if ! is_daemon; then quietly docker container start "$container" || true; fi
   for _ in $(seq 60); do
     if quietly inside 'ollama list'; then break; fi
     sleep 0.5

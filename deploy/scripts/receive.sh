@@ -14,7 +14,19 @@ trap '' PIPE # keep what arrived even when no one listens any more
 action=$1 path=$2 size=$3
 part=$path.part
 
-size_of() { if [ -f "$1" ]; then stat -c %s "$1"; else echo 0; fi; }
+is_mac() { [ "$(uname)" = Darwin ]; }
+size_of() { if [ -f "$1" ]; then wc -c <"$1" | tr -d ' '; else echo 0; fi; }
+sha256_of() { if is_mac; then shasum -a 256 <"$1"; else sha256sum <"$1"; fi | cut -d ' ' -f 1; }
+
+# what is left of a killed run must not append to it too, so it goes to its place in the file; macOS'
+# dd does not count in bytes: what two runs make of a file there has a wrong digest
+write() {
+  if ! is_mac; then
+    dd of="$part" bs=1M seek="$1" oflag=seek_bytes iflag=fullblock conv=notrunc status=none
+  elif [ "$(size_of "$part")" = "$1" ]; then
+    cat >>"$part"
+  fi
+}
 
 case $action in
   begin)
@@ -28,14 +40,13 @@ case $action in
     ;;
   receive)
     offset=$4 sha256=$5
-    # at its place in the file, so that what is left of a killed run cannot append to it too
-    dd of="$part" bs=1M seek="$offset" oflag=seek_bytes iflag=fullblock conv=notrunc status=none
+    write "$offset"
     arrived=$(size_of "$part")
     if [ "$arrived" != "$size" ]; then
       echo "$arrived of $size bytes arrived"
       exit 1
     fi
-    if ! echo "$sha256  $part" | sha256sum --check --status; then
+    if [ "$(sha256_of "$part")" != "$sha256" ]; then
       rm -f "$part"
       exit 3
     fi

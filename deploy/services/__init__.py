@@ -2,6 +2,7 @@
 
 from deploy.services.container import ContainerSpec, HealthCheck, Mount, Port
 from deploy.services.context import ResolvedImage, ServiceContext
+from deploy.services.launchd import LaunchdSpec
 from deploy.services.program import HostProgram
 from deploy.services.runs import Marks
 from deploy.services.stack import Stack, make_stack
@@ -29,6 +30,7 @@ __all__ = [
     "HostModelFile",
     "HostProgram",
     "HostWeights",
+    "LaunchdSpec",
     "Marks",
     "Mount",
     "Port",

@@ -10,8 +10,9 @@ from typing import Any
 from deploy.plan.deployment_plan import DeploymentPlan, HostPlan, ReplicaPlan
 from deploy.programs import Program
 from deploy.services.container import ContainerSpec
+from deploy.services.launchd import LaunchdSpec
 from deploy.services.program import HostProgram
-from deploy.services.systemd import SystemdSpec
+from deploy.services.systemd import SystemdSpec, data_directory
 from deploy.services.unit import ConfigFile, ConfigTree
 from deploy.spec.engine_kinds import EngineKind
 from deploy.spec.host import WeightsSource, deployment_directory
@@ -88,6 +89,21 @@ class ServiceContext:
             name=name,
             service=service,
             user=self.service_users.get(replica.host, ""),
+            memory_bytes=replica.memory_limit_bytes,
+            address=address,
+            port=port,
+            start_period_seconds=replica.engine.start_timeout_seconds,
+            **own,
+        )
+
+    def daemon(self, name: str, service: str, replica: ReplicaPlan, **own: Any) -> LaunchdSpec:
+        """A replica as a daemon of a Mac: what all have in common, and what is its own."""
+        address, port = self.listens(replica)
+        return LaunchdSpec(
+            name=name,
+            service=service,
+            user=self.service_users[replica.host],
+            directory=data_directory(self.plan.name) / name,
             memory_bytes=replica.memory_limit_bytes,
             address=address,
             port=port,

@@ -1,17 +1,22 @@
 """Ollama: one model on GPUs or a CPU; behind an API without a key.
 
+It runs in a container, or on a Mac, whose GPU containers do not reach, as a daemon of launchd.
+
 Variables: https://docs.ollama.com/faq and envconfig/config.go of its source.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
+from deploy.plan.addresses import host_and_port
 from deploy.plan.deployment_plan import ReplicaPlan
 from deploy.plan.memory import PROMPT_CACHE_BYTES
 from deploy.services.container import HealthCheck, Mount, environment
 from deploy.services.context import ServiceContext
 from deploy.services.gpu_access import checked, gpu_access, gpu_shares, image_name, visible_devices
+from deploy.services.health import http_check
 from deploy.services.ollama_model import HOME, MODELS, completes, model_name, stored_model
 from deploy.services.routes import from_routers
 from deploy.services.unit import HostModelFile, Tier, Unit
@@ -20,6 +25,7 @@ from deploy.spec.engine import QUANTISED_CACHES
 from deploy.units import MIB
 
 IMAGE = "ollama"
+PROGRAM = "ollama"
 PORT = 11434
 
 
@@ -47,38 +53,69 @@ def upstream(context: ServiceContext, replica: ReplicaPlan) -> Upstream:
 
 
 def _unit(context: ServiceContext, replica: ReplicaPlan) -> Unit:
-    """The container of one replica, and the model that is pulled or created in it."""
-    name, volume = image_name(replica, IMAGE), context.replica_name(IMAGE, replica)
-    file, mounts = None, {HOME: Mount(kind="volume", source=volume)}
+    """What one replica runs as, and the model that is pulled or created in it."""
+    file = None
     if replica.file is not None:
         path = context.model_path(replica.host, replica.file.sha256, replica.file.path.name)
         file = HostModelFile(source=replica.file, path=path)
-        mounts[MODELS] = Mount(kind="bind", source=str(path.parent), read_only=True)
+    is_native = replica.runs == "native"
+    make, port = (_native, context.listens(replica)[1]) if is_native else (_in_container, PORT)
     return Unit(
         host=replica.host,
         tier=Tier.ENGINE,
         serves=replica.served_model_name,
-        image_name=name,
         start_timeout_seconds=replica.engine.start_timeout_seconds,
-        route=from_routers(context, context.replica_name(IMAGE, replica), PORT),
+        route=from_routers(context, context.replica_name(IMAGE, replica), port),
         drain_seconds=replica.engine.drain_seconds,
         model_file=file,
-        model=stored_model(context, replica, volume),
         gpu_shares=gpu_shares(replica),
-        runs=context.container(
-            context.replica_name(IMAGE, replica),
-            IMAGE,
-            name,
-            env=variables(replica) | environment(replica.engine.env),
-            mounts=mounts,
-            memory_bytes=replica.memory_limit_bytes,
-            healthcheck=HealthCheck(
-                command=checked(replica, "ollama list"),
-                start_period_seconds=replica.engine.start_timeout_seconds,
-            ),
-            **gpu_access(replica, context.host(replica)),
-        ),
+        **make(context, replica, file),
     )
+
+
+def _in_container(
+    context: ServiceContext, replica: ReplicaPlan, file: HostModelFile | None
+) -> dict[str, Any]:
+    name, volume = image_name(replica, IMAGE), context.replica_name(IMAGE, replica)
+    mounts = {HOME: Mount(kind="volume", source=volume)}
+    if file is not None:
+        mounts[MODELS] = Mount(kind="bind", source=str(file.path.parent), read_only=True)
+    runs = context.container(
+        context.replica_name(IMAGE, replica),
+        IMAGE,
+        name,
+        env=variables(replica) | environment(replica.engine.env),
+        mounts=mounts,
+        memory_bytes=replica.memory_limit_bytes,
+        healthcheck=HealthCheck(
+            command=checked(replica, "ollama list"),
+            start_period_seconds=replica.engine.start_timeout_seconds,
+        ),
+        **gpu_access(replica, context.host(replica)),
+    )
+    model = stored_model(context, replica, volume, HOME, MODELS)
+    return {"image_name": name, "model": model, "runs": runs}
+
+
+def _native(
+    context: ServiceContext, replica: ReplicaPlan, file: HostModelFile | None
+) -> dict[str, Any]:
+    program, name = context.program(replica.host, PROGRAM), context.replica_name(IMAGE, replica)
+    address, port = context.listens(replica)
+    env = variables(replica) | environment(replica.engine.env)
+    del env["HOME"]
+    runs = context.daemon(
+        name,
+        IMAGE,
+        replica,
+        version=program.title,
+        command=(str(program.path), "serve"),
+        env=env | {"OLLAMA_HOST": host_and_port(address, port)},
+        health=http_check(port, "/api/version", address),
+    )
+    files = file.path.parent if file else MODELS
+    model = stored_model(context, replica, "", runs.directory, files)
+    return {"program": program, "model": model, "runs": runs}
 
 
 def variables(replica: ReplicaPlan) -> dict[str, str]:

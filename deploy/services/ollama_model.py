@@ -17,8 +17,6 @@ MODELS = PurePosixPath("/models")
 """Where the directory of the model's file is in the container."""
 HOME = PurePosixPath("/var/lib/ollama")
 """Where the volume with the models is in the container."""
-RECORD = "models-by-atelier"
-"""Below it, the file in which ``scripts/ollama.sh`` writes down what it has made."""
 LIBRARY = "registry.ollama.ai"
 PULLED = "library"
 KEEP_FOR_EVER = "-1"
@@ -46,11 +44,25 @@ def completes(context: ServiceContext, replica: ReplicaPlan) -> bool:
     return "completion" in roles and not (replica.file and "chat" in roles)
 
 
-def stored_model(context: ServiceContext, replica: ReplicaPlan, volume: str) -> StoredModel:
-    """What must be in the replica's store."""
+def stored_model(
+    context: ServiceContext,
+    replica: ReplicaPlan,
+    volume: str,
+    home: PurePosixPath,
+    files: PurePosixPath,
+) -> StoredModel:
+    """What must be in the replica's store.
+
+    Args:
+        context: the deployment.
+        replica: the replica.
+        volume: the volume with the store; empty where it is a directory of the host.
+        home: where the store is, as Ollama sees it.
+        files: where the directory of the model's file is, as Ollama sees it.
+    """
     modelfile, source = "", PULLED
     if replica.file is not None:
-        modelfile = _modelfile(replica, completes=completes(context, replica))
+        modelfile = _modelfile(replica, files, completes=completes(context, replica))
         digest = hashlib.sha256(modelfile.encode()).hexdigest()
         source = f"{replica.file.sha256[:16]}-{digest[:8]}"
     return StoredModel(
@@ -58,15 +70,15 @@ def stored_model(context: ServiceContext, replica: ReplicaPlan, volume: str) -> 
         modelfile=modelfile,
         source=source,
         volume=volume,
-        home=HOME,
+        home=home,
         resident=replica.engine.keep_alive == KEEP_FOR_EVER,
     )
 
 
-def _modelfile(replica: ReplicaPlan, *, completes: bool) -> str:
+def _modelfile(replica: ReplicaPlan, files: PurePosixPath, *, completes: bool) -> str:
     """Chatting is left to the template in the file; completing wants the text as it is."""
     assert replica.file is not None  # noqa: S101 - asked for only where there is one
-    lines = [f"FROM {MODELS / part.path.name}" for part in replica.file.parts]
+    lines = [f"FROM {files / part.path.name}" for part in replica.file.parts]
     if completes:
         template = _completion_template(load_catalog().models.get(replica.model))
         lines.append(f'TEMPLATE """{template}"""')

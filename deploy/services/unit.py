@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from enum import StrEnum
 from pathlib import PurePosixPath
 from typing import Annotated, Any
@@ -13,6 +13,7 @@ from pydantic import Field
 from deploy.local_file import LocalFile
 from deploy.model_files import ModelFile
 from deploy.services.container import ContainerSpec
+from deploy.services.launchd import LaunchdSpec
 from deploy.services.program import HostProgram
 from deploy.services.runs import Marks, Part, SecretDigest, canonical_json
 from deploy.services.systemd import SystemdSpec
@@ -156,6 +157,10 @@ class CompileCache(Part):
     """Catalogue ids of the GPUs that it is compiled for; none of CPUs."""
 
 
+MODELS_RECORD = "models-by-atelier"
+"""The file in a store in which ``scripts/ollama.sh`` writes down what it has made."""
+
+
 class StoredModel(Part):
     """A model that an engine keeps in a store of its own, where it is pulled to or created."""
 
@@ -166,11 +171,25 @@ class StoredModel(Part):
     source: str
     """Says which weights and settings it was made from: it changes with them."""
     volume: str
-    """Where it is kept."""
+    """Where it is kept; empty where that is a directory of the host."""
     home: PurePosixPath
-    """Where the volume is in the container."""
+    """Where the volume is in the container; else that directory."""
     resident: bool
     """Whether it stays loaded."""
+
+    @property
+    def record(self) -> PurePosixPath:
+        """Where it is written down what Atelier made in the store, as the engine sees it."""
+        return self.home / MODELS_RECORD
+
+    def is_in(self, volumes: Collection[str], files: Collection[str]) -> bool:
+        """Whether its store is there.
+
+        Args:
+            volumes: names of the volumes that the host has.
+            files: paths of the files that the host has, of those that were asked for.
+        """
+        return self.volume in volumes if self.volume else str(self.record) in files
 
 
 class DataFile(Part):
@@ -250,7 +269,7 @@ def holds_of(label: Any, spec: Mapping[str, Any] | None) -> Holds:
     return Holds(ports=ports, gpus=dict.fromkeys(spec.get("gpus", ()), 1.0))
 
 
-Runs = Annotated[ContainerSpec | SystemdSpec, Field(discriminator="kind")]
+Runs = Annotated[ContainerSpec | LaunchdSpec | SystemdSpec, Field(discriminator="kind")]
 
 
 class Unit(Part):

@@ -18,8 +18,14 @@ MigProfileName = Annotated[str, Field(pattern=r"^[1-9]g\.\d+gb$")]
 HostKeys = Literal["known", "accept-new"]
 WeightsSource = Literal["download", "copy"]
 Engines = Literal["containers", "native"]
+SystemName = Literal["linux", "macos"]
 ACCOUNT = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
 DockerSource = Literal["distribution", "upstream", "present"]
+LINUX_SETTINGS = (
+    *("docker", "docker_settings", "driver", "gpu_runtime"),
+    *("mig", "power_limit_watts", "gpu_clocks_mhz"),
+)
+"""Settings that a Mac cannot have."""
 GpuNames = Annotated[
     tuple[str, ...],
     WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
@@ -43,6 +49,9 @@ class HostSpec(Spec):
     """Host to go through, e.g. ``me@bastion.lab:2222``; several with commas between them."""
     ssh_host_keys: HostKeys = "known"
     """``known``: the host's key must be in ``~/.ssh/known_hosts``; ``accept-new``: it is added."""
+    system: SystemName = "linux"
+    """Its operating system: ``linux``, or ``macos`` on a Mac with an Apple chip, whose engines run
+    as daemons of launchd."""
     sudo: bool = False
     """Run commands with sudo, for users who may not use Docker themselves."""
     docker: DockerSource | None = None
@@ -78,14 +87,25 @@ class HostSpec(Spec):
     """How models of Hugging Face come to it: ``download`` by itself, or ``copy``: this machine
     fetches them and copies them there, for hosts with no way out."""
     engines: Engines = "containers"
-    """``containers``, or ``native``: engines run as services of the host itself, by systemd; a host
-    that runs nothing else needs no Docker."""
+    """``containers``, or ``native``: engines run as services of the host itself, by systemd, or by
+    launchd on macOS, where this is the default; a host that runs nothing else needs no Docker."""
     programs: dict[ProgramName, ProgramSpec] = Field(default_factory=dict)
     """``native``: the program of each engine, e.g. ``{"llama-server": Program(...)}``."""
     service_user: str | None = None
-    """``native``: account that engines run as; by default one that systemd makes for each."""
+    """``native``: account that engines run as; by default one that systemd makes for each. On
+    macOS, where launchd makes none, it must be declared, and be there."""
+    wired_limit_mib: int | None = Field(default=None, ge=1024)
+    """macOS: how much of the memory its GPU may have, in MiB (``iogpu.wired_limit_mb``), after each
+    start of the host as well. By default what macOS gives it: 75 % of the memory."""
     directory: PurePosixPath = PurePosixPath("/var/lib/atelier")
     """Where configuration and model files are kept on the host."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _engines_of_a_mac_are_native(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("system") == "macos":
+            return {"engines": "native"} | data
+        return data
 
     @field_validator("name")
     @classmethod
@@ -112,6 +132,33 @@ class HostSpec(Spec):
         if jump is not None and not all(HOP.fullmatch(hop) for hop in jump.split(",")):
             raise refusal(repr(jump), "user@name:port, of which only the name is needed")
         return jump
+
+    @model_validator(mode="after")
+    def _a_mac_has_what_macs_have(self) -> HostSpec:
+        if not self.is_mac:
+            if self.wired_limit_mib is not None:
+                raise refusal("wired_limit_mib without macOS", "system='macos' together with it")
+            return self
+        if self.engines != "native":
+            found = "engines='containers' on macOS, whose containers do not reach the GPU"
+            raise refusal(found, "engines='native'", "remove engines")
+        if self.is_local:
+            raise refusal("'@local' with system='macos'", "a Mac that is reached over SSH")
+        for name in LINUX_SETTINGS:
+            if getattr(self, name):
+                raise refusal(f"{name} on macOS", "hosts with Linux", f"remove {name}")
+        return self
+
+    @model_validator(mode="after")
+    def _engines_of_a_mac_have_an_account(self) -> HostSpec:
+        if self.is_mac and self.service_user in {None, "root"}:
+            found = "root" if self.service_user else "none"
+            raise refusal(
+                f"{found} as service_user on macOS, where launchd makes no accounts",
+                "an account of that Mac that is not an administrator's",
+                "declare service_user='NAME'; docs/mac.md shows how to make one",
+            )
+        return self
 
     @model_validator(mode="after")
     def _settings_are_of_a_docker_that_is_managed(self) -> HostSpec:
@@ -172,6 +219,11 @@ class HostSpec(Spec):
         if self.gpu_runtime is None:
             return self.driver is not None and self.driver.toolkit == "install"
         return self.gpu_runtime == "cdi"
+
+    @property
+    def is_mac(self) -> bool:
+        """Whether it runs macOS."""
+        return self.system == "macos"
 
     @property
     def is_local(self) -> bool:

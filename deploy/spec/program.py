@@ -10,7 +10,7 @@ from pydantic import field_validator, model_validator
 
 from deploy.spec.base import Spec, refusal
 
-ProgramName = Literal["llama-server"]
+ProgramName = Literal["llama-server", "ollama"]
 ENDS = (".tar.gz", ".tgz", ".tar")
 VERSION = re.compile(r"[\w.+~-]{1,64}", re.ASCII)
 SHA256 = re.compile(r"[0-9a-f]{64}")

@@ -40,7 +40,7 @@ def _install(deployment: Artefacts, first: dict[str, str], turn: Turn) -> None:
 
 
 def _set_up(deployment: Artefacts) -> None:
-    for spec in host.loop([each for each in deployment.spec.hosts if each.gpus]):
+    for spec in host.loop([e for e in deployment.spec.hosts if e.gpus and not e.is_mac]):
         if spec.name == host.name:
             driver.gpus_set_up(
                 name=f"Set up the GPUs of {spec.name}", spec=spec, artefacts=deployment

@@ -284,6 +284,7 @@ def bare_path(tmp_path: Path) -> Path:
     folder.mkdir()
     for tool in (
         "sh",
+        "uname",
         "stat",
         "find",
         "sha256sum",

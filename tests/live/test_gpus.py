@@ -83,3 +83,14 @@ def test_the_command(smi: Path, tmp_path: Path) -> None:
         assert word in " ".join(said.split()), said
     assert '"temperature_celsius": 61.0' in run("gpus", str(inventory), "--json")
     assert "no inventory to look" in run("gpus", "--host", "h1", stream="stderr", status=1)
+
+
+def test_macs_are_not_asked(smi: Path, tmp_path: Path) -> None:
+    inventory = tmp_path / "lab.yaml"
+    inventory.write_text(
+        "name: lab\nhosts: [{name: '@local', gpus: 1x h100}, {name: mac, system: macos,"
+        " service_user: ollama, gpus: mac-studio-256}]\nmodels: [{name: tiny-coder}]\n"
+    )
+    assert "NVIDIA H100" in run("gpus", str(inventory))
+    said = run("gpus", str(inventory), "--host", "mac", stream="stderr", status=1)
+    assert "mac runs macOS" in said

@@ -44,11 +44,13 @@ def live_service(artefacts: Artefacts, name: str, **differences: Any) -> LiveSer
     """A unit's service, running as it is wanted but for the differences."""
     unit = unit_named(artefacts, name)
     digest = artefacts.secrets.digest
-    [text] = unit.create_arguments(artefacts.plan.name, digest)
-    files = {
-        "unit file": text,
-        "environment file": unit.runs.secret_environment(artefacts.secrets.render),
-    }
+    text, *marks = unit.create_arguments(artefacts.plan.name, digest)
+    other = (
+        {"marks file": marks[0]}
+        if marks
+        else {"environment file": unit.runs.secret_environment(artefacts.secrets.render)}
+    )
+    files = {"unit file": text} | other
     as_wanted = LiveService(
         name=name,
         state="running",

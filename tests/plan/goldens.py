@@ -25,6 +25,7 @@ INVENTORIES = {
     "individual": "individual: one workstation with a GeForce RTX 4090",
     "users_20": "20-users: one machine with 2 RTX 5090",
     "users_100": "100-users: two servers with 2 RTX PRO 6000 each",
+    "mac_studio": "individual: a Mac Studio with the models, and a machine with Linux",
 }
 ALL = (*INVENTORIES, "prod")
 """With the one that sites copy: the demo by another name."""

@@ -63,7 +63,8 @@ start_timeout_seconds, tensor_parallel_size, tensor_split, threads, trusted_netw
         hosts[0].gpu: unknown setting
             allowed: address, directory, docker, docker_settings, driver, engines, \
 gpu_clocks_mhz, gpu_groups, gpu_runtime, gpus, mig, name, power_limit_watts, programs, \
-service_user, ssh_host_keys, ssh_jump, ssh_key, ssh_port, ssh_user, sudo, weights
+service_user, ssh_host_keys, ssh_jump, ssh_key, ssh_port, ssh_user, sudo, system, \
+weights, wired_limit_mib
             fix: did you mean 'gpus'?
         """,
     ),
@@ -111,7 +112,8 @@ weights_gib
         hosts[0]: '@local'
             allowed: its settings by name: address, directory, docker, docker_settings, driver, \
 engines, gpu_clocks_mhz, gpu_groups, gpu_runtime, gpus, mig, name, power_limit_watts, programs, \
-service_user, ssh_host_keys, ssh_jump, ssh_key, ssh_port, ssh_user, sudo, weights
+service_user, ssh_host_keys, ssh_jump, ssh_key, ssh_port, ssh_user, sudo, system, \
+weights, wired_limit_mib
         """,
     ),
     (
@@ -1014,7 +1016,8 @@ def test_a_part_by_itself_says_which_part_it_is() -> None:
         "Host.ssh_prt: unknown setting\n"
         "    allowed: address, directory, docker, docker_settings, driver, engines, "
         "gpu_clocks_mhz, gpu_groups, gpu_runtime, gpus, mig, name, power_limit_watts, programs, "
-        "service_user, ssh_host_keys, ssh_jump, ssh_key, ssh_port, ssh_user, sudo, weights\n"
+        "service_user, ssh_host_keys, ssh_jump, ssh_key, ssh_port, ssh_user, sudo, "
+        "system, weights, wired_limit_mib\n"
         "    fix: did you mean 'ssh_port'?"
     )
 

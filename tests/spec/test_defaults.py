@@ -217,6 +217,8 @@ ENTRY: dict[str, Any] = {
                 "engines": "containers",
                 "programs": {},
                 "service_user": None,
+                "system": "linux",
+                "wired_limit_mib": None,
                 "directory": "/var/lib/atelier",
             },
         ),

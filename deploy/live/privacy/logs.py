@@ -1,4 +1,4 @@
-"""Logs: what containers have printed, and the journal of services, since the requests began."""
+"""Logs: what containers, services and daemons have printed since the requests began."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from docker.errors import DockerException, NotFound
 
 from deploy.live.connection import Connection
+from deploy.live.daemons import whole_log
 from deploy.live.privacy.needles import Needles
 from deploy.live.privacy.places import MOST_BYTES, Place, of_search
 from deploy.live.services import journal_since
@@ -34,6 +35,9 @@ def search_log(connection: Connection, unit: Unit, since: int, needles: Needles)
 
 
 def _lines(connection: Connection, unit: Unit, since: int) -> Iterator[bytes]:
+    if unit.runs.kind == "launchd":
+        # its lines say not when, in one way; what is looked for was not asked before
+        return whole_log(connection, unit.name)
     if unit.image_name is None:
         return journal_since(connection, unit.name, since)
     container = connection.client.containers.get(unit.name)

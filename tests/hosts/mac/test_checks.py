@@ -1,0 +1,107 @@
+"""Whether a Mac is what is declared, and can serve."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from deploy.catalog import load_catalog
+from deploy.hosts.finding import Finding
+from deploy.hosts.mac.checks import mac_findings, system_findings
+from deploy.hosts.mac.state import MacState
+from deploy.hosts.state import HostState, System
+from deploy.spec import HostSpec
+from tests.services.test_launchd import MAC
+
+SPEC = HostSpec.model_validate(MAC)
+SYSTEM = System("macos", (), "macOS 15.5", "15.5", kernel="Darwin arm64", is_root=True)
+GOOD = MacState("Apple M3 Ultra", 256 * 1024**3, 0, accounts=frozenset({"ollama"}))
+
+
+def found(mac: MacState, **declared: Any) -> list[tuple[str, str, str]]:
+    spec = HostSpec.model_validate(MAC | declared)
+    return rows(mac_findings(spec, HostState(system=SYSTEM), mac, load_catalog()))
+
+
+def rows(findings: Iterable[Finding]) -> list[tuple[str, str, str]]:
+    return [(each.name, each.status, each.found) for each in findings]
+
+
+def test_a_mac_that_is_what_is_declared() -> None:
+    assert found(GOOD) == [("GPUs", "ok", "Apple M3 Ultra, 256 GiB, as declared")]
+
+
+@pytest.mark.parametrize(
+    ("changes", "declared", "row"),
+    [
+        (
+            {"memory_bytes": 96 * 1024**3},
+            {},
+            ("GPUs", "problem", "Apple M3 Ultra, 96 GiB"),
+        ),
+        ({"chip": "Apple M2 Ultra"}, {}, ("GPUs", "warning", "Apple M2 Ultra, 256 GiB")),
+        (
+            {"accounts": frozenset()},
+            {},
+            ("account", "problem", "there is no account 'ollama', which engines are to run as"),
+        ),
+        (
+            {"wired_limit_mib": None},
+            {"wired_limit_mib": 200_000},
+            ("GPU memory", "problem", "macOS has no iogpu.wired_limit_mb"),
+        ),
+        (
+            {"wired_limit_mib": None},
+            {},
+            ("GPU memory", "warning", "macOS has no iogpu.wired_limit_mb"),
+        ),
+        (
+            {"has_filevault": True},
+            {},
+            (
+                "FileVault",
+                "warning",
+                "on: after a restart nothing runs until somebody types a password at the Mac",
+            ),
+        ),
+    ],
+)
+def test_what_is_said(
+    changes: dict[str, Any], declared: dict[str, Any], row: tuple[str, str, str]
+) -> None:
+    assert row in found(replace(GOOD, **changes), **declared)
+
+
+@pytest.mark.parametrize(
+    ("changes", "row"),
+    [
+        ({}, ("operating system", "ok", "macOS 15.5 Darwin arm64")),
+        ({"version": "13.6"}, ("operating system", "problem", "macOS 15.5 Darwin arm64")),
+        ({"kernel": "Darwin x86_64"}, ("operating system", "problem", "macOS 15.5 Darwin x86_64")),
+        (
+            {"is_root": False},
+            (
+                "services",
+                "problem",
+                "this user is not root, and daemons of launchd are root's to change",
+            ),
+        ),
+        ({"kernel": "Linux x86_64", "name": "Debian"}, ("operating system", "problem", "Debian")),
+    ],
+)
+def test_its_system(changes: dict[str, Any], row: tuple[str, str, str]) -> None:
+    assert row in rows(system_findings(SPEC, replace(SYSTEM, **changes)))
+
+
+def test_a_mac_that_is_declared_as_another_host() -> None:
+    other = HostSpec(name="h1")
+    assert rows(system_findings(other, SYSTEM)) == [
+        ("operating system", "problem", "macOS (Darwin arm64)")
+    ]
+    assert rows(system_findings(other, System(kernel="Linux x86_64"))) == []
+    # nothing is said of a Mac that is none
+    linux = HostState(system=System(kernel="Linux x86_64"))
+    assert list(mac_findings(SPEC, linux, MacState(), load_catalog())) == []
