@@ -104,6 +104,10 @@ def open_router(artefacts: Artefacts) -> Iterator[Router]:
         ServiceError: if none runs, or the deployment has no database for people.
         SecretError: if the deployment's secrets are not known here.
     """
+    if artefacts.plan.router.spec.kind == "aristote":
+        found = "Atelier keeps no people and counts no use with Aristote yet"
+        fix = "its own command and its table metrics: docs/aristote.md"
+        raise ServiceError(Problem("router.kind", found, "kind 'litellm'", fix))
     if artefacts.plan.people is None:
         raise ServiceError(
             Problem(

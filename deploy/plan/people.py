@@ -22,7 +22,8 @@ def people_plan(
 ) -> tuple[PeoplePlan | None, tuple[Problem, ...]]:
     """Teams and people with their limits, and what is wrong with them.
 
-    Without a database the router has no keys but the master key: there is no plan then.
+    Without a database the router has no keys but the master key: there is no plan then. Nor is
+    there one of Aristote, whose people are not kept: what is declared of them is refused.
 
     Args:
         spec: the deployment.
@@ -31,6 +32,8 @@ def people_plan(
     Raises:
         AtelierError: if that file cannot be read, or is not valid.
     """
+    if spec.router.kind == "aristote":
+        return None, ()
     declared = [(f"people[{i}]", person) for i, person in enumerate(spec.people)]
     if spec.people_file:
         rows = read_people_file(directory / spec.people_file)
