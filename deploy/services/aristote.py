@@ -40,6 +40,8 @@ STOP_SECONDS = 120
 """How long answers may go on that have begun when a sender stops."""
 NOT_READY_SECONDS = 60
 """After which a sender is started anew; RabbitMQ is back within 15 s of its own start."""
+RETRIES = 10
+"""Checks in a row that fail before one is unhealthy: all do while RabbitMQ is made anew."""
 WARNING = "30"
 """Of Python's logging: below it, each request writes its user's token into the log."""
 QUEUE_EXPIRATION_MS = 600_000
@@ -89,6 +91,7 @@ def _consumer(context: ServiceContext, model: str) -> Unit:
             memory_bytes=plan.spec.dispatch.consumer_memory_limit,
             healthcheck=HealthCheck(
                 command=f"python3 {CONFIG / CONSUMER_FILES[0]}",
+                retries=RETRIES,
                 start_period_seconds=plan.spec.start_timeout_seconds,
             ),
         ),
@@ -175,6 +178,7 @@ def _sender(context: ServiceContext, index: int) -> Unit:
             stop_timeout_seconds=STOP_SECONDS,
             healthcheck=HealthCheck(
                 command=http_check(PORT, HEALTH),
+                retries=RETRIES,
                 start_period_seconds=plan.spec.start_timeout_seconds,
             ),
         ),
