@@ -186,12 +186,19 @@ def _sender(context: ServiceContext, index: int) -> Unit:
 
 
 def _started() -> str:
-    """What sender.py runs: upstream's migrations, the account, and upstream's command."""
+    """What sender.py runs: upstream's migrations, the account, and the server of its command.
+
+    ``fastapi run`` starts uvicorn so, too, but lets it write each address into the log, with what
+    clients put there.
+    """
     return canonical_json(
         {
             "directory": str(CODE),
             "before": [["alembic", "upgrade", "head"], ["python3", str(CONFIG / SENDER_FILES[1])]],
-            "command": ["fastapi", "run", "--port", str(PORT), "src/sender/main.py"],
+            "command": [
+                *("uvicorn", "src.sender.main:app", "--no-access-log"),
+                *("--host", "0.0.0.0", "--port", str(PORT)),  # noqa: S104 - inside the container
+            ],
             "url": f"http://127.0.0.1:{PORT}{HEALTH}",
             "seconds": NOT_READY_SECONDS,
         }

@@ -129,7 +129,10 @@ def test_how_the_sender_is_started(lab: Artefacts) -> None:
     assert (found.entrypoint, program) == ("python3", "/etc/atelier/sender.py")
     assert json.loads(settings) == {
         "before": [["alembic", "upgrade", "head"], ["python3", "/etc/atelier/account.py"]],
-        "command": ["fastapi", "run", "--port", "8080", "src/sender/main.py"],
+        "command": [
+            *("uvicorn", "src.sender.main:app", "--no-access-log"),
+            *("--host", "0.0.0.0", "--port", "8080"),  # noqa: S104
+        ],
         "directory": "/app",
         "seconds": 60,
         "url": "http://127.0.0.1:8080/health/readiness",
