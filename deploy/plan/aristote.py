@@ -46,22 +46,13 @@ def aristote_problems(spec: DeploymentSpec, replicas: tuple[ReplicaPlan, ...]) -
 
 
 def _people_problems(spec: DeploymentSpec) -> Iterator[Problem]:
-    declared = {
-        "people": bool(spec.people),
-        "people_file": spec.people_file is not None,
-        "teams": bool(spec.teams),
-        "web_ui.people_only": bool(spec.web_ui and spec.web_ui.people_only),
-    }
-    for setting, is_declared in declared.items():
-        if is_declared:
-            yield Problem(
-                setting,
-                "declared, and Atelier keeps no people with Aristote yet: the master key is the"
-                " one key that it makes",
-                "people with kind 'litellm'",
-                f"declare router=Router(kind='litellm'); or leave it out, and see {DOCS} for"
-                " Aristote's own command",
-            )
+    if spec.web_ui and spec.web_ui.people_only:
+        yield Problem(
+            "web_ui.people_only",
+            "True, and Aristote is not told who asks in the web UI",
+            "False, or kind 'litellm'",
+            "remove people_only",
+        )
     if spec.limits.max_budget is not None:
         yield Problem(
             "limits.max_budget",
@@ -160,8 +151,8 @@ def aristote_warnings(
         f" refused it: clients must read the body, as atelier verify does ({DOCS})"
     )
     yield (
-        "Aristote has no keys of people here, no budgets, no limits of requests or tokens a minute,"
-        " no other names for models, no second try at another replica; limits is not used"
+        "Aristote has no budgets, no limits of requests or tokens a minute, no models for some keys"
+        " alone, no other names for models, no second try at another replica; limits is not used"
     )
     yield from _completion_warnings(models)
     yield from _queue_warnings(spec)

@@ -152,7 +152,7 @@ def _forwarded(context: ServiceContext) -> dict[str, str]:
 
     https://docs.openwebui.com/reference/env-configuration/#enable_forward_user_info_headers
     """
-    if context.plan.people is None:
+    if context.plan.people is None or context.plan.router.spec.kind != "litellm":
         return {}
     return {
         "ENABLE_FORWARD_USER_INFO_HEADERS": "true",

@@ -209,17 +209,6 @@ def test_a_deployment_without_a_database_has_no_people(make: MakeArtefacts) -> N
     )
 
 
-def test_a_deployment_with_aristote_has_none(make: MakeArtefacts) -> None:
-    artefacts = make(router={"kind": "aristote"}, postgres={})
-    with pytest.raises(ServiceError) as refused, open_router(artefacts):
-        pass
-    assert str(refused.value) == (
-        "router.kind: Atelier keeps no people and counts no use with Aristote yet\n"
-        "    allowed: kind 'litellm'\n"
-        "    fix: its own command and its table metrics: docs/aristote.md"
-    )
-
-
 def test_a_router_that_is_gone(inventory: Path, fake: FakeLiteLLM) -> None:
     fake.url = "http://127.0.0.1:1"
     said = run("users", "list", str(inventory), stream="stderr", status=1)

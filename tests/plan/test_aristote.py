@@ -63,6 +63,9 @@ def test_valkey_is_for_the_web_ui(make: MakeArtefacts) -> None:
     assert not about(said(make, **several), "valkey")
 
 
-def test_people_have_no_keys_of_their_own(make: MakeArtefacts) -> None:
-    assert make(router={"kind": "aristote"}, **POSTGRES).plan.people is None
-    assert make(**POSTGRES).plan.people is not None
+def test_people_have_none_of_the_limits_that_nothing_counts(make: MakeArtefacts) -> None:
+    settings = {"people": [{"name": "ada"}], "limits": {"rpm_limit": 60}}
+    for kind, limit in (("aristote", None), ("litellm", 60)):
+        people = make(router={"kind": kind}, **POSTGRES, **settings).plan.people
+        assert people
+        assert [person.rpm_limit for person in people.people] == [limit]

@@ -511,11 +511,11 @@ CASES: dict[str, dict[str, Any]] = {
     "no attribute": {"web_ui": {"ldap": LDAP | {"username_attribute": "u=*"}}},
     "logins in the environment": {"web_ui": {"env": {"ENABLE_LDAP": "true"}}},
     "Aristote without a database": {"router": ARISTOTE},
-    "people with Aristote": {
+    "limits of people with Aristote": {
         "router": ARISTOTE,
         "postgres": {},
-        "teams": [{"name": "physics"}],
-        "people": [{"name": "ada"}],
+        "teams": [{"name": "physics", "tpm_limit": 1000}],
+        "people": [{"name": "ada", "expires": "2030-01-31"}, {"name": "atelier"}],
         "limits": {"max_budget": 5},
         "web_ui": {"people_only": True},
     },
