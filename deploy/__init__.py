@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from deploy.inventory import (
         Acme,
+        Aristote,
         Deployment,
         Driver,
         Engine,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Acme",
+    "Aristote",
     "Deployment",
     "Driver",
     "Engine",

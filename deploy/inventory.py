@@ -26,6 +26,7 @@ from deploy.pyinfra_calls import find_lines_without_their_text
 from deploy.pyinfra_connection import connect_as_declared
 from deploy.spec import (
     AcmeSpec,
+    AristoteSpec,
     DeploymentSpec,
     DriverSpec,
     EngineSpec,
@@ -111,6 +112,7 @@ class DeploymentDeclaration:
 
 
 Acme = Declaration(AcmeSpec)
+Aristote = Declaration(AristoteSpec)
 Deployment = DeploymentDeclaration()
 Driver = Declaration(DriverSpec)
 Engine = Declaration(EngineSpec)

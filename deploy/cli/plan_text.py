@@ -46,6 +46,7 @@ def _host(host: HostPlan, plan: DeploymentPlan) -> Iterator[Text]:
             ("web UI" if web_uis == 1 else f"{web_uis} web UIs", plan.web_ui),
             ("PostgreSQL", plan.postgres),
             ("Valkey", plan.valkey),
+            ("RabbitMQ", plan.router if plan.router.spec.kind == "aristote" else None),
         )
         if runs and runs.host == host.name
     ]

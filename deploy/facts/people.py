@@ -13,8 +13,11 @@ from deploy.facts.engine import UNLESS_ENGINE
 from deploy.people.records import Live, live
 from deploy.scripts import read_script
 from deploy.services.litellm import PORT
+from deploy.spec.router import RouterKind
 
-SCRIPT, IN_CONTAINER = "people.sh", "router_api.py"
+SCRIPT = "people.sh"
+IN_CONTAINER: dict[RouterKind, str] = {"aristote": "aristote_people.py", "litellm": "router_api.py"}
+"""What runs in the router's container: both print the same, and take the same requests."""
 State = Literal["read", "absent", "stopped", "no database", "refused"]
 
 
@@ -36,13 +39,14 @@ class PeopleState:
 class People(FactBase[PeopleState]):
     """Teams, people and keys of a router."""
 
-    def command(self, containers: tuple[str, ...]) -> str:
+    def command(self, containers: tuple[str, ...], router: RouterKind) -> str:
         """Ask the first router that runs.
 
         Args:
             containers: names of the containers of its replicas.
+            router: which router it is.
         """
-        arguments = ["look", read_script(IN_CONTAINER), str(PORT), *containers]
+        arguments = ["look", read_script(IN_CONTAINER[router]), str(PORT), *containers]
         script = shlex.join(["sh", "-c", read_script(SCRIPT), "atelier", *arguments])
         return f"{UNLESS_ENGINE}; {script} </dev/null"
 

@@ -216,6 +216,26 @@ def router_is_ready(base_url: str, key: str, *, has_database: bool) -> str:
     return f"serves {served}" + (", and reaches its database" if has_database else "")
 
 
+def sender_is_ready(base_url: str, key: str, models: list[str]) -> str:
+    """Ask Aristote's sender for its models: its database knows the key, RabbitMQ each queue.
+
+    Args:
+        base_url: address of the replica.
+        key: the master key.
+        models: what must have a queue.
+
+    Raises:
+        ServiceError: if it does not answer, or lacks one of them.
+    """
+    known = {str(model["id"]) for model in get(base_url, "/v1/models", key)["data"]}
+    missing = [model for model in models if model not in known]
+    if missing:
+        fix = "see what `atelier status` says of its consumer"
+        raise ServiceError(Problem(", ".join(missing), "RabbitMQ has no queue for it", fix=fix))
+    served = "1 model" if len(models) == 1 else f"{len(models)} models"
+    return f"has the queues of {served}, and reaches its database"
+
+
 def _wait_for_database(base_url: str, key: str) -> None:
     """LiteLLM gives its database little time to answer: a busy one is asked again."""
     deadline = time.monotonic() + DATABASE_SECONDS

@@ -78,7 +78,9 @@ def post(base: Base, path: str, key: str, body: dict[str, Any]) -> Any:
     client, request = prepare("POST", base, path, key, json=body)
     reply = client.send(request)
     _raise_for_status(reply)
-    return reply.json()
+    answer = reply.json()
+    _raise_for_body(path, answer)
+    return answer
 
 
 def stream(base: Base, path: str, key: str, body: dict[str, Any]) -> list[dict[str, Any]]:
@@ -93,7 +95,11 @@ def stream(base: Base, path: str, key: str, body: dict[str, Any]) -> list[dict[s
         if reply.is_error:
             reply.read()
         _raise_for_status(reply)
-        lines = [line.removeprefix("data: ") for line in reply.iter_lines() if line.strip()]
+        raw = [line for line in reply.iter_lines() if line.strip()]
+    if raw and raw[0].startswith("{"):
+        # no stream at all
+        _raise_for_body(path, json.loads("".join(raw)))
+    lines = [line.removeprefix("data: ") for line in raw]
     if not lines or lines[-1] != "[DONE]":
         raise ServiceError(
             Problem(path, "the stream ended early", "a stream that ends with [DONE]")
@@ -164,6 +170,16 @@ def trusting(trusted: str) -> ssl.SSLContext:
 
 def _bearer(key: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {key}"} if key else {}
+
+
+def _raise_for_body(path: str, answer: Any) -> None:
+    """Aristote answers with 200 what an engine refused, and what its queue did of a chat."""
+    if not isinstance(answer, dict):
+        return
+    said = answer.get("error") or (answer.get("object") == "error" and answer.get("message"))
+    if said:
+        problem = Problem(path, f"HTTP 200 with an error: {str(said)[:300]}", "an answer")
+        raise ServiceError(problem)
 
 
 def _raise_for_status(reply: httpx.Response) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from deploy.artefacts import Artefacts
 from deploy.errors import AtelierError, PeopleError, Problem
 from deploy.live.router import Router
+from deploy.live.sender import Sender
 from deploy.people.compare import compare
 from deploy.people.new_keys import Handover, NewKeys
 from deploy.people.records import (
@@ -22,7 +23,7 @@ from deploy.people.records import (
     person_fields,
 )
 from deploy.people.requests import Request, Requests, revoked
-from deploy.plan.people import person_plan
+from deploy.plan.people import aristote_lacks, person_plan
 from deploy.plan.people_plan import PeoplePlan, PersonPlan
 from deploy.spec import PersonSpec
 
@@ -38,7 +39,7 @@ class People:
     """
 
     artefacts: Artefacts
-    router: Router
+    router: Router | Sender
     handover: Handover
 
     @property
@@ -140,6 +141,8 @@ class People:
             allowed = ", ".join(teams) or "a team of the inventory, and there is none"
             problems.append(Problem(f"{person.name}: team", repr(person.team), allowed))
         spec = self.artefacts.spec
+        if spec.router.kind == "aristote":
+            problems += _not_in_aristote(person)
         served = [*(model.served_name for model in spec.models), *spec.router.aliases]
         for model in person.models:
             if model not in served:
@@ -173,6 +176,15 @@ class People:
             said = [replace(each, found=keys.redact(each.found)) for each in error.problems]
             raise type(error)(*said) from None
         return paths
+
+
+def _not_in_aristote(person: PersonPlan) -> list[Problem]:
+    """What Aristote has nothing for."""
+    found = "set, and Aristote has nothing like it"
+    return [
+        Problem(f"{person.name}: {name}", found, fix="leave it out")
+        for name in aristote_lacks(person)
+    ]
 
 
 def _declared(name: str, setting: str) -> Problem:

@@ -14,6 +14,7 @@ from deploy.artefacts import Artefacts
 from deploy.errors import Problem, ServiceError
 from deploy.live.connection import Connection, connect, container_address
 from deploy.live.http import get, post
+from deploy.live.sender import Sender
 from deploy.people.records import Live, live
 from deploy.people.requests import ENDS, Request
 from deploy.people.usage import By, Usage, add_up, path_of
@@ -96,7 +97,7 @@ class Router:
 
 
 @contextmanager
-def open_router(artefacts: Artefacts) -> Iterator[Router]:
+def open_router(artefacts: Artefacts) -> Iterator[Router | Sender]:
     """The first router that runs.
 
     Raises:
@@ -115,19 +116,24 @@ def open_router(artefacts: Artefacts) -> Iterator[Router]:
     artefacts.secrets.require_kept()
     host = artefacts.host(artefacts.plan.router.host)
     with connect(host) as connection:
+        name = _running(artefacts, connection)
+        if artefacts.plan.router.spec.kind == "aristote":
+            yield Sender(connection, name)
+            return
+        # its container's address: the port that people use may be another service's
+        address = container_address(connection, name, artefacts.plan.name)
         key = artefacts.secrets.value(SecretName.ROUTER_MASTER_KEY)
-        yield Router(_url(artefacts, connection), key)
+        yield Router(connection.reach(address, PORT), key)
 
 
-def _url(artefacts: Artefacts, connection: Connection) -> str:
-    """Of its container: the port that people use may be another service's."""
+def _running(artefacts: Artefacts, connection: Connection) -> str:
+    """Name of the first router that runs."""
     running = {each.name for each in connection.client.containers.list()}
     units = artefacts.stack.on(artefacts.plan.router.host)
     names = [unit.name for unit in units if unit.tier == Tier.ROUTER]
     for name in names:
         if name in running:
-            address = container_address(connection, name, artefacts.plan.name)
-            return connection.reach(address, PORT)
+            return name
     raise ServiceError(
         Problem(", ".join(names), "no router runs", fix="deploy, or see what `atelier status` says")
     )

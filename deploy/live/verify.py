@@ -21,6 +21,7 @@ from deploy.live.checks import (
     rerank,
     router_is_ready,
     run_check,
+    sender_is_ready,
     stream_chat,
     stream_completion,
     web_ui_is_ready,
@@ -33,7 +34,7 @@ from deploy.live.links import ask_end
 from deploy.live.login import Login
 from deploy.live.ollama import gpu_share
 from deploy.plan.deployment_plan import ReplicaPlan
-from deploy.services import engines, litellm, open_webui, routes
+from deploy.services import engines, open_webui, routers, routes
 from deploy.spec import HostSpec, SecretName
 
 AT_ONCE = 8
@@ -215,11 +216,13 @@ def _replica_questions(artefacts: Artefacts, connection: Connection) -> Iterator
     if plan.router.spec.replicas == 1 and plan.postgres is None:
         return
     for index in range(plan.router.spec.replicas):
-        name = litellm.container_name(context, index)
+        name = routes.router_name(context, index)
 
         def ask(name: str = name) -> str:
             address = container_address(connection, name, plan.name)
-            url = connection.reach(address, litellm.PORT)
+            url = connection.reach(address, routers.port(plan))
+            if plan.router.spec.kind == "aristote":
+                return sender_is_ready(url, key, plan.served_models)
             return router_is_ready(url, key, has_database=plan.postgres is not None)
 
         yield Question(f"router replica {index}", plan.router.host, ask)

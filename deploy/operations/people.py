@@ -61,9 +61,10 @@ def people_command(artefacts: Artefacts, requests: list[Request], keys: NewKeys)
     """Sends requests to the router's API; keys are on standard input."""
     body = json.dumps([{"path": each.path, "body": dict(each.body)} for each in requests])
     names = people_question(artefacts)["containers"]
+    program = read_script(IN_CONTAINER[artefacts.plan.router.spec.kind])
     return ScriptCommand(
         SCRIPT,
-        *("apply", read_script(IN_CONTAINER), str(PORT), *names),
+        *("apply", program, str(PORT), *names),
         stdin=body,
         redact=lambda text: artefacts.secrets.redact(keys.redact(text)),
         progress="telling the router about people",

@@ -205,7 +205,8 @@ def people_question(artefacts: Artefacts) -> dict[str, Any]:
     """What is asked of the router about people."""
     host = artefacts.plan.router.host
     routers = [unit for unit in artefacts.stack.on(host) if unit.tier == Tier.ROUTER]
-    return {"containers": tuple(unit.name for unit in routers)}
+    kind = artefacts.plan.router.spec.kind
+    return {"containers": tuple(unit.name for unit in routers), "router": kind}
 
 
 def images_question(

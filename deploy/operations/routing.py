@@ -40,7 +40,10 @@ def prepared(artefacts: Artefacts) -> Commands:
     for unit, route in units:
         announce(Change(f"requests to {unit.name}", "no longer keep away"))
         yield back_command(unit, route)
-    if host.name == artefacts.plan.router.host and found.keys[:1] != (_digest(artefacts),):
+    router = artefacts.plan.router
+    # Aristote's consumers have the key in their environment
+    reads_keys = router.spec.kind == "litellm" and host.name == router.host
+    if reads_keys and found.keys[:1] != (_digest(artefacts),):
         announce(_change(artefacts, BEFORE, BOTH, is_there=bool(found.keys)))
         yield _write("first", artefacts)
 

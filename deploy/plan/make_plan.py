@@ -10,6 +10,7 @@ from deploy.catalog import Catalog
 from deploy.errors import AtelierError, PlanError, Problem
 from deploy.licence import licence_problems
 from deploy.model_files import ModelFile
+from deploy.plan.aristote import aristote_problems, aristote_warnings
 from deploy.plan.deployment_plan import DeploymentPlan, ReplicaPlan
 from deploy.plan.entry import entry_plan, entry_problems
 from deploy.plan.host_gpus import gpus_of, host_plan, host_problems
@@ -92,6 +93,7 @@ def make_plan(
             *store_problems(spec),
             *entry_problems(spec, replicas),
             *router_problems(spec),
+            *aristote_problems(spec, replicas),
             *people_problems,
         ]
     )
@@ -118,6 +120,7 @@ def make_plan(
         warnings=(
             *warnings(spec, claims, host_plans, models, replicas, outcome, catalog),
             *web_ui_warnings(spec, replicas, count, catalog),
+            *aristote_warnings(spec, replicas, models),
         ),
     )
 

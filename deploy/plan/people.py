@@ -43,13 +43,16 @@ def people_plan(
         *_model_problems(spec, declared),
         *_budget_problems(spec, declared),
         *_key_problems(declared),
+        *_aristote_problems(spec, declared),
     )
     if spec.postgres is None:
         return None, problems
+    # Aristote counts nothing: aristote_warnings says so
+    limits = LimitsSpec() if spec.router.kind == "aristote" else spec.limits
     made = PeoplePlan(
         teams=tuple(_team(team) for team in spec.teams),
-        people=tuple(person_plan(person, spec.limits) for person in people),
-        limits=spec.limits,
+        people=tuple(person_plan(person, limits) for person in people),
+        limits=limits,
     )
     return made, problems
 
@@ -168,8 +171,8 @@ def _unknown_models(path: str, models: Iterable[str], allowed: list[str]) -> Ite
 
 
 def _budget_problems(spec: DeploymentSpec, declared: Declared) -> Iterator[Problem]:
-    """Nothing is ever spent of a budget where models cost nothing."""
-    if spec.router.prices:
+    """Nothing is ever spent of a budget where models cost nothing; Aristote has none at all."""
+    if spec.router.prices or spec.router.kind == "aristote":
         return
     budgets: list[tuple[str, SharedLimits]] = [
         ("limits", spec.limits),
@@ -186,6 +189,38 @@ def _budget_problems(spec: DeploymentSpec, declared: Declared) -> Iterator[Probl
                 " a million tokens",
             )
             return
+
+
+ARISTOTE_LACKS = ("models", "expires", *LIMITS)
+"""Settings of people and teams that Aristote has nothing for."""
+ARISTOTE_ACCOUNT = "atelier"
+"""Whom the master key is of, in Aristote's table of users."""
+
+
+def aristote_lacks(who: PersonSpec | PersonPlan | TeamSpec) -> tuple[str, ...]:
+    """What is set of somebody that Aristote cannot keep to."""
+    return tuple(name for name in ARISTOTE_LACKS if getattr(who, name, None) not in {None, ()})
+
+
+def _aristote_problems(spec: DeploymentSpec, declared: Declared) -> Iterator[Problem]:
+    if spec.router.kind != "aristote":
+        return
+    people: list[tuple[str, PersonSpec | TeamSpec]] = [
+        *((f"teams[{i}]", team) for i, team in enumerate(spec.teams)),
+        *declared,
+    ]
+    for where, each in people:
+        for name in aristote_lacks(each):
+            yield Problem(
+                f"{where}.{name}",
+                "declared, and Aristote has nothing like it",
+                "people with a name, an address, a team and disabled",
+                f"remove {name}, or declare router=Router(kind='litellm')",
+            )
+        if each.name == ARISTOTE_ACCOUNT:
+            yield Problem(
+                f"{where}.name", f"{each.name!r}, whose key is the master key", "another name"
+            )
 
 
 def _key_problems(declared: Declared) -> Iterator[Problem]:

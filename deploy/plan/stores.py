@@ -10,6 +10,8 @@ from deploy.spec import DeploymentSpec
 
 POOL = 10
 """Connections of one router."""
+ARISTOTE_CONNECTIONS = 15
+"""Of one sender of Aristote: SQLAlchemy's 5 and up to 10 more."""
 WEB_UI_CONNECTIONS = 15
 """Of each web UI but the first: SQLAlchemy's 5 and up to 10 more."""
 SPARE_CONNECTIONS = 30
@@ -52,11 +54,12 @@ def store_problems(spec: DeploymentSpec) -> Iterator[Problem]:
             " or web_ui_database_url",
         )
     others = spec.web_ui.replicas - 1 if spec.web_ui and postgres.has_web_ui else 0
-    wanted = POOL * spec.router.replicas + WEB_UI_CONNECTIONS * others + SPARE_CONNECTIONS
+    pool = ARISTOTE_CONNECTIONS if spec.router.kind == "aristote" else POOL
+    wanted = pool * spec.router.replicas + WEB_UI_CONNECTIONS * others + SPARE_CONNECTIONS
     if "router" in plan.own and postgres.max_connections < wanted:
         yield Problem(
             "postgres.max_connections",
-            f"{postgres.max_connections} for {spec.router.replicas} routers with {POOL} each"
+            f"{postgres.max_connections} for {spec.router.replicas} routers with {pool} each"
             + (f" and {others + 1} web UIs" if others else ""),
             f"at least {wanted}",
             "declare as many, and a larger memory_limit: each takes some MiB",

@@ -20,6 +20,7 @@ def plan_to_json(plan: DeploymentPlan) -> dict[str, Any]:
         "models": [_model(model) for model in plan.models],
         "replicas": [_replica(replica) for replica in plan.replicas],
         "router": {
+            "kind": plan.router.spec.kind,
             "host": plan.router.host,
             "port": plan.router.spec.port,
             "replicas": plan.router.spec.replicas,

@@ -9,7 +9,13 @@ from pathlib import Path
 
 from deploy.errors import Problem, SecretError
 from deploy.secrets.store import ALWAYS, SecretStore
-from deploy.secrets.values import require_base64url, require_one_line, require_usable, resolve
+from deploy.secrets.values import (
+    require_base64url,
+    require_one_line,
+    require_plain,
+    require_usable,
+    resolve,
+)
 from deploy.spec import DeploymentSpec, SecretName, SecretSource
 from deploy.spec.base import Spec
 from deploy.spec.ldap import LDAP_BIND_PASSWORD
@@ -35,6 +41,8 @@ def load_secrets(spec: DeploymentSpec, directory: Path) -> SecretStore:
         with _collecting(problems):
             declared[name] = resolve(source, directory, f"secrets.{name}")
             require_usable(name, declared[name], f"secrets.{name}")
+            if spec.router.kind == "aristote" and name is SecretName.ENGINE_API_KEY:
+                require_plain(declared[name], f"secrets.{name}")
     for index, registry in enumerate(spec.registries):
         if registry.password:
             with _collecting(problems):
@@ -59,8 +67,12 @@ def load_secrets(spec: DeploymentSpec, directory: Path) -> SecretStore:
 def needed_secrets(spec: DeploymentSpec) -> frozenset[SecretName]:
     """The deployment's own secrets that it does not do without."""
     names = set(ALWAYS)
+    is_aristote = spec.router.kind == "aristote"
+    if is_aristote:
+        names.add(SecretName.RABBITMQ_PASSWORD)
     if spec.postgres:
-        names.add(SecretName.ROUTER_SALT_KEY)
+        if not is_aristote:
+            names.add(SecretName.ROUTER_SALT_KEY)
         if spec.postgres.has_router:
             names.add(SecretName.ROUTER_DATABASE_PASSWORD)
         if spec.web_ui and spec.postgres.has_web_ui:

@@ -32,7 +32,8 @@ ROTATIONS: dict[SecretName, Rotation] = {
     ),
     SecretName.ENGINE_API_KEY: Rotation(
         "routers try both keys while the engines are replaced one after the other; then the old"
-        " one is refused, and no request has failed"
+        " one is refused, and no request has failed; Aristote's consumers have one key, and are"
+        " replaced after the engines: requests in between fail"
     ),
     SecretName.WEB_UI_SECRET_KEY: Rotation(
         "the web UI is replaced, and everybody has to log in again"
@@ -57,6 +58,10 @@ ROTATIONS: dict[SecretName, Rotation] = {
     ),
     SecretName.VALKEY_PASSWORD: Rotation(
         "Valkey is replaced, then the routers; until then each router counts limits on its own"
+    ),
+    SecretName.RABBITMQ_PASSWORD: Rotation(
+        "RabbitMQ is replaced, then Aristote's consumers and its sender; requests are refused until"
+        " all of them have it"
     ),
     SecretName.DIGEST_KEY: Rotation(
         "never: no one logs in with it, and every host and container is compared with it",

@@ -18,6 +18,7 @@ IN_URLS = frozenset(
         SecretName.ROUTER_DATABASE_PASSWORD,
         SecretName.WEB_UI_DATABASE_PASSWORD,
         SecretName.VALKEY_PASSWORD,
+        SecretName.RABBITMQ_PASSWORD,
     }
 )
 """What becomes a part of an address."""
@@ -125,6 +126,18 @@ def require_one_line(value: str, setting: str) -> str:
         SecretError: if it cannot be used.
     """
     require_usable(None, value, setting)
+    return value
+
+
+def require_plain(value: str, setting: str) -> str:
+    """Refuse what would have to be escaped in a text with the secret in it, without quoting it.
+
+    Raises:
+        SecretError: if it cannot be used.
+    """
+    if not PLAIN.fullmatch(value):
+        found = "a character that stands for something else where Aristote reads it"
+        raise SecretError(Problem(setting, found, "letters, digits, '-', '.', '_' and '~'"))
     return value
 
 

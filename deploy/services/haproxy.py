@@ -13,11 +13,16 @@ from pathlib import PurePosixPath
 from deploy.plan.addresses import host_and_port
 from deploy.plan.service_plans import EntryPlan
 from deploy.render import render
-from deploy.services import certbot, litellm, open_webui
+from deploy.services import certbot, open_webui, routers
 from deploy.services.container import HealthCheck, Mount, Port
 from deploy.services.context import ServiceContext
 from deploy.services.health import http_check
-from deploy.services.routes import published_ports, web_ui_name, web_ui_ports
+from deploy.services.routes import (
+    published_ports,
+    router_addresses,
+    web_ui_name,
+    web_ui_ports,
+)
 from deploy.services.unit import ConfigFile, Tier, Unit
 from deploy.spec import SecretText
 from deploy.spec.entry import EntrySpec
@@ -147,6 +152,7 @@ def _config(context: ServiceContext, plan: EntryPlan) -> str:
         admin=ADMIN,
         admin_networks=spec.router_admin_networks,
         routers=_routers(context, plan),
+        router_health=routers.health(context.plan),
         web_uis=_web_uis(context, plan),
         errors=_errors(spec),
     )
@@ -167,7 +173,7 @@ def _routers(context: ServiceContext, plan: EntryPlan) -> list[Server]:
     if router.host == plan.host:
         return [
             Server(address.partition(":")[0], address, is_container=True)
-            for address in litellm.router_addresses(context)
+            for address in router_addresses(context, routers.port(context.plan))
         ]
     address = context.plan.host(router.host).address
     return [

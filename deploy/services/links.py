@@ -168,10 +168,13 @@ def _unit(  # noqa: PLR0913, PLR0917
     )
 
 
-def _route(context: ServiceContext, replicas: Sequence[ReplicaPlan], port: int) -> Route:
-    """Requests to all replicas behind it are kept away while it is replaced."""
+def _route(context: ServiceContext, replicas: Sequence[ReplicaPlan], port: int) -> Route | None:
+    """Requests to all replicas behind it are kept away while it is replaced, if they can be."""
     reached = [engines.upstream(context, each) for each in replicas]
-    routes = [from_routers(context, each.name, port, *each.adapters) for each in reached]
+    found = [from_routers(context, each.name, port, *each.adapters) for each in reached]
+    routes = [route for route in found if route]
+    if not routes:
+        return None
     names = tuple(name for route in routes for name in route.names)
     return routes[0].model_copy(update={"names": names})
 

@@ -14,12 +14,20 @@ from deploy.services.container import HealthCheck, Mount, Port, environment
 from deploy.services.context import TMP, ServiceContext
 from deploy.services.health import http_check
 from deploy.services.litellm_config import config_text, hook_settings
-from deploy.services.routes import LITELLM, from_entry, published_ports, router_name
+from deploy.services.routes import (
+    LITELLM,
+    from_entry,
+    published_ports,
+    router_addresses,
+    router_name,
+)
 from deploy.services.unit import ConfigFile, Tier, Unit
 from deploy.spec import SecretName, SecretText
 
 IMAGE = LITELLM
 PORT = 4000
+HEALTH = "/health/liveliness"
+"""Path that is answered while it runs."""
 CONFIG = PurePosixPath("/etc/litellm")
 LIVE = PurePosixPath("/etc/atelier")
 """What it reads whenever that changes: the engines' keys, and which replicas get no requests."""
@@ -38,19 +46,10 @@ MIGRATIONS = TMP / "migrations"
 """https://docs.litellm.ai/docs/proxy/prod: where the root file system is read-only"""
 
 
-def container_name(context: ServiceContext, index: int = 0) -> str:
-    """Name of a router's container, which is also its DNS name on the deployment's network."""
-    return router_name(context, index)
-
-
-def router_addresses(context: ServiceContext) -> tuple[str, ...]:
-    """Name and port of every replica of the router, on the deployment's network of its host."""
-    replicas = range(context.plan.router.spec.replicas)
-    return tuple(f"{container_name(context, index)}:{PORT}" for index in replicas)
-
-
 def units(context: ServiceContext) -> Iterator[Unit]:
     """Every replica of the router; they start one after the other, the first makes the tables."""
+    if context.plan.router.spec.kind != "litellm":
+        return
     for index in range(context.plan.router.spec.replicas):
         yield _unit(context, index)
 
@@ -64,7 +63,7 @@ def _unit(context: ServiceContext, index: int) -> Unit:
         {
             "config.yaml": ConfigFile(content=config_text(context)),
             "atelier.json": ConfigFile(
-                content=hook_settings(context, router_addresses(context), STOP_SECONDS)
+                content=hook_settings(context, router_addresses(context, PORT), STOP_SECONDS)
             ),
             **{
                 path.name: ConfigFile(content=path.read_text())
@@ -82,7 +81,7 @@ def _unit(context: ServiceContext, index: int) -> Unit:
         drain_seconds=plan.spec.drain_seconds,
         config=config,
         runs=context.container(
-            container_name(context, index),
+            router_name(context, index),
             IMAGE,
             IMAGE,
             command=("--config", str(CONFIG / "config.yaml"), "--port", str(PORT)),
@@ -110,7 +109,7 @@ def _unit(context: ServiceContext, index: int) -> Unit:
             memory_bytes=plan.spec.memory_limit,
             stop_timeout_seconds=STOP_SECONDS,
             healthcheck=HealthCheck(
-                command=http_check(PORT, "/health/liveliness"),
+                command=http_check(PORT, HEALTH),
                 start_period_seconds=plan.spec.start_timeout_seconds,
             ),
         ),
@@ -119,7 +118,7 @@ def _unit(context: ServiceContext, index: int) -> Unit:
 
 def _published(context: ServiceContext, index: int) -> tuple[Port, ...]:
     listen = str(context.plan.router.spec.listen)
-    port = published_ports(context).get(container_name(context, index))
+    port = published_ports(context).get(router_name(context, index))
     return (Port(host_ip=listen, host_port=port, container_port=PORT),) if port else ()
 
 

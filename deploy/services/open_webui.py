@@ -10,13 +10,13 @@ from pathlib import PurePosixPath
 
 from deploy.plan.addresses import host_and_port
 from deploy.plan.service_plans import EntryPlan, WebUIPlan
-from deploy.services import litellm, postgres, valkey
+from deploy.services import postgres, routers, valkey
 from deploy.services.container import HealthCheck, Mount, Port, environment
 from deploy.services.context import ServiceContext
 from deploy.services.health import http_check
 from deploy.services.litellm_config import PERSON_HEADER
 from deploy.services.open_webui_logins import CONFIG, login_environment, login_files
-from deploy.services.routes import web_ui_name, web_ui_ports, web_ui_route
+from deploy.services.routes import router_addresses, web_ui_name, web_ui_ports, web_ui_route
 from deploy.services.unit import DataFile, Tier, Unit
 from deploy.spec import SecretName, SecretText
 
@@ -152,7 +152,7 @@ def _forwarded(context: ServiceContext) -> dict[str, str]:
 
     https://docs.openwebui.com/reference/env-configuration/#enable_forward_user_info_headers
     """
-    if context.plan.people is None:
+    if context.plan.people is None or context.plan.router.spec.kind != "litellm":
         return {}
     return {
         "ENABLE_FORWARD_USER_INFO_HEADERS": "true",
@@ -264,5 +264,5 @@ def _router_address(context: ServiceContext, plan: WebUIPlan) -> str:
     """The router by its container's name, or at its host's address where it is on another."""
     router = context.plan.router
     if router.host == plan.host:
-        return f"{litellm.container_name(context)}:{litellm.PORT}"
+        return router_addresses(context, routers.port(context.plan))[0]
     return host_and_port(context.plan.host(router.host).address, router.spec.port)

@@ -16,6 +16,7 @@ from deploy.services.container import HealthCheck, Mount
 from deploy.services.context import TMP, ServiceContext
 from deploy.services.unit import ConfigFile, DataFile, Tier, Unit
 from deploy.spec import SecretName, SecretText
+from deploy.spec.router import RouterKind
 from deploy.units import MIB
 
 IMAGE = "postgres"
@@ -47,10 +48,16 @@ class Database:
     password: SecretName
 
 
-DATABASES: dict[DatabaseUser, Database] = {
-    "router": Database("litellm", SecretName.ROUTER_DATABASE_PASSWORD),
-    "web_ui": Database("open_webui", SecretName.WEB_UI_DATABASE_PASSWORD),
-}
+ROUTER_DATABASES: dict[RouterKind, str] = {"aristote": "aristote", "litellm": "litellm"}
+"""Each router has a database of its own: one that is gone on to makes tables of its own."""
+
+
+def database_of(context: ServiceContext, user: DatabaseUser) -> Database:
+    """The database of a service on the server that is deployed."""
+    if user == "web_ui":
+        return Database("open_webui", SecretName.WEB_UI_DATABASE_PASSWORD)
+    name = ROUTER_DATABASES[context.plan.router.spec.kind]
+    return Database(name, SecretName.ROUTER_DATABASE_PASSWORD)
 
 
 def database_url(
@@ -63,7 +70,7 @@ def database_url(
         user: which service.
         scheme: what the address starts with; a declared one has it already.
     """
-    plan, database = context.plan.postgres, DATABASES[user]
+    plan, database = context.plan.postgres, database_of(context, user)
     if plan and user in plan.declared:
         return SecretText.of(f"postgres.{user}_database_url")
     if plan and user in plan.own:
@@ -104,7 +111,7 @@ def units(context: ServiceContext) -> Iterator[Unit]:
             IMAGE,
             IMAGE,
             command=("sh", str(CONFIG / "start.sh"), *_settings(plan)),
-            env=_environment(plan),
+            env=_environment(context, plan),
             mounts={
                 HOME: Mount(kind="volume", source=volume),
                 CONFIG: Mount(kind="bind", source=str(config.directory), read_only=True),
@@ -127,8 +134,8 @@ def _files() -> dict[str, ConfigFile]:
     return {name: ConfigFile(content=(folder / name).read_text("utf-8")) for name in FILES}
 
 
-def _environment(plan: PostgresPlan) -> dict[str, str | SecretText]:
-    databases = [DATABASES[user] for user in plan.own]
+def _environment(context: ServiceContext, plan: PostgresPlan) -> dict[str, str | SecretText]:
+    databases = [database_of(context, user) for user in plan.own]
     passwords = {
         f"ATELIER_PASSWORD_{database.name}": SecretText.of(database.password)
         for database in databases

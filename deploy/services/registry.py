@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from deploy.services import (
+    aristote,
     certbot,
     haproxy,
     links,
@@ -14,6 +15,7 @@ from deploy.services import (
     ollama,
     open_webui,
     postgres,
+    rabbitmq,
     sglang,
     tensorrt_llm,
     tgi,
@@ -34,6 +36,7 @@ class ServiceModule(Protocol):
 SERVICES: dict[str, ServiceModule] = {
     "postgres": postgres,
     "valkey": valkey,
+    "rabbitmq": rabbitmq,
     "llama_cpp": llama_cpp,
     "ollama": ollama,
     "sglang": sglang,
@@ -41,6 +44,7 @@ SERVICES: dict[str, ServiceModule] = {
     "tgi": tgi,
     "vllm": vllm,
     "links": links,
+    "aristote": aristote,
     "litellm": litellm,
     "open_webui": open_webui,
     "certbot": certbot,

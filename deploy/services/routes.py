@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from deploy.services.context import ServiceContext
 from deploy.services.unit import Route
+from deploy.spec.router import RouterKind
 
 LITELLM, OPEN_WEBUI, HAPROXY = "litellm", "open-webui", "haproxy"
+ARISTOTE = "aristote-sender"
+ROUTER_NAMES: dict[RouterKind, str] = {"aristote": ARISTOTE, "litellm": LITELLM}
+"""What the containers of each router are called."""
 LINK_PORT = 8080
 """Where routers ask the client of the links, in its container."""
 ENGINE_KEYS = "engine_keys"
@@ -18,8 +22,11 @@ WEB_UIS = "web_ui"
 """What it calls the web UIs."""
 
 
-def from_routers(context: ServiceContext, name: str, port: int, *adapters: str) -> Route:
-    """How requests come to a replica of an engine.
+def from_routers(context: ServiceContext, name: str, port: int, *adapters: str) -> Route | None:
+    """How requests come to a replica of an engine; ``None`` where the router reads no directory.
+
+    Aristote's consumers ask each replica whether it is there, and nothing keeps requests away from
+    one that is.
 
     Args:
         context: the deployment.
@@ -28,6 +35,8 @@ def from_routers(context: ServiceContext, name: str, port: int, *adapters: str) 
         adapters: variants of the model, under which routers know it, too.
     """
     host = context.plan.router.host
+    if context.plan.router.spec.kind != "litellm":
+        return None
     return Route(
         host=host,
         directory=context.live_directory(host, LITELLM) / DRAINING,
@@ -38,7 +47,19 @@ def from_routers(context: ServiceContext, name: str, port: int, *adapters: str) 
 
 def router_name(context: ServiceContext, index: int) -> str:
     """Name of a router's container."""
-    return context.container_name(LITELLM, index=index)
+    kind = context.plan.router.spec.kind
+    return context.container_name(ROUTER_NAMES[kind], index=index)
+
+
+def router_addresses(context: ServiceContext, port: int) -> tuple[str, ...]:
+    """Name and port of every replica of the router, on the deployment's network of its host.
+
+    Args:
+        context: the deployment.
+        port: the port that they listen on in their containers.
+    """
+    replicas = range(context.plan.router.spec.replicas)
+    return tuple(f"{router_name(context, index)}:{port}" for index in replicas)
 
 
 def link_client_name(context: ServiceContext) -> str:

@@ -30,6 +30,8 @@ class Tier(StrEnum):
     ENGINE = "engine"
     LINK = "link"
     """What takes requests of routers to engines on other hosts."""
+    CONSUMER = "consumer"
+    """What says which engine a request of a router is for."""
     ROUTER = "router"
     WEB_UI = "web_ui"
     CERTIFICATE = "certificate"

@@ -1,6 +1,7 @@
 """What the operator declares, validated."""
 
 from deploy.spec.acme import AcmeSpec, ExternalAccountSpec
+from deploy.spec.aristote import AristoteSpec
 from deploy.spec.deployment import DeploymentSpec
 from deploy.spec.driver import DriverSpec
 from deploy.spec.engine import EngineSpec
@@ -23,6 +24,7 @@ from deploy.spec.web_ui import WebUISpec
 
 __all__ = [
     "AcmeSpec",
+    "AristoteSpec",
     "DeploymentSpec",
     "DriverSpec",
     "EngineSpec",

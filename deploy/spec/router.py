@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from pydantic import ByteSize, Field
+from pydantic import ByteSize, Field, model_validator
 
-from deploy.spec.base import MemoryLimit, Spec
+from deploy.spec.aristote import AristoteSpec
+from deploy.spec.base import MemoryLimit, Spec, refusal
 from deploy.spec.endpoint import EndpointSpec
+from deploy.spec.secrets import refuse_own_variables
 from deploy.units import GIB
 
-RouterKind = Literal["litellm"]
+RouterKind = Literal["aristote", "litellm"]
+OF_LITELLM = (
+    *("aliases", "fallbacks", "num_retries", "prices", "priorities"),
+    *("recycle_at", "request_log_days", "stream_timeout_seconds"),
+)
+"""Settings that Aristote has nothing like."""
 
 
 class PriceSpec(Spec):
@@ -35,7 +42,9 @@ class RouterSpec(EndpointSpec):
     }
 
     kind: RouterKind = "litellm"
-    """Which router."""
+    """Which router: ``aristote`` is Aristote Dispatcher, with RabbitMQ."""
+    aristote: AristoteSpec | None = None
+    """What only Aristote has, e.g. ``Aristote(max_parallel_requests=16)``."""
     host: str | None = None
     """Name of the host that it runs on; the first by default."""
     replicas: int = Field(default=1, ge=1, le=16)
@@ -71,3 +80,29 @@ class RouterSpec(EndpointSpec):
     priorities: dict[str, int] = Field(default_factory=dict)
     """By name that clients ask for, a model or an alias; requests with lower numbers are answered
     first, where the model's engine has ``scheduling_policy="priority"``."""
+
+    @property
+    def dispatch(self) -> AristoteSpec:
+        """What only Aristote has: as declared, else as it is without."""
+        return self.aristote or AristoteSpec()
+
+    @model_validator(mode="after")
+    def _settings_are_the_routers(self) -> RouterSpec:
+        """Refuse what the other router has."""
+        if self.kind == "litellm":
+            if self.aristote:
+                raise refusal(
+                    "aristote is declared, and the router is LiteLLM",
+                    "aristote of Aristote Dispatcher alone",
+                    "remove aristote, or declare kind='aristote'",
+                )
+            return self
+        foreign = [name for name in OF_LITELLM if name in self.model_fields_set]
+        if foreign:
+            raise refusal(
+                f"{', '.join(foreign)}: Aristote Dispatcher has nothing like it",
+                "settings that it has; they are in docs/aristote.md",
+                f"remove {', '.join(foreign)}, or declare kind='litellm'",
+            )
+        refuse_own_variables(self.env, AristoteSpec.own_variables)
+        return self

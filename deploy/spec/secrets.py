@@ -39,6 +39,8 @@ class SecretName(StrEnum):
     """The web UI's, at PostgreSQL."""
     VALKEY_PASSWORD = "valkey_password"
     """What the router sends to Valkey."""
+    RABBITMQ_PASSWORD = "rabbitmq_password"
+    """What Aristote's sender and consumers send to RabbitMQ."""
     DIGEST_KEY = "digest_key"
     """Keys the digests by which changed secrets are recognised on the hosts."""
     HUGGINGFACE_TOKEN = "huggingface_token"

@@ -297,6 +297,14 @@ def test_a_completion(serve: Serve) -> None:
         (200, completion(" "), "tiny: answered ' '"),
         (200, completion("nonsense"), "tiny: answered 'nonsense'\n    allowed: a, b"),
         (401, "bad key", "/v1/completions: HTTP 401: bad key"),
+        # Aristote loses the status of the engine
+        (200, '{"error": {"code": 400}}', "/v1/completions: HTTP 200 with an error: {'code': 400}"),
+        (200, '{"error": "busy"}', "/v1/completions: HTTP 200 with an error: busy"),
+        (
+            200,
+            '{"object": "error", "message": "too long"}',
+            "/v1/completions: HTTP 200 with an error: too long",
+        ),
     ],
 )
 def test_completions_that_are_not_believed(
@@ -344,6 +352,8 @@ def test_a_streamed_chat(serve: Serve) -> None:
         (200, events(" ") + "data: [DONE]\n\n", "tiny: answered ' '"),
         (200, 'data: {"error": "gone"}\n\ndata: [DONE]\n\n', "the stream broke off: gone"),
         (500, "boom", "HTTP 500: boom"),
+        (200, '{"error": {"message": "no"}}', "HTTP 200 with an error: {'message': 'no'}"),
+        (200, '{\n  "object": "error",\n  "message": "no"\n}', "HTTP 200 with an error: no"),
     ],
 )
 def test_streams_that_are_not_believed(serve: Serve, status: int, text: str, message: str) -> None:
@@ -355,6 +365,26 @@ def test_streams_that_are_not_believed(serve: Serve, status: int, text: str, mes
 def test_a_chat(serve: Serve) -> None:
     url = serve(lambda *_: (200, '{"choices": [{"message": {"content": "pong"}}]}'))
     assert checks.chat(url, "sk-key", "tiny") == "answered 'pong'"
+
+
+def test_an_answer_that_says_it_has_no_error_is_believed(serve: Serve) -> None:
+    message = {"content": "pong"}
+    url = serve(lambda *_: (200, json.dumps({"error": None, "choices": [{"message": message}]})))
+    assert checks.chat(url, "sk-key", "tiny") == "answered 'pong'"
+
+
+def test_a_sender_of_aristote(serve: Serve) -> None:
+    asked: list[tuple[str, str]] = []
+
+    def answer(path: str, headers: dict[str, str], _: dict[str, Any]) -> tuple[int, str]:
+        asked.append((path, headers["Authorization"]))
+        return 200, json.dumps({"object": "list", "data": [{"id": "tiny"}, {"id": "old"}]})
+
+    said = checks.sender_is_ready(serve(answer), "sk-key", ["tiny"])
+    assert said == "has the queues of 1 model, and reaches its database"
+    assert asked == [("/v1/models", "Bearer sk-key")]
+    with pytest.raises(ServiceError, match=r"^big: RabbitMQ has no queue for it"):
+        checks.sender_is_ready(serve(answer), "sk-key", ["tiny", "big"])
 
 
 def test_a_model_that_still_thinks_has_answered(serve: Serve) -> None:

@@ -29,6 +29,7 @@ SGLANG = {"kind": "sglang"}
 LLAMA_CPP = {"kind": "llama_cpp"}
 TGI = {"kind": "tgi"}
 TENSORRT_LLM = {"kind": "tensorrt_llm"}
+ARISTOTE = {"kind": "aristote"}
 NATIVE: dict[str, Any] = {
     "engines": "native",
     "programs": {"llama-server": {"path": "/opt/llama/llama-server"}},
@@ -627,6 +628,67 @@ CASES: dict[str, dict[str, Any]] = {
     "a password without a name": {"web_ui": {"ldap": LDAP | {"bind_password": {"env": "LDAP"}}}},
     "no attribute": {"web_ui": {"ldap": LDAP | {"username_attribute": "u=*"}}},
     "logins in the environment": {"web_ui": {"env": {"ENABLE_LDAP": "true"}}},
+    "Aristote without a database": {"router": ARISTOTE},
+    "limits of people with Aristote": {
+        "router": ARISTOTE,
+        "postgres": {},
+        "teams": [{"name": "physics", "tpm_limit": 1000}],
+        "people": [{"name": "ada", "expires": "2030-01-31"}, {"name": "atelier"}],
+        "limits": {"max_budget": 5},
+        "web_ui": {"people_only": True},
+    },
+    "settings of LiteLLM with Aristote": {
+        "router": {**ARISTOTE, "num_retries": 3, "aliases": {"gpt-4o": "tiny-coder"}},
+        "postgres": {},
+    },
+    "settings of Aristote with LiteLLM": {"router": {"aristote": {"threshold": 3}}},
+    "variables of Aristote": {
+        "router": {**ARISTOTE, "env": {"LOG_LEVEL": "10"}},
+        "postgres": {},
+    },
+    "an administration that Aristote has not": {
+        "router": ARISTOTE,
+        "postgres": {},
+        "entry": {"router_admin": True, "router_admin_networks": ["10.0.5.0/24"]},
+    },
+    "a model that Aristote hides": {
+        "router": ARISTOTE,
+        "postgres": {},
+        "models": [{**CODER_7B, "served_model_name": "coder-private"}],
+    },
+    "adapters with Aristote": {
+        "router": ARISTOTE,
+        "postgres": {},
+        "engine": VLLM,
+        "models": [{**CODER_7B, "lora_adapters": {"sql": "lab/sql"}}],
+    },
+    "an engine that calls its model otherwise, with Aristote": {
+        "router": ARISTOTE,
+        "postgres": {},
+        "engine": TGI,
+        "models": [CODER_7B],
+    },
+    "an engine whose name of a model none can ask for, with Aristote": {
+        "router": ARISTOTE,
+        "postgres": {},
+        "engine": TENSORRT_LLM,
+        "models": [CODER_7B],
+    },
+    "an organisation of a host that there is not": {
+        "router": {**ARISTOTE, "aristote": {"organizations": {"gpu9": "physics"}}},
+        "postgres": {},
+    },
+    "an organisation with a space": {
+        "router": {**ARISTOTE, "aristote": {"organization": "the lab"}},
+        "postgres": {},
+    },
+    "a strategy that reads no metrics": {
+        "router": {**ARISTOTE, "aristote": {"routing_strategy": "least-busy"}},
+        "postgres": {},
+        "engine": SGLANG,
+        "models": [CODER_7B],
+    },
+    "many senders": {"router": {**ARISTOTE, "replicas": 8}, "postgres": {}, "entry": {}},
     "a use that there is not": {"use": "commercial"},
     "no context": {"context_tokens": 0},
 }

@@ -9,8 +9,8 @@ import yaml
 
 from deploy.artefacts import Artefacts
 from deploy.services import Tier, Unit
-from deploy.services.litellm import router_addresses
 from deploy.services.postgres import database_url, major_version
+from deploy.services.routes import router_addresses
 from deploy.spec import SecretText
 from tests.conftest import MakeArtefacts
 
@@ -54,7 +54,7 @@ def test_every_router_has_the_same_stores(stored: Artefacts) -> None:
     own = {"ATELIER_REPLICA": "1"}
     assert first.container.env | own == second.container.env
     assert (len(first.container.ports), second.container.ports) == (1, ())
-    assert router_addresses(stored.context) == ("demo-litellm-0:4000", "demo-litellm-1:4000")
+    assert router_addresses(stored.context, 4000) == ("demo-litellm-0:4000", "demo-litellm-1:4000")
     url = "postgresql://litellm:<router_database_password>@demo-postgres-0:5432/litellm"
     assert rendered(stored, "litellm-0", "DATABASE_URL") == url
     assert rendered(stored, "litellm-0", "REDIS_URL") == (

@@ -683,7 +683,7 @@ Acme(port_80_is_forwarded=True)
         secrets.router_key: 'router_key'
             allowed: router_master_key, engine_api_key, web_ui_secret_key, web_ui_admin_password, \
 router_salt_key, router_database_password, web_ui_database_password, valkey_password, \
-digest_key, huggingface_token
+rabbitmq_password, digest_key, huggingface_token
             fix: did you mean 'router_salt_key'?
         """,
     ),
@@ -744,9 +744,9 @@ BAD_PLANS: list[tuple[dict[str, Any], str]] = [
         {"images": {"litelm": {"source": "build"}}},
         """
         images.litelm: 'litelm'
-            allowed: certbot, haproxy, litellm, llama-cpp, llama-cpp-cuda, llama-cpp-rocm, \
-llama-cpp-vulkan, ollama, ollama-rocm, open-webui, \
-postgres, sglang, sglang-rocm, sglang-rocm-mi35x, tensorrt-llm, tgi, valkey, vllm, \
+            allowed: aristote-consumer, aristote-sender, certbot, haproxy, litellm, llama-cpp, \
+llama-cpp-cuda, llama-cpp-rocm, llama-cpp-vulkan, ollama, ollama-rocm, open-webui, postgres, \
+rabbitmq, sglang, sglang-rocm, sglang-rocm-mi35x, tensorrt-llm, tgi, valkey, vllm, \
 vllm-cpu, vllm-rocm
             fix: did you mean 'litellm'?
         """,

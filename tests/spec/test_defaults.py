@@ -78,6 +78,7 @@ ROUTER = {
     "start_timeout_seconds": 180,
     "env": {},
     "kind": "litellm",
+    "aristote": None,
     "recycle_at": 0.8,
     "request_log_days": 30,
     "priorities": {},

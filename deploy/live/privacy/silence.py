@@ -21,11 +21,16 @@ from deploy.live.privacy.stores import search_sqlite, search_valkey
 from deploy.live.privacy.ways import CHAT_DOOR, KeptChat, find_doors
 from deploy.services import Unit, open_webui, postgres, valkey
 from deploy.services.systemd import data_directory
+from deploy.spec.router import RouterKind
 
 ROWS_SECONDS = 75
 """How long routers may take to write the rows of requests: they collect them for some seconds."""
 LOOK_SECONDS = 2
-ROWS = 'public."LiteLLM_SpendLogs"'
+ROWS: dict[RouterKind, str] = {
+    "aristote": "public.metrics",
+    "litellm": 'public."LiteLLM_SpendLogs"',
+}
+"""Where each router writes who asked what when."""
 Say = Callable[[str], None]
 
 
@@ -91,14 +96,15 @@ def _wait_for_rows(look: Look) -> Iterator[Place]:
     plan = look.artefacts.plan
     if look.server is None or plan.postgres is None or "router" not in plan.postgres.own:
         return
-    database = postgres.DATABASES["router"].name
+    database = postgres.database_of(look.artefacts.context, "router").name
+    rows = ROWS[plan.router.spec.kind]
     wanted = sum(each.ended == "200" and "cut off" not in each.request for each in look.asked)
     deadline = time.monotonic() + ROWS_SECONDS
-    while (found := look.server.new_rows(database, ROWS)) < wanted:
+    while (found := look.server.new_rows(database, rows)) < wanted:
         if time.monotonic() > deadline:
             problem = f"{found} rows of {wanted} requests were there after {ROWS_SECONDS} s"
             yield Place(
-                "database", f"{database}, rows", plan.router.host, "litellm", "", problem=problem
+                "database", f"{database}, rows", plan.router.host, database, "", problem=problem
             )
             return
         time.sleep(LOOK_SECONDS)
@@ -131,11 +137,11 @@ def _database_searches(look: Look) -> Iterator[Searching]:
     own = plan.postgres.own if plan.postgres else ()
     for user in own if look.server else ():
         by_design = open_webui.CHATS if user == "web_ui" else ()
-        name = postgres.DATABASES[user].name
+        name = postgres.database_of(look.artefacts.context, user).name
         yield partial(_of_database, look, name, by_design)
     for user in plan.postgres.declared if plan.postgres else ():
         note = "not searched: it is on a server of yours"
-        name = postgres.DATABASES[user].name
+        name = postgres.database_of(look.artefacts.context, user).name
         yield partial(Place, "database", name, "", name, note)
     if plan.valkey and plan.valkey.host is None:
         note = "not searched: it is on a server of yours"

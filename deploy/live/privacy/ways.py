@@ -19,7 +19,7 @@ from deploy.live.privacy.needles import Needles
 from deploy.live.verify import loopback
 from deploy.live.web_ui import sign_in
 from deploy.plan.deployment_plan import ReplicaPlan
-from deploy.services import engines, litellm
+from deploy.services import engines, routers, routes
 from deploy.spec import SecretName
 
 CHATS = "/api/v1/chats"
@@ -47,9 +47,9 @@ def find_doors(look: Look) -> Iterator[Door]:
     )
     connection = look.hosts[plan.router.host]
     for index in range(plan.router.spec.replicas):
-        name = litellm.container_name(artefacts.context, index)
+        name = routes.router_name(artefacts.context, index)
         address = container_address(connection, name, plan.name)
-        yield router(f"router {index}", connection.reach(address, litellm.PORT))
+        yield router(f"router {index}", connection.reach(address, routers.port(plan)))
     people: Base | None = None
     if plan.entry:
         people = entry_base(artefacts, plan.entry, look.hosts[plan.entry.host])

@@ -1,0 +1,237 @@
+"""Runs in the container of Aristote's sender: reads or changes people in its database.
+
+It takes the requests that LiteLLM's API takes, and says what is there in the same words: teams are
+organisations, a key is a row of Aristote's table ``users``. What that has no column for stands in a
+table of Atelier's own. Requests are one line of standard input; the address of the database is in
+the container's environment: neither is an argument. Prints one line of JSON.
+
+The columns: https://github.com/CentraleSupelec/aristote-dispatcher, ``src/sender/entities`` of
+v1.4.3
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+from typing import Any
+
+import psycopg2
+
+Row = dict[str, Any]
+TABLE = (
+    "CREATE TABLE IF NOT EXISTS atelier_people"
+    " (kind varchar(16), id varchar(255), fields text NOT NULL, PRIMARY KEY (kind, id))"
+)
+BLOCKED = "blocked "
+"""Before a token that is kept and refused: none that is sent can have a space."""
+COMMON = ["models", "max_budget", "budget_duration", "tpm_limit", "rpm_limit"]
+KEY_ID = ["user_id", "team_id", "metadata", "blocked", *COMMON, "max_parallel_requests"]
+
+
+class RefusedError(Exception):
+    """What cannot be done here."""
+
+
+def key_id(token: str) -> str:
+    """What a key is called where its value must not be said."""
+    return hashlib.sha256(token.removeprefix(BLOCKED).encode()).hexdigest()
+
+
+class People:
+    """Both tables.
+
+    Attributes:
+        cursor: of a database, as PEP 249 has it.
+        account: the deployment's own user, whose settings people have, too.
+    """
+
+    def __init__(self, cursor: Any, account: Row) -> None:
+        self.cursor, self.account = cursor, account
+        cursor.execute(TABLE)
+
+    def rows(self, kind: str) -> dict[str, Row]:
+        """What stands in Atelier's own table, by id."""
+        self.cursor.execute("SELECT id, fields FROM atelier_people WHERE kind = %s", (kind,))
+        return {id: json.loads(fields) for id, fields in self.cursor.fetchall()}
+
+    def keep(self, kind: str, id: str, fields: Row) -> None:
+        """Write a row of it."""
+        self.cursor.execute(
+            "INSERT INTO atelier_people (kind, id, fields) VALUES (%s, %s, %s)"
+            " ON CONFLICT (kind, id) DO UPDATE SET fields = excluded.fields",
+            (kind, id, json.dumps(fields)),
+        )
+
+    def drop(self, kind: str, id: str) -> None:
+        """Remove a row of it."""
+        self.cursor.execute("DELETE FROM atelier_people WHERE kind = %s AND id = %s", (kind, id))
+
+    def tokens(self) -> dict[str, tuple[str, str]]:
+        """Name and token of every user but the deployment's own, by id of the key."""
+        self.cursor.execute("SELECT name, token FROM users ORDER BY id")
+        found = {key_id(token): (name, token) for name, token in self.cursor.fetchall()}
+        return {id: user for id, user in found.items() if user[0] != self.account["name"]}
+
+    def look(self) -> Row:
+        """Teams, people and keys; users that were made by hand are keys without a mark."""
+        kept = self.rows("key")
+        keys = [
+            {
+                "token": id,
+                "key_alias": name,
+                **dict.fromkeys(KEY_ID),
+                **kept.get(id, {}),
+            }
+            for id, (name, _) in self.tokens().items()
+        ]
+        teams = [{"team_id": id, **fields} for id, fields in self.rows("team").items()]
+        users = [{"user_id": id, **fields} for id, fields in self.rows("person").items()]
+        return {"state": "read", "teams": teams, "users": users, "keys": keys}
+
+    def apply(self, path: str, body: Row) -> None:
+        """Do what a request of LiteLLM's API says.
+
+        Raises:
+            RefusedError: if it cannot be done.
+        """
+        handler = HANDLERS.get(path)
+        if handler is None or body.get("ends"):
+            raise RefusedError(f"{path}: Aristote has nothing like it")
+        handler(self, body)
+
+    def team(self, body: Row) -> None:
+        """A new team, or other fields of one."""
+        self.keep("team", body["team_id"], {**self.rows("team").get(body["team_id"], {}), **body})
+
+    def remove_teams(self, body: Row) -> None:
+        """Teams go; compare.py has taken their keys away."""
+        for id in body["team_ids"]:
+            self.drop("team", id)
+
+    def person(self, body: Row) -> None:
+        """A new person, or other fields of one; their key has the address, too."""
+        id = body["user_id"]
+        self.keep("person", id, {"teams": [], **self.rows("person").get(id, {}), **body})
+        for key, fields in self.rows("key").items():
+            if fields.get("user_id") == id:
+                self._write(key, fields)
+
+    def remove_people(self, body: Row) -> None:
+        """People go, and their keys with them."""
+        for id in body["user_ids"]:
+            owned = [key for key, row in self.rows("key").items() if row.get("user_id") == id]
+            self.remove_keys({"keys": owned})
+            self.drop("person", id)
+
+    def join(self, body: Row) -> None:
+        """Somebody comes into a team."""
+        self._teams(body["member"]["user_id"], add=body["team_id"])
+
+    def leave(self, body: Row) -> None:
+        """Somebody leaves a team."""
+        self._teams(body["user_id"], drop=body["team_id"])
+
+    def _teams(self, person: str, add: str = "", drop: str = "") -> None:
+        fields = self.rows("person")[person]
+        teams = {*fields.get("teams", []), add} - {drop, ""}
+        self.keep("person", person, {**fields, "teams": sorted(teams)})
+
+    def new_key(self, body: Row) -> None:
+        """A key, which Aristote takes from now on."""
+        fields = {name: value for name, value in body.items() if name != "key"}
+        account = self.account
+        self.cursor.execute(
+            "INSERT INTO users (token, name, priority, threshold, default_routing_mode)"
+            " VALUES (%s, %s, %s, %s, %s)",
+            (
+                *(body["key"], body["key_alias"], account["priority"], account["threshold"]),
+                account["default_routing_mode"],
+            ),
+        )
+        self._write(key_id(body["key"]), fields)
+
+    def change_key(self, body: Row) -> None:
+        """Other fields of a key, by its id."""
+        id = body["key"]
+        name = self._user(id)[0]
+        fields = {"key_alias": name, **self.rows("key").get(id, {})}
+        self._write(id, {**fields, **{k: v for k, v in body.items() if k != "key"}})
+
+    def block_key(self, body: Row) -> None:
+        """A key is refused."""
+        self.change_key({**body, "blocked": True})
+
+    def remove_keys(self, body: Row) -> None:
+        """Keys go."""
+        for id in body["keys"]:
+            self.cursor.execute("DELETE FROM users WHERE token = %s", (self._user(id)[1],))
+            self.drop("key", id)
+
+    def _user(self, id: str) -> tuple[str, str]:
+        found = self.tokens().get(id)
+        if found is None:
+            raise RefusedError(f"there is no key {id[:8]}")
+        return found
+
+    def _write(self, id: str, fields: Row) -> None:
+        """Both rows of a key."""
+        name, token = self._user(id)
+        person = self.rows("person").get(fields.get("user_id") or "", {})
+        plain = token.removeprefix(BLOCKED)
+        self.cursor.execute(
+            "UPDATE users SET name = %s, organization = %s, email = %s, token = %s"
+            " WHERE token = %s",
+            (
+                fields.get("key_alias") or name,
+                fields.get("team_id") or self.account["organization"],
+                person.get("user_email"),
+                BLOCKED + plain if fields.get("blocked") else plain,
+                token,
+            ),
+        )
+        self.keep("key", id, fields)
+
+
+HANDLERS = {
+    "/team/new": People.team,
+    "/team/update": People.team,
+    "/team/delete": People.remove_teams,
+    "/team/member_add": People.join,
+    "/team/member_delete": People.leave,
+    "/user/new": People.person,
+    "/user/update": People.person,
+    "/user/delete": People.remove_people,
+    "/key/generate": People.new_key,
+    "/key/update": People.change_key,
+    "/key/block": People.block_key,
+    "/key/delete": People.remove_keys,
+}
+
+
+def main(action: str) -> int:
+    """Look, or send the requests of standard input until one is refused."""
+    account = json.loads(os.environ["ATELIER_ACCOUNT"])
+    url = os.environ["DATABASE_URL"].replace("postgresql+psycopg2://", "postgresql://", 1)
+    requests = json.loads(sys.stdin.readline()) if action == "apply" else []
+    try:
+        with psycopg2.connect(url) as connection, connection.cursor() as cursor:
+            people = People(cursor, account)
+            # all of them or none
+            for request in requests:
+                people.apply(request["path"], request["body"])
+            answer = {"done": len(requests)} if action == "apply" else people.look()
+    except (RefusedError, psycopg2.Error) as error:
+        # an error of the database may hold a token
+        said = str(error) if isinstance(error, RefusedError) else type(error).__name__
+        if action == "apply":
+            sys.stderr.write(said + "\n")
+            return 1
+        answer = {"state": "refused", "said": said}
+    sys.stdout.write(json.dumps(answer) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

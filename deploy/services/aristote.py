@@ -1,0 +1,265 @@
+"""Aristote Dispatcher: a sender that takes requests, and for each model a queue and a consumer.
+
+The sender looks a token up in PostgreSQL and puts a message into the queue of the model, the
+model's consumer answers with an engine's address, and the sender hands the request on to that.
+
+Variables: https://github.com/CentraleSupelec/aristote-dispatcher, ``src/sender/settings.py`` and
+``src/consumer/settings.py`` of v1.4.3
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+from typing import Any
+
+from deploy.plan.deployment_plan import ReplicaPlan
+from deploy.render import TEMPLATES
+from deploy.services import engines, postgres, rabbitmq
+from deploy.services.container import HealthCheck, Mount, Port, environment
+from deploy.services.context import ServiceContext
+from deploy.services.health import http_check
+from deploy.services.routes import ARISTOTE, from_entry, published_ports, router_name
+from deploy.services.runs import canonical_json
+from deploy.services.unit import ConfigFile, ConfigTree, Tier, Unit
+from deploy.spec import SecretName, SecretText
+
+SENDER, CONSUMER = ARISTOTE, "aristote-consumer"
+PORT = 8080
+HEALTH = "/health/readiness"
+"""It tells of the channel to RabbitMQ; /health/liveness is 200 where that is lost. Neither wants a
+token."""
+CODE = PurePosixPath("/app")
+"""Where Aristote's code is in its images."""
+CONFIG = PurePosixPath("/etc/atelier")
+SENDER_FILES, CONSUMER_FILES = ("sender.py", "account.py"), ("consumer_health.py",)
+ACCOUNT = "atelier"
+"""Name of the user that has the master key."""
+STOP_SECONDS = 120
+"""How long answers may go on that have begun when a sender stops."""
+NOT_READY_SECONDS = 60
+"""After which a sender is started anew; RabbitMQ is back within 15 s of its own start."""
+RETRIES = 10
+"""Checks in a row that fail before one is unhealthy: all do while RabbitMQ is made anew."""
+WARNING = "30"
+"""Of Python's logging: below it, each request writes its user's token into the log."""
+QUEUE_EXPIRATION_MS = 600_000
+"""How long a queue outlives its consumer. At upstream's 30 s a consumer that is replaced slowly
+takes its queue along, and the sender with it. Another value is refused by a queue that lives:
+RabbitMQ must begin anew with it."""
+MESSAGE_EXPIRATION_MS = 570_000
+"""Of messages that no one waits for; as with the queue's, another value wants another queue."""
+PING_SECONDS = 10
+"""From one question to the engines to the next; after each, round-robin begins with the first."""
+
+
+def units(context: ServiceContext) -> Iterator[Unit]:
+    """A consumer for each model, then every sender; the first of these makes the tables."""
+    router = context.plan.router.spec
+    if router.kind != "aristote":
+        return
+    for model in context.plan.served_models:
+        yield _consumer(context, model)
+    for index in range(router.replicas):
+        yield _sender(context, index)
+
+
+def consumer_name(context: ServiceContext, model: str) -> str:
+    """Name of the container of a model's consumer."""
+    return context.container_name(CONSUMER, model)
+
+
+def _consumer(context: ServiceContext, model: str) -> Unit:
+    plan = context.plan.router
+    config = _config(context, CONSUMER, CONSUMER_FILES)
+    return Unit(
+        host=plan.host,
+        tier=Tier.CONSUMER,
+        serves=f"queue of {model}",
+        image_name=CONSUMER,
+        start_timeout_seconds=plan.spec.start_timeout_seconds,
+        config=config,
+        runs=context.container(
+            consumer_name(context, model),
+            CONSUMER,
+            CONSUMER,
+            entrypoint="python3",
+            command=("-m", "src.consumer.main"),
+            env=_consumer_variables(context, model),
+            mounts=_mounts(config),
+            memory_bytes=plan.spec.dispatch.consumer_memory_limit,
+            healthcheck=HealthCheck(
+                command=f"python3 {CONFIG / CONSUMER_FILES[0]}",
+                retries=RETRIES,
+                start_period_seconds=plan.spec.start_timeout_seconds,
+            ),
+        ),
+    )
+
+
+def _consumer_variables(context: ServiceContext, model: str) -> dict[str, str | SecretText]:
+    router = context.plan.router.spec
+    replicas = context.plan.replicas_of(model)
+    limited = router.dispatch.max_parallel_requests is not None
+    return {
+        **_common(),
+        **rabbitmq.variables(context),
+        "MODEL": model,
+        "VLLM_SERVERS": _servers(context, replicas),
+        "ROUTING_STRATEGY": _strategy(context, replicas),
+        "PRIORITY_HANDLER": "vllm" if _knows_priorities(replicas) else "ignore",
+        "QUALITY_OF_SERVICE_POLICY": (
+            "parallel-requests-threshold-requeue" if limited else "warning-log"
+        ),
+        # a slot is given back after this time, also where its answer goes on
+        "VLLM_TREATMENT_TIMEOUT_SECONDS": str(router.request_timeout_seconds),
+        "RPC_QUEUE_EXPIRATION": str(QUEUE_EXPIRATION_MS),
+        "RPC_MESSAGE_EXPIRATION": str(MESSAGE_EXPIRATION_MS),
+        "PING_REFRESH_RATE": str(PING_SECONDS),
+    }
+
+
+def _servers(context: ServiceContext, replicas: tuple[ReplicaPlan, ...]) -> str | SecretText:
+    """The engines by address, without a slash at its end and without ``/v1``."""
+    settings = context.plan.router.spec.dispatch
+    servers: dict[str, dict[str, Any]] = {}
+    for replica in replicas:
+        seen = engines.upstream(context, replica)
+        server: dict[str, Any] = {"organization": settings.organization_of(replica.host)}
+        if seen.has_key:
+            server["token"] = "{engine_key}"  # noqa: S105 - stands for it
+        if settings.max_parallel_requests is not None:
+            server["max_parallel_requests"] = settings.max_parallel_requests
+        servers[f"http://{seen.address}"] = server
+    text = json.dumps(servers)
+    if "{engine_key}" not in text:
+        return text
+    return SecretText(template=text, secrets={"engine_key": SecretName.ENGINE_API_KEY})
+
+
+def _strategy(context: ServiceContext, replicas: tuple[ReplicaPlan, ...]) -> str:
+    """Of one replica there is nothing to choose, and nothing to be measured."""
+    if len(replicas) == 1:
+        return "round-robin"
+    return context.plan.router.spec.dispatch.routing_strategy
+
+
+def _knows_priorities(replicas: tuple[ReplicaPlan, ...]) -> bool:
+    """Whether the engines take the field that is added to requests; others refuse them."""
+    return all(
+        each.engine.kind == "vllm" and each.engine.scheduling_policy == "priority"
+        for each in replicas
+    )
+
+
+def _sender(context: ServiceContext, index: int) -> Unit:
+    plan = context.plan.router
+    config = _config(context, SENDER, SENDER_FILES)
+    return Unit(
+        host=plan.host,
+        tier=Tier.ROUTER,
+        serves="router",
+        image_name=SENDER,
+        start_timeout_seconds=plan.spec.start_timeout_seconds,
+        route=from_entry(context, index, PORT),
+        drain_seconds=plan.spec.drain_seconds,
+        config=config,
+        runs=context.container(
+            router_name(context, index),
+            SENDER,
+            SENDER,
+            entrypoint="python3",
+            command=(str(CONFIG / SENDER_FILES[0]), _started()),
+            env=_sender_variables(context),
+            mounts=_mounts(config),
+            ports=_published(context, index),
+            memory_bytes=plan.spec.memory_limit,
+            stop_timeout_seconds=STOP_SECONDS,
+            healthcheck=HealthCheck(
+                command=http_check(PORT, HEALTH),
+                retries=RETRIES,
+                start_period_seconds=plan.spec.start_timeout_seconds,
+            ),
+        ),
+    )
+
+
+def _started() -> str:
+    """What sender.py runs: upstream's migrations, the account, and the server of its command.
+
+    ``fastapi run`` starts uvicorn so, too, but lets it write each address into the log, with what
+    clients put there.
+    """
+    return canonical_json(
+        {
+            "directory": str(CODE),
+            "before": [["alembic", "upgrade", "head"], ["python3", str(CONFIG / SENDER_FILES[1])]],
+            "command": [
+                *("uvicorn", "src.sender.main:app", "--no-access-log"),
+                *("--host", "0.0.0.0", "--port", str(PORT)),  # noqa: S104 - inside the container
+            ],
+            "url": f"http://127.0.0.1:{PORT}{HEALTH}",
+            "seconds": NOT_READY_SECONDS,
+        }
+    )
+
+
+def _sender_variables(context: ServiceContext) -> dict[str, str | SecretText]:
+    router = context.plan.router.spec
+    settings = router.dispatch
+    database = postgres.database_url(context, "router", scheme="postgresql+psycopg2")
+    assert database is not None  # noqa: S101 - the plan refuses it without
+    account = {
+        "name": ACCOUNT,
+        "organization": settings.organization,
+        "priority": settings.priority,
+        "threshold": settings.threshold,
+        "default_routing_mode": settings.routing_mode,
+    }
+    return {
+        **_common(),
+        **environment(router.env),
+        **rabbitmq.variables(context),
+        "DATABASE_URL": database,
+        "MODEL_HOST_MAPPING": json.dumps(_organizations(context)),
+        "MESSAGE_TIMEOUT": str(settings.queue_timeout_seconds),
+        "PROXY_CLIENT_REQUEST_TIMEOUT": str(router.request_timeout_seconds),
+        "ATELIER_ACCOUNT": canonical_json(account),
+        "ATELIER_MASTER_KEY": SecretText.of(SecretName.ROUTER_MASTER_KEY),
+    }
+
+
+def _organizations(context: ServiceContext) -> dict[str, list[str]]:
+    """Whose engines serve each model."""
+    settings = context.plan.router.spec.dispatch
+    return {
+        model: sorted(
+            {settings.organization_of(each.host) for each in context.plan.replicas_of(model)}
+        )
+        for model in context.plan.served_models
+    }
+
+
+def _common() -> dict[str, str | SecretText]:
+    return {
+        "LOG_LEVEL": WARNING,
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def _config(context: ServiceContext, service: str, names: tuple[str, ...]) -> ConfigTree:
+    folder = TEMPLATES / "aristote"
+    files = {name: ConfigFile(content=(folder / name).read_text("utf-8")) for name in names}
+    return context.config_tree(context.plan.router.host, service, files)
+
+
+def _mounts(config: ConfigTree) -> dict[PurePosixPath, Mount]:
+    return {CONFIG: Mount(kind="bind", source=str(config.directory), read_only=True)}
+
+
+def _published(context: ServiceContext, index: int) -> tuple[Port, ...]:
+    listen = str(context.plan.router.spec.listen)
+    port = published_ports(context).get(router_name(context, index))
+    return (Port(host_ip=listen, host_port=port, container_port=PORT),) if port else ()

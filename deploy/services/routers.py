@@ -1,0 +1,31 @@
+"""The routers by kind, and how one is reached."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from deploy.plan.deployment_plan import DeploymentPlan
+from deploy.services import aristote, litellm
+from deploy.spec.router import RouterKind
+
+
+class RouterModule(Protocol):
+    """What the module of a router offers apart from its units."""
+
+    PORT: int
+    """The port that it listens on in its container."""
+    HEALTH: str
+    """Path that it answers with 200, without a key, while it can be asked."""
+
+
+MODULES: dict[RouterKind, RouterModule] = {"aristote": aristote, "litellm": litellm}
+
+
+def port(plan: DeploymentPlan) -> int:
+    """The port that the routers of a deployment listen on in their containers."""
+    return MODULES[plan.router.spec.kind].PORT
+
+
+def health(plan: DeploymentPlan) -> str:
+    """The path by which the entry finds out whether a router can be asked."""
+    return MODULES[plan.router.spec.kind].HEALTH

@@ -1,0 +1,279 @@
+"""People of Aristote: the program in its container, on a database of the test's."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deploy import scripts
+from deploy.errors import PeopleError, ServiceError
+from deploy.live.people import People
+from deploy.live.privacy import execs
+from deploy.live.sender import Sender
+from deploy.people.compare import compare
+from deploy.people.new_keys import Handover
+from deploy.people.records import Live, live, wanted
+from deploy.people.requests import Request, Requests
+from deploy.plan.people_plan import PeoplePlan, PersonPlan, TeamPlan
+from deploy.spec import PersonSpec
+from tests.conftest import MakeArtefacts
+
+DAY = date(2026, 11, 29)
+ACCOUNT = {"name": "atelier", "organization": "lab", "priority": 3, "threshold": 10}
+MASTER = "sk-master"
+# psycopg2 as the program uses it, on SQLite
+DRIVER = """
+import contextlib, os, sqlite3
+
+class Error(Exception): pass
+
+class Cursor:
+    def __init__(self, cursor): self.cursor = cursor
+    def execute(self, statement, values=()):
+        try:
+            self.cursor.execute(statement.replace("%s", "?"), values)
+        except sqlite3.Error as error:
+            raise Error(f"{error}: {values}") from None
+    def fetchall(self): return self.cursor.fetchall()
+
+class Connection:
+    def __init__(self): self.inner = sqlite3.connect(os.environ["DATABASE_FILE"])
+    def __enter__(self): return self
+    def __exit__(self, kind, *_): self.inner.rollback() if kind else self.inner.commit()
+    @contextlib.contextmanager
+    def cursor(self): yield Cursor(self.inner.cursor())
+
+def connect(url):
+    assert url == "postgresql://aristote:secret@db/aristote", url
+    return Connection()
+"""
+USERS = """
+CREATE TABLE users (id INTEGER PRIMARY KEY AUTOINCREMENT, token varchar(255) NOT NULL UNIQUE,
+  name varchar(255) NOT NULL UNIQUE, organization varchar(255), email varchar(255),
+  priority integer NOT NULL, threshold integer NOT NULL, client_type varchar(255),
+  default_routing_mode varchar(13) DEFAULT 'any' NOT NULL)
+"""
+
+
+@dataclass
+class Container:
+    """A sender's container: its environment, and the tables that it reaches."""
+
+    directory: Path
+
+    @property
+    def database(self) -> Path:
+        return self.directory / "aristote.db"
+
+    def run(self, action: str, line: str = "") -> subprocess.CompletedProcess[str]:
+        program = scripts.read_script("aristote_people.py")
+        return subprocess.run(
+            [sys.executable, "-c", program, action, "4000"],
+            input=line,
+            capture_output=True,
+            text=True,
+            env={
+                "PATH": os.environ["PATH"],
+                "PYTHONPATH": str(self.directory),
+                "DATABASE_FILE": str(self.database),
+                "DATABASE_URL": "postgresql+psycopg2://aristote:secret@db/aristote",
+                "ATELIER_ACCOUNT": json.dumps({**ACCOUNT, "default_routing_mode": "any"}),
+            },
+        )
+
+    def look(self) -> Live:
+        return live(json.loads(self.run("look").stdout))
+
+    def send(self, requests: list[Request]) -> subprocess.CompletedProcess[str]:
+        return self.run("apply", json.dumps([{"path": r.path, "body": r.body} for r in requests]))
+
+    def users(self) -> dict[str, tuple[Any, ...]]:
+        """Token, organisation, address and priority by name, as Aristote reads them."""
+        connection = sqlite3.connect(self.database)
+        rows = connection.execute(
+            "SELECT name, token, organization, email, priority, threshold FROM users"
+        ).fetchall()
+        connection.close()
+        return {name: tuple(rest) for name, *rest in rows}
+
+
+@pytest.fixture
+def container(tmp_path: Path) -> Container:
+    found = Container(tmp_path)
+    (tmp_path / "psycopg2.py").write_text(DRIVER)
+    connection = sqlite3.connect(found.database)
+    connection.execute(USERS)
+    for name, token in (("atelier", MASTER), ("by-hand", "sk-by-hand")):
+        row = (token, name, "lab", 3, 10)
+        connection.execute(
+            "INSERT INTO users (token, name, organization, priority, threshold)"
+            " VALUES (?, ?, ?, ?, ?)",
+            row,
+        )
+    connection.commit()
+    connection.close()
+    return found
+
+
+def plan(*people: PersonPlan) -> PeoplePlan:
+    return PeoplePlan(teams=(TeamPlan(name="physics"), TeamPlan(name="maths")), people=people)
+
+
+ADA = PersonPlan(name="ada", email="ada@lab.example", team="physics")
+BOB = PersonPlan(name="bob")
+KEYS = {"ada": "sk-ada-key", "bob": "sk-bob-key"}
+
+
+def declare(container: Container, *people: PersonPlan) -> int:
+    """Make it so; says how many records changed."""
+    changes = compare(wanted(plan(*people), DAY), container.look(), "demo")
+    assert not changes.foreign
+    done = container.send(Requests("demo", "inventory", KEYS).of(changes))
+    assert done.returncode == 0, done.stderr
+    return len(changes.changes)
+
+
+def test_people_get_a_row_each_and_a_second_time_nothing_changes(container: Container) -> None:
+    assert declare(container, ADA, BOB) == 6
+    assert container.users() == {
+        "atelier": (MASTER, "lab", None, 3, 10),
+        "by-hand": ("sk-by-hand", "lab", None, 3, 10),
+        "ada": ("sk-ada-key", "physics", "ada@lab.example", 3, 10),
+        "bob": ("sk-bob-key", "lab", None, 3, 10),
+    }
+    assert declare(container, ADA, BOB) == 0
+
+
+def test_no_key_is_shown(container: Container) -> None:
+    declare(container, ADA)
+    said = container.run("look").stdout
+    for key in (MASTER, "sk-ada-key", "sk-by-hand"):
+        assert key not in said
+    assert hashlib.sha256(b"sk-ada-key").hexdigest() in said
+
+
+def test_users_that_were_made_by_hand_are_left_alone(container: Container) -> None:
+    found = compare(wanted(plan(ADA), DAY), container.look(), "demo")
+    assert found.others == ("by-hand of no one",)
+    declare(container, ADA)
+    declare(container)
+    assert sorted(container.users()) == ["atelier", "by-hand"]
+
+
+def test_another_team_and_address_are_written_to_the_row(container: Container) -> None:
+    declare(container, ADA)
+    other = ADA.model_copy(update={"team": "maths", "email": "a@maths.example"})
+    assert declare(container, other) == 2
+    assert container.users()["ada"][:3] == ("sk-ada-key", "maths", "a@maths.example")
+    assert declare(container, other) == 0
+
+
+def test_a_disabled_key_matches_no_token_and_comes_back(container: Container) -> None:
+    declare(container, ADA)
+    assert declare(container, ADA.model_copy(update={"disabled": True})) == 1
+    token = container.users()["ada"][0]
+    # what clients send is split at spaces
+    assert (token, len(token.split())) == ("blocked sk-ada-key", 2)
+    assert declare(container, ADA.model_copy(update={"disabled": True})) == 0
+    declare(container, ADA)
+    assert container.users()["ada"][0] == "sk-ada-key"
+
+
+def test_all_or_nothing_and_errors_show_no_key(container: Container) -> None:
+    key = {"key": "sk-by-hand", "key_alias": "eve", "user_id": None, "team_id": None}
+    requests = [Request("/team/new", {"team_id": "art"}), Request("/key/generate", key)]
+    failed = container.send(requests)
+    assert (failed.returncode, failed.stderr) == (1, "Error\n")
+    assert not container.look().of("team")
+
+
+@pytest.mark.parametrize(
+    ("request_", "said"),
+    [
+        (Request("/budget/new", {}), "/budget/new: Aristote has nothing like it"),
+        (
+            Request("/key/generate", {"key": "sk-a", "ends": "2030-01-01"}),
+            "/key/generate: Aristote has nothing like it",
+        ),
+        (Request("/key/update", {"key": "f" * 64}), "there is no key ffffffff"),
+    ],
+)
+def test_what_cannot_be_done_is_refused(container: Container, request_: Request, said: str) -> None:
+    failed = container.send([request_])
+    assert (failed.returncode, failed.stderr.strip()) == (1, said)
+
+
+@pytest.fixture
+def people(
+    container: Container, make: MakeArtefacts, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> People:
+    """What ``atelier users`` works with."""
+
+    def stream(_: Any, name: str, command: Sequence[str], said: str = "") -> Iterator[bytes]:
+        assert name == "demo-aristote-sender-0"
+        assert command[:2] == ["python3", "-c"]
+        assert "sk-" not in command[-1]
+        done = container.run(command[3], said)
+        yield (done.stdout + done.stderr).encode()
+
+    monkeypatch.setattr(execs, "stream", stream)
+    connection: Any = type("Connection", (), {"client": None})()
+    artefacts = make(router={"kind": "aristote"}, postgres={}, people=[{"name": "ada"}])
+    sender = Sender(connection, "demo-aristote-sender-0")
+    return People(artefacts, sender, Handover(tmp_path / "keys", "demo", "http://here"))
+
+
+def test_the_verbs_of_users(people: People, container: Container, tmp_path: Path) -> None:
+    declare(container, PersonPlan(name="ada"))
+    [path] = people.add([PersonSpec(name="eve", team="physics")])
+    first = container.users()["eve"]
+    assert first[1] == "physics"
+    assert f"OPENAI_API_KEY={first[0]}" in path.read_text()
+    people.rotate("eve")
+    second = container.users()["eve"]
+    assert second[0] != first[0]
+    assert sorted(container.users()) == ["ada", "atelier", "by-hand", "eve"]
+    assert second[0] in (tmp_path / "keys" / "eve.env").read_text()
+    people.disable("eve", disabled=True)
+    assert container.users()["eve"][0].startswith("blocked ")
+    people.disable("eve", disabled=False)
+    assert container.users()["eve"] == second
+    people.remove("eve")
+    assert "eve" not in container.users()
+    # the next deployment leaves whom the command added alone
+    people.add([PersonSpec(name="eve")])
+    assert declare(container, PersonPlan(name="ada")) == 0
+
+
+def test_what_aristote_cannot_keep_to_is_refused(people: People, container: Container) -> None:
+    with pytest.raises(PeopleError) as refused:
+        people.add([PersonSpec(name="eve", rpm_limit=60, expires=date(2099, 1, 1))])
+    assert [problem.path for problem in refused.value.problems] == [
+        "eve: expires",
+        "eve: rpm_limit",
+    ]
+    assert "eve" not in container.users()
+
+
+def test_a_database_that_is_away(people: People, container: Container) -> None:
+    container.database.unlink()
+    with pytest.raises(ServiceError, match=r"its database refused: Error"):
+        people.router.people()
+    with pytest.raises(ServiceError, match=r"demo-aristote-sender-0: Error"):
+        people.router.send([Request("/key/delete", {"keys": ["f" * 64]})])
+
+
+def test_use_is_not_read_yet(people: People) -> None:
+    with pytest.raises(ServiceError, match="atelier usage does not read"):
+        people.router.usage("user", DAY, DAY)
