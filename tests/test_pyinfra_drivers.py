@@ -20,6 +20,7 @@ HOSTS = f"""
         Host(name="@fake/h2", address="10.0.0.2", {NEWER}),
         Host(name="@fake/h3", address="10.0.0.3"),
     ],
+    engine=Engine(n_gpu_layers=0),
     router=Router(host="@fake/h3"),
     web_ui=None,
 """
@@ -33,7 +34,7 @@ def site(tmp_path: Path) -> Site:
     site.declare()
     site.keep_secrets()
     text = INVENTORY.replace('hosts=[Host(name="@fake/h1")],', HOSTS.strip())
-    site.inventory.write_text(text.replace("Deployment, Host", "Deployment, Driver, Host"))
+    site.inventory.write_text(text.replace("Deployment, Host", "Deployment, Driver, Engine, Host"))
     loaded = load_inventory(site.inventory)
     site.answer(answers(make_artefacts(loaded.spec, loaded.directory)))
     return site

@@ -187,6 +187,21 @@ def test_other_model(site: Site, changed: Change) -> None:
     assert "a, b = b, a + b" in site.complete(model="coder")
 
 
+def test_a_draft(site: Site, changed: Change, tmp_path: Path) -> None:
+    small = tmp_path / "small.gguf"
+    shutil.copy(PROJECT / "deploy/catalog/models/tiny-coder-q8_0.gguf", small)
+    drafts = {"method": "draft_model", "num_speculative_tokens": 4, "draft": "tiny-coder"}
+    model = {"name": "tiny-coder", "speculative": {**drafts, "path": str(small)}}
+    site.write(changed(models=[model]))
+    dry = site.dry_run()
+    copy = {item for item in dry.announced if item[0] == "copy"}
+    assert len(copy) == 1
+    assert dry.announced == recreate(ENGINE) | copy
+    check(site, Case(dry.announced, {"command"}, {ENGINE}))
+    assert "a, b = b, a + b" in site.complete()
+    assert b"draft acceptance" in site.container(ENGINE).logs()
+
+
 def test_stopped_by_hand(site: Site) -> None:
     docker("stop", f"{NAME}-{ENGINE}-0")
     started = {("start", f"container {NAME}-{ENGINE}-0")}
