@@ -89,3 +89,21 @@ def test_litellm_gives_way(site: Site) -> None:
     for unit in after.stack.units:
         if "aristote" in unit.name or "rabbitmq" in unit.name:
             assert f"Will create container {unit.name}" in dry.stderr
+
+
+def test_declared_people_get_keys_through_the_sender(site: Site) -> None:
+    people = 'teams=[{"name": "physics"}],\n    people=[{"name": "ada", "team": "physics"}],'
+    change(site, '"web_ui": False},', f'"web_ui": False}},\n    {people}')
+    site.answer(fresh())
+    dry = site.run("--dry", "--json", "--diff")
+    assert plan(dry)["Keep people and keys"]
+    assert "Will create key of ada" in dry.stderr
+    result = site.execute("--json", "-vvv", "--diff")
+    assert result.returncode == 0, result.stderr
+    [handed] = (site.directory / ".secrets").glob("*/ada.env")
+    key = handed.read_text().rpartition("=")[2].strip()
+    assert key.startswith("sk-")
+    assert key not in dry.stdout + dry.stderr + result.stdout + result.stderr
+    # its script, not that of LiteLLM
+    assert "atelier_people" in result.stderr
+    assert "LITELLM_MASTER_KEY" not in result.stderr

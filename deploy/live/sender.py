@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import date
-from typing import NoReturn
+from datetime import date, timedelta
+from typing import Any, NoReturn
 
 from docker.errors import DockerException
 
@@ -15,10 +15,12 @@ from deploy.live.connection import Connection
 from deploy.live.privacy import execs
 from deploy.people.records import Live, live
 from deploy.people.requests import Request
-from deploy.people.usage import By, Usage
+from deploy.people.usage import NO_PERSON, By, Usage
+from deploy.plan.people import ARISTOTE_ACCOUNT
 from deploy.scripts import read_script
 
 SCRIPT = "aristote_people.py"
+MASTER_KEY = NO_PERSON["default_user_id"]
 
 
 @dataclass(frozen=True)
@@ -39,24 +41,32 @@ class Sender:
         Raises:
             ServiceError: if its database does not say.
         """
-        answer = json.loads(self._run("look", "\n"))
-        if answer["state"] != "read":
-            self._refuse(f"its database refused: {answer['said']}")
-        return live(answer)
+        return live(self._read("look", ""))
 
     def usage(self, by: By, first: date, last: date) -> list[Usage]:
-        """Not counted yet.
+        """Who used how much, from one day to another, both included; teams are organisations.
+
+        Aristote writes a row for each request that reached an engine, without tokens of streams
+        whose client did not ask for them.
 
         Raises:
-            ServiceError: always.
+            ServiceError: if its database does not say.
         """
-        raise ServiceError(
-            Problem(
-                "router.kind",
-                f"atelier usage does not read what Aristote counts (by {by}, {first} to {last})",
-                "kind 'litellm'",
-                "its table metrics: docs/aristote.md",
+        days = {"first": first.isoformat(), "after": (last + timedelta(1)).isoformat()}
+        answer = self._read("usage", json.dumps({"by": by, **days}))
+        found = [
+            Usage(
+                MASTER_KEY
+                if by == "user" and row["name"] == ARISTOTE_ACCOUNT
+                else str(row["name"]),
+                requests=row["requests"],
+                prompt_tokens=row["prompt_tokens"] or 0,
+                completion_tokens=row["completion_tokens"] or 0,
             )
+            for row in answer["usage"]
+        ]
+        return sorted(
+            found, key=lambda each: (-each.prompt_tokens - each.completion_tokens, each.name)
         )
 
     def send(self, requests: Iterable[Request]) -> None:
@@ -73,6 +83,17 @@ class Sender:
             is_done = False
         if not is_done:
             self._refuse(said[:300])
+
+    def _read(self, action: str, line: str) -> Any:
+        """What the script says is there."""
+        said = self._run(action, line + "\n")
+        try:
+            answer = json.loads(said)
+        except ValueError:
+            self._refuse(said[:300])
+        if answer["state"] != "read":
+            self._refuse(f"its database refused: {answer['said']}")
+        return answer
 
     def _run(self, action: str, line: str) -> str:
         """What the script prints; keys are on its standard input."""

@@ -15,6 +15,7 @@ import hashlib
 import json
 import os
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import psycopg2
@@ -49,10 +50,15 @@ class People:
 
     def __init__(self, cursor: Any, account: Row) -> None:
         self.cursor, self.account = cursor, account
-        cursor.execute(TABLE)
+        cursor.execute(
+            "SELECT count(*) FROM information_schema.tables WHERE table_name = 'atelier_people'"
+        )
+        self.has_table = cursor.fetchone()[0] > 0
 
     def rows(self, kind: str) -> dict[str, Row]:
-        """What stands in Atelier's own table, by id."""
+        """What stands in Atelier's own table, by id; looking does not make that."""
+        if not self.has_table:
+            return {}
         self.cursor.execute("SELECT id, fields FROM atelier_people WHERE kind = %s", (kind,))
         return {id: json.loads(fields) for id, fields in self.cursor.fetchall()}
 
@@ -90,6 +96,22 @@ class People:
         users = [{"user_id": id, **fields} for id, fields in self.rows("person").items()]
         return {"state": "read", "teams": teams, "users": users, "keys": keys}
 
+    def usage(self, column: str, first: str, after: str) -> list[Row]:
+        """What the rows of requests add up to, from one day to before another.
+
+        Args:
+            column: one of ``COLUMNS``, by which it is told apart.
+            first: the first day.
+            after: the day after the last.
+        """
+        self.cursor.execute(
+            f"SELECT {column}, count(*), sum(prompt_tokens), sum(completion_tokens) FROM metrics"  # noqa: S608
+            f" WHERE request_date >= %s AND request_date < %s GROUP BY {column}",
+            (first, after),
+        )
+        names = ("name", "requests", "prompt_tokens", "completion_tokens")
+        return [dict(zip(names, row, strict=True)) for row in self.cursor.fetchall()]
+
     def apply(self, path: str, body: Row) -> None:
         """Do what a request of LiteLLM's API says.
 
@@ -99,6 +121,9 @@ class People:
         handler = HANDLERS.get(path)
         if handler is None or body.get("ends"):
             raise RefusedError(f"{path}: Aristote has nothing like it")
+        if not self.has_table:
+            self.cursor.execute(TABLE)
+            self.has_table = True
         handler(self, body)
 
     def team(self, body: Row) -> None:
@@ -210,18 +235,39 @@ HANDLERS = {
 }
 
 
+def apply(people: People, requests: list[Row]) -> Row:
+    """All requests, or none: an error takes back what was done before it."""
+    for request in requests:
+        people.apply(request["path"], request["body"])
+    return {"done": len(requests)}
+
+
+def usage(people: People, asked: Row) -> Row:
+    """What was used."""
+    rows = people.usage(COLUMNS[asked["by"]], asked["first"], asked["after"])
+    return {"state": "read", "usage": rows}
+
+
+COLUMNS = {"user": "user_name", "team": "user_organization", "model": "model"}
+ACTIONS: dict[str, Callable[[People, Any], Row]] = {
+    "look": lambda people, _: people.look(),
+    "apply": apply,
+    "usage": usage,
+}
+
+
 def main(action: str) -> int:
-    """Look, or send the requests of standard input until one is refused."""
+    """Look, do all of the requests of standard input or none, or add up what was used.
+
+    The line says of ``usage`` by what, from which day, and before which.
+    """
     account = json.loads(os.environ["ATELIER_ACCOUNT"])
     url = os.environ["DATABASE_URL"].replace("postgresql+psycopg2://", "postgresql://", 1)
-    requests = json.loads(sys.stdin.readline()) if action == "apply" else []
+    asked: Any = json.loads(sys.stdin.readline()) if action in {"apply", "usage"} else []
     try:
         with psycopg2.connect(url) as connection, connection.cursor() as cursor:
             people = People(cursor, account)
-            # all of them or none
-            for request in requests:
-                people.apply(request["path"], request["body"])
-            answer = {"done": len(requests)} if action == "apply" else people.look()
+            answer = ACTIONS[action](people, asked)
     except (RefusedError, psycopg2.Error) as error:
         # an error of the database may hold a token
         said = str(error) if isinstance(error, RefusedError) else type(error).__name__

@@ -25,6 +25,7 @@ from deploy.people.compare import compare
 from deploy.people.new_keys import Handover
 from deploy.people.records import Live, live, wanted
 from deploy.people.requests import Request, Requests
+from deploy.people.usage import Usage
 from deploy.plan.people_plan import PeoplePlan, PersonPlan, TeamPlan
 from deploy.spec import PersonSpec
 from tests.conftest import MakeArtefacts
@@ -46,9 +47,17 @@ class Cursor:
         except sqlite3.Error as error:
             raise Error(f"{error}: {values}") from None
     def fetchall(self): return self.cursor.fetchall()
+    def fetchone(self): return self.cursor.fetchone()
 
 class Connection:
-    def __init__(self): self.inner = sqlite3.connect(os.environ["DATABASE_FILE"])
+    def __init__(self):
+        self.inner = sqlite3.connect(os.environ["DATABASE_FILE"])
+        self.inner.execute("ATTACH ':memory:' AS information_schema")
+        self.inner.execute(
+            "CREATE TABLE information_schema.tables AS SELECT name AS table_name"
+            " FROM main.sqlite_master WHERE type = 'table'"
+        )
+        self.inner.commit()
     def __enter__(self): return self
     def __exit__(self, kind, *_): self.inner.rollback() if kind else self.inner.commit()
     @contextlib.contextmanager
@@ -63,6 +72,11 @@ CREATE TABLE users (id INTEGER PRIMARY KEY AUTOINCREMENT, token varchar(255) NOT
   name varchar(255) NOT NULL UNIQUE, organization varchar(255), email varchar(255),
   priority integer NOT NULL, threshold integer NOT NULL, client_type varchar(255),
   default_routing_mode varchar(13) DEFAULT 'any' NOT NULL)
+"""
+
+METRICS = """
+CREATE TABLE metrics (user_name varchar, user_organization varchar, model varchar,
+  request_date timestamp, prompt_tokens integer, completion_tokens integer)
 """
 
 
@@ -114,6 +128,7 @@ def container(tmp_path: Path) -> Container:
     (tmp_path / "psycopg2.py").write_text(DRIVER)
     connection = sqlite3.connect(found.database)
     connection.execute(USERS)
+    connection.execute(METRICS)
     for name, token in (("atelier", MASTER), ("by-hand", "sk-by-hand")):
         row = (token, name, "lab", 3, 10)
         connection.execute(
@@ -161,6 +176,12 @@ def test_no_key_is_shown(container: Container) -> None:
     for key in (MASTER, "sk-ada-key", "sk-by-hand"):
         assert key not in said
     assert hashlib.sha256(b"sk-ada-key").hexdigest() in said
+
+
+def test_looking_writes_nothing(container: Container) -> None:
+    before = container.database.read_bytes()
+    assert [key.name for key in container.look().of("key")] == ["by-hand"]
+    assert container.database.read_bytes() == before
 
 
 def test_users_that_were_made_by_hand_are_left_alone(container: Container) -> None:
@@ -274,6 +295,24 @@ def test_a_database_that_is_away(people: People, container: Container) -> None:
         people.router.send([Request("/key/delete", {"keys": ["f" * 64]})])
 
 
-def test_use_is_not_read_yet(people: People) -> None:
-    with pytest.raises(ServiceError, match="atelier usage does not read"):
-        people.router.usage("user", DAY, DAY)
+def test_use_is_added_up(people: People, container: Container) -> None:
+    rows = [
+        ("atelier", "lab", "tiny", "2026-11-29 10:00:00", 5, 7),
+        ("ada", "physics", "tiny", "2026-11-29 23:59:59", 10, 20),
+        # a stream whose client did not ask for tokens
+        ("ada", "physics", "big", "2026-11-28 00:00:00", None, None),
+        ("ada", "physics", "big", "2026-11-30 00:00:00", 1000, 1000),
+        ("bob", "lab", "tiny", "2026-11-27 23:59:59", 1000, 1000),
+    ]
+    connection = sqlite3.connect(container.database)
+    connection.executemany("INSERT INTO metrics VALUES (?, ?, ?, ?, ?, ?)", rows)
+    connection.commit()
+    connection.close()
+    first = date(2026, 11, 28)
+    assert people.router.usage("user", first, DAY) == [
+        Usage("ada", requests=2, prompt_tokens=10, completion_tokens=20),
+        Usage("(master key)", requests=1, prompt_tokens=5, completion_tokens=7),
+    ]
+    assert [each.name for each in people.router.usage("team", first, DAY)] == ["physics", "lab"]
+    models = people.router.usage("model", first, DAY)
+    assert [(each.name, each.requests) for each in models] == [("tiny", 2), ("big", 1)]
