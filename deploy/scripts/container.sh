@@ -74,7 +74,7 @@ wait_healthy() {
     judge && return 0
     if [ $? -eq 1 ]; then return 1; fi
     if [ "$(date +%s)" -ge "$deadline" ]; then return 1; fi
-    sleep 0.5
+    sleep 1
   done
 }
 
