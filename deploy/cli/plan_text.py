@@ -123,13 +123,13 @@ def _arrangement(replica: ReplicaPlan) -> str:
     many = "s" if len(replica.gpus) > 1 else ""
     split = (
         f"tensor_parallel_size {replica.tensor_parallel_size},"
-        f" pipeline_parallel_size {replica.pipeline_parallel_size},"
+        f" pipeline_parallel_size {replica.pipeline_parallel_size}, "
         if replica.engine.traits.shares_cache
         else ""
     )
     return (
         f"{' + '.join(replica.hosts)}, GPU{many} {', '.join(replica.gpu_ids)}: {split}"
-        f" {replica.gpu_memory_utilization:.0%} of the memory,"
+        f"{replica.gpu_memory_utilization:.0%} of the memory,"
         f" {replica.kv_cache_tokens} tokens of KV cache"
     )
 
