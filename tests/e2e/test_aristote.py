@@ -147,6 +147,26 @@ def test_a_sender_that_has_lost_rabbitmq_is_started_anew(site: Site) -> None:
     assert (again.status, again.changes) == (0, []), again.output
 
 
+@pytest.mark.long
+def test_a_move_to_litellm_and_back(site: Site) -> None:
+    """Port and master key stay; declared people get other keys, and their old ones come back."""
+    of_aristote, settings = key_of(site, "ada"), site.settings
+    router = {key: settings["router"][key] for key in ("port", "start_timeout_seconds")}
+    site.write(settings | {"router": router | {"kind": "litellm"}})
+    planned = site.apply()
+    gone = {f"aristote-consumer-{CODER}-0", "aristote-sender-0", "rabbitmq-0"}
+    assert {("remove", f"container {NAME}-{name}") for name in gone} <= planned.announced
+    of_litellm = key_of(site, "ada")
+    assert of_litellm != of_aristote
+    assert [ask(site, key).status_code for key in (MASTER_KEY, of_litellm)] == [200, 200]
+    assert ask(site, of_aristote).status_code == 401
+
+    site.write(settings)
+    site.apply()
+    assert [ask(site, key).status_code for key in (MASTER_KEY, of_aristote)] == [200, 200]
+    assert ask(site, of_litellm).status_code == 401
+
+
 def test_secrets_are_in_no_log_label_or_argument(site: Site) -> None:
     kept = Path(site.directory, ".secrets", f"{NAME}.yaml").read_text()
     secrets = [line.partition(": ")[2].strip("'\"") for line in kept.splitlines()]
