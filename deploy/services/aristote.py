@@ -33,7 +33,8 @@ token."""
 CODE = PurePosixPath("/app")
 """Where Aristote's code is in its images."""
 CONFIG = PurePosixPath("/etc/atelier")
-SENDER_FILES, CONSUMER_FILES = ("sender.py", "account.py"), ("consumer_health.py",)
+SENDER_FILES = ("sender.py", "account.py", "serve.py")
+CONSUMER_FILES = ("consumer_health.py",)
 ACCOUNT = "atelier"
 """Name of the user that has the master key."""
 STOP_SECONDS = 120
@@ -186,19 +187,13 @@ def _sender(context: ServiceContext, index: int) -> Unit:
 
 
 def _started() -> str:
-    """What sender.py runs: upstream's migrations, the account, and the server of its command.
-
-    ``fastapi run`` starts uvicorn so, too, but lets it write each address into the log, with what
-    clients put there.
-    """
+    """What sender.py runs: upstream's migrations, the account, and the server."""
+    _, account, serve = (str(CONFIG / name) for name in SENDER_FILES)
     return canonical_json(
         {
             "directory": str(CODE),
-            "before": [["alembic", "upgrade", "head"], ["python3", str(CONFIG / SENDER_FILES[1])]],
-            "command": [
-                *("uvicorn", "src.sender.main:app", "--no-access-log"),
-                *("--host", "0.0.0.0", "--port", str(PORT)),  # noqa: S104 - inside the container
-            ],
+            "before": [["alembic", "upgrade", "head"], ["python3", account]],
+            "command": ["python3", serve, str(PORT)],
             "url": f"http://127.0.0.1:{PORT}{HEALTH}",
             "seconds": NOT_READY_SECONDS,
         }

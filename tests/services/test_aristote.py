@@ -129,15 +129,15 @@ def test_how_the_sender_is_started(lab: Artefacts) -> None:
     assert (found.entrypoint, program) == ("python3", "/etc/atelier/sender.py")
     assert json.loads(settings) == {
         "before": [["alembic", "upgrade", "head"], ["python3", "/etc/atelier/account.py"]],
-        "command": [
-            *("uvicorn", "src.sender.main:app", "--no-access-log"),
-            *("--host", "0.0.0.0", "--port", "8080"),  # noqa: S104
-        ],
+        "command": ["python3", "/etc/atelier/serve.py", "8080"],
         "directory": "/app",
         "seconds": 60,
         "url": "http://127.0.0.1:8080/health/readiness",
     }
     assert "127.0.0.1:8080/health/readiness" in found.healthcheck.command
+    config = named(lab, "aristote-sender-0").config
+    assert config
+    assert sorted(config.files) == ["account.py", "sender.py", "serve.py"]
 
 
 def test_what_the_consumer_is_told(lab: Artefacts) -> None:
