@@ -33,7 +33,8 @@ def aristote_problems(spec: DeploymentSpec, replicas: tuple[ReplicaPlan, ...]) -
         )
     yield from _people_problems(spec)
     yield from _model_problems(spec)
-    yield from _host_problems(spec)
+    yield from _host_problems(spec, replicas)
+    yield from _private_problems(spec, replicas)
     yield from _strategy_problems(spec, replicas)
     yield from _name_problems(spec, replicas)
     if spec.entry and spec.entry.router_admin:
@@ -112,14 +113,37 @@ def _own_name(replica: ReplicaPlan) -> str:
     return replica.served_model_name
 
 
-def _host_problems(spec: DeploymentSpec) -> Iterator[Problem]:
+def _host_problems(spec: DeploymentSpec, replicas: tuple[ReplicaPlan, ...]) -> Iterator[Problem]:
     names = [host.name for host in spec.hosts]
+    with_engines = sorted({replica.host for replica in replicas})
     for host in spec.router.dispatch.organizations:
+        path = f"router.aristote.organizations.{host}"
         if host not in names:
+            yield Problem(path, f"{host!r}, which is not declared", ", ".join(names))
+        elif host not in with_engines:
+            found = f"{host!r}, where no engine answers requests: it would change nothing"
+            yield Problem(path, found, ", ".join(with_engines), "remove it")
+
+
+def _private_problems(spec: DeploymentSpec, replicas: tuple[ReplicaPlan, ...]) -> Iterator[Problem]:
+    """Whose requests would all be refused with 400; ``proxy`` in ``src/sender/main.py``."""
+    settings = spec.router.dispatch
+    if settings.routing_mode == "any":
+        return
+    owners: dict[str, set[str]] = {}
+    for each in replicas:
+        owners.setdefault(each.served_model_name, set()).add(settings.organization_of(each.host))
+    asking = {"the master key": settings.organization}
+    asking |= {f"team {team.name}": team.name for team in spec.teams}
+    for model, there in owners.items():
+        without = [who for who, organization in asking.items() if organization not in there]
+        if without:
             yield Problem(
-                f"router.aristote.organizations.{host}",
-                f"{host!r}, which is not declared",
-                ", ".join(names),
+                "router.aristote.routing_mode",
+                f"{settings.routing_mode!r}, and {', '.join(without)} would have every request for"
+                f" {model} refused: its engines are of {', '.join(sorted(there))}",
+                "'any', or an engine of each model for every organisation",
+                "declare other organizations, or remove routing_mode: a request says it itself",
             )
 
 
@@ -183,7 +207,13 @@ def _queue_warnings(spec: DeploymentSpec) -> Iterator[str]:
             "router.aristote: without max_parallel_requests no request waits in Aristote's queues:"
             " neither priorities nor thresholds have an effect there"
         )
-    elif "threshold" in settings.model_fields_set:
+        return
+    yield (
+        "router.aristote.max_parallel_requests: a request whose client has gone, from the queue or"
+        " from a stream, holds its place of a replica until request_timeout_seconds"
+        f" ({spec.router.request_timeout_seconds} s) are over: declare it as short as answers allow"
+    )
+    if "threshold" in settings.model_fields_set:
         yield (
             "router.aristote.threshold counts messages in the queue; requests that wait for a"
             " replica are taken from it and put back each second, so that it may refuse none"
