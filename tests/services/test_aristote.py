@@ -282,6 +282,13 @@ def test_postgresql_has_a_database_for_it(make: MakeArtefacts, lab: Artefacts) -
     assert named(other, "postgres-0").container.env["ATELIER_DATABASES"] == "litellm open_webui"
 
 
+def test_postgresql_logs_no_statement_that_has_tokens(make: MakeArtefacts, lab: Artefacts) -> None:
+    settings = {"log_min_error_statement=panic", "log_error_verbosity=terse"}
+    assert settings <= set(named(lab, "postgres-0").container.command)
+    # LiteLLM's have none: its PostgreSQL is as it was
+    assert not settings & set(named(make(postgres={}), "postgres-0").container.command)
+
+
 def test_a_database_of_the_operators(make: MakeArtefacts, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ROUTER_DB", "postgres://a:leaked@db.lab/aristote")
     found = make(
