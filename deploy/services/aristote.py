@@ -15,12 +15,13 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from deploy.plan.deployment_plan import ReplicaPlan
+from deploy.plan.people import ARISTOTE_ACCOUNT
 from deploy.render import TEMPLATES
 from deploy.services import engines, postgres, rabbitmq
-from deploy.services.container import HealthCheck, Mount, Port, environment
+from deploy.services.container import HealthCheck, Mount, environment
 from deploy.services.context import ServiceContext
 from deploy.services.health import http_check
-from deploy.services.routes import ARISTOTE, from_entry, published_ports, router_name
+from deploy.services.routes import ARISTOTE, from_entry, router_name, router_published
 from deploy.services.runs import canonical_json
 from deploy.services.unit import ConfigFile, ConfigTree, Tier, Unit
 from deploy.spec import SecretName, SecretText
@@ -35,8 +36,6 @@ CODE = PurePosixPath("/app")
 CONFIG = PurePosixPath("/etc/atelier")
 SENDER_FILES = ("sender.py", "account.py", "serve.py")
 CONSUMER_FILES = ("consumer_health.py",)
-ACCOUNT = "atelier"
-"""Name of the user that has the master key."""
 STOP_SECONDS = 120
 """How long answers may go on that have begun when a sender stops."""
 NOT_READY_SECONDS = 60
@@ -174,7 +173,7 @@ def _sender(context: ServiceContext, index: int) -> Unit:
             command=(str(CONFIG / SENDER_FILES[0]), _started()),
             env=_sender_variables(context),
             mounts=_mounts(config),
-            ports=_published(context, index),
+            ports=router_published(context, index, PORT),
             memory_bytes=plan.spec.memory_limit,
             stop_timeout_seconds=STOP_SECONDS,
             healthcheck=HealthCheck(
@@ -206,7 +205,7 @@ def _sender_variables(context: ServiceContext) -> dict[str, str | SecretText]:
     database = postgres.database_url(context, "router", scheme="postgresql+psycopg2")
     assert database is not None  # noqa: S101 - the plan refuses it without
     account = {
-        "name": ACCOUNT,
+        "name": ARISTOTE_ACCOUNT,
         "organization": settings.organization,
         "priority": settings.priority,
         "threshold": settings.threshold,
@@ -252,9 +251,3 @@ def _config(context: ServiceContext, service: str, names: tuple[str, ...]) -> Co
 
 def _mounts(config: ConfigTree) -> dict[PurePosixPath, Mount]:
     return {CONFIG: Mount(kind="bind", source=str(config.directory), read_only=True)}
-
-
-def _published(context: ServiceContext, index: int) -> tuple[Port, ...]:
-    listen = str(context.plan.router.spec.listen)
-    port = published_ports(context).get(router_name(context, index))
-    return (Port(host_ip=listen, host_port=port, container_port=PORT),) if port else ()
