@@ -50,6 +50,8 @@ takes its queue along, and the sender with it. Another value is refused by a que
 RabbitMQ must begin anew with it."""
 MESSAGE_EXPIRATION_MS = 570_000
 """Of messages that no one waits for; as with the queue's, another value wants another queue."""
+DATABASE_SECONDS = 10
+"""How long a connection to the database may take; without a limit, the system's, of minutes."""
 PING_SECONDS = 10
 """From one question to the engines to the next; after each, round-robin begins with the first."""
 
@@ -216,6 +218,9 @@ def _sender_variables(context: ServiceContext) -> dict[str, str | SecretText]:
         **environment(router.env),
         **rabbitmq.variables(context),
         "DATABASE_URL": database,
+        # the sender answers nothing, and people cannot be looked at, while one is opened:
+        # https://www.postgresql.org/docs/current/libpq-envars.html
+        "PGCONNECT_TIMEOUT": str(DATABASE_SECONDS),
         "MODEL_HOST_MAPPING": json.dumps(_organizations(context)),
         "MESSAGE_TIMEOUT": str(settings.queue_timeout_seconds),
         "PROXY_CLIENT_REQUEST_TIMEOUT": str(router.request_timeout_seconds),

@@ -30,6 +30,7 @@ class AristoteSpec(Spec):
         "LOG_LEVEL": "",
         "MESSAGE_TIMEOUT": "router=Router(aristote=Aristote(queue_timeout_seconds=...))",
         "MODEL_HOST_MAPPING": "router=Router(aristote=Aristote(organizations={...}))",
+        "PGCONNECT_TIMEOUT": "",
         "PROXY_CLIENT_REQUEST_TIMEOUT": "router=Router(request_timeout_seconds=...)",
         "RABBITMQ_HOST": "",
         "RABBITMQ_MANAGEMENT_PORT": "",

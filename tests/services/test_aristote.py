@@ -112,6 +112,8 @@ def test_what_the_sender_is_told(lab: Artefacts) -> None:
         # at 20, upstream's own, tokens of users are in the log
         "LOG_LEVEL": "30",
         "MESSAGE_TIMEOUT": "120",
+        # a database that is away holds up every request, and the look at readiness
+        "PGCONNECT_TIMEOUT": "10",
         "PROXY_CLIENT_REQUEST_TIMEOUT": "600",
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONUNBUFFERED": "1",
