@@ -148,6 +148,9 @@ class People:
         """People go, and their keys with them."""
         for id in body["user_ids"]:
             self.remove_keys({"keys": list(self._keys_of(id))})
+            for key, fields in self.rows("key").items():
+                if fields.get("user_id") == id:
+                    self.drop("key", key)
             self.drop("person", id)
 
     def join(self, body: Row) -> None:

@@ -234,6 +234,10 @@ def test_who_was_deleted_by_hand_is_made_anew_and_changes_as_before(container: C
     container.execute("DELETE FROM users WHERE name = 'ada'")
     declare(container)
     assert not container.look().find("person", "ada")
+    connection = sqlite3.connect(container.database)
+    kinds = connection.execute("SELECT kind FROM atelier_people ORDER BY id").fetchall()
+    connection.close()
+    assert kinds == [("team",), ("team",)]
 
 
 def test_all_or_nothing_and_errors_show_no_key(container: Container) -> None:
