@@ -86,12 +86,7 @@ class People:
         """Teams, people and keys; users that were made by hand are keys without a mark."""
         kept = self.rows("key")
         keys = [
-            {
-                "token": id,
-                "key_alias": name,
-                **dict.fromkeys(KEY_ID),
-                **kept.get(id, {}),
-            }
+            {"token": id, "key_alias": name, **dict.fromkeys(KEY_ID), **kept.get(id, {})}
             for id, (name, _) in self.tokens().items()
         ]
         teams = [{"team_id": id, **fields} for id, fields in self.rows("team").items()]
