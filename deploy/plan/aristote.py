@@ -34,7 +34,7 @@ def aristote_problems(spec: DeploymentSpec, replicas: tuple[ReplicaPlan, ...]) -
     yield from _people_problems(spec)
     yield from _model_problems(spec)
     yield from _host_problems(spec, replicas)
-    yield from _private_problems(spec, replicas)
+    yield from _mode_problems(spec, replicas)
     yield from _strategy_problems(spec, replicas)
     yield from _name_problems(spec, replicas)
     if spec.entry and spec.entry.router_admin:
@@ -125,25 +125,22 @@ def _host_problems(spec: DeploymentSpec, replicas: tuple[ReplicaPlan, ...]) -> I
             yield Problem(path, found, ", ".join(with_engines), "remove it")
 
 
-def _private_problems(spec: DeploymentSpec, replicas: tuple[ReplicaPlan, ...]) -> Iterator[Problem]:
-    """Whose requests would all be refused with 400; ``proxy`` in ``src/sender/main.py``."""
+def _mode_problems(spec: DeploymentSpec, replicas: tuple[ReplicaPlan, ...]) -> Iterator[Problem]:
+    """Of an organisation without engines of a model, all requests for it would be refused."""
     settings = spec.router.dispatch
     if settings.routing_mode == "any":
         return
-    owners: dict[str, set[str]] = {}
-    for each in replicas:
-        owners.setdefault(each.served_model_name, set()).add(settings.organization_of(each.host))
-    asking = {"the master key": settings.organization}
-    asking |= {f"team {team.name}": team.name for team in spec.teams}
-    for model, there in owners.items():
-        without = [who for who, organization in asking.items() if organization not in there]
-        if without:
+    names = dict.fromkeys(each.served_model_name for each in replicas)
+    for name in names:
+        hosts = [each.host for each in replicas if each.served_model_name == name]
+        owners = sorted({settings.organization_of(host) for host in hosts})
+        if settings.organization not in owners:
             yield Problem(
                 "router.aristote.routing_mode",
-                f"{settings.routing_mode!r}, and {', '.join(without)} would have every request for"
-                f" {model} refused: its engines are of {', '.join(sorted(there))}",
-                "'any', or an engine of each model for every organisation",
-                "declare other organizations, or remove routing_mode: a request says it itself",
+                f"{settings.routing_mode!r}, and no engine of {name} is of"
+                f" {settings.organization!r}: its requests would be refused",
+                "'any'; or an organization with engines of every model",
+                f"remove routing_mode, or declare organization, e.g. {owners[0]!r}",
             )
 
 

@@ -25,7 +25,7 @@ TABLE = (
     "CREATE TABLE IF NOT EXISTS atelier_people"
     " (kind varchar(16), id varchar(255), fields text NOT NULL, PRIMARY KEY (kind, id))"
 )
-SETTINGS = ("priority", "threshold", "default_routing_mode", "client_type")
+SETTINGS = ("priority", "threshold", "client_type")
 """Columns of a user that the inventory says nothing of, for one person."""
 BLOCKED = "blocked "
 """Before a token that is kept and refused: none that is sent can have a space."""
@@ -48,10 +48,11 @@ class People:
     Attributes:
         cursor: of a database, as PEP 249 has it.
         account: the deployment's own user, whose settings people have, too.
+        organizations: those whose engines serve each model.
     """
 
-    def __init__(self, cursor: Any, account: Row) -> None:
-        self.cursor, self.account = cursor, account
+    def __init__(self, cursor: Any, account: Row, organizations: dict[str, list[str]]) -> None:
+        self.cursor, self.account, self.organizations = cursor, account, organizations
         cursor.execute(
             "SELECT count(*) FROM information_schema.tables WHERE table_name = 'atelier_people'"
         )
@@ -175,7 +176,7 @@ class People:
             settings = list(self.cursor.fetchone())
         self.cursor.execute(
             f"INSERT INTO users (token, name, {', '.join(SETTINGS)})"  # noqa: S608
-            " VALUES (%s, %s, %s, %s, %s, %s)",
+            " VALUES (%s, %s, %s, %s, %s)",
             (body["key"], body["key_alias"], *settings),
         )
         self._write(key_id(body["key"]), fields)
@@ -199,12 +200,13 @@ class People:
 
     def _keys_of(self, person: str) -> dict[str, Row]:
         """What is kept of the keys of a person; not of those that were deleted by hand."""
-        there = self.tokens()
-        return {
-            id: fields
-            for id, fields in self.rows("key").items()
-            if id in there and fields.get("user_id") == person
-        }
+        there, kept = self.tokens(), self.rows("key").items()
+        return {id: row for id, row in kept if id in there and row.get("user_id") == person}
+
+    def _mode(self, organization: str) -> str:
+        """The account's, where it leads to engines: Aristote refuses all requests otherwise."""
+        has_engines = all(organization in owners for owners in self.organizations.values())
+        return str(self.account["default_routing_mode"]) if has_engines else "any"
 
     def _user(self, id: str) -> tuple[str, str]:
         found = self.tokens().get(id)
@@ -217,14 +219,16 @@ class People:
         name, token = self._user(id)
         person = self.rows("person").get(fields.get("user_id") or "", {})
         plain = token.removeprefix(BLOCKED)
+        organization = fields.get("team_id") or self.account["organization"]
         self.cursor.execute(
-            "UPDATE users SET name = %s, organization = %s, email = %s, token = %s"
-            " WHERE token = %s",
+            "UPDATE users SET name = %s, organization = %s, email = %s, token = %s,"
+            " default_routing_mode = %s WHERE token = %s",
             (
                 fields.get("key_alias") or name,
-                fields.get("team_id") or self.account["organization"],
+                organization,
                 person.get("user_email"),
                 BLOCKED + plain if fields.get("blocked") else plain,
+                self._mode(organization),
                 token,
             ),
         )
@@ -278,7 +282,7 @@ def main(action: str) -> int:
     asked: Any = json.loads(sys.stdin.readline()) if action in {"apply", "usage"} else []
     try:
         with psycopg2.connect(url) as connection, connection.cursor() as cursor:
-            people = People(cursor, account)
+            people = People(cursor, account, json.loads(os.environ["MODEL_HOST_MAPPING"]))
             answer = ACTIONS[action](people, asked)
     except (RefusedError, psycopg2.Error) as error:
         # an error of the database may hold a token

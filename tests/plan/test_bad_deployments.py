@@ -659,18 +659,6 @@ CASES: dict[str, dict[str, Any]] = {
         "router": {**ARISTOTE, "aristote": {"organizations": {"10.0.0.2": "physics"}}},
         "postgres": {},
     },
-    "a routing mode that refuses the master key": {
-        "router": {
-            **ARISTOTE,
-            "aristote": {"routing_mode": "private-only", "organizations": {"gpu1": "physics"}},
-        },
-        "postgres": {},
-    },
-    "a routing mode that refuses a team": {
-        "router": {**ARISTOTE, "aristote": {"routing_mode": "private-first"}},
-        "postgres": {},
-        "teams": [{"name": "maths"}],
-    },
     "an administration that Aristote has not": {
         "router": ARISTOTE,
         "postgres": {},
@@ -701,6 +689,13 @@ CASES: dict[str, dict[str, Any]] = {
     },
     "an organisation of a host that there is not": {
         "router": {**ARISTOTE, "aristote": {"organizations": {"gpu9": "physics"}}},
+        "postgres": {},
+    },
+    "a routing mode that leads nowhere": {
+        "router": {
+            **ARISTOTE,
+            "aristote": {"routing_mode": "private-only", "organizations": {"gpu1": "physics"}},
+        },
         "postgres": {},
     },
     "an organisation with a space": {
