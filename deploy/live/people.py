@@ -23,7 +23,7 @@ from deploy.people.records import (
     person_fields,
 )
 from deploy.people.requests import Request, Requests, revoked
-from deploy.plan.people import aristote_lacks, person_plan
+from deploy.plan.people import ARISTOTE_ACCOUNT, aristote_lacks, person_plan
 from deploy.plan.people_plan import PeoplePlan, PersonPlan
 from deploy.spec import PersonSpec
 
@@ -179,12 +179,15 @@ class People:
 
 
 def _not_in_aristote(person: PersonPlan) -> list[Problem]:
-    """What Aristote has nothing for."""
+    """What Aristote has nothing for, and the name that its first user has."""
     found = "set, and Aristote has nothing like it"
-    return [
+    problems = [
         Problem(f"{person.name}: {name}", found, fix="leave it out")
         for name in aristote_lacks(person)
     ]
+    if person.name == ARISTOTE_ACCOUNT:
+        problems.append(Problem(person.name, "its key is the master key", "another name"))
+    return problems
 
 
 def _declared(name: str, setting: str) -> Problem:

@@ -20,7 +20,7 @@ from deploy.plan.people import ARISTOTE_ACCOUNT
 from deploy.scripts import read_script
 
 SCRIPT = "aristote_people.py"
-MASTER_KEY = NO_PERSON["default_user_id"]
+MASTER_KEY, NO_TEAM = NO_PERSON["default_user_id"], NO_PERSON["Unassigned"]
 
 
 @dataclass(frozen=True)
@@ -56,9 +56,7 @@ class Sender:
         answer = self._read("usage", json.dumps({"by": by, **days}))
         found = [
             Usage(
-                MASTER_KEY
-                if by == "user" and row["name"] == ARISTOTE_ACCOUNT
-                else str(row["name"]),
+                _name(by, row["name"]),
                 requests=row["requests"],
                 prompt_tokens=row["prompt_tokens"] or 0,
                 completion_tokens=row["completion_tokens"] or 0,
@@ -107,3 +105,10 @@ class Sender:
     def _refuse(self, found: str) -> NoReturn:
         fix = "see what `atelier status` says of it"
         raise ServiceError(Problem(self.container, found, fix=fix))
+
+
+def _name(by: By, name: str | None) -> str:
+    """Users that were made by hand may have no organisation."""
+    if by == "user" and name == ARISTOTE_ACCOUNT:
+        return MASTER_KEY
+    return NO_TEAM if name is None else name

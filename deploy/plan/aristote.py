@@ -33,7 +33,7 @@ def aristote_problems(spec: DeploymentSpec, replicas: tuple[ReplicaPlan, ...]) -
         )
     yield from _people_problems(spec)
     yield from _model_problems(spec)
-    yield from _host_problems(spec)
+    yield from _host_problems(spec, replicas)
     yield from _mode_problems(spec, replicas)
     yield from _strategy_problems(spec, replicas)
     yield from _name_problems(spec, replicas)
@@ -113,15 +113,16 @@ def _own_name(replica: ReplicaPlan) -> str:
     return replica.served_model_name
 
 
-def _host_problems(spec: DeploymentSpec) -> Iterator[Problem]:
+def _host_problems(spec: DeploymentSpec, replicas: tuple[ReplicaPlan, ...]) -> Iterator[Problem]:
     names = [host.name for host in spec.hosts]
+    with_engines = sorted({replica.host for replica in replicas})
     for host in spec.router.dispatch.organizations:
+        path = f"router.aristote.organizations.{host}"
         if host not in names:
-            yield Problem(
-                f"router.aristote.organizations.{host}",
-                f"{host!r}, which is not declared",
-                ", ".join(names),
-            )
+            yield Problem(path, f"{host!r}, which is not declared", ", ".join(names))
+        elif host not in with_engines:
+            found = f"{host!r}, where no engine answers requests: it would change nothing"
+            yield Problem(path, found, ", ".join(with_engines), "remove it")
 
 
 def _mode_problems(spec: DeploymentSpec, replicas: tuple[ReplicaPlan, ...]) -> Iterator[Problem]:
@@ -203,7 +204,13 @@ def _queue_warnings(spec: DeploymentSpec) -> Iterator[str]:
             "router.aristote: without max_parallel_requests no request waits in Aristote's queues:"
             " neither priorities nor thresholds have an effect there"
         )
-    elif "threshold" in settings.model_fields_set:
+        return
+    yield (
+        "router.aristote.max_parallel_requests: a request whose client has gone, from the queue or"
+        " from a stream, holds its place of a replica until request_timeout_seconds"
+        f" ({spec.router.request_timeout_seconds} s) are over: declare it as short as answers allow"
+    )
+    if "threshold" in settings.model_fields_set:
         yield (
             "router.aristote.threshold counts messages in the queue; requests that wait for a"
             " replica are taken from it and put back each second, so that it may refuse none"

@@ -25,6 +25,8 @@ TABLE = (
     "CREATE TABLE IF NOT EXISTS atelier_people"
     " (kind varchar(16), id varchar(255), fields text NOT NULL, PRIMARY KEY (kind, id))"
 )
+SETTINGS = ("priority", "threshold", "client_type")
+"""Columns of a user that the inventory says nothing of, for one person."""
 BLOCKED = "blocked "
 """Before a token that is kept and refused: none that is sent can have a space."""
 COMMON = ["models", "max_budget", "budget_duration", "tpm_limit", "rpm_limit"]
@@ -85,12 +87,7 @@ class People:
         """Teams, people and keys; users that were made by hand are keys without a mark."""
         kept = self.rows("key")
         keys = [
-            {
-                "token": id,
-                "key_alias": name,
-                **dict.fromkeys(KEY_ID),
-                **kept.get(id, {}),
-            }
+            {"token": id, "key_alias": name, **dict.fromkeys(KEY_ID), **kept.get(id, {})}
             for id, (name, _) in self.tokens().items()
         ]
         teams = [{"team_id": id, **fields} for id, fields in self.rows("team").items()]
@@ -140,15 +137,16 @@ class People:
         """A new person, or other fields of one; their key has the address, too."""
         id = body["user_id"]
         self.keep("person", id, {"teams": [], **self.rows("person").get(id, {}), **body})
-        for key, fields in self.rows("key").items():
-            if fields.get("user_id") == id:
-                self._write(key, fields)
+        for key, fields in self._keys_of(id).items():
+            self._write(key, fields)
 
     def remove_people(self, body: Row) -> None:
         """People go, and their keys with them."""
         for id in body["user_ids"]:
-            owned = [key for key, row in self.rows("key").items() if row.get("user_id") == id]
-            self.remove_keys({"keys": owned})
+            self.remove_keys({"keys": list(self._keys_of(id))})
+            for key, fields in self.rows("key").items():
+                if fields.get("user_id") == id:
+                    self.drop("key", key)
             self.drop("person", id)
 
     def join(self, body: Row) -> None:
@@ -165,12 +163,21 @@ class People:
         self.keep("person", person, {**fields, "teams": sorted(teams)})
 
     def new_key(self, body: Row) -> None:
-        """A key, which Aristote takes from now on."""
+        """A key, which Aristote takes from now on; in the place of another, it is as that is."""
         fields = {name: value for name, value in body.items() if name != "key"}
-        account = self.account
+        old = next(iter(self._keys_of(body.get("user_id") or "")), None)
+        if old is None:
+            settings: list[Any] = [self.account.get(name) for name in SETTINGS]
+        else:
+            self.cursor.execute(
+                f"SELECT {', '.join(SETTINGS)} FROM users WHERE token = %s",  # noqa: S608
+                (self._user(old)[1],),
+            )
+            settings = list(self.cursor.fetchone())
         self.cursor.execute(
-            "INSERT INTO users (token, name, priority, threshold) VALUES (%s, %s, %s, %s)",
-            (body["key"], body["key_alias"], account["priority"], account["threshold"]),
+            f"INSERT INTO users (token, name, {', '.join(SETTINGS)})"  # noqa: S608
+            " VALUES (%s, %s, %s, %s, %s)",
+            (body["key"], body["key_alias"], *settings),
         )
         self._write(key_id(body["key"]), fields)
 
@@ -190,6 +197,11 @@ class People:
         for id in body["keys"]:
             self.cursor.execute("DELETE FROM users WHERE token = %s", (self._user(id)[1],))
             self.drop("key", id)
+
+    def _keys_of(self, person: str) -> dict[str, Row]:
+        """What is kept of the keys of a person; not of those that were deleted by hand."""
+        there, kept = self.tokens(), self.rows("key").items()
+        return {id: row for id, row in kept if id in there and row.get("user_id") == person}
 
     def _mode(self, organization: str) -> str:
         """The account's, where it leads to engines: Aristote refuses all requests otherwise."""

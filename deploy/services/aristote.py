@@ -15,12 +15,13 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from deploy.plan.deployment_plan import ReplicaPlan
+from deploy.plan.people import ARISTOTE_ACCOUNT
 from deploy.render import TEMPLATES
 from deploy.services import engines, postgres, rabbitmq
-from deploy.services.container import HealthCheck, Mount, Port, environment
+from deploy.services.container import HealthCheck, Mount, environment
 from deploy.services.context import ServiceContext
 from deploy.services.health import http_check
-from deploy.services.routes import ARISTOTE, from_entry, published_ports, router_name
+from deploy.services.routes import ARISTOTE, from_entry, router_name, router_published
 from deploy.services.runs import canonical_json
 from deploy.services.unit import ConfigFile, ConfigTree, Tier, Unit
 from deploy.spec import SecretName, SecretText
@@ -33,9 +34,8 @@ token."""
 CODE = PurePosixPath("/app")
 """Where Aristote's code is in its images."""
 CONFIG = PurePosixPath("/etc/atelier")
-SENDER_FILES, CONSUMER_FILES = ("sender.py", "account.py"), ("consumer_health.py",)
-ACCOUNT = "atelier"
-"""Name of the user that has the master key."""
+SENDER_FILES = ("sender.py", "account.py", "serve.py")
+CONSUMER_FILES = ("consumer_health.py",)
 STOP_SECONDS = 120
 """How long answers may go on that have begun when a sender stops."""
 NOT_READY_SECONDS = 60
@@ -50,6 +50,8 @@ takes its queue along, and the sender with it. Another value is refused by a que
 RabbitMQ must begin anew with it."""
 MESSAGE_EXPIRATION_MS = 570_000
 """Of messages that no one waits for; as with the queue's, another value wants another queue."""
+DATABASE_SECONDS = 10
+"""How long a connection to the database may take; without a limit, the system's, of minutes."""
 PING_SECONDS = 10
 """From one question to the engines to the next; after each, round-robin begins with the first."""
 
@@ -173,7 +175,7 @@ def _sender(context: ServiceContext, index: int) -> Unit:
             command=(str(CONFIG / SENDER_FILES[0]), _started()),
             env=_sender_variables(context),
             mounts=_mounts(config),
-            ports=_published(context, index),
+            ports=router_published(context, index, PORT),
             memory_bytes=plan.spec.memory_limit,
             stop_timeout_seconds=STOP_SECONDS,
             healthcheck=HealthCheck(
@@ -186,19 +188,13 @@ def _sender(context: ServiceContext, index: int) -> Unit:
 
 
 def _started() -> str:
-    """What sender.py runs: upstream's migrations, the account, and the server of its command.
-
-    ``fastapi run`` starts uvicorn so, too, but lets it write each address into the log, with what
-    clients put there.
-    """
+    """What sender.py runs: upstream's migrations, the account, and the server."""
+    _, account, serve = (str(CONFIG / name) for name in SENDER_FILES)
     return canonical_json(
         {
             "directory": str(CODE),
-            "before": [["alembic", "upgrade", "head"], ["python3", str(CONFIG / SENDER_FILES[1])]],
-            "command": [
-                *("uvicorn", "src.sender.main:app", "--no-access-log"),
-                *("--host", "0.0.0.0", "--port", str(PORT)),  # noqa: S104 - inside the container
-            ],
+            "before": [["alembic", "upgrade", "head"], ["python3", account]],
+            "command": ["python3", serve, str(PORT)],
             "url": f"http://127.0.0.1:{PORT}{HEALTH}",
             "seconds": NOT_READY_SECONDS,
         }
@@ -211,7 +207,7 @@ def _sender_variables(context: ServiceContext) -> dict[str, str | SecretText]:
     database = postgres.database_url(context, "router", scheme="postgresql+psycopg2")
     assert database is not None  # noqa: S101 - the plan refuses it without
     account = {
-        "name": ACCOUNT,
+        "name": ARISTOTE_ACCOUNT,
         "organization": settings.organization,
         "priority": settings.priority,
         "threshold": settings.threshold,
@@ -222,6 +218,9 @@ def _sender_variables(context: ServiceContext) -> dict[str, str | SecretText]:
         **environment(router.env),
         **rabbitmq.variables(context),
         "DATABASE_URL": database,
+        # the sender answers nothing, and people cannot be looked at, while one is opened:
+        # https://www.postgresql.org/docs/current/libpq-envars.html
+        "PGCONNECT_TIMEOUT": str(DATABASE_SECONDS),
         "MODEL_HOST_MAPPING": json.dumps(_organizations(context)),
         "MESSAGE_TIMEOUT": str(settings.queue_timeout_seconds),
         "PROXY_CLIENT_REQUEST_TIMEOUT": str(router.request_timeout_seconds),
@@ -257,9 +256,3 @@ def _config(context: ServiceContext, service: str, names: tuple[str, ...]) -> Co
 
 def _mounts(config: ConfigTree) -> dict[PurePosixPath, Mount]:
     return {CONFIG: Mount(kind="bind", source=str(config.directory), read_only=True)}
-
-
-def _published(context: ServiceContext, index: int) -> tuple[Port, ...]:
-    listen = str(context.plan.router.spec.listen)
-    port = published_ports(context).get(router_name(context, index))
-    return (Port(host_ip=listen, host_port=port, container_port=PORT),) if port else ()

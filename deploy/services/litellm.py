@@ -10,16 +10,16 @@ from pathlib import PurePosixPath
 
 from deploy.render import TEMPLATES
 from deploy.services import postgres, valkey
-from deploy.services.container import HealthCheck, Mount, Port, environment
+from deploy.services.container import HealthCheck, Mount, environment
 from deploy.services.context import TMP, ServiceContext
 from deploy.services.health import http_check
 from deploy.services.litellm_config import config_text, hook_settings
 from deploy.services.routes import (
     LITELLM,
     from_entry,
-    published_ports,
     router_addresses,
     router_name,
+    router_published,
 )
 from deploy.services.unit import ConfigFile, Tier, Unit
 from deploy.spec import SecretName, SecretText
@@ -105,7 +105,7 @@ def _unit(context: ServiceContext, index: int) -> Unit:
                 CONFIG: Mount(kind="bind", source=str(config.directory), read_only=True),
                 LIVE: Mount(kind="bind", source=str(live), read_only=True),
             },
-            ports=_published(context, index),
+            ports=router_published(context, index, PORT),
             memory_bytes=plan.spec.memory_limit,
             stop_timeout_seconds=STOP_SECONDS,
             healthcheck=HealthCheck(
@@ -114,12 +114,6 @@ def _unit(context: ServiceContext, index: int) -> Unit:
             ),
         ),
     )
-
-
-def _published(context: ServiceContext, index: int) -> tuple[Port, ...]:
-    listen = str(context.plan.router.spec.listen)
-    port = published_ports(context).get(router_name(context, index))
-    return (Port(host_ip=listen, host_port=port, container_port=PORT),) if port else ()
 
 
 def _stores(context: ServiceContext) -> dict[str, str | SecretText]:

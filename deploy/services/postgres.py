@@ -40,6 +40,13 @@ UPGRADE = (
 )
 
 
+SILENT = {"log_min_error_statement": "panic", "log_error_verbosity": "terse"}
+"""Aristote's statements have tokens in them: one that fails is not logged, and no details of why.
+
+https://www.postgresql.org/docs/current/runtime-config-logging.html
+"""
+
+
 @dataclass(frozen=True)
 class Database:
     """A database, and the role of the same name that owns it."""
@@ -110,7 +117,7 @@ def units(context: ServiceContext) -> Iterator[Unit]:
             context.container_name(IMAGE),
             IMAGE,
             IMAGE,
-            command=("sh", str(CONFIG / "start.sh"), *_settings(plan)),
+            command=("sh", str(CONFIG / "start.sh"), *_settings(context, plan)),
             env=_environment(context, plan),
             mounts={
                 HOME: Mount(kind="volume", source=volume),
@@ -144,7 +151,7 @@ def _environment(context: ServiceContext, plan: PostgresPlan) -> dict[str, str |
     return {"PGDATA": str(DATA), "ATELIER_DATABASES": names, **passwords}
 
 
-def _settings(plan: PostgresPlan) -> tuple[str, ...]:
+def _settings(context: ServiceContext, plan: PostgresPlan) -> tuple[str, ...]:
     """A quarter of the memory for shared buffers, as the manual says; times in UTC."""
     memory = plan.spec.memory_limit // MIB
     settings = {
@@ -156,6 +163,8 @@ def _settings(plan: PostgresPlan) -> tuple[str, ...]:
         "timezone": "UTC",
         "log_timezone": "UTC",
     }
+    if context.plan.router.spec.kind == "aristote":
+        settings |= SILENT
     return tuple(part for name, value in settings.items() for part in ("-c", f"{name}={value}"))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from deploy.services.container import Port
 from deploy.services.context import ServiceContext
 from deploy.services.unit import Route
 from deploy.spec.router import RouterKind
@@ -73,6 +74,19 @@ def published_ports(context: ServiceContext) -> dict[str, int]:
     is_elsewhere = entry is not None and entry.host != router.host
     count = router.spec.replicas if is_elsewhere else 1
     return {router_name(context, index): router.spec.port + index for index in range(count)}
+
+
+def router_published(context: ServiceContext, index: int, port: int) -> tuple[Port, ...]:
+    """How a router's port is published; not that of a replica that only an entry there asks.
+
+    Args:
+        context: the deployment.
+        index: which replica.
+        port: the port that it listens on in its container.
+    """
+    on_host = published_ports(context).get(router_name(context, index))
+    listen = str(context.plan.router.spec.listen)
+    return (Port(host_ip=listen, host_port=on_host, container_port=port),) if on_host else ()
 
 
 def from_entry(context: ServiceContext, index: int, port: int) -> Route | None:

@@ -24,10 +24,13 @@ class AristoteSpec(Spec):
     """What Aristote has and LiteLLM has not; each setting has a value where it is not declared."""
 
     own_variables: ClassVar[dict[str, str]] = {
+        "ATELIER_ACCOUNT": "router=Router(aristote=Aristote(priority=..., threshold=...))",
+        "ATELIER_MASTER_KEY": "secrets={'router_master_key': Secret(...)}",
         "DATABASE_URL": "postgres=Postgres(router_database_url=Secret(...))",
         "LOG_LEVEL": "",
         "MESSAGE_TIMEOUT": "router=Router(aristote=Aristote(queue_timeout_seconds=...))",
         "MODEL_HOST_MAPPING": "router=Router(aristote=Aristote(organizations={...}))",
+        "PGCONNECT_TIMEOUT": "",
         "PROXY_CLIENT_REQUEST_TIMEOUT": "router=Router(request_timeout_seconds=...)",
         "RABBITMQ_HOST": "",
         "RABBITMQ_MANAGEMENT_PORT": "",
@@ -35,7 +38,9 @@ class AristoteSpec(Spec):
         "RABBITMQ_PORT": "",
         "RABBITMQ_USER": "",
     }
-    """Environment variables of the sender that Atelier sets, and what to declare instead."""
+    """Environment variables of the sender that Atelier sets, and what to declare instead. Aristote
+    reads them in small letters, too: https://docs.pydantic.dev/latest/concepts/pydantic_settings/
+    (case sensitivity)."""
 
     organization: str = "atelier"
     """Organisation of every host that ``organizations`` does not name, and of the master key."""

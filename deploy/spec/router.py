@@ -104,5 +104,7 @@ class RouterSpec(EndpointSpec):
                 "settings that it has; they are in docs/aristote.md",
                 f"remove {', '.join(foreign)}, or declare kind='litellm'",
             )
-        refuse_own_variables(self.env, AristoteSpec.own_variables)
+        own = AristoteSpec.own_variables
+        any_case = {name: own[name.upper()] for name in self.env if name.upper() in own}
+        refuse_own_variables(self.env, any_case)
         return self

@@ -12,12 +12,12 @@ point is left out: v1.5.0 runs ``update-ca-certificates`` there, as a user that 
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 import urllib.error
 import urllib.request
@@ -63,9 +63,35 @@ class Watch:
 
     def _is_ready(self) -> bool:
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with suppress(OSError), opener.open(self.settings.url, timeout=5) as answer:
+        failures = (OSError, http.client.HTTPException)
+        with suppress(*failures), opener.open(self.settings.url, timeout=5) as answer:
             return bool(answer.status == 200)
         return False
+
+
+class Children:
+    """Starts programs, one after the other, and hands signals on to the one that runs.
+
+    The first process of a container must do so itself: signals that it does not wait for are lost.
+    """
+
+    def __init__(self) -> None:
+        self.child: subprocess.Popen[bytes] | None = None
+        self.is_stopping = False
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._forward)
+
+    def start(self, command: list[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
+        """A program that ends at once where a signal has come before."""
+        self.child = subprocess.Popen(command, env=environment)
+        if self.is_stopping:
+            self.child.terminate()
+        return self.child
+
+    def _forward(self, sent: int, _: Any) -> None:
+        self.is_stopping = True
+        if self.child:
+            self.child.send_signal(sent)
 
 
 def main(arguments: list[str]) -> int:
@@ -73,27 +99,20 @@ def main(arguments: list[str]) -> int:
     settings = Settings(**json.loads(arguments[0]))
     os.chdir(settings.directory)
     environment = os.environ | {"PYTHONPATH": settings.directory}
+    children = Children()
     for command in settings.before:
-        if status := subprocess.run(command, env=environment).returncode:
+        if status := children.start(command, environment).wait():
             sys.stderr.write(f"{command[-1]} ended with {status}\n")
             return 1
     # the sender itself needs no master key: its users are in the database
     environment.pop("ATELIER_MASTER_KEY", None)
-    running = subprocess.Popen(settings.command, env=environment)
-    stopping = threading.Event()
-
-    def forward(sent: int, _: Any) -> None:
-        stopping.set()
-        running.send_signal(sent)
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, forward)
+    running = children.start(settings.command, environment)
     watch = Watch(settings)
     while True:
         with suppress(subprocess.TimeoutExpired):
             status = running.wait(settings.interval)
             return 128 - status if status < 0 else status
-        if not stopping.is_set() and watch.hangs(time.monotonic()):
+        if not children.is_stopping and watch.hangs(time.monotonic()):
             sys.stderr.write(f"not ready for {settings.seconds:g} s: the sender is started anew\n")
             running.kill()
             running.wait()

@@ -114,6 +114,13 @@ class Container:
     def send(self, requests: list[Request]) -> subprocess.CompletedProcess[str]:
         return self.run("apply", json.dumps([{"path": r.path, "body": r.body} for r in requests]))
 
+    def execute(self, statement: str) -> None:
+        """Do something by hand."""
+        connection = sqlite3.connect(self.database)
+        connection.execute(statement)
+        connection.commit()
+        connection.close()
+
     def users(self) -> dict[str, tuple[Any, ...]]:
         """Token, organisation, address and priority by name, as Aristote reads them."""
         connection = sqlite3.connect(self.database)
@@ -223,6 +230,28 @@ def test_a_disabled_key_matches_no_token_and_comes_back(container: Container) ->
     assert container.users()["ada"][0] == "sk-ada-key"
 
 
+def test_who_was_deleted_by_hand_is_made_anew_and_changes_as_before(container: Container) -> None:
+    """As Aristote's own command deletes: the row of Atelier's table stays."""
+    declare(container, ADA)
+    container.execute("DELETE FROM users WHERE name = 'ada'")
+    KEYS["ada"] = "sk-ada-second"
+    try:
+        assert declare(container, ADA) == 1
+    finally:
+        KEYS["ada"] = "sk-ada-key"
+    other = ADA.model_copy(update={"email": "a@maths.example"})
+    assert declare(container, other) == 1
+    assert container.users()["ada"][:3] == ("sk-ada-second", "physics", "a@maths.example")
+    assert declare(container, other) == 0
+    container.execute("DELETE FROM users WHERE name = 'ada'")
+    declare(container)
+    assert not container.look().find("person", "ada")
+    connection = sqlite3.connect(container.database)
+    kinds = connection.execute("SELECT kind FROM atelier_people ORDER BY id").fetchall()
+    connection.close()
+    assert kinds == [("team",), ("team",)]
+
+
 def test_all_or_nothing_and_errors_show_no_key(container: Container) -> None:
     key = {"key": "sk-by-hand", "key_alias": "eve", "user_id": None, "team_id": None}
     requests = [Request("/team/new", {"team_id": "art"}), Request("/key/generate", key)]
@@ -289,6 +318,29 @@ def test_the_verbs_of_users(people: People, container: Container, tmp_path: Path
     assert declare(container, PersonPlan(name="ada")) == 0
 
 
+def test_a_new_key_in_the_place_of_another_keeps_its_priority(
+    people: People, container: Container
+) -> None:
+    people.add([PersonSpec(name="eve")])
+    container.execute("UPDATE users SET priority = 5, client_type = 'chat' WHERE name = 'eve'")
+    people.rotate("eve")
+    people.add([PersonSpec(name="ida")])
+    query = "SELECT priority, threshold, client_type FROM users"
+    connection = sqlite3.connect(container.database)
+    found = connection.execute(f"{query} WHERE name IN ('eve', 'ida') ORDER BY name").fetchall()
+    connection.close()
+    assert found == [(5, 10, "chat"), (3, 10, None)]
+
+
+def test_the_name_of_the_deployments_own_user_is_refused(
+    people: People, container: Container
+) -> None:
+    with pytest.raises(PeopleError, match="its key is the master key"):
+        people.add([PersonSpec(name="atelier")])
+    assert container.users()["atelier"][0] == MASTER
+    assert not container.look().of("person")
+
+
 def test_what_aristote_cannot_keep_to_is_refused(people: People, container: Container) -> None:
     with pytest.raises(PeopleError) as refused:
         people.add([PersonSpec(name="eve", rpm_limit=60, expires=date(2099, 1, 1))])
@@ -315,6 +367,8 @@ def test_use_is_added_up(people: People, container: Container) -> None:
         ("ada", "physics", "big", "2026-11-28 00:00:00", None, None),
         ("ada", "physics", "big", "2026-11-30 00:00:00", 1000, 1000),
         ("bob", "lab", "tiny", "2026-11-27 23:59:59", 1000, 1000),
+        # made by hand, without an organisation
+        ("eve", None, "tiny", "2026-11-28 12:00:00", 1, 1),
     ]
     connection = sqlite3.connect(container.database)
     connection.executemany("INSERT INTO metrics VALUES (?, ?, ?, ?, ?, ?)", rows)
@@ -324,7 +378,9 @@ def test_use_is_added_up(people: People, container: Container) -> None:
     assert people.router.usage("user", first, DAY) == [
         Usage("ada", requests=2, prompt_tokens=10, completion_tokens=20),
         Usage("(master key)", requests=1, prompt_tokens=5, completion_tokens=7),
+        Usage("eve", requests=1, prompt_tokens=1, completion_tokens=1),
     ]
-    assert [each.name for each in people.router.usage("team", first, DAY)] == ["physics", "lab"]
+    teams = [each.name for each in people.router.usage("team", first, DAY)]
+    assert teams == ["physics", "lab", "(no team)"]
     models = people.router.usage("model", first, DAY)
-    assert [(each.name, each.requests) for each in models] == [("tiny", 2), ("big", 1)]
+    assert [(each.name, each.requests) for each in models] == [("tiny", 3), ("big", 1)]

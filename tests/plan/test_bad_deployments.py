@@ -646,6 +646,19 @@ CASES: dict[str, dict[str, Any]] = {
         "router": {**ARISTOTE, "env": {"LOG_LEVEL": "10"}},
         "postgres": {},
     },
+    "variables of Aristote in small letters": {
+        "router": {**ARISTOTE, "env": {"log_level": "10"}},
+        "postgres": {},
+    },
+    "the account of Aristote as a variable": {
+        "router": {**ARISTOTE, "env": {"ATELIER_ACCOUNT": "{}"}},
+        "postgres": {},
+    },
+    "an organisation of a host without engines": {
+        "hosts": TWO_HOSTS,
+        "router": {**ARISTOTE, "aristote": {"organizations": {"10.0.0.2": "physics"}}},
+        "postgres": {},
+    },
     "an administration that Aristote has not": {
         "router": ARISTOTE,
         "postgres": {},

@@ -112,6 +112,8 @@ def test_what_the_sender_is_told(lab: Artefacts) -> None:
         # at 20, upstream's own, tokens of users are in the log
         "LOG_LEVEL": "30",
         "MESSAGE_TIMEOUT": "120",
+        # a database that is away holds up every request, and the look at readiness
+        "PGCONNECT_TIMEOUT": "10",
         "PROXY_CLIENT_REQUEST_TIMEOUT": "600",
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONUNBUFFERED": "1",
@@ -129,15 +131,15 @@ def test_how_the_sender_is_started(lab: Artefacts) -> None:
     assert (found.entrypoint, program) == ("python3", "/etc/atelier/sender.py")
     assert json.loads(settings) == {
         "before": [["alembic", "upgrade", "head"], ["python3", "/etc/atelier/account.py"]],
-        "command": [
-            *("uvicorn", "src.sender.main:app", "--no-access-log"),
-            *("--host", "0.0.0.0", "--port", "8080"),  # noqa: S104
-        ],
+        "command": ["python3", "/etc/atelier/serve.py", "8080"],
         "directory": "/app",
         "seconds": 60,
         "url": "http://127.0.0.1:8080/health/readiness",
     }
     assert "127.0.0.1:8080/health/readiness" in found.healthcheck.command
+    config = named(lab, "aristote-sender-0").config
+    assert config
+    assert sorted(config.files) == ["account.py", "sender.py", "serve.py"]
 
 
 def test_what_the_consumer_is_told(lab: Artefacts) -> None:
@@ -280,6 +282,13 @@ def test_postgresql_has_a_database_for_it(make: MakeArtefacts, lab: Artefacts) -
     # one that was LiteLLM's is left as it is
     other = make(postgres={})
     assert named(other, "postgres-0").container.env["ATELIER_DATABASES"] == "litellm open_webui"
+
+
+def test_postgresql_logs_no_statement_that_has_tokens(make: MakeArtefacts, lab: Artefacts) -> None:
+    settings = {"log_min_error_statement=panic", "log_error_verbosity=terse"}
+    assert settings <= set(named(lab, "postgres-0").container.command)
+    # LiteLLM's have none: its PostgreSQL is as it was
+    assert not settings & set(named(make(postgres={}), "postgres-0").container.command)
 
 
 def test_a_database_of_the_operators(make: MakeArtefacts, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -274,6 +274,24 @@ def test_a_signal_is_handed_on(answers: Answers, tmp_path: Path) -> None:
     assert (running.returncode, said) == (0, "finished\n")
 
 
+def test_a_signal_ends_what_comes_before(answers: Answers, tmp_path: Path) -> None:
+    """The first process of a container gets no signal that it does not wait for."""
+    code = (
+        "import signal, sys, time\n"
+        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(5))\n"
+        "open('started', 'w').close()\n"
+        "time.sleep(60)\n"
+    )
+    never = [sys.executable, "-c", "open('never', 'w')"]
+    running = run_sender(answers, tmp_path, before=[[sys.executable, "-c", code]], command=never)
+    until((tmp_path / "started").exists)
+    running.terminate()
+    _, said = running.communicate(timeout=20)
+    assert running.returncode == 1
+    assert said.endswith("ended with 5\n")
+    assert not (tmp_path / "never").exists()
+
+
 def test_what_comes_before_must_succeed(answers: Answers, tmp_path: Path) -> None:
     before = [[sys.executable, "-c", "open('first', 'w')"], [sys.executable, "-c", "exit(7)"]]
     never = [sys.executable, "-c", "open('never', 'w')"]
@@ -305,3 +323,53 @@ def test_one_that_answers_nothing_is_not_ready() -> None:
     watch.last = 0
     assert not watch.hangs(60)
     assert watch.hangs(61)
+
+
+def test_an_answer_that_is_none_of_http_is_not_ready() -> None:
+    module = load("sender")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(1000)
+                connection.sendall(b"none of it\r\n\r\n")
+
+        threading.Thread(target=answer, daemon=True).start()
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/"
+        watch = module.Watch(module.Settings(".", [], [], url, 60))
+        watch.last = 0
+        assert watch.hangs(61)
+
+
+SERVER = """
+import importlib, json, sqlalchemy
+def run(app, **settings):
+    module, _, name = app.partition(":")
+    getattr(importlib.import_module(module), name)
+    print(json.dumps({"app": app, "settings": settings, "engine": sqlalchemy.made}))
+"""
+ENGINE = """
+made = {}
+def create_engine(url, **settings): made[url] = settings
+"""
+
+
+def test_errors_of_the_database_show_no_token(tmp_path: Path) -> None:
+    """SQLAlchemy and uvicorn are stood in for; upstream's module makes its engine as here."""
+    sender = tmp_path / "src" / "sender"
+    sender.mkdir(parents=True)
+    (tmp_path / "sqlalchemy.py").write_text(ENGINE)
+    (tmp_path / "uvicorn.py").write_text(SERVER)
+    (sender / "main.py").write_text(
+        "from sqlalchemy import create_engine\napp = create_engine('db', echo=False)\n"
+    )
+    command = [sys.executable, str(FOLDER / "serve.py"), "8080"]
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(tmp_path)}
+    said = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert json.loads(said.stdout) == {
+        "app": "src.sender.main:app",
+        # addresses of requests, into which clients put keys, are not logged
+        "settings": {"host": "0.0.0.0", "port": 8080, "access_log": False, "workers": 1},  # noqa: S104
+        "engine": {"db": {"echo": False, "hide_parameters": True, "pool_pre_ping": True}},
+    }

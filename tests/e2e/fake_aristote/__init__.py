@@ -22,6 +22,7 @@ FILES = (
     "entities.py",
     "sender.py",
     "settings.py",
+    "uvicorn.py",
 )
 BASE = "litellm"
 """An image with the base that this one has, too."""

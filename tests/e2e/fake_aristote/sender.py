@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import json
 import os
-import sys
 import urllib.error
 import urllib.request
 import uuid
@@ -179,7 +178,7 @@ class Handler(BaseHTTPRequestHandler):
                 yield part
 
 
-if __name__ == "__main__":
-    port = int(sys.argv[sys.argv.index("--port") + 1])
+def serve(host: str, port: int) -> None:
+    """Answer until the process ends."""
     Thread(target=keep_connected, daemon=True).start()
-    ThreadingHTTPServer(("0.0.0.0", port), Handler).serve_forever()  # noqa: S104 - in a container
+    ThreadingHTTPServer((host, port), Handler).serve_forever()
