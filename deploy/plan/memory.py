@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
-from deploy.units import GIB
+from deploy.plan.deployment_plan import ReplicaPlan
+from deploy.units import GIB, MIB
 
+PROMPT_CACHE = "LLAMA_ARG_CACHE_RAM"
+"""The variable of llama-server that says how much memory it keeps prompts in, in MiB. A build of
+before October 2025, which keeps none, passes it over; its flag would keep it from starting."""
 PROMPT_CACHE_BYTES = 2 * GIB
-"""Memory of the host in which llama.cpp keeps what it has read, with GPUs (``--cache-ram``); 8 GiB
-unless it is told, also by Ollama, which runs it."""
+"""Memory of the host that a limit has more on GPUs, for prompts."""
+PROMPT_SHARE = 8
+"""Of other limits, prompts have one part in so many."""
+
+
+def prompt_cache_mib(replica: ReplicaPlan) -> int:
+    """Memory of the host, in MiB, in which llama.cpp keeps prompts that it has read.
+
+    Unless it is told, also by Ollama, which runs it, it takes up to 8 GiB, and is killed where its
+    memory limit is smaller: it frees nothing before an allocation fails, and with a limit none does
+    (``server_prompt_cache`` in tools/server/server-task.cpp).
+    """
+    if replica.gpus and replica.engine.memory_limit is None:
+        return PROMPT_CACHE_BYTES // MIB
+    return replica.memory_limit_bytes // PROMPT_SHARE // MIB
 
 
 def container_memory_bytes(weights_bytes: int) -> int:
     """Memory limit of a llama.cpp container, in bytes, rounded up to whole GiB.
 
     The weights are mapped into memory once; half as much again leaves room for the KV cache and
-    the compute buffers of small contexts, and one GiB for the server itself. An operator who
-    needs a long context declares ``engine.memory_limit``.
+    the compute buffers of small contexts, and one GiB for the server itself; what it keeps of
+    prompts is a part of all that. An operator who needs a long context declares
+    ``engine.memory_limit``.
     """
     return -(-(weights_bytes * 3 // 2 + GIB) // GIB) * GIB
