@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 from deploy.plan.deployment_plan import ReplicaPlan
+from deploy.plan.placement import Seat
 from deploy.units import GIB, MIB
 
+SERVER_BYTES = 8 * GIB
+"""Memory of the host that the server of vLLM or SGLang takes; the weights pass through the page
+cache."""
+WORKER_BYTES = 6 * GIB
+"""The same for each GPU's worker: CUDA, pinned buffers, compiled kernels."""
+MAC_SERVER_BYTES = 1 * GIB
+"""Memory that Ollama itself takes on a Mac, whose GPU has no memory of its own."""
 PROMPT_CACHE = "LLAMA_ARG_CACHE_RAM"
 """The variable of llama-server that says how much memory it keeps prompts in, in MiB. A build of
 before October 2025, which keeps none, passes it over; its flag would keep it from starting."""
@@ -35,3 +43,22 @@ def container_memory_bytes(weights_bytes: int) -> int:
     ``engine.memory_limit``.
     """
     return -(-(weights_bytes * 3 // 2 + GIB) // GIB) * GIB
+
+
+def memory_next_to_gpus(seat: Seat, vendor: str, gguf_bytes: int) -> int:
+    """What an engine on GPUs takes of the host's memory, in bytes.
+
+    Args:
+        seat: the replica, and its GPUs.
+        vendor: who made them.
+        gguf_bytes: what llama.cpp takes for its files; 0 of other engines.
+    """
+    sizing, engine = seat.sizing, seat.claim.engine
+    if vendor == "apple":
+        on_gpu = (
+            sizing.weights_gib_per_gpu + sizing.overhead_gib_per_gpu + sizing.kv_cache_gib_per_gpu
+        )
+        return int(on_gpu * GIB) + MAC_SERVER_BYTES + PROMPT_CACHE_BYTES
+    if engine.traits.weights == "safetensors":
+        return SERVER_BYTES + len(seat.gpus) * WORKER_BYTES + engine.shm_size
+    return gguf_bytes + PROMPT_CACHE_BYTES
