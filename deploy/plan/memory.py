@@ -13,6 +13,8 @@ WORKER_BYTES = 6 * GIB
 """The same for each GPU's worker: CUDA, pinned buffers, compiled kernels."""
 MAC_SERVER_BYTES = 1 * GIB
 """Memory that Ollama itself takes on a Mac, whose GPU has no memory of its own."""
+CPU_SERVER_BYTES = GIB // 2
+"""Memory that llama-server itself takes on CPUs."""
 PROMPT_CACHE = "LLAMA_ARG_CACHE_RAM"
 """The variable of llama-server that says how much memory it keeps prompts in, in MiB. A build of
 before October 2025, which keeps none, passes it over; its flag would keep it from starting."""
@@ -32,6 +34,18 @@ def prompt_cache_mib(replica: ReplicaPlan) -> int:
     if replica.gpus and replica.engine.memory_limit is None:
         return PROMPT_CACHE_BYTES // MIB
     return replica.memory_limit_bytes // PROMPT_SHARE // MIB
+
+
+def cpu_memory_bytes(weights_bytes: int, held_bytes: int) -> int:
+    """Memory limit of llama.cpp on CPUs, in bytes, rounded up to whole GiB.
+
+    Args:
+        weights_bytes: size of the model's file.
+        held_bytes: KV cache and buffers, which it takes when it starts; 0 where that is not known.
+    """
+    counted = weights_bytes + held_bytes + CPU_SERVER_BYTES
+    with_prompts = counted * PROMPT_SHARE // (PROMPT_SHARE - 1)
+    return max(container_memory_bytes(weights_bytes), -(-with_prompts // GIB) * GIB)
 
 
 def container_memory_bytes(weights_bytes: int) -> int:

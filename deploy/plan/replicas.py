@@ -20,8 +20,8 @@ from deploy.plan.deployment_plan import (
     WeightsPlan,
 )
 from deploy.plan.make_claims import Sources
-from deploy.plan.memory import container_memory_bytes, memory_next_to_gpus
-from deploy.plan.on_cpu import cpu_max_model_len, gguf_bytes
+from deploy.plan.memory import container_memory_bytes, cpu_memory_bytes, memory_next_to_gpus
+from deploy.plan.on_cpu import cpu_max_model_len, gguf_bytes, gguf_held_bytes
 from deploy.plan.placement import Claim, Gpus, Seat
 from deploy.plan.vllm_on_cpu import size_on_cpu
 from deploy.plan.weights import ollama_weights, safetensors_weights, told_quantization
@@ -149,7 +149,8 @@ def cpu_replica(claim: Claim, hosts: Sequence[str], index: int, sources: Sources
         engine=claim.engine,
         max_model_len=cpu_max_model_len(claim),
         max_num_seqs=slots,
-        memory_limit_bytes=claim.engine.memory_limit or _files_bytes(claim, sources),
+        memory_limit_bytes=claim.engine.memory_limit
+        or cpu_memory_bytes(_files_bytes(claim, sources), gguf_held_bytes(claim)),
         extra_args=(*claim.engine.extra_args, *claim.model.extra_args),
         extra_weights=claim.model.extra_weights,
         kv_cache_tokens=cpu_max_model_len(claim) * slots,
@@ -274,12 +275,11 @@ def _told_quantization(claim: Claim) -> str | None:
 
 def _memory_limit(seat: Seat, host: Gpus, sources: Sources) -> int:
     is_gguf = seat.claim.engine.traits.weights == "gguf"
-    files = _files_bytes(seat.claim, sources) if is_gguf else 0
+    files = container_memory_bytes(_files_bytes(seat.claim, sources)) if is_gguf else 0
     return memory_next_to_gpus(seat, host.devices[seat.gpus[0]].vendor, files)
 
 
 def _files_bytes(claim: Claim, sources: Sources) -> int:
-    """What llama.cpp takes for the model's file and the draft's."""
+    """Size of the model's file and the draft's."""
     draft = _draft_file(claim, sources)
-    files = gguf_bytes(claim, _file(claim, sources)) + (draft.size_bytes if draft else 0)
-    return container_memory_bytes(files)
+    return gguf_bytes(claim, _file(claim, sources)) + (draft.size_bytes if draft else 0)
