@@ -445,6 +445,12 @@ CASES: dict[str, dict[str, Any]] = {
     "a variable that would undo the sizing": {
         "engine": {**LLAMA_CPP, "env": {"LLAMA_ARG_UBATCH": "4096"}},
     },
+    "a variable that lets clients run tools": {
+        "engine": {**LLAMA_CPP, "env": {"LLAMA_ARG_TOOLS": "all"}},
+    },
+    "a variable for a draft that is not planned": {
+        "engine": {"kind": "ollama", "env": {"LLAMA_ARG_SPEC_TYPE": "ngram-simple"}},
+    },
     "GPUs of a host whose engines are native": {
         "hosts": [{**L40S, "address": "10.0.0.2", **NATIVE}],
         "engine": LLAMA_CPP,
