@@ -34,6 +34,7 @@ def aristote_problems(spec: DeploymentSpec, replicas: tuple[ReplicaPlan, ...]) -
     yield from _people_problems(spec)
     yield from _model_problems(spec)
     yield from _host_problems(spec)
+    yield from _mode_problems(spec, replicas)
     yield from _strategy_problems(spec, replicas)
     yield from _name_problems(spec, replicas)
     if spec.entry and spec.entry.router_admin:
@@ -120,6 +121,25 @@ def _host_problems(spec: DeploymentSpec) -> Iterator[Problem]:
                 f"router.aristote.organizations.{host}",
                 f"{host!r}, which is not declared",
                 ", ".join(names),
+            )
+
+
+def _mode_problems(spec: DeploymentSpec, replicas: tuple[ReplicaPlan, ...]) -> Iterator[Problem]:
+    """Of an organisation without engines of a model, all requests for it would be refused."""
+    settings = spec.router.dispatch
+    if settings.routing_mode == "any":
+        return
+    names = dict.fromkeys(each.served_model_name for each in replicas)
+    for name in names:
+        hosts = [each.host for each in replicas if each.served_model_name == name]
+        owners = sorted({settings.organization_of(host) for host in hosts})
+        if settings.organization not in owners:
+            yield Problem(
+                "router.aristote.routing_mode",
+                f"{settings.routing_mode!r}, and no engine of {name} is of"
+                f" {settings.organization!r}: its requests would be refused",
+                "'any'; or an organization with engines of every model",
+                f"remove routing_mode, or declare organization, e.g. {owners[0]!r}",
             )
 
 

@@ -46,10 +46,11 @@ class People:
     Attributes:
         cursor: of a database, as PEP 249 has it.
         account: the deployment's own user, whose settings people have, too.
+        organizations: those whose engines serve each model.
     """
 
-    def __init__(self, cursor: Any, account: Row) -> None:
-        self.cursor, self.account = cursor, account
+    def __init__(self, cursor: Any, account: Row, organizations: dict[str, list[str]]) -> None:
+        self.cursor, self.account, self.organizations = cursor, account, organizations
         cursor.execute(
             "SELECT count(*) FROM information_schema.tables WHERE table_name = 'atelier_people'"
         )
@@ -168,12 +169,8 @@ class People:
         fields = {name: value for name, value in body.items() if name != "key"}
         account = self.account
         self.cursor.execute(
-            "INSERT INTO users (token, name, priority, threshold, default_routing_mode)"
-            " VALUES (%s, %s, %s, %s, %s)",
-            (
-                *(body["key"], body["key_alias"], account["priority"], account["threshold"]),
-                account["default_routing_mode"],
-            ),
+            "INSERT INTO users (token, name, priority, threshold) VALUES (%s, %s, %s, %s)",
+            (body["key"], body["key_alias"], account["priority"], account["threshold"]),
         )
         self._write(key_id(body["key"]), fields)
 
@@ -194,6 +191,11 @@ class People:
             self.cursor.execute("DELETE FROM users WHERE token = %s", (self._user(id)[1],))
             self.drop("key", id)
 
+    def _mode(self, organization: str) -> str:
+        """The account's, where it leads to engines: Aristote refuses all requests otherwise."""
+        has_engines = all(organization in owners for owners in self.organizations.values())
+        return str(self.account["default_routing_mode"]) if has_engines else "any"
+
     def _user(self, id: str) -> tuple[str, str]:
         found = self.tokens().get(id)
         if found is None:
@@ -205,14 +207,16 @@ class People:
         name, token = self._user(id)
         person = self.rows("person").get(fields.get("user_id") or "", {})
         plain = token.removeprefix(BLOCKED)
+        organization = fields.get("team_id") or self.account["organization"]
         self.cursor.execute(
-            "UPDATE users SET name = %s, organization = %s, email = %s, token = %s"
-            " WHERE token = %s",
+            "UPDATE users SET name = %s, organization = %s, email = %s, token = %s,"
+            " default_routing_mode = %s WHERE token = %s",
             (
                 fields.get("key_alias") or name,
-                fields.get("team_id") or self.account["organization"],
+                organization,
                 person.get("user_email"),
                 BLOCKED + plain if fields.get("blocked") else plain,
+                self._mode(organization),
                 token,
             ),
         )
@@ -266,7 +270,7 @@ def main(action: str) -> int:
     asked: Any = json.loads(sys.stdin.readline()) if action in {"apply", "usage"} else []
     try:
         with psycopg2.connect(url) as connection, connection.cursor() as cursor:
-            people = People(cursor, account)
+            people = People(cursor, account, json.loads(os.environ["MODEL_HOST_MAPPING"]))
             answer = ACTIONS[action](people, asked)
     except (RefusedError, psycopg2.Error) as error:
         # an error of the database may hold a token

@@ -7,18 +7,19 @@ from __future__ import annotations
 
 from deploy.catalog import load_catalog
 from deploy.images import build_images, make_build_plan
-from tests.e2e import fake_vllm, pebble, provider
+from tests.e2e import fake_aristote, fake_vllm, pebble, provider
 from tests.e2e.hosts import build_host_image
 
 NAMES = (
     *("llama-cpp", "litellm", "open-webui", "ollama"),
-    *("postgres", "valkey", "haproxy", "certbot", "vllm-cpu"),
+    *("postgres", "valkey", "haproxy", "certbot", "rabbitmq", "vllm-cpu"),
 )
 
 if __name__ == "__main__":
     build_images([make_build_plan(name, load_catalog()) for name in NAMES], report=print)
     for with_docker in (False, True):
         build_host_image(with_docker=with_docker)
+    fake_aristote.build()
     fake_vllm.build()
     pebble.build()
     provider.build()

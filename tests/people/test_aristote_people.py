@@ -85,6 +85,7 @@ class Container:
     """A sender's container: its environment, and the tables that it reaches."""
 
     directory: Path
+    mode: str = "any"
 
     @property
     def database(self) -> Path:
@@ -102,7 +103,8 @@ class Container:
                 "PYTHONPATH": str(self.directory),
                 "DATABASE_FILE": str(self.database),
                 "DATABASE_URL": "postgresql+psycopg2://aristote:secret@db/aristote",
-                "ATELIER_ACCOUNT": json.dumps({**ACCOUNT, "default_routing_mode": "any"}),
+                "ATELIER_ACCOUNT": json.dumps({**ACCOUNT, "default_routing_mode": self.mode}),
+                "MODEL_HOST_MAPPING": json.dumps({"big": ["lab"], "tiny": ["physics", "lab"]}),
             },
         )
 
@@ -198,6 +200,16 @@ def test_another_team_and_address_are_written_to_the_row(container: Container) -
     assert declare(container, other) == 2
     assert container.users()["ada"][:3] == ("sk-ada-key", "maths", "a@maths.example")
     assert declare(container, other) == 0
+
+
+def test_who_has_no_engines_of_their_own_is_sent_to_any(container: Container) -> None:
+    """Else Aristote would refuse all that they ask, or what they ask of one model."""
+    container.mode = "private-first"
+    declare(container, ADA, BOB)
+    connection = sqlite3.connect(container.database)
+    modes = dict(connection.execute("SELECT name, default_routing_mode FROM users").fetchall())
+    connection.close()
+    assert (modes["ada"], modes["bob"]) == ("any", "private-first")
 
 
 def test_a_disabled_key_matches_no_token_and_comes_back(container: Container) -> None:

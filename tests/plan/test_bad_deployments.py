@@ -701,6 +701,13 @@ CASES: dict[str, dict[str, Any]] = {
         "router": {**ARISTOTE, "aristote": {"organizations": {"gpu9": "physics"}}},
         "postgres": {},
     },
+    "a routing mode that leads nowhere": {
+        "router": {
+            **ARISTOTE,
+            "aristote": {"routing_mode": "private-only", "organizations": {"gpu1": "physics"}},
+        },
+        "postgres": {},
+    },
     "an organisation with a space": {
         "router": {**ARISTOTE, "aristote": {"organization": "the lab"}},
         "postgres": {},

@@ -1,0 +1,159 @@
+"""Aristote as the router: RabbitMQ and PostgreSQL are real, its own programs have a stand-in."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.e2e import fake_aristote
+from tests.e2e.names import CHECKOUT
+from tests.e2e.site import (
+    MASTER_KEY,
+    START_TIMEOUT_SECONDS,
+    Settings,
+    Site,
+    free_port,
+    run_converged_site,
+)
+
+NAME = f"e2e-aristote-{CHECKOUT}"
+CODER = "tiny-coder"
+PROGRAMS = {"postgres-0", "rabbitmq-0", f"llama-cpp-{CODER}-0", f"llama-cpp-{CODER}-1"} | {
+    f"aristote-consumer-{CODER}-0",
+    "aristote-sender-0",
+}
+ADA, BOB = {"name": "ada", "team": "lab"}, {"name": "bob"}
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    image = {"reference": fake_aristote.build()}
+    start = {"start_timeout_seconds": START_TIMEOUT_SECONDS}
+    return {
+        "name": NAME,
+        "profile": "individual",
+        "hosts": [{"name": "@local", "directory": str(tmp_path_factory.mktemp("host"))}],
+        "models": [{"name": CODER, "replicas": 2}],
+        "engine": start,
+        "router": {"kind": "aristote", "port": free_port(), **start},
+        "postgres": {},
+        "web_ui": None,
+        "image_source": "build",
+        "images": {"aristote-sender": image, "aristote-consumer": image},
+        "teams": [{"name": "lab"}],
+        "people": [ADA, BOB],
+        "secrets": {"router_master_key": {"env": "E2E_MASTER_KEY"}},
+    }
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory, settings: Settings) -> Iterator[Site]:
+    with run_converged_site(NAME, tmp_path_factory.mktemp("site"), settings) as site:
+        yield site
+
+
+def ask(site: Site, key: str = MASTER_KEY, path: str = "completions", **more: Any) -> Any:
+    """What the router answers: ``httpx.Response``."""
+    body = {"model": CODER, "prompt": "def fib(n):", "max_tokens": 40, "temperature": 0} | more
+    headers = {"Authorization": f"Bearer {key}"}
+    url = f"{site.router_url}/v1/{path}"
+    return httpx.post(url, json=body, headers=headers, timeout=120, trust_env=False)
+
+
+def key_of(site: Site, name: str) -> str:
+    text = Path(site.directory, ".secrets", f"{NAME}-keys", f"{name}.env").read_text()
+    return text.partition("OPENAI_API_KEY=")[2].split()[0]
+
+
+def eventually(true: Callable[[], bool], seconds: float = START_TIMEOUT_SECONDS) -> bool:
+    deadline = time.monotonic() + seconds
+    while not true():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(1)
+    return True
+
+
+def is_served(site: Site) -> bool:
+    try:
+        return bool(ask(site).status_code == 200)
+    except httpx.HTTPError:
+        return False
+
+
+def test_everything_runs_and_a_second_run_changes_nothing(site: Site) -> None:
+    before = site.snapshot()
+    assert {name.removeprefix(f"{NAME}-") for name in before} == PROGRAMS
+    again = site.deploy()
+    assert (again.status, again.succeeded, again.changes) == (0, 0, []), again.output
+    assert site.snapshot() == before
+    assert f"router {CODER} streamed completion: ok" in again.output
+
+
+def test_what_clients_are_told(site: Site) -> None:
+    assert "a, b = b, a + b" in ask(site).json()["choices"][0]["text"]
+    streamed = ask(site, stream=True).text
+    assert streamed.count("data: ") > 5
+    assert streamed.rstrip().endswith("data: [DONE]")
+    assert ask(site, key="sk-of-no-one").status_code == 401
+    assert ask(site, model="no-such-model").status_code == 404
+    # what an engine refuses has status 200, and says so in its body
+    refused = ask(site, n_probs="many")
+    assert refused.status_code == 200
+    assert "error" in refused.json()
+
+
+def test_people_have_keys(site: Site, settings: Settings) -> None:
+    keys = {name: key_of(site, name) for name in ("ada", "bob")}
+    assert [ask(site, key).status_code for key in keys.values()] == [200, 200]
+    listed = json.loads(site.atelier("users list", "--json").stdout)
+    assert {row["name"] for row in listed["people"]} == {"ada", "bob"}
+    used = json.loads(site.atelier("usage", "--json").stdout)["usage"]
+    [ada] = [row for row in used if row["name"] == "ada"]
+    assert (ada["requests"], ada["completion_tokens"] > 10) == (1, True)
+
+    site.write(settings | {"people": [ADA]})
+    planned = site.apply()
+    assert {("remove", "person bob"), ("revoke", "key of bob")} <= planned.announced
+    assert ask(site, keys["bob"]).status_code == 401
+    assert ask(site, keys["ada"]).status_code == 200
+
+
+def test_a_change_of_its_settings(site: Site, settings: Settings) -> None:
+    router = settings["router"] | {"aristote": {"max_parallel_requests": 8}}
+    site.write(site.settings | {"router": router})
+    before = site.snapshot()
+    planned = site.apply()
+    consumer = f"{NAME}-aristote-consumer-{CODER}-0"
+    assert planned.steps == [("recreate", f"container {consumer}")]
+    assert {name for name in before if site.snapshot()[name] != before[name]} == {consumer}
+    assert is_served(site)
+
+
+def test_a_sender_that_has_lost_rabbitmq_is_started_anew(site: Site) -> None:
+    sender, broker = site.container("aristote-sender"), site.container("rabbitmq")
+    assert sender.attrs["RestartCount"] == 0
+    broker.restart()
+    assert eventually(lambda: site.container("aristote-sender").attrs["RestartCount"] > 0)
+    assert eventually(lambda: is_served(site))
+    assert b"not ready for 60 s: the sender is started anew" in sender.logs()
+    again = site.deploy()
+    assert (again.status, again.changes) == (0, []), again.output
+
+
+def test_secrets_are_in_no_log_label_or_argument(site: Site) -> None:
+    kept = Path(site.directory, ".secrets", f"{NAME}.yaml").read_text()
+    secrets = [line.partition(": ")[2].strip("'\"") for line in kept.splitlines()]
+    secrets = [text for text in secrets if len(text) > 12] + [MASTER_KEY, key_of(site, "ada")]
+    assert len(secrets) > 4
+    for name in site.snapshot():
+        container = site.client.containers.get(name)
+        said = container.logs().decode() + json.dumps(container.attrs["Config"]["Labels"])
+        said += json.dumps(container.top()["Processes"])
+        assert [text for text in secrets if text in said] == [], name
