@@ -8,18 +8,11 @@ from dataclasses import dataclass
 from pyinfra.api import FactBase
 
 from deploy.facts.engine import ENGINE_ANSWERS
+from deploy.facts.model_store import RECORDS
 from deploy.facts.sections import split_sections
 from deploy.services.container import LABEL_DEPLOYMENT, LABEL_SERVICE
 from deploy.services.ollama import IMAGE as OLLAMA
-from deploy.services.ollama_model import HOME
 from deploy.services.systemd import SERVICES, data_directory
-from deploy.services.unit import MODELS_RECORD
-
-RECORDS = (
-    f'while read -r c; do docker cp "$c:{HOME / MODELS_RECORD}" - 2>/dev/null '
-    '| tar -xO 2>/dev/null | sed "s/ .*//; s/^/$c /"; done'
-)
-"""Shell: the names that Atelier wrote down in Ollama containers, also in those that do not run."""
 
 
 @dataclass(frozen=True)

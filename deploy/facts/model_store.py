@@ -1,4 +1,4 @@
-"""What is in the store of an Ollama container."""
+"""What is in the store of an Ollama, in a container or on a Mac."""
 
 from __future__ import annotations
 
@@ -6,6 +6,15 @@ import shlex
 from dataclasses import dataclass, field
 
 from deploy.scripts import read_script
+from deploy.services.ollama_model import HOME
+from deploy.services.unit import MODELS_RECORD
+
+RECORDS = (
+    f'while read -r c; do docker cp "$c:{HOME / MODELS_RECORD}" - 2>/dev/null '
+    '| tar -xO 2>/dev/null | sed "s/ .*//; s/^/$c /"; done'
+)
+"""Shell: the models that Atelier wrote down in Ollama containers, running or not, whose names it
+reads."""
 
 
 @dataclass(frozen=True)

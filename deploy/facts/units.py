@@ -12,20 +12,12 @@ from deploy.changes.live import Live, LiveContainer, LiveService
 from deploy.facts.engine import CONTAINER, ENGINE, ENGINE_ANSWERS, of_deployment, show
 from deploy.facts.images import ids_by_name
 from deploy.facts.look import words
-from deploy.facts.model_store import ModelStore, look_at_models, parse_models
+from deploy.facts.model_store import RECORDS, ModelStore, look_at_models, parse_models
 from deploy.facts.sections import split_sections
 from deploy.facts.services import look_at_services, parse_services, split_services
 from deploy.images.reference import listed
 from deploy.live.inspect import live_container
 from deploy.services.ollama import IMAGE as OLLAMA
-from deploy.services.ollama_model import HOME
-from deploy.services.unit import MODELS_RECORD
-
-RECORDS = (
-    f'while read -r c; do docker cp "$c:{HOME / MODELS_RECORD}" - 2>/dev/null '
-    '| tar -xO 2>/dev/null | sed "s/ .*//; s/^/$c /"; done'
-)
-"""Shell: the models that Atelier wrote down in Ollama containers, running or not."""
 
 
 @dataclass(frozen=True)

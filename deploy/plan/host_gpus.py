@@ -13,7 +13,7 @@ from deploy.plan.mig import layout_problems
 from deploy.plan.placement import Gpus
 from deploy.sizing import Device, device_of
 from deploy.sizing.device import instance_of
-from deploy.spec import DeploymentSpec, HostSpec
+from deploy.spec import DeploymentSpec, EngineSpec, HostSpec
 from deploy.units import GIB, MIB
 
 
@@ -98,6 +98,14 @@ def _devices(host: HostSpec, catalog: Catalog) -> Iterator[tuple[str, Device]]:
         card = catalog.mig[name]
         for number, profile in enumerate(in_order(card, host.mig[index])):
             yield f"{index}:{number}", instance_of(whole, profile, card)
+
+
+def takes_gpus(engine: EngineSpec, spec: DeploymentSpec) -> bool:
+    """Whether a model is served on GPUs: where there are any for its engine, unless told not to."""
+    hosts = [host for host in spec.hosts if host.gpus]
+    if not engine.traits.on_macs:
+        hosts = [host for host in hosts if not host.is_mac]
+    return engine.n_gpu_layers != 0 and bool(hosts)
 
 
 def gpu_names(host: HostSpec, catalog: Catalog) -> tuple[str, ...]:

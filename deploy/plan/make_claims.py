@@ -10,6 +10,7 @@ from pathlib import Path
 from deploy.catalog import Catalog, Model
 from deploy.errors import AtelierError, PlanError, Problem
 from deploy.model_files import ModelFile, draft_of
+from deploy.plan.host_gpus import takes_gpus
 from deploy.plan.placement import Claim, counted_context
 from deploy.plan.unknown import unknown
 from deploy.plan.weights import ollama_weights, safetensors_weights
@@ -60,7 +61,7 @@ def make_claim(spec: DeploymentSpec, index: int, sources: Sources) -> Claim:
     if problems:
         raise PlanError(*problems)
     declared = _declared(path, model, engine, entry, method, sources)
-    if declared is None and _goes_to_gpus(spec, engine):
+    if declared is None and takes_gpus(engine, spec):
         declared = _by_its_file(model, sources)
     speculation = _speculation(path, model, sources)
     problems = list(_shape_problems(path, engine, declared, speculation))
@@ -225,10 +226,6 @@ def _declared(  # noqa: PLR0913, PLR0917
     except AtelierError as error:
         place = f"{path}.config" if model.config else f"{path}.name"
         raise PlanError(*(_placed(place, problem) for problem in error.problems)) from None
-
-
-def _goes_to_gpus(spec: DeploymentSpec, engine: EngineSpec) -> bool:
-    return engine.n_gpu_layers != 0 and any(host.gpus for host in spec.hosts)
 
 
 def _by_its_file(model: ModelSpec, sources: Sources) -> DeclaredModel | None:

@@ -13,7 +13,7 @@ from deploy.model_files import ModelFile
 from deploy.plan.aristote import aristote_problems, aristote_warnings
 from deploy.plan.deployment_plan import DeploymentPlan, ReplicaPlan
 from deploy.plan.entry import entry_plan, entry_problems
-from deploy.plan.host_gpus import gpus_of, host_plan, host_problems
+from deploy.plan.host_gpus import gpus_of, host_plan, host_problems, takes_gpus
 from deploy.plan.links import link_problems, links_plan
 from deploy.plan.mac import mac_problems
 from deploy.plan.make_claims import Sources, make_claim
@@ -63,7 +63,7 @@ def make_plan(
     sources = Sources(catalog, model_files, directory)
     claims = _claims(spec, sources)
     hosts = tuple(gpus_of(host, catalog) for host in spec.hosts if host.gpus)
-    on_gpus = tuple(claim for claim in claims if runs_on_gpus(claim, hosts))
+    on_gpus = tuple(claim for claim in claims if takes_gpus(claim.engine, spec))
     sizer = Sizer()
     _raise(_gpu_problems(claims, on_gpus, hosts))
     whole = tuple(host for host in hosts if not any(each.instance for each in host.devices))
@@ -123,11 +123,6 @@ def make_plan(
             *aristote_warnings(spec, replicas, models),
         ),
     )
-
-
-def runs_on_gpus(claim: Claim, hosts: tuple[Gpus, ...]) -> bool:
-    """Whether a model is served on GPUs: where there are any, unless it is declared otherwise."""
-    return claim.engine.n_gpu_layers != 0 and bool(hosts)
 
 
 def _claims(spec: DeploymentSpec, sources: Sources) -> tuple[Claim, ...]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from deploy.catalog.weight_tensors import count_parameters
 from deploy.model_files import ModelFile
 from deploy.plan.placement import Claim
+from deploy.sizing import SizingRequest
 from deploy.sizing.gguf import DEFAULT_QUANTIZATION
-from deploy.sizing.gguf_memory import BITS_PER_WEIGHT
+from deploy.sizing.gguf_memory import BITS_PER_WEIGHT, GgufMemory
 from deploy.spec import DeploymentSpec
 from deploy.units import GIB
 
@@ -46,3 +47,21 @@ def gguf_bytes(claim: Claim, file: ModelFile | None) -> int:
         return int(known_gib * GIB)
     bits = BITS_PER_WEIGHT.get(claim.quantization or DEFAULT_QUANTIZATION, 8.5)
     return int(count_parameters(declared.architecture) * bits / 8)
+
+
+def gguf_held_bytes(claim: Claim) -> int:
+    """KV cache and buffers of all slots, in bytes; 0 of a model that nothing is known of."""
+    if claim.declared is None:
+        return 0
+    engine = claim.engine
+    request = SizingRequest(
+        model=claim.declared.architecture,
+        devices=(),
+        engine=engine.kind,
+        kv_cache_dtype=engine.kv_cache_dtype,
+        speculation=claim.speculation,
+        flash_attention=engine.flash_attn != "off",
+    )
+    memory = GgufMemory(request, claim.quantization or DEFAULT_QUANTIZATION, claim.slots or 1)
+    context = cpu_max_model_len(claim)
+    return int(memory.cache_bytes(context) + memory.graph_bytes(context))

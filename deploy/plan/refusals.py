@@ -142,7 +142,15 @@ def _does_not_fit(claim: Claim, hosts: list[Gpus], sizer: Sizer) -> Problem:
         found, allowed = f"{claim.context_tokens} for {claim.name}", first.figures["longest"]
         return Problem("context_tokens", found, f"at most {allowed} tokens", fix)
     causes = "; ".join(cause_text(reason, INVENTORY) for reason in sizing.reasons)
-    return Problem(f"{claim.path}.name", f"{where}: {causes}", fix=fix)
+    return Problem(f"{claim.path}.name", f"{where}: {causes}", fix=fix + _or_on_cpus([claim]))
+
+
+def _or_on_cpus(claims: list[Claim]) -> str:
+    """Another way out, of the engine that serves a model next to GPUs where it is told to."""
+    names = [claim.name for claim in claims if claim.engine.kind == "llama_cpp"]
+    if not names:
+        return ""
+    return f"; or declare n_gpu_layers=0 of its engine, which serves {' or '.join(names)} on CPUs"
 
 
 def _for_share(reason: Reason) -> Reason:
@@ -192,7 +200,8 @@ def _together_problem(claims: list[Claim], hosts: list[Gpus], sizer: Sizer) -> P
         "models",
         f"each fits alone, but not all together: {'; '.join(needs)}; {_gpus(hosts)}"
         f" and gpu_memory_utilization {utilization:g} leave {usable * utilization:.1f} GiB",
-        fix="take smaller weights (quantization awq or fp8), a shorter context, or more GPUs",
+        fix="take smaller weights (quantization awq or fp8), a shorter context, or more GPUs"
+        + _or_on_cpus(claims),
     )
 
 

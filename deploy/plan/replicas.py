@@ -20,24 +20,14 @@ from deploy.plan.deployment_plan import (
     WeightsPlan,
 )
 from deploy.plan.make_claims import Sources
-from deploy.plan.memory import PROMPT_CACHE_BYTES, container_memory_bytes
-from deploy.plan.on_cpu import cpu_max_model_len, gguf_bytes
+from deploy.plan.memory import container_memory_bytes, cpu_memory_bytes, memory_next_to_gpus
+from deploy.plan.on_cpu import cpu_max_model_len, gguf_bytes, gguf_held_bytes
 from deploy.plan.placement import Claim, Gpus, Seat
 from deploy.plan.vllm_on_cpu import size_on_cpu
 from deploy.plan.weights import ollama_weights, safetensors_weights, told_quantization
 from deploy.sizing import Sizing
 from deploy.sizing.tgi import cuda_memory_fraction
 from deploy.spec import SpeculativeSpec
-from deploy.units import GIB
-
-SERVER_BYTES = 8 * GIB
-"""Memory of the host that the server of vLLM or SGLang takes; the weights pass through the page
-cache."""
-WORKER_BYTES = 6 * GIB
-"""The same for each GPU's worker: CUDA, pinned buffers, compiled kernels."""
-
-MAC_SERVER_BYTES = 1 * GIB
-"""Memory that Ollama itself takes on a Mac, whose GPU has no memory of its own."""
 
 
 def gpu_replica(seat: Seat, index: int, host: Gpus, sources: Sources) -> ReplicaPlan:
@@ -159,7 +149,8 @@ def cpu_replica(claim: Claim, hosts: Sequence[str], index: int, sources: Sources
         engine=claim.engine,
         max_model_len=cpu_max_model_len(claim),
         max_num_seqs=slots,
-        memory_limit_bytes=claim.engine.memory_limit or _files_bytes(claim, sources),
+        memory_limit_bytes=claim.engine.memory_limit
+        or cpu_memory_bytes(_files_bytes(claim, sources), gguf_held_bytes(claim)),
         extra_args=(*claim.engine.extra_args, *claim.model.extra_args),
         extra_weights=claim.model.extra_weights,
         kv_cache_tokens=cpu_max_model_len(claim) * slots,
@@ -283,20 +274,12 @@ def _told_quantization(claim: Claim) -> str | None:
 
 
 def _memory_limit(seat: Seat, host: Gpus, sources: Sources) -> int:
-    """Of the host's memory: what an engine with so many GPUs takes."""
-    claim, sizing = seat.claim, seat.sizing
-    if host.devices[seat.gpus[0]].vendor == "apple":
-        on_gpu = (
-            sizing.weights_gib_per_gpu + sizing.overhead_gib_per_gpu + sizing.kv_cache_gib_per_gpu
-        )
-        return int(on_gpu * GIB) + MAC_SERVER_BYTES + PROMPT_CACHE_BYTES
-    if claim.engine.traits.weights == "safetensors":
-        return SERVER_BYTES + len(seat.gpus) * WORKER_BYTES + claim.engine.shm_size
-    return _files_bytes(claim, sources) + PROMPT_CACHE_BYTES
+    is_gguf = seat.claim.engine.traits.weights == "gguf"
+    files = container_memory_bytes(_files_bytes(seat.claim, sources)) if is_gguf else 0
+    return memory_next_to_gpus(seat, host.devices[seat.gpus[0]].vendor, files)
 
 
 def _files_bytes(claim: Claim, sources: Sources) -> int:
-    """What llama.cpp takes for the model's file and the draft's."""
+    """Size of the model's file and the draft's."""
     draft = _draft_file(claim, sources)
-    files = gguf_bytes(claim, _file(claim, sources)) + (draft.size_bytes if draft else 0)
-    return container_memory_bytes(files)
+    return gguf_bytes(claim, _file(claim, sources)) + (draft.size_bytes if draft else 0)

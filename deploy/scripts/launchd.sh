@@ -77,7 +77,8 @@ remove_service() {
   esac
   unload "${1%.previous}" || true
   rm -f "$units/${1%.previous}.plist"
-  if [ -n "$log" ]; then rm -f "$log" "$log".*; fi
+  # the one before it writes there, too
+  if [ -n "$log" ] && ! is_service "$1.previous"; then rm -f "$log" "$log".*; fi
 }
 
 service_log() { tail -n 40 "$(mark "$1" Log)"; }

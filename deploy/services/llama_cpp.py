@@ -13,6 +13,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from deploy.plan.deployment_plan import ReplicaPlan
+from deploy.plan.memory import PROMPT_CACHE, prompt_cache_mib
 from deploy.services.container import HealthCheck, Mount, environment
 from deploy.services.context import ServiceContext
 from deploy.services.gpu_access import (
@@ -146,6 +147,7 @@ def _environment(replica: ReplicaPlan) -> dict[str, str | SecretText]:
     key = SecretText.of(SecretName.ENGINE_API_KEY)
     return {
         **_visible(replica),
+        PROMPT_CACHE: str(prompt_cache_mib(replica)),
         **environment(replica.engine.env),
         "LLAMA_API_KEY": key,
     }

@@ -9,9 +9,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from deploy.plan.deployment_plan import ReplicaPlan
-from deploy.plan.memory import PROMPT_CACHE_BYTES
 from deploy.spec.engine import QUANTISED_CACHES
-from deploy.units import MIB
 
 DEVICES = {"nvidia": "CUDA", "amd": "ROCm"}
 VULKAN = "Vulkan"
@@ -79,7 +77,7 @@ def _on_gpus(replica: ReplicaPlan) -> tuple[str, ...]:
         *_split(replica),
         *("--flash-attn", "on" if replica.llama_cpp.flash_attention else "off"),
         *_cache(replica),
-        *("--no-kv-unified", "--cache-ram", str(PROMPT_CACHE_BYTES // MIB), "--jinja"),
+        *("--no-kv-unified", "--jinja"),
     )
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from deploy.plan.addresses import host_and_port
 from deploy.plan.deployment_plan import ReplicaPlan
-from deploy.plan.memory import PROMPT_CACHE_BYTES
+from deploy.plan.memory import PROMPT_CACHE, prompt_cache_mib
 from deploy.services.container import HealthCheck, Mount, environment
 from deploy.services.context import ServiceContext
 from deploy.services.gpu_access import checked, gpu_access, gpu_shares, image_name, visible_devices
@@ -22,7 +22,6 @@ from deploy.services.routes import from_routers
 from deploy.services.unit import HostModelFile, Tier, Unit
 from deploy.services.upstream import Upstream, address
 from deploy.spec.engine import QUANTISED_CACHES
-from deploy.units import MIB
 
 IMAGE = "ollama"
 PROGRAM = "ollama"
@@ -127,8 +126,6 @@ def variables(replica: ReplicaPlan) -> dict[str, str]:
     flash = {"OLLAMA_FLASH_ATTENTION": "1"} if wanted else {}
     if engine.flash_attn == "off":
         flash = {"OLLAMA_FLASH_ATTENTION": "0"}
-    # of llama-server, which Ollama runs with its own environment
-    prompts = {"LLAMA_ARG_CACHE_RAM": str(PROMPT_CACHE_BYTES // MIB)} if replica.gpus else {}
     return {
         "HOME": str(HOME),
         "OLLAMA_HOST": f"0.0.0.0:{PORT}",
@@ -139,7 +136,8 @@ def variables(replica: ReplicaPlan) -> dict[str, str]:
         "OLLAMA_LOAD_TIMEOUT": f"{replica.engine.start_timeout_seconds}s",
         "OLLAMA_KV_CACHE_TYPE": cache,
         "OLLAMA_NO_CLOUD": "1",
+        # of llama-server, which Ollama runs with its own environment
+        PROMPT_CACHE: str(prompt_cache_mib(replica)),
         **flash,
-        **prompts,
         **visible_devices(replica, "ROCR_VISIBLE_DEVICES"),
     }

@@ -10,7 +10,7 @@ from typing import Literal
 from pydantic import ByteSize, Field, ValidationInfo, field_validator
 
 from deploy.spec.base import MemoryLimit, Spec, refusal
-from deploy.spec.engine_kinds import ENGINES, EngineKind, EngineTraits
+from deploy.spec.engine_kinds import ENGINES, LLAMA_CPP_VARIABLES, EngineKind, EngineTraits
 from deploy.spec.secrets import EnvironmentValue, refuse_own_variables, refuse_plain_secrets
 from deploy.units import GIB
 
@@ -57,8 +57,7 @@ OWN_VARIABLES = {
     "VLLM_CPU_KVCACHE_SPACE": "cpu_kvcache_space",
     "VLLM_CPU_OMP_THREADS_BIND": "cpu_omp_threads_bind",
     "LLAMA_API_KEY": "secrets={'engine_api_key': Secret(...)}",
-    "LLAMA_ARG_SWA_FULL": "",
-    "LLAMA_ARG_UBATCH": "",
+    **LLAMA_CPP_VARIABLES,
     "OLLAMA_HOST": "",
     "OLLAMA_MODELS": "",
     "OLLAMA_KEEP_ALIVE": "keep_alive",

@@ -27,6 +27,8 @@ class EngineTraits:
     request, and put each layer on one GPU."""
     on_cpus: bool = True
     """Whether Atelier runs it on CPUs."""
+    on_macs: bool = True
+    """Whether it is placed on GPUs of Macs, if the sizing knows that it runs there."""
     more_roles: Mapping[str, str] = field(default_factory=dict)
     """What it serves apart from chat and completion."""
     model_settings: frozenset[str] = frozenset()
@@ -95,12 +97,27 @@ LLAMA_CPP_ARGUMENTS: Mapping[str, str] = {
     "--api-key-file": "declare secrets={'engine_api_key': Secret(...)}",
 }
 """As ``llama-server --help`` of build 11669 spells them."""
+LLAMA_CPP_VARIABLES: Mapping[str, str] = {
+    **dict.fromkeys(("LLAMA_ARG_TOOLS", "LLAMA_ARG_AGENT", "LLAMA_ARG_UI_MCP_PROXY"), ""),
+    **dict.fromkeys(("LLAMA_ARG_MODELS_DIR", "LLAMA_ARG_MODELS_PRESET"), "several models"),
+    **dict.fromkeys(("LLAMA_ARG_SWA_FULL", "LLAMA_ARG_UBATCH"), ""),
+    **dict.fromkeys(("LLAMA_ARG_CACHE_TYPE_K", "LLAMA_ARG_CACHE_TYPE_V"), "kv_cache_dtype"),
+    **dict.fromkeys(
+        ("LLAMA_ARG_SPEC_TYPE", "LLAMA_ARG_SPEC_DRAFT_MODEL"), "speculative of the model"
+    ),
+    "LLAMA_ARG_FLASH_ATTN": "flash_attn",
+    "LLAMA_ARG_KV_UNIFIED": "max_num_seqs and max_model_len",
+    "LLAMA_ARG_N_GPU_LAYERS": "n_gpu_layers",
+}
+"""The same as variables, which Ollama passes on to its llama-server, and what to declare instead;
+of others, the arguments that it is started with win."""
 
 ENGINES: dict[EngineKind, EngineTraits] = {
     "llama_cpp": EngineTraits(
         "llama.cpp",
         weights="gguf",
         shares_cache=False,
+        on_macs=False,
         model_settings=frozenset({"speculative"}),
         drafts=("draft_model", "ngram"),
         own_arguments=LLAMA_CPP_ARGUMENTS,

@@ -143,8 +143,11 @@ def free_router_port() -> int:
 
 def test_memory_limit(site: Site, changed: Change) -> None:
     site.write(changed(engine__memory_limit="1GiB"))
-    check(site, Case(recreate(ENGINE), {"memory_bytes"}, {ENGINE}))
-    assert site.container(ENGINE).attrs["HostConfig"]["Memory"] == 1024**3
+    changes = {"memory_bytes", "env.LLAMA_ARG_CACHE_RAM"}
+    check(site, Case(recreate(ENGINE), changes, {ENGINE}))
+    attributes = site.container(ENGINE).attrs
+    assert attributes["HostConfig"]["Memory"] == 1024**3
+    assert "LLAMA_ARG_CACHE_RAM=128" in attributes["Config"]["Env"]
 
 
 def test_engine_argument(site: Site, changed: Change) -> None:

@@ -321,6 +321,23 @@ CASES: dict[str, dict[str, Any]] = {
         "engine": {**LLAMA_CPP, "n_gpu_layers": 0},
         "models": [{"name": "tiny-coder", "gpus": 1}],
     },
+    "llama.cpp with what served on CPUs before": {
+        "hosts": [{"name": "gpu1", "gpus": "1x l40s"}, CPU],
+        "engine": LLAMA_CPP,
+        "models": [{"name": "own", "path": TINY, "config": "config.json", "weights_gib": 60}],
+    },
+    "llama.cpp next to what has the GPU": {
+        "models": [
+            AWQ,
+            {
+                "name": "own",
+                "path": TINY,
+                "config": "config.json",
+                "weights_gib": 30,
+                "engine": LLAMA_CPP,
+            },
+        ],
+    },
     "some layers on a GPU": {"engine": {**LLAMA_CPP, "n_gpu_layers": 20}},
     "a cache that llama.cpp has not": {"engine": {**LLAMA_CPP, "kv_cache_dtype": "fp8"}},
     "a cache that its GPUs do not read": {"engine": {**LLAMA_CPP, "kv_cache_dtype": "q5_1"}},
@@ -427,6 +444,12 @@ CASES: dict[str, dict[str, Any]] = {
     },
     "a variable that would undo the sizing": {
         "engine": {**LLAMA_CPP, "env": {"LLAMA_ARG_UBATCH": "4096"}},
+    },
+    "a variable that lets clients run tools": {
+        "engine": {**LLAMA_CPP, "env": {"LLAMA_ARG_TOOLS": "all"}},
+    },
+    "a variable for a draft that is not planned": {
+        "engine": {"kind": "ollama", "env": {"LLAMA_ARG_SPEC_TYPE": "ngram-simple"}},
     },
     "GPUs of a host whose engines are native": {
         "hosts": [{**L40S, "address": "10.0.0.2", **NATIVE}],

@@ -71,6 +71,16 @@ def test_llama_cpp_serves_on_the_processors_of_other_hosts(make: MakeArtefacts) 
     assert {replica.host for replica in artefacts.plan.replicas} == {"web"}
 
 
+def test_llama_cpp_serves_on_gpus_of_other_hosts(make: MakeArtefacts) -> None:
+    """A Mac's is not among those that it is placed on, however large."""
+    card = {"name": "card", "gpus": "1x rtx-3060", "address": "10.0.0.30"}
+    more: dict[str, Any] = {"hosts": [WEB, MAC, card], "engine": {"kind": "llama_cpp"}}
+    artefacts = on_a_mac(make, models=[{"name": "tiny-coder"}], **more)
+    assert {(replica.host, replica.gpus) for replica in artefacts.plan.replicas} == {("card", (0,))}
+    with pytest.raises(AtelierError, match="tiny-coder does not fit on 1x rtx-3060"):
+        on_a_mac(make, models=[{"name": "tiny-coder", "weights_gib": 60}], **more)
+
+
 def test_a_mac_without_its_system(make: MakeArtefacts) -> None:
     """Apple's chips are for hosts with macOS, and its settings as well."""
     with pytest.raises(AtelierError, match="declare system='macos'"):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.plan.memory import container_memory_bytes
+from deploy.plan.memory import container_memory_bytes, cpu_memory_bytes
 from tests.conftest import MakeArtefacts
 
 GIB = 1024**3
@@ -50,3 +50,25 @@ def test_a_models_settings_win_over_the_engines(make: MakeArtefacts) -> None:
 )
 def test_memory_is_rounded_up_to_whole_gib(weights: int, limit: int) -> None:
     assert container_memory_bytes(weights) == limit
+
+
+@pytest.mark.parametrize("kind", ["llama_cpp", "ollama"])
+def test_a_long_context_on_a_cpu_is_in_the_memory_limit(make: MakeArtefacts, kind: str) -> None:
+    """4 layers of 2 heads of 32, keys and values in f16: 1 KiB * 2048 tokens * 1024 slots is 2 GiB.
+
+    llama.cpp takes that when it starts, and is killed where its limit has no room for it.
+    """
+    engine = {"kind": kind, "max_num_seqs": 1024, "max_model_len": 2048}
+    [replica] = make(models=[{"name": "tiny-coder"}], engine=engine).plan.replicas
+    assert replica.memory_limit_bytes >= 4 * 2 * 2 * 32 * 2 * 2048 * 1024 * 8 // 7
+    [small] = make(models=[{"name": "tiny-coder"}], engine={"kind": kind}).plan.replicas
+    assert small.memory_limit_bytes == 2 * GIB
+
+
+def test_an_eighth_for_prompts_comes_on_top_of_what_is_counted() -> None:
+    weights, held = 4 * GIB, 16 * GIB
+    limit = cpu_memory_bytes(weights, held)
+    assert limit == 24 * GIB
+    assert limit - limit // 8 >= weights + held + GIB // 2
+    # as before where little is held, or nothing is known of it
+    assert cpu_memory_bytes(weights, GIB) == cpu_memory_bytes(weights, 0) == 7 * GIB

@@ -92,12 +92,16 @@ def test_one_that_does_not_answer_gives_way_to_the_one_before(mac: Daemons, bad:
     mac.replace("good")
     log = mac.directory / "logs" / f"{NAME}.log"
     log.write_text("no Metal here\n")
+    rotated = log.with_name(f"{log.name}.1.gz")
+    rotated.touch()
     done = mac.replace(bad, version="2")
     assert done.returncode == 1
     assert "Its last lines:\n    no Metal here" in done.stdout
     assert f"{NAME}: the service before it serves again" in done.stdout
     assert (mac.running, mac.version()) == ({NAME: "good"}, "1")
     assert mac.names("services") == {NAME}
+    # both write to one log, which says why the new one did not answer
+    assert (log.read_text(), rotated.exists()) == ("no Metal here\n", True)
 
 
 def test_one_with_nothing_before_it_leaves_nothing(mac: Daemons) -> None:

@@ -255,7 +255,10 @@ def test_declared_environment_wins(make: MakeArtefacts) -> None:
         router={"env": {"LITELLM_MODE": "DEV"}},
         web_ui={"env": {"ENABLE_SIGNUP": "true"}},
     )
-    assert find(artefacts, "llama-cpp").container.plain_env == {"A": "1"}
+    assert find(artefacts, "llama-cpp").container.plain_env == {
+        "A": "1",
+        "LLAMA_ARG_CACHE_RAM": "256",
+    }
     assert find(artefacts, "litellm").container.env["LITELLM_MODE"] == "DEV"
     assert find(artefacts, "open-webui").container.env["ENABLE_SIGNUP"] == "true"
 

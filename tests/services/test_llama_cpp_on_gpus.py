@@ -70,7 +70,7 @@ def test_all_that_llama_server_is_started_with_on_a_gpu(tmp_path: Path) -> None:
         *("--host", EVERYWHERE, "--port", "8080", "--ctx-size", "65536", "--parallel", "4"),
         *("--device", "CUDA0", "--n-gpu-layers", "all", "--fit", "off"),
         *("--split-mode", "none", "--main-gpu", "0", "--flash-attn", "on"),
-        *("--no-kv-unified", "--cache-ram", "2048", "--jinja", "--metrics", "--no-webui"),
+        *("--no-kv-unified", "--jinja", "--metrics", "--no-webui"),
         "--verbose-prompt",
     )
     unit = artefacts.stack.tier(Tier.ENGINE)[0]
@@ -229,6 +229,28 @@ def test_the_memory_limit_has_room_for_kept_prompts(tmp_path: Path) -> None:
     on_gpu = engine(made(tmp_path)).memory_bytes
     on_cpu = engine(made(tmp_path, engine={"n_gpu_layers": 0})).memory_bytes
     assert on_gpu - on_cpu == 2 * GIB
+
+
+@pytest.mark.parametrize("kind", ["llama_cpp", "ollama"])
+@pytest.mark.parametrize(
+    ("gpus", "own", "expected"),
+    [
+        (True, {}, "2048"),
+        # else what is declared as the limit is smaller than what prompts may take of it
+        (True, {"memory_limit": "2GiB"}, "256"),
+        (True, {"memory_limit": "2GiB", "env": {"LLAMA_ARG_CACHE_RAM": "64"}}, "64"),
+        # the model's file is tiny: the limit is 2 GiB
+        (False, {}, "256"),
+        (False, {"memory_limit": "8GiB"}, "1024"),
+    ],
+)
+def test_kept_prompts_take_a_part_of_the_memory_limit(
+    tmp_path: Path, kind: str, *, gpus: bool, own: dict[str, Any], expected: str
+) -> None:
+    """Unless it is told, llama-server keeps up to 8 GiB of them."""
+    cpus: dict[str, Any] = {} if gpus else {"hosts": [{"name": "cpu1"}]}
+    container = engine(made(tmp_path, engine={"kind": kind, **own}, **cpus))
+    assert container.env["LLAMA_ARG_CACHE_RAM"] == expected
 
 
 @pytest.mark.parametrize(

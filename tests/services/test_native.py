@@ -60,6 +60,8 @@ def test_what_systemd_reads(make: MakeArtefacts) -> None:
     arguments = dict(pairwise(words))
     assert (arguments["--host"], arguments["--port"]) == ("10.0.0.7", "8000")
     assert arguments["--model"].startswith("/var/lib/atelier/models/")
+    # of 2 GiB of memory an eighth is for prompts; without a word llama-server takes up to 8 GiB
+    assert "LLAMA_ARG_CACHE_RAM=256" in found["Environment"]
     assert found["DynamicUser"] == ["yes"]
     assert found["Restart"] == ["always"]
     assert found["WantedBy"] == ["multi-user.target"]
