@@ -10,9 +10,9 @@ from deploy.plan.deployment_plan import HostPlan, ModelPlan, ReplicaPlan
 from deploy.plan.model_plans import Outcome
 from deploy.plan.placement import Claim
 from deploy.plan.wide import wide_warnings
-from deploy.sizing.arrangement import USUAL_UTILIZATION
 from deploy.sizing.reasons import Reason, ReasonKind
 from deploy.sizing.reasons_text import INVENTORY, reason_text
+from deploy.sizing.setup import USUAL_UTILIZATION
 from deploy.spec import DeploymentSpec
 
 LEFT_OUT = {ReasonKind.USERS_WAIT, ReasonKind.GPUS_UNUSED}

@@ -2,152 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
-from deploy.catalog.architecture import Architecture
-from deploy.sizing import sglang, tensorrt_llm, tgi
-from deploy.sizing.device import Device
 from deploy.sizing.fit import Fit
-from deploy.sizing.kv_cache import KvLayout, KvSettings, kinds_of, kv_layout
-from deploy.sizing.overhead import (
-    MIB,
-    Batch,
-    Overhead,
-    StageContext,
-    default_batch,
-    stage_overhead,
-)
-from deploy.sizing.precision import Precision
-from deploy.sizing.release import Release
-from deploy.sizing.request import SizingRequest
-from deploy.sizing.speculation import draft_weights_bytes, kv_settings, mtp_file_bytes
+from deploy.sizing.overhead import Batch
+from deploy.sizing.setup import Setup
+from deploy.sizing.speculation import draft_weights_bytes
+from deploy.sizing.stage import Stage, make_stages
 from deploy.sizing.throughput import Engine
-from deploy.sizing.weights import file_bytes, lora_bytes, stage_layers, stage_weights_bytes
+from deploy.sizing.weights import lora_bytes, stage_layers, stage_weights_bytes
 from deploy.spec.engine_kinds import ENGINES
 from deploy.units import GIB
 
 MINIMUM_CONTEXT_TOKENS = 2048
 """Less context than this is of no use for code; asked for explicitly, it is accepted."""
 DEFAULT_CONTEXT_TOKENS = 8192
-PINNED_STEP_BYTES = 64 * MIB
-UNKNOWN_WEIGHTS = 0.06
-"""Qwen3.8-27B in NVFP4 is 10.2 GiB on each of two GPUs as NVIDIA made it, 9.7 with every layer."""
-USUAL_UTILIZATION = 0.9
-"""The share of the memory that engines take together where nothing else is said."""
-
-
-@dataclass(frozen=True)
-class Setup:
-    """What all arrangements of a request share."""
-
-    request: SizingRequest
-    model: Architecture
-    precision: Precision
-    device: Device
-    release: Release
-    kv_dtype: str
-
-    @property
-    def is_sglang(self) -> bool:
-        """Whether SGLang serves it, and not vLLM."""
-        return self.request.engine == "sglang"
-
-    @property
-    def budget_gib(self) -> float:
-        """Memory that the engine may use on each GPU."""
-        return self.device.usable_gib * self.request.gpu_memory_utilization
-
-    @property
-    def headroom_gib(self) -> float:
-        """Memory that no engine takes, at most a tenth: engines that share a GPU share it too."""
-        taken = max(self.request.gpu_memory_utilization, USUAL_UTILIZATION)
-        return self.device.usable_gib * (1 - taken)
-
-    @property
-    def query_tokens(self) -> int:
-        """Tokens of a decoding request in one step, those drafted included."""
-        return 1 + (self.request.speculation.tokens if self.request.speculation else 0)
-
-    @property
-    def expert_ranks(self) -> int:
-        """Ranks with attention of their own that share the experts; 1 of models without."""
-        return self.request.data_parallel_size if self.model.moe else 1
-
-    def _default_batch(self, wanted: int) -> Batch:
-        match self.request.engine:
-            case "sglang":
-                return sglang.default_batch(self.device)
-            case "tensorrt_llm":
-                return tensorrt_llm.default_batch()
-            case "tgi":
-                return tgi.default_batch()
-        return default_batch(self.device, self.release, wanted)
-
-    @cached_property
-    def batch(self) -> Batch:
-        """What one step may hold."""
-        wanted = self.request.max_model_len or self.model.max_position_embeddings
-        default = self._default_batch(wanted)
-        # an encoder reads a text in one step
-        least = 0 if self.model.keeps_tokens else wanted
-        return Batch(
-            self.request.max_num_batched_tokens or max(default.max_num_batched_tokens, least),
-            self.request.max_num_seqs or default.max_num_seqs,
-        )
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One GPU of one pipeline stage."""
-
-    weights_gib: float
-    overhead: Overhead
-    layout: KvLayout
-    kv_cache_gib: float
-    """What is left; negative where nothing is."""
-    least_kv_cache_gib: float
-    """The same on the pessimistic side."""
-
-    headroom_gib: float
-    """What no engine's share of the memory takes."""
-
-    @property
-    def pinned_kv_cache_bytes(self) -> int:
-        """A pool that can be pinned: the estimate's error must fit into what is left over.
-
-        In whole steps where that does not make it smaller than the pessimistic side, so that it
-        seldom changes from one version of Atelier to the next.
-        """
-        gib = min(self.kv_cache_gib, self.least_kv_cache_gib + self.headroom_gib)
-        size = max(int(gib * GIB), 0)
-        if not self.layout.groups:
-            return 0
-        whole = size // PINNED_STEP_BYTES * PINNED_STEP_BYTES
-        return whole if whole >= self.least_kv_cache_gib * GIB > 0 else size
-
-    @property
-    def kept_gib(self) -> tuple[float, float]:
-        """Its KV cache, and that of the pessimistic side; an encoder has none."""
-        if not self.layout.groups:
-            return 0.0, 0.0
-        return max(self.kv_cache_gib, 0.0), max(self.least_kv_cache_gib, 0.0)
-
-    @cached_property
-    def blocks(self) -> int:
-        """Blocks of its KV cache."""
-        return self.layout.blocks(self.kv_cache_gib * GIB)
-
-    @cached_property
-    def least_blocks(self) -> int:
-        """The same on the pessimistic side."""
-        return self.layout.blocks(self.least_kv_cache_gib * GIB)
-
-    @property
-    def tokens(self) -> int:
-        """Tokens of its KV cache."""
-        return self.layout.tokens(self.blocks)
 
 
 @dataclass(frozen=True)
@@ -283,7 +153,7 @@ class Arrangement:
 def arrange(setup: Setup, tp: int, pp: int) -> Arrangement:
     """Work out one arrangement."""
     model, request = setup.model, setup.request
-    scale, ranks = _weights_scale(setup), setup.expert_ranks
+    scale, ranks = setup.weights_scale, setup.expert_ranks
     weights = list(stage_weights_bytes(model, setup.precision, tp, pp, tp * ranks))
     if request.speculation is not None:
         drafts = draft_weights_bytes(request.speculation, model, setup.precision, tp, pp)
@@ -292,7 +162,7 @@ def arrange(setup: Setup, tp: int, pp: int) -> Arrangement:
         slots, rank = request.lora_slots, request.lora_rank
         for index, own in enumerate(stage_layers(len(model.layers), pp)):
             weights[index] += int(lora_bytes(model, own, tp, slots, rank) / scale)
-    stages = _stages(setup, tp, [size * scale / GIB for size in weights])
+    stages = make_stages(setup, tp, [size * scale / GIB for size in weights])
     engine = Engine(
         model,
         setup.precision,
@@ -306,95 +176,3 @@ def arrange(setup: Setup, tp: int, pp: int) -> Arrangement:
         request.speculation,
     )
     return Arrangement(setup, tp, pp, stages, engine)
-
-
-def _stages(setup: Setup, tp: int, weights_gib: list[float]) -> tuple[Stage, ...]:
-    """The stages of a pipeline; those that are alike are worked out once."""
-    model, count = setup.model, len(weights_gib)
-    alike: dict[Hashable, Stage] = {}
-    stages = []
-    for index, layers in enumerate(stage_layers(len(model.layers), count)):
-        ends = (index == 0, index == count - 1)
-        key = (ends, weights_gib[index], kinds_of(model, layers))
-        if key not in alike:
-            alike[key] = _stage(setup, tp, weights_gib[index], layers, ends, count)
-        stages.append(alike[key])
-    return tuple(stages)
-
-
-def _stage(  # noqa: PLR0913, PLR0917
-    setup: Setup,
-    tp: int,
-    weights_gib: float,
-    layers: range,
-    ends: tuple[bool, bool],
-    count: int,
-) -> Stage:
-    """A stage of so many; ``ends`` says whether it is the first, and whether it is the last."""
-    is_first, is_last = ends
-    context = StageContext(
-        model=setup.model,
-        precision=setup.precision,
-        device=setup.device,
-        release=setup.release,
-        tensor_parallel_size=tp,
-        layers=len(layers),
-        is_last=is_last,
-        is_first=is_first,
-        has_graphs=not setup.request.enforce_eager,
-        encodes_images=not setup.request.language_model_only,
-        query_tokens=setup.query_tokens,
-        data_parallel_size=setup.expert_ranks,
-    )
-    overhead = _overhead(setup, context, count)
-    layout = kv_layout(setup.model, layers, _kv_settings(setup, tp, is_last))
-    left = setup.budget_gib - weights_gib - overhead.total_gib
-    unsure = overhead.uncertainty_gib + weights_gib * _weights_uncertainty(setup)
-    headroom = setup.headroom_gib - overhead.outside_gib
-    return Stage(weights_gib, overhead, layout, left, left - unsure, headroom)
-
-
-def _overhead(setup: Setup, context: StageContext, stages: int) -> Overhead:
-    request = setup.request
-    if not setup.is_sglang:
-        return stage_overhead(context, setup.batch)
-    longest = request.max_model_len or setup.model.max_position_embeddings
-    return sglang.stage_overhead(context, setup.batch, stages, longest)
-
-
-def _kv_settings(setup: Setup, tp: int, is_last: bool) -> KvSettings:
-    """Drafts keep their tokens on the last stage; states of drafted tokens are kept on each."""
-    release, request = setup.release, setup.request
-    settings = KvSettings(
-        tp=tp,
-        kv_dtype=setup.kv_dtype,
-        in_flight_tokens=setup.batch.max_num_batched_tokens * release.batches_in_flight,
-        uneven=release.uneven,
-        caches_prefixes=request.enable_prefix_caching,
-    )
-    if request.speculation is None:
-        return settings
-    settings = kv_settings(settings, request.speculation, setup.model)
-    return settings if is_last else replace(settings, draft_layers=(), draft_token_bytes=0)
-
-
-def _weights_uncertainty(setup: Setup) -> float:
-    """By which share published weights were larger than ours: kernels pad and keep workspaces.
-
-    Who makes 4-bit weights of a model leaves other layers in 8 or 16 bits each time (attention,
-    gated delta nets): where neither their size nor their config.json is known, more.
-    """
-    method = setup.precision.quantization.method
-    is_known = setup.request.weights_gib is not None or method == setup.model.quantization.method
-    if setup.precision.quantization.bits == 4 and not is_known:
-        return UNKNOWN_WEIGHTS
-    return 0.025 if method == "mxfp4" else 0.01
-
-
-def _weights_scale(setup: Setup) -> float:
-    """The real size of the weights over the computed one."""
-    if setup.request.weights_gib is None:
-        return 1.0
-    model, precision = setup.model, setup.precision
-    computed = file_bytes(model, precision) + mtp_file_bytes(model, precision)
-    return setup.request.weights_gib * GIB / computed

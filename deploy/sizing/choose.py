@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from deploy.sizing import tgi
-from deploy.sizing.arrangement import Arrangement, Setup, arrange
+from deploy.sizing.arrangement import Arrangement, arrange
 from deploy.sizing.parallelism import tensor_parallel_problems
 from deploy.sizing.reasons import Reason
+from deploy.sizing.setup import Setup
 from deploy.sizing.throughput import tokens_per_second_per_user
 from deploy.spec.engine_kinds import ENGINES
 

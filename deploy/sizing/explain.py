@@ -9,7 +9,6 @@ from deploy.catalog.quantization import BY_NAME
 from deploy.sizing import sglang
 from deploy.sizing.arrangement import (
     MINIMUM_CONTEXT_TOKENS,
-    USUAL_UTILIZATION,
     Arrangement,
     arrange,
 )
@@ -19,6 +18,7 @@ from deploy.sizing.hardware import hardware_refusals
 from deploy.sizing.overhead import MIB
 from deploy.sizing.parallelism import legal_tensor_parallel_sizes
 from deploy.sizing.reasons import Reason, ReasonKind, Remedy, RemedyKind, reason, remedy
+from deploy.sizing.setup import USUAL_UTILIZATION
 from deploy.sizing.speculation import Speculation, draft_weights_bytes
 from deploy.spec.engine_kinds import ENGINES
 from deploy.units import GIB

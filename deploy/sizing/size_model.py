@@ -10,7 +10,7 @@ from deploy.catalog.quantization import BY_NAME, Quantization
 from deploy.catalog.weight_tensors import count_active_parameters, count_parameters
 from deploy.errors import PlanError, Problem
 from deploy.sizing import sglang, tensorrt_llm, tgi
-from deploy.sizing.arrangement import DEFAULT_CONTEXT_TOKENS, Arrangement, Setup
+from deploy.sizing.arrangement import DEFAULT_CONTEXT_TOKENS, Arrangement
 from deploy.sizing.check import check_request
 from deploy.sizing.choose import (
     Scored,
@@ -36,6 +36,7 @@ from deploy.sizing.precision import Precision
 from deploy.sizing.reasons import Reason, ReasonKind, RemedyKind, reason, remedy
 from deploy.sizing.release import release_for
 from deploy.sizing.request import Rejected, Sizing, SizingRequest
+from deploy.sizing.setup import Setup
 from deploy.sizing.speculation import speculation_refusals
 from deploy.sizing.throughput import prefill_tokens_per_second
 from deploy.spec.engine_kinds import ENGINES

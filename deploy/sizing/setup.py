@@ -1,0 +1,104 @@
+"""What is asked and known before a model is split."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from deploy.catalog.architecture import Architecture
+from deploy.sizing import sglang, tensorrt_llm, tgi
+from deploy.sizing.device import Device
+from deploy.sizing.overhead import Batch, default_batch
+from deploy.sizing.precision import Precision
+from deploy.sizing.release import Release
+from deploy.sizing.request import SizingRequest
+from deploy.sizing.speculation import mtp_file_bytes
+from deploy.sizing.weights import file_bytes
+from deploy.units import GIB
+
+UNKNOWN_WEIGHTS = 0.06
+"""Qwen3.8-27B in NVFP4 is 10.2 GiB on each of two GPUs as NVIDIA made it, 9.7 with every layer."""
+USUAL_UTILIZATION = 0.9
+"""The share of the memory that engines take together where nothing else is said."""
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What all arrangements of a request share."""
+
+    request: SizingRequest
+    model: Architecture
+    precision: Precision
+    device: Device
+    release: Release
+    kv_dtype: str
+
+    @property
+    def is_sglang(self) -> bool:
+        """Whether SGLang serves it, and not vLLM."""
+        return self.request.engine == "sglang"
+
+    @property
+    def budget_gib(self) -> float:
+        """Memory that the engine may use on each GPU."""
+        return self.device.usable_gib * self.request.gpu_memory_utilization
+
+    @property
+    def headroom_gib(self) -> float:
+        """Memory that no engine takes, at most a tenth: engines that share a GPU share it too."""
+        taken = max(self.request.gpu_memory_utilization, USUAL_UTILIZATION)
+        return self.device.usable_gib * (1 - taken)
+
+    @property
+    def query_tokens(self) -> int:
+        """Tokens of a decoding request in one step, those drafted included."""
+        return 1 + (self.request.speculation.tokens if self.request.speculation else 0)
+
+    @property
+    def expert_ranks(self) -> int:
+        """Ranks with attention of their own that share the experts; 1 of models without."""
+        return self.request.data_parallel_size if self.model.moe else 1
+
+    def _default_batch(self, wanted: int) -> Batch:
+        match self.request.engine:
+            case "sglang":
+                return sglang.default_batch(self.device)
+            case "tensorrt_llm":
+                return tensorrt_llm.default_batch()
+            case "tgi":
+                return tgi.default_batch()
+        return default_batch(self.device, self.release, wanted)
+
+    @cached_property
+    def batch(self) -> Batch:
+        """What one step may hold."""
+        wanted = self.request.max_model_len or self.model.max_position_embeddings
+        default = self._default_batch(wanted)
+        # an encoder reads a text in one step
+        least = 0 if self.model.keeps_tokens else wanted
+        return Batch(
+            self.request.max_num_batched_tokens or max(default.max_num_batched_tokens, least),
+            self.request.max_num_seqs or default.max_num_seqs,
+        )
+
+    @property
+    def weights_uncertainty(self) -> float:
+        """By which share published weights were larger than ours: kernels pad and keep workspaces.
+
+        Who makes 4-bit weights of a model leaves other layers in 8 or 16 bits each time (attention,
+        gated delta nets): where neither their size nor their config.json is known, more.
+        """
+        method = self.precision.quantization.method
+        is_known = self.request.weights_gib is not None or method == self.model.quantization.method
+        if self.precision.quantization.bits == 4 and not is_known:
+            return UNKNOWN_WEIGHTS
+        return 0.025 if method == "mxfp4" else 0.01
+
+    @property
+    def weights_scale(self) -> float:
+        """The real size of the weights over the computed one."""
+        if self.request.weights_gib is None:
+            return 1.0
+        model, precision = self.model, self.precision
+        computed = file_bytes(model, precision) + mtp_file_bytes(model, precision)
+        return self.request.weights_gib * GIB / computed
