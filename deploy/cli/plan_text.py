@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 from rich.text import Text
 
-from deploy.plan.deployment_plan import DeploymentPlan, HostPlan, ModelPlan, ReplicaPlan
+from deploy.plan.deployment_plan import DeploymentPlan, HostPlan, ModelPlan
+from deploy.plan.replica_plan import ReplicaPlan
 from deploy.sizing.to_json import ESTIMATE
 from deploy.units import GIB
 

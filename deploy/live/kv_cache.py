@@ -18,7 +18,7 @@ from docker.errors import NotFound
 
 from deploy.live.connection import Connection
 from deploy.live.inspect import parse_time
-from deploy.plan.deployment_plan import ReplicaPlan
+from deploy.plan.replica_plan import ReplicaPlan
 
 SIZE = re.compile(r"KV cache size: ([\d,]+) tokens")
 BLOCKS = re.compile(r"# GPU blocks: (\d+)")

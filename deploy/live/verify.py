@@ -33,7 +33,7 @@ from deploy.live.kv_cache import kv_cache_text, kv_cache_warning, read_kv_cache
 from deploy.live.links import ask_end
 from deploy.live.login import Login
 from deploy.live.ollama import gpu_share
-from deploy.plan.deployment_plan import ReplicaPlan
+from deploy.plan.replica_plan import ReplicaPlan
 from deploy.services import engines, open_webui, routers, routes
 from deploy.spec import HostSpec, SecretName
 

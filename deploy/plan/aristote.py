@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 
 from deploy.errors import Problem
-from deploy.plan.deployment_plan import ModelPlan, ReplicaPlan
+from deploy.plan.deployment_plan import ModelPlan
+from deploy.plan.replica_plan import ReplicaPlan
 from deploy.spec import DeploymentSpec
 from deploy.spec.model import NAME
 

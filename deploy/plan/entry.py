@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from deploy.errors import Problem
-from deploy.plan.deployment_plan import ReplicaPlan
 from deploy.plan.ports import reach_problems
+from deploy.plan.replica_plan import ReplicaPlan
 from deploy.plan.service_plans import EntryPlan
 from deploy.spec import DeploymentSpec, EntrySpec, HostSpec
 from deploy.spec.entry import is_dns_name, is_name

@@ -7,7 +7,7 @@ from itertools import chain
 
 from deploy.errors import Problem
 from deploy.plan.addresses import is_address
-from deploy.plan.deployment_plan import ReplicaPlan
+from deploy.plan.replica_plan import ReplicaPlan
 from deploy.plan.service_plans import LinksPlan
 from deploy.spec import DeploymentSpec, HostSpec
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from deploy.catalog import Catalog, parse_gpus
 from deploy.errors import Problem, SpecError
-from deploy.plan.deployment_plan import ReplicaPlan
+from deploy.plan.replica_plan import ReplicaPlan
 from deploy.spec import DeploymentSpec, HostSpec, SecretSource
 
 LEFT_TO_MACOS_MIB = 8192

@@ -11,7 +11,7 @@ from deploy.errors import AtelierError, PlanError, Problem
 from deploy.licence import licence_problems
 from deploy.model_files import ModelFile
 from deploy.plan.aristote import aristote_problems, aristote_warnings
-from deploy.plan.deployment_plan import DeploymentPlan, ReplicaPlan
+from deploy.plan.deployment_plan import DeploymentPlan
 from deploy.plan.entry import entry_plan, entry_problems
 from deploy.plan.host_gpus import gpus_of, host_plan, host_problems, takes_gpus
 from deploy.plan.links import link_problems, links_plan
@@ -30,6 +30,7 @@ from deploy.plan.refusals import (
     share_problems,
     split_problems,
 )
+from deploy.plan.replica_plan import ReplicaPlan
 from deploy.plan.replicas import cpu_replica, gpu_replica, with_one_length, with_ports
 from deploy.plan.router import router_problems
 from deploy.plan.service_plans import RouterPlan

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from deploy.plan.deployment_plan import ReplicaPlan
 from deploy.plan.placement import Seat
+from deploy.plan.replica_plan import ReplicaPlan
 from deploy.units import GIB, MIB
 
 SERVER_BYTES = 8 * GIB

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from deploy.plan.deployment_plan import ModelPlan, RejectedPlan, ReplicaPlan
+from deploy.plan.deployment_plan import ModelPlan, RejectedPlan
 from deploy.plan.placement import Claim, Gpus, Placement, Seat, Sizer
 from deploy.plan.placement.pool import pools
+from deploy.plan.replica_plan import ReplicaPlan
 from deploy.sizing import Sizing
 from deploy.sizing.reasons_text import INVENTORY, reason_text
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from ipaddress import ip_address
 
 from deploy.errors import Problem
-from deploy.plan.deployment_plan import ReplicaPlan
+from deploy.plan.replica_plan import ReplicaPlan
 from deploy.spec import DeploymentSpec, HostSpec
 from deploy.spec.engine_kinds import EngineKind
 from deploy.spec.host import SystemName

@@ -7,7 +7,7 @@ from typing import Literal
 
 from deploy.errors import Problem
 from deploy.plan.addresses import is_address
-from deploy.plan.deployment_plan import ReplicaPlan
+from deploy.plan.replica_plan import ReplicaPlan
 from deploy.spec import DeploymentSpec
 
 TRUSTED = "engine.trusted_network"

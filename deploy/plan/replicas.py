@@ -8,7 +8,11 @@ from typing import Any
 
 from deploy.errors import PlanError, Problem
 from deploy.model_files import ModelFile, draft_of
-from deploy.plan.deployment_plan import (
+from deploy.plan.make_claims import Sources
+from deploy.plan.memory import container_memory_bytes, cpu_memory_bytes, memory_next_to_gpus
+from deploy.plan.on_cpu import cpu_max_model_len, gguf_bytes, gguf_held_bytes
+from deploy.plan.placement import Claim, Gpus, Seat
+from deploy.plan.replica_plan import (
     CpuPlan,
     LlamaCppPlan,
     MemoryPlan,
@@ -19,10 +23,6 @@ from deploy.plan.deployment_plan import (
     TgiPlan,
     WeightsPlan,
 )
-from deploy.plan.make_claims import Sources
-from deploy.plan.memory import container_memory_bytes, cpu_memory_bytes, memory_next_to_gpus
-from deploy.plan.on_cpu import cpu_max_model_len, gguf_bytes, gguf_held_bytes
-from deploy.plan.placement import Claim, Gpus, Seat
 from deploy.plan.vllm_on_cpu import size_on_cpu
 from deploy.plan.weights import ollama_weights, safetensors_weights, told_quantization
 from deploy.sizing import Sizing

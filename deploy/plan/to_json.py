@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from deploy.plan.deployment_plan import DeploymentPlan, HostPlan, ModelPlan, ReplicaPlan
+from deploy.plan.deployment_plan import DeploymentPlan, HostPlan, ModelPlan
+from deploy.plan.replica_plan import ReplicaPlan
 from deploy.sizing.to_json import ESTIMATE
 from deploy.units import GIB
 

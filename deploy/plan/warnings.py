@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 from deploy.catalog import Catalog, Use
 from deploy.licence import licence_warnings
-from deploy.plan.deployment_plan import HostPlan, ModelPlan, ReplicaPlan
+from deploy.plan.deployment_plan import HostPlan, ModelPlan
 from deploy.plan.model_plans import Outcome
 from deploy.plan.placement import Claim
+from deploy.plan.replica_plan import ReplicaPlan
 from deploy.plan.wide import wide_warnings
 from deploy.sizing.reasons import Reason, ReasonKind
 from deploy.sizing.reasons_text import INVENTORY, reason_text

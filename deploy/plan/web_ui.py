@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 
 from deploy.catalog import Catalog
 from deploy.errors import Problem
-from deploy.plan.deployment_plan import ReplicaPlan
 from deploy.plan.ports import reach_problems
+from deploy.plan.replica_plan import ReplicaPlan
 from deploy.plan.service_plans import WebUIPlan
 from deploy.spec import DeploymentSpec, WebUISpec
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from deploy.catalog import Model, Variant
 from deploy.errors import PlanError, Problem
-from deploy.plan.deployment_plan import WeightsPlan
+from deploy.plan.replica_plan import WeightsPlan
 from deploy.sizing.gguf import DEFAULT_QUANTIZATION
 from deploy.spec import ModelSpec
 from deploy.spec.engine_kinds import EngineTraits

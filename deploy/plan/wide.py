@@ -12,10 +12,10 @@ from collections.abc import Collection, Iterator, Sequence
 from ipaddress import IPv4Address
 
 from deploy.errors import Problem
-from deploy.plan.deployment_plan import ReplicaPlan
 from deploy.plan.placement import Claim, Gpus, Seat, Sizer
 from deploy.plan.placement.sizer import Split
 from deploy.plan.refusals import engine_path
+from deploy.plan.replica_plan import ReplicaPlan
 from deploy.sizing import Device, Sizing
 from deploy.sizing.choose import split_sizes
 from deploy.sizing.parallelism import legal_tensor_parallel_sizes

@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Any
 
-from deploy.plan.deployment_plan import ReplicaPlan
 from deploy.plan.people import ARISTOTE_ACCOUNT
+from deploy.plan.replica_plan import ReplicaPlan
 from deploy.render import TEMPLATES
 from deploy.services import engines, postgres, rabbitmq
 from deploy.services.container import HealthCheck, Mount, environment

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
-from deploy.plan.deployment_plan import DeploymentPlan, HostPlan, ReplicaPlan
+from deploy.plan.deployment_plan import DeploymentPlan, HostPlan
+from deploy.plan.replica_plan import ReplicaPlan
 from deploy.programs import Program
 from deploy.services.container import ContainerSpec
 from deploy.services.launchd import LaunchdSpec

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from deploy.plan.deployment_plan import ReplicaPlan
+from deploy.plan.replica_plan import ReplicaPlan
 from deploy.services import llama_cpp, ollama, sglang, tensorrt_llm, tgi, vllm
 from deploy.services.context import ServiceContext
 from deploy.services.upstream import Upstream

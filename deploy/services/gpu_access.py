@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from deploy.plan.deployment_plan import HostPlan, ReplicaPlan
+from deploy.plan.deployment_plan import HostPlan
+from deploy.plan.replica_plan import ReplicaPlan
 from deploy.services.container import ContainerSpec
 
 RENDER_DEVICES = ("/dev/dri",)

@@ -17,7 +17,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from deploy.plan.addresses import host_and_port
-from deploy.plan.deployment_plan import ReplicaPlan
+from deploy.plan.replica_plan import ReplicaPlan
 from deploy.plan.service_plans import LinksPlan
 from deploy.render import TEMPLATES, render
 from deploy.services import engines

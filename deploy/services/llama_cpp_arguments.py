@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from deploy.plan.deployment_plan import ReplicaPlan
+from deploy.plan.replica_plan import ReplicaPlan
 from deploy.spec.engine import QUANTISED_CACHES
 
 DEVICES = {"nvidia": "CUDA", "amd": "ROCm"}

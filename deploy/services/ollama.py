@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from deploy.plan.addresses import host_and_port
-from deploy.plan.deployment_plan import ReplicaPlan
 from deploy.plan.memory import PROMPT_CACHE, prompt_cache_mib
+from deploy.plan.replica_plan import ReplicaPlan
 from deploy.services.container import HealthCheck, Mount, environment
 from deploy.services.context import ServiceContext
 from deploy.services.gpu_access import checked, gpu_access, gpu_shares, image_name, visible_devices

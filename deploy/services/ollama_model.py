@@ -9,7 +9,7 @@ import hashlib
 from pathlib import PurePosixPath
 
 from deploy.catalog import Model, load_catalog
-from deploy.plan.deployment_plan import ReplicaPlan
+from deploy.plan.replica_plan import ReplicaPlan
 from deploy.services.context import ServiceContext
 from deploy.services.unit import StoredModel
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import PurePosixPath
 
-from deploy.plan.deployment_plan import ReplicaPlan
+from deploy.plan.replica_plan import ReplicaPlan
 from deploy.services.container import HealthCheck, environment
 from deploy.services.context import ServiceContext
 from deploy.services.gpu_access import checked, gpu_shares, gpu_variables, worker_access

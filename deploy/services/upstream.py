@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from deploy.plan.addresses import host_and_port
-from deploy.plan.deployment_plan import ReplicaPlan
+from deploy.plan.replica_plan import ReplicaPlan
 from deploy.services.context import ServiceContext
 from deploy.services.routes import LINK_PORT, link_client_name
 

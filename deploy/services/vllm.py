@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any
 
-from deploy.plan.deployment_plan import ReplicaPlan
+from deploy.plan.replica_plan import ReplicaPlan
 from deploy.render import TEMPLATES
 from deploy.services.compiled import caches_of
 from deploy.services.container import HOST_NETWORK, HealthCheck, Mount, Port, environment

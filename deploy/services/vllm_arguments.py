@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from deploy.plan.deployment_plan import ReplicaPlan
+from deploy.plan.replica_plan import ReplicaPlan
 from deploy.services.weights import model_directory
 
 CONTAINER_PORT = 8000

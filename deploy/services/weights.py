@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from pathlib import PurePosixPath
 
-from deploy.plan.deployment_plan import ReplicaPlan
+from deploy.plan.replica_plan import ReplicaPlan
 from deploy.plan.weights import declared_weights
 from deploy.services.container import PROXIES, Mount, environment
 from deploy.services.context import ServiceContext

@@ -13,7 +13,7 @@ import pytest
 
 from deploy.cli.size import KINDS, EngineName
 from deploy.errors import PlanError, Problem
-from deploy.plan.deployment_plan import WeightsPlan
+from deploy.plan.replica_plan import WeightsPlan
 from deploy.sizing.trade_offs import ABILITIES, owners
 from deploy.spec import EngineSpec, ModelSpec
 from deploy.spec.engine_kinds import ENGINES

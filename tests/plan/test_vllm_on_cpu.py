@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from deploy.plan.deployment_plan import DeploymentPlan, ReplicaPlan
+from deploy.plan.deployment_plan import DeploymentPlan
+from deploy.plan.replica_plan import ReplicaPlan
 from tests.conftest import MakeArtefacts
 
 GIB = 1024**3

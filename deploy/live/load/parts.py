@@ -12,7 +12,8 @@ from deploy.live.load.promise import promise
 from deploy.live.load.report import Part
 from deploy.live.load.target import Limits
 from deploy.live.load.workload import SHAPES, Choice, Use, requests_per_minute
-from deploy.plan.deployment_plan import DeploymentPlan, ReplicaPlan
+from deploy.plan.deployment_plan import DeploymentPlan
+from deploy.plan.replica_plan import ReplicaPlan
 from deploy.services import engines
 
 MOST_USERS = 1000

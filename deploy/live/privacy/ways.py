@@ -18,7 +18,7 @@ from deploy.live.privacy.look import Look, WebUI
 from deploy.live.privacy.needles import Needles
 from deploy.live.verify import loopback
 from deploy.live.web_ui import sign_in
-from deploy.plan.deployment_plan import ReplicaPlan
+from deploy.plan.replica_plan import ReplicaPlan
 from deploy.services import engines, routers, routes
 from deploy.spec import SecretName
 

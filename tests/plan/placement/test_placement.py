@@ -6,8 +6,9 @@ from typing import Any
 from deploy.catalog import load_catalog
 from deploy.inventory import Deployment
 from deploy.model_files import read_model_files
-from deploy.plan.deployment_plan import DeploymentPlan, ReplicaPlan
+from deploy.plan.deployment_plan import DeploymentPlan
 from deploy.plan.make_plan import make_plan
+from deploy.plan.replica_plan import ReplicaPlan
 from tests.plan.placement.deployments import plan_of, shares
 
 CHAT = {"name": "qwen2.5-coder-32b", "quantization": "awq", "roles": ["chat"]}

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from deploy.catalog import load_catalog
 from deploy.catalog.architecture import read_architecture
-from deploy.plan.deployment_plan import DeploymentPlan, ReplicaPlan
+from deploy.plan.deployment_plan import DeploymentPlan
+from deploy.plan.replica_plan import ReplicaPlan
 from tests.examples import examples
 from tests.plan.placement.deployments import (
     cards,
