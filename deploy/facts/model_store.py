@@ -6,8 +6,8 @@ import shlex
 from dataclasses import dataclass, field
 
 from deploy.scripts import read_script
+from deploy.services.host_files import MODELS_RECORD
 from deploy.services.ollama_model import HOME
-from deploy.services.unit import MODELS_RECORD
 
 RECORDS = (
     f'while read -r c; do docker cp "$c:{HOME / MODELS_RECORD}" - 2>/dev/null '

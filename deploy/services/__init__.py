@@ -2,23 +2,20 @@
 
 from deploy.services.container import ContainerSpec, HealthCheck, Mount, Port
 from deploy.services.context import ResolvedImage, ServiceContext
+from deploy.services.host_files import (
+    CompileCache,
+    ConfigFile,
+    ConfigTree,
+    HostModelFile,
+    HostWeights,
+    StoredModel,
+)
 from deploy.services.launchd import LaunchdSpec
 from deploy.services.program import HostProgram
 from deploy.services.runs import Marks
 from deploy.services.stack import Stack, make_stack
 from deploy.services.systemd import SystemdSpec
-from deploy.services.unit import (
-    CompileCache,
-    ConfigFile,
-    ConfigTree,
-    Holds,
-    HostModelFile,
-    HostWeights,
-    Route,
-    StoredModel,
-    Tier,
-    Unit,
-)
+from deploy.services.unit import Holds, Route, Tier, Unit
 
 __all__ = [
     "CompileCache",

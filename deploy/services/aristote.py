@@ -21,9 +21,10 @@ from deploy.services import engines, postgres, rabbitmq
 from deploy.services.container import HealthCheck, Mount, environment
 from deploy.services.context import ServiceContext
 from deploy.services.health import http_check
+from deploy.services.host_files import ConfigFile, ConfigTree
 from deploy.services.routes import ARISTOTE, from_entry, router_name, router_published
 from deploy.services.runs import canonical_json
-from deploy.services.unit import ConfigFile, ConfigTree, Tier, Unit
+from deploy.services.unit import Tier, Unit
 from deploy.spec import SecretName, SecretText
 
 SENDER, CONSUMER = ARISTOTE, "aristote-consumer"

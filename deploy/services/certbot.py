@@ -18,7 +18,8 @@ from deploy.plan.service_plans import EntryPlan
 from deploy.render import TEMPLATES
 from deploy.services.container import HealthCheck, Mount, environment
 from deploy.services.context import TMP, ServiceContext
-from deploy.services.unit import ConfigFile, Tier, Unit
+from deploy.services.host_files import ConfigFile
+from deploy.services.unit import Tier, Unit
 from deploy.spec import SecretText
 from deploy.spec.acme import AcmeSpec
 from deploy.tls.pair import ENTRY_CERTIFICATE, ENTRY_KEY, EXTERNAL_ACCOUNT_KEY

@@ -11,10 +11,10 @@ from deploy.plan.deployment_plan import DeploymentPlan, HostPlan
 from deploy.plan.replica_plan import ReplicaPlan
 from deploy.programs import Program
 from deploy.services.container import ContainerSpec
+from deploy.services.host_files import ConfigFile, ConfigTree
 from deploy.services.launchd import LaunchdSpec
 from deploy.services.program import HostProgram
 from deploy.services.systemd import SystemdSpec, data_directory
-from deploy.services.unit import ConfigFile, ConfigTree
 from deploy.spec.engine_kinds import EngineKind
 from deploy.spec.host import WeightsSource, deployment_directory
 

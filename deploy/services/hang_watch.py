@@ -8,8 +8,8 @@ from pathlib import PurePosixPath
 from deploy.plan.replica_plan import ReplicaPlan
 from deploy.render import TEMPLATES
 from deploy.services.container import LOOPBACK
+from deploy.services.host_files import ConfigFile
 from deploy.services.runs import canonical_json
-from deploy.services.unit import ConfigFile
 
 PROGRAM = "hang_watch.py"
 FILES = (PROGRAM, "progress.py", "last_state.py")

@@ -17,13 +17,14 @@ from deploy.services import certbot, open_webui, routers
 from deploy.services.container import HealthCheck, Mount, Port
 from deploy.services.context import ServiceContext
 from deploy.services.health import http_check
+from deploy.services.host_files import ConfigFile
 from deploy.services.routes import (
     published_ports,
     router_addresses,
     web_ui_name,
     web_ui_ports,
 )
-from deploy.services.unit import ConfigFile, Tier, Unit
+from deploy.services.unit import Tier, Unit
 from deploy.spec import SecretText
 from deploy.spec.entry import EntrySpec
 from deploy.tls.pair import ENTRY_CERTIFICATE, ENTRY_KEY

@@ -33,8 +33,9 @@ from deploy.services.haproxy import (
     quoted_error,
 )
 from deploy.services.health import http_check
+from deploy.services.host_files import WATCHED, ConfigFile
 from deploy.services.routes import LINK_PORT, from_routers, link_client_name
-from deploy.services.unit import WATCHED, ConfigFile, Route, Tier, Unit
+from deploy.services.unit import Route, Tier, Unit
 from deploy.spec import SecretText
 from deploy.tls.pair import LINKS_AUTHORITY, LinkEnd, Role, plain_name
 

@@ -13,6 +13,7 @@ from deploy.services import postgres, valkey
 from deploy.services.container import HealthCheck, Mount, environment
 from deploy.services.context import TMP, ServiceContext
 from deploy.services.health import http_check
+from deploy.services.host_files import ConfigFile
 from deploy.services.litellm_config import config_text, hook_settings
 from deploy.services.routes import (
     LITELLM,
@@ -21,7 +22,7 @@ from deploy.services.routes import (
     router_name,
     router_published,
 )
-from deploy.services.unit import ConfigFile, Tier, Unit
+from deploy.services.unit import Tier, Unit
 from deploy.spec import SecretName, SecretText
 
 IMAGE = LITELLM

@@ -25,9 +25,10 @@ from deploy.services.gpu_access import (
     visible_devices,
 )
 from deploy.services.health import http_check
+from deploy.services.host_files import HostModelFile
 from deploy.services.llama_cpp_arguments import Files, arguments
 from deploy.services.routes import from_routers
-from deploy.services.unit import HostModelFile, Tier, Unit
+from deploy.services.unit import Tier, Unit
 from deploy.services.upstream import Upstream, openai_upstream
 from deploy.spec import SecretName, SecretText
 

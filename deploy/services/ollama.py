@@ -17,9 +17,10 @@ from deploy.services.container import HealthCheck, Mount, environment
 from deploy.services.context import ServiceContext
 from deploy.services.gpu_access import checked, gpu_access, gpu_shares, image_name, visible_devices
 from deploy.services.health import http_check
+from deploy.services.host_files import HostModelFile
 from deploy.services.ollama_model import HOME, MODELS, completes, model_name, stored_model
 from deploy.services.routes import from_routers
-from deploy.services.unit import HostModelFile, Tier, Unit
+from deploy.services.unit import Tier, Unit
 from deploy.services.upstream import Upstream, address
 from deploy.spec.engine import QUANTISED_CACHES
 

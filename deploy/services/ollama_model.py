@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from deploy.catalog import Model, load_catalog
 from deploy.plan.replica_plan import ReplicaPlan
 from deploy.services.context import ServiceContext
-from deploy.services.unit import StoredModel
+from deploy.services.host_files import StoredModel
 
 MODELS = PurePosixPath("/models")
 """Where the directory of the model's file is in the container."""

@@ -14,10 +14,11 @@ from deploy.services import postgres, routers, valkey
 from deploy.services.container import HealthCheck, Mount, Port, environment
 from deploy.services.context import ServiceContext
 from deploy.services.health import http_check
+from deploy.services.host_files import DataFile
 from deploy.services.litellm_config import PERSON_HEADER
 from deploy.services.open_webui_logins import CONFIG, login_environment, login_files
 from deploy.services.routes import router_addresses, web_ui_name, web_ui_ports, web_ui_route
-from deploy.services.unit import DataFile, Tier, Unit
+from deploy.services.unit import Tier, Unit
 from deploy.spec import SecretName, SecretText
 
 IMAGE = "open-webui"

@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 
 from deploy.services.context import ServiceContext
-from deploy.services.unit import ConfigFile
+from deploy.services.host_files import ConfigFile
 from deploy.spec import LdapSpec, OidcSpec, SecretText, WebUISpec
 from deploy.spec.ldap import LDAP_BIND_PASSWORD
 from deploy.spec.oidc import OIDC_CLIENT_SECRET, SEPARATOR

@@ -14,7 +14,8 @@ from deploy.plan.service_plans import DatabaseUser, PostgresPlan
 from deploy.render import TEMPLATES
 from deploy.services.container import HealthCheck, Mount
 from deploy.services.context import TMP, ServiceContext
-from deploy.services.unit import ConfigFile, DataFile, Tier, Unit
+from deploy.services.host_files import ConfigFile, DataFile
+from deploy.services.unit import Tier, Unit
 from deploy.spec import SecretName, SecretText
 from deploy.spec.router import RouterKind
 from deploy.units import MIB

@@ -15,7 +15,8 @@ from deploy.render import TEMPLATES, render
 from deploy.services.container import HealthCheck, Mount
 from deploy.services.context import ServiceContext
 from deploy.services.health import http_check
-from deploy.services.unit import ConfigFile, Tier, Unit
+from deploy.services.host_files import ConfigFile
+from deploy.services.unit import Tier, Unit
 from deploy.spec import SecretName, SecretText
 from deploy.units import MIB
 

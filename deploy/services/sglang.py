@@ -24,9 +24,10 @@ from deploy.services.gpu_access import (
     worker_access,
 )
 from deploy.services.health import http_check
+from deploy.services.host_files import ConfigFile
 from deploy.services.routes import from_routers
 from deploy.services.sglang_arguments import CONTAINER_PORT, arguments
-from deploy.services.unit import ConfigFile, Tier, Unit
+from deploy.services.unit import Tier, Unit
 from deploy.services.upstream import Upstream, openai_upstream
 from deploy.services.weights import host_weights, weights_mounts, weights_variables
 from deploy.spec import SecretName, SecretText

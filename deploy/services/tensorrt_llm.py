@@ -20,8 +20,9 @@ from deploy.services.container import HealthCheck, Mount, environment
 from deploy.services.context import ServiceContext
 from deploy.services.gpu_access import checked, gpu_shares, gpu_variables, worker_access
 from deploy.services.health import http_check
+from deploy.services.host_files import ConfigFile
 from deploy.services.routes import from_routers
-from deploy.services.unit import ConfigFile, Tier, Unit
+from deploy.services.unit import Tier, Unit
 from deploy.services.upstream import Upstream, openai_upstream
 from deploy.services.weights import (
     host_weights,

@@ -12,7 +12,8 @@ from deploy.plan.service_plans import ValkeyPlan
 from deploy.render import TEMPLATES
 from deploy.services.container import HealthCheck, Mount
 from deploy.services.context import ServiceContext
-from deploy.services.unit import ConfigFile, Tier, Unit
+from deploy.services.host_files import ConfigFile
+from deploy.services.unit import Tier, Unit
 from deploy.spec import SecretName, SecretText
 
 IMAGE = "valkey"

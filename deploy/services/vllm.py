@@ -24,8 +24,9 @@ from deploy.services.gpu_access import (
 )
 from deploy.services.hang_watch import files, watched
 from deploy.services.health import http_check
+from deploy.services.host_files import CompileCache, ConfigFile, ConfigTree
 from deploy.services.routes import from_routers
-from deploy.services.unit import CompileCache, ConfigFile, ConfigTree, Tier, Unit
+from deploy.services.unit import Tier, Unit
 from deploy.services.upstream import Upstream, openai_upstream
 from deploy.services.vllm_arguments import CONTAINER_PORT, Node, adapter_directories, arguments
 from deploy.services.weights import host_weights, weights_mounts, weights_variables

@@ -14,7 +14,8 @@ from deploy.plan.replica_plan import ReplicaPlan
 from deploy.plan.weights import declared_weights
 from deploy.services.container import PROXIES, Mount, environment
 from deploy.services.context import ServiceContext
-from deploy.services.unit import HostWeights, Unit
+from deploy.services.host_files import HostWeights
+from deploy.services.unit import Unit
 
 DEFAULT_REVISION = "main"
 LOAD_FORMAT = "--load-format"
