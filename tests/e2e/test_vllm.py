@@ -46,7 +46,7 @@ TAKEN_SECONDS = 27
 LAYERS, HIDDEN, RANK = 4, 128, 8
 KV_CACHE_TOKENS = 1024**3 // (LAYERS * 2 * 2 * 32 * 2)
 """In 1 GiB: of each layer, keys and values of 2 heads of 32 numbers of 16 bits."""
-START_TIMEOUT_SECONDS = 420
+START_TIMEOUT_SECONDS = 600
 HANG_SECONDS = 60
 STOP_CORE = """
 import os, pathlib, signal
