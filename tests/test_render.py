@@ -120,4 +120,5 @@ def test_there_is_no_template_that_no_test_renders() -> None:
     templates = {str(path.relative_to(TEMPLATES)) for path in TEMPLATES.rglob("*.j2")}
     dockerfiles = {f"images/{path.name}/Dockerfile.j2" for path in (TEMPLATES / "images").iterdir()}
     others = {"litellm/config.yaml.j2", "haproxy/haproxy.cfg.j2", "haproxy/link.cfg.j2"}
-    assert templates == dockerfiles | others | {"systemd/unit.service.j2"}
+    others |= {"systemd/unit.service.j2", "rabbitmq/rabbitmq.conf.j2"}
+    assert templates == dockerfiles | others

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.render import TEMPLATES
+from deploy.render import TEMPLATES, render
 
 START = (TEMPLATES / "rabbitmq" / "start.sh").read_text("utf-8")
 MOST = "MOST_FILES=65536\n"
@@ -49,3 +49,13 @@ def test_it_begins_empty(tmp_path: Path) -> None:
     (tmp_path / ".erlang.cookie").write_text("kept")
     assert started(tmp_path, 300, 600).split()[1:] == ["0077", "rabbitmq-server"]
     assert (tmp_path / ".erlang.cookie").read_text() == "kept"
+
+
+def test_its_settings_are_a_key_and_a_value_a_line() -> None:
+    """The format: https://www.rabbitmq.com/docs/configure#config-file-formats"""
+    text = render("rabbitmq/rabbitmq.conf.j2", port=5672, management_port=15672, memory_mib=256)
+    rows = [line for line in text.splitlines() if line and not line.startswith("#")]
+    settings = dict(row.split(" = ") for row in rows)
+    assert settings["listeners.tcp.default"] == "5672"
+    assert settings["management.tcp.port"] == "15672"
+    assert settings["vm_memory_high_watermark.absolute"] == "256MiB"
