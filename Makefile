@@ -79,7 +79,7 @@ test-hosts:
 test-faults: $(VENV)/dev engine ## an engine and a router that die under a load, on a machine with nothing else to do; not in make test
 	$(BIN)/pytest -q --durations 5 -m faults tests/e2e
 
-test-long: $(VENV)/dev engine ## what takes minutes and has parts that make test has on smaller stacks; not in make test
+test-long: $(VENV)/dev engine ## a backup that comes back, an engine that does not start, a move between routers: minutes each; not in make test
 	@scripts/install-packages mmdebstrap openssh-client
 	$(BIN)/pytest -q --durations 15 -m long tests/e2e
 

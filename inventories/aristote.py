@@ -1,6 +1,6 @@
 """Aristote Dispatcher as the router of two servers with vLLM, which two organisations own.
 
-See what it gives, and what is otherwise than with LiteLLM: atelier plan inventories/aristote.py
+See what it gives, and how it differs from LiteLLM: atelier plan inventories/aristote.py
 """
 
 from deploy import (

@@ -1,4 +1,4 @@
-"""Aristote Dispatcher: what it cannot do, and what works otherwise than one may expect.
+"""Aristote Dispatcher: what it cannot do, and what works in another way than one may expect.
 
 Sources: https://github.com/CentraleSupelec/aristote-dispatcher, v1.4.3, and docs/aristote.md, where
 each is measured.
