@@ -71,8 +71,10 @@ class Transport(paramiko.Transport):
 
     def _reason_of_end(self, error: Exception) -> str:
         """Paramiko keeps the reason for the first who asks, and says "not active" to the others."""
-        ended = self.saved_exception or error
-        told = str(ended)
+        kept = self.saved_exception
+        # of a channel that was refused before, which says nothing of the end
+        is_no_reason = kept is None or isinstance(kept, paramiko.ChannelException)
+        told = str(error if is_no_reason else kept)
         return "the connection was closed" if told in {"", NOT_ACTIVE} else told
 
     def open_session(

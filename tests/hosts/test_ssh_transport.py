@@ -100,6 +100,7 @@ def test_a_server_that_allows_no_command(server: Server) -> None:
     [
         (None, "the connection was closed"),
         (EOFError(), "the connection was closed"),
+        (paramiko.ChannelException(PROHIBITED, "refused before"), "the connection was closed"),
         (ConnectionResetError(104, "Connection reset by peer"), "Connection reset by peer"),
     ],
 )
