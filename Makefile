@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-down check checks lint types contracts shell quick unit thorough golden \
-  test images test-here test-apart test-hosts test-drivers test-wide test-saturated test-faults test-long molecule bench engine lock clean
+  test images  test-drivers test-wide test-saturated test-faults test-long molecule bench engine lock clean
 # programs that are started many times read their bytecode instead of compiling their source
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -11,6 +11,7 @@ BIN := $(VENV)/bin
 INVENTORY := inventories/demo.py
 SCENARIO := individual
 MINUTES := 60
+LEFT_OUT := long or faults or wide or drivers or saturated
 ANSIBLE := .cache/ansible
 
 help: ## list the targets
@@ -60,21 +61,11 @@ golden: $(VENV)/dev ## write every golden file anew; read the difference before 
 test: engine $(VENV)/molecule ## make checks, and end-to-end tests with real containers and hosts
 	@scripts/install-packages mmdebstrap chromium fonts-dejavu-core docker-registry openssh-server gnupg
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync checks images
-	@echo "end-to-end tests, in three groups at the same time: about an hour"
-	@$(MAKE) --no-print-directory --jobs 3 --output-sync test-here test-apart test-hosts
+	@echo "end-to-end tests, three at the same time: about forty minutes"
+	@$(BIN)/pytest -v -n 3 --dist loadgroup --durations 40 -m "not ($(LEFT_OUT))" tests/e2e
 
 images: $(VENV)/dev engine
 	@$(BIN)/python -m tests.e2e.images
-
-test-here:
-	$(BIN)/pytest -q --durations 15 -m "here and not faults and not long" tests/e2e
-	@$(MAKE) --no-print-directory molecule
-
-test-apart:
-	$(BIN)/pytest -q --durations 15 -m "apart and not long" tests/e2e
-
-test-hosts:
-	$(BIN)/pytest -q --durations 15 -m "hosts and not long" tests/e2e
 
 test-faults: $(VENV)/dev engine ## an engine and a router that die under a load, on a machine with nothing else to do; not in make test
 	$(BIN)/pytest -q --durations 5 -m faults tests/e2e

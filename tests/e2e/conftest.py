@@ -18,32 +18,54 @@ from tests.e2e.site import (
     settings_here,
 )
 
-GROUPS = {
-    "hosts": ("test_ssh", "test_users_100"),
+LEFT_OUT = {
     "wide": ("test_wide",),
     "drivers": ("test_drivers",),
     "saturated": ("test_saturated",),
-    "apart": (
-        *("test_acme", "test_entry", "test_people", "test_recycling"),
-        *("test_several", "test_stores", "test_users_20", "test_vllm"),
-    ),
 }
-"""Modules that share nothing with those of another group. The groups take about as long and run at
-the same time, but for ``wide``, ``drivers`` and ``saturated``, which run by themselves."""
+"""Modules that ``make test`` leaves out, by the marker that a target of the Makefile asks for."""
+ONE_DEPLOYMENT = (
+    *("aristote", "broken_deployments", "changes", "command", "demo", "draining", "images"),
+    *("killed_deployments", "links", "llama_cpp_flags", "lock", "molecule", "ollama", "prod"),
+    *("redeployment", "rotation", "router", "secrets"),
+)
+"""Modules of deployments on this machine, for most of them the same one: one after the other. Any
+other module has hosts and names of its own, and runs beside them."""
+
+LONG_SECONDS = 60
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent in item.path.parents:
+            module = item.path.stem
             item.add_marker(pytest.mark.e2e)
-            item.add_marker(_group(item.path.stem))
+            for marker, modules in LEFT_OUT.items():
+                if module.startswith(modules):
+                    item.add_marker(getattr(pytest.mark, marker))
+            name = module.removeprefix("test_")
+            item.add_marker(pytest.mark.xdist_group("here" if name in ONE_DEPLOYMENT else name))
 
 
-def _group(module: str) -> pytest.MarkDecorator:
-    for group, modules in GROUPS.items():
-        if module.startswith(modules):
-            return pytest.mark.__getattr__(group)
-    return pytest.mark.here
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config: pytest.Config) -> None:
+    if terminal := config.pluginmanager.get_plugin("terminalreporter"):
+        config.pluginmanager.register(_AtOnce(terminal))
+
+
+class _AtOnce:
+    """Shows failures, and what took long, as they come: a run may be stopped before its summary."""
+
+    def __init__(self, terminal: pytest.TerminalReporter) -> None:
+        self._terminal = terminal
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            self._terminal.write_line(f"{report.nodeid}: {report.when} failed")
+            self._terminal.write_line(report.longreprtext)
+        elif report.duration > LONG_SECONDS:
+            took = f"{report.when} took {report.duration:.0f} s"
+            self._terminal.write_line(f"{report.nodeid}: {took}")
 
 
 @pytest.fixture(scope="session")

@@ -33,6 +33,8 @@ DEVICE = "0x2330"
 """An H100: https://pci-ids.ucw.cz/read/PC/10de/2330"""
 BUILT = f"/lib/modules/{KERNEL}/updates/dkms/nvidia.ko"
 FAIL_BUILD = "/srv/fake/fail-build"
+HOLD_BUILD = "/srv/fake/hold-build"
+"""As long as it is there, modules are being built."""
 REFUSE_MODULE = "/srv/fake/refuse-module"
 UNIT = """[Unit]
 Description=Cards that are not there
@@ -119,7 +121,7 @@ case $1 in configure) systemctl enable -q nvidia-cdi-refresh.service ;; esac
 BUILD = f"""#!/bin/sh
 set -e
 case $1 in configure) ;; *) exit 0 ;; esac
-sleep SECONDS
+while [ -e {HOLD_BUILD} ]; do sleep 0.1; done
 if [ -e {FAIL_BUILD} ]; then
   log=/var/lib/dkms/nvidia/VERSION/build; mkdir -p $log
   echo "nvidia/nv-pci.c:237:9: error: too few arguments to function 'pci_resize_resource'" \\
@@ -198,16 +200,11 @@ class Repository:
             line.split(":")[9] for line in listed.splitlines() if line.startswith("fpr")
         )
 
-    def publish(self, version: str, seconds: float = 0) -> None:
-        """Make and sign the packages of one version of the driver, and the toolkit's.
-
-        Args:
-            version: of the driver.
-            seconds: so long the module takes to build.
-        """
+    def publish(self, version: str) -> None:
+        """Make and sign the packages of one version of the driver, and the toolkit's."""
         self.driver.mkdir(parents=True, exist_ok=True)
         self.toolkit.mkdir(parents=True, exist_ok=True)
-        build = BUILD.replace("VERSION", version).replace("SECONDS", str(seconds))
+        build = BUILD.replace("VERSION", version)
         library = "/usr/lib/x86_64-linux-gnu"
         smi = {"/usr/bin/nvidia-smi": SMI.replace("@VERSION@", version),
                f"{library}/libnvidia-ml.so.{version}": ""}  # fmt: skip

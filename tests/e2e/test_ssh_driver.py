@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from tests.e2e import fake_driver
-from tests.e2e.fake_driver import BUILT, FAIL_BUILD, REFUSE_MODULE, Repository
+from tests.e2e.fake_driver import BUILT, FAIL_BUILD, HOLD_BUILD, REFUSE_MODULE, Repository
 from tests.e2e.hosts import USER, Host, docker, run_host
 from tests.e2e.names import host_name
 from tests.e2e.site import Operator, Settings
@@ -234,7 +234,7 @@ def test_it_is_restarted_where_that_is_allowed(site: Site) -> None:
 
 def test_what_serves_is_not_upgraded_unasked(site: Site) -> None:
     for version in CUT:
-        site.repository.publish(version, seconds=4)
+        site.repository.publish(version)
     assert site.deploy().changes == []
     site.host.run("apt-get update -q && apt-get upgrade -q -y")
     assert site.host.run("dpkg-query -W -f '${Version}' nvidia-driver-cuda") == f"{VERSION}-1"
@@ -247,8 +247,9 @@ def test_what_serves_is_not_upgraded_unasked(site: Site) -> None:
 )
 def test_an_upgrade_that_was_cut_is_gone_on_with(site: Site, cut: str, version: str) -> None:
     site.declare(reboot="allowed", version=version)
+    site.host.run(f"touch {HOLD_BUILD}")
     with site.start() as run:
-        for _ in range(300):
+        for _ in range(600):
             if {"iU", "hU", "iF", "hF"} & {*site.states().values()}:
                 break
             time.sleep(0.2)
@@ -260,6 +261,7 @@ def test_an_upgrade_that_was_cut_is_gone_on_with(site: Site, cut: str, version: 
             case "connection":
                 site.host.run(f"kill -9 $(pgrep -f '^sshd: {USER}')")
                 run.communicate(timeout=60)
+                site.host.run(f"rm {HOLD_BUILD}")
                 assert run.returncode != 0
                 # the host goes on by itself
                 site.host.run("flock --wait 60 /run/atelier-driver.lock true")
@@ -270,6 +272,7 @@ def test_an_upgrade_that_was_cut_is_gone_on_with(site: Site, cut: str, version: 
                 run.kill()
                 site.host.run("until systemctl is-active ssh; do sleep 0.3; done")
                 assert site.host.run("dpkg --audit") != ""
+    site.host.run(f"rm -f {HOLD_BUILD}")
     result = site.deploy()
     assert result.status == 0, result.output
     assert site.host.run("dpkg --audit") == ""
