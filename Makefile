@@ -62,7 +62,7 @@ test: engine $(VENV)/molecule ## make checks, and end-to-end tests with real con
 	@scripts/install-packages mmdebstrap chromium fonts-dejavu-core docker-registry openssh-server gnupg
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync checks images
 	@echo "end-to-end tests, three at the same time: about forty minutes"
-	@$(BIN)/pytest -v -n 3 --dist loadgroup --durations 40 -m "not ($(LEFT_OUT))" tests/e2e
+	@$(BIN)/pytest -v -n 3 --durations 40 -m "not ($(LEFT_OUT))" tests/e2e
 
 images: $(VENV)/dev engine
 	@$(BIN)/python -m tests.e2e.images

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.e2e.names import NAME
 from tests.e2e.registry import Registry, run_registry
@@ -43,8 +44,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             for marker, modules in LEFT_OUT.items():
                 if module.startswith(modules):
                     item.add_marker(getattr(pytest.mark, marker))
-            name = module.removeprefix("test_")
-            item.add_marker(pytest.mark.xdist_group("here" if name in ONE_DEPLOYMENT else name))
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadScopeScheduling:
+    scheduler = LoadScopeScheduling(config, log)
+    scheduler._split_scope = _deployment_of
+    return scheduler
+
+
+def _deployment_of(nodeid: str) -> str:
+    """What one worker is given whole, because it shares a deployment."""
+    module = Path(nodeid.partition("::")[0]).stem
+    return "here" if module.removeprefix("test_") in ONE_DEPLOYMENT else module
 
 
 @pytest.hookimpl(trylast=True)
