@@ -32,7 +32,7 @@ from tests.fake_host import (
     with_look,
 )
 from tests.recognisable import LEAK, write_secrets
-from tests.warm_pyinfra import run_pyinfra
+from tests.warm import run_warm
 
 ROOT = Path(__file__).parent.parent
 INVENTORY = """
@@ -135,7 +135,7 @@ class Site:
 
     def run(self, *arguments: str, deploy: str = "deploy.py") -> subprocess.CompletedProcess[str]:
         self.write_responses()
-        return run_pyinfra(str(self.inventory), deploy, *arguments)
+        return run_warm("pyinfra", str(self.inventory), deploy, *arguments)
 
     def execute(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run everything but the verification."""

@@ -21,11 +21,12 @@ import yaml
 from docker.models.containers import Container
 
 from tests.e2e.names import PROJECT
+from tests.warm import run_warm
 
 PYINFRA = [sys.executable, "-m", "pyinfra"]
 ATELIER = [str(Path(sys.executable).parent / "atelier")]
 MASTER_KEY = "sk-test-master-key-0123456789"
-START_TIMEOUT_SECONDS = 180
+START_TIMEOUT_SECONDS = 420
 """Enough for any service beside whatever else runs on the machine."""
 
 Settings = dict[str, Any]
@@ -136,8 +137,12 @@ class Operator:
             "hosts = pyinfra_hosts(deployment, __file__)\n"
         )
 
+    def arguments(self, *flags: str) -> list[str]:
+        """Those of pyinfra."""
+        return [str(self.inventory), self.deploy_file, *flags]
+
     def command(self, *flags: str) -> list[str]:
-        return [*PYINFRA, str(self.inventory), self.deploy_file, *flags]
+        return [*PYINFRA, *self.arguments(*flags)]
 
     def env(self) -> dict[str, str]:
         return {**os.environ, "PYINFRA_PROGRESS": "off", **self.environment}
@@ -145,13 +150,9 @@ class Operator:
     def run(self, *flags: str) -> Result:
         changes = self.directory / "changes.jsonl"
         changes.unlink(missing_ok=True)
-        finished = subprocess.run(
-            self.command("--json", "--diff", *flags),
-            cwd=PROJECT,
-            env=self.env() | {"ATELIER_CHANGES_FILE": str(changes)},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
+        finished = run_warm(
+            *("pyinfra", *self.arguments("--json", "--diff", *flags)),
+            environment=self.env() | {"ATELIER_CHANGES_FILE": str(changes)},
             timeout=600,
         )
         rows = changes.read_text().splitlines() if changes.exists() else []
@@ -195,13 +196,10 @@ class Operator:
         return planned, done, again
 
     def atelier(self, verb: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*ATELIER, *verb.split(), str(self.inventory), *arguments],
-            cwd=self.directory,
-            env=self.env(),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
+        return run_warm(
+            *("atelier", *verb.split(), str(self.inventory), *arguments),
+            directory=self.directory,
+            environment=self.env(),
             timeout=300,
         )
 

@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from tests.e2e.names import CHECKOUT
-from tests.e2e.site import ATELIER, Settings, Site, free_port
+from tests.e2e.site import Settings, Site, free_port
 
 NAME = f"e2e-lock-{CHECKOUT}"
 ROUTER = f"{NAME}-litellm-0"
@@ -44,7 +44,7 @@ class Operators(Site):
         """A run that has the lock and is at work."""
         self.declare(round_)
         process = self.start()
-        for _ in range(600):
+        for _ in range(2400):
             held = self.record()
             if held["state"] == "held" and held["run"]["process"] == process.pid:
                 return process
@@ -53,8 +53,7 @@ class Operators(Site):
         raise AssertionError(held)
 
     def lock(self, verb: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [*ATELIER, "lock", verb, str(self.inventory), *arguments]
-        return subprocess.run(command, env=self.env(), capture_output=True, text=True, timeout=60)
+        return self.atelier(f"lock {verb}", *arguments)
 
     def lock_status(self) -> dict[str, Any]:
         [row] = json.loads(self.lock("status", "--json").stdout)["locks"]
@@ -132,7 +131,7 @@ def test_a_run_that_was_killed_is_recognised(site: Operators) -> None:
     first = site.begin("killed")
     first.send_signal(signal.SIGKILL)
     first.wait()
-    for _ in range(100):
+    for _ in range(600):
         if site.record()["state"] == "cut":
             break
         time.sleep(0.05)

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
-from typing import Any
 
 import httpx
 import pytest
@@ -15,7 +14,7 @@ from docker.models.containers import Container
 
 from tests.e2e.load import Load, steady_load
 from tests.e2e.names import CHECKOUT
-from tests.e2e.site import ATELIER, MASTER_KEY, Site, run_converged_site, settings_here
+from tests.e2e.site import MASTER_KEY, Site, run_converged_site, settings_here
 
 NAME = f"e2e-rotation-{CHECKOUT}"
 MODEL = "tiny-coder"
@@ -48,9 +47,7 @@ def taken_by(site: Site, index: int, key: str) -> int:
 
 
 def secrets(site: Site, verb: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [*ATELIER, "secrets", verb, str(site.inventory), *arguments]
-    options: Any = {"capture_output": True, "text": True, "timeout": 120}
-    return subprocess.run(command, cwd=site.directory, env=site.env(), check=False, **options)
+    return site.atelier(f"secrets {verb}", *arguments)
 
 
 def rotate(site: Site) -> tuple[str, str]:

@@ -54,8 +54,8 @@ class Rig:
 class OnTheMac(Site):
     """Runs that go to the Mac alone, and leave out the proof, which asks the router."""
 
-    def command(self, *flags: str) -> list[str]:
-        return super().command("--limit", "mac", *flags)
+    def arguments(self, *flags: str) -> list[str]:
+        return super().arguments("--limit", "mac", *flags)
 
 
 @pytest.fixture(scope="module")
