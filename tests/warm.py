@@ -1,8 +1,8 @@
 """Runs of pyinfra and ``atelier`` that need not load them: a process that has loaded one forks.
 
-A run begins as a new process would: nothing of the program has run in the one that forks, which has
-its modules and its catalogue. Loading them takes more than a second of a processor otherwise, longer
-than most of what is tested.
+A run begins as a new process would: nothing of the program has run in the one that forks, which
+has its modules and its catalogue. Loading them takes more than a second of a processor otherwise,
+longer than most of what is tested.
 """
 
 from __future__ import annotations
