@@ -58,27 +58,27 @@ def get(
         also: a status that is an answer too, e.g. of a service that is not ready.
 
     Raises:
-        ServiceError: if the answer is an error.
+        ServiceError: if the answer is an error, or no JSON.
         httpx.HTTPError: if there is none.
     """
     client, request = prepare("GET", base, path, key, params=asked)
     reply = client.send(request)
     if reply.status_code != also:
         _raise_for_status(reply)
-    return reply.json()
+    return _read(path, reply.text)
 
 
 def post(base: Base, path: str, key: str, body: dict[str, Any]) -> Any:
     """Send JSON and read JSON.
 
     Raises:
-        ServiceError: if the answer is an error.
+        ServiceError: if the answer is an error, or no JSON.
         httpx.HTTPError: if there is none.
     """
     client, request = prepare("POST", base, path, key, json=body)
     reply = client.send(request)
     _raise_for_status(reply)
-    answer = reply.json()
+    answer = _read(path, reply.text)
     _raise_for_body(path, answer)
     return answer
 
@@ -87,7 +87,7 @@ def stream(base: Base, path: str, key: str, body: dict[str, Any]) -> list[dict[s
     """Send JSON and read a stream of events to its end.
 
     Raises:
-        ServiceError: if the answer is an error, holds one, or ends early.
+        ServiceError: if the answer is an error, holds one, is no JSON, or ends early.
         httpx.HTTPError: if there is none.
     """
     client, request = prepare("POST", base, path, key, json=body | {"stream": True})
@@ -98,13 +98,13 @@ def stream(base: Base, path: str, key: str, body: dict[str, Any]) -> list[dict[s
         raw = [line for line in reply.iter_lines() if line.strip()]
     if raw and raw[0].startswith("{"):
         # no stream at all
-        _raise_for_body(path, json.loads("".join(raw)))
+        _raise_for_body(path, _read(path, "".join(raw)))
     lines = [line.removeprefix("data: ") for line in raw]
     if not lines or lines[-1] != "[DONE]":
         raise ServiceError(
             Problem(path, "the stream ended early", "a stream that ends with [DONE]")
         )
-    events: list[dict[str, Any]] = [json.loads(line) for line in lines[:-1]]
+    events: list[dict[str, Any]] = [_read(path, line) for line in lines[:-1]]
     for event in events:
         if "error" in event:
             raise ServiceError(Problem(path, f"the stream broke off: {str(event['error'])[:300]}"))
@@ -170,6 +170,16 @@ def trusting(trusted: str) -> ssl.SSLContext:
 
 def _bearer(key: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {key}"} if key else {}
+
+
+def _read(path: str, text: str) -> Any:
+    """JSON, which a page of a proxy or of another program is not."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        found = f"answers with what is no JSON: {text[:300]!r}"
+        fix = "see what answers at this address, and whether a proxy is in between"
+        raise ServiceError(Problem(path, found, "JSON", fix)) from None
 
 
 def _raise_for_body(path: str, answer: Any) -> None:

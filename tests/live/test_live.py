@@ -352,6 +352,8 @@ def test_a_streamed_chat(serve: Serve) -> None:
         (200, events(" ") + "data: [DONE]\n\n", "tiny: answered ' '"),
         (200, 'data: {"error": "gone"}\n\ndata: [DONE]\n\n', "the stream broke off: gone"),
         (500, "boom", "HTTP 500: boom"),
+        (200, "data: po\n\ndata: [DONE]\n\n", "no JSON: 'po'"),
+        (200, "{% if user %}\n<html>", "no JSON: '{% if user %}<html>'"),
         (200, '{"error": {"message": "no"}}', "HTTP 200 with an error: {'message': 'no'}"),
         (200, '{\n  "object": "error",\n  "message": "no"\n}', "HTTP 200 with an error: no"),
     ],
@@ -360,6 +362,13 @@ def test_streams_that_are_not_believed(serve: Serve, status: int, text: str, mes
     url = serve(lambda *_: (status, text))
     with pytest.raises(ServiceError, match=message):
         checks.stream_chat(url, "sk-key", "tiny")
+
+
+@pytest.mark.parametrize("page", ["<html>Log in</html>", "", '{"choices": ['])
+def test_a_page_is_no_answer(serve: Serve, page: str) -> None:
+    url = serve(lambda *_: (200, page))
+    with pytest.raises(ServiceError, match="/v1/chat/completions: answers with what is no JSON"):
+        checks.chat(url, "sk-key", "tiny")
 
 
 def test_a_chat(serve: Serve) -> None:
@@ -484,7 +493,7 @@ def test_a_password_that_was_changed_in_the_web_ui(serve: Serve) -> None:
         (401, "a proxy wants a login", "HTTP 401"),
         (400, '{"detail":"Your provider has not provided a trusted header."}', "trusted header"),
         (200, "{}", "not an answer of Open WebUI"),
-        (200, "<html>", "not an answer of Open WebUI"),
+        (200, "<html>", "answers with what is no JSON"),
     ],
 )
 def test_a_web_ui_that_does_not_sign_in_for_another_reason(
@@ -509,7 +518,8 @@ def test_garbage_is_a_failed_check_and_not_a_crash(serve: Serve, garbage: str) -
     url = serve(lambda *_: (200, garbage))
     check = checks.run_check("x", "h1", lambda: checks.complete(url, "k", "tiny", "a, b"))
     assert not check.ok
-    assert check.detail.startswith(("not an answer of this service", "tiny: answered 'None'"))
+    said = ("not an answer of this service", "tiny: answered 'None'", "/v1/completions: answers with")
+    assert check.detail.startswith(said)
 
 
 def test_a_service_that_is_not_there_is_a_failed_check() -> None:
