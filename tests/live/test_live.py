@@ -518,8 +518,9 @@ def test_garbage_is_a_failed_check_and_not_a_crash(serve: Serve, garbage: str) -
     url = serve(lambda *_: (200, garbage))
     check = checks.run_check("x", "h1", lambda: checks.complete(url, "k", "tiny", "a, b"))
     assert not check.ok
-    said = ("not an answer of this service", "tiny: answered 'None'", "/v1/completions: answers with")
-    assert check.detail.startswith(said)
+    assert check.detail.startswith(
+        ("not an answer of this service", "tiny: answered 'None'", "/v1/completions: answers with")
+    )
 
 
 def test_a_service_that_is_not_there_is_a_failed_check() -> None:
