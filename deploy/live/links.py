@@ -50,7 +50,7 @@ def loaded(connection: Connection, container: str) -> Loaded | None:
         connection: to its host.
         container: its name.
     """
-    ask = f"show ssl cert {links.FILES / links.CERTIFICATE}"
+    ask = f"show ssl cert {links.CERTIFICATE}"
     command = f"exec 3<>/dev/tcp/127.0.0.1/{RUNTIME_PORT}; echo '{ask}' >&3; cat <&3"
     try:
         _, said = connection.client.containers.get(container).exec_run(["bash", "-c", command])

@@ -6,18 +6,20 @@ import base64
 import hashlib
 import io
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from pyinfra import host, state
-from pyinfra.api import QuoteString, StringCommand
+from pyinfra.api import QuoteString
 from pyinfra.operations.util.files import generate_color_diff
 
 from deploy.changes.change import Change
 from deploy.facts.files import Contents
 from deploy.facts.units import Files, FileState
 from deploy.operations.commands import Commands
+from deploy.operations.script import DockerCommand
 from deploy.secrets import SecretStore
 from deploy.services import ConfigFile, ConfigTree
+from deploy.services.host_files import NEW
 
 Releases = dict[str, Files]
 """By directory."""
@@ -81,18 +83,42 @@ def _contents(tree: ConfigTree, release: str | None, names: list[str]) -> dict[s
     return secret | {paths[path]: text for path, text in contents.items()}
 
 
-def write(tree: ConfigTree, secrets: SecretStore) -> Commands:
-    """Unpack the release next to its place, then move it there."""
-    new, directory = QuoteString(f"{tree.root}/.new"), QuoteString(str(tree.directory))
+def write(
+    tree: ConfigTree,
+    secrets: SecretStore,
+    check: Sequence[str] = (),
+    wait: Sequence[str] = (),
+) -> Commands:
+    """Unpack the release next to its place, then move it there.
+
+    Args:
+        tree: the files.
+        secrets: the values of secrets in them.
+        check: a command without which they are not moved.
+        wait: a command that ends when they have been read.
+    """
+    new, directory = QuoteString(str(tree.root / NEW)), QuoteString(str(tree.directory))
     owned = any(file.owner is not None for file in tree.files.values())
     keep_owner = "--same-owner" if owned else "--no-same-owner"
-    yield StringCommand(
+    yield DockerCommand(
         # read in a container by another user, whatever the umask of this one is
         *("umask 022;", "rm", "-rf", new, "&&", "mkdir", "-p", new, "&&"),
         *("base64", "-d", "|", "tar", "-xzp", keep_owner, "-C", new, "&&"),
-        *("rm", "-rf", directory, "&&", "mv", new, directory),
+        *_asked(check, f"{tree.directory}: the new files would not be taken, so those before stay"),
+        *("rm", "-rf", directory, "&&", "mv", new, directory, "&&"),
+        *_asked(wait, f"{tree.directory}: the new files are there, and are not read"),
+        "true",
         _stdin=base64.b64encode(_archive(tree, secrets)).decode(),
     )
+
+
+def _asked(command: Sequence[str], otherwise: str) -> list[str | QuoteString]:
+    """A command, if there is one, that what follows waits for, and what is said where it fails."""
+    if not command:
+        return []
+    words = (QuoteString(word) for word in command)
+    said = ("echo", QuoteString(otherwise), ">&2;", "false;")
+    return ["{", *words, "||", "{", *said, "};", "}", "&&"]
 
 
 def _archive(tree: ConfigTree, secrets: SecretStore) -> bytes:

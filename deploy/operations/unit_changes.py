@@ -35,6 +35,8 @@ class UnitChange:
     """The files to write, if they are not there."""
     release_in_use: str | None
     """The directory of the files that what runs has."""
+    is_there: bool = True
+    """Whether something of it is there already."""
 
     @property
     def starts_anew(self) -> bool:
@@ -162,7 +164,8 @@ def _unit_change(
         model = ollama_model.model_change(unit.name, unit.model, store, restarts=change is not None)
     if not (change or model or outdated):
         return None
-    return UnitChange(unit, change, model, outdated, _release_in_use(tree, live))
+    in_use = _release_in_use(tree, live)
+    return UnitChange(unit, change, model, outdated, in_use, is_there=live is not None)
 
 
 def _image_id(unit: Unit, artefacts: Artefacts, found: UnitsState) -> str | None:
@@ -178,7 +181,7 @@ def _config_is_newer(
     outdated: ConfigTree | None,
 ) -> bool:
     """Whether the files that something reads are, or are about to be, newer than its start."""
-    if live is None or tree is None or tree.is_watched:
+    if live is None or tree is None or tree.watch:
         return False
     repaired = outdated is not None and str(outdated.directory) in found.releases
     return repaired or found.changed_at.get(str(tree.directory), 0) > live.started_at

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 
 from pyinfra import host, state
@@ -26,7 +26,7 @@ from deploy.operations.replica_changes import Part, ReplicaChanges, is_made_anew
 from deploy.operations.together import TogetherCommand
 from deploy.operations.unit_changes import HostChanges, UnitChange, host_changes
 from deploy.operations.whole_replica import WholeCommand
-from deploy.services import ConfigTree, Tier, Unit
+from deploy.services import ContainerSpec, Tier, Unit
 
 NO_REPLICAS = ReplicaChanges()
 
@@ -65,8 +65,8 @@ def converged(
     told = set(_outdated(earlier, changes))
     for group in groups:
         _announce(group, changes, artefacts, found, told)
-    for tree in _outdated(groups, changes).values():
-        yield from file_tree.write(tree, artefacts.secrets)
+    for change in _outdated(groups, changes).values():
+        yield from _write(change, artefacts)
     yield from _carry_out(
         [[*_commands(lane, changes, replicas, artefacts)] for lane in lanes(groups)]
     )
@@ -103,11 +103,24 @@ def _is_node(part: Part | None) -> bool:
     return part is not None and part.unit.name != part.unit.replica
 
 
-def _outdated(groups: tuple[Group, ...], changes: HostChanges) -> dict[PurePosixPath, ConfigTree]:
-    """The files to write, by their directory."""
+def _outdated(groups: tuple[Group, ...], changes: HostChanges) -> dict[PurePosixPath, UnitChange]:
+    """Units with files to write, one for each directory of them."""
     members = (changes.units.get(member.name) for group in groups for member in group.members)
-    trees = (change.outdated for change in members if change)
-    return {tree.directory: tree for tree in trees if tree}
+    return {each.outdated.directory: each for each in members if each and each.outdated}
+
+
+def _write(change: UnitChange, artefacts: Artefacts) -> Commands:
+    """Write its files; those that it reads while it runs, only where it would take them."""
+    tree, runs = change.outdated, change.unit.runs
+    assert tree is not None  # noqa: S101 - of those that have files to write
+    check: Sequence[str] = ()
+    wait: Sequence[str] = ()
+    if tree.watch and isinstance(runs, ContainerSpec):
+        if change.is_there:
+            check = ("docker", *runs.once_arguments(*tree.watch.check))
+        if change.runs is None:
+            wait = ("docker", "exec", change.unit.name, *tree.watch.wait)
+    yield from file_tree.write(tree, artefacts.secrets, check, wait)
 
 
 def _announce(

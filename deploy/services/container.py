@@ -233,6 +233,17 @@ class ContainerSpec(Part):
             arguments += ["--publish", published]
         return [*arguments, *self._hardware_arguments(), self.image, *self.command]
 
+    def once_arguments(self, *command: str) -> list[str]:
+        """Arguments of Docker that run a command with its image and files, and no network."""
+        arguments = ["container", "run", "--rm", "--network", "none"]
+        for name, values in (("--cap-drop", self.cap_drop), ("--cap-add", self.cap_add)):
+            arguments += [part for value in values for part in (name, value)]
+        if self.user:
+            arguments += ["--user", self.user]
+        for target, mount in self.mounts.items():
+            arguments += ["--mount", _mount_argument(target, mount)]
+        return [*arguments, "--entrypoint", command[0], self.image, *command[1:]]
+
     def access_arguments(self) -> list[str]:
         """What gives it its devices, and what is taken from it, as arguments of Docker."""
         alone = self.model_copy(update={"ipc": "", "shm_size_bytes": 0, "ulimits": {}})

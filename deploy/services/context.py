@@ -11,7 +11,7 @@ from deploy.plan.deployment_plan import DeploymentPlan, HostPlan
 from deploy.plan.replica_plan import ReplicaPlan
 from deploy.programs import Program
 from deploy.services.container import ContainerSpec
-from deploy.services.host_files import ConfigFile, ConfigTree
+from deploy.services.host_files import ConfigFile, ConfigTree, Watch
 from deploy.services.launchd import LaunchdSpec
 from deploy.services.program import HostProgram
 from deploy.services.systemd import SystemdSpec, data_directory
@@ -132,11 +132,11 @@ class ServiceContext:
         return self.plan.host(replica.host)
 
     def config_tree(
-        self, host: str, service: str, files: dict[str, ConfigFile], *, is_watched: bool = False
+        self, host: str, service: str, files: dict[str, ConfigFile], watch: Watch | None = None
     ) -> ConfigTree:
         """The configuration of a service below the deployment's directory on its host."""
         root = self.directory(host) / "config" / service
-        return ConfigTree(root=root, files=files, is_watched=is_watched)
+        return ConfigTree(root=root, files=files, watch=watch)
 
     def directory(self, host: str) -> PurePosixPath:
         """What belongs to this deployment alone on a host."""

@@ -1,5 +1,7 @@
 """HAProxy: where people come in, over TLS; behind it are the routers and the web UI.
 
+Settings, servers and certificates that change are read while requests go on.
+
 Settings: https://docs.haproxy.org/3.0/configuration.html
 """
 
@@ -13,9 +15,10 @@ from pathlib import PurePosixPath
 from deploy.plan.addresses import host_and_port
 from deploy.plan.service_plans import EntryPlan
 from deploy.render import render
-from deploy.services import certbot, open_webui, routers
+from deploy.services import certbot, haproxy_watch, open_webui, routers
 from deploy.services.container import HealthCheck, Mount, Port
 from deploy.services.context import ServiceContext
+from deploy.services.haproxy_watch import CONFIG_FILE, LONGEST_ANSWER_SECONDS
 from deploy.services.health import http_check
 from deploy.services.host_files import ConfigFile
 from deploy.services.routes import (
@@ -85,8 +88,9 @@ def units(context: ServiceContext) -> Iterator[Unit]:
     plan = context.plan.entry
     if plan is None:
         return
-    config = context.config_tree(plan.host, IMAGE, _files(context, plan))
-    mounts = {CONFIG: Mount(kind="bind", source=str(config.directory), read_only=True)}
+    files, watch = _files(context, plan), haproxy_watch.watch(CONFIG)
+    config = context.config_tree(plan.host, IMAGE, files, watch)
+    mounts = {CONFIG: Mount(kind="bind", source=str(config.root), read_only=True)}
     if plan.spec.acme:
         mounts |= certbot.served_mount(context)
     yield Unit(
@@ -100,7 +104,8 @@ def units(context: ServiceContext) -> Iterator[Unit]:
             container_name(context),
             IMAGE,
             IMAGE,
-            command=("-f", str(CONFIG / "haproxy.cfg")),
+            entrypoint="sh",
+            command=haproxy_watch.command(CONFIG, STOP_SECONDS),
             mounts=mounts,
             ports=_ports(plan.spec),
             memory_bytes=plan.spec.memory_limit,
@@ -116,7 +121,7 @@ def units(context: ServiceContext) -> Iterator[Unit]:
 
 def _files(context: ServiceContext, plan: EntryPlan) -> dict[str, ConfigFile]:
     """Its configuration, and the certificate unless that is issued meanwhile."""
-    files = {"haproxy.cfg": ConfigFile(content=_config(context, plan))}
+    files = {CONFIG_FILE: ConfigFile(content=_config(context, plan))}
     if plan.spec.acme is None:
         # Atelier's own has another text in each run until it is kept, but the same name
         certificate = context.site_certificate or SecretText.of(ENTRY_CERTIFICATE)
@@ -138,14 +143,14 @@ def _config(context: ServiceContext, plan: EntryPlan) -> str:
     return render(
         "haproxy/haproxy.cfg.j2",
         uid=USER,
-        certificate=certbot.CERTIFICATE if spec.acme else CONFIG / CERTIFICATE,
+        certificate=certbot.CERTIFICATE if spec.acme else CERTIFICATE,
         acme=_acme(context, plan),
         plain_port=PLAIN_PORT,
         tls_port=TLS_PORT,
         health_port=HEALTH_PORT,
         runtime_port=RUNTIME_PORT,
         port_suffix="" if spec.https_port == 443 else f":{spec.https_port}",
-        stop_seconds=STOP_SECONDS,
+        longest_answer_seconds=LONGEST_ANSWER_SECONDS,
         silent_seconds=router.request_timeout_seconds + SPARE_SECONDS,
         connections=spec.connections,
         requests_per_minute=spec.requests_per_minute,

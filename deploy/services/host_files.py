@@ -29,8 +29,17 @@ class ConfigFile(Part):
         return isinstance(self.content, SecretText)
 
 
-WATCHED = "current"
-"""Name of the directory of files that are watched."""
+WATCHED, NEW = "current", ".new"
+"""Names of the directory of files that are watched, and of the one that takes its place."""
+
+
+class Watch(Part):
+    """What reads its files again when they have changed: commands in its container."""
+
+    check: tuple[str, ...]
+    """Fails where the files in the new directory would not be taken."""
+    wait: tuple[str, ...]
+    """Ends when those that are there are taken."""
 
 
 class ConfigTree(Part):
@@ -45,13 +54,13 @@ class ConfigTree(Part):
     """Directory on the host that holds every release of the files."""
     files: dict[str, ConfigFile] = Field(min_length=1)
     """By path within the release."""
-    is_watched: bool = False
-    """Whether what reads them notices that they have changed, and reads them again."""
+    watch: Watch | None = None
+    """Of what notices by itself that they have changed, and reads them again."""
 
     @property
     def release(self) -> str:
         """Digest of names, modes and contents, of secrets without their values."""
-        if self.is_watched:
+        if self.watch:
             return WATCHED
         return hashlib.sha256(
             canonical_json(self.model_dump(mode="json", exclude_none=True)["files"]).encode()

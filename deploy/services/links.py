@@ -4,9 +4,8 @@ Settings: https://docs.haproxy.org/3.0/configuration.html
 
 Routers ask the client, a container next to them, for ``/<replica>/...``. It goes to the server on
 the replica's host with its certificate, asks for that host's, and the server hands the request to
-the engine. Engines have no port on their host. Both ends notice when their files have changed, and
-read them again (templates/haproxy/link.sh): certificates and replicas come and go while requests go
-on.
+the engine. Engines have no port on their host. Certificates and replicas come and go while requests
+go on: both ends read their files again when they have changed.
 """
 
 from __future__ import annotations
@@ -19,8 +18,8 @@ from typing import Any
 from deploy.plan.addresses import host_and_port
 from deploy.plan.replica_plan import ReplicaPlan
 from deploy.plan.service_plans import LinksPlan
-from deploy.render import TEMPLATES, render
-from deploy.services import engines
+from deploy.render import render
+from deploy.services import engines, haproxy_watch
 from deploy.services.container import HealthCheck, Mount, Port
 from deploy.services.context import ServiceContext
 from deploy.services.haproxy import (
@@ -32,8 +31,9 @@ from deploy.services.haproxy import (
     USER,
     quoted_error,
 )
+from deploy.services.haproxy_watch import CONFIG_FILE, LONGEST_ANSWER_SECONDS
 from deploy.services.health import http_check
-from deploy.services.host_files import WATCHED, ConfigFile
+from deploy.services.host_files import ConfigFile
 from deploy.services.routes import LINK_PORT, from_routers, link_client_name
 from deploy.services.unit import Route, Tier, Unit
 from deploy.spec import SecretText
@@ -43,14 +43,10 @@ CLIENT, SERVER = "link-client", "link-server"
 TLS_PORT = 8443
 """Where the server listens in its container."""
 CONFIG = PurePosixPath("/etc/atelier")
-FILES = CONFIG / WATCHED
 CERTIFICATE, KEY, AUTHORITY = "link.pem", "link.pem.key", "authority.pem"
 """HAProxy finds the key by this name."""
-PROGRAM = "link.sh"
 STOP_SECONDS = 20
 """How long answers may go on when it stops; it has had no new requests for a while then."""
-LONGEST_ANSWER_SECONDS = 3600
-"""How long they may go on when its files have changed."""
 SERVER_RETRIES, CLIENT_RETRIES = 3, 1
 """A second apart. An engine that was just made anew has another address for a moment; a host that
 is gone is not waited for: there may be another replica."""
@@ -139,7 +135,7 @@ def _unit(  # noqa: PLR0913, PLR0917
     name = end_name(context, end)
     service = SERVER if end.role == "server" else CLIENT
     config = context.config_tree(
-        end.host, service, _files(context, end, port, backends), is_watched=True
+        end.host, service, _files(context, end, port, backends), haproxy_watch.watch(CONFIG)
     )
     return Unit(
         host=end.host,
@@ -155,11 +151,11 @@ def _unit(  # noqa: PLR0913, PLR0917
             service,
             IMAGE,
             entrypoint="sh",
-            command=("-c", _program(), PROGRAM, str(FILES)),
+            command=haproxy_watch.command(CONFIG, STOP_SECONDS),
             mounts={CONFIG: Mount(kind="bind", source=str(config.root), read_only=True)},
             memory_bytes=plan.spec.memory_limit,
             cap_add=CAPABILITIES,
-            stop_timeout_seconds=STOP_SECONDS,
+            stop_timeout_seconds=STOP_SECONDS + 5,
             healthcheck=HealthCheck(
                 command=http_check(HEALTH_PORT, "/health"),
                 start_period_seconds=plan.spec.start_timeout_seconds,
@@ -185,7 +181,7 @@ def _files(
 ) -> dict[str, ConfigFile]:
     """Its configuration, its certificate and key, and whom it trusts."""
     return {
-        "haproxy.cfg": ConfigFile(content=_config(context, end.role, port, backends)),
+        CONFIG_FILE: ConfigFile(content=_config(context, end.role, port, backends)),
         CERTIFICATE: ConfigFile(content=SecretText.of(end.certificate_name)),
         KEY: ConfigFile(content=SecretText.of(end.key_name), mode=0o600),
         AUTHORITY: ConfigFile(content=SecretText.of(LINKS_AUTHORITY)),
@@ -204,8 +200,8 @@ def _config(context: ServiceContext, role: Role, port: int, backends: Sequence[B
         retries=SERVER_RETRIES if is_server else CLIENT_RETRIES,
         is_server=is_server,
         port=port,
-        certificate=FILES / CERTIFICATE,
-        authority=FILES / AUTHORITY,
+        certificate=CERTIFICATE,
+        authority=AUTHORITY,
         names=[name for backend in backends for name in backend.names],
         backends=backends,
         errors=_errors(is_server=is_server),
@@ -222,7 +218,3 @@ def _errors(*, is_server: bool) -> dict[str, str]:
             "No link leads to such a replica.", "server_error", "service_unavailable"
         ),
     }
-
-
-def _program() -> str:
-    return (TEMPLATES / "haproxy" / PROGRAM).read_text("utf-8")

@@ -7,6 +7,7 @@ import copy
 import json
 import os
 import ssl
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -349,11 +350,14 @@ def test_what_a_router_is_told(site: Site) -> None:
 
 
 def test_limits_of_one_address(site: Site, settings: Settings) -> None:
+    before = site.snapshot()
     site.write(changed(settings, requests_per_minute=40, connections=20))
     done = site.deploy()
     assert done.status == 0, done.output
-    assert ("recreate", f"container {ENTRY}") in done.announced
-    assert not any(ROUTER in resource for _, resource in done.announced)
+    assert [(action, name.rpartition("/")[2]) for action, name in done.steps] == [
+        ("update", "haproxy.cfg")
+    ]
+    assert site.snapshot() == before
     with open_client(site) as client:
         held = [open_client(site) for _ in range(20)]
         try:
@@ -381,12 +385,6 @@ def wait_for_room(client: httpx.Client) -> None:
 # certificates
 
 
-def identity(site: Site) -> dict[str, tuple[str, str]]:
-    """Id and start time of what runs but the entry."""
-    rows = site.snapshot()
-    return {name: (row[0], row[2]) for name, row in rows.items() if name != ENTRY}
-
-
 def test_a_certificate_is_renewed_before_it_ends(site: Site) -> None:
     path = site.directory / f".secrets/{NAME}.yaml"
     data = yaml.safe_load(path.read_text())
@@ -394,14 +392,14 @@ def test_a_certificate_is_renewed_before_it_ends(site: Site) -> None:
     old = issue(authority, NAMES, datetime.now(UTC) - timedelta(days=380))
     data["certificates"]["server"] = {"certificate": old.certificate, "key": old.key}
     path.write_text(yaml.safe_dump(data))
-    trusted, others = root(site), identity(site)
+    trusted, before = root(site), site.snapshot()
     planned = site.apply()
     made = "make a certificate for 127.0.0.1, localhost: the one there is has 15 days left"
     actions = dict(planned.announced)
     assert actions[f"{made}, and keep it in"].endswith(f".secrets/{NAME}.yaml")
-    assert actions["restart"] == f"container {ENTRY}"
+    assert actions["update"].endswith("/config/haproxy/current/entry.pem.key")
     assert root(site) == trusted
-    assert identity(site) == others
+    assert site.snapshot() == before
     assert (served(site).not_valid_after_utc - datetime.now(UTC)).days == 395
     with open_client(site) as client:
         assert client.get("/health").status_code == 200
@@ -414,12 +412,12 @@ def site_files(site: Site, pair: Pair, settings: Settings) -> Settings:
 
 def test_files_of_the_site(site: Site, settings: Settings) -> None:
     pair = site_pair(*NAMES)
-    others = identity(site)
+    before = site.snapshot()
     site.write(site_files(site, pair, settings))
     done = site.deploy()
     assert done.status == 0, done.output
-    assert ("recreate", f"container {ENTRY}") in done.announced
-    assert identity(site) == others
+    assert {action for action, _ in done.steps} == {"update"}
+    assert site.snapshot() == before
     assert served(site).public_bytes(serialization.Encoding.PEM).decode() in pair.certificate
     [_, authority] = x509.load_pem_x509_certificates(pair.certificate.encode())
     trusted = authority.public_bytes(serialization.Encoding.PEM).decode()
@@ -491,17 +489,48 @@ def weak_pair() -> Pair:
 
 
 def test_a_broken_configuration_leaves_the_one_before(site: Site, settings: Settings) -> None:
-    before, certificate = site.container("haproxy").id, served(site)
+    before, certificate = site.snapshot(), served(site)
     site.write(site_files(site, weak_pair(), settings))
     result = site.deploy()
     assert result.status == 1
     assert "key too small" in result.output
-    assert "the container before it serves again" in result.output
-    assert site.container("haproxy").id == before
+    assert "the new files would not be taken, so those before stay" in result.output
+    assert served(site) == certificate
+    # nor are they there when it starts the next time
+    site.container("haproxy").restart()
+    wait_until_served(site)
     assert served(site) == certificate
     site.write(settings)
-    assert site.deploy().status == 0
-    assert site.container("haproxy").id == before
+    assert site.deploy().changes == []
+    assert {name: row[0] for name, row in site.snapshot().items()} == {
+        name: row[0] for name, row in before.items()
+    }
+
+
+def test_nobody_is_refused_while_its_settings_change(site: Site, settings: Settings) -> None:
+    """Nor is an answer cut that has begun."""
+    body = {"model": MODEL, "prompt": "def fib(n):", "max_tokens": 200, "stream": True}
+    done, answers, verify = threading.Event(), [], trusting(root(site))
+
+    def ask() -> None:
+        # each time with a new connection
+        while not done.wait(0.05):
+            answers.append(httpx.get(f"{url(site)}/health", verify=verify, trust_env=False))
+
+    with open_client(site) as client, ThreadPoolExecutor() as pool:
+        asking = pool.submit(ask)
+        with client.stream("POST", "/v1/completions", headers=KEY, json=body) as reply:
+            lines = (line for line in reply.iter_lines() if line)
+            next(lines)
+            site.write(changed(settings, requests_per_minute=50_000))
+            result = site.deploy()
+            last = [*lines][-1]
+        done.set()
+        asking.result()
+    assert result.status == 0, result.output
+    assert last == "data: [DONE]"
+    assert {reply.status_code for reply in answers} == {200}
+    assert len(answers) > 20
 
 
 # secrets

@@ -19,7 +19,7 @@ from tests.conftest import MakeArtefacts
 
 END = LinkEnd("b", "server")
 # of HAProxy 3.0.11
-SAID = """Filename: /etc/atelier/current/link.pem
+SAID = """Filename: link.pem
 Status: Used
 Serial: 7D6B66DC37EE56486E4CFDA8C744E1084ADD4602
 notBefore: Nov 28 00:35:08 2026 GMT
@@ -46,7 +46,7 @@ class Docker:
         return self
 
     def exec_run(self, command: list[str]) -> tuple[int, bytes]:
-        assert "show ssl cert /etc/atelier/current/link.pem" in command[-1]
+        assert "show ssl cert link.pem" in command[-1]
         return 0, (self.said.pop(0) if len(self.said) > 1 else self.said[0]).encode()
 
 

@@ -145,7 +145,7 @@ def test_only_new_tls(unit: Unit) -> None:
     [options] = rules(found["global"], "ssl-default-bind-options")
     assert options[:2] == ["ssl-min-ver", "TLSv1.2"]
     [bind] = rules(found["frontend people"], "bind")
-    assert bind == [":8443", "ssl", "crt", "/etc/haproxy/entry.pem", "alpn", "h2,http/1.1"]
+    assert bind == [":8443", "ssl", "crt", "entry.pem", "alpn", "h2,http/1.1"]
 
 
 def test_what_it_serves_of_the_router(unit: Unit) -> None:

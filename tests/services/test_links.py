@@ -59,8 +59,8 @@ def test_a_server_shows_its_certificate_and_wants_one(lab: Artefacts) -> None:
     server = sections(ends(lab)["demo-link-server-h2-0"])
     [bind] = rules(server["frontend requests"], "bind")
     assert bind == [
-        *(":8443", "ssl", "crt", "/etc/atelier/current/link.pem"),
-        *("ca-file", "/etc/atelier/current/authority.pem", "verify", "required"),
+        *(":8443", "ssl", "crt", "link.pem"),
+        *("ca-file", "authority.pem", "verify", "required"),
         *("alpn", "http/1.1"),
     ]
     world = server["global"]
@@ -91,8 +91,8 @@ def test_the_client_asks_each_host_for_its_own_certificate(lab: Artefacts) -> No
         [server] = rules(client[f"backend host-{host}"], "server")
         assert server[:3] == ["link", f"10.0.0.{host[1]}:8443", "ssl"]
         options = dict(zip(server[3::2], server[4::2], strict=False))
-        assert options["crt"] == "/etc/atelier/current/link.pem"
-        assert options["ca-file"] == "/etc/atelier/current/authority.pem"
+        assert options["crt"] == "link.pem"
+        assert options["ca-file"] == "authority.pem"
         assert options["verify"] == "required"
         assert options["verifyhost"] == f"{host}.link"
         assert options["sni"] == f"str({host}.link)"

@@ -1,4 +1,4 @@
-"""What runs HAProxy at the ends of links, with a stand-in that writes down its signals."""
+"""What runs HAProxy, with a stand-in that writes down its signals."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 
 from deploy.render import TEMPLATES
+from deploy.services.haproxy_watch import LOOKS, watch
 
-PROGRAM = (TEMPLATES / "haproxy" / "link.sh").read_text()
+PROGRAM = (TEMPLATES / "haproxy" / "watch.sh").read_text()
 HAPROXY = """#!/bin/sh
-if [ "$1" = -c ]; then ! grep -q wrong "$4"; exit; fi
+if [ "$1" = -c ]; then ! grep -q wrong "$3/$5"; exit; fi
 echo "$*" >>"$LOG"
 trap 'echo read again >>"$LOG"' USR2
 trap 'echo ends >>"$LOG"; kill $!; exit 0' USR1
@@ -33,10 +34,10 @@ class Link:
         binary.chmod(0o755)
         self.write("first")
         # it has a place of its own for what it has read, as containers have
-        program = PROGRAM.replace("/tmp/read", str(directory / "read"))
+        program = PROGRAM.replace("/tmp/", f"{directory}/")
         path = f"{binary.parent}:{os.environ['PATH']}"
         self.process = subprocess.Popen(
-            ["sh", "-c", program, "link.sh", str(self.files)],
+            ["sh", "-c", program, "watch.sh", str(self.files), "30"],
             env={"PATH": path, "LOG": str(self.log)},
             stdout=subprocess.PIPE,
             text=True,
@@ -53,11 +54,22 @@ class Link:
         new.rename(self.files)
 
     def wait_for(self, *lines: str) -> None:
-        wanted = [f"-W -db -f {self.files}/haproxy.cfg", *lines]
+        wanted = [f"-W -db -C {self.files} -f haproxy.cfg", *lines]
         deadline = time.monotonic() + 60
         while self._lines() != wanted:
             assert time.monotonic() < deadline, (self._lines(), wanted)
             time.sleep(0.05)
+
+    def has_taken(self) -> bool:
+        """As a deployment asks."""
+        *shell, wait = watch(PurePosixPath(self.root)).wait
+        program = wait.replace("/tmp/", f"{self.root}/").replace(f"le {LOOKS}", "le 1")
+        return subprocess.run([*shell, program]).returncode == 0
+
+    def is_taken(self) -> None:
+        deadline = time.monotonic() + 60
+        while not self.has_taken():
+            assert time.monotonic() < deadline
 
     def _lines(self) -> list[str]:
         return self.log.read_text().splitlines() if self.log.exists() else []
@@ -75,8 +87,10 @@ def test_it_reads_again_what_has_changed(link: Link) -> None:
     link.wait_for()
     link.write("second")
     link.wait_for("read again")
+    link.is_taken()
     link.write("third")
     link.wait_for("read again", "read again")
+    link.is_taken()
 
 
 def test_what_is_wrong_is_not_read(link: Link) -> None:
@@ -84,6 +98,7 @@ def test_what_is_wrong_is_not_read(link: Link) -> None:
     link.write("wrong")
     assert link.process.stdout
     assert "not taken" in link.process.stdout.readline()
+    assert not link.has_taken()
     link.write("right")
     link.wait_for("read again")
 

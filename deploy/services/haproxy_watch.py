@@ -1,0 +1,45 @@
+"""HAProxy that reads its files again when they have changed, while requests go on.
+
+Management: https://docs.haproxy.org/3.0/management.html#4
+"""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+
+from deploy.render import TEMPLATES
+from deploy.services.host_files import NEW, WATCHED, Watch
+
+PROGRAM = "watch.sh"
+CONFIG_FILE = "haproxy.cfg"
+LOOKS = 600
+"""How often it is looked whether files are taken, five times a second."""
+LONGEST_ANSWER_SECONDS = 3600
+"""How long answers may go on when the files have changed."""
+
+
+def command(config: PurePosixPath, stop_seconds: int) -> tuple[str, ...]:
+    """What ``sh`` runs in a container with such files.
+
+    Args:
+        config: where the directories of the files are in the container.
+        stop_seconds: how long answers may go on when it stops.
+    """
+    program = (TEMPLATES / "haproxy" / PROGRAM).read_text("utf-8")
+    return ("-c", program, PROGRAM, str(config / WATCHED), str(stop_seconds))
+
+
+def watch(config: PurePosixPath) -> Watch:
+    """How it is asked whether it would take new files, and whether it has taken those there are.
+
+    Files name each other by names alone, so that they can be tried where they are not used yet.
+
+    Args:
+        config: where the directories of the files are in the container.
+    """
+    waits = f"[ {config / WATCHED} -nt /tmp/taken ]"
+    wait = f"n=0; while {waits} && [ $((n += 1)) -le {LOOKS} ]; do sleep 0.2; done; ! {waits}"
+    return Watch(
+        check=("haproxy", "-c", "-C", str(config / NEW), "-f", CONFIG_FILE),
+        wait=("sh", "-c", wait),
+    )
