@@ -59,7 +59,7 @@ from deploy.operations.known_secrets import KNOWN
 from deploy.operations.questions import host_question
 from deploy.operations.script import ScriptCommand
 from deploy.secrets import SecretStore
-from deploy.services import ConfigFile, ConfigTree, HostModelFile
+from deploy.services import ConfigFile, ConfigTree, HostModelFile, haproxy_watch
 from deploy.spec import SecretName, SecretText
 from tests.conftest import MakeArtefacts
 from tests.operations.found import live
@@ -378,6 +378,31 @@ def test_a_release_is_unpacked_whole(tmp_path: Path) -> None:
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in release.iterdir()}
     assert modes == {"a.yaml": 0o644, "key": 0o600}
     assert stat.S_IMODE(release.stat().st_mode) == 0o755
+
+
+@pytest.mark.parametrize(
+    ("check", "wait", "found", "said"),
+    [
+        (["grep", "new", "{root}/.new/a"], ["grep", "new", "{root}/current/a"], "new", ""),
+        (["false"], ["true"], "old", "the new files would not be taken, so those before stay"),
+        (["true"], ["false"], "new", "the new files are there, and are not read"),
+    ],
+)
+def test_what_reads_its_files_again_is_asked_before_and_after(
+    tmp_path: Path, check: list[str], wait: list[str], found: str, said: str
+) -> None:
+    (tmp_path / "current").mkdir()
+    (tmp_path / "current" / "a").write_text("old")
+    root = PurePosixPath(tmp_path)
+    watch = haproxy_watch.watch(root)
+    tree = ConfigTree(root=root, files={"a": ConfigFile(content="new")}, watch=watch)
+    asked = [[word.format(root=root) for word in command] for command in (check, wait)]
+    [command] = file_tree.write(tree, NO_SECRETS, *asked)
+    stdin = str(command.connector_arguments["_stdin"])
+    shell = command.get_raw_value()  # type: ignore[attr-defined]
+    done = subprocess.run(["sh", "-c", shell], input=stdin, text=True, capture_output=True)
+    assert (done.returncode == 0, done.stderr.strip().endswith(said)) == (not said, True)
+    assert (tmp_path / "current" / "a").read_text() == found
 
 
 def test_a_release_is_written_with_its_modes_and_contents_and_nothing_else() -> None:

@@ -63,7 +63,7 @@ class Link:
     def has_taken(self) -> bool:
         """As a deployment asks."""
         *shell, wait = watch(PurePosixPath(self.root)).wait
-        program = wait.replace("/tmp/", f"{self.root}/").replace(f"le {LOOKS}", "le 1")
+        program = wait.replace("/tmp/taken", f"{self.root}/taken").replace(f"le {LOOKS}", "le 1")
         return subprocess.run([*shell, program]).returncode == 0
 
     def is_taken(self) -> None:
