@@ -24,6 +24,8 @@ from deploy.services.host_files import NEW
 Releases = dict[str, Files]
 """By directory."""
 HIDDEN = "(secret)\n"
+NOT_TAKEN = "the new files would not be taken, so those before stay"
+NOT_READ = "the new files are there, and are not read"
 
 
 def is_written(tree: ConfigTree, releases: Releases, secrets: SecretStore) -> bool:
@@ -104,21 +106,23 @@ def write(
         # read in a container by another user, whatever the umask of this one is
         *("umask 022;", "rm", "-rf", new, "&&", "mkdir", "-p", new, "&&"),
         *("base64", "-d", "|", "tar", "-xzp", keep_owner, "-C", new, "&&"),
-        *_asked(check, f"{tree.directory}: the new files would not be taken, so those before stay"),
+        *_asked(check, f"{directory.obj}: {NOT_TAKEN}", "rm", "-rf", new),
         *("rm", "-rf", directory, "&&", "mv", new, directory, "&&"),
-        *_asked(wait, f"{tree.directory}: the new files are there, and are not read"),
+        *_asked(wait, f"{directory.obj}: {NOT_READ}"),
         "true",
         _stdin=base64.b64encode(_archive(tree, secrets)).decode(),
     )
 
 
-def _asked(command: Sequence[str], otherwise: str) -> list[str | QuoteString]:
-    """A command, if there is one, that what follows waits for, and what is said where it fails."""
+def _asked(
+    command: Sequence[str], otherwise: str, *undo: str | QuoteString
+) -> list[str | QuoteString]:
+    """A command that what follows waits for, if there is one; what is said and done if it fails."""
     if not command:
         return []
     words = (QuoteString(word) for word in command)
-    said = ("echo", QuoteString(otherwise), ">&2;", "false;")
-    return ["{", *words, "||", "{", *said, "};", "}", "&&"]
+    failed = ("echo", QuoteString(otherwise), ">&2;", *undo, *(";" for _ in undo[:1]), "false;")
+    return ["{", *words, "||", "{", *failed, "};", "}", "&&"]
 
 
 def _archive(tree: ConfigTree, secrets: SecretStore) -> bytes:

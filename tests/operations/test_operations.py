@@ -402,6 +402,7 @@ def test_what_reads_its_files_again_is_asked_before_and_after(
     shell = command.get_raw_value()  # type: ignore[attr-defined]
     done = subprocess.run(["sh", "-c", shell], input=stdin, text=True, capture_output=True)
     assert (done.returncode == 0, done.stderr.strip().endswith(said)) == (not said, True)
+    assert [path.name for path in tmp_path.iterdir()] == ["current"]
     assert (tmp_path / "current" / "a").read_text() == found
 
 
