@@ -61,8 +61,8 @@ golden: $(VENV)/dev ## write every golden file anew; read the difference before 
 test: engine $(VENV)/molecule ## make checks, and end-to-end tests with real containers and hosts
 	@scripts/install-packages mmdebstrap chromium fonts-dejavu-core docker-registry openssh-server gnupg
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync checks images
-	@echo "end-to-end tests, three at the same time: about forty minutes"
-	@$(BIN)/pytest -v -n 3 --durations 40 -m "not ($(LEFT_OUT))" tests/e2e
+	@echo "end-to-end tests, three at the same time: about half an hour"
+	@$(BIN)/pytest -v -n 3 --no-loadscope-reorder --durations 40 -m "not ($(LEFT_OUT))" tests/e2e
 
 images: $(VENV)/dev engine
 	@$(BIN)/python -m tests.e2e.images
@@ -70,9 +70,9 @@ images: $(VENV)/dev engine
 test-faults: $(VENV)/dev engine ## an engine and a router that die under a load, on a machine with nothing else to do; not in make test
 	$(BIN)/pytest -q --durations 5 -m faults tests/e2e
 
-test-long: $(VENV)/dev engine ## a backup that comes back, an engine that does not start, a move between routers: minutes each; not in make test
+test-long: $(VENV)/dev engine ## what takes minutes each: several hosts, replacements under load, every point to be killed at, backups; not in make test
 	@scripts/install-packages mmdebstrap openssh-client
-	$(BIN)/pytest -q --durations 15 -m long tests/e2e
+	$(BIN)/pytest -v -n 3 --no-loadscope-reorder --durations 40 -m long tests/e2e
 
 test-drivers: $(VENV)/dev engine ## what takes long with drivers of GPUs: a Docker that has CDI, NVIDIA's own tools; not in make test
 	@scripts/install-packages mmdebstrap openssh-server gnupg

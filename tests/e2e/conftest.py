@@ -26,13 +26,12 @@ LEFT_OUT = {
 }
 """Modules that ``make test`` leaves out, by the marker that a target of the Makefile asks for."""
 ONE_DEPLOYMENT = (
-    *("aristote", "broken_deployments", "changes", "command", "demo", "draining", "images"),
-    *("killed_deployments", "links", "llama_cpp_flags", "lock", "molecule", "ollama", "prod"),
-    *("redeployment", "rotation", "router", "secrets"),
+    *("broken_deployments", "changes", "command", "killed_deployments", "redeployment", "secrets"),
 )
-"""Modules of deployments on this machine, for most of them the same one: one after the other. Any
-other module has hosts and names of its own, and runs beside them."""
-
+"""Modules of the same deployment on this machine: one after the other. Any other module has hosts
+and names of its own, and runs beside them."""
+FIRST = ("users_20", *ONE_DEPLOYMENT, "users_100", "stores", "ssh_native", "ssh_driver", "vllm")
+"""Those that take longest: the others fill the time until the last of them ends."""
 LONG_SECONDS = 60
 
 
@@ -44,6 +43,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             for marker, modules in LEFT_OUT.items():
                 if module.startswith(modules):
                     item.add_marker(getattr(pytest.mark, marker))
+    items.sort(key=_turn)
+
+
+def _turn(item: pytest.Item) -> int:
+    name = item.path.stem.removeprefix("test_")
+    return FIRST.index(name) if name in FIRST else len(FIRST)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadScopeScheduling:

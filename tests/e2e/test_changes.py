@@ -110,6 +110,7 @@ def test_environment(site: Site, changed: Change) -> None:
     assert "LITELLM_LOG=ERROR" in site.container(ROUTER).attrs["Config"]["Env"]
 
 
+@pytest.mark.long
 def test_mounted_file(site: Site, changed: Change) -> None:
     stale = new_config(site)
     site.write(changed(router__num_retries=5))
@@ -181,6 +182,7 @@ def test_model_added_then_an_orphan(
     assert set(site.snapshot()) == {f"{NAME}-{ENGINE}-0", f"{NAME}-{ROUTER}-0"}
 
 
+@pytest.mark.long
 def test_other_model(site: Site, changed: Change) -> None:
     stale = new_config(site)
     site.write(changed(models=[{"name": "tiny-coder", "served_model_name": "coder"}]))
@@ -190,6 +192,7 @@ def test_other_model(site: Site, changed: Change) -> None:
     assert "a, b = b, a + b" in site.complete(model="coder")
 
 
+@pytest.mark.long
 def test_a_draft(site: Site, changed: Change, tmp_path: Path) -> None:
     small = tmp_path / "small.gguf"
     shutil.copy(PROJECT / "deploy/catalog/models/tiny-coder-q8_0.gguf", small)
@@ -254,6 +257,7 @@ def test_configuration_edited_by_hand(site: Site) -> None:
     assert config.read_text() == text
 
 
+@pytest.mark.long
 def test_two_services_exchange_their_ports(site: Site, changed: Change) -> None:
     """Neither can start before the other one has let go: both stop, then both start."""
     one, other = int(site.settings["router"]["port"]), free_port()

@@ -116,6 +116,7 @@ def test_no_request_fails(site: Site) -> None:
     assert away(site) == []
 
 
+@pytest.mark.long
 def test_a_run_that_is_killed_is_mended_by_the_next(site: Site) -> None:
     """Killed while the entry sends nothing to a router: the next run sees to it that it does."""
     change(site, 4)

@@ -60,14 +60,24 @@ def test_the_last_operation_is_among_them(site: Site) -> None:
     assert site.run("--dry").output.count('"op_hash"') == OPERATIONS == KILLED_AT[-1]
 
 
-@pytest.mark.parametrize("number", KILLED_AT)
+@pytest.mark.parametrize(
+    "number",
+    [pytest.param(at, marks=[pytest.mark.long] if at not in (8, 11) else []) for at in KILLED_AT],
+)
 def test_killed_between_operations(shared_site: Site, changed: Change, number: int) -> None:
     shared_site.write(other_settings(changed))
     kill_at_operation(shared_site, number)
     mended(shared_site)
 
 
-@pytest.mark.parametrize(("operation", "delay_seconds"), [(8, 1.5), (11, 1.0), (11, 6.0)])
+@pytest.mark.parametrize(
+    ("operation", "delay_seconds"),
+    [
+        (8, 1.5),
+        pytest.param(11, 1.0, marks=pytest.mark.long),
+        pytest.param(11, 6.0, marks=pytest.mark.long),
+    ],
+)
 def test_killed_while_a_container_is_replaced(
     shared_site: Site, changed: Change, operation: int, delay_seconds: float
 ) -> None:

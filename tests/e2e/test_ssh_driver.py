@@ -392,6 +392,7 @@ def test_gpus_are_whole_again(site: Site) -> None:
     assert site.host.run(listed, check=False) == ""
 
 
+@pytest.mark.long
 def test_a_host_that_does_not_come_back(site: Site) -> None:
     docker("update", "--restart", "no", NAME)
     site.host.run("rm -r /srv/fake/module/nvidia; mkdir /srv/fake/module/nouveau")

@@ -238,6 +238,7 @@ def test_what_was_changed_by_hand_is_mended(
     assert "a, b = b, a + b" in rig.ask()
 
 
+@pytest.mark.long
 def test_another_version_of_the_program(rig: Rig) -> None:
     """The one before is kept until it is pruned."""
     make_archive(rig.site.directory / "llama-b2.tar.gz", "b2")
@@ -271,6 +272,7 @@ def test_a_model_that_is_no_longer_wanted_goes(rig: Rig) -> None:
     assert "a, b = b, a + b" in rig.ask()
 
 
+@pytest.mark.long
 def test_it_moves_into_a_container_and_back(rig: Rig) -> None:
     """On the same port; the host gets Docker for that."""
     rig.declare(host={"engines": "containers", "programs": {}})
@@ -290,6 +292,7 @@ def test_it_moves_into_a_container_and_back(rig: Rig) -> None:
     assert "a, b = b, a + b" in rig.ask()
 
 
+@pytest.mark.long
 def test_a_service_that_fails_leaves_the_container_before_it(rig: Rig) -> None:
     rig.declare(host={"engines": "containers", "programs": {}})
     deploy(rig)
@@ -305,6 +308,7 @@ def test_a_service_that_fails_leaves_the_container_before_it(rig: Rig) -> None:
     deploy(rig)
 
 
+@pytest.mark.long
 def test_a_router_on_the_same_host(rig: Rig) -> None:
     """Its container reaches the engine at the host's address."""
     rig.declare(router={"host": "engine"})

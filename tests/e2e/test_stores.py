@@ -254,6 +254,7 @@ def test_a_database_that_is_away_for_a_while(deployed: Deployed) -> None:
     assert deployed.chat(1, deployed.new_key(1)) == 200
 
 
+@pytest.mark.long
 def test_valkey_is_away_for_a_while(deployed: Deployed) -> None:
     """All are answered; each router counts alone, and learns late which keys were taken away."""
     store, answers = deployed.site.container("valkey"), []
@@ -300,6 +301,7 @@ def ask_web_ui(deployed: Deployed) -> list[int]:
     return [login.status_code, reply.status_code]
 
 
+@pytest.mark.long
 def test_a_web_ui_that_dies_comes_back_and_programs_notice_nothing(deployed: Deployed) -> None:
     site, web_ui = deployed.site, deployed.site.container("open-webui")
     trusted = ssl.create_default_context(cadata=site.atelier("ca").stdout)
@@ -434,6 +436,7 @@ def test_a_wrong_address_of_a_database_is_refused(
     assert "a-hidden-password" not in said
 
 
+@pytest.mark.long
 def test_stores_change(deployed: Deployed, settings: Settings) -> None:
     """Another password, another limit, a store that goes: as announced, and keys stay."""
     key = deployed.new_key()

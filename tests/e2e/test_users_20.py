@@ -387,6 +387,7 @@ def test_entry_store_and_people_change_and_the_engines_stay(box: Box, person: ht
     assert box.complete(person, "p20").status_code == 401
 
 
+@pytest.mark.long
 def test_what_is_replaced_is_not_missed(box: Box) -> None:
     """The database and the chat's engine, while somebody completes code."""
     before = box.containers()
