@@ -275,8 +275,7 @@ def test_a_renewed_certificate_is_served_by_the_same_container(make: MakeArtefac
     assert after == before
 
 
-def test_a_new_certificate_of_the_site_needs_another(tmp_path: Path) -> None:
-    """The one before finds its own files again, if HAProxy does not take the new ones."""
+def test_a_new_certificate_of_the_site_is_read_by_the_same_container(tmp_path: Path) -> None:
     units: list[Unit] = []
     for _ in range(2):
         write_pair(site_pair(NAME), tmp_path)
@@ -284,5 +283,6 @@ def test_a_new_certificate_of_the_site_needs_another(tmp_path: Path) -> None:
     [before, after] = units
     assert before.config
     assert after.config
-    assert before.config.directory != after.config.directory
+    assert before.config.files != after.config.files
+    assert before.container == after.container
     assert load(tmp_path, **SITE).stack.tier(Tier.ENTRY) == (after,)

@@ -37,8 +37,13 @@ if has socat; then
   case $address in *:*) address="[$address]" ;; esac
   exec socat - "TCP:$address:$port"
 fi
-if has nc; then exec nc "$address" "$port"; fi
+if has nc; then
+  case $(nc -h 2>&1) in
+    *OpenBSD*) ;; # it stays when the other end has closed, and an answer that ends so would never end
+    *) exec nc "$address" "$port" ;;
+  esac
+fi
 echo "the SSH server of this host forwards no ports (AllowTcpForwarding), and the host has no" \
-  "python3, bash, socat or nc that would reach them: install one of these, or set" \
+  "python3, bash, socat or nc (but OpenBSD's) that would reach them: install one of these, or set" \
   "AllowTcpForwarding local in /etc/ssh/sshd_config and reload sshd" >&2
 exit 127
