@@ -30,7 +30,7 @@ ONE_DEPLOYMENT = (
 )
 """Modules of the same deployment on this machine: one after the other. Any other module has hosts
 and names of its own, and runs beside them."""
-FIRST = ("users_20", *ONE_DEPLOYMENT, "users_100", "stores", "ssh_native", "ssh_driver", "vllm")
+FIRST = ("users_20", *ONE_DEPLOYMENT, "stores", "users_100", "ssh_native", "ssh_driver", "vllm")
 """Those that take longest: the others fill the time until the last of them ends."""
 LONG_SECONDS = 60
 
@@ -43,12 +43,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             for marker, modules in LEFT_OUT.items():
                 if module.startswith(modules):
                     item.add_marker(getattr(pytest.mark, marker))
+    # of what is not of this directory the order stays
     items.sort(key=_turn)
 
 
 def _turn(item: pytest.Item) -> int:
     name = item.path.stem.removeprefix("test_")
-    return FIRST.index(name) if name in FIRST else len(FIRST)
+    is_first = item.path.parent == Path(__file__).parent and name in FIRST
+    return FIRST.index(name) if is_first else len(FIRST)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadScopeScheduling:

@@ -257,6 +257,7 @@ def test_another_version_of_the_program(rig: Rig) -> None:
     assert "a, b = b, a + b" in rig.ask()
 
 
+@pytest.mark.long
 def test_a_model_that_is_no_longer_wanted_goes(rig: Rig) -> None:
     tiny = Path(__file__).parents[2] / "deploy/catalog/models/tiny-coder-q8_0.gguf"
     rig.declare(models=[{"name": "other", "path": str(tiny), "roles": ["completion"]}])

@@ -213,6 +213,7 @@ def is_refused(deployed: Deployed, key: str) -> bool:
     return [deployed.chat(index, key) for index in (0, 1)] == [401, 401]
 
 
+@pytest.mark.long
 def test_routers_that_start_again_at_once_keep_keys(deployed: Deployed) -> None:
     key = deployed.new_key()
     routers = [deployed.site.client.containers.get(f"{NAME}-litellm-{i}") for i in (0, 1)]

@@ -401,6 +401,7 @@ def test_nothing_is_left_to_do(site: Site) -> None:
     assert (again.status, again.succeeded, again.changes) == (0, 0, []), again.output
 
 
+@pytest.mark.long
 def test_two_processes_and_models_that_write_nothing(
     site: Site, settings: Settings, client: OpenAI
 ) -> None:
