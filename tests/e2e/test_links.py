@@ -113,7 +113,7 @@ class Link:
     def served(self) -> list[str]:
         """Fingerprint of the certificate that HAProxy has, of each end."""
         ask = "exec 3<>/dev/tcp/127.0.0.1/9999; echo show ssl cert {} >&3; cat <&3"
-        command = ask.format("/etc/atelier/current/link.pem")
+        command = ask.format("link.pem")
         said = [docker("exec", unit.name, "bash", "-c", command, check=False) for unit in self.ends]
         return [found for each in said for found in re.findall("FingerPrint: (.*)", each)]
 
