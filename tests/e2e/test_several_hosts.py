@@ -414,7 +414,7 @@ def _said_by_links(pair: Pair) -> str:
 def _served(pair: Pair) -> dict[str, str]:
     """Fingerprint of the certificate of each end, as HAProxy tells it there."""
     ask = "exec 3<>/dev/tcp/127.0.0.1/9999; echo show ssl cert {} >&3; cat <&3"
-    ask = ask.format("/etc/atelier/current/link.pem")
+    ask = ask.format("link.pem")
     found = {}
     for host, name in (("a", CLIENT), ("b", SERVER)):
         said = pair.hosts[host].run(f"docker exec {name} bash -c '{ask}'")
