@@ -20,6 +20,10 @@ from tests.e2e.site import (
 )
 
 LEFT_OUT = {
+    "long": (
+        *("test_lock", "test_recycling", "test_several", "test_ssh_deployment"),
+        *("test_ssh_faults", "test_ssh_gpu", "test_users_100"),
+    ),
     "wide": ("test_wide",),
     "drivers": ("test_drivers",),
     "saturated": ("test_saturated",),
@@ -30,7 +34,7 @@ ONE_DEPLOYMENT = (
 )
 """Modules of the same deployment on this machine: one after the other. Any other module has hosts
 and names of its own, and runs beside them."""
-FIRST = ("users_20", *ONE_DEPLOYMENT, "stores", "users_100", "ssh_native", "ssh_driver", "vllm")
+FIRST = ("users_20", *ONE_DEPLOYMENT, "several_hosts", "users_100", "vllm", "ssh_driver", "entry")
 """Those that take longest: the others fill the time until the last of them ends."""
 LONG_SECONDS = 60
 

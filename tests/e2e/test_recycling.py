@@ -27,7 +27,6 @@ from tests.e2e.site import (
     settings_here,
 )
 
-pytestmark = pytest.mark.long
 NAME = f"e2e-recycling-{CHECKOUT}"
 MODEL = "tiny-coder"
 LIMIT_BYTES = 2 * 1024**3

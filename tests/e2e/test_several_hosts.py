@@ -33,7 +33,6 @@ from tests.e2e.registry import Registry
 from tests.e2e.remote import Containers, containers_of, open_ports, run_site
 from tests.e2e.site import MASTER_KEY, START_TIMEOUT_SECONDS, Result, Settings, Site
 
-pytestmark = pytest.mark.long
 NAMES = {name: host_name(name) for name in ("a", "b")}
 ENGINES = ("e2e-llama-cpp-tiny-coder-0", "e2e-llama-cpp-tiny-coder-1")
 ROUTER, ENTRY = "e2e-litellm-0", "e2e-haproxy-0"
