@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-down check checks lint types contracts shell quick unit thorough golden \
-  test images  test-drivers test-wide test-saturated test-faults test-long molecule bench engine lock clean
+  test images test-drivers test-wide test-saturated test-faults test-long molecule bench engine lock clean
 # programs that are started many times read their bytecode instead of compiling their source
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -71,7 +71,7 @@ test-faults: $(VENV)/dev engine ## an engine and a router that die under a load,
 	$(BIN)/pytest -q --durations 5 -m faults tests/e2e
 
 test-long: $(VENV)/dev engine ## what takes minutes each: several hosts, replacements under load, every point to be killed at, backups; not in make test
-	@scripts/install-packages mmdebstrap openssh-client
+	@scripts/install-packages mmdebstrap chromium fonts-dejavu-core docker-registry openssh-server
 	$(BIN)/pytest -v -n 3 --no-loadscope-reorder --durations 40 -m long tests/e2e
 
 test-drivers: $(VENV)/dev engine ## what takes long with drivers of GPUs: a Docker that has CDI, NVIDIA's own tools; not in make test

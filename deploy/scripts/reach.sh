@@ -44,6 +44,6 @@ if has nc; then
   esac
 fi
 echo "the SSH server of this host forwards no ports (AllowTcpForwarding), and the host has no" \
-  "python3, bash, socat or nc (but OpenBSD's) that would reach them: install one of these, or set" \
+  "python3, bash, socat or nc (other than OpenBSD's) that would reach them: install one of these, or set" \
   "AllowTcpForwarding local in /etc/ssh/sshd_config and reload sshd" >&2
 exit 127

@@ -5,6 +5,7 @@
 #
 # /tmp/taken is as old as the directory whose files HAProxy goes by.
 set -u
+LOOKS=150
 directory=$1 stop_seconds=$2 seen=/tmp/seen taken=/tmp/taken
 workers() {
   for stat in /proc/[0-9]*/stat; do
@@ -26,12 +27,12 @@ while kill -0 "$main" 2>/dev/null; do
   [ "$directory" -nt "$seen" ] || continue
   touch -r "$directory" "$seen"
   if haproxy -c -C "$directory" -f haproxy.cfg >/dev/null; then
-    before=$(workers)
+    before=$(workers) looks=0
     kill -USR2 "$main" || break
-    while kill -0 "$main" 2>/dev/null && [ "$(workers)" = "$before" ]; do sleep 0.2; done
+    while [ "$(workers)" = "$before" ] && [ "$((looks += 1))" -le "$LOOKS" ]; do sleep 0.2; done
     # from HAProxy 3.1 on the new one reads them when it has started
     sleep 1
-    touch -r "$seen" "$taken"
+    if [ "$(workers)" = "$before" ]; then echo "HAProxy has not read what is there"; else touch -r "$seen" "$taken"; fi
   else
     echo "what is there is not taken; what was before goes on"
   fi

@@ -18,7 +18,12 @@ PROGRAM = (TEMPLATES / "haproxy" / "watch.sh").read_text()
 HAPROXY = """#!/bin/sh
 if [ "$1" = -c ]; then ! grep -q wrong "$3/$5"; exit; fi
 echo "$*" >>"$LOG"
-trap 'echo read again >>"$LOG"' USR2
+read_again() {
+  # as one that cannot: its worker stays, and the shell goes on waiting for it
+  if grep -q stuck "$4/$6"; then wait $!; return; fi
+  echo read again >>"$LOG"
+}
+trap 'read_again "$@"' USR2
 trap 'echo ends >>"$LOG"; kill $!; exit 0' USR1
 while :; do sleep 60 >/dev/null & wait $!; done
 """
@@ -34,7 +39,7 @@ class Link:
         binary.chmod(0o755)
         self.write("first")
         # it has a place of its own for what it has read, as containers have
-        program = PROGRAM.replace("/tmp/", f"{directory}/")
+        program = PROGRAM.replace("/tmp/", f"{directory}/").replace("LOOKS=150", "LOOKS=2")
         path = f"{binary.parent}:{os.environ['PATH']}"
         self.process = subprocess.Popen(
             ["sh", "-c", program, "watch.sh", str(self.files), "30"],
@@ -101,6 +106,17 @@ def test_what_is_wrong_is_not_read(link: Link) -> None:
     assert not link.has_taken()
     link.write("right")
     link.wait_for("read again")
+
+
+def test_what_haproxy_cannot_read_does_not_keep_it_from_what_comes_next(link: Link) -> None:
+    link.wait_for()
+    link.write("stuck")
+    assert link.process.stdout
+    assert "has not read" in link.process.stdout.readline()
+    assert not link.has_taken()
+    link.write("right")
+    link.wait_for("read again")
+    link.is_taken()
 
 
 def test_it_ends_with_haproxy(link: Link) -> None:
