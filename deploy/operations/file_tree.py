@@ -106,7 +106,7 @@ def write(
         # read in a container by another user, whatever the umask of this one is
         *("umask 022;", "rm", "-rf", new, "&&", "mkdir", "-p", new, "&&"),
         *("base64", "-d", "|", "tar", "-xzp", keep_owner, "-C", new, "&&"),
-        *_asked(check, f"{directory.obj}: {NOT_TAKEN}", "rm", "-rf", new),
+        *_asked(check, f"{directory.obj}: {NOT_TAKEN}", ["rm", "-rf", new]),
         *("rm", "-rf", directory, "&&", "mv", new, directory, "&&"),
         *_asked(wait, f"{directory.obj}: {NOT_READ}"),
         "true",
@@ -115,13 +115,13 @@ def write(
 
 
 def _asked(
-    command: Sequence[str], otherwise: str, *undo: str | QuoteString
+    command: Sequence[str], otherwise: str, undo: Sequence[str | QuoteString] = ("true",)
 ) -> list[str | QuoteString]:
     """A command that what follows waits for, if there is one; what is said and done if it fails."""
     if not command:
         return []
     words = (QuoteString(word) for word in command)
-    failed = ("echo", QuoteString(otherwise), ">&2;", *undo, *(";" for _ in undo[:1]), "false;")
+    failed = ("echo", QuoteString(otherwise), ">&2;", *undo, ";", "false;")
     return ["{", *words, "||", "{", *failed, "};", "}", "&&"]
 
 
