@@ -154,7 +154,8 @@ def arrange(setup: Setup, tp: int, pp: int) -> Arrangement:
     """Work out one arrangement."""
     model, request = setup.model, setup.request
     scale, ranks = setup.weights_scale, setup.expert_ranks
-    weights = list(stage_weights_bytes(model, setup.precision, tp, pp, tp * ranks))
+    experts = setup.expert_split(tp)
+    weights = list(stage_weights_bytes(model, setup.precision, tp, pp, experts))
     if request.speculation is not None:
         drafts = draft_weights_bytes(request.speculation, model, setup.precision, tp, pp)
         weights[-1] += int(drafts / scale)
@@ -173,6 +174,7 @@ def arrange(setup: Setup, tp: int, pp: int) -> Arrangement:
         scale,
         request.prompt_per_output,
         ranks,
+        experts,
         request.speculation,
     )
     return Arrangement(setup, tp, pp, stages, engine)

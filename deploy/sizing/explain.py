@@ -16,7 +16,6 @@ from deploy.sizing.choose import Scored
 from deploy.sizing.fit import Fit
 from deploy.sizing.hardware import hardware_refusals
 from deploy.sizing.overhead import MIB
-from deploy.sizing.parallelism import legal_tensor_parallel_sizes
 from deploy.sizing.reasons import Reason, ReasonKind, Remedy, RemedyKind, reason, remedy
 from deploy.sizing.setup import USUAL_UTILIZATION
 from deploy.sizing.speculation import Speculation, draft_weights_bytes
@@ -119,7 +118,7 @@ def _smaller_weights(best: Arrangement) -> Iterator[Remedy]:
 
 def _more_gpus(best: Arrangement) -> Iterator[Remedy]:
     setup, here = best.setup, len(best.setup.request.devices)
-    for tp in legal_tensor_parallel_sizes(setup.model, setup.precision.quantization):
+    for tp in setup.legal_splits:
         if tp > here and _is_a_way(arrange(setup, tp, 1)):
             yield remedy(RemedyKind.MORE_GPUS, gpus=tp, device=setup.device.name)
             return

@@ -24,6 +24,7 @@ COMMAND_LINE: Names = {
     "tensor_parallel_size": "--tensor-parallel-size",
     "pipeline_parallel_size": "--pipeline-parallel-size",
     "flash_attention": "--flash-attention",
+    "enable_expert_parallel": "--enable-expert-parallel",
     "engine": "--engine",
 }
 """Settings as ``atelier size`` spells them."""
@@ -84,6 +85,9 @@ REASONS = {
     ReasonKind.DRAFT_OF_OTHER_SHAPE: (
         "the draft keeps tokens of another size than this model's layers of several kinds: how"
         " vLLM lays both out is not modelled"
+    ),
+    ReasonKind.UNEVEN_EXPERTS: (
+        "{experts} experts do not divide by {gpus} GPUs, which keep as many whole ones each"
     ),
     ReasonKind.NO_EXPERTS: "expert parallelism: the model has no experts",
     ReasonKind.HEADS: "{heads} attention heads do not divide by {tensor_parallel_size}",
@@ -233,6 +237,9 @@ REMEDIES = {
     RemedyKind.RAISE_UTILIZATION: "raise {set[gpu_memory_utilization]}",
     RemedyKind.RAISE_SHARE: "declare a larger share",
     RemedyKind.LEGAL_SPLIT: "use {set[tensor_parallel_size]} {sizes}",
+    RemedyKind.WHOLE_EXPERTS: (
+        "use {set[enable_expert_parallel]}, with which GPUs keep whole experts"
+    ),
     RemedyKind.SPLIT_LESS: "add GPUs, or split less",
     RemedyKind.COMPARE_PIPELINE: "compare {set[pipeline_parallel_size]}",
     RemedyKind.USE_OLLAMA: "use {set[engine]} ollama (natively, not in a container)",

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from deploy.catalog.architecture import Architecture
+from deploy.catalog.experts import ExpertSplit
 from deploy.sizing import sglang, tensorrt_llm, tgi
 from deploy.sizing.device import Device
 from deploy.sizing.overhead import Batch, default_batch
@@ -13,6 +14,7 @@ from deploy.sizing.precision import Precision
 from deploy.sizing.release import Release
 from deploy.sizing.request import SizingRequest
 from deploy.sizing.speculation import mtp_file_bytes
+from deploy.sizing.splits import legal_splits
 from deploy.sizing.weights import file_bytes
 from deploy.units import GIB
 
@@ -58,6 +60,18 @@ class Setup:
     def expert_ranks(self) -> int:
         """Ranks with attention of their own that share the experts; 1 of models without."""
         return self.request.data_parallel_size if self.model.moe else 1
+
+    @property
+    def legal_splits(self) -> tuple[int, ...]:
+        """Every legal ``tensor_parallel_size``, up to 16 GPUs."""
+        request, scheme = self.request, self.precision.quantization
+        whole = request.enable_expert_parallel
+        return legal_splits(request.engine, self.model, scheme, whole_experts=whole)
+
+    def expert_split(self, tp: int) -> ExpertSplit:
+        """How the GPUs of a replica whose layers ``tp`` of them share have its experts."""
+        gpus = tp * self.expert_ranks
+        return ExpertSplit(1, gpus) if self.request.enable_expert_parallel else ExpertSplit(gpus, 1)
 
     def _default_batch(self, wanted: int) -> Batch:
         match self.request.engine:

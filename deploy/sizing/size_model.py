@@ -31,13 +31,13 @@ from deploy.sizing.explain import (
 )
 from deploy.sizing.fit import Fit
 from deploy.sizing.hardware import hardware_refusals, hardware_warnings
-from deploy.sizing.parallelism import legal_tensor_parallel_sizes
 from deploy.sizing.precision import Precision
 from deploy.sizing.reasons import Reason, ReasonKind, RemedyKind, reason, remedy
 from deploy.sizing.release import release_for
 from deploy.sizing.request import Rejected, Sizing, SizingRequest
 from deploy.sizing.setup import Setup
 from deploy.sizing.speculation import speculation_refusals
+from deploy.sizing.splits import whole_experts_help
 from deploy.sizing.throughput import prefill_tokens_per_second
 from deploy.spec.engine_kinds import ENGINES
 
@@ -174,9 +174,12 @@ def _refusals(setup: Setup) -> Iterator[Reason]:
 
 
 def _no_candidate(setup: Setup) -> Iterator[Reason]:
-    tp, scheme = setup.request.tensor_parallel_size or 1, setup.precision.quantization
-    legal = legal_tensor_parallel_sizes(setup.model, scheme)
-    ways = (remedy(RemedyKind.LEGAL_SPLIT, sizes=", ".join(map(str, legal))),) if legal else ()
+    tp, legal = setup.request.tensor_parallel_size or 1, setup.legal_splits
+    ways = [remedy(RemedyKind.LEGAL_SPLIT, sizes=", ".join(map(str, legal)))] if legal else []
+    engine, scheme = setup.request.engine, setup.precision.quantization
+    is_whole = setup.request.enable_expert_parallel
+    if not is_whole and whole_experts_help(engine, setup.model, scheme, tp):
+        ways.append(remedy(RemedyKind.WHOLE_EXPERTS))
     problems = split_problems(setup, tp)
     if problems:
         yield reason(ReasonKind.ILLEGAL_SPLIT, *ways, causes=problems)
@@ -322,6 +325,6 @@ def _common(setup: Setup) -> Sizing:
         kv_cache_dtype=setup.kv_dtype,
         gpu_memory_utilization=request.gpu_memory_utilization,
         usable_gib_per_gpu=setup.device.usable_gib,
-        legal_tensor_parallel_sizes=legal_tensor_parallel_sizes(setup.model, scheme),
+        legal_tensor_parallel_sizes=setup.legal_splits,
         users=request.users,
     )
