@@ -70,6 +70,8 @@ class SglangPlan(PlanPart):
     """Tokens of one step."""
     graphed_requests: int
     """The largest batch that is decoded with a CUDA graph."""
+    fp4_gemm_backend: str = ""
+    """Kernels of NVFP4 weights, where SGLang's own choice would not start."""
 
 
 class TensorRtLlmPlan(PlanPart):

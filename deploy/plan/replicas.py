@@ -83,6 +83,7 @@ def _sglang(sizing: Sizing) -> SglangPlan:
         mem_fraction_static=sizing.details["mem_fraction_static"],
         chunked_prefill_size=sizing.max_num_batched_tokens,
         graphed_requests=sizing.details["graphed_requests"],
+        fp4_gemm_backend=sizing.details.get("fp4_gemm_backend", ""),
     )
 
 

@@ -7,10 +7,13 @@ vllm/platforms/interface.py), and a request takes one block from each group of s
 Where layers of two kinds keep tokens of two sizes (Gemma 4), pages are as large as the larger
 kind's, and blocks of the smaller hold more tokens (unify_kv_cache_spec_page_size). The index of
 sparse attention is kept in a page of its own next to each latent one (UniformTypeKVCacheSpecs).
+SGLang and TensorRT-LLM have no such groups: each layer has room for as many tokens, or sliding ones
+for a share of them (``_pools``).
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,6 +27,9 @@ BLOCK_TOKENS = 16
 KV_DTYPE_BYTES = {"fp8": 1, "float16": 2, "bfloat16": 2, "float32": 4}
 INDEX_SCALED = 128
 """Values that share a scale in sparse attention's caches."""
+WINDOW_SLACK_TOKENS = 256
+"""What a request keeps in a pool of sliding layers' own beyond its window: SGLang frees tokens in
+steps of 128 (``SGLANG_SWA_EVICTION_INTERVAL``) and of whole pages, 64 tokens at most."""
 UNEVEN = 1.5
 """Up to this ratio the larger number of layers sets the size of a group; 1.25 until 0.18."""
 
@@ -48,6 +54,9 @@ class KvSettings:
     """Tokens drafted at a time: a state is kept for each of them."""
     caches_prefixes: bool = False
     """Whether states are kept for prefixes too."""
+    window_share: float = 0.0
+    """Tokens that a pool of sliding layers' own has for each token of the others; 0 where both
+    take blocks from one pool."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +88,10 @@ class KvLayout:
     its own, one more with prefix caching, and one for each token drafted."""
     states_follow_tokens: bool = False
     """Whether a state is kept for every block of tokens (``mamba_cache_mode`` all)."""
+    window_pool_bytes: float = 0.0
+    """Of a block's bytes, those of a pool that sliding layers have for themselves."""
+    window_share: float = 1.0
+    """Tokens of that pool for each token of the others."""
 
     @cached_property
     def block_bytes(self) -> int:
@@ -101,6 +114,17 @@ class KvLayout:
         full = self.full_groups / self.block_tokens
         return self.block_bytes * (full + self.sliding_groups / self.window_block_tokens)
 
+    def read_bytes(self, context_tokens: float) -> float:
+        """Bytes that a step reads of a request with so many tokens."""
+        sliding = min(context_tokens, self.window)
+        full = self.full_groups * context_tokens / self.block_tokens
+        windows = self.sliding_groups * sliding / self.window_block_tokens
+        read = (full + windows + self.state_groups) * self.block_bytes
+        if not self.window_pool_bytes:
+            return read
+        kept = full * self.window_pool_bytes
+        return read - kept + kept * sliding / max(context_tokens, 1) / self.window_share
+
     def blocks(self, available_bytes: float) -> int:
         """Whole blocks in so much memory."""
         return max(int(available_bytes // self.block_bytes), 0) if self.block_bytes else 0
@@ -119,6 +143,9 @@ class KvLayout:
 
     def request_blocks(self, context_tokens: int) -> int:
         """Blocks of a request with so many tokens."""
+        if self.window_pool_bytes:
+            kept = min(context_tokens, self.window + WINDOW_SLACK_TOKENS)
+            context_tokens = max(context_tokens, math.ceil(kept / self.window_share))
         full = share(context_tokens, self.block_tokens)
         kept = min(self.window - 1 + self.max_num_batched_tokens, context_tokens)
         sliding = share(kept, self.window_block_tokens) + 1
@@ -137,7 +164,7 @@ class KvLayout:
             longest = (own - sliding) // growing * self.block_tokens
             if min(longest, limit) >= kept:  # windows are full: they take no more
                 return min(longest, limit)
-        low, high = (0 if self.sliding_groups else limit), limit
+        low, high = (0 if self.sliding_groups or self.window_pool_bytes else limit), limit
         while low < high:
             middle = (low + high + 1) // 2
             fits = self.request_blocks(middle) <= blocks
@@ -151,6 +178,8 @@ def kv_layout(model: Architecture, layers: range, settings: KvSettings) -> KvLay
 
 
 def _kv_layout(model: Architecture, layers: range, settings: KvSettings) -> KvLayout:
+    if settings.window_share:
+        return _pools(model, layers, settings)
     tp, kv_dtype = settings.tp, settings.kv_dtype
     kinds = [model.layers[layer] for layer in layers]
     sliding = [kind for kind in kinds if kind.kind == "sliding"]
@@ -182,6 +211,27 @@ def _kv_layout(model: Architecture, layers: range, settings: KvSettings) -> KvLa
         more_bytes=block_tokens * more,
         states_per_request=(0 if follow else own_states) + settings.speculative_tokens,
         states_follow_tokens=follow,
+    )
+
+
+def _pools(model: Architecture, layers: range, settings: KvSettings) -> KvLayout:
+    """Layers that each have room for every token, and sliding ones for a share of them."""
+    tp, dtype, share_kept = settings.tp, settings.kv_dtype, settings.window_share
+    kinds = [model.layers[layer] for layer in layers]
+    sliding = [kind for kind in kinds if kind.kind == "sliding"]
+    full = [kind for kind in kinds if kind.kind in {"full", "mla"}]
+    kept = sum(token_bytes(model, kind, tp, dtype) for kind in full)
+    windows = sum(token_bytes(model, kind, tp, dtype) for kind in sliding) * share_kept
+    per_token = kept + windows + _index_token_bytes(model, full)
+    return KvLayout(
+        page_bytes=math.ceil(per_token * BLOCK_TOKENS),
+        layers_per_group=1,
+        full_groups=1,
+        sliding_groups=0,
+        window=_window(sliding),
+        max_num_batched_tokens=settings.in_flight_tokens,
+        window_pool_bytes=windows * BLOCK_TOKENS,
+        window_share=share_kept,
     )
 
 

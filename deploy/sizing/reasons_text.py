@@ -89,6 +89,10 @@ REASONS = {
     ReasonKind.UNEVEN_EXPERTS: (
         "{experts} experts do not divide by {gpus} GPUs, which keep as many whole ones each"
     ),
+    ReasonKind.UPCAST: (
+        "SGLang turns whole experts in mxfp4 into 16 bits on {device}, where they take four times"
+        " the memory"
+    ),
     ReasonKind.NO_EXPERTS: "expert parallelism: the model has no experts",
     ReasonKind.HEADS: "{heads} attention heads do not divide by {tensor_parallel_size}",
     ReasonKind.VOCABULARY: (
@@ -240,6 +244,7 @@ REMEDIES = {
     RemedyKind.WHOLE_EXPERTS: (
         "use {set[enable_expert_parallel]}, with which GPUs keep whole experts"
     ),
+    RemedyKind.SLICED_EXPERTS: "remove {set[enable_expert_parallel]}",
     RemedyKind.SPLIT_LESS: "add GPUs, or split less",
     RemedyKind.COMPARE_PIPELINE: "compare {set[pipeline_parallel_size]}",
     RemedyKind.USE_OLLAMA: "use {set[engine]} ollama (natively, not in a container)",

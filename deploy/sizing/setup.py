@@ -7,7 +7,7 @@ from functools import cached_property
 
 from deploy.catalog.architecture import Architecture
 from deploy.catalog.experts import ExpertSplit
-from deploy.sizing import sglang, tensorrt_llm, tgi
+from deploy.sizing import sglang, sglang_models, tensorrt_llm, tgi
 from deploy.sizing.device import Device
 from deploy.sizing.overhead import Batch, default_batch
 from deploy.sizing.precision import Precision
@@ -67,6 +67,13 @@ class Setup:
         request, scheme = self.request, self.precision.quantization
         whole = request.enable_expert_parallel
         return legal_splits(request.engine, self.model, scheme, whole_experts=whole)
+
+    @property
+    def window_share(self) -> float:
+        """Tokens of a pool of sliding layers' own for each of the others; 0 where vLLM shares."""
+        if self.request.engine == "sglang":
+            return sglang_models.window_share(self.model)
+        return 0.0
 
     def expert_split(self, tp: int) -> ExpertSplit:
         """How the GPUs of a replica whose layers ``tp`` of them share have its experts."""

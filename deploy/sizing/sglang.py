@@ -13,14 +13,10 @@ nothing away.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 
-from deploy.catalog.architecture import Architecture
 from deploy.sizing.device import Device
 from deploy.sizing.overhead import MIB, Batch, Overhead, StageContext
-from deploy.sizing.precision import Precision
-from deploy.sizing.reasons import Reason, ReasonKind, RemedyKind, reason, remedy
 from deploy.sizing.release import Release
 from deploy.units import GIB
 
@@ -53,18 +49,6 @@ REQUEST_BYTES = 4
 """Of each token that a request may have: where it lies in the KV cache (``ReqToTokenPool``)."""
 AITER_TOKENS = 256
 """AMD: tokens of a partition of AITER's attention, which has room for each of every request."""
-
-ROCM_GFX = ("gfx942", "gfx950")
-"""What upstream's ROCm images are built for: .github/workflows/release-docker-amd.yml."""
-LEAST_CAPABILITY = (8, 0)
-"""Upstream names 7.5, at which its images were seen to have no kernels
-(https://github.com/sgl-project/sglang/issues/24224)."""
-NOT_ON_AMD = ("bitsandbytes", "nvfp4")
-"""Experimental, or wants a package that is not in the image:
-https://docs.sglang.io/docs/advanced_features/quantization."""
-MXFP4_GFX = "gfx950"
-"""The only one that SGLang has ``mxfp4`` for (layers/quantization/__init__.py)."""
-WHOLE_LAYERS = {"full", "mla"}
 
 
 @dataclass(frozen=True)
@@ -144,55 +128,6 @@ def mem_fraction_static(budget_gib: float, static_gib: float, overhead: Overhead
     """
     free = budget_gib - overhead.non_torch_gib
     return min(math.ceil(static_gib / free * 1000) / 1000, 1.0) if free > 0 else 0.0
-
-
-def refusals(model: Architecture, device: Device, precision: Precision) -> Iterator[Reason]:
-    """Why SGLang does not serve a model on a card, or why that cannot be sized."""
-    other = remedy(RemedyKind.USE_VLLM)
-    if what := _not_modelled(model):
-        yield reason(ReasonKind.NOT_MODELLED, other, engine="SGLang", what=what)
-    method = precision.quantization.method
-    if device.vendor == "amd":
-        if device.gfx not in ROCM_GFX:
-            yield reason(
-                ReasonKind.NOT_FOR_GFX,
-                other,
-                needed=" and ".join(ROCM_GFX),
-                device=device.name,
-                gfx=device.gfx,
-            )
-        elif method in NOT_ON_AMD or (method == "mxfp4" and device.gfx != MXFP4_GFX):
-            yield reason(
-                ReasonKind.NOT_ON_AMD,
-                remedy(RemedyKind.OTHER_METHOD),
-                method=method,
-                device=device.gfx,
-            )
-    elif device.vendor == "nvidia" and device.compute_capability < LEAST_CAPABILITY:
-        yield reason(
-            ReasonKind.CAPABILITY,
-            other,
-            what="SGLang's images need",
-            needed=".".join(map(str, LEAST_CAPABILITY)),
-            device=device.name,
-            capability=".".join(map(str, device.compute_capability)),
-        )
-
-
-def _not_modelled(model: Architecture) -> str:
-    """What SGLang keeps in pools of their own, or has room of its own for."""
-    kinds = {layer.kind for layer in model.layers}
-    if not model.keeps_tokens:
-        return "models that keep no tokens"
-    if "state" in kinds:
-        return "states"
-    if "sliding" in kinds:
-        return "sliding windows"
-    if model.mla is not None and model.mla.is_sparse:
-        return "the index of sparse attention"
-    if kinds - WHOLE_LAYERS:
-        return "layers without attention"
-    return "images" if model.vision is not None else ""
 
 
 def _graphs_mib(context: StageContext, batch: Batch) -> float:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 from deploy.catalog.decoder_sizes import DTYPES
 from deploy.catalog.quantization import BY_NAME, Quantization
 from deploy.catalog.weight_tensors import count_active_parameters, count_parameters
 from deploy.errors import PlanError, Problem
-from deploy.sizing import sglang, tensorrt_llm, tgi
+from deploy.sizing import sglang, sglang_models, tensorrt_llm, tgi
 from deploy.sizing.arrangement import DEFAULT_CONTEXT_TOKENS, Arrangement
 from deploy.sizing.check import check_request
 from deploy.sizing.choose import (
@@ -31,7 +32,7 @@ from deploy.sizing.explain import (
 )
 from deploy.sizing.fit import Fit
 from deploy.sizing.hardware import hardware_refusals, hardware_warnings
-from deploy.sizing.precision import Precision
+from deploy.sizing.precision import MXFP4_ALIGNMENT, Precision
 from deploy.sizing.reasons import Reason, ReasonKind, RemedyKind, reason, remedy
 from deploy.sizing.release import release_for
 from deploy.sizing.request import Rejected, Sizing, SizingRequest
@@ -73,9 +74,8 @@ def make_setup(request: SizingRequest) -> Setup:
     """What all arrangements of a request share."""
     device = weakest(request.devices)
     dtype = _dtype(request, device)
-    marlin = not device.is_hopper_or_later
-    precision = Precision(dtype, _quantization(request), marlin)
-    kv_dtype = dtype if request.kv_cache_dtype == "auto" else "fp8"
+    precision = Precision(dtype, _quantization(request), _mxfp4_alignment(request, device))
+    kv_dtype = _kv_dtype(request, device, dtype)
     own = {
         "sglang": sglang.RELEASE,
         "tensorrt_llm": tensorrt_llm.RELEASE,
@@ -83,6 +83,20 @@ def make_setup(request: SizingRequest) -> Setup:
     }
     release = own.get(request.engine) or release_for(request.model, request.engine_version)
     return Setup(request, request.model, precision, device, release, kv_dtype)
+
+
+def _mxfp4_alignment(request: SizingRequest, device: Device) -> tuple[int, int]:
+    if request.engine == "sglang":
+        return sglang_models.mxfp4_alignment(device)
+    return MXFP4_ALIGNMENT, 1 if device.is_hopper_or_later else MXFP4_ALIGNMENT
+
+
+def _kv_dtype(request: SizingRequest, device: Device, dtype: str) -> str:
+    if request.kv_cache_dtype != "auto":
+        return "fp8"
+    if request.engine == "sglang":
+        return sglang_models.kv_dtype(request.model, device, dtype)
+    return dtype
 
 
 def _size_group(request: SizingRequest) -> Sizing:
@@ -137,9 +151,15 @@ def _quantization(request: SizingRequest) -> Quantization:
 def _engine_refusals(setup: Setup) -> Iterator[Reason]:
     """What the engine that is asked for does not serve."""
     request, model = setup.request, setup.model
-    own = {"sglang": sglang.refusals, "tensorrt_llm": tensorrt_llm.refusals, "tgi": tgi.refusals}
+    own = {
+        "sglang": sglang_models.refusals,
+        "tensorrt_llm": tensorrt_llm.refusals,
+        "tgi": tgi.refusals,
+    }
     if request.engine in own:
         yield from own[request.engine](model, setup.device, setup.precision)
+    if request.engine == "sglang" and request.enable_expert_parallel:
+        yield from sglang_models.whole_expert_refusals(setup.device, setup.precision)
     stages, layers = request.pipeline_parallel_size or 1, len(model.layers)
     if not stages_are_legal(setup, stages):
         title = ENGINES[request.engine].title
@@ -237,7 +257,7 @@ def _at_the_limit(request: SizingRequest, users: int) -> Reason:
     return reason(ReasonKind.QUEUE, request=users + 1, when_full=engine.when_full)
 
 
-def _told(best: Arrangement) -> dict[str, float]:
+def _told(best: Arrangement) -> dict[str, Any]:
     """What an engine is told of its memory, where that is not what was asked for."""
     match best.setup.request.engine:
         case "sglang":
@@ -247,14 +267,19 @@ def _told(best: Arrangement) -> dict[str, float]:
     return {}
 
 
-def _told_sglang(best: Arrangement) -> dict[str, float]:
+def _told_sglang(best: Arrangement) -> dict[str, Any]:
     """What SGLang is told of its memory."""
     stage = best.tightest
     static = stage.weights_gib + stage.kept_gib[0]
     share = sglang.mem_fraction_static(best.setup.budget_gib, static, stage.overhead)
     requests = best.batch.max_num_seqs
     graphed = sglang.graphed_requests(best.setup.device, best.tensor_parallel_size, requests)
-    return {"mem_fraction_static": share, "graphed_requests": graphed}
+    backend = sglang_models.fp4_gemm_backend(best.setup.device, best.setup.precision)
+    return {
+        "mem_fraction_static": share,
+        "graphed_requests": graphed,
+        **({"fp4_gemm_backend": backend} if backend else {}),
+    }
 
 
 def _told_tensorrt_llm(best: Arrangement) -> dict[str, float]:

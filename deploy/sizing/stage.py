@@ -132,6 +132,7 @@ def _kv_settings(setup: Setup, tp: int, is_last: bool) -> KvSettings:
         in_flight_tokens=setup.batch.max_num_batched_tokens * release.batches_in_flight,
         uneven=release.uneven,
         caches_prefixes=request.enable_prefix_caching,
+        window_share=setup.window_share,
     )
     if request.speculation is None:
         return settings

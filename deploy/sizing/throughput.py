@@ -173,13 +173,7 @@ def _copies_read(tensor: WeightTensor, batch: float) -> float:
 
 
 def _kv_read_bytes(engine: Engine, context_tokens: float) -> float:
-    total = 0.0
-    for layout in engine.layouts:
-        sliding = min(context_tokens, layout.window)
-        blocks = layout.full_groups * context_tokens / layout.block_tokens
-        blocks += layout.sliding_groups * sliding / layout.window_block_tokens
-        total += (blocks + layout.state_groups) * layout.block_bytes
-    return total
+    return sum(layout.read_bytes(context_tokens) for layout in engine.layouts)
 
 
 def _communication_seconds(engine: Engine, batch: float) -> float:

@@ -143,6 +143,8 @@ ENGINES: dict[EngineKind, EngineTraits] = {
             "--ep": "declare enable_expert_parallel of the engine",
             "--ep-size": "declare enable_expert_parallel of the engine",
             "--expert-parallel-size": "declare enable_expert_parallel of the engine",
+            "--swa-full-tokens-ratio": "remove it: the pool of sliding layers is planned",
+            "--moe-a2a-backend": "remove it: what GPUs send each other of experts is not planned",
             "--dp-size": "declare replicas; ranks of one engine are not deployed",
             "--data-parallel-size": "declare replicas; ranks of one engine are not deployed",
             "--attn-dp-size": "remove it",

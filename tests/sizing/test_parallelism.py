@@ -90,7 +90,7 @@ def test_whole_experts_are_not_padded_as_slices_are() -> None:
     assert whole.parameters == slices.parameters
     # as likely for an expert to be met by a token
     assert whole.copies_per_token / whole.copies == slices.copies_per_token / slices.copies
-    precision = Precision("bfloat16", BY_NAME["mxfp4"], marlin=False)
+    precision = Precision("bfloat16", BY_NAME["mxfp4"])
     sizes = [tensor_bytes(t, model, precision) * t.copies for t in (whole, slices)]
     assert sizes[0] < 0.76 * sizes[1]
 
