@@ -41,8 +41,8 @@ def split_problems(claims: list[Claim], hosts: list[Gpus]) -> Iterator[Problem]:
                 ", ".join(map(str, legal)),
             )
             helps = not whole and whole_experts_help(engine.kind, model, scheme, tp)
-            fix = "or declare enable_expert_parallel: GPUs then keep whole experts" if helps else ""
-            yield Problem(f"{path}.tensor_parallel_size", found, sizes, fix)
+            way = "declare one of these, or enable_expert_parallel: GPUs then keep whole experts"
+            yield Problem(f"{path}.tensor_parallel_size", found, sizes, way if helps else "")
         yield from _stages_problems(claim, len(model.layers), pp)
         if not problems and most and tp * pp > most and engine.nnodes == 1:
             found = f"{tp} x {pp} = {tp * pp} GPUs for one replica of {claim.name}"

@@ -83,6 +83,8 @@ class TensorRtLlmPlan(PlanPart):
     """Tokens that its KV cache may have at most."""
     max_num_tokens: int
     """Tokens of one step."""
+    moe_backend: str = ""
+    """Kernels of experts; empty where they are its default."""
 
 
 class TgiPlan(PlanPart):

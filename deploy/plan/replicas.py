@@ -92,6 +92,7 @@ def _tensorrt_llm(sizing: Sizing) -> TensorRtLlmPlan:
         free_gpu_memory_fraction=sizing.details["free_gpu_memory_fraction"],
         max_tokens=sizing.details["max_tokens"],
         max_num_tokens=sizing.max_num_batched_tokens,
+        moe_backend=sizing.details.get("moe_backend", ""),
     )
 
 

@@ -144,13 +144,17 @@ class KvLayout:
     def request_blocks(self, context_tokens: int) -> int:
         """Blocks of a request with so many tokens."""
         if self.window_pool_bytes:
-            kept = min(context_tokens, self.window + WINDOW_SLACK_TOKENS)
-            context_tokens = max(context_tokens, math.ceil(kept / self.window_share))
+            context_tokens = max(context_tokens, self._window_pool_tokens(context_tokens))
         full = share(context_tokens, self.block_tokens)
         kept = min(self.window - 1 + self.max_num_batched_tokens, context_tokens)
         sliding = share(kept, self.window_block_tokens) + 1
         growing = self.full_groups + (self.state_groups if self.states_follow_tokens else 0)
         return growing * full + self.sliding_groups * sliding + self.state_blocks
+
+    def _window_pool_tokens(self, context_tokens: int) -> int:
+        """Tokens of the other pool next to what a request has in that of sliding layers."""
+        kept = min(context_tokens, self.window + WINDOW_SLACK_TOKENS)
+        return math.ceil(kept / self.window_share)
 
     def longest_request(self, blocks: int, limit: int = 10**8) -> int:
         """Tokens of the longest request that fits, at most ``limit``."""
@@ -160,6 +164,8 @@ class KvLayout:
             own = max(blocks - self.state_blocks, 0)
             limit = min(limit, own // growing * self.block_tokens)
             kept = self.window - 1 + self.max_num_batched_tokens
+            if self.window_pool_bytes:
+                kept = self._window_pool_tokens(limit)
             sliding = self.sliding_groups * (share(kept, self.window_block_tokens) + 1)
             longest = (own - sliding) // growing * self.block_tokens
             if min(longest, limit) >= kept:  # windows are full: they take no more

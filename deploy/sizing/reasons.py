@@ -27,6 +27,7 @@ class ReasonKind(StrEnum):
     OTHER_MODEL = "other_model"
     OTHER_WEIGHTS = "other_weights"
     OTHER_CARD = "other_card"
+    NO_BLOCKS = "no_blocks"
     OTHER_ROLE = "other_role"
     NO_WEIGHTS = "no_weights"
     NOT_DEPLOYED_ON = "not_deployed_on"

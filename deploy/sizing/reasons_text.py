@@ -68,6 +68,10 @@ REASONS = {
     ReasonKind.OTHER_CARD: (
         "TGI's image is built for compute capability 8.0 to 9.0, and {device} has {capability}"
     ),
+    ReasonKind.NO_BLOCKS: (
+        "TensorRT-LLM serves fp8 weights in blocks on cards of compute capability 9.0 to 10.3, and"
+        " {device} has {capability}"
+    ),
     ReasonKind.CAPABILITY: ("{what} compute capability {needed}, and {device} has {capability}"),
     ReasonKind.SEVERAL_VENDORS: "GPUs of {vendors} do not serve one engine together",
     ReasonKind.TOO_FEW_GPUS: "needs {needed} GPUs, there are {gpus}",

@@ -73,7 +73,7 @@ class Setup:
         """Tokens of a pool of sliding layers' own for each of the others; 0 where vLLM shares."""
         if self.request.engine == "sglang":
             return sglang_models.window_share(self.model)
-        return 0.0
+        return 1.0 if self.request.engine == "tensorrt_llm" else 0.0
 
     def expert_split(self, tp: int) -> ExpertSplit:
         """How the GPUs of a replica whose layers ``tp`` of them share have its experts."""

@@ -10,7 +10,7 @@ from deploy.catalog.decoder_sizes import DTYPES
 from deploy.catalog.quantization import BY_NAME, Quantization
 from deploy.catalog.weight_tensors import count_active_parameters, count_parameters
 from deploy.errors import PlanError, Problem
-from deploy.sizing import sglang, sglang_models, tensorrt_llm, tgi
+from deploy.sizing import sglang, sglang_models, tensorrt_llm, tensorrt_llm_models, tgi
 from deploy.sizing.arrangement import DEFAULT_CONTEXT_TOKENS, Arrangement
 from deploy.sizing.check import check_request
 from deploy.sizing.choose import (
@@ -88,6 +88,8 @@ def make_setup(request: SizingRequest) -> Setup:
 def _mxfp4_alignment(request: SizingRequest, device: Device) -> tuple[int, int]:
     if request.engine == "sglang":
         return sglang_models.mxfp4_alignment(device)
+    if request.engine == "tensorrt_llm":
+        return tensorrt_llm_models.MXFP4_ALIGNMENT
     return MXFP4_ALIGNMENT, 1 if device.is_hopper_or_later else MXFP4_ALIGNMENT
 
 
@@ -153,7 +155,7 @@ def _engine_refusals(setup: Setup) -> Iterator[Reason]:
     request, model = setup.request, setup.model
     own = {
         "sglang": sglang_models.refusals,
-        "tensorrt_llm": tensorrt_llm.refusals,
+        "tensorrt_llm": tensorrt_llm_models.refusals,
         "tgi": tgi.refusals,
     }
     if request.engine in own:
@@ -282,8 +284,8 @@ def _told_sglang(best: Arrangement) -> dict[str, Any]:
     }
 
 
-def _told_tensorrt_llm(best: Arrangement) -> dict[str, float]:
-    """What TensorRT-LLM is told of its memory: by the stage that has the most to spare."""
+def _told_tensorrt_llm(best: Arrangement) -> dict[str, Any]:
+    """What TensorRT-LLM is told of its memory, by the stage that has the most to spare."""
     usable = best.setup.device.usable_gib
     shares = (
         tensorrt_llm.free_gpu_memory_fraction(
@@ -292,7 +294,13 @@ def _told_tensorrt_llm(best: Arrangement) -> dict[str, float]:
         for stage in best.unlike
     )
     told = tensorrt_llm.max_tokens(best.kv_cache_tokens)
-    return {"free_gpu_memory_fraction": max(shares), "max_tokens": told}
+    setup = best.setup
+    backend = tensorrt_llm_models.moe_backend(setup.model, setup.device, setup.precision)
+    return {
+        "free_gpu_memory_fraction": max(shares),
+        "max_tokens": told,
+        **({"moe_backend": backend} if backend else {}),
+    }
 
 
 def _reasons(chosen: Scored, count: int) -> Iterator[Reason]:

@@ -106,6 +106,7 @@ def _stage(  # noqa: PLR0913, PLR0917
         encodes_images=not setup.request.language_model_only,
         query_tokens=setup.query_tokens,
         data_parallel_size=setup.expert_ranks,
+        experts=setup.expert_split(tp),
     )
     overhead = _overhead(setup, context, count)
     layout = kv_layout(setup.model, layers, _kv_settings(setup, tp, is_last))
