@@ -72,6 +72,8 @@ class SglangPlan(PlanPart):
     """The largest batch that is decoded with a CUDA graph."""
     fp4_gemm_backend: str = ""
     """Kernels of NVFP4 weights, where SGLang's own choice would not start."""
+    max_mamba_cache_size: int = 0
+    """Slots for states of requests; 0 of models without."""
 
 
 class TensorRtLlmPlan(PlanPart):

@@ -84,6 +84,7 @@ def _sglang(sizing: Sizing) -> SglangPlan:
         chunked_prefill_size=sizing.max_num_batched_tokens,
         graphed_requests=sizing.details["graphed_requests"],
         fp4_gemm_backend=sizing.details.get("fp4_gemm_backend", ""),
+        max_mamba_cache_size=sizing.details.get("max_mamba_cache_size", 0),
     )
 
 

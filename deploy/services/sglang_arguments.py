@@ -84,6 +84,7 @@ def _optional(replica: ReplicaPlan) -> Iterator[str]:
         "--watchdog-timeout": hang,
         "--ep-size": replica.tensor_parallel_size if engine.enable_expert_parallel else None,
         "--fp4-gemm-backend": told.fp4_gemm_backend if told else None,
+        "--max-mamba-cache-size": told.max_mamba_cache_size if told else None,
     }
     yield from (part for flag, value in flags.items() if value for part in (flag, str(value)))
     if engine.scheduling_policy == "priority":

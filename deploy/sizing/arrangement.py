@@ -54,9 +54,11 @@ class Arrangement:
     @cached_property
     def batch(self) -> Batch:
         """What one step may hold: by default no more requests than states have blocks for sure."""
-        own, needs = self.setup.batch, self.needs_state_blocks
-        if not needs or self.setup.request.max_num_seqs is not None:
+        own, slots = self.setup.batch, min(stage.state_requests for stage in self.unlike)
+        if self.setup.request.max_num_seqs is not None:
             return own
+        if not self.needs_state_blocks:
+            return Batch(own.max_num_batched_tokens, slots or own.max_num_seqs)
         most = min(max(stage.least_blocks, stage.blocks // 2) for stage in self.unlike)
         return Batch(own.max_num_batched_tokens, max(min(own.max_num_seqs, most), 1))
 
@@ -67,7 +69,8 @@ class Arrangement:
         With full CUDA graphs it refuses to start otherwise (``CompilationConfig``:
         "max_num_seqs exceeds available Mamba cache blocks").
         """
-        return self.setup.model.has_state and not self.setup.request.enforce_eager
+        setup = self.setup
+        return setup.model.has_state and not setup.request.enforce_eager and not setup.is_sglang
 
     @property
     def state_blocks(self) -> int:

@@ -21,6 +21,7 @@ from functools import cached_property
 from deploy.catalog.architecture import Architecture
 from deploy.catalog.attention_layers import AttentionLayer
 from deploy.catalog.weight_tensors import share
+from deploy.sizing.sglang_states import slot_bytes
 
 BLOCK_TOKENS = 16
 """Tokens of a block: vLLM's default on CUDA."""
@@ -92,6 +93,8 @@ class KvLayout:
     """Of a block's bytes, those of a pool that sliding layers have for themselves."""
     window_share: float = 1.0
     """Tokens of that pool for each token of the others."""
+    slot_bytes: int = 0
+    """Bytes of a request's states, where they have a pool of slots for themselves."""
 
     @cached_property
     def block_bytes(self) -> int:
@@ -119,7 +122,7 @@ class KvLayout:
         sliding = min(context_tokens, self.window)
         full = self.full_groups * context_tokens / self.block_tokens
         windows = self.sliding_groups * sliding / self.window_block_tokens
-        read = (full + windows + self.state_groups) * self.block_bytes
+        read = (full + windows + self.state_groups) * self.block_bytes + self.slot_bytes
         if not self.window_pool_bytes:
             return read
         kept = full * self.window_pool_bytes
@@ -221,11 +224,12 @@ def _kv_layout(model: Architecture, layers: range, settings: KvSettings) -> KvLa
 
 
 def _pools(model: Architecture, layers: range, settings: KvSettings) -> KvLayout:
-    """Layers that each have room for every token, and sliding ones for a share of them."""
+    """Layers that each have room for every token, sliding ones for a share, states for none."""
     tp, dtype, share_kept = settings.tp, settings.kv_dtype, settings.window_share
     kinds = [model.layers[layer] for layer in layers]
     sliding = [kind for kind in kinds if kind.kind == "sliding"]
     full = [kind for kind in kinds if kind.kind in {"full", "mla"}]
+    states = sum(kind.kind == "state" for kind in kinds)
     kept = sum(token_bytes(model, kind, tp, dtype) for kind in full)
     windows = sum(token_bytes(model, kind, tp, dtype) for kind in sliding) * share_kept
     per_token = kept + windows + _index_token_bytes(model, full)
@@ -236,6 +240,7 @@ def _pools(model: Architecture, layers: range, settings: KvSettings) -> KvLayout
         sliding_groups=0,
         window=_window(sliding),
         max_num_batched_tokens=settings.in_flight_tokens,
+        slot_bytes=slot_bytes(model.state, tp, states) if model.state and states else 0,
         window_pool_bytes=windows * BLOCK_TOKENS,
         window_share=share_kept,
     )

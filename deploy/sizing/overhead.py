@@ -113,7 +113,7 @@ def stage_overhead(context: StageContext, batch: Batch) -> Overhead:
     buffers = _buffers_gib(context, batch)
     captured = captured_graphs(batch, context.query_tokens) if context.has_graphs else 0
     graphs = captured * context.layers * GRAPH_BYTES_PER_LAYER / GIB
-    images = _encoder_bytes(context, batch) if context.is_first else 0.0
+    images = encoder_bytes(context, batch) if context.is_first else 0.0
     activation = (max(forward, sampling, images) + workspace) / GIB
     inside = graphs if release.graphs_counted else 0.0
     kept = buffers if release.counts_buffers else 0.0
@@ -173,7 +173,7 @@ def _forward_bytes(context: StageContext, batch: Batch) -> float:
     return max(forward, _latent_prefill_bytes(model, tp) + 2.0 * tokens * hidden)
 
 
-def _encoder_bytes(context: StageContext, batch: Batch) -> float:
+def encoder_bytes(context: StageContext, batch: Batch) -> float:
     """The vision tower at work on the largest images, before the model runs (profile_run).
 
     Live at once: the pixels, the positions, the hidden state before and after a norm, and either

@@ -81,6 +81,7 @@ class ReasonKind(StrEnum):
     ENCODER_UNKNOWN = "encoder_unknown"
     SLIDING_WINDOWS = "sliding_windows"
     STATE_LAYERS = "state_layers"
+    STATE_SLOTS = "state_slots"
     DRAFTS = "drafts"
     AMD = "amd"
     NO_NATIVE_KERNELS = "no_native_kernels"

@@ -193,6 +193,10 @@ REASONS = {
         "{layers} of its layers keep a state of {state_mib:.0f} MiB on each GPU for every request"
         " in place of tokens; memory comes in blocks of {block_tokens} tokens"
     ),
+    ReasonKind.STATE_SLOTS: (
+        "each of {requests} requests at once has {each} slots of {state_mib:.0f} MiB for its states"
+        " on each GPU, {pool_gib:.1f} GiB together; {set[max_num_seqs]} says for how many"
+    ),
     ReasonKind.DRAFTS: (
         "{method} drafts {tokens} tokens at a time: {weights_gib:.2f} GiB of weights on each GPU;"
         " the speed counts {tokens_per_step:.1f} tokens a step, measure yours"

@@ -16,7 +16,7 @@ import math
 from dataclasses import dataclass
 
 from deploy.sizing.device import Device
-from deploy.sizing.overhead import MIB, Batch, Overhead, StageContext
+from deploy.sizing.overhead import MIB, Batch, Overhead, StageContext, encoder_bytes
 from deploy.sizing.release import Release
 from deploy.units import GIB
 
@@ -34,6 +34,12 @@ PEER_GIB = 0.6
 """The same for NCCL and the buffers of all-reduce, where a layer is shared."""
 LINKED_GIB = 1.5
 """The same with NVLink from Hopper on."""
+IMAGES_SHARE = 1 - 0.95 * (1 - 0.1 * (1152**2 / 1024**2 - 1))
+"""Of what is left for weights and KV cache, what the encoder of images is left: of one of 1152 in
+24 layers, which is what it takes Qwen's for (``adjust_mem_fraction_for_vlm``)."""
+IMAGE_POOLS_GIB = (100 + 1024) / 1024
+"""Images that are kept, and those that come from other processes: ``SGLANG_VLM_CACHE_SIZE_MB`` and
+``SGLANG_MM_FEATURE_CACHE_MB`` (``mm_runtime_reservation_gb``)."""
 UNSURE_GIB = 0.5
 ACTIVATION_MIB_PER_TOKEN = 1.5
 BASE_MIB = 512
@@ -105,6 +111,7 @@ def stage_overhead(context: StageContext, batch: Batch, stages: int, longest: in
     graphs = _graphs_mib(context, batch) if context.has_graphs else 0.0
     if device.usable_gib > LARGE_GIB:
         activation = max(activation, LARGE_RESERVE_GIB * 1024 - graphs)
+    activation += _images_mib(context, batch, activation + graphs)
     non_torch = CONTEXT_GIB + (_peers_gib(device) if tp * stages > 1 else 0.0)
     return Overhead(
         activation_gib=activation * MIB / GIB,
@@ -113,6 +120,24 @@ def stage_overhead(context: StageContext, batch: Batch, stages: int, longest: in
         buffers_gib=_buffers_bytes(context, batch, longest) / GIB,
         uncertainty_gib=UNSURE_GIB * (2 if tp * stages > 1 else 1),
     )
+
+
+def image_pools_gib(context: StageContext) -> float:
+    """Caches of images, which are taken off what the share leaves for the KV cache."""
+    return IMAGE_POOLS_GIB if _takes_images(context) else 0.0
+
+
+def _takes_images(context: StageContext) -> bool:
+    return context.model.vision is not None and context.encodes_images
+
+
+def _images_mib(context: StageContext, batch: Batch, reserved_mib: float) -> float:
+    """What the encoder of images takes at work: as much as upstream leaves free, or it needs."""
+    if not _takes_images(context):
+        return 0.0
+    left = max(context.device.usable_gib * 1024 - reserved_mib, 0.0)
+    needed = encoder_bytes(context, batch) / MIB if context.is_first else 0.0
+    return max(left * IMAGES_SHARE, needed)
 
 
 def mem_fraction_static(budget_gib: float, static_gib: float, overhead: Overhead) -> float:

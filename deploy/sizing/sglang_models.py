@@ -29,11 +29,12 @@ https://docs.sglang.io/docs/advanced_features/quantization."""
 MXFP4_GFX = "gfx950"
 """The only one that SGLang has ``mxfp4`` for (layers/quantization/__init__.py)."""
 BLACKWELL = (10, 0)
+ENCODERS = frozenset({"qwen3_5_text", "qwen3_5_moe_text"})
+"""Models whose encoder of images is known (Qwen3.5 to 3.8)."""
 WINDOW_POOLS = frozenset({"gpt_oss", "gemma4_text"})
 """Models whose sliding layers have a pool of their own (``is_hybrid_swa_model``)."""
 WINDOW_SHARE = 0.8
 """``--swa-full-tokens-ratio``: tokens of that pool for each token of the other."""
-WHOLE_LAYERS = {"full", "mla", "sliding"}
 
 
 def window_share(model: Architecture) -> float:
@@ -140,11 +141,6 @@ def _is_blackwell(device: Device) -> bool:
 
 def _not_modelled(model: Architecture) -> str:
     """What SGLang keeps in pools of their own, or has room of its own for."""
-    kinds = {layer.kind for layer in model.layers}
     if not model.keeps_tokens:
         return "models that keep no tokens"
-    if "state" in kinds:
-        return "states"
-    if kinds - WHOLE_LAYERS:
-        return "layers without attention"
-    return "images" if model.vision is not None else ""
+    return "images" if model.vision and model.model_type not in ENCODERS else ""

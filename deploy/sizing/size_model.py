@@ -37,6 +37,7 @@ from deploy.sizing.reasons import Reason, ReasonKind, RemedyKind, reason, remedy
 from deploy.sizing.release import release_for
 from deploy.sizing.request import Rejected, Sizing, SizingRequest
 from deploy.sizing.setup import Setup
+from deploy.sizing.sglang_states import slots_of
 from deploy.sizing.speculation import speculation_refusals
 from deploy.sizing.splits import whole_experts_help
 from deploy.sizing.throughput import prefill_tokens_per_second
@@ -272,7 +273,7 @@ def _told(best: Arrangement) -> dict[str, Any]:
 def _told_sglang(best: Arrangement) -> dict[str, Any]:
     """What SGLang is told of its memory."""
     stage = best.tightest
-    static = stage.weights_gib + stage.kept_gib[0]
+    static = stage.weights_gib + stage.pools_gib + stage.kept_gib[0]
     share = sglang.mem_fraction_static(best.setup.budget_gib, static, stage.overhead)
     requests = best.batch.max_num_seqs
     graphed = sglang.graphed_requests(best.setup.device, best.tensor_parallel_size, requests)
@@ -281,6 +282,7 @@ def _told_sglang(best: Arrangement) -> dict[str, Any]:
         "mem_fraction_static": share,
         "graphed_requests": graphed,
         **({"fp4_gemm_backend": backend} if backend else {}),
+        **({"max_mamba_cache_size": slots_of(requests)} if stage.state_requests else {}),
     }
 
 

@@ -6,7 +6,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from deploy.sizing import sglang
+from deploy.sizing import sglang, sglang_states
 from deploy.sizing.kv_cache import KvLayout, KvSettings, kinds_of, kv_layout
 from deploy.sizing.overhead import MIB, Overhead, StageContext, stage_overhead
 from deploy.sizing.setup import Setup
@@ -31,6 +31,11 @@ class Stage:
 
     headroom_gib: float
     """What no engine's share of the memory takes."""
+    state_requests: int = 0
+    """Requests whose states have slots of their own; 0 where there are none."""
+    pools_gib: float = 0.0
+    """Of the overhead, what lies within the share that weights and KV cache have: those slots, and
+    caches of images."""
 
     @property
     def pinned_kv_cache_bytes(self) -> int:
@@ -111,9 +116,18 @@ def _stage(  # noqa: PLR0913, PLR0917
     overhead = _overhead(setup, context, count)
     layout = kv_layout(setup.model, layers, _kv_settings(setup, tp, is_last))
     left = setup.budget_gib - weights_gib - overhead.total_gib
+    slot, requests = layout.slot_bytes, 0
+    pools_gib = sglang.image_pools_gib(context) if setup.is_sglang else 0.0
+    if slot:
+        fits = sglang_states.requests_that_fit(left - pools_gib, slot, setup.batch.max_num_seqs)
+        requests = setup.request.max_num_seqs or fits
+        pools_gib += sglang_states.pool_gib(requests, slot)
+    overhead = replace(overhead, buffers_gib=overhead.buffers_gib + pools_gib)
+    left -= pools_gib
     unsure = overhead.uncertainty_gib + weights_gib * setup.weights_uncertainty
     headroom = setup.headroom_gib - overhead.outside_gib
-    return Stage(weights_gib, overhead, layout, left, left - unsure, headroom)
+    least = left - unsure
+    return Stage(weights_gib, overhead, layout, left, least, headroom, requests, pools_gib)
 
 
 def _overhead(setup: Setup, context: StageContext, stages: int) -> Overhead:

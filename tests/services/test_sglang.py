@@ -405,3 +405,16 @@ def test_mixtures_of_experts(
 def test_what_would_undo_the_plan_of_experts_is_refused(tmp_path: Path, flag: str) -> None:
     with pytest.raises(PlanError, match=rf"(?s){flag}.*remove it"):
         made(tmp_path, engine={"kind": "sglang", "extra_args": [flag, "1"]})
+
+
+def test_slots_for_states(tmp_path: Path) -> None:
+    hosts = [{"name": "gpu1", "gpus": "4x h100"}]
+    models = [{"name": "qwen3-coder-next", "max_num_seqs": 24, "replicas": 1}]
+    engine = {"kind": "sglang", "tensor_parallel_size": 4}
+    said = parsed(container(made(tmp_path, hosts=hosts, engine=engine, models=models)))
+    assert (said.max_running_requests, said.max_mamba_cache_size) == (24, 120)
+    assert parsed(container(made(tmp_path))).max_mamba_cache_size is None
+    # as many as there are slots for, where nothing is declared
+    models = [{"name": "qwen3-coder-next", "replicas": 1}]
+    said = parsed(container(made(tmp_path, hosts=hosts, engine=engine, models=models)))
+    assert said.max_mamba_cache_size == 5 * said.max_running_requests

@@ -17,6 +17,7 @@ from deploy.sizing.reasons import Reason, ReasonKind
 from deploy.sizing.reasons_text import INVENTORY, reason_text
 from deploy.sizing.sglang import mem_fraction_static
 from deploy.sizing.sglang_models import WINDOW_SHARE, window_share
+from deploy.sizing.sglang_states import slots_of
 from deploy.sizing.size_model import make_setup
 from deploy.units import GIB
 
@@ -102,7 +103,7 @@ def test_what_attention_works_in_on_amd() -> None:
 @pytest.mark.parametrize(
     ("name", "gpus", "what"),
     [
-        ("qwen3.6-27b", "h100", "states"),
+        ("gemma-4-31b", "h100", "images"),
         ("deepseek-v3.2", "8x mi300x", "the index of sparse attention on AMD"),
         ("devstral-small-2", "h100", "images"),
         ("bge-m3", "h100", "models that keep no tokens"),
@@ -185,6 +186,71 @@ def test_short_requests_take_more_of_the_windows(context: int, needed: int) -> N
     for blocks in (1, 7, 29, 30, 31, 512):
         longest = layout.longest_request(blocks)
         assert layout.request_blocks(longest) <= blocks < layout.request_blocks(longest + 16)
+
+
+STATE = 32 * 128 * 128 * 4 + (32 * 128 + 2 * 16 * 128) * 3 * 2
+"""Qwen3-Coder-Next by hand: 32 heads of 128 x 128 in 32 bits, 3 inputs of a convolution in 16."""
+
+
+def test_states_have_slots_of_their_own() -> None:
+    """Five for each request: "--max-mamba-cache-size 40" reports "max_running_requests=8 (40 / 5)".
+
+    https://github.com/jpezzulli/sglang-rtxpro6000/issues/5
+    """
+    assert slots_of(8) == 40
+    sizing = found("qwen3-coder-next", "4x h100", tensor_parallel_size=4, max_num_seqs=32)
+    slot = 36 * STATE / 4
+    assert sizing.details["max_mamba_cache_size"] == 5 * 32
+    more = found("qwen3-coder-next", "4x h100", tensor_parallel_size=4, max_num_seqs=33)
+    # its row of the places of tokens, and a larger CUDA graph, too
+    places = 4 * 262_144 / GIB + 2 / 1024
+    taken = sizing.kv_cache_gib_per_gpu - more.kv_cache_gib_per_gpu
+    assert taken == pytest.approx(5 * slot / GIB + places, abs=1e-3)
+    # 12 layers of 48 keep tokens
+    assert sizing.kv_cache_bytes_per_token_per_gpu == 12 * 2 * 1 * 256 * 2
+    # upstream takes the pool of states out of the share that it is told
+    free = sizing.usable_gib_per_gpu * 0.9 - sizing.overhead.non_torch_gib
+    static = sizing.weights_gib_per_gpu + 161 * slot / GIB + sizing.kv_cache_gib_per_gpu
+    assert sizing.details["mem_fraction_static"] == pytest.approx(static / free, abs=1e-3)
+
+
+def test_states_share_what_is_left_as_upstream_does() -> None:
+    """Nine parts of nineteen, unless it is said how many requests there may be at once."""
+    sizing = found("qwen3-coder-next", "4x h100", tensor_parallel_size=4)
+    slots = sizing.details["max_mamba_cache_size"]
+    assert slots == 5 * sizing.max_num_seqs < 5 * 256
+    states = (slots + 1) * 36 * STATE / 4 / GIB
+    assert states / sizing.kv_cache_gib_per_gpu == pytest.approx(0.9, abs=0.05)
+    assert f"{sizing.max_num_seqs} requests at once has 5 slots of 18 MiB" in " ".join(
+        reason_text(why) for why in sizing.warnings
+    )
+
+
+def test_more_requests_than_there_is_room_for_states_for() -> None:
+    asked = {"tensor_parallel_size": 4, "max_num_seqs": 512}
+    sizing = found("qwen3-coder-next", "4x h100", **asked)
+    assert sizing.fits is Fit.NO
+    most = found("qwen3-coder-next", "4x h100", tensor_parallel_size=4).max_num_seqs
+    assert f"lower --max-num-seqs to {most}" in reason_text(sizing.reasons[0])
+
+
+def test_room_for_images_is_what_upstream_leaves() -> None:
+    """``adjust_mem_fraction_for_vlm`` for an encoder of 1152 in, as it reads it, 24 layers."""
+    factor = 0.95 * (1 - 0.1 * (24 * 1152**2 / (24 * 1024**2) - 1))
+    images = found("qwen3.6-27b", "h200", quantization="fp8").overhead
+    text = found("qwen3-32b", "h200", quantization="fp8").overhead
+    reserved = text.activation_gib + text.cuda_graphs_gib
+    usable = found("qwen3-32b", "h200").usable_gib_per_gpu
+    more = images.activation_gib - text.activation_gib
+    assert more == pytest.approx((usable - reserved) * (1 - factor), rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("name", "gpus"),
+    [("granite-4.0-h-small", "2x h100"), ("nemotron-3-nano-30b", "2x h100")],
+)
+def test_states_of_mamba(name: str, gpus: str) -> None:
+    assert found(name, gpus).fits is Fit.PROBABLY
 
 
 def test_how_mxfp4_is_padded() -> None:
