@@ -7,8 +7,7 @@ vllm/platforms/interface.py), and a request takes one block from each group of s
 Where layers of two kinds keep tokens of two sizes (Gemma 4), pages are as large as the larger
 kind's, and blocks of the smaller hold more tokens (unify_kv_cache_spec_page_size). The index of
 sparse attention is kept in a page of its own next to each latent one (UniformTypeKVCacheSpecs).
-SGLang and TensorRT-LLM have no such groups: each layer has room for as many tokens, or sliding ones
-for a share of them (``_pools``).
+SGLang and TensorRT-LLM have no such groups: deploy/sizing/kv_pools.py.
 """
 
 from __future__ import annotations
@@ -21,7 +20,6 @@ from functools import cached_property
 from deploy.catalog.architecture import Architecture
 from deploy.catalog.attention_layers import AttentionLayer
 from deploy.catalog.weight_tensors import share
-from deploy.sizing.sglang_states import slot_bytes
 
 BLOCK_TOKENS = 16
 """Tokens of a block: vLLM's default on CUDA."""
@@ -55,9 +53,6 @@ class KvSettings:
     """Tokens drafted at a time: a state is kept for each of them."""
     caches_prefixes: bool = False
     """Whether states are kept for prefixes too."""
-    window_share: float = 0.0
-    """Tokens that a pool of sliding layers' own has for each token of the others; 0 where both
-    take blocks from one pool."""
 
 
 @dataclass(frozen=True)
@@ -187,8 +182,6 @@ def kv_layout(model: Architecture, layers: range, settings: KvSettings) -> KvLay
 
 
 def _kv_layout(model: Architecture, layers: range, settings: KvSettings) -> KvLayout:
-    if settings.window_share:
-        return _pools(model, layers, settings)
     tp, kv_dtype = settings.tp, settings.kv_dtype
     kinds = [model.layers[layer] for layer in layers]
     sliding = [kind for kind in kinds if kind.kind == "sliding"]
@@ -206,13 +199,13 @@ def _kv_layout(model: Architecture, layers: range, settings: KvSettings) -> KvLa
     page = block_tokens * per_token if model.keeps_tokens else 0
     own_states = 2 if settings.caches_prefixes and model.family.state == "delta" else 1
     follow = settings.caches_prefixes and model.family.state == "mamba2"
-    more = _index_token_bytes(model, full) + len(drafts) * settings.draft_token_bytes
+    more = index_token_bytes(model, full) + len(drafts) * settings.draft_token_bytes
     return KvLayout(
         page_bytes=page,
         layers_per_group=size,
         full_groups=share(len(full), size),
         sliding_groups=share(len(sliding), size),
-        window=_window(sliding),
+        window=widest_window(sliding),
         max_num_batched_tokens=settings.in_flight_tokens,
         state_groups=share(states, size),
         block_tokens=_tokens_of(page, full, model, tp, kv_dtype) or block_tokens,
@@ -220,29 +213,6 @@ def _kv_layout(model: Architecture, layers: range, settings: KvSettings) -> KvLa
         more_bytes=block_tokens * more,
         states_per_request=(0 if follow else own_states) + settings.speculative_tokens,
         states_follow_tokens=follow,
-    )
-
-
-def _pools(model: Architecture, layers: range, settings: KvSettings) -> KvLayout:
-    """Layers that each have room for every token, sliding ones for a share, states for none."""
-    tp, dtype, share_kept = settings.tp, settings.kv_dtype, settings.window_share
-    kinds = [model.layers[layer] for layer in layers]
-    sliding = [kind for kind in kinds if kind.kind == "sliding"]
-    full = [kind for kind in kinds if kind.kind in {"full", "mla"}]
-    states = sum(kind.kind == "state" for kind in kinds)
-    kept = sum(token_bytes(model, kind, tp, dtype) for kind in full)
-    windows = sum(token_bytes(model, kind, tp, dtype) for kind in sliding) * share_kept
-    per_token = kept + windows + _index_token_bytes(model, full)
-    return KvLayout(
-        page_bytes=math.ceil(per_token * BLOCK_TOKENS),
-        layers_per_group=1,
-        full_groups=1,
-        sliding_groups=0,
-        window=_window(sliding),
-        max_num_batched_tokens=settings.in_flight_tokens,
-        slot_bytes=slot_bytes(model.state, tp, states) if model.state and states else 0,
-        window_pool_bytes=windows * BLOCK_TOKENS,
-        window_share=share_kept,
     )
 
 
@@ -261,7 +231,7 @@ def _tokens_of(
     return page_bytes // max(token_bytes(model, layer, tp, kv_dtype) for layer in set(layers))
 
 
-def _index_token_bytes(model: Architecture, layers: list[AttentionLayer]) -> int:
+def index_token_bytes(model: Architecture, layers: list[AttentionLayer]) -> int:
     """A key in fp8 and its scale, for each layer with an index (DeepseekV32IndexerCache)."""
     if model.mla is None or not model.mla.is_sparse:
         return 0
@@ -301,5 +271,6 @@ def _group_size(counts: list[int], uneven: float) -> int:
     return most if most < least * uneven else least
 
 
-def _window(sliding: list[AttentionLayer]) -> int:
+def widest_window(sliding: list[AttentionLayer]) -> int:
+    """Tokens of the widest window; 1 without any."""
     return max((layer.window for layer in sliding), default=1)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 from deploy.catalog.decoder_sizes import DTYPES
 from deploy.catalog.quantization import BY_NAME, Quantization
 from deploy.catalog.weight_tensors import count_active_parameters, count_parameters
 from deploy.errors import PlanError, Problem
 from deploy.sizing import sglang, sglang_models, tensorrt_llm, tensorrt_llm_models, tgi
-from deploy.sizing.arrangement import DEFAULT_CONTEXT_TOKENS, Arrangement
+from deploy.sizing.arrangement import DEFAULT_CONTEXT_TOKENS
 from deploy.sizing.check import check_request
 from deploy.sizing.choose import (
     Scored,
@@ -37,10 +36,10 @@ from deploy.sizing.reasons import Reason, ReasonKind, RemedyKind, reason, remedy
 from deploy.sizing.release import release_for
 from deploy.sizing.request import Rejected, Sizing, SizingRequest
 from deploy.sizing.setup import Setup
-from deploy.sizing.sglang_states import slots_of
 from deploy.sizing.speculation import speculation_refusals
 from deploy.sizing.splits import whole_experts_help
 from deploy.sizing.throughput import prefill_tokens_per_second
+from deploy.sizing.told import told
 from deploy.spec.engine_kinds import ENGINES
 
 
@@ -247,7 +246,7 @@ def _sizing(chosen: Scored, scored: list[Scored]) -> Sizing:
         at_the_limit=_at_the_limit(request, users) if fits else None,
         details={
             "users_at_reading_speed": chosen.comfortable * best.replicas if fits else 0,
-            **(_told(best) if fits else {}),
+            **(told(best) if fits else {}),
         },
     )
 
@@ -258,51 +257,6 @@ def _at_the_limit(request: SizingRequest, users: int) -> Reason:
         length = request.max_model_len
         return reason(ReasonKind.RESERVED, request=users + 1, context_tokens=length)
     return reason(ReasonKind.QUEUE, request=users + 1, when_full=engine.when_full)
-
-
-def _told(best: Arrangement) -> dict[str, Any]:
-    """What an engine is told of its memory, where that is not what was asked for."""
-    match best.setup.request.engine:
-        case "sglang":
-            return _told_sglang(best)
-        case "tensorrt_llm":
-            return _told_tensorrt_llm(best)
-    return {}
-
-
-def _told_sglang(best: Arrangement) -> dict[str, Any]:
-    """What SGLang is told of its memory."""
-    stage = best.tightest
-    static = stage.weights_gib + stage.pools_gib + stage.kept_gib[0]
-    share = sglang.mem_fraction_static(best.setup.budget_gib, static, stage.overhead)
-    requests = best.batch.max_num_seqs
-    graphed = sglang.graphed_requests(best.setup.device, best.tensor_parallel_size, requests)
-    backend = sglang_models.fp4_gemm_backend(best.setup.device, best.setup.precision)
-    return {
-        "mem_fraction_static": share,
-        "graphed_requests": graphed,
-        **({"fp4_gemm_backend": backend} if backend else {}),
-        **({"max_mamba_cache_size": slots_of(requests)} if stage.state_requests else {}),
-    }
-
-
-def _told_tensorrt_llm(best: Arrangement) -> dict[str, Any]:
-    """What TensorRT-LLM is told of its memory, by the stage that has the most to spare."""
-    usable = best.setup.device.usable_gib
-    shares = (
-        tensorrt_llm.free_gpu_memory_fraction(
-            usable, stage.weights_gib + stage.overhead.total_gib, stage.kept_gib[0]
-        )
-        for stage in best.unlike
-    )
-    told = tensorrt_llm.max_tokens(best.kv_cache_tokens)
-    setup = best.setup
-    backend = tensorrt_llm_models.moe_backend(setup.model, setup.device, setup.precision)
-    return {
-        "free_gpu_memory_fraction": max(shares),
-        "max_tokens": told,
-        **({"moe_backend": backend} if backend else {}),
-    }
 
 
 def _reasons(chosen: Scored, count: int) -> Iterator[Reason]:

@@ -8,6 +8,7 @@ from functools import cached_property
 
 from deploy.sizing import sglang, sglang_states
 from deploy.sizing.kv_cache import KvLayout, KvSettings, kinds_of, kv_layout
+from deploy.sizing.kv_pools import pool_layout
 from deploy.sizing.overhead import MIB, Overhead, StageContext, stage_overhead
 from deploy.sizing.setup import Setup
 from deploy.sizing.speculation import kv_settings
@@ -114,7 +115,12 @@ def _stage(  # noqa: PLR0913, PLR0917
         experts=setup.expert_split(tp),
     )
     overhead = _overhead(setup, context, count)
-    layout = kv_layout(setup.model, layers, _kv_settings(setup, tp, is_last))
+    settings, window_share = _kv_settings(setup, tp, is_last), setup.window_share
+    layout = (
+        pool_layout(setup.model, layers, settings, window_share)
+        if window_share
+        else kv_layout(setup.model, layers, settings)
+    )
     left = setup.budget_gib - weights_gib - overhead.total_gib
     slot, requests = layout.slot_bytes, 0
     pools_gib = sglang.image_pools_gib(context) if setup.is_sglang else 0.0
@@ -147,7 +153,6 @@ def _kv_settings(setup: Setup, tp: int, is_last: bool) -> KvSettings:
         in_flight_tokens=setup.batch.max_num_batched_tokens * release.batches_in_flight,
         uneven=release.uneven,
         caches_prefixes=request.enable_prefix_caching,
-        window_share=setup.window_share,
     )
     if request.speculation is None:
         return settings

@@ -116,10 +116,10 @@ CASES: dict[str, dict[str, Any]] = {
         "engine": SGLANG,
         "models": [CODER_7B],
     },
-    "SGLang with a model that keeps states": {
+    "SGLang with images of an encoder that is not modelled": {
         "hosts": [{"name": "gpu1", "gpus": "1x h100"}],
         "engine": SGLANG,
-        "models": [{"name": "qwen3.6-27b", "quantization": "fp8"}],
+        "models": [{"name": "gemma-4-31b"}],
     },
     "weights larger than what SGLang leaves": {
         "hosts": [{"name": "gpu1", "gpus": "1x rtx-4090"}],

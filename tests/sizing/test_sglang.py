@@ -11,7 +11,8 @@ from deploy.catalog import load_catalog
 from deploy.errors import PlanError
 from deploy.sizing import Fit, Sizing, SizingRequest, find_devices, find_model, size
 from deploy.sizing.arrangement import arrange
-from deploy.sizing.kv_cache import KvSettings, kv_layout
+from deploy.sizing.kv_cache import KvSettings
+from deploy.sizing.kv_pools import pool_layout
 from deploy.sizing.observed import compare
 from deploy.sizing.reasons import Reason, ReasonKind
 from deploy.sizing.reasons_text import INVENTORY, reason_text
@@ -180,8 +181,8 @@ def test_sliding_layers_have_a_pool_of_their_own() -> None:
 @pytest.mark.parametrize(("context", "needed"), [(8192, 8192), (480, 480), (128, 160), (16, 32)])
 def test_short_requests_take_more_of_the_windows(context: int, needed: int) -> None:
     """A window of 128 tokens and what is not freed yet, 384, are 480 tokens of the other pool."""
-    settings = KvSettings(window_share=0.8)
-    layout = kv_layout(find_model("gpt-oss-20b", CATALOG).architecture, range(24), settings)
+    model = find_model("gpt-oss-20b", CATALOG).architecture
+    layout = pool_layout(model, range(24), KvSettings(), 0.8)
     assert layout.request_blocks(context) == needed / 16
     for blocks in (1, 7, 29, 30, 31, 512):
         longest = layout.longest_request(blocks)
