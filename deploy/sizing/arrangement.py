@@ -54,13 +54,19 @@ class Arrangement:
     @cached_property
     def batch(self) -> Batch:
         """What one step may hold: by default no more requests than states have blocks for sure."""
-        own, slots = self.setup.batch, min(stage.state_requests for stage in self.unlike)
+        own = self.setup.batch
         if self.setup.request.max_num_seqs is not None:
             return own
         if not self.needs_state_blocks:
-            return Batch(own.max_num_batched_tokens, slots or own.max_num_seqs)
+            return Batch(own.max_num_batched_tokens, self.state_requests or own.max_num_seqs)
         most = min(max(stage.least_blocks, stage.blocks // 2) for stage in self.unlike)
         return Batch(own.max_num_batched_tokens, max(min(own.max_num_seqs, most), 1))
+
+    @property
+    def state_requests(self) -> int:
+        """Requests whose states have slots on every GPU; 0 where there are no such slots."""
+        found = (stage.state_requests for stage in self.unlike if stage.state_requests)
+        return min(found, default=0)
 
     @property
     def needs_state_blocks(self) -> bool:

@@ -100,7 +100,7 @@ def _shorter_steps(best: Arrangement) -> Iterator[Remedy]:
 def _fewer_requests(best: Arrangement) -> Iterator[Remedy]:
     """Of SGLang, where each request that a step may hold has slots for its states."""
     setup, declared = best.setup, best.setup.request.max_num_seqs
-    if not (best.tightest.state_requests and declared):
+    if not (best.state_requests and declared):
         return
     fewer = replace(setup, request=replace(setup.request, max_num_seqs=None))
     other = arrange(fewer, best.tensor_parallel_size, best.pipeline_parallel_size)
@@ -238,14 +238,15 @@ def _model_warnings(best: Arrangement) -> Iterator[Reason]:
             state_mib=layout.state_blocks * layout.block_bytes / MIB,
             block_tokens=layout.block_tokens,
         )
-    if best.tightest.state_requests:
+    if best.state_requests:
         yield _state_slots(best)
     if any(layer.kind == "sliding" for layer in setup.model.layers) and not setup.window_share:
         yield reason(ReasonKind.SLIDING_WINDOWS)
 
 
 def _state_slots(best: Arrangement) -> Reason:
-    requests, slot = best.batch.max_num_seqs, best.tightest.layout.slot_bytes
+    requests = best.batch.max_num_seqs
+    slot = max(stage.layout.slot_bytes for stage in best.unlike)
     return reason(
         ReasonKind.STATE_SLOTS,
         requests=requests,

@@ -35,8 +35,8 @@ PEER_GIB = 0.6
 LINKED_GIB = 1.5
 """The same with NVLink from Hopper on."""
 IMAGES_SHARE = 1 - 0.95 * (1 - 0.1 * (1152**2 / 1024**2 - 1))
-"""Of what is left for weights and KV cache, what the encoder of images is left: of one of 1152 in
-24 layers, which is what it takes Qwen's for (``adjust_mem_fraction_for_vlm``)."""
+"""What ``adjust_mem_fraction_for_vlm`` leaves free for the encoder of images, of all that weights
+and KV cache would have. It takes Qwen's encoder for one of 24 layers, each of 1152."""
 IMAGE_POOLS_GIB = (100 + 1024) / 1024
 """Images that are kept, and those that come from other processes: ``SGLANG_VLM_CACHE_SIZE_MB`` and
 ``SGLANG_MM_FEATURE_CACHE_MB`` (``mm_runtime_reservation_gb``)."""

@@ -51,18 +51,12 @@ MXFP4_ALIGNMENT = (256, 256)
 
 
 def moe_backend(model: Architecture, device: Device, precision: Precision) -> str:
-    """``moe_config.backend``; empty where that is CUTLASS, its default.
+    """``moe_config.backend``; empty where upstream's own choice serves these weights on this card.
 
-    It is said where CUTLASS does not serve these weights on this card, or another is its own
-    choice, which older releases did not make: ``AUTO`` came late to 1.2.
+    Its default is CUTLASS, of gpt-oss what is fastest on the card and in its image; neither serves
+    FP8 in blocks on Blackwell ("one must set the moe_config.backend explicitly").
     """
-    if model.moe is None:
-        return ""
-    if precision.quantization.method == "mxfp4":
-        if device.is_data_centre_blackwell:
-            return "TRTLLM"
-        return "TRITON" if device.is_hopper_or_later else ""
-    is_blocks = bool(precision.quantization.block_rows)
+    is_blocks = model.moe is not None and bool(precision.quantization.block_rows)
     return "DEEPGEMM" if is_blocks and device.is_data_centre_blackwell else ""
 
 

@@ -31,7 +31,7 @@ def _told_sglang(best: Arrangement) -> dict[str, Any]:
         "mem_fraction_static": share,
         "graphed_requests": graphed,
         **({"fp4_gemm_backend": backend} if backend else {}),
-        **({"max_mamba_cache_size": slots_of(requests)} if stage.state_requests else {}),
+        **({"max_mamba_cache_size": slots_of(requests)} if best.state_requests else {}),
     }
 
 

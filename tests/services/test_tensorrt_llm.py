@@ -248,8 +248,8 @@ def test_ngc_is_logged_in_to_where_that_is_declared(
 @pytest.mark.parametrize(
     ("gpus", "model", "backend"),
     [
-        ("1x h100", {"name": "gpt-oss-20b"}, "TRITON"),
-        ("1x b200", {"name": "gpt-oss-120b"}, "TRTLLM"),
+        ("1x h100", {"name": "gpt-oss-20b"}, None),
+        ("1x b200", {"name": "gpt-oss-120b"}, None),
         ("8x b200", {"name": "deepseek-r1"}, "DEEPGEMM"),
         ("1x h100", {"name": "qwen3-coder-30b-a3b"}, None),
         ("1x h100", {"name": "qwen3-coder-30b-a3b", "quantization": "fp8"}, None),
