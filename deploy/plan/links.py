@@ -55,15 +55,15 @@ def link_warnings(spec: DeploymentSpec) -> Iterator[str]:
     if spec.entry is None:
         return
     services = (
-        ("router", spec.router, spec.router_host),
-        ("web_ui", spec.web_ui, spec.web_ui_host),
+        ("router", spec.router, spec.router_host, "programs ask the router"),
+        ("web_ui", spec.web_ui, spec.web_ui_host, "people open the web UI"),
     )
-    for setting, service, host in services:
+    for setting, service, host, use in services:
         if service and host != spec.entry_host and not service.listen.is_loopback:
             yield (
-                f"{setting}.listen: port {service.port} of {host} is open at {service.listen}, without"
-                " encryption; the entry goes through a link. Remove listen unless programs ask"
-                f" {NAMES[setting]} there directly"
+                f"{setting}.listen: port {service.port} of {host} is open at {service.listen},"
+                " without encryption; the entry goes through a link. Remove listen unless"
+                f" {use} there directly"
             )
 
 
@@ -80,7 +80,7 @@ def _address_problems(path: str, host: HostSpec, hop: Hop) -> Iterator[Problem]:
         yield Problem(
             path,
             f"{host.address or host.name!r} is a name: a link ends on an address",
-            f"an IP address of this host, in the network that it shares with {asks} on {hop.client}",
+            f"an IP address of this host, in the network that {asks} on {hop.client} is in",
             "declare address",
         )
 

@@ -226,12 +226,12 @@ def _config(context: ServiceContext, role: Role, port: int, backends: Sequence[B
 
 
 def _errors(*, is_server: bool) -> dict[str, str]:
-    who = "What is asked" if is_server else "The host of what is asked"
+    who = "The service" if is_server else "The host of the service"
     unavailable = ("server_error", "service_unavailable")
     return {
         "gone": quoted_error(f"{who} does not answer its link.", *unavailable),
-        "unknown": quoted_error("No link leads to what is asked.", *unavailable),
+        "unknown": quoted_error("No link leads to this service.", *unavailable),
         "forbidden": quoted_error(
-            "No link leads from the host that asks to what is asked.", *unavailable
+            "No link leads from this host to this service.", *unavailable
         ),
     }

@@ -17,7 +17,7 @@ from deploy.spec import HostSpec
 from deploy.tls.pair import LinkEnd
 from tests.conftest import MakeArtefacts
 
-END = LinkEnd("b", "server")
+END, NAME = LinkEnd("b", "server"), "demo-link-server-b-0"
 # of HAProxy 3.0.11
 SAID = """Filename: link.pem
 Status: Used
@@ -40,7 +40,7 @@ class Docker:
         self.said, self.containers = list(said), self
 
     def get(self, name: str) -> Docker:
-        assert name == "demo-link-server-b-0"
+        assert name == NAME
         if not self.said:
             raise NotFound("there is none")
         return self
@@ -79,7 +79,7 @@ def test_what_it_says_is_read() -> None:
 
 
 def test_it_is_waited_for(lab: Artefacts) -> None:
-    said = links.ask_end(lab, END, connection(SAID.format(OLD), "", own(lab)))
+    said = links.ask_end(lab, END, NAME, connection(SAID.format(OLD), "", own(lab)))
     assert said.startswith("mutual TLS, certificate with ")
 
 
@@ -96,6 +96,6 @@ def test_one_that_has_another_or_none(
 ) -> None:
     monkeypatch.setattr(links, "PATIENCE_SECONDS", 0)
     with pytest.raises(ServiceError) as refused:
-        links.ask_end(lab, END, connection(*said))
+        links.ask_end(lab, END, NAME, connection(*said))
     assert f"demo-link-server-b-0: {why}" in str(refused.value)
     assert "docker restart demo-link-server-b-0" in str(refused.value)
