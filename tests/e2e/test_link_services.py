@@ -192,6 +192,13 @@ def test_what_is_asked_is_not_for_clients_to_say(hops: Hops) -> None:
     assert len(large["headers"]["cookie"]) == 30_000
 
 
+def test_large_requests_arrive_whole(hops: Hops) -> None:
+    """They do not fit into what the entry can send to another router."""
+    with hops.client() as client:
+        reply = client.post("/v1/completions", json={"prompt": "x" * 2_000_000}).json()
+    assert reply["bytes"] > 2_000_000
+
+
 def test_a_stream_and_a_websocket_go_on_while_certificates_are_replaced(hops: Hops) -> None:
     """And everybody else is answered meanwhile."""
     with hops.client() as client, websocket(hops) as way, asking(hops) as answered:
