@@ -296,6 +296,7 @@ def test_an_entry_names_what_it_asks_in_a_header(spread: Artefacts) -> None:
     # what cannot be handed on gets no answer, and is sent to the other router
     assert rules(backend, "errorfile") == [["502", "/dev/null"], ["503", "/dev/null"]]
     assert rules(backend, "retries") == [["0"]]
+    assert rules(backend, "timeout", "connect") == [["1s"]]
     # who asks a client says it in the path alone
     client = sections(found[CLIENT])["frontend requests"]
     assert ["http-request", "del-header", "x-atelier-link"] in client
