@@ -231,7 +231,5 @@ def _errors(*, is_server: bool) -> dict[str, str]:
     return {
         "gone": quoted_error(f"{who} does not answer its link.", *unavailable),
         "unknown": quoted_error("No link leads to this service.", *unavailable),
-        "forbidden": quoted_error(
-            "No link leads from this host to this service.", *unavailable
-        ),
+        "forbidden": quoted_error("No link leads from this host to this service.", *unavailable),
     }

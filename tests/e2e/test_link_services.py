@@ -251,6 +251,8 @@ def test_the_link_is_open_to_the_entry_alone(hops: Hops, tmp_path: Path) -> None
     asked = f"/{next(iter(ROUTERS))}/v1/models"
     assert ask_link(hops, tmp_path, own, asked) == "HTTP/1.1 200 OK"
     assert ask_link(hops, tmp_path, own, "/v1/models") == "HTTP/1.1 503 Service Unavailable"
+    # an entry that knows of one that is gone asks another one
+    assert ask_link(hops, tmp_path, own, "/v1/models", f"{DEPLOYMENT}-litellm-2") == ""
     other_host = issue(kept.authority, ("c.link",), now, "client")
     assert ask_link(hops, tmp_path, other_host, asked) == "HTTP/1.1 403 Forbidden"
     stranger = issue(make_authority("links", now), ("a.link",), now, "client")
@@ -258,8 +260,9 @@ def test_the_link_is_open_to_the_entry_alone(hops: Hops, tmp_path: Path) -> None
         assert ask_link(hops, tmp_path, offered, asked) == "refused"
 
 
-def ask_link(hops: Hops, directory: Path, own: Pair | None, path: str) -> str:
+def ask_link(hops: Hops, directory: Path, own: Pair | None, path: str, named: str = "") -> str:
     """The first line of what the link of host b answers to whoever has a certificate."""
+    header = f"X-Atelier-Link: {named}\r\n" if named else ""
     kept, plan = hops.artefacts.secrets.links, hops.artefacts.plan.links
     assert kept
     assert plan
@@ -272,7 +275,7 @@ def ask_link(hops: Hops, directory: Path, own: Pair | None, path: str) -> str:
             socket.create_connection((bridge(), plan.spec.port), PATIENCE_SECONDS) as plain,
             context.wrap_socket(plain, server_hostname="b.link") as way,
         ):
-            way.sendall(f"GET {path} HTTP/1.1\r\nHost: b\r\n\r\n".encode())
+            way.sendall(f"GET {path} HTTP/1.1\r\nHost: b\r\n{header}\r\n".encode())
             return way.recv(1000).split(b"\r\n")[0].decode()
     except (ssl.SSLError, ConnectionError):
         return "refused"

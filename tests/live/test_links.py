@@ -11,8 +11,9 @@ from docker.errors import NotFound
 
 from deploy.artefacts import Artefacts
 from deploy.errors import ServiceError
-from deploy.live import links
+from deploy.live import links, status
 from deploy.live.connection import Connection
+from deploy.services import Tier
 from deploy.spec import HostSpec
 from deploy.tls.pair import LinkEnd
 from tests.conftest import MakeArtefacts
@@ -76,6 +77,19 @@ def test_what_it_says_is_read() -> None:
         links.parse("Can't display the certificate: Not found or the certificate is a bundle!")
         is None
     )
+
+
+def test_an_entry_has_as_many_days_as_the_one_of_its_two_that_ends_first(
+    make: MakeArtefacts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hosts = [{"name": "a", "address": "10.0.0.1"}, {"name": "b", "address": "10.0.0.2"}]
+    in_20_days = links.Loaded("", time.time() + 20.5 * 86400)
+    monkeypatch.setattr(status, "certificate_days", lambda *_: 300)
+    monkeypatch.setattr(status, "loaded", lambda *_: in_20_days)
+    for host, days in (("b", 20), ("a", 300)):
+        made = make(hosts=hosts, entry={"host": host, "names": ["ai.lab.example"]})
+        [unit] = made.stack.tier(Tier.ENTRY)
+        assert status._certificate_days(unit, made, connection()) == days
 
 
 def test_it_is_waited_for(lab: Artefacts) -> None:

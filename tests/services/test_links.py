@@ -291,6 +291,12 @@ def test_an_entry_names_what_it_asks_in_a_header(spread: Artefacts) -> None:
         ["req.hdr(x-atelier-link)"],
         ["path,field(2,/)", *["unless", "{", "req.hdr(x-atelier-link)", "-m", "found", "}"]],
     ]
+    # without an answer, the request is sent to one that is still there
+    [gone] = rules(server["frontend requests"], "http-request", "reject")
+    known = "demo-litellm-0 demo-litellm-1"
+    assert " ".join(gone) == (
+        f"if {{ req.hdr(x-atelier-link) -m found }} !{{ var(txn.asked) -m str {known} }}"
+    )
     backend = server["backend demo-litellm-1"]
     assert ["http-request", "del-header", "x-atelier-link"] in backend
     # what cannot be handed on gets no answer, and is sent to the other router
