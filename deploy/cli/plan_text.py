@@ -17,6 +17,8 @@ BAR = 46
 LABEL = 12
 STYLES = {"#": "blue", "+": "yellow", "=": "green", ".": "dim"}
 LEGEND = "# weights   + overhead   = KV cache   . free (GiB)"
+SERVICES = {"router": "router", "web_ui": "web UI"}
+"""What of a host is asked from others, apart from engines."""
 
 
 def plan_text(plan: DeploymentPlan) -> Iterator[Text]:
@@ -55,6 +57,7 @@ def _host(host: HostPlan, plan: DeploymentPlan) -> Iterator[Text]:
     gpus = " + ".join(f"{count}x {name}" for name, count in counts.items()) or "CPU"
     title = Text(f"{host.name}: {gpus}", style="bold")
     yield title.append(f" ({', '.join(services)})" if services else "", style="not bold")
+    yield from _linked(host, plan)
     for index, usable in enumerate(host.usable_gib):
         replicas = plan.on_gpu(host.name, index)
         yield (
@@ -71,6 +74,16 @@ def _host(host: HostPlan, plan: DeploymentPlan) -> Iterator[Text]:
             limit = replica.memory_limit_bytes / GIB
             native = ", without a container" if replica.runs == "native" else ""
             yield Text(f"  {_name(replica)}: up to {limit:.0f} GiB of the machine's memory{native}")
+
+
+def _linked(host: HostPlan, plan: DeploymentPlan) -> Iterator[Text]:
+    """Which services of a host are asked from another one; engines say it themselves."""
+    if plan.links is None:
+        return
+    hops = [hop for hop in plan.links.hops if hop.server == host.name and hop.asked in SERVICES]
+    if hops:
+        names = " and ".join(dict.fromkeys(SERVICES[hop.asked] for hop in hops))
+        yield Text(f"  {names}: reached over TLS, at port {plan.links.spec.port}")
 
 
 def memory_bar(replicas: tuple[ReplicaPlan, ...], usable_gib: float) -> Text:

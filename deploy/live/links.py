@@ -18,8 +18,8 @@ from docker.errors import APIError, NotFound
 from deploy.artefacts import Artefacts
 from deploy.errors import Problem, ServiceError
 from deploy.live.connection import Connection
-from deploy.services import links
 from deploy.services.haproxy import RUNTIME_PORT
+from deploy.services.link_files import CERTIFICATE
 from deploy.tls.pair import LinkEnd
 from deploy.tls.read import SECONDS_A_DAY
 
@@ -50,7 +50,7 @@ def loaded(connection: Connection, container: str) -> Loaded | None:
         connection: to its host.
         container: its name.
     """
-    ask = f"show ssl cert {links.CERTIFICATE}"
+    ask = f"show ssl cert {CERTIFICATE}"
     command = f"exec 3<>/dev/tcp/127.0.0.1/{RUNTIME_PORT}; echo '{ask}' >&3; cat <&3"
     try:
         _, said = connection.client.containers.get(container).exec_run(["bash", "-c", command])
@@ -71,12 +71,13 @@ def parse(said: str) -> Loaded | None:
         return None
 
 
-def ask_end(artefacts: Artefacts, end: LinkEnd, connection: Connection) -> str:
+def ask_end(artefacts: Artefacts, end: LinkEnd, name: str, connection: Connection) -> str:
     """Wait until an end has the certificate that it was given.
 
     Args:
         artefacts: the deployment.
         end: which end.
+        name: the container that has its certificate.
         connection: to its host.
 
     Raises:
@@ -85,7 +86,6 @@ def ask_end(artefacts: Artefacts, end: LinkEnd, connection: Connection) -> str:
     pem = artefacts.secrets.value(end.certificate_name)
     # which certificate it is, no proof: HAProxy says no other digest
     wanted = hashlib.sha1(PEM_cert_to_DER_cert(pem), usedforsecurity=False).hexdigest()
-    name = links.end_name(artefacts.context, end)
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
         found = loaded(connection, name)

@@ -27,6 +27,7 @@ from deploy.live.restarts import NEVER, Restarts, read_restarts
 from deploy.live.services import FoundService, read_service
 from deploy.plan.addresses import host_and_port
 from deploy.services import Tier, Unit
+from deploy.services.link_files import CERTIFICATE
 
 
 @dataclass(frozen=True)
@@ -184,7 +185,13 @@ def _certificate_days(unit: Unit, artefacts: Artefacts, connection: Connection) 
         found = loaded(connection, unit.name)
         return found.days_left if found else None
     entry = artefacts.plan.entry
-    return certificate_days(entry, connection) if entry and unit.tier == Tier.ENTRY else None
+    if entry is None or unit.tier != Tier.ENTRY:
+        return None
+    served = certificate_days(entry, connection)
+    # where services are on other hosts, it has one for links, too
+    has_link = unit.config is not None and CERTIFICATE in unit.config.files
+    own = loaded(connection, unit.name) if has_link else None
+    return min(served, own.days_left) if served is not None and own else served
 
 
 def _certificate_problem(unit: Unit, artefacts: Artefacts, connection: Connection) -> str:

@@ -34,7 +34,7 @@ from deploy.live.links import ask_end
 from deploy.live.login import Login
 from deploy.live.ollama import gpu_share
 from deploy.plan.replica_plan import ReplicaPlan
-from deploy.services import engines, open_webui, routers, routes
+from deploy.services import engines, links, open_webui, routers, routes
 from deploy.spec import HostSpec, SecretName
 
 AT_ONCE = 8
@@ -104,8 +104,9 @@ def _connect(
 
 def _questions(artefacts: Artefacts, hosts: dict[str, Connection]) -> Iterator[Question]:
     for end in artefacts.plan.links.certified if artefacts.plan.links else ():
-        asked = partial(ask_end, artefacts, end, hosts[end.host])
-        yield Question(f"link {end.role}", end.host, asked)
+        for name in links.holders(artefacts.context, end):
+            asked = partial(ask_end, artefacts, end, name, hosts[end.host])
+            yield Question(f"link {end.role}", end.host, asked)
     for replica in artefacts.plan.replicas:
         yield _engine_question(artefacts, replica, hosts)
     yield from _replica_questions(artefacts, hosts[artefacts.plan.router.host])
@@ -167,7 +168,7 @@ def engine_url(artefacts: Artefacts, replica: ReplicaPlan, hosts: dict[str, Conn
     """The way that the router takes: through a link, to a port of the host, or to a container."""
     plan = artefacts.plan
     if replica.is_linked:
-        client = routes.link_client_name(artefacts.context)
+        client = routes.link_client_name(artefacts.context, plan.router.host)
         router = hosts[plan.router.host]
         url = router.reach(container_address(router, client, plan.name), routes.LINK_PORT)
         return f"{url}/{engines.container_name(artefacts.context, replica)}"

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from deploy.errors import Problem
-from deploy.plan.ports import reach_problems
 from deploy.plan.replica_plan import ReplicaPlan
 from deploy.plan.service_plans import EntryPlan
 from deploy.spec import DeploymentSpec, EntrySpec, HostSpec
 from deploy.spec.entry import is_dns_name, is_name
 
 LOCAL = "localhost"
-HIGHEST_PORT = 65535
 
 
 def entry_plan(spec: DeploymentSpec) -> EntryPlan | None:
@@ -37,11 +35,6 @@ def entry_problems(spec: DeploymentSpec, replicas: tuple[ReplicaPlan, ...]) -> I
                 "DNS names and IP addresses that people type",
                 "declare entry=Entry(names=[...])",
             )
-    who = ("entry", host.name)
-    if spec.router_host != host.name:
-        yield from reach_problems(spec, who, "router", spec.router_host)
-    if spec.web_ui and spec.web_ui_host != host.name:
-        yield from reach_problems(spec, who, "web_ui", spec.web_ui_host)
     yield from _port_problems(spec.entry, host.name, replicas)
 
 
@@ -63,19 +56,13 @@ def _acme_problems(spec: DeploymentSpec, entry: EntrySpec) -> Iterator[Problem]:
 
 def _replica_problems(spec: DeploymentSpec) -> Iterator[Problem]:
     """Only an entry reaches several routers: one port leads to one of them."""
-    count, ports = spec.router.replicas, spec.router_ports
+    count = spec.router.replicas
     if count > 1 and spec.entry is None:
         yield Problem(
             "router.replicas",
             f"{count} routers on {spec.router_host}, but there is no entry",
             "an entry, which hands requests to all of them; or 1 router",
             "declare entry=Entry(), or router.replicas = 1",
-        )
-    if ports[-1] > HIGHEST_PORT:
-        yield Problem(
-            "router.port",
-            f"{ports[0]}, from which {count} routers take one port each",
-            f"at most {HIGHEST_PORT - count + 1}",
         )
 
 

@@ -8,41 +8,79 @@ from itertools import chain
 from deploy.errors import Problem
 from deploy.plan.addresses import is_address
 from deploy.plan.replica_plan import ReplicaPlan
-from deploy.plan.service_plans import LinksPlan
+from deploy.plan.service_plans import Hop, LinksPlan
 from deploy.spec import DeploymentSpec, HostSpec
+
+NAMES = {"entry": "the entry", "router": "the router", "web_ui": "the web UI"}
+"""What asks, as people call it."""
+ASKED = {"engine": "the engines", "router": "the router", "web_ui": "the web UI"}
+"""What is asked."""
 
 
 def links_plan(spec: DeploymentSpec, replicas: Sequence[ReplicaPlan]) -> LinksPlan | None:
-    """The links; ``None`` where no request goes to an engine on another host."""
-    linked = {replica.host for replica in replicas if replica.is_linked}
-    if not linked:
+    """The links; ``None`` where no request goes from one host to another."""
+    hops = tuple(_hops(spec, replicas))
+    if not hops:
         return None
-    ends = tuple(host.name for host in spec.hosts if host.name in linked)
-    return LinksPlan(spec=spec.links, host=spec.router_host, ends=ends)
+    asked = {hop.server for hop in hops}
+    ends = tuple(host.name for host in spec.hosts if host.name in asked)
+    return LinksPlan(spec=spec.links, hops=hops, ends=ends)
+
+
+def _hops(spec: DeploymentSpec, replicas: Sequence[ReplicaPlan]) -> Iterator[Hop]:
+    """Whatever is asked by a service on another host."""
+    router, web_ui, entry = spec.router_host, spec.web_ui_host, spec.entry_host
+    for host in dict.fromkeys(replica.host for replica in replicas if replica.is_linked):
+        yield Hop(client=router, server=host, asks="router", asked="engine")
+    if spec.entry and entry != router:
+        yield Hop(client=entry, server=router, asks="entry", asked="router")
+    if spec.entry and spec.web_ui and entry != web_ui:
+        yield Hop(client=entry, server=web_ui, asks="entry", asked="web_ui")
+    if spec.web_ui and web_ui != router:
+        yield Hop(client=web_ui, server=router, asks="web_ui", asked="router")
 
 
 def link_problems(spec: DeploymentSpec, replicas: Sequence[ReplicaPlan]) -> Iterator[Problem]:
     """Hosts that a link could not end on, and a port that something else has there."""
     plan = links_plan(spec, replicas)
     for index, host in enumerate(spec.hosts):
-        if plan and host.name in plan.ends:
-            yield from _address_problems(f"hosts[{index}].address", host, plan.host)
+        hop = next((hop for hop in plan.hops if hop.server == host.name), None) if plan else None
+        if hop:
+            yield from _address_problems(f"hosts[{index}].address", host, hop)
             yield from _port_problems(spec, host.name, replicas)
 
 
-def _address_problems(path: str, host: HostSpec, router_host: str) -> Iterator[Problem]:
+def link_warnings(spec: DeploymentSpec) -> Iterator[str]:
+    """Ports that earlier releases needed in the network, and that nothing here asks any more."""
+    if spec.entry is None:
+        return
+    services = (
+        ("router", spec.router, spec.router_host, "programs ask the router"),
+        ("web_ui", spec.web_ui, spec.web_ui_host, "people open the web UI"),
+    )
+    for setting, service, host, use in services:
+        if service and host != spec.entry_host and not service.listen.is_loopback:
+            yield (
+                f"{setting}.listen: port {service.port} of {host} is open at {service.listen},"
+                " without encryption; the entry goes through a link. Remove listen unless"
+                f" {use} there directly"
+            )
+
+
+def _address_problems(path: str, host: HostSpec, hop: Hop) -> Iterator[Problem]:
+    asks, asked = NAMES[hop.asks], ASKED[hop.asked]
     if host.is_local and not host.address:
         yield Problem(
             path,
-            f"not set, but the router on {router_host} must reach the engines here",
+            f"not set, but {asks} on {hop.client} must reach {asked} here",
             "an address of this machine that the other host knows",
-            "declare address, or run the router here: router.host",
+            f"declare address, or run {asks} here: {hop.asks}.host",
         )
     elif not is_address(host.address or host.name):
         yield Problem(
             path,
             f"{host.address or host.name!r} is a name: a link ends on an address",
-            "an IP address of this host, in the network that it shares with the router",
+            f"an IP address of this host, in the network that {asks} on {hop.client} is in",
             "declare address",
         )
 

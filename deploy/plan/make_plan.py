@@ -14,7 +14,7 @@ from deploy.plan.aristote import aristote_problems, aristote_warnings
 from deploy.plan.deployment_plan import DeploymentPlan
 from deploy.plan.entry import entry_plan, entry_problems
 from deploy.plan.host_gpus import gpus_of, host_plan, host_problems, takes_gpus
-from deploy.plan.links import link_problems, links_plan
+from deploy.plan.links import link_problems, link_warnings, links_plan
 from deploy.plan.mac import mac_problems
 from deploy.plan.make_claims import Sources, make_claim
 from deploy.plan.model_plans import Outcome, model_plan
@@ -120,6 +120,7 @@ def make_plan(
         use=spec.use,
         warnings=(
             *warnings(spec, claims, host_plans, models, replicas, outcome, catalog),
+            *link_warnings(spec),
             *web_ui_warnings(spec, replicas, count, catalog),
             *aristote_warnings(spec, replicas, models),
         ),

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
 
 from deploy.errors import Problem
-from deploy.plan.addresses import is_address
 from deploy.plan.replica_plan import ReplicaPlan
 from deploy.spec import DeploymentSpec
 
@@ -30,39 +28,6 @@ def port_problems(spec: DeploymentSpec, replicas: tuple[ReplicaPlan, ...]) -> It
                 "a port of its own for each replica",
                 "declare ports of their engines that lie further apart",
             )
-
-
-def reach_problems(
-    spec: DeploymentSpec, who: tuple[str, str], what: Literal["router", "web_ui"], host_name: str
-) -> Iterator[Problem]:
-    """Why a service does not reach another one on another host.
-
-    Args:
-        spec: the deployment.
-        who: what asks, and the host that it runs on.
-        what: the setting of what is asked.
-        host_name: where that runs.
-    """
-    index = [host.name for host in spec.hosts].index(host_name)
-    host, service = spec.hosts[index], spec.router if what == "router" else spec.web_ui
-    asks = f"the {who[0]} on {who[1]}"
-    name, kind = ("router", "Router") if what == "router" else ("web UI", "WebUI")
-    address = host.address or host.name
-    if not is_address(address):
-        yield Problem(
-            f"hosts[{index}].address",
-            f"{address!r} is a name: {asks} reaches the {name} at an address",
-            f"an IP address of the {name}'s host, in the network that it shares with the"
-            f" {who[0]}'s",
-            "declare address",
-        )
-    elif service and not service.listen.is_unspecified and str(service.listen) != address:
-        yield Problem(
-            f"{what}.listen",
-            f"{service.listen}, which {asks} does not reach",
-            f"{address!r}, or '0.0.0.0' for every interface",
-            f"declare {what}={kind}(listen={address!r}), or run both on one host",
-        )
 
 
 def _open_engines(replicas: tuple[ReplicaPlan, ...]) -> Iterator[Problem]:

@@ -60,21 +60,41 @@ class ValkeyPlan(PlanPart):
     """Where the server runs; ``None`` if it is one of the operator's."""
 
 
+class Hop(PlanPart):
+    """Requests that go from a service on one host to one on another."""
+
+    client: str
+    """Name of the host that they come from."""
+    server: str
+    """Name of the host that they go to."""
+    asks: Literal["entry", "router", "web_ui"]
+    """Who sends them."""
+    asked: Literal["engine", "router", "web_ui"]
+    """Who answers them."""
+
+
 class LinksPlan(PlanPart):
     """Between which hosts requests go through links."""
 
     spec: LinksSpec
     """How they are declared."""
-    host: str
-    """Name of the host that they begin on: that of the routers."""
+    hops: tuple[Hop, ...]
+    """What goes through them."""
     ends: tuple[str, ...]
-    """Names of the hosts that they end on, with engines."""
+    """Names of the hosts that they end on, in the order of declaration."""
+
+    def hops_to(self, server: str, asked: str) -> tuple[Hop, ...]:
+        """What goes to one kind of service on a host."""
+        return tuple(hop for hop in self.hops if (hop.server, hop.asked) == (server, asked))
 
     @property
     def certified(self) -> tuple[LinkEnd, ...]:
-        """Who has a certificate: every end, of which that of the routers is one for all."""
-        servers = (LinkEnd(host, "server") for host in self.ends)
-        return (*servers, LinkEnd(self.host, "client"))
+        """Who has a certificate: a host has one for all that it asks, and one to be asked with."""
+        clients = dict.fromkeys(hop.client for hop in self.hops)
+        return (
+            *(LinkEnd(host, "server") for host in self.ends),
+            *(LinkEnd(host, "client") for host in clients),
+        )
 
 
 class EntryPlan(PlanPart):

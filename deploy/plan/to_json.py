@@ -43,9 +43,10 @@ def plan_to_json(plan: DeploymentPlan) -> dict[str, Any]:
         "valkey": {"host": plan.valkey.host} if plan.valkey else None,
         "entry": {"host": plan.entry.host, "urls": list(plan.entry.urls)} if plan.entry else None,
         "links": {
-            "host": plan.links.host,
+            "host": plan.router.host,
             "ends": list(plan.links.ends),
             "port": plan.links.spec.port,
+            "hops": [hop.model_dump(mode="json") for hop in plan.links.hops],
         }
         if plan.links
         else None,

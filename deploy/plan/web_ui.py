@@ -8,7 +8,6 @@ from urllib.parse import urlsplit
 
 from deploy.catalog import Catalog
 from deploy.errors import Problem
-from deploy.plan.ports import reach_problems
 from deploy.plan.replica_plan import ReplicaPlan
 from deploy.plan.service_plans import WebUIPlan
 from deploy.spec import DeploymentSpec, WebUISpec
@@ -17,7 +16,6 @@ TITLE = "Atelier"
 OWN_TITLE = "Open WebUI"
 """What it is called where no one calls it otherwise."""
 LICENCE = "open-webui"
-HIGHEST_PORT = 65535
 
 
 def web_ui_plan(spec: DeploymentSpec, people: int, catalog: Catalog) -> WebUIPlan | None:
@@ -65,12 +63,10 @@ def _must_keep_name(spec: DeploymentSpec, people: int, catalog: Catalog) -> bool
 
 
 def web_ui_problems(spec: DeploymentSpec) -> Iterator[Problem]:
-    """A router out of reach, more of it than can share anything, logins that lead nowhere."""
+    """More of it than can share anything, logins that lead nowhere."""
     web_ui = spec.web_ui
     if web_ui is None:
         return
-    if spec.web_ui_host != spec.router_host:
-        yield from reach_problems(spec, ("web UI", spec.web_ui_host), "router", spec.router_host)
     if web_ui.replicas > 1:
         yield from _replica_problems(spec, web_ui)
     if web_ui.oidc:
@@ -90,7 +86,7 @@ def _is_reached(spec: DeploymentSpec) -> bool:
 
 
 def _replica_problems(spec: DeploymentSpec, web_ui: WebUISpec) -> Iterator[Problem]:
-    count, ports = web_ui.replicas, spec.web_ui_ports
+    count = web_ui.replicas
     lacks = [
         (
             spec.entry is None,
@@ -123,12 +119,6 @@ def _replica_problems(spec: DeploymentSpec, web_ui: WebUISpec) -> Iterator[Probl
             " which is not published",
             "router and web UIs on one host, or a Valkey of your own",
             "declare web_ui.host for the router's host, or valkey=Valkey(url=Secret(...))",
-        )
-    if ports and ports[-1] > HIGHEST_PORT:
-        yield Problem(
-            "web_ui.port",
-            f"{ports[0]}, from which {count} web UIs take one port each",
-            f"at most {HIGHEST_PORT - count + 1}",
         )
 
 

@@ -22,7 +22,7 @@ from deploy.services.container import HealthCheck, Mount, environment
 from deploy.services.context import ServiceContext
 from deploy.services.health import http_check
 from deploy.services.host_files import ConfigFile, ConfigTree
-from deploy.services.routes import ARISTOTE, from_entry, router_name, router_published
+from deploy.services.routes import ARISTOTE, from_entry, published, router_name
 from deploy.services.runs import canonical_json
 from deploy.services.unit import Tier, Unit
 from deploy.spec import SecretName, SecretText
@@ -176,7 +176,7 @@ def _sender(context: ServiceContext, index: int) -> Unit:
             command=(str(CONFIG / SENDER_FILES[0]), _started()),
             env=_sender_variables(context),
             mounts=_mounts(config),
-            ports=router_published(context, index, PORT),
+            ports=published(plan.spec, index, PORT),
             memory_bytes=plan.spec.memory_limit,
             stop_timeout_seconds=STOP_SECONDS,
             healthcheck=HealthCheck(

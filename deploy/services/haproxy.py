@@ -21,16 +21,13 @@ from deploy.services.context import ServiceContext
 from deploy.services.haproxy_watch import CONFIG_FILE, LONGEST_ANSWER_SECONDS
 from deploy.services.health import http_check
 from deploy.services.host_files import ConfigFile
-from deploy.services.routes import (
-    published_ports,
-    router_addresses,
-    web_ui_name,
-    web_ui_ports,
-)
+from deploy.services.link_files import AUTHORITY, HEADER, link_files
+from deploy.services.link_files import CERTIFICATE as LINK_CERTIFICATE
+from deploy.services.routes import router_name, web_ui_name
 from deploy.services.unit import Tier, Unit
 from deploy.spec import SecretText
 from deploy.spec.entry import EntrySpec
-from deploy.tls.pair import ENTRY_CERTIFICATE, ENTRY_KEY
+from deploy.tls.pair import ENTRY_CERTIFICATE, ENTRY_KEY, LinkEnd
 
 IMAGE = "haproxy"
 CONFIG = PurePosixPath("/etc/haproxy")
@@ -74,8 +71,9 @@ class Server:
     name: str
     address: str
     """Host and port."""
-    is_container: bool
-    """Whether its host is the name of a container, whose address changes."""
+    shows: str = ""
+    """The name in the certificate that is asked for there, where it is behind a link; otherwise the
+    host is the name of a container, whose address changes."""
 
 
 def container_name(context: ServiceContext) -> str:
@@ -127,6 +125,9 @@ def _files(context: ServiceContext, plan: EntryPlan) -> dict[str, ConfigFile]:
         certificate = context.site_certificate or SecretText.of(ENTRY_CERTIFICATE)
         files[CERTIFICATE] = ConfigFile(content=certificate)
         files[KEY] = ConfigFile(content=SecretText.of(ENTRY_KEY), mode=0o600)
+    links = context.plan.links
+    if links and any(hop.asks == "entry" for hop in links.hops):
+        files |= link_files(LinkEnd(plan.host, "client"))
     return files
 
 
@@ -160,6 +161,7 @@ def _config(context: ServiceContext, plan: EntryPlan) -> str:
         routers=_routers(context, plan),
         router_health=routers.health(context.plan),
         web_uis=_web_uis(context, plan),
+        link={"certificate": LINK_CERTIFICATE, "authority": AUTHORITY, "header": HEADER},
         errors=_errors(spec),
     )
 
@@ -169,23 +171,15 @@ def _acme(context: ServiceContext, plan: EntryPlan) -> dict[str, object] | None:
     if plan.spec.acme is None:
         return None
     name = certbot.container_name(context)
-    server = Server("certbot", f"{name}:{certbot.PORT}", is_container=True)
+    server = Server("certbot", f"{name}:{certbot.PORT}")
     return {"server": server, "socket": certbot.SOCKET}
 
 
 def _routers(context: ServiceContext, plan: EntryPlan) -> list[Server]:
     """Every replica of the router."""
     router = context.plan.router
-    if router.host == plan.host:
-        return [
-            Server(address.partition(":")[0], address, is_container=True)
-            for address in router_addresses(context, routers.port(context.plan))
-        ]
-    address = context.plan.host(router.host).address
-    return [
-        Server(name, host_and_port(address, port), is_container=False)
-        for name, port in published_ports(context).items()
-    ]
+    names = [router_name(context, index) for index in range(router.spec.replicas)]
+    return _servers(context, plan, router.host, names, routers.port(context.plan))
 
 
 def _web_uis(context: ServiceContext, plan: EntryPlan) -> list[Server]:
@@ -193,14 +187,19 @@ def _web_uis(context: ServiceContext, plan: EntryPlan) -> list[Server]:
     web_ui = context.plan.web_ui
     if web_ui is None:
         return []
-    if web_ui.host == plan.host:
-        names = [web_ui_name(context, index) for index in range(web_ui.spec.replicas)]
-        return [Server(name, f"{name}:{open_webui.PORT}", is_container=True) for name in names]
-    address = context.plan.host(web_ui.host).address
-    return [
-        Server(name, host_and_port(address, port), is_container=False)
-        for name, port in web_ui_ports(context).items()
-    ]
+    names = [web_ui_name(context, index) for index in range(web_ui.spec.replicas)]
+    return _servers(context, plan, web_ui.host, names, open_webui.PORT)
+
+
+def _servers(
+    context: ServiceContext, plan: EntryPlan, host: str, names: list[str], port: int
+) -> list[Server]:
+    """Containers next to the entry by their names, those of another host behind its link."""
+    links = context.plan.links
+    if host == plan.host or links is None:
+        return [Server(name, f"{name}:{port}") for name in names]
+    address = host_and_port(context.plan.host(host).address, links.spec.port)
+    return [Server(name, address, shows=LinkEnd(host, "server").name) for name in names]
 
 
 def _errors(spec: EntrySpec) -> dict[str, str]:

@@ -1,11 +1,13 @@
-"""Links: requests of routers to engines on other hosts, over mutual TLS with HAProxy at both ends.
+"""Links: requests from one host of a deployment to another, over mutual TLS between HAProxy's.
 
 Settings: https://docs.haproxy.org/3.0/configuration.html
 
-Routers ask the client, a container next to them, for ``/<replica>/...``. It goes to the server on
-the replica's host with its certificate, asks for that host's, and the server hands the request to
-the engine. Engines have no port on their host. Certificates and replicas come and go while requests
-go on: both ends read their files again when they have changed.
+Routers, and a web UI on another host than theirs, ask the client, a container next to them, for
+``/<name>/...``, where the name is that of the container that is to answer. The client goes to the
+server on that one's host with its certificate, asks for that host's, and the server hands the
+request on. An entry is HAProxy itself: it goes to the server without a client in between, and names
+the container in a header. What is behind a server needs no port on its host. Certificates and
+containers come and go while requests go on: all ends read their files again when they have changed.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from deploy.plan.addresses import host_and_port
 from deploy.plan.replica_plan import ReplicaPlan
 from deploy.plan.service_plans import LinksPlan
 from deploy.render import render
-from deploy.services import engines, haproxy_watch
+from deploy.services import engines, haproxy, haproxy_watch
 from deploy.services.container import HealthCheck, Mount, Port
 from deploy.services.context import ServiceContext
 from deploy.services.haproxy import (
@@ -34,17 +36,16 @@ from deploy.services.haproxy import (
 from deploy.services.haproxy_watch import CONFIG_FILE, LONGEST_ANSWER_SECONDS
 from deploy.services.health import http_check
 from deploy.services.host_files import ConfigFile
-from deploy.services.routes import LINK_PORT, from_routers, link_client_name
+from deploy.services.link_files import AUTHORITY, CERTIFICATE, HEADER, link_files
+from deploy.services.link_targets import Target, targets
+from deploy.services.routes import LINK_CLIENT, LINK_PORT, from_routers, link_client_name
 from deploy.services.unit import Route, Tier, Unit
-from deploy.spec import SecretText
-from deploy.tls.pair import LINKS_AUTHORITY, LinkEnd, Role, plain_name
+from deploy.tls.pair import LinkEnd, Role, plain_name
 
-CLIENT, SERVER = "link-client", "link-server"
+SERVER = "link-server"
 TLS_PORT = 8443
 """Where the server listens in its container."""
 CONFIG = PurePosixPath("/etc/atelier")
-CERTIFICATE, KEY, AUTHORITY = "link.pem", "link.pem.key", "authority.pem"
-"""HAProxy finds the key by this name."""
 STOP_SECONDS = 20
 """How long answers may go on when it stops; it has had no new requests for a while then."""
 SERVER_RETRIES, CLIENT_RETRIES = 3, 1
@@ -54,89 +55,109 @@ is gone is not waited for: there may be another replica."""
 
 @dataclass(frozen=True)
 class Backend:
-    """Where requests to some replicas go."""
+    """Where requests to some containers go."""
 
     name: str
     names: tuple[str, ...]
-    """The replicas."""
+    """The containers."""
     address: str
     """Host and port."""
     shows: str = ""
     """The name in the certificate that is asked for there."""
+    clients: tuple[str, ...] = ()
+    """The names in the certificates of those who may ask."""
+    is_tried_elsewhere: bool = False
+    """Whether an entry hands what it cannot hand on to another one of its kind."""
 
 
-def end_name(context: ServiceContext, end: LinkEnd) -> str:
-    """Name of an end's container."""
-    if end.role == "client":
-        return link_client_name(context)
-    return context.container_name(SERVER, plain_name(end.host))
+def holders(context: ServiceContext, end: LinkEnd) -> tuple[str, ...]:
+    """Names of the containers that have an end's certificate."""
+    plan = context.plan.links
+    if plan is None:
+        return ()
+    if end.role == "server":
+        return (server_name(context, end.host),)
+    found = []
+    if _asked_from(context, plan, end.host):
+        found.append(link_client_name(context, end.host))
+    if any((hop.asks, hop.client) == ("entry", end.host) for hop in plan.hops):
+        found.append(haproxy.container_name(context))
+    return tuple(found)
+
+
+def server_name(context: ServiceContext, host: str) -> str:
+    """Name of the container that takes a host's requests from others."""
+    return context.container_name(SERVER, plain_name(host))
 
 
 def units(context: ServiceContext) -> Iterator[Unit]:
-    """A server on each host with engines that routers on another one ask, and their client."""
+    """A server on each host that another one asks, and a client where no entry is who asks."""
     plan = context.plan.links
     if plan is None:
         return
     for host in plan.ends:
-        yield _server(context, plan, host)
-    yield _client(context, plan)
+        behind = [each for each in targets(context, plan) if each.host == host]
+        yield _server(context, plan, host, behind)
+    for end in plan.certified:
+        if end.role == "client" and (asked := _asked_from(context, plan, end.host)):
+            yield _client(context, plan, end, asked)
 
 
-def _server(context: ServiceContext, plan: LinksPlan, host: str) -> Unit:
-    replicas = _replicas(context, host)
-    backends = []
-    for replica in replicas:
-        name = engines.container_name(context, replica)
-        address = f"{name}:{engines.container_port(replica)}"
-        backends.append(Backend(name, (name,), address))
+def _asked_from(context: ServiceContext, plan: LinksPlan, host: str) -> list[Target]:
+    """What a host asks through its client."""
+    return [each for each in targets(context, plan) if each.is_asked_through_client(host)]
+
+
+def _server(context: ServiceContext, plan: LinksPlan, host: str, behind: Sequence[Target]) -> Unit:
+    backends = [
+        Backend(
+            each.name,
+            (each.name,),
+            f"{each.name}:{each.port}",
+            clients=tuple(LinkEnd(client, "client").common_name for client in each.clients),
+            is_tried_elsewhere=not each.is_engine,
+        )
+        for each in behind
+    ]
     published = Port(
         host_ip=context.plan.host(host).address,
         host_port=plan.spec.port,
         container_port=TLS_PORT,
     )
-    return _unit(
-        context,
-        plan,
-        LinkEnd(host, "server"),
-        TLS_PORT,
-        backends,
-        replicas,
-        ports=(published,),
-    )
+    end = LinkEnd(host, "server")
+    return _unit(context, plan, (end, TLS_PORT), backends, behind, ports=(published,))
 
 
-def _client(context: ServiceContext, plan: LinksPlan) -> Unit:
+def _client(context: ServiceContext, plan: LinksPlan, end: LinkEnd, asked: list[Target]) -> Unit:
     backends = []
     for host in plan.ends:
-        names = tuple(engines.container_name(context, each) for each in _replicas(context, host))
-        address = host_and_port(context.plan.host(host).address, plan.spec.port)
-        shows = LinkEnd(host, "server").name
-        backends.append(Backend(f"host-{plain_name(host)}", names, address, shows))
-    linked = [each for host in plan.ends for each in _replicas(context, host)]
-    end = LinkEnd(plan.host, "client")
-    return _unit(context, plan, end, LINK_PORT, backends, linked)
+        names = tuple(each.name for each in asked if each.host == host)
+        if names:
+            address = host_and_port(context.plan.host(host).address, plan.spec.port)
+            shows = LinkEnd(host, "server").name
+            backends.append(Backend(f"host-{plain_name(host)}", names, address, shows))
+    return _unit(context, plan, (end, LINK_PORT), backends, asked)
 
 
-def _replicas(context: ServiceContext, host: str) -> list[ReplicaPlan]:
-    """The replicas of a host that are asked through its link."""
-    return [each for each in context.plan.replicas if each.is_linked and each.host == host]
-
-
-def _unit(  # noqa: PLR0913, PLR0917
+def _unit(
     context: ServiceContext,
     plan: LinksPlan,
-    end: LinkEnd,
-    port: int,
+    listens: tuple[LinkEnd, int],
     backends: Sequence[Backend],
-    replicas: Sequence[ReplicaPlan],
+    behind: Sequence[Target],
     **own: Any,
 ) -> Unit:
     """One end: it is replaced only where its image or its port is another one."""
-    name = end_name(context, end)
-    service = SERVER if end.role == "server" else CLIENT
-    config = context.config_tree(
-        end.host, service, _files(context, end, port, backends), haproxy_watch.watch(CONFIG)
-    )
+    end, port = listens
+    service = SERVER if end.role == "server" else LINK_CLIENT
+    is_server = end.role == "server"
+    name = server_name(context, end.host) if is_server else link_client_name(context, end.host)
+    files = {
+        CONFIG_FILE: ConfigFile(content=_config(context, end.role, port, backends)),
+        **link_files(end),
+    }
+    config = context.config_tree(end.host, service, files, haproxy_watch.watch(CONFIG))
+    replicas = _replicas(context, behind)
     return Unit(
         host=end.host,
         tier=Tier.LINK,
@@ -144,7 +165,7 @@ def _unit(  # noqa: PLR0913, PLR0917
         image_name=IMAGE,
         start_timeout_seconds=plan.spec.start_timeout_seconds,
         route=_route(context, replicas, port),
-        drain_seconds=max(each.engine.drain_seconds for each in replicas),
+        drain_seconds=max((each.engine.drain_seconds for each in replicas), default=0),
         config=config,
         runs=context.container(
             name,
@@ -165,6 +186,13 @@ def _unit(  # noqa: PLR0913, PLR0917
     )
 
 
+def _replicas(context: ServiceContext, behind: Sequence[Target]) -> list[ReplicaPlan]:
+    """The replicas of engines behind an end."""
+    names = {each.name for each in behind}
+    linked = [each for each in context.plan.replicas if each.is_linked]
+    return [each for each in linked if engines.container_name(context, each) in names]
+
+
 def _route(context: ServiceContext, replicas: Sequence[ReplicaPlan], port: int) -> Route | None:
     """Requests to all replicas behind it are kept away while it is replaced, if they can be."""
     reached = [engines.upstream(context, each) for each in replicas]
@@ -174,18 +202,6 @@ def _route(context: ServiceContext, replicas: Sequence[ReplicaPlan], port: int) 
         return None
     names = tuple(name for route in routes for name in route.names)
     return routes[0].model_copy(update={"names": names})
-
-
-def _files(
-    context: ServiceContext, end: LinkEnd, port: int, backends: Sequence[Backend]
-) -> dict[str, ConfigFile]:
-    """Its configuration, its certificate and key, and whom it trusts."""
-    return {
-        CONFIG_FILE: ConfigFile(content=_config(context, end.role, port, backends)),
-        CERTIFICATE: ConfigFile(content=SecretText.of(end.certificate_name)),
-        KEY: ConfigFile(content=SecretText.of(end.key_name), mode=0o600),
-        AUTHORITY: ConfigFile(content=SecretText.of(LINKS_AUTHORITY)),
-    }
 
 
 def _config(context: ServiceContext, role: Role, port: int, backends: Sequence[Backend]) -> str:
@@ -202,6 +218,7 @@ def _config(context: ServiceContext, role: Role, port: int, backends: Sequence[B
         port=port,
         certificate=CERTIFICATE,
         authority=AUTHORITY,
+        header=HEADER,
         names=[name for backend in backends for name in backend.names],
         backends=backends,
         errors=_errors(is_server=is_server),
@@ -209,12 +226,10 @@ def _config(context: ServiceContext, role: Role, port: int, backends: Sequence[B
 
 
 def _errors(*, is_server: bool) -> dict[str, str]:
-    who = "The engine" if is_server else "The host of the engine"
+    who = "The service" if is_server else "The host of the service"
+    unavailable = ("server_error", "service_unavailable")
     return {
-        "gone": quoted_error(
-            f"{who} does not answer its link.", "server_error", "service_unavailable"
-        ),
-        "unknown": quoted_error(
-            "No link leads to such a replica.", "server_error", "service_unavailable"
-        ),
+        "gone": quoted_error(f"{who} does not answer its link.", *unavailable),
+        "unknown": quoted_error("No link leads to this service.", *unavailable),
+        "forbidden": quoted_error("No link leads from this host to this service.", *unavailable),
     }

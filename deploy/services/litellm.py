@@ -18,9 +18,9 @@ from deploy.services.litellm_config import config_text, hook_settings
 from deploy.services.routes import (
     LITELLM,
     from_entry,
+    published,
     router_addresses,
     router_name,
-    router_published,
 )
 from deploy.services.unit import Tier, Unit
 from deploy.spec import SecretName, SecretText
@@ -106,7 +106,7 @@ def _unit(context: ServiceContext, index: int) -> Unit:
                 CONFIG: Mount(kind="bind", source=str(config.directory), read_only=True),
                 LIVE: Mount(kind="bind", source=str(live), read_only=True),
             },
-            ports=router_published(context, index, PORT),
+            ports=published(plan.spec, index, PORT),
             memory_bytes=plan.spec.memory_limit,
             stop_timeout_seconds=STOP_SECONDS,
             healthcheck=HealthCheck(

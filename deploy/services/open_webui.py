@@ -8,16 +8,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
-from deploy.plan.addresses import host_and_port
 from deploy.plan.service_plans import EntryPlan, WebUIPlan
 from deploy.services import postgres, routers, valkey
-from deploy.services.container import HealthCheck, Mount, Port, environment
+from deploy.services.container import HealthCheck, Mount, environment
 from deploy.services.context import ServiceContext
 from deploy.services.health import http_check
 from deploy.services.host_files import DataFile
 from deploy.services.litellm_config import PERSON_HEADER
 from deploy.services.open_webui_logins import CONFIG, login_environment, login_files
-from deploy.services.routes import router_addresses, web_ui_name, web_ui_ports, web_ui_route
+from deploy.services.routes import (
+    linked_address,
+    published,
+    router_addresses,
+    router_name,
+    web_ui_name,
+    web_ui_route,
+)
 from deploy.services.unit import Tier, Unit
 from deploy.spec import SecretName, SecretText
 
@@ -73,7 +79,7 @@ def _unit(context: ServiceContext, plan: WebUIPlan, index: int) -> Unit:
             IMAGE,
             env=_all_variables(context, plan),
             mounts=mounts,
-            ports=_published(context, plan, index),
+            ports=published(plan.spec, index, PORT),
             memory_bytes=plan.spec.memory_limit,
             healthcheck=HealthCheck(
                 command=http_check(PORT, "/health"),
@@ -81,12 +87,6 @@ def _unit(context: ServiceContext, plan: WebUIPlan, index: int) -> Unit:
             ),
         ),
     )
-
-
-def _published(context: ServiceContext, plan: WebUIPlan, index: int) -> tuple[Port, ...]:
-    port = web_ui_ports(context).get(container_name(context, index))
-    listen = str(plan.spec.listen)
-    return (Port(host_ip=listen, host_port=port, container_port=PORT),) if port else ()
 
 
 def _all_variables(context: ServiceContext, plan: WebUIPlan) -> dict[str, str | SecretText]:
@@ -134,10 +134,7 @@ def _past_proxies(context: ServiceContext, plan: WebUIPlan) -> dict[str, str | S
     declared = {name.upper() for name in plan.spec.env}
     if not declared & PROXIES or "NO_PROXY" in declared:
         return {}
-    inside = [
-        _router_address(context, plan).rpartition(":")[0].strip("[]"),
-        *("localhost", "127.0.0.1"),
-    ]
+    inside = (_router_address(context, plan).partition(":")[0], "localhost", "127.0.0.1")
     return {"NO_PROXY": ",".join(inside)}
 
 
@@ -262,8 +259,7 @@ def _origins(plan: WebUIPlan, entry: EntryPlan | None) -> list[str]:
 
 
 def _router_address(context: ServiceContext, plan: WebUIPlan) -> str:
-    """The router by its container's name, or at its host's address where it is on another."""
-    router = context.plan.router
-    if router.host == plan.host:
+    """The router by its container's name; through a link, where it is on another host."""
+    if context.plan.router.host == plan.host:
         return router_addresses(context, routers.port(context.plan))[0]
-    return host_and_port(context.plan.host(router.host).address, router.spec.port)
+    return linked_address(context, plan.host, router_name(context, 0))

@@ -5,14 +5,17 @@ from __future__ import annotations
 from deploy.services.container import Port
 from deploy.services.context import ServiceContext
 from deploy.services.unit import Route
+from deploy.spec.endpoint import EndpointSpec
 from deploy.spec.router import RouterKind
+from deploy.tls.pair import plain_name
 
 LITELLM, OPEN_WEBUI, HAPROXY = "litellm", "open-webui", "haproxy"
 ARISTOTE = "aristote-sender"
 ROUTER_NAMES: dict[RouterKind, str] = {"aristote": ARISTOTE, "litellm": LITELLM}
 """What the containers of each router are called."""
+LINK_CLIENT = "link-client"
 LINK_PORT = 8080
-"""Where routers ask the client of the links, in its container."""
+"""Where the client of the links is asked, in its container."""
 ENGINE_KEYS = "engine_keys"
 """File of the engines' keys, a line each: the one that they have, or are given, is the first."""
 DRAINING = "draining"
@@ -63,30 +66,40 @@ def router_addresses(context: ServiceContext, port: int) -> tuple[str, ...]:
     return tuple(f"{router_name(context, index)}:{port}" for index in replicas)
 
 
-def link_client_name(context: ServiceContext) -> str:
-    """Name of the container that routers ask for engines on other hosts."""
-    return context.container_name("link-client")
+def link_client_name(context: ServiceContext, host: str) -> str:
+    """Name of the container of a host that is asked for services on other hosts.
+
+    The routers' is called as it was when there was no other.
+    """
+    if host == context.plan.router.host:
+        return context.container_name(LINK_CLIENT)
+    return context.container_name(LINK_CLIENT, plain_name(host))
 
 
-def published_ports(context: ServiceContext) -> dict[str, int]:
-    """Ports of their host that routers have, by name; an entry there needs none but the first."""
-    router, entry = context.plan.router, context.plan.entry
-    is_elsewhere = entry is not None and entry.host != router.host
-    count = router.spec.replicas if is_elsewhere else 1
-    return {router_name(context, index): router.spec.port + index for index in range(count)}
-
-
-def router_published(context: ServiceContext, index: int, port: int) -> tuple[Port, ...]:
-    """How a router's port is published; not that of a replica that only an entry there asks.
+def linked_address(context: ServiceContext, host: str, name: str) -> str:
+    """Host, port and path by which a host asks a service on another one through a link.
 
     Args:
         context: the deployment.
+        host: name of the host that asks.
+        name: name of the container that is asked.
+    """
+    return f"{link_client_name(context, host)}:{LINK_PORT}/{name}"
+
+
+def published(spec: EndpointSpec, index: int, port: int) -> tuple[Port, ...]:
+    """How the port of a router or a web UI is published: that of the first one.
+
+    Entries reach all of them by their names, or through a link.
+
+    Args:
+        spec: how it is declared.
         index: which replica.
         port: the port that it listens on in its container.
     """
-    on_host = published_ports(context).get(router_name(context, index))
-    listen = str(context.plan.router.spec.listen)
-    return (Port(host_ip=listen, host_port=on_host, container_port=port),) if on_host else ()
+    if index:
+        return ()
+    return (Port(host_ip=str(spec.listen), host_port=spec.port, container_port=port),)
 
 
 def from_entry(context: ServiceContext, index: int, port: int) -> Route | None:
@@ -106,16 +119,6 @@ def from_entry(context: ServiceContext, index: int, port: int) -> Route | None:
 def web_ui_name(context: ServiceContext, index: int) -> str:
     """Name of a web UI's container."""
     return context.container_name(OPEN_WEBUI, index=index)
-
-
-def web_ui_ports(context: ServiceContext) -> dict[str, int]:
-    """Ports of their host that web UIs have, by name; an entry there needs none but the first."""
-    web_ui, entry = context.plan.web_ui, context.plan.entry
-    if web_ui is None:
-        return {}
-    is_elsewhere = entry is not None and entry.host != web_ui.host
-    count = web_ui.spec.replicas if is_elsewhere else 1
-    return {web_ui_name(context, index): web_ui.spec.port + index for index in range(count)}
 
 
 def web_ui_route(context: ServiceContext, index: int, port: int) -> Route | None:

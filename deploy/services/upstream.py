@@ -8,7 +8,7 @@ from typing import Literal
 from deploy.plan.addresses import host_and_port
 from deploy.plan.replica_plan import ReplicaPlan
 from deploy.services.context import ServiceContext
-from deploy.services.routes import LINK_PORT, link_client_name
+from deploy.services.routes import linked_address
 
 Api = Literal["vllm", "openai", "ollama"]
 """``vllm``: OpenAI's with vLLM's own additions, as SGLang has it, too; ``ollama``: Ollama's own, to
@@ -72,7 +72,7 @@ def address(context: ServiceContext, replica: ReplicaPlan, name: str, port: int)
         port: the port that it listens on in its container.
     """
     if replica.is_linked:
-        return f"{link_client_name(context)}:{LINK_PORT}/{name}"
+        return linked_address(context, context.plan.router.host, name)
     if replica.port is None:
         return f"{name}:{port}"
     return host_and_port(context.host(replica).address, replica.port)

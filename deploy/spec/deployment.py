@@ -62,7 +62,7 @@ class DeploymentSpec(Spec):
     entry: EntrySpec | None = None
     """One address for people and editors, over TLS; ``None`` for a deployment without."""
     links: LinksSpec = LinksSpec()
-    """How requests go from routers to engines on other hosts."""
+    """How requests go from one host to another."""
     limits: LimitsSpec = LimitsSpec()
     """What each person may use, where nothing else is said of them."""
     teams: tuple[TeamSpec, ...] = ()
@@ -169,23 +169,6 @@ class DeploymentSpec(Spec):
         return self.router.host or self.hosts[0].name
 
     @property
-    def router_ports(self) -> range:
-        """Ports of the router's host: of several routers, an entry there reaches all at one."""
-        is_elsewhere = self.entry is not None and self.entry_host != self.router_host
-        return range(
-            self.router.port, self.router.port + (self.router.replicas if is_elsewhere else 1)
-        )
-
-    @property
-    def web_ui_ports(self) -> range:
-        """Ports of the web UI's host: of several, an entry there reaches all at one."""
-        if self.web_ui is None:
-            return range(0)
-        is_elsewhere = self.entry is not None and self.entry_host != self.web_ui_host
-        count = self.web_ui.replicas if is_elsewhere else 1
-        return range(self.web_ui.port, self.web_ui.port + count)
-
-    @property
     def web_ui_host(self) -> str:
         """Name of the host that the web UI runs on, if there is one."""
         return (self.web_ui.host if self.web_ui else None) or self.router_host
@@ -210,10 +193,9 @@ class DeploymentSpec(Spec):
 
     def service_ports(self) -> Iterator[tuple[str, str, int]]:
         """Setting, host and port of each service that faces people."""
-        for port in self.router_ports:
-            yield "router.port", self.router_host, port
-        for port in self.web_ui_ports:
-            yield "web_ui.port", self.web_ui_host, port
+        yield "router.port", self.router_host, self.router.port
+        if self.web_ui:
+            yield "web_ui.port", self.web_ui_host, self.web_ui.port
         if self.entry:
             yield "entry.http_port", self.entry_host, self.entry.http_port
             yield "entry.https_port", self.entry_host, self.entry.https_port

@@ -9,11 +9,11 @@ from deploy.units import MIB
 
 
 class LinksSpec(Spec):
-    """What takes requests of routers to engines on other hosts, encrypted: HAProxy at both ends."""
+    """What takes requests from one host of the deployment to another, encrypted: HAProxy."""
 
     port: int = Field(default=8443, ge=1, le=65535)
-    """Port of each host with engines that routers on another host ask; the only one that these
-    need there."""
+    """Port of each host with engines, routers or a web UI that are asked from another host; the
+    only one that these need there."""
     memory_limit: MemoryLimit = ByteSize(256 * MIB)
     """Memory limit of each end's container, e.g. ``256MiB``."""
     start_timeout_seconds: int = Field(default=60, ge=5, le=3600)

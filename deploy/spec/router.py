@@ -53,8 +53,7 @@ class RouterSpec(EndpointSpec):
     """How long answers that have begun may go on before one of several is replaced; meanwhile the
     entry sends new requests to the others."""
     port: int = Field(default=4000, ge=1, le=65535)
-    """Port on the host. Several routers have one each, counted up from this, where the entry is on
-    another host."""
+    """Port on the host; of several routers, the first one's. An entry reaches them without it."""
     memory_limit: MemoryLimit = ByteSize(2 * GIB)
     """Memory limit of the container, e.g. ``2GiB``."""
     recycle_at: float | None = Field(default=0.8, ge=0.3, le=0.9)

@@ -54,8 +54,7 @@ class WebUISpec(EndpointSpec):
     host: str | None = None
     """Name of the host that it runs on; the router's by default."""
     port: int = Field(default=3000, ge=1, le=65535)
-    """Port on the host. Several web UIs have one each, counted up from this, where the entry is on
-    another host."""
+    """Port on the host; of several web UIs, the first one's. An entry reaches them without it."""
     replicas: int = Field(default=1, ge=1, le=8)
     """How many of it run, on one host; of several, they are changed one after the other."""
     drain_seconds: int = Field(default=60, ge=0, le=7200)

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from deploy.tls.pair import Pair, Role
+from deploy.tls.pair import LONGEST_COMMON_NAME, Pair, Role
 
 AUTHORITY_DAYS = 3650
 CERTIFICATE_DAYS = 397
@@ -22,8 +22,6 @@ CERTIFICATE_DAYS = 397
 (https://cabforum.org/working-groups/server/baseline-requirements/)."""
 BACKDATED = timedelta(days=1)
 """For clients whose clock is behind."""
-LONGEST_COMMON_NAME = 64
-"""https://www.rfc-editor.org/rfc/rfc5280#appendix-A.1, ub-common-name"""
 USAGES = {"server": ExtendedKeyUsageOID.SERVER_AUTH, "client": ExtendedKeyUsageOID.CLIENT_AUTH}
 """https://www.rfc-editor.org/rfc/rfc5280#section-4.2.1.12"""
 

@@ -16,6 +16,8 @@ EXTERNAL_ACCOUNT_KEY = "entry.acme.external_account.hmac"
 
 LINKS_AUTHORITY = "certificate of the links' authority"
 """What both ends of every link trust is called there."""
+LONGEST_COMMON_NAME = 64
+"""https://www.rfc-editor.org/rfc/rfc5280#appendix-A.1, ub-common-name"""
 Role = Literal["server", "client"]
 """What a certificate is for: it is of no use for the other."""
 UNUSUAL = re.compile(r"[^a-z0-9.-]")
@@ -50,7 +52,7 @@ def plain_name(host: str) -> str:
 
 @dataclass(frozen=True)
 class LinkEnd:
-    """Who has a certificate for links: routers are clients, hosts with engines are servers."""
+    """Who has a certificate for links: hosts that ask others are clients, those asked servers."""
 
     host: str
     role: Role
@@ -64,6 +66,11 @@ class LinkEnd:
     def name(self) -> str:
         """The name in its certificate, which the other end asks for."""
         return f"{plain_name(self.host)}.link"
+
+    @property
+    def common_name(self) -> str:
+        """As much of it as a common name may have, which the other end looks at."""
+        return self.name[:LONGEST_COMMON_NAME]
 
     @property
     def certificate_name(self) -> str:

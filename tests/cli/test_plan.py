@@ -54,5 +54,6 @@ def test_how_engines_on_other_hosts_are_reached(tmp_path: Path) -> None:
     assert "reached over TLS, at port 8443 of b" in text
     assert "reached without TLS, at port 8000 of c" in text
     found = json.loads(run("plan", str(inventory), "--json"))
-    assert found["links"] == {"host": "a", "ends": ["b"], "port": 8443}
+    hop = {"client": "a", "server": "b", "asks": "router", "asked": "engine"}
+    assert found["links"] == {"host": "a", "ends": ["b"], "port": 8443, "hops": [hop]}
     assert [each["is_linked"] for each in found["replicas"]] == [False, True, False]

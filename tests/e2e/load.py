@@ -31,6 +31,9 @@ REPLICA = "x-litellm-model-id"
 ASK_ENTRY = "exec 3<>/dev/tcp/127.0.0.1/9999; echo show stat router 4 -1 >&3; cat <&3"
 """What bash in the entry's container asks HAProxy with, of its routers."""
 
+ASK_ENTRY_FOR_WEB_UIS = ASK_ENTRY.replace("router", "web_ui")
+"""The same, of its web UIs."""
+
 
 def router_states(said: str) -> dict[str, str]:
     """Which state HAProxy says that each router is in."""

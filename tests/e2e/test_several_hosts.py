@@ -1,11 +1,12 @@
 """Two fresh Debian hosts over SSH: the router and an engine on one, an engine on the other.
 
-In the end the entry is on one, and two routers on the other. Asserted on the hosts themselves, past
-SSH and past Atelier, through the router, and from a third host.
+In the end the entry is on one, and two routers and a web UI on the other. Asserted on the hosts
+themselves, past SSH and past Atelier, through the router, and from a third host.
 """
 
 from __future__ import annotations
 
+import base64
 import copy
 import json
 import re
@@ -30,12 +31,12 @@ from tests.e2e.hosts import Host, build_host_image, docker
 from tests.e2e.load import ASK_ENTRY, Load, router_states, steady_load
 from tests.e2e.names import host_name
 from tests.e2e.registry import Registry
-from tests.e2e.remote import Containers, containers_of, open_ports, run_site
+from tests.e2e.remote import Containers, containers_of, run_site
 from tests.e2e.site import MASTER_KEY, START_TIMEOUT_SECONDS, Result, Settings, Site
 
 NAMES = {name: host_name(name) for name in ("a", "b")}
 ENGINES = ("e2e-llama-cpp-tiny-coder-0", "e2e-llama-cpp-tiny-coder-1")
-ROUTER, ENTRY = "e2e-litellm-0", "e2e-haproxy-0"
+ROUTER, ENTRY, WEB_UI = "e2e-litellm-0", "e2e-haproxy-0", "e2e-open-webui-0"
 CLIENT, SERVER = "e2e-link-client-0", "e2e-link-server-b-0"
 ROUTERS = (ROUTER, "e2e-litellm-1")
 WIDE = "qwen2.5-coder-0.5b"
@@ -606,35 +607,72 @@ def test_what_one_compiled_is_carried_to_a_new_one(pair: Pair, everywhere: Regis
     assert volume not in pair.hosts["b"].run("docker volume ls --quiet").split()
 
 
-def test_routers_move_away_from_the_entry(pair: Pair) -> None:
-    """The router leaves a for b, as two; the entry is on a, and the only one that people reach."""
-    router = pair.base["router"] | {"host": "b", "replicas": 2}
+def test_routers_and_web_ui_move_away_from_the_entry(
+    pair: Pair, everywhere: Registry, third: Callable[..., str]
+) -> None:
+    """The router leaves a for b, as two, with a web UI; people reach the entry on a alone."""
+    router = {key: value for key, value in pair.base["router"].items() if key != "listen"}
     pair.base |= {
-        "router": router | {"listen": pair.hosts["b"].address},
+        "router": router | {"host": "b", "replicas": 2},
+        "web_ui": {"host": "b", "start_timeout_seconds": START_TIMEOUT_SECONDS},
         "entry": {"host": "a", "requests_per_minute": 60_000},
+        "images": pair.base["images"] | everywhere.provide("open-webui"),
     }
     pair.declare()
+    # it ends with a login and a chat in the web UI, through the entry
     pair.site.apply()
     found = pair.snapshot()
     assert set(found["a"]) == {ENGINES[0], ENTRY, "e2e-link-server-a-0"}
-    assert set(found["b"]) == {ENGINES[1], *ROUTERS, CLIENT}
-    # each host has what the other one asks there, and no more
-    assert open_ports(pair.hosts["a"].address) == {22, 80, 443, 8443}
-    assert open_ports(pair.hosts["b"].address) == {22, 4000, 4001}
-    for port in (4000, 4001):
-        url = f"http://{pair.hosts['b'].address}:{port}/v1/models"
-        assert httpx.get(url, timeout=60).status_code == 401
+    assert set(found["b"]) == {ENGINES[1], *ROUTERS, WEB_UI, CLIENT, SERVER}
+    # beside SSH and the entry there is the link, on each host
+    ports = {name: third("ports", host.address) for name, host in pair.hosts.items()}
+    assert ports == {"a": "[22, 80, 443, 8443]", "b": "[22, 8443]"}
+    status = json.loads(pair.site.atelier("status", "--json").stdout)
+    days = {row["service"]: row["certificate_days"] for row in status["services"]}
+    assert status["ok"] is True
+    assert days[ENTRY] == days[SERVER] == CERTIFICATE_DAYS - 2
 
 
-def test_routers_are_replaced_from_another_host_and_no_request_fails(pair: Pair) -> None:
+def test_the_web_ui_s_websocket_is_open_through_the_link(pair: Pair) -> None:
+    url = f"https://{pair.hosts['a'].address}"
+    headers = {
+        "Connection": "Upgrade",
+        "Upgrade": "websocket",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": base64.b64encode(b"sixteen bytes...").decode(),
+        "Origin": url,
+    }
+    path = f"{url}/ws/socket.io/?EIO=4&transport=websocket"
+    trusted = ssl.create_default_context(cadata=pair.site.atelier("ca").stdout)
+    with (
+        httpx.Client(verify=trusted, trust_env=False) as client,
+        client.stream("GET", path, headers=headers) as reply,
+    ):
+        assert reply.status_code == 101
+        raw = reply.extensions["network_stream"].read(4096, timeout=30)
+    # the first packet of Engine.IO (https://socket.io/docs/v4/engine-io-protocol/#handshake)
+    assert b'0{"sid":' in raw
+
+
+def test_routers_and_certificates_are_replaced_and_no_request_fails(pair: Pair) -> None:
     before, host = pair.snapshot(), pair.hosts["a"]
-    pair.declare(router__num_retries=3)
+    path = pair.site.directory / ".secrets" / "e2e.yaml"
+    kept = yaml.safe_load(path.read_text())
+    kept["links"]["pairs"] = {}
     trusted = ssl.create_default_context(cadata=pair.site.atelier("ca").stdout)
     load = Load(f"https://{host.address}", MASTER_KEY, "tiny-coder", verify=trusted)
     with steady_load(load) as wait_for:
         wait_for(20)
+        path.write_text(yaml.safe_dump(kept))
+        rotated = pair.deploy()
+        wait_for(20)
+        assert load.failures == []
+        assert pair.snapshot() == before
+        pair.declare(router__num_retries=3)
         done, again = pair.deploy(), pair.deploy()
         wait_for(20)
+    made = {action for action, _ in rotated.announced if "certificate for" in action}
+    assert len(made) == 4
     assert again.changes == []
     assert ("recreate", f"container {ROUTERS[0]}") in done.announced
     after = pair.snapshot()

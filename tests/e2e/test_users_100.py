@@ -28,7 +28,7 @@ from playwright.sync_api import Browser
 from tests.e2e.hosts import USER, Host, run_host
 from tests.e2e.image_store import VOLUME, run_stored_host
 from tests.e2e.inventories import shipped
-from tests.e2e.load import Load, steady_load
+from tests.e2e.load import ASK_ENTRY_FOR_WEB_UIS, Load, router_states, steady_load
 from tests.e2e.names import host_name
 from tests.e2e.provider import PEOPLE, READER, Login, Provider, group_dn, run_provider
 from tests.e2e.remote import Containers, containers_of, open_ports
@@ -75,6 +75,8 @@ STORED = ("litellm", "open-webui", "postgres")
 SSH, HTTP, HTTPS, LINK = 22, 80, 443, 8443
 ENOUGH = int(os.environ.get("E2E_REQUESTS", "500"))
 """Requests that are answered while everything is replaced."""
+ANSWERS = "document.body.innerText.split('a, b = b, a + b').length"
+"""How often a page shows the answer, and one more."""
 PAUSE_SECONDS = 0.5
 """Other tests want the processors, too."""
 
@@ -392,6 +394,38 @@ def asking(client: httpx.Client) -> Iterator[Counter[int]]:
     finally:
         over.set()
         thread.join()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", WEB_UIS)
+def test_a_web_ui_dies_and_people_go_on_at_the_other(lab: Lab, ada: Visitor, name: str) -> None:
+    """Each of them once, so that one of the two is that which the page is connected to."""
+    host, token, before = lab.hosts["gpu1"], ada.token, lab.containers()
+    with lab.api(token) as client, asking(client) as statuses:
+        host.run(f"kill -9 $(docker inspect -f '{{{{.State.Pid}}}}' {name})")
+        begun = time.monotonic()
+        assert eventually(lambda: not state_of(host, name).startswith("UP"))
+        took = time.monotonic() - begun
+        # the page is not loaded again: its websocket has found the other one
+        shown = ada.page.evaluate(ANSWERS)
+        chat(ada.page, "Write a Python function fib.")
+        ada.page.wait_for_function(f"{ANSWERS} > {shown}", timeout=WAIT_MS)
+        assert eventually(lambda: state_of(host, name).startswith("UP"), seconds=300)
+    print(f"{name}: left out after {took:.1f} s; {dict(statuses)}")  # noqa: T201 - measured
+    assert set(statuses) == {200}, statuses
+    after = lab.containers()
+    assert {each for each, row in after.items() if row != before[each]} == {name}
+    # the same container, which Docker has started again
+    assert after[name][0] == before[name][0]
+    assert ada.token == token
+    lab.noted(again := lab.site.deploy())
+    assert again.changes == [], again.output
+
+
+def state_of(host: Host, name: str) -> str:
+    """What the entry says of a web UI."""
+    said = host.run(f"docker exec coder-haproxy-0 bash -c '{ASK_ENTRY_FOR_WEB_UIS}'")
+    return router_states(said)[name]
 
 
 @pytest.mark.long

@@ -11,13 +11,14 @@ from docker.errors import NotFound
 
 from deploy.artefacts import Artefacts
 from deploy.errors import ServiceError
-from deploy.live import links
+from deploy.live import links, status
 from deploy.live.connection import Connection
+from deploy.services import Tier
 from deploy.spec import HostSpec
 from deploy.tls.pair import LinkEnd
 from tests.conftest import MakeArtefacts
 
-END = LinkEnd("b", "server")
+END, NAME = LinkEnd("b", "server"), "demo-link-server-b-0"
 # of HAProxy 3.0.11
 SAID = """Filename: link.pem
 Status: Used
@@ -40,7 +41,7 @@ class Docker:
         self.said, self.containers = list(said), self
 
     def get(self, name: str) -> Docker:
-        assert name == "demo-link-server-b-0"
+        assert name == NAME
         if not self.said:
             raise NotFound("there is none")
         return self
@@ -78,8 +79,21 @@ def test_what_it_says_is_read() -> None:
     )
 
 
+def test_an_entry_has_as_many_days_as_the_one_of_its_two_that_ends_first(
+    make: MakeArtefacts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hosts = [{"name": "a", "address": "10.0.0.1"}, {"name": "b", "address": "10.0.0.2"}]
+    in_20_days = links.Loaded("", time.time() + 20.5 * 86400)
+    monkeypatch.setattr(status, "certificate_days", lambda *_: 300)
+    monkeypatch.setattr(status, "loaded", lambda *_: in_20_days)
+    for host, days in (("b", 20), ("a", 300)):
+        made = make(hosts=hosts, entry={"host": host, "names": ["ai.lab.example"]})
+        [unit] = made.stack.tier(Tier.ENTRY)
+        assert status._certificate_days(unit, made, connection()) == days
+
+
 def test_it_is_waited_for(lab: Artefacts) -> None:
-    said = links.ask_end(lab, END, connection(SAID.format(OLD), "", own(lab)))
+    said = links.ask_end(lab, END, NAME, connection(SAID.format(OLD), "", own(lab)))
     assert said.startswith("mutual TLS, certificate with ")
 
 
@@ -96,6 +110,6 @@ def test_one_that_has_another_or_none(
 ) -> None:
     monkeypatch.setattr(links, "PATIENCE_SECONDS", 0)
     with pytest.raises(ServiceError) as refused:
-        links.ask_end(lab, END, connection(*said))
+        links.ask_end(lab, END, NAME, connection(*said))
     assert f"demo-link-server-b-0: {why}" in str(refused.value)
     assert "docker restart demo-link-server-b-0" in str(refused.value)

@@ -40,8 +40,13 @@ def test_an_engine_host_with_an_ipv6_address(make: MakeArtefacts) -> None:
 def test_a_web_ui_on_another_host_than_the_router(make: MakeArtefacts) -> None:
     artefacts = make(
         hosts=[{"name": "a", "address": "fd00::10"}, {"name": "b", "address": "10.0.0.2"}],
-        router={"host": "a", "listen": "0.0.0.0"},  # noqa: S104 - declared, not bound
+        router={"host": "a"},
         web_ui={"host": "b"},
     )
     [web_ui] = [unit for unit in artefacts.stack.on("b") if unit.serves == "web UI"]
-    assert web_ui.container.env["OPENAI_API_BASE_URLS"] == "http://[fd00::10]:4000/v1"
+    url = web_ui.container.env["OPENAI_API_BASE_URLS"]
+    assert url == "http://demo-link-client-b-0:8080/demo-litellm-0/v1"
+    [client] = [unit for unit in artefacts.stack.on("b") if unit.tier == Tier.LINK]
+    assert client.name == "demo-link-client-b-0"
+    assert client.config
+    assert "server link [fd00::10]:8443 ssl" in str(client.config.files["haproxy.cfg"].content)

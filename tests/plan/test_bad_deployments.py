@@ -582,15 +582,22 @@ CASES: dict[str, dict[str, Any]] = {
         "postgres": {},
     },
     "many routers": {"router": {"replicas": 8}, "postgres": {}},
-    "the web UI's port for the second of two routers": {
-        "hosts": TWO_HOSTS,
-        "router": {"port": 2999, "replicas": 2},
+    "an entry that has no address of the router's host": {
+        "hosts": [L40S, {"name": "10.0.0.2"}],
         "entry": {"host": "10.0.0.2"},
     },
-    "more routers than ports": {
+    "a web UI that has no address of the router's host": {
+        "hosts": [{"name": "@local", "gpus": "1x l40s"}, {"name": "10.0.0.2"}],
+        "web_ui": {"host": "10.0.0.2"},
+    },
+    "an entry that has no address of the web UI's host": {
+        "hosts": [{"name": "10.0.0.1", "gpus": "1x l40s"}, {"name": "front"}],
+        "web_ui": {"host": "front"},
+        "entry": {},
+    },
+    "a link's port that the router has": {
         "hosts": TWO_HOSTS,
-        "router": {"port": 65535, "replicas": 2, "listen": "10.0.0.1"},
-        "web_ui": None,
+        "router": {"port": 8443},
         "entry": {"host": "10.0.0.2"},
     },
     "people only, and no one has a key": {"web_ui": {"people_only": True}},
@@ -617,19 +624,6 @@ CASES: dict[str, dict[str, Any]] = {
         "postgres": {"web_ui_database_url": {"env": "DATABASE"}},
         "valkey": {},
         "entry": {},
-    },
-    "the router's port for the second of two web UIs": {
-        "hosts": TWO_HOSTS,
-        "web_ui": {"port": 3999, "replicas": 2},
-        "entry": {"host": "10.0.0.2"},
-    },
-    "more web UIs than ports": {
-        "hosts": TWO_HOSTS,
-        "router": {"listen": "10.0.0.1"},
-        "web_ui": {"port": 65535, "replicas": 2, "listen": "10.0.0.1"},
-        "postgres": {},
-        "valkey": {},
-        "entry": {"host": "10.0.0.2"},
     },
     "too few connections for the web UIs": {
         "web_ui": {"replicas": 4},

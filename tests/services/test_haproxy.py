@@ -9,7 +9,6 @@ import shlex
 import pytest
 
 from deploy.artefacts import Artefacts
-from deploy.errors import PlanError
 from deploy.services import Tier, Unit
 from deploy.services.haproxy import ADMIN, API
 from tests.conftest import MakeArtefacts
@@ -99,36 +98,70 @@ def test_containers_are_found_by_name_whatever_their_address(unit: Unit) -> None
     assert rules(found["resolvers docker"], "nameserver") == [["docker", "127.0.0.11:53"]]
 
 
-def test_services_of_another_host_are_found_at_its_address(make: MakeArtefacts) -> None:
+def test_services_of_another_host_are_behind_its_link(make: MakeArtefacts) -> None:
     made = make(
         hosts=TWO_HOSTS,
         entry={"host": "b.lab.example"},
-        router={"host": "a.lab.example", "listen": ANYWHERE, "replicas": 2},
-        web_ui={"host": "a.lab.example", "listen": "10.0.0.1"},
+        router={"host": "a.lab.example", "replicas": 2},
+        web_ui={"host": "a.lab.example"},
     )
     found = sections(entry(made))
-    assert rules(found["backend router"], "server") == [
-        [ROUTER, "10.0.0.1:4000", "check"],
-        ["demo-litellm-1", "10.0.0.1:4001", "check"],
-    ]
-    routers = [unit.container for unit in made.stack.tier(Tier.ROUTER)]
-    assert [[p.host_port for p in each.ports] for each in routers] == [[4000], [4001]]
-    assert rules(found["backend web_ui"], "server") == [
-        ["demo-open-webui-0", "10.0.0.1:3000", "check"]
-    ]
+    for backend, names, health in (
+        ("router", [ROUTER, "demo-litellm-1"], "/health/liveliness"),
+        ("web_ui", ["demo-open-webui-0"], "/health"),
+    ):
+        section = found[f"backend {backend}"]
+        servers = rules(section, "server")
+        assert [server[:3] for server in servers] == [
+            [name, "10.0.0.1:8443", "check"] for name in names
+        ]
+        for server in servers:
+            options = " ".join(server)
+            assert "ssl-min-ver TLSv1.3 crt link.pem ca-file authority.pem" in options
+            assert "verify required verifyhost a.lab.example.link" in options
+            assert "check-sni a.lab.example.link" in options
+            assert "sni str(a.lab.example.link)" in options
+        # the link is told which one is asked, by requests and by checks
+        assert rules(section, "http-send-name-header") == [["x-atelier-link"]]
+        [sent] = rules(section, "http-check", "send")
+        assert sent == ["meth", "GET", "uri", health, "hdr", "x-atelier-link", "%[srv_name]"]
+        # what is to be tried at another one must be there as a whole
+        assert ["option", "http-buffer-request"] in section
 
 
-def test_services_out_of_reach(make: MakeArtefacts) -> None:
-    with pytest.raises(PlanError) as refused:
-        make(hosts=TWO_HOSTS, entry={"host": "b.lab.example"})
-    assert str(refused.value) == (
-        "router.listen: 127.0.0.1, which the entry on b.lab.example does not reach\n"
-        "    allowed: '10.0.0.1', or '0.0.0.0' for every interface\n"
-        "    fix: declare router=Router(listen='10.0.0.1'), or run both on one host\n"
-        "web_ui.listen: 127.0.0.1, which the entry on b.lab.example does not reach\n"
-        "    allowed: '10.0.0.1', or '0.0.0.0' for every interface\n"
-        "    fix: declare web_ui=WebUI(listen='10.0.0.1'), or run both on one host"
-    )
+def test_services_of_another_host_are_in_no_network(make: MakeArtefacts) -> None:
+    made = make(hosts=TWO_HOSTS, entry={"host": "b.lab.example"}, router={"replicas": 2})
+    listens = [
+        address
+        for tier in (Tier.ROUTER, Tier.WEB_UI)
+        for unit in made.stack.tier(tier)
+        for address in unit.runs.listens
+    ]
+    assert listens == [("127.0.0.1", 4000), ("127.0.0.1", 3000)]
+
+
+def test_it_has_the_certificate_of_its_host_for_links(make: MakeArtefacts) -> None:
+    made = make(hosts=TWO_HOSTS, entry={"host": "b.lab.example"})
+    config = entry(made).config
+    assert config
+    assert {"link.pem", "link.pem.key", "authority.pem"} < set(config.files)
+    assert config.files["link.pem.key"].mode == 0o600
+    assert made.secrets.links
+    assert set(made.secrets.links.pairs) == {"a.lab.example server", "b.lab.example client"}
+    assert "link.pem" not in getattr(entry(make(entry={})).config, "files", {})
+
+
+def test_ports_that_are_in_the_network_without_need(make: MakeArtefacts) -> None:
+    both = {"router": {"listen": "10.0.0.1"}, "web_ui": {"listen": ANYWHERE}}
+    made = make(hosts=TWO_HOSTS, entry={"host": "b.lab.example"}, **both)
+    said = [text for text in made.plan.warnings if ".listen:" in text]
+    assert said == [
+        "router.listen: port 4000 of a.lab.example is open at 10.0.0.1, without encryption; the"
+        " entry goes through a link. Remove listen unless programs ask the router there directly",
+        "web_ui.listen: port 3000 of a.lab.example is open at 0.0.0.0, without encryption; the"
+        " entry goes through a link. Remove listen unless people open the web UI there directly",
+    ]
+    assert not any(".listen:" in text for text in make(entry={}, **both).plan.warnings)
 
 
 @pytest.mark.parametrize(("port", "suffix"), [(443, ""), (8443, ":8443")])

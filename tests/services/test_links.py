@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 import yaml
+from cryptography import x509
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from deploy.artefacts import Artefacts
 from deploy.certificates import provide_link_certificates
 from deploy.errors import SecretError
-from deploy.services import Tier, Unit
+from deploy.services import Tier, Unit, links
 from deploy.spec import SecretText
 from tests.conftest import MakeArtefacts
 from tests.golden import assert_golden
@@ -75,13 +77,15 @@ def test_a_server_hands_requests_to_its_engines_alone(lab: Artefacts) -> None:
     server = sections(ends(lab)["demo-link-server-h2-0"])
     [condition] = rules(server["frontend requests"], "use_backend")
     engine = "demo-llama-cpp-tiny-coder-1"
-    assert condition == [engine, *f"if {{ path,field(2,/) -m str {engine} }}".split()]
+    assert condition == [engine, *f"if {{ var(txn.asked) -m str {engine} }}".split()]
     assert rules(server[f"backend {engine}"], "server") == [
-        ["engine", f"{engine}:8080", *["resolvers", "docker", "init-addr", "last,libc,none"]]
+        ["asked", f"{engine}:8080", *["resolvers", "docker", "init-addr", "last,libc,none"]]
     ]
-    assert rules(server[f"backend {engine}"], "http-request", "replace-path") == [
-        ["/[^/]+(/.*)", "\\1"]
-    ]
+    [[path, rest, *unless]] = rules(server[f"backend {engine}"], "http-request", "replace-path")
+    assert (path, rest) == ("/[^/]+(/.*)", "\\1")
+    assert unless == ["unless", "{", "req.hdr(x-atelier-link)", "-m", "found", "}"]
+    # an engine's errors are the routers' to deal with
+    assert rules(server[f"backend {engine}"], "errorfile") == []
 
 
 def test_the_client_asks_each_host_for_its_own_certificate(lab: Artefacts) -> None:
@@ -206,6 +210,160 @@ def test_what_cannot_be_read_is_refused_without_quoting_it(lab: Artefacts) -> No
     assert "half" not in str(refused.value)
 
 
+# entries and web UIs on other hosts than what they ask
+
+
+SPREAD: dict[str, Any] = {
+    "hosts": HOSTS,
+    "models": [TINY | {"replicas": 2}],
+    "router": {"host": "h2", "replicas": 2},
+    "web_ui": {"host": "h3"},
+    "entry": {"host": "h1"},
+}
+"""Engines on h1 and h2."""
+
+
+@pytest.fixture
+def spread(make: MakeArtefacts) -> Artefacts:
+    return make(**SPREAD)
+
+
+def may_ask(server: Unit) -> dict[str, list[str]]:
+    """The names in the certificates of those who may ask, by what is asked."""
+    found = {}
+    for name, section in sections(server).items():
+        if name.startswith("backend "):
+            [refusal] = rules(section, "http-request", "return", "status", "403")
+            start = refusal.index("str") + 1
+            found[name.removeprefix("backend ")] = refusal[start:-1]
+    return found
+
+
+def test_each_host_asks_and_is_asked_with_one_certificate(spread: Artefacts) -> None:
+    assert {name: unit.host for name, unit in ends(spread).items()} == {
+        "demo-link-server-h1-0": "h1",
+        "demo-link-server-h2-0": "h2",
+        "demo-link-server-h3-0": "h3",
+        # the routers' for engines, and the web UI's for the router; the entry has none
+        CLIENT: "h2",
+        "demo-link-client-h3-0": "h3",
+    }
+    assert spread.plan.links
+    assert spread.secrets.links
+    assert set(spread.secrets.links.pairs) == {
+        *("h1 server", "h2 server", "h3 server"),
+        *("h1 client", "h2 client", "h3 client"),
+    }
+    holders = {end.key: links.holders(spread.context, end) for end in spread.plan.links.certified}
+    assert holders["h1 client"] == ("demo-haproxy-0",)
+    assert holders["h2 client"] == (CLIENT,)
+    assert holders["h3 server"] == ("demo-link-server-h3-0",)
+
+
+def test_a_certificate_leads_to_what_its_host_asks_alone(spread: Artefacts) -> None:
+    found = ends(spread)
+    assert may_ask(found["demo-link-server-h1-0"]) == {"demo-llama-cpp-tiny-coder-0": ["h2.link"]}
+    assert may_ask(found["demo-link-server-h2-0"]) == {
+        "demo-litellm-0": ["h1.link", "h3.link"],
+        "demo-litellm-1": ["h1.link", "h3.link"],
+    }
+    assert may_ask(found["demo-link-server-h3-0"]) == {"demo-open-webui-0": ["h1.link"]}
+
+
+def test_the_names_in_certificates_are_those_that_are_looked_at(make: MakeArtefacts) -> None:
+    """Common names end after 64 characters."""
+    long = f"{'a' * 50}.{'b' * 30}.example"
+    hosts = [{"name": "h1", "address": "10.0.0.1"}, {"name": long, "address": "10.0.0.2"}]
+    made = make(hosts=hosts, router={"host": "h1"}, web_ui={"host": long}, entry=None)
+    [name] = may_ask(ends(made)["demo-link-server-h1-0"])["demo-litellm-0"]
+    assert made.secrets.links
+    pem = made.secrets.links.pairs[f"{long} client"].certificate
+    certificate = x509.load_pem_x509_certificate(pem.encode())
+    [common] = certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
+    assert common.value == name
+
+
+def test_an_entry_names_what_it_asks_in_a_header(spread: Artefacts) -> None:
+    found = ends(spread)
+    server = sections(found["demo-link-server-h2-0"])
+    asked = rules(server["frontend requests"], "http-request", "set-var(txn.asked)")
+    assert asked == [
+        ["req.hdr(x-atelier-link)"],
+        ["path,field(2,/)", *["unless", "{", "req.hdr(x-atelier-link)", "-m", "found", "}"]],
+    ]
+    # without an answer, the request is sent to one that is still there
+    [gone] = rules(server["frontend requests"], "http-request", "reject")
+    known = "demo-litellm-0 demo-litellm-1"
+    assert " ".join(gone) == (
+        f"if {{ req.hdr(x-atelier-link) -m found }} !{{ var(txn.asked) -m str {known} }}"
+    )
+    backend = server["backend demo-litellm-1"]
+    assert ["http-request", "del-header", "x-atelier-link"] in backend
+    # what cannot be handed on gets no answer, and is sent to the other router
+    assert rules(backend, "errorfile") == [["502", "/dev/null"], ["503", "/dev/null"]]
+    assert rules(backend, "retries") == [["0"]]
+    assert rules(backend, "timeout", "connect") == [["1s"]]
+    # who asks a client says it in the path alone
+    client = sections(found[CLIENT])["frontend requests"]
+    assert ["http-request", "del-header", "x-atelier-link"] in client
+
+
+def test_a_web_ui_asks_the_router_through_its_client(spread: Artefacts) -> None:
+    [web_ui] = spread.stack.tier(Tier.WEB_UI)
+    url = "http://demo-link-client-h3-0:8080/demo-litellm-0/v1"
+    assert web_ui.container.env["OPENAI_API_BASE_URLS"] == url
+    client = sections(ends(spread)["demo-link-client-h3-0"])
+    assert [name for name in client if name.startswith("backend ")] == ["backend host-h2"]
+
+
+def test_websockets_and_streams_last(spread: Artefacts) -> None:
+    for unit in ends(spread).values():
+        defaults = sections(unit)["defaults"]
+        assert rules(defaults, "timeout", "tunnel") == [["1h"]]
+        assert ["option", "http-no-delay"] in defaults
+
+
+def test_a_link_to_services_alone_has_no_engine_to_drain(make: MakeArtefacts) -> None:
+    made = make(hosts=HOSTS[:2], router={"host": "h1"}, entry={"host": "h2"})
+    [server] = ends(made).values()
+    assert (server.name, server.route, server.drain_seconds) == ("demo-link-server-h1-0", None, 0)
+
+
+@given(
+    router=st.integers(0, 2),
+    web_ui=st.integers(0, 2),
+    entry=st.integers(0, 2),
+    count=st.integers(1, 3),
+)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_nothing_is_asked_past_a_link_on_another_host(
+    make: MakeArtefacts, router: int, web_ui: int, entry: int, count: int
+) -> None:
+    """Whatever runs where: hosts have open only the entry and the link."""
+    hosts = [HOSTS[index % count]["name"] for index in (router, web_ui, entry)]
+    made = make(
+        hosts=HOSTS[:count],
+        models=[TINY | {"replicas": count}],
+        router={"host": hosts[0], "replicas": 2},
+        web_ui={"host": hosts[1]},
+        entry={"host": hosts[2]},
+    )
+    listens = {
+        (unit.host, port)
+        for unit in made.stack.units
+        for address, port in unit.runs.listens
+        if address != "127.0.0.1"
+    }
+    linked = set(made.plan.links.ends) if made.plan.links else set()
+    assert listens == {(hosts[2], 80), (hosts[2], 443), *((host, 8443) for host in linked)}
+    # an address of another host stands in configurations with the link's port alone
+    for unit in made.stack.units:
+        texts = [str(file.content) for file in unit.config.files.values()] if unit.config else []
+        texts += [str(value) for value in getattr(unit.runs, "env", {}).values()]
+        for asked in re.findall(r"10\.0\.0\.\d:(\d+)", " ".join(texts)):
+            assert asked == "8443"
+
+
 @given(
     models=st.lists(st.sampled_from([TINY, CODER, OLLAMA]), min_size=1, max_size=3, unique_by=str),
     replicas=st.integers(1, 5),
@@ -240,3 +398,13 @@ def test_configurations_are_as_written(lab: Artefacts) -> None:
         config = ends(lab)[name].config
         assert config
         assert_golden(GOLDEN / f"link-{golden}.cfg", str(config.files["haproxy.cfg"].content))
+
+
+@pytest.mark.golden
+def test_configurations_between_services_are_as_written(spread: Artefacts) -> None:
+    [entry] = spread.stack.tier(Tier.ENTRY)
+    units = {"services": ends(spread)["demo-link-server-h2-0"], "entry": entry}
+    for golden, unit in units.items():
+        assert unit.config
+        text = str(unit.config.files["haproxy.cfg"].content)
+        assert_golden(GOLDEN / f"link-{golden}.cfg", text)

@@ -13,7 +13,7 @@ from deploy import Ldap
 from deploy.artefacts import Artefacts, make_artefacts
 from deploy.errors import AtelierError
 from deploy.plan.web_ui import OWN_TITLE
-from deploy.services import Unit
+from deploy.services import Tier, Unit
 from deploy.spec import SecretText
 from deploy.tls.authority import make_authority
 from tests.conftest import MakeArtefacts, declare
@@ -56,7 +56,7 @@ def variables(made: Artefacts) -> dict[str, str]:
 
 def web_ui_backend(made: Artefacts) -> Section:
     """The entry's settings for web UIs."""
-    [entry] = [unit for unit in made.stack.units if unit.image_name == "haproxy"]
+    [entry] = made.stack.tier(Tier.ENTRY)
     return sections(entry)["backend web_ui"]
 
 
@@ -240,17 +240,17 @@ def test_the_entry_hands_people_to_all_of_them(make: MakeArtefacts) -> None:
     ]
 
 
-def test_each_has_a_port_where_the_entry_is_elsewhere(make: MakeArtefacts) -> None:
+def test_an_entry_elsewhere_reaches_each_through_the_link(make: MakeArtefacts) -> None:
     made = make(
         hosts=[{"name": "10.0.0.1"}, {"name": "10.0.0.2"}],
-        router={"listen": "10.0.0.1"},
-        web_ui={"replicas": 2, "listen": "10.0.0.1"},
+        web_ui={"replicas": 2},
         **STORES | {"entry": ENTRY | {"host": "10.0.0.2"}},
     )
-    ports = [port.host_port for unit in web_uis(made) for port in unit.container.ports]
-    assert ports == [3000, 3001]
+    listens = [address for unit in web_uis(made) for address in unit.runs.listens]
+    assert listens == [("127.0.0.1", 3000)]
     servers = rules(web_ui_backend(made), "server")
-    assert [server[1] for server in servers] == ["10.0.0.1:3000", "10.0.0.1:3001"]
+    names = ["demo-open-webui-0", "demo-open-webui-1"]
+    assert [server[:2] for server in servers] == [[name, "10.0.0.1:8443"] for name in names]
 
 
 def test_one_does_without_valkey_unless_logins_end_there(make: MakeArtefacts) -> None:

@@ -107,7 +107,8 @@ def test_replicas_on_other_hosts_are_reached_through_links() -> None:
         ("10.0.0.2", (1,), None, True),
     ]
     assert plan.links
-    assert (plan.links.host, plan.links.ends) == ("10.0.0.1", ("10.0.0.2",))
+    [hop] = plan.links.hops
+    assert (hop.client, plan.links.ends) == ("10.0.0.1", ("10.0.0.2",))
     assert [replica.index for replica in plan.replicas] == [0, 1, 2, 3]
 
 

@@ -1,0 +1,61 @@
+"""What is asked through links: engines, routers and web UIs that another host asks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from deploy.plan.service_plans import Hop, LinksPlan
+from deploy.services import engines, open_webui, routers
+from deploy.services.context import ServiceContext
+from deploy.services.routes import router_name, web_ui_name
+
+
+@dataclass(frozen=True)
+class Target:
+    """A container that is asked from another host."""
+
+    name: str
+    """Its name, by which it is asked."""
+    host: str
+    """Name of its host."""
+    port: int
+    """The port that it listens on in its container."""
+    hops: tuple[Hop, ...]
+    """Who asks it."""
+
+    @property
+    def is_engine(self) -> bool:
+        """Whether routers ask it, which know what to do when it does not answer."""
+        return any(hop.asked == "engine" for hop in self.hops)
+
+    @property
+    def clients(self) -> tuple[str, ...]:
+        """Names of the hosts that ask it."""
+        return tuple(dict.fromkeys(hop.client for hop in self.hops))
+
+    def is_asked_through_client(self, host: str) -> bool:
+        """Whether a host asks it through a client of its own; an entry does without."""
+        return any(hop.client == host and hop.asks != "entry" for hop in self.hops)
+
+
+def targets(context: ServiceContext, plan: LinksPlan) -> tuple[Target, ...]:
+    """Everything that is asked through links."""
+    return tuple(_targets(context, plan))
+
+
+def _targets(context: ServiceContext, plan: LinksPlan) -> Iterator[Target]:
+    for replica in context.plan.replicas:
+        if replica.is_linked:
+            name = engines.container_name(context, replica)
+            port = engines.container_port(replica)
+            hops = plan.hops_to(replica.host, "engine")
+            yield Target(name, replica.host, port, hops)
+    router, web_ui = context.plan.router, context.plan.web_ui
+    if hops := plan.hops_to(router.host, "router"):
+        for index in range(router.spec.replicas):
+            port = routers.port(context.plan)
+            yield Target(router_name(context, index), router.host, port, hops)
+    if web_ui and (hops := plan.hops_to(web_ui.host, "web_ui")):
+        for index in range(web_ui.spec.replicas):
+            yield Target(web_ui_name(context, index), web_ui.host, open_webui.PORT, hops)
