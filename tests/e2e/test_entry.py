@@ -207,16 +207,21 @@ def test_the_rest_is_the_web_ui(client: httpx.Client, site: Site) -> None:
     assert f"WEBUI_URL={url(site)}" in variables
 
 
-def test_websockets_reach_the_web_ui(site: Site, client: httpx.Client) -> None:
-    headers = {
+WEBSOCKET = "/ws/socket.io/?EIO=4&transport=websocket"
+
+
+def upgrade(site: Site) -> dict[str, str]:
+    return {
         "Connection": "Upgrade",
         "Upgrade": "websocket",
         "Sec-WebSocket-Version": "13",
         "Sec-WebSocket-Key": base64.b64encode(b"sixteen bytes...").decode(),
         "Origin": url(site),
     }
-    path = "/ws/socket.io/?EIO=4&transport=websocket"
-    with client.stream("GET", path, headers=headers) as reply:
+
+
+def test_websockets_reach_the_web_ui(site: Site, client: httpx.Client) -> None:
+    with client.stream("GET", WEBSOCKET, headers=upgrade(site)) as reply:
         assert reply.status_code == 101
         raw = reply.extensions["network_stream"].read(4096, timeout=30)
     # the first packet of Engine.IO (https://socket.io/docs/v4/engine-io-protocol/#handshake)
@@ -508,30 +513,130 @@ def test_a_broken_configuration_leaves_the_one_before(site: Site, settings: Sett
     }
 
 
-def test_nobody_is_refused_while_its_settings_change(site: Site, settings: Settings) -> None:
-    """Nor is an answer cut that has begun."""
-    body = {"model": MODEL, "prompt": "def fib(n):", "max_tokens": 200, "stream": True}
+@contextmanager
+def new_visitors(site: Site) -> Iterator[None]:
+    """Each has a connection of its own, all are answered."""
     done, answers, verify = threading.Event(), [], trusting(root(site))
 
     def ask() -> None:
-        # each time with a new connection
         while not done.wait(0.05):
             answers.append(httpx.get(f"{url(site)}/health", verify=verify, trust_env=False))
 
-    with open_client(site) as client, ThreadPoolExecutor() as pool:
+    with ThreadPoolExecutor() as pool:
         asking = pool.submit(ask)
-        with client.stream("POST", "/v1/completions", headers=KEY, json=body) as reply:
-            lines = (line for line in reply.iter_lines() if line)
-            next(lines)
-            site.write(changed(settings, requests_per_minute=50_000))
-            result = site.deploy()
-            last = [*lines][-1]
-        done.set()
+        try:
+            yield
+        finally:
+            done.set()
         asking.result()
-    assert result.status == 0, result.output
-    assert last == "data: [DONE]"
     assert {reply.status_code for reply in answers} == {200}
     assert len(answers) > 20
+
+
+@contextmanager
+def an_answer(client: httpx.Client) -> Iterator[None]:
+    """One that has begun, and goes on to its end."""
+    body = {"model": MODEL, "prompt": "def fib(n):", "max_tokens": 200, "stream": True}
+    with client.stream("POST", "/v1/completions", headers=KEY, json=body) as reply:
+        lines = (line for line in reply.iter_lines() if line)
+        next(lines)
+        yield
+        assert [*lines][-1] == "data: [DONE]"
+
+
+def test_nobody_is_refused_while_its_settings_change(site: Site, settings: Settings) -> None:
+    with new_visitors(site), open_client(site) as client, an_answer(client):
+        site.write(changed(settings, requests_per_minute=50_000))
+        result = site.deploy()
+        assert result.status == 0, result.output
+
+
+# replacement
+
+
+@contextmanager
+def a_page(client: httpx.Client, site: Site) -> Iterator[Any]:
+    """The connection of a page of the web UI, for as long as it is open."""
+    with client.stream("GET", WEBSOCKET, headers=upgrade(site)) as reply:
+        assert reply.status_code == 101
+        stream = reply.extensions["network_stream"]
+        assert b"0{" in stream.read(4096, timeout=30)
+        yield stream
+
+
+def is_answered(stream: Any) -> bool:
+    """Whether the page's connection works in both directions.
+
+    ``40`` asks for the namespace (https://socket.io/docs/v4/engine-io-protocol/#from-scratch); a
+    client's frame is masked, here with zeros (https://www.rfc-editor.org/rfc/rfc6455#section-5.2).
+    """
+    stream.write(b"\x81\x82\0\0\0\x0040", timeout=30)
+    return b"4" in stream.read(4096, timeout=30)
+
+
+def entries(site: Site) -> dict[str, str]:
+    """Ids of the HAProxy that serves, and of those that only finish what they have begun."""
+    return {name: row[0] for name, row in site.snapshot().items() if name.startswith(ENTRY)}
+
+
+def wait_until_alone(site: Site) -> None:
+    deadline = time.monotonic() + 60
+    while [*entries(site)] != [ENTRY]:
+        assert time.monotonic() < deadline, entries(site)
+        time.sleep(0.3)
+
+
+def test_nobody_is_refused_while_it_is_replaced(site: Site, settings: Settings) -> None:
+    """By one with another memory limit, then by one of another image; pages stay connected."""
+    image = site.container("haproxy").image
+    assert image.tag(f"{NAME}-haproxy", "newer")
+    other = changed(settings, memory_limit="400MiB")
+    before, listener = entries(site), site.container("listener").id
+    try:
+        with new_visitors(site), open_client(site) as client, a_page(client, site) as page:
+            with an_answer(client):
+                site.write(other)
+                result = site.apply()
+            assert set(result.steps) == {("recreate", f"container {ENTRY}")}
+            both = entries(site)
+            assert len(both) == 2
+            assert both.pop(ENTRY) not in before.values()
+            assert [*both.values()] == [*before.values()]
+            site.write(other | {"images": {"haproxy": {"reference": f"{NAME}-haproxy:newer"}}})
+            assert site.apply().fields == {"image"}
+            assert len(entries(site)) == 3
+            assert is_answered(page)
+        wait_until_alone(site)
+        assert site.container("listener").id == listener
+        assert site.deploy().changes == []
+        wait_until_served(site)
+    finally:
+        site.converge(settings)
+        site.client.images.remove(f"{NAME}-haproxy:newer")
+
+
+def test_one_that_does_not_work_never_takes_the_place(site: Site, settings: Settings) -> None:
+    image = site.container("haproxy").image
+    assert image.tag(f"{NAME}-haproxy", "broken")
+    before = entries(site)
+    try:
+        with new_visitors(site):
+            # too little for HAProxy to start
+            site.write(changed(settings, memory_limit="6MiB", start_timeout_seconds=10))
+            result = site.deploy()
+        assert result.status == 1
+        assert f"{ENTRY}: the container before it serves again" in result.output
+        assert entries(site) == before
+    finally:
+        site.converge(settings)
+        site.client.images.remove(f"{NAME}-haproxy:broken")
+
+
+def test_it_hears_again_when_its_listener_has_started_anew(site: Site) -> None:
+    site.container("listener").restart()
+    wait_until_served(site)
+    assert site.deploy().status == 0
+    assert site.deploy().changes == []
 
 
 # secrets
