@@ -7,6 +7,8 @@
 # relieve CREATE_ARGUMENT...
 relieve() {
   create "$@"
+  # a run that was killed had found that it works
+  if is_container "$name.previous" && quietly judge; then let_go "$name.previous"; fi
   set_aside "$name"
   take "$name" next
   if error=$(begin start "$name" 2>&1 >/dev/null) && wait_healthy; then
