@@ -558,8 +558,8 @@ def test_nobody_is_refused_while_its_settings_change(site: Site, settings: Setti
 class Page:
     """The connection of a page of the web UI, for as long as it is open.
 
-    It answers ``2`` with ``3`` (https://socket.io/docs/v4/engine-io-protocol/#heartbeat); a client's
-    frame is masked, here with zeros (https://www.rfc-editor.org/rfc/rfc6455#section-5.2).
+    It answers ``2`` with ``3`` (https://socket.io/docs/v4/engine-io-protocol/#heartbeat). A frame
+    of a client is masked, here with zeros (https://www.rfc-editor.org/rfc/rfc6455#section-5.2).
     """
 
     def __init__(self, client: httpx.Client, site: Site) -> None:
