@@ -605,6 +605,12 @@ def open_page(client: httpx.Client, site: Site) -> Iterator[Page]:
         running.result()
 
 
+def tag_image(container: Container, tag: str) -> None:
+    """A container's image is one of HAProxy, too."""
+    assert container.image
+    assert container.image.tag(f"{NAME}-haproxy", tag)
+
+
 def entries(site: Site) -> dict[str, str]:
     """Ids of the HAProxy that serves, and of those that only finish what they have begun."""
     return {name: row[0] for name, row in site.snapshot().items() if name.startswith(ENTRY)}
@@ -619,8 +625,7 @@ def wait_until_alone(site: Site) -> None:
 
 def test_nobody_is_refused_while_it_is_replaced(site: Site, settings: Settings) -> None:
     """By one with another memory limit, then by one of another image; pages stay connected."""
-    image = site.container("haproxy").image
-    assert image.tag(f"{NAME}-haproxy", "newer")
+    tag_image(site.container("haproxy"), "newer")
     other = changed(settings, memory_limit="400MiB")
     before, listener = entries(site), site.container("listener").id
     try:
@@ -649,8 +654,7 @@ def test_nobody_is_refused_while_it_is_replaced(site: Site, settings: Settings) 
 
 def test_one_that_does_not_work_never_takes_the_place(site: Site, settings: Settings) -> None:
     """Here its image is Python's, which has no HAProxy."""
-    image = site.container("listener").image
-    assert image.tag(f"{NAME}-haproxy", "broken")
+    tag_image(site.container("listener"), "broken")
     before = entries(site)
     try:
         with new_visitors(site):

@@ -302,9 +302,9 @@ def test_files_that_replicas_share_are_announced_and_written_once(
     assert ["tar -xz" in command for command in outcome.shell].count(True) == 1
 
 
-def of_containers(commands: list[StringCommand]) -> list[StringCommand]:
+def of_containers(outcome: Outcome) -> list[StringCommand]:
     """Without those that write files."""
-    return [command for command in commands if isinstance(command, ScriptCommand)]
+    return [command for command in outcome.commands if isinstance(command, ScriptCommand)]
 
 
 def test_the_entry_is_relieved_by_one_beside_it(make: MakeArtefacts) -> None:
@@ -313,7 +313,7 @@ def test_the_entry_is_relieved_by_one_beside_it(make: MakeArtefacts) -> None:
     there = any_live(before, name)
 
     def commands(wanted: Artefacts, *beside: LiveContainer) -> list[list[str]]:
-        made = converge(wanted, there, *beside, tier=Tier.ENTRY).commands
+        made = converge(wanted, there, *beside, tier=Tier.ENTRY)
         return [words(command)[:3] for command in of_containers(made)]
 
     assert commands(after) == [["relieve", name, "60"]]
@@ -330,8 +330,7 @@ def test_an_entry_with_ports_of_its_own_makes_room_for_its_listener(make: MakeAr
 
     def commands(tier: Tier) -> list[StringCommand]:
         host = FakeHost({Units: state, Contents: {}, Health: ""}, name="@local")
-        outcome = run(units.converged, host, artefacts=made, tier=tier)
-        return of_containers(outcome.commands)
+        return of_containers(run(units.converged, host, artefacts=made, tier=tier))
 
     entry = commands(Tier.ENTRY)
     assert [words(each)[:2] for each in entry] == [
