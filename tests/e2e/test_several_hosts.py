@@ -622,7 +622,7 @@ def test_routers_and_web_ui_move_away_from_the_entry(
     # it ends with a login and a chat in the web UI, through the entry
     pair.site.apply()
     found = pair.snapshot()
-    assert set(found["a"]) == {ENGINES[0], ENTRY, "e2e-link-server-a-0"}
+    assert set(found["a"]) == {ENGINES[0], "e2e-listener-0", ENTRY, "e2e-link-server-a-0"}
     assert set(found["b"]) == {ENGINES[1], *ROUTERS, WEB_UI, CLIENT, SERVER}
     # beside SSH and the entry there is the link, on each host
     ports = {name: third("ports", host.address) for name, host in pair.hosts.items()}
