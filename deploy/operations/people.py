@@ -20,77 +20,114 @@ from deploy.operations.commands import Commands, refuse, show_failure
 from deploy.operations.lock import changes_host
 from deploy.operations.questions import people_question
 from deploy.operations.script import ScriptCommand
-from deploy.people.compare import PeopleChanges, compare
+from deploy.people.both import RouterChanges, Shared, share
 from deploy.people.new_keys import Handover, NewKeys
 from deploy.people.records import is_expired, wanted
-from deploy.people.requests import Request, Requests
+from deploy.people.requests import KEY_OF
 from deploy.plan.people_plan import PeoplePlan
+from deploy.plan.service_plans import RouterPlan
 from deploy.scripts import read_script
 from deploy.services.litellm import PORT
+from deploy.services.routes import router_names
 
 
 @changes_host
 def declared(artefacts: Artefacts, plan: PeoplePlan) -> Commands:
-    """The router has the declared teams and people, each with a key and their limits.
+    """Every router has the declared teams and people, each with a key and their limits.
 
-    What was changed by hand in the router's own UI is put right; keys of others are left alone. A
-    new key is written for its person on this machine before the router knows it.
+    What was changed by hand in a router's own UI is put right; keys of others are left alone. A
+    new key is written for its person on this machine before a router knows it. Of two routers both
+    have the same people with the same keys, also of those whom ``atelier users`` added.
     """
-    found = look.ask(People, **people_question(artefacts))
-    if not found.is_known:
-        yield from _unknown(found)
+    routers = artefacts.plan.routers
+    found = {
+        each.spec.kind: look.ask(People, **people_question(artefacts, each)) for each in routers
+    }
+    if unknown := [router for router in routers if not found[router.spec.kind].is_known]:
+        for router in unknown:
+            yield from _unknown(found[router.spec.kind], _where(artefacts, router))
         return
     today = _today()
-    changes = compare(wanted(plan, today), found.live, artefacts.plan.name)
-    if changes.foreign:
-        yield from refuse("; ".join(changes.foreign))
+    live = {kind: each.live for kind, each in found.items()}
+    shared = share(wanted(plan, today), live, artefacts.plan.name, today)
+    if foreign := [each for own in shared.routers.values() for each in own.foreign]:
+        yield from refuse("; ".join(dict.fromkeys(foreign)))
         return
-    _tell(changes, plan, today)
-    announce_all(change.change for change in changes.changes)
-    if not changes.changes:
+    _tell_ended(plan, today)
+    for router in _in_order(artefacts, shared):
+        _announce(shared.routers[router.spec.kind], _where(artefacts, router))
+    if not any(own.all for own in shared.routers.values()):
         host.noop("people, teams and keys are as declared")
         return
-    keys = NewKeys.of(changes.new_keys, plan.people)
+    keys = NewKeys.of(shared.new_keys, plan.people)
     if keys.values:
         yield FunctionCommand(_hand_over, (keys, handover(artefacts)), {})
-    requests = Requests(artefacts.plan.name, "inventory", keys.values).of(changes)
-    yield people_command(artefacts, requests, keys)
+    for router in _in_order(artefacts, shared):
+        if shared.routers[router.spec.kind].all:
+            yield people_command(artefacts, router, shared, keys)
 
 
-def people_command(artefacts: Artefacts, requests: list[Request], keys: NewKeys) -> ScriptCommand:
-    """Sends requests to the router's API; keys are on standard input."""
+def people_command(
+    artefacts: Artefacts, router: RouterPlan, shared: Shared, keys: NewKeys
+) -> ScriptCommand:
+    """Sends requests to a router; new keys are on standard input, and those that LiteLLM gets from
+    Aristote do not leave the host.
+    """
+    kind = router.spec.kind
+    requests = shared.requests(kind, artefacts.plan.name, keys.values)
     body = json.dumps([{"path": each.path, "body": dict(each.body)} for each in requests])
-    names = people_question(artefacts)["containers"]
-    program = read_script(IN_CONTAINER[artefacts.plan.router.spec.kind])
+    action, source = "apply", tuple[str, ...]()
+    aristote = artefacts.plan.router_of("aristote")
+    if aristote and any(KEY_OF in each.body for each in requests):
+        names = router_names(artefacts.context, aristote)
+        action, source = "copy", ("--", read_script(IN_CONTAINER["aristote"]), *names)
     return ScriptCommand(
         SCRIPT,
-        *("apply", program, str(PORT), *names),
+        *(action, read_script(IN_CONTAINER[kind]), str(PORT)),
+        *(*router_names(artefacts.context, router), *source),
         stdin=body,
         redact=lambda text: artefacts.secrets.redact(keys.redact(text)),
         progress="telling the router about people",
     )
 
 
+def _in_order(artefacts: Artefacts, shared: Shared) -> list[RouterPlan]:
+    by_kind = {router.spec.kind: router for router in artefacts.plan.routers}
+    return [by_kind[kind] for kind in shared.routers]
+
+
+def _where(artefacts: Artefacts, router: RouterPlan) -> str:
+    """Which router, where there are two."""
+    return router.title if len(artefacts.plan.routers) > 1 else ""
+
+
+def _announce(own: RouterChanges, where: str) -> None:
+    if own.declared.others:
+        names = ", ".join(own.declared.others)
+        there = where or "the router"
+        host.log(f"keys that were made by hand in {there} are left alone: {names}")
+    announce_all(change.announced(where) for change in own.all)
+
+
 def _today() -> date:
     return datetime.now(UTC).date()
 
 
-def _unknown(found: PeopleState) -> Commands:
+def _unknown(found: PeopleState, where: str) -> Commands:
     """In a dry run the router or its database may be about to start; after that it must answer."""
-    why = "no router runs" if found.state == "stopped" else f"the router refused: {found.said}"
+    why = f"{where or 'the router'} refused: {found.said}"
+    if found.state == "stopped":
+        why = f"no {where or 'router'} runs"
     if state.is_executing:
         yield from refuse(f"people and keys cannot be compared: {why}")
     else:
-        host.log(f"people and keys are compared when the router answers: {why}")
+        host.log(f"people and keys are compared when {where or 'the router'} answers: {why}")
 
 
-def _tell(changes: PeopleChanges, plan: PeoplePlan, today: date) -> None:
+def _tell_ended(plan: PeoplePlan, today: date) -> None:
     for person in plan.people:
         if is_expired(person, today):
             host.log(f"{person.name}: the key ended after {person.expires}; there is none now")
-    if changes.others:
-        names = ", ".join(changes.others)
-        host.log(f"keys that were made by hand in the router are left alone: {names}")
 
 
 def _hand_over(state: State, host: Host, keys: NewKeys, to: Handover) -> bool:  # noqa: ARG001

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from deploy.people.compare import PeopleChanges, PersonChange
@@ -19,6 +19,8 @@ from deploy.people.records import (
 
 ENDS = "ends"
 """Where a body says when a key ends; who sends it makes a duration of it, by the router's clock."""
+KEY_OF = "key_of"
+"""Where a body names a key of Aristote's by its id: the host puts the key itself in its place."""
 
 
 @dataclass(frozen=True)
@@ -38,11 +40,13 @@ class Requests:
         deployment: its name.
         keeper: who looks after what is changed.
         keys: values of new keys, by person.
+        copied: ids of the keys that are taken from Aristote, by person.
     """
 
     deployment: str
     keeper: Keeper
     keys: Mapping[str, str] = field(default_factory=dict, repr=False)
+    copied: Mapping[str, str] = field(default_factory=dict)
 
     def of(self, changes: PeopleChanges) -> list[Request]:
         """The requests that carry changes out.
@@ -55,6 +59,7 @@ class Requests:
             *self._people(changes),
             *revoked(change.live.id for change in changes.of("key", "revoke") if change.live),
             *(self._key(change) for change in changes.of("key", "create", "update")),
+            *(each for change in changes.of("key", "replace") for each in self._other_key(change)),
             *self._leave(changes),
             *(
                 Request("/user/delete", {"user_ids": [change.name]})
@@ -121,11 +126,28 @@ class Requests:
         expires = fields["expires"]
         ends = end_of(str(expires)).isoformat() if expires else None
         if change.live is None:
-            new = {"key": self.keys[change.name]} | ({ENDS: ends} if ends else {})
+            new = self._value(change.name) | ({ENDS: ends} if ends else {})
             return Request("/key/generate", {**body, **new})
         if change.live.fields["expires"] != expires:
             body |= {ENDS: ends} if ends else {"duration": "-1"}
         return Request("/key/update", {**body, "key": change.live.id})
+
+    def _value(self, name: str) -> dict[str, str]:
+        """What a key is, or which of Aristote's it is."""
+        id = self.copied.get(name)
+        return {KEY_OF: id} if id else {"key": self.keys[name]}
+
+    def _other_key(self, change: PersonChange) -> Iterator[Request]:
+        """A key in the place of the one that there is, with what that has spent."""
+        old = change.live
+        assert old is not None  # noqa: S101 - one that is replaced is there
+        made = self._key(replace(change, live=None))
+        body = {**made.body, "metadata": self._metadata(_wanted(change), old), "spend": old.spend}
+        # aliases are unique; if this stops half-way, the old key is still that person's
+        alias = f"{change.name} until {old.id[:8]}"
+        yield Request("/key/update", {"key": old.id, "key_alias": alias})
+        yield replace(made, body=body)
+        yield from revoked([old.id])
 
     def _metadata(self, record: Record, there: LiveRecord | None) -> dict[str, Any]:
         others = there.metadata if there else {}

@@ -38,10 +38,11 @@ def entry_problems(spec: DeploymentSpec, replicas: tuple[ReplicaPlan, ...]) -> I
                 "declare entry=Entry(names=[...])",
             )
     who = ("entry", host.name)
-    if spec.router_host != host.name:
-        yield from reach_problems(spec, who, "router", spec.router_host)
+    for setting, router in spec.router_settings():
+        if spec.is_behind_entry(router) and spec.router_host != host.name:
+            yield from reach_problems(spec, who, (setting, router), spec.router_host)
     if spec.web_ui and spec.web_ui_host != host.name:
-        yield from reach_problems(spec, who, "web_ui", spec.web_ui_host)
+        yield from reach_problems(spec, who, ("web_ui", spec.web_ui), spec.web_ui_host)
     yield from _port_problems(spec.entry, host.name, replicas)
 
 
@@ -63,20 +64,29 @@ def _acme_problems(spec: DeploymentSpec, entry: EntrySpec) -> Iterator[Problem]:
 
 def _replica_problems(spec: DeploymentSpec) -> Iterator[Problem]:
     """Only an entry reaches several routers: one port leads to one of them."""
-    count, ports = spec.router.replicas, spec.router_ports
-    if count > 1 and spec.entry is None:
-        yield Problem(
-            "router.replicas",
-            f"{count} routers on {spec.router_host}, but there is no entry",
-            "an entry, which hands requests to all of them; or 1 router",
-            "declare entry=Entry(), or router.replicas = 1",
-        )
-    if ports[-1] > HIGHEST_PORT:
-        yield Problem(
-            "router.port",
-            f"{ports[0]}, from which {count} routers take one port each",
-            f"at most {HIGHEST_PORT - count + 1}",
-        )
+    for setting, router in spec.router_settings():
+        count, ports = router.replicas, spec.ports_of(router)
+        if count > 1 and spec.entry is None:
+            yield Problem(
+                f"{setting}.replicas",
+                f"{count} routers on {spec.router_host}, but there is no entry",
+                "an entry, which hands requests to all of them; or 1 router",
+                f"declare entry=Entry(), or {setting}.replicas = 1",
+            )
+        elif count > 1 and not spec.is_behind_entry(router):
+            yield Problem(
+                f"{setting}.replicas",
+                f"{count} of Aristote, which the entry does not lead to beside a LiteLLM that is"
+                " the main router",
+                "1, or Aristote as the main router",
+                f"declare {setting}.replicas = 1, or Aristote first",
+            )
+        if ports[-1] > HIGHEST_PORT:
+            yield Problem(
+                f"{setting}.port",
+                f"{ports[0]}, from which {count} routers take one port each",
+                f"at most {HIGHEST_PORT - count + 1}",
+            )
 
 
 def _port_problems(

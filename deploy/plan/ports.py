@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
 
 from deploy.errors import Problem
 from deploy.plan.addresses import is_address
 from deploy.plan.replica_plan import ReplicaPlan
-from deploy.spec import DeploymentSpec
+from deploy.spec import DeploymentSpec, RouterSpec
+from deploy.spec.endpoint import EndpointSpec
 
 TRUSTED = "engine.trusted_network"
 
@@ -33,20 +33,21 @@ def port_problems(spec: DeploymentSpec, replicas: tuple[ReplicaPlan, ...]) -> It
 
 
 def reach_problems(
-    spec: DeploymentSpec, who: tuple[str, str], what: Literal["router", "web_ui"], host_name: str
+    spec: DeploymentSpec, who: tuple[str, str], what: tuple[str, EndpointSpec], host_name: str
 ) -> Iterator[Problem]:
     """Why a service does not reach another one on another host.
 
     Args:
         spec: the deployment.
         who: what asks, and the host that it runs on.
-        what: the setting of what is asked.
+        what: where in the inventory what is asked stands, and how it is declared.
         host_name: where that runs.
     """
     index = [host.name for host in spec.hosts].index(host_name)
-    host, service = spec.hosts[index], spec.router if what == "router" else spec.web_ui
+    host, (setting, service) = spec.hosts[index], what
     asks = f"the {who[0]} on {who[1]}"
-    name, kind = ("router", "Router") if what == "router" else ("web UI", "WebUI")
+    is_router = isinstance(service, RouterSpec)
+    name, kind = ("router", "Router") if is_router else ("web UI", "WebUI")
     address = host.address or host.name
     if not is_address(address):
         yield Problem(
@@ -56,12 +57,14 @@ def reach_problems(
             f" {who[0]}'s",
             "declare address",
         )
-    elif service and not service.listen.is_unspecified and str(service.listen) != address:
+    elif not service.listen.is_unspecified and str(service.listen) != address:
         yield Problem(
-            f"{what}.listen",
+            f"{setting}.listen",
             f"{service.listen}, which {asks} does not reach",
             f"{address!r}, or '0.0.0.0' for every interface",
-            f"declare {what}={kind}(listen={address!r}), or run both on one host",
+            f"declare listen={address!r} of the {kind}, or run both on one host"
+            if setting.endswith("]")
+            else f"declare {setting}={kind}(listen={address!r}), or run both on one host",
         )
 
 

@@ -70,7 +70,8 @@ def web_ui_problems(spec: DeploymentSpec) -> Iterator[Problem]:
     if web_ui is None:
         return
     if spec.web_ui_host != spec.router_host:
-        yield from reach_problems(spec, ("web UI", spec.web_ui_host), "router", spec.router_host)
+        router = next(spec.router_settings())
+        yield from reach_problems(spec, ("web UI", spec.web_ui_host), router, spec.router_host)
     if web_ui.replicas > 1:
         yield from _replica_problems(spec, web_ui)
     if web_ui.oidc:

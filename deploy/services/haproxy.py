@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from deploy.plan.addresses import host_and_port
-from deploy.plan.service_plans import EntryPlan
+from deploy.plan.service_plans import EntryPlan, RouterPlan
 from deploy.render import render
 from deploy.services import certbot, haproxy_watch, open_webui, routers
 from deploy.services.container import HealthCheck, Mount, Port
@@ -22,6 +22,7 @@ from deploy.services.haproxy_watch import CONFIG_FILE, LONGEST_ANSWER_SECONDS
 from deploy.services.health import http_check
 from deploy.services.host_files import ConfigFile
 from deploy.services.routes import (
+    entry_backend,
     published_ports,
     router_addresses,
     web_ui_name,
@@ -55,6 +56,9 @@ API = tuple(
     )
 )
 """What programs may ask of the router; its administration has paths below /v1, too."""
+COMPLETIONS_PATH = "/v1/completions"
+"""What editors ask while people type. Where LiteLLM stands beside the main router it takes these:
+by the path, because the name of the model is in a body that may be larger than any buffer."""
 ADMIN = tuple(
     f"/{path}"
     for path in (
@@ -76,6 +80,16 @@ class Server:
     """Host and port."""
     is_container: bool
     """Whether its host is the name of a container, whose address changes."""
+
+
+@dataclass(frozen=True)
+class Backend:
+    """The replicas of one router."""
+
+    name: str
+    health: str
+    """Path that a replica answers with 200 while it can be asked."""
+    servers: list[Server]
 
 
 def container_name(context: ServiceContext) -> str:
@@ -139,7 +153,7 @@ def _ports(spec: EntrySpec) -> tuple[Port, ...]:
 
 
 def _config(context: ServiceContext, plan: EntryPlan) -> str:
-    spec, router = plan.spec, context.plan.router.spec
+    spec = plan.spec
     return render(
         "haproxy/haproxy.cfg.j2",
         uid=USER,
@@ -151,14 +165,15 @@ def _config(context: ServiceContext, plan: EntryPlan) -> str:
         runtime_port=RUNTIME_PORT,
         port_suffix="" if spec.https_port == 443 else f":{spec.https_port}",
         longest_answer_seconds=LONGEST_ANSWER_SECONDS,
-        silent_seconds=router.request_timeout_seconds + SPARE_SECONDS,
+        silent_seconds=context.plan.request_timeout_seconds + SPARE_SECONDS,
         connections=spec.connections,
         requests_per_minute=spec.requests_per_minute,
         api=API,
         admin=ADMIN,
         admin_networks=spec.router_admin_networks,
-        routers=_routers(context, plan),
-        router_health=routers.health(context.plan),
+        completions=COMPLETIONS_PATH,
+        routers=_backend(context, plan, context.plan.router),
+        completing=_completing(context, plan),
         web_uis=_web_uis(context, plan),
         errors=_errors(spec),
     )
@@ -173,18 +188,29 @@ def _acme(context: ServiceContext, plan: EntryPlan) -> dict[str, object] | None:
     return {"server": server, "socket": certbot.SOCKET}
 
 
-def _routers(context: ServiceContext, plan: EntryPlan) -> list[Server]:
-    """Every replica of the router."""
-    router = context.plan.router
+def _completing(context: ServiceContext, plan: EntryPlan) -> Backend | None:
+    """LiteLLM beside a main router: it completes, and its administration is its own."""
+    router = context.plan.completing_router
+    return None if router == context.plan.router else _backend(context, plan, router)
+
+
+def _backend(context: ServiceContext, plan: EntryPlan, router: RouterPlan) -> Backend:
+    """Every replica of a router, and how the entry finds out whether one can be asked."""
+    return Backend(
+        entry_backend(context, router), routers.health(router), _servers(context, plan, router)
+    )
+
+
+def _servers(context: ServiceContext, plan: EntryPlan, router: RouterPlan) -> list[Server]:
     if router.host == plan.host:
         return [
             Server(address.partition(":")[0], address, is_container=True)
-            for address in router_addresses(context, routers.port(context.plan))
+            for address in router_addresses(context, router, routers.port(router))
         ]
     address = context.plan.host(router.host).address
     return [
         Server(name, host_and_port(address, port), is_container=False)
-        for name, port in published_ports(context).items()
+        for name, port in published_ports(context, router).items()
     ]
 
 

@@ -265,5 +265,5 @@ def _router_address(context: ServiceContext, plan: WebUIPlan) -> str:
     """The router by its container's name, or at its host's address where it is on another."""
     router = context.plan.router
     if router.host == plan.host:
-        return router_addresses(context, routers.port(context.plan))[0]
+        return router_addresses(context, router, routers.port(router))[0]
     return host_and_port(context.plan.host(router.host).address, router.spec.port)

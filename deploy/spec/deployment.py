@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 
@@ -20,13 +20,14 @@ from deploy.spec.model import NAME, ModelSpec
 from deploy.spec.people import LimitsSpec, PersonSpec, TeamSpec
 from deploy.spec.postgres import PostgresSpec
 from deploy.spec.registry import RegistrySpec
-from deploy.spec.router import RouterSpec
+from deploy.spec.router import RouterKind, RouterSpec
 from deploy.spec.secrets import SecretName, SecretSource
 from deploy.spec.valkey import ValkeySpec
 from deploy.spec.web_ui import WebUISpec
 
 REGISTRY = re.compile(r"[\w.-]+(:\d+)?(/[\w.-]+)*/?")
 ENDPOINT = re.compile(r"https?://[^\s/@?#]+(/[^\s@?#]*)?")
+ROUTER_KINDS = get_args(RouterKind)
 Use = Literal["research", "internal_commercial", "third_party_service"]
 
 
@@ -52,6 +53,9 @@ class DeploymentSpec(Spec):
     """What runs the models."""
     router: RouterSpec = RouterSpec()
     """What takes requests and hands them to the engines."""
+    routers: tuple[RouterSpec, ...] = Field(default=(), min_length=1)
+    """In the place of ``router``: both routers side by side, one of each kind. The first is the
+    main one, whose address people and the web UI have."""
     web_ui: WebUISpec | None = WebUISpec()
     """Chat in a browser; ``None`` for a deployment without."""
     postgres: PostgresSpec | None = None
@@ -155,7 +159,7 @@ class DeploymentSpec(Spec):
         web_ui_host = self.web_ui.host if self.web_ui else None
         entry_host = self.entry.host if self.entry else None
         for setting, host in (
-            ("router.host", self.router.host),
+            *((f"{path}.host", router.host) for path, router in self.router_settings()),
             ("web_ui.host", web_ui_host),
             ("entry.host", entry_host),
         ):
@@ -163,18 +167,71 @@ class DeploymentSpec(Spec):
                 raise refusal(f"{setting} is {host!r}, which is not declared", ", ".join(names))
         return self
 
-    @property
-    def router_host(self) -> str:
-        """Name of the host that the router runs on."""
-        return self.router.host or self.hosts[0].name
+    @model_validator(mode="after")
+    def _routers_stand_side_by_side(self) -> DeploymentSpec:
+        if self.routers and "router" in self.model_fields_set:
+            raise refusal(
+                "router and routers are both declared",
+                "router for one, routers for both",
+                "move what router says into routers, and remove router",
+            )
+        _refuse_repeats([router.kind for router in self.routers], "kind of router")
+        for path, router in self.router_settings():
+            if router.host not in {None, self.router_host}:
+                raise refusal(
+                    f"{path}.host is {router.host!r}, and the first router runs on"
+                    f" {self.router_host!r}",
+                    "both routers on one host: their database is there, and links begin there",
+                    f"remove {path}.host, or declare the same host for both",
+                )
+            if router.models is not None and len(self.routers) != len(ROUTER_KINDS):
+                raise refusal(
+                    f"{path}.models is declared, and there is one router",
+                    "models of a router beside another one",
+                    f"remove {path}.models: one router serves all models",
+                )
+        return self
 
     @property
-    def router_ports(self) -> range:
-        """Ports of the router's host: of several routers, an entry there reaches all at one."""
+    def all_routers(self) -> tuple[RouterSpec, ...]:
+        """Every router, the main one first."""
+        return self.routers or (self.router,)
+
+    @property
+    def main_router(self) -> RouterSpec:
+        """The router whose address people and the web UI have."""
+        return self.all_routers[0]
+
+    def router_of(self, kind: RouterKind) -> RouterSpec | None:
+        """The router of a kind, where there is one."""
+        return next((router for router in self.all_routers if router.kind == kind), None)
+
+    @property
+    def aliases(self) -> dict[str, str]:
+        """Other names that clients may ask for; only LiteLLM has them."""
+        litellm = self.router_of("litellm")
+        return litellm.aliases if litellm else {}
+
+    def is_behind_entry(self, router: RouterSpec) -> bool:
+        """Whether an entry leads to a router: to the main one, and to LiteLLM, which completes."""
+        return router is self.main_router or router.kind == "litellm"
+
+    def router_settings(self) -> Iterator[tuple[str, RouterSpec]]:
+        """Every router, and where it stands in the inventory."""
+        for index, router in enumerate(self.routers):
+            yield f"routers[{index}]", router
+        if not self.routers:
+            yield "router", self.router
+
+    @property
+    def router_host(self) -> str:
+        """Name of the host that the routers run on."""
+        return self.main_router.host or self.hosts[0].name
+
+    def ports_of(self, router: RouterSpec) -> range:
+        """Ports of a router's host: of several replicas, an entry there reaches all at one."""
         is_elsewhere = self.entry is not None and self.entry_host != self.router_host
-        return range(
-            self.router.port, self.router.port + (self.router.replicas if is_elsewhere else 1)
-        )
+        return range(router.port, router.port + (router.replicas if is_elsewhere else 1))
 
     @property
     def web_ui_ports(self) -> range:
@@ -210,8 +267,9 @@ class DeploymentSpec(Spec):
 
     def service_ports(self) -> Iterator[tuple[str, str, int]]:
         """Setting, host and port of each service that faces people."""
-        for port in self.router_ports:
-            yield "router.port", self.router_host, port
+        for path, router in self.router_settings():
+            for port in self.ports_of(router):
+                yield f"{path}.port", self.router_host, port
         for port in self.web_ui_ports:
             yield "web_ui.port", self.web_ui_host, port
         if self.entry:
