@@ -17,8 +17,9 @@ def router_url(artefacts: Artefacts) -> str:
 
 
 def completions_url(artefacts: Artefacts) -> str:
-    """Base URL of what completes code, without ``/v1``: with two routers and no entry it has an
-    address of its own.
+    """Base URL of what completes code, without ``/v1``.
+
+    It is an address of its own where there are two routers and no entry.
     """
     if artefacts.plan.entry:
         return router_url(artefacts)

@@ -198,11 +198,9 @@ def _print_paths(paths: list[Path]) -> None:
 
 
 def _print_missing(name: str, routers: tuple[str, ...]) -> None:
-    if routers:
-        there = " and ".join(routers)
-        console.print(
-            f"{name}: {there} does not know this key; a deployment tells it", markup=False
-        )
+    for router in routers:
+        said = f"{name}: {router} does not know this key; a deployment gives it to {router}"
+        console.print(said, markup=False)
 
 
 def _cells(row: dict[str, Any], limited: set[str]) -> list[str]:

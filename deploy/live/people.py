@@ -171,7 +171,8 @@ class People:
         for kind, live in found.items():
             if live.find("person", name):
                 requests[kind].append(Request("/user/delete", {"user_ids": [name]}))
-        self._send(requests, AGAIN)
+        # what a command leaves that is stopped here can be given to LiteLLM without a new key
+        self._send(requests, AGAIN, reversed(ORDER))
 
     def _unwanted(self, person: PersonPlan, found: Found) -> list[Problem]:
         problems = []
@@ -217,10 +218,15 @@ class People:
             raise type(error)(*said) from None
         return paths
 
-    def _send(self, requests: Mapping[RouterKind, list[Request]], mend: str) -> None:
+    def _send(
+        self,
+        requests: Mapping[RouterKind, list[Request]],
+        mend: str,
+        order: Iterable[RouterKind] = ORDER,
+    ) -> None:
         """Send each router its requests; a later one that refuses does not undo an earlier one."""
         done: list[str] = []
-        for kind in (each for each in ORDER if each in requests):
+        for kind in (each for each in order if each in requests):
             try:
                 self.routers[kind].send(requests[kind])
             except AtelierError as error:

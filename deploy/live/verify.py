@@ -192,9 +192,8 @@ def _router_questions(
     """
     plan = artefacts.plan
     key = artefacts.secrets.value(SecretName.ROUTER_MASTER_KEY)
-    url = connection.reach(loopback(str(router.spec.listen)), router.spec.port)
-    if people and router in plan.routers_behind_entry:
-        url = people
+    own = connection.reach(loopback(str(router.spec.listen)), router.spec.port)
+    url = people if people and router in plan.routers_behind_entry else own
     who, host = _called(artefacts, router), router.host
     for model in router.models:
         asked = (url, key, model)

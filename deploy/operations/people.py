@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -29,6 +30,7 @@ from deploy.plan.service_plans import RouterPlan
 from deploy.scripts import read_script
 from deploy.services.litellm import PORT
 from deploy.services.routes import router_names
+from deploy.spec.router import RouterKind
 
 
 @changes_host
@@ -39,29 +41,33 @@ def declared(artefacts: Artefacts, plan: PeoplePlan) -> Commands:
     new key is written for its person on this machine before a router knows it. Of two routers both
     have the same people with the same keys, also of those whom ``atelier users`` added.
     """
-    routers = artefacts.plan.routers
     found = {
-        each.spec.kind: look.ask(People, **people_question(artefacts, each)) for each in routers
+        router.spec.kind: look.ask(People, **people_question(artefacts, router))
+        for router in artefacts.plan.routers
     }
-    if unknown := [router for router in routers if not found[router.spec.kind].is_known]:
-        for router in unknown:
-            yield from _unknown(found[router.spec.kind], _where(artefacts, router))
+    if not all(each.is_known for each in found.values()):
+        yield from _unknown(artefacts, found)
         return
     today = _today()
     live = {kind: each.live for kind, each in found.items()}
     shared = share(wanted(plan, today), live, artefacts.plan.name, today)
-    if foreign := [each for own in shared.routers.values() for each in own.foreign]:
-        yield from refuse("; ".join(dict.fromkeys(foreign)))
+    if shared.foreign:
+        yield from refuse("; ".join(shared.foreign))
         return
     _tell_ended(plan, today)
     for router in _in_order(artefacts, shared):
         _announce(shared.routers[router.spec.kind], _where(artefacts, router))
-    if not any(own.all for own in shared.routers.values()):
+    if not shared.changes_something:
         host.noop("people, teams and keys are as declared")
         return
     keys = NewKeys.of(shared.new_keys, plan.people)
     if keys.values:
         yield FunctionCommand(_hand_over, (keys, handover(artefacts)), {})
+    yield from _commands(artefacts, shared, keys)
+
+
+def _commands(artefacts: Artefacts, shared: Shared, keys: NewKeys) -> Commands:
+    """One for each router that changes."""
     for router in _in_order(artefacts, shared):
         if shared.routers[router.spec.kind].all:
             yield people_command(artefacts, router, shared, keys)
@@ -70,8 +76,9 @@ def declared(artefacts: Artefacts, plan: PeoplePlan) -> Commands:
 def people_command(
     artefacts: Artefacts, router: RouterPlan, shared: Shared, keys: NewKeys
 ) -> ScriptCommand:
-    """Sends requests to a router; new keys are on standard input, and those that LiteLLM gets from
-    Aristote do not leave the host.
+    """Sends requests to a router.
+
+    New keys are on standard input; those that LiteLLM gets from Aristote do not leave the host.
     """
     kind = router.spec.kind
     requests = shared.requests(kind, artefacts.plan.name, keys.values)
@@ -113,15 +120,20 @@ def _today() -> date:
     return datetime.now(UTC).date()
 
 
-def _unknown(found: PeopleState, where: str) -> Commands:
-    """In a dry run the router or its database may be about to start; after that it must answer."""
-    why = f"{where or 'the router'} refused: {found.said}"
-    if found.state == "stopped":
-        why = f"no {where or 'router'} runs"
-    if state.is_executing:
-        yield from refuse(f"people and keys cannot be compared: {why}")
-    else:
-        host.log(f"people and keys are compared when {where or 'the router'} answers: {why}")
+def _unknown(artefacts: Artefacts, found: Mapping[RouterKind, PeopleState]) -> Commands:
+    """In a dry run a router or its database may be about to start; after that it must answer."""
+    for router in artefacts.plan.routers:
+        there, own = _where(artefacts, router), found[router.spec.kind]
+        if own.is_known:
+            continue
+        why = f"{there or 'the router'} refused: {own.said}"
+        if own.state == "stopped":
+            why = f"no {there or 'router'} runs"
+        if state.is_executing:
+            yield from refuse(f"people and keys cannot be compared: {why}")
+        else:
+            then = f"when {there or 'the router'} answers"
+            host.log(f"people and keys are compared {then}: {why}")
 
 
 def _tell_ended(plan: PeoplePlan, today: date) -> None:

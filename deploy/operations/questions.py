@@ -63,9 +63,14 @@ def questions(artefacts: Artefacts, host: str) -> Iterator[Question]:
     yield Question.of(Units, **units_question(artefacts, host))
     if sends_requests(artefacts, host):
         yield Question.of(Routing, **routing_question(artefacts, host))
-    for router in artefacts.plan.routers if artefacts.plan.people is not None else ():
-        if host == router.host:
-            yield Question.of(People, **people_question(artefacts, router))
+    if artefacts.plan.people is not None and host == artefacts.plan.router.host:
+        yield from _people(artefacts)
+
+
+def _people(artefacts: Artefacts) -> Iterator[Question]:
+    """Who has keys, asked of each router."""
+    for router in artefacts.plan.routers:
+        yield Question.of(People, **people_question(artefacts, router))
 
 
 def _files(units: Iterable[Unit]) -> Iterator[Question]:

@@ -32,7 +32,7 @@ class RouterChanges:
 
     declared: PeopleChanges
     """Of those whom the inventory declares."""
-    kept: PeopleChanges = PeopleChanges()
+    kept: PeopleChanges = field(default_factory=PeopleChanges)
     """Of those whom ``atelier users`` added, and whom the other router has."""
 
     @property
@@ -56,6 +56,17 @@ class Shared:
     """Names of the people who get a new key, which every router is given."""
     copied: Mapping[str, str] = field(default_factory=dict)
     """Ids of the keys that LiteLLM gets from Aristote, by person."""
+
+    @property
+    def foreign(self) -> tuple[str, ...]:
+        """What belongs to another deployment, and is in the way."""
+        found = [each for own in self.routers.values() for each in own.foreign]
+        return tuple(dict.fromkeys(found))
+
+    @property
+    def changes_something(self) -> bool:
+        """Whether anything is not as it is to be."""
+        return any(own.all for own in self.routers.values())
 
     def requests(self, kind: RouterKind, deployment: str, keys: Mapping[str, str]) -> list[Request]:
         """The requests that carry the changes of one router out.
@@ -135,8 +146,9 @@ def of_router(kind: RouterKind, records: Iterable[Record], today: date) -> list[
 
 
 def merge(found: Found) -> Live:
-    """Everybody, as LiteLLM has them, and those whom Aristote alone has; a key is disabled where
-    one of the routers refuses it.
+    """Everybody, as LiteLLM has them, and those whom Aristote alone has.
+
+    A key is disabled where one of the routers refuses it.
     """
     if len(found) == 1:
         return next(iter(found.values()))

@@ -128,8 +128,9 @@ class DeploymentPlan(PlanPart):
 
     @property
     def completing_router(self) -> RouterPlan:
-        """The router that answers ``/v1/completions``: LiteLLM, which is fast enough to type with,
-        where there is one.
+        """The router that answers ``/v1/completions``.
+
+        It is LiteLLM, which is fast enough to type with, where there is one.
         """
         return self.router_of("litellm") or self.router
 
@@ -139,8 +140,9 @@ class DeploymentPlan(PlanPart):
         return tuple(each for each in self.routers if each in (self.router, self.completing_router))
 
     def does_all_else(self, router: RouterPlan) -> bool:
-        """Whether a router is asked everything but completions: the main one, and one that the
-        entry does not lead to.
+        """Whether a router is asked everything but completions.
+
+        The main one is, and one that no entry leads to.
         """
         return router == self.router or router not in self.routers_behind_entry
 

@@ -85,10 +85,8 @@ def open_target(artefacts: Artefacts, router: RouterPlan, key: str) -> Iterator[
     """
     entry = artefacts.plan.entry
     host = artefacts.host(entry.host if entry else router.host)
-    with _way(host, _own_address(artefacts, router), _direct(artefacts, router, host)) as (
-        way,
-        through_ssh,
-    ):
+    own, direct = _own_address(artefacts, router), _direct(artefacts, router, host)
+    with _way(host, own, direct) as (way, through_ssh):
         if entry is None:
             yield Target(
                 f"http://{host_and_port(*way)}", key, url_of(artefacts, router), through_ssh, None
