@@ -192,8 +192,8 @@ def _router_questions(
     """
     plan = artefacts.plan
     key = artefacts.secrets.value(SecretName.ROUTER_MASTER_KEY)
-    own = connection.reach(loopback(str(router.spec.listen)), router.spec.port)
-    url = people if people and router in plan.routers_behind_entry else own
+    url: Base | None = people if router in plan.routers_behind_entry else None
+    url = url or connection.reach(loopback(str(router.spec.listen)), router.spec.port)
     who, host = _called(artefacts, router), router.host
     for model in router.models:
         asked = (url, key, model)

@@ -53,7 +53,7 @@ class DeploymentSpec(Spec):
     """What runs the models."""
     router: RouterSpec = RouterSpec()
     """What takes requests and hands them to the engines."""
-    routers: tuple[RouterSpec, ...] = Field(default=(), min_length=1)
+    routers: tuple[RouterSpec, ...] = ()
     """In the place of ``router``: both routers side by side, one of each kind. The first is the
     main one, whose address people and the web UI have."""
     web_ui: WebUISpec | None = WebUISpec()
@@ -169,7 +169,7 @@ class DeploymentSpec(Spec):
 
     @model_validator(mode="after")
     def _routers_stand_side_by_side(self) -> DeploymentSpec:
-        if self.routers and "router" in self.model_fields_set:
+        if self.routers and self.router != RouterSpec():
             raise refusal(
                 "router and routers are both declared",
                 "router for one, routers for both",

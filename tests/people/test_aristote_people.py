@@ -293,7 +293,9 @@ def people(
     connection: Any = type("Connection", (), {"client": None})()
     artefacts = make(router={"kind": "aristote"}, postgres={}, people=[{"name": "ada"}])
     sender = Sender(connection, "demo-aristote-sender-0")
-    return People(artefacts, sender, Handover(tmp_path / "keys", "demo", "http://here"))
+    return People(
+        artefacts, {"aristote": sender}, Handover(tmp_path / "keys", "demo", "http://here")
+    )
 
 
 def test_the_verbs_of_users(people: People, container: Container, tmp_path: Path) -> None:
@@ -354,9 +356,9 @@ def test_what_aristote_cannot_keep_to_is_refused(people: People, container: Cont
 def test_a_database_that_is_away(people: People, container: Container) -> None:
     container.database.unlink()
     with pytest.raises(ServiceError, match=r"its database refused: Error"):
-        people.router.people()
+        people.routers["aristote"].people()
     with pytest.raises(ServiceError, match=r"demo-aristote-sender-0: Error"):
-        people.router.send([Request("/key/delete", {"keys": ["f" * 64]})])
+        people.routers["aristote"].send([Request("/key/delete", {"keys": ["f" * 64]})])
 
 
 def test_use_is_added_up(people: People, container: Container) -> None:
@@ -375,12 +377,12 @@ def test_use_is_added_up(people: People, container: Container) -> None:
     connection.commit()
     connection.close()
     first = date(2026, 11, 28)
-    assert people.router.usage("user", first, DAY) == [
+    assert people.routers["aristote"].usage("user", first, DAY) == [
         Usage("ada", requests=2, prompt_tokens=10, completion_tokens=20),
         Usage("(master key)", requests=1, prompt_tokens=5, completion_tokens=7),
         Usage("eve", requests=1, prompt_tokens=1, completion_tokens=1),
     ]
-    teams = [each.name for each in people.router.usage("team", first, DAY)]
+    teams = [each.name for each in people.routers["aristote"].usage("team", first, DAY)]
     assert teams == ["physics", "lab", "(no team)"]
-    models = people.router.usage("model", first, DAY)
+    models = people.routers["aristote"].usage("model", first, DAY)
     assert [(each.name, each.requests) for each in models] == [("tiny", 3), ("big", 1)]
