@@ -193,8 +193,8 @@ def aristote_warnings(
     )
     yield (
         "Aristote has no budgets, no limits of requests or tokens a minute, no models for some keys"
-        " alone, no other names for models, no second try at another replica; "
-        + ("limits is not used" if is_alone else "limits hold at LiteLLM alone")
+        " alone, no other names for models, no second try at another replica"
+        + ("; limits is not used" if is_alone else "")
     )
     if is_alone:
         yield from _completion_warnings(models)

@@ -124,8 +124,8 @@ def make_plan(
         warnings=(
             *warnings(spec, claims, host_plans, models, replicas, outcome, catalog),
             *web_ui_warnings(spec, replicas, count, catalog),
-            *aristote_warnings(spec, replicas, models, routers),
             *side_by_side_warnings(routers, people),
+            *aristote_warnings(spec, replicas, models, routers),
         ),
     )
 

@@ -39,7 +39,8 @@ BAD_SPECS: list[tuple[dict[str, Any], str]] = [
         modles: unknown setting
             allowed: context_tokens, engine, entry, hosts, huggingface_endpoint, image_archives, \
 image_source, images, limits, links, models, name, people, people_file, postgres, profile, \
-registries, registry_mirror, router, routers, secrets, secrets_file, teams, use, users, valkey, web_ui
+registries, registry_mirror, router, routers, secrets, secrets_file, teams, use, users, valkey, \
+web_ui
             fix: did you mean 'models'?
         """,
     ),
@@ -906,7 +907,8 @@ BAD_FILES: list[tuple[str, str, str]] = [
         host: unknown setting
             allowed: context_tokens, engine, entry, hosts, huggingface_endpoint, image_archives, \
 image_source, images, limits, links, models, name, people, people_file, postgres, profile, \
-registries, registry_mirror, router, routers, secrets, secrets_file, teams, use, users, valkey, web_ui
+registries, registry_mirror, router, routers, secrets, secrets_file, teams, use, users, valkey, \
+web_ui
             fix: did you mean 'hosts'?
         """,
     ),
