@@ -84,10 +84,10 @@ class People:
                 Record("key", person.name, key_fields(person)),
             )
         ]
-        name, today = self.artefacts.plan.name, datetime.now(UTC).date()
+        name = self.artefacts.plan.name
         requests = Requests(name, "command", keys.values)
         wanted = {
-            kind: requests.of(compare(of_router(kind, records, today), live, name, "command"))
+            kind: requests.of(compare(of_router(kind, records), live, name, "command"))
             for kind, live in found.items()
         }
         return self._hand_over_and_send(wanted, keys, DEPLOY)
@@ -241,8 +241,7 @@ def _new_key(name: str, old: LiveRecord, kind: RouterKind, live: Live) -> Person
     """Another key for somebody in one router, in the place of the one that is there."""
     there = live.find("key", name)
     fields = {**(there or old).fields, "alias": name}
-    today = datetime.now(UTC).date()
-    [wanted] = of_router(kind, [Record("key", name, fields)], today)
+    [wanted] = of_router(kind, [Record("key", name, fields)])
     return PersonChange("replace" if there else "create", "key", name, (), wanted, there)
 
 

@@ -95,15 +95,14 @@ def share(wanted: Iterable[Record], found: Found, deployment: str, today: date) 
     """
     records = tuple(wanted)
     declared = {
-        kind: compare(of_router(kind, records, today), live, deployment)
-        for kind, live in found.items()
+        kind: compare(of_router(kind, records), live, deployment) for kind, live in found.items()
     }
     if len(found) == 1:
         [(kind, changes)] = declared.items()
         return Shared({kind: RouterChanges(changes)}, changes.new_keys)
-    kept = tuple(_kept(records, found, declared, deployment))
+    kept = tuple(_kept(records, found, declared, deployment, today))
     routers = {
-        kind: _changes(kind, records, kept, found, declared[kind], deployment, today)
+        kind: RouterChanges(declared[kind], _of_kept(kind, records, kept, found, deployment))
         for kind in ORDER
     }
     names = [record.name for record in (*records, *kept) if record.kind == "key"]
@@ -122,27 +121,24 @@ def share(wanted: Iterable[Record], found: Found, deployment: str, today: date) 
     )
 
 
-def _changes(  # noqa: PLR0913, PLR0917
+def _of_kept(
     kind: RouterKind,
-    records: tuple[Record, ...],
+    declared: tuple[Record, ...],
     kept: tuple[Record, ...],
     found: Found,
-    declared: PeopleChanges,
     deployment: str,
-    today: date,
-) -> RouterChanges:
-    """What changes in one of two routers, but for keys that are there and differ."""
-    teams = _teams(records, found[kind])
-    own = of_router(kind, [_within(teams, each) for each in kept], today)
-    changes = compare(own, found[kind], deployment, "command")
-    return RouterChanges(declared, replace(changes, others=()))
+) -> PeopleChanges:
+    """What changes in one router of those whom ``atelier users`` added."""
+    teams = {each.name for each in (*declared, *found[kind].records) if each.kind == "team"}
+    own = of_router(kind, [_within(teams, each) for each in kept])
+    return replace(compare(own, found[kind], deployment, "command"), others=())
 
 
-def of_router(kind: RouterKind, records: Iterable[Record], today: date) -> list[Record]:
+def of_router(kind: RouterKind, records: Iterable[Record]) -> list[Record]:
     """Records as one router can keep them: Aristote has no limits, and no key of it ends."""
     if kind == "litellm":
         return list(records)
-    return [Record(each.kind, each.name, _without_limits(each, today)) for each in records]
+    return [Record(each.kind, each.name, _without_limits(each.fields)) for each in records]
 
 
 def merge(found: Found) -> Live:
@@ -166,14 +162,10 @@ def lacking(found: Found, name: str) -> tuple[RouterKind, ...]:
     return missing or (("litellm",) if len(ids) > 1 else ())
 
 
-def _without_limits(record: Record, today: date) -> Fields:
-    """What Aristote has a place for; a key that has ended is refused there."""
+def _without_limits(fields: Fields) -> Fields:
+    """What Aristote has a place for."""
     empty = {name: () if name == "models" else None for name in ARISTOTE_LACKS}
-    fields = {**record.fields, **{k: v for k, v in empty.items() if k in record.fields}}
-    if expires := record.fields.get("expires"):
-        start = datetime.combine(today, datetime.min.time(), UTC)
-        fields["disabled"] = record.fields["disabled"] or end_of(str(expires)) <= start
-    return fields
+    return {name: empty.get(name, value) for name, value in fields.items()}
 
 
 def _refused_by_one(record: LiveRecord, aristote: Live) -> LiveRecord:
@@ -188,6 +180,7 @@ def _kept(
     found: Found,
     changes: Mapping[RouterKind, PeopleChanges],
     deployment: str,
+    today: date,
 ) -> Iterator[Record]:
     """People whom ``atelier users`` added, and their keys, for the router that lacks them."""
     known = {(record.kind, record.name) for record in declared}
@@ -197,16 +190,25 @@ def _kept(
         for each in own.changes
         if each.action in {"revoke", "remove"}
     }
+    everybody = merge(found)
     kinds: tuple[Kind, ...] = ("person", "key")
-    for record in merge(found).records:
-        is_own = record.keeper == "command" and record.deployment == deployment
-        if is_own and record.kind in kinds and (record.kind, record.name) not in known:
-            yield Record(record.kind, record.name, record.fields)
+    for kind, name in dict.fromkeys((each.kind, each.name) for each in everybody.records):
+        record = everybody.find(kind, name)
+        if record is None or kind not in kinds or (kind, name) in known:
+            continue
+        if record.keeper == "command" and record.deployment == deployment:
+            yield _as_key(record, today) if kind == "key" else record
 
 
-def _teams(declared: tuple[Record, ...], live: Live) -> set[str]:
-    """The teams that a router will have."""
-    return {each.name for each in (*declared, *live.records) if each.kind == "team"}
+def _as_key(record: Record, today: date) -> Record:
+    """A key under the name of its person, also where a command was stopped that replaced it.
+
+    One that has ended is refused by both routers: Aristote does not see the end.
+    """
+    expires, start = record.fields["expires"], datetime.combine(today, datetime.min.time(), UTC)
+    has_ended = expires is not None and end_of(str(expires)) <= start
+    disabled = bool(record.fields["disabled"]) or has_ended
+    return Record("key", record.name, {**record.fields, "alias": record.name, "disabled": disabled})
 
 
 def _within(teams: set[str], record: Record) -> Record:
@@ -238,13 +240,14 @@ def _with_other_keys(
         live: what it has.
         ends: by person, which key they get.
     """
-    found = {(each.kind, each.name): each for each in changes.changes}
+    usual = {each.name: each for each in changes.of("key", "create", "update")}
+    made = []
     for record in wanted:
-        if record.kind != "key" or record.name not in ends:
-            continue
-        there, before = live.find("key", record.name), found.get(("key", record.name))
-        old = OTHER if there else ABSENT
-        fields = (FieldChange("key", old, ends[record.name]), *(before.fields if before else ()))
-        action: Action = "replace" if there else "create"
-        found["key", record.name] = PersonChange(action, "key", record.name, fields, record, there)
-    return replace(changes, changes=tuple(found.values()))
+        if record.kind == "key" and record.name in ends:
+            there, before = live.find("key", record.name), usual.get(record.name)
+            value = FieldChange("key", OTHER if there else ABSENT, ends[record.name])
+            action: Action = "replace" if there else "create"
+            fields = (value, *(before.fields if before else ()))
+            made.append(PersonChange(action, "key", record.name, fields, record, there))
+    gone = [each for name, each in usual.items() if name in ends]
+    return replace(changes, changes=(*(c for c in changes.changes if c not in gone), *made))

@@ -415,6 +415,17 @@ def test_somebody_whose_removal_was_stopped_is_refused(
     assert "eve" not in both.container.users()
 
 
+def test_a_replacement_that_stopped_leaves_no_key_of_before(both: Both) -> None:
+    """A run was stopped when LiteLLM had the new key already; then both got yet another one."""
+    before = both.deploy(ADA)["ada"]
+    row = both.key_in_litellm("ada")
+    row["key_alias"] = "ada until 12345678"
+    both.fake.keys[sha("sk-next")] = {**row, "key_alias": "ada", "token": sha("sk-next")}
+    assert both.deploy(ADA) == {}
+    assert both.require_one_key("ada") == before
+    assert [row["key_alias"] for row in both.fake.keys.values() if row["key_alias"]] == ["ada"]
+
+
 def test_a_key_that_has_ended_is_refused_by_aristote_too(both: Both, people: People) -> None:
     people.add([PersonSpec(name="eve", expires=date(2099, 1, 31))])
     both.deploy()
