@@ -84,13 +84,19 @@ class People:
                 Record("key", person.name, key_fields(person)),
             )
         ]
-        name = self.artefacts.plan.name
-        requests = Requests(name, "command", keys.values)
-        wanted = {
-            kind: requests.of(compare(of_router(kind, records), live, name, "command"))
-            for kind, live in found.items()
-        }
-        return self._hand_over_and_send(wanted, keys, DEPLOY)
+        name, made = self.artefacts.plan.name, _now()
+        seen = frozenset(keys.values) if len(found) > 1 else frozenset()
+        wanted = {}
+        for kind, live in found.items():
+            # Aristote learns last that both have them: see deploy/people/share.py
+            shared = seen if kind == "litellm" else frozenset()
+            requests = Requests(name, "command", keys.values, made=made, shared=shared)
+            changes = compare(of_router(kind, records), live, name, "command")
+            wanted[kind] = requests.of(changes)
+        paths = self._hand_over_and_send(wanted, keys, DEPLOY)
+        if seen:
+            self._note(Requests(name, "command", made=made, shared=seen))
+        return paths
 
     def rotate(self, name: str) -> list[Path]:
         """Give a person a new key in the place of the one they have, with what it has spent.
@@ -111,7 +117,7 @@ class People:
         public_keys = {name: declared.public_key if declared else None}
         keys = NewKeys({name: NewKeys.of([name], []).values[name]}, public_keys)
         keeper, deployment = old.keeper or "command", old.deployment or self.artefacts.plan.name
-        requests = Requests(deployment, keeper, keys.values)
+        requests = Requests(deployment, keeper, keys.values, made=_now())
         wanted = {
             kind: requests.of(PeopleChanges((_new_key(name, old, kind, live),)))
             for kind, live in found.items()
@@ -146,8 +152,6 @@ class People:
     def remove(self, name: str) -> None:
         """Take a person and their key away; what they used stays in the figures.
 
-        Of two routers both refuse the key before one of them forgets it.
-
         Raises:
             PeopleError: if there is no such person, or they are declared.
             ServiceError: if a router refuses.
@@ -161,18 +165,11 @@ class People:
             kind: [key.id for key in live.of("key") if key.name == name]
             for kind, live in found.items()
         }
-        if len(found) > 1:
-            blocked = {
-                kind: [Request("/key/block", {"key": id}) for id in ids]
-                for kind, ids in keys.items()
-            }
-            self._send(blocked, AGAIN)
         requests = {kind: revoked(ids) for kind, ids in keys.items()}
         for kind, live in found.items():
             if live.find("person", name):
                 requests[kind].append(Request("/user/delete", {"user_ids": [name]}))
-        # what a command leaves that is stopped here can be given to LiteLLM without a new key
-        self._send(requests, AGAIN, reversed(ORDER))
+        self._send(requests, AGAIN)
 
     def _unwanted(self, person: PersonPlan, found: Found) -> list[Problem]:
         problems = []
@@ -218,15 +215,17 @@ class People:
             raise type(error)(*said) from None
         return paths
 
-    def _send(
-        self,
-        requests: Mapping[RouterKind, list[Request]],
-        mend: str,
-        order: Iterable[RouterKind] = ORDER,
-    ) -> None:
+    def _note(self, requests: Requests) -> None:
+        """Write down in Aristote that both routers have the keys of somebody."""
+        found = self.routers["aristote"].people()
+        keys = [key for key in found.of("key") if key.name in requests.shared]
+        noted = [PersonChange("update", "key", key.name, (), key, key) for key in keys]
+        self.routers["aristote"].send(requests.of(PeopleChanges(tuple(noted))))
+
+    def _send(self, requests: Mapping[RouterKind, list[Request]], mend: str) -> None:
         """Send each router its requests; a later one that refuses does not undo an earlier one."""
         done: list[str] = []
-        for kind in (each for each in order if each in requests):
+        for kind in (each for each in ORDER if each in requests):
             try:
                 self.routers[kind].send(requests[kind])
             except AtelierError as error:
@@ -235,6 +234,10 @@ class People:
                 found = f"{' and '.join(done)} has the change, {TITLES[kind]} has not"
                 raise type(error)(*error.problems, Problem("people", found, fix=mend)) from None
             done.append(TITLES[kind])
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _new_key(name: str, old: LiveRecord, kind: RouterKind, live: Live) -> PersonChange:

@@ -21,10 +21,10 @@ from deploy.operations.commands import Commands, refuse, show_failure
 from deploy.operations.lock import changes_host
 from deploy.operations.questions import people_question
 from deploy.operations.script import ScriptCommand
-from deploy.people.both import RouterChanges, Shared, share
 from deploy.people.new_keys import Handover, NewKeys
 from deploy.people.records import is_expired, wanted
-from deploy.people.requests import KEY_OF
+from deploy.people.requests import KEY_OF, Request
+from deploy.people.share import RouterChanges, Shared, share
 from deploy.plan.people_plan import PeoplePlan
 from deploy.plan.service_plans import RouterPlan
 from deploy.scripts import read_script
@@ -63,39 +63,36 @@ def declared(artefacts: Artefacts, plan: PeoplePlan) -> Commands:
     keys = NewKeys.of(shared.new_keys, plan.people)
     if keys.values:
         yield FunctionCommand(_hand_over, (keys, handover(artefacts)), {})
-    yield from _commands(artefacts, shared, keys)
-
-
-def _commands(artefacts: Artefacts, shared: Shared, keys: NewKeys) -> Commands:
-    """One for each router that changes."""
-    for router in _in_order(artefacts, shared):
-        if shared.routers[router.spec.kind].all:
-            yield people_command(artefacts, router, shared, keys)
+    made = datetime.now(UTC).isoformat(timespec="seconds")
+    for kind, requests in shared.steps(artefacts.plan.name, keys.values, made):
+        yield people_command(artefacts, kind, requests, keys)
 
 
 def people_command(
-    artefacts: Artefacts, router: RouterPlan, shared: Shared, keys: NewKeys
+    artefacts: Artefacts, kind: RouterKind, requests: list[Request], keys: NewKeys
 ) -> ScriptCommand:
     """Sends requests to a router.
 
     New keys are on standard input; those that LiteLLM gets from Aristote do not leave the host.
     """
-    kind = router.spec.kind
-    requests = shared.requests(kind, artefacts.plan.name, keys.values)
     body = json.dumps([{"path": each.path, "body": dict(each.body)} for each in requests])
     action, source = "apply", tuple[str, ...]()
-    aristote = artefacts.plan.router_of("aristote")
-    if aristote and any(KEY_OF in each.body for each in requests):
-        names = router_names(artefacts.context, aristote)
-        action, source = "copy", ("--", read_script(IN_CONTAINER["aristote"]), *names)
+    if any(KEY_OF in each.body for each in requests):
+        script = read_script(IN_CONTAINER["aristote"])
+        action, source = "copy", ("--", script, *_containers(artefacts, "aristote"))
     return ScriptCommand(
         SCRIPT,
         *(action, read_script(IN_CONTAINER[kind]), str(PORT)),
-        *(*router_names(artefacts.context, router), *source),
+        *(*_containers(artefacts, kind), *source),
         stdin=body,
         redact=lambda text: artefacts.secrets.redact(keys.redact(text)),
         progress="telling the router about people",
     )
+
+
+def _containers(artefacts: Artefacts, kind: RouterKind) -> tuple[str, ...]:
+    router = artefacts.plan.router_of(kind)
+    return router_names(artefacts.context, router) if router else ()
 
 
 def _in_order(artefacts: Artefacts, shared: Shared) -> list[RouterPlan]:

@@ -40,13 +40,17 @@ class Requests:
         deployment: its name.
         keeper: who looks after what is changed.
         keys: values of new keys, by person.
-        copied: ids of the keys that are taken from Aristote, by person.
+        copied: the keys that are taken from Aristote, by person.
+        made: when new keys are made, in ISO 8601 and UTC.
+        shared: whose keys both of two routers have.
     """
 
     deployment: str
     keeper: Keeper
     keys: Mapping[str, str] = field(default_factory=dict, repr=False)
-    copied: Mapping[str, str] = field(default_factory=dict)
+    copied: Mapping[str, LiveRecord] = field(default_factory=dict)
+    made: str = ""
+    shared: frozenset[str] = frozenset()
 
     def of(self, changes: PeopleChanges) -> list[Request]:
         """The requests that carry changes out.
@@ -121,7 +125,7 @@ class Requests:
             "models": list(_texts(record, "models")),
             **{name: fields[name] for name in KEY_LIMITS},
             "blocked": fields["disabled"],
-            "metadata": self._metadata(record, change.live),
+            "metadata": self._metadata(record, change.live, self._notes(change)),
         }
         expires = fields["expires"]
         ends = end_of(str(expires)).isoformat() if expires else None
@@ -134,24 +138,35 @@ class Requests:
 
     def _value(self, name: str) -> dict[str, str]:
         """What a key is, or which of Aristote's it is."""
-        id = self.copied.get(name)
-        return {KEY_OF: id} if id else {"key": self.keys[name]}
+        there = self.copied.get(name)
+        return {KEY_OF: there.id} if there else {"key": self.keys[name]}
+
+    def _notes(self, change: PersonChange) -> dict[str, Any]:
+        """When a key was made, and whether both routers have it."""
+        copied, live = self.copied.get(change.name), change.live
+        is_there = live is not None and change.action != "replace"
+        made = live.made if live and is_there else copied.made if copied else self.made
+        shared = change.name in self.shared or (live is not None and live.shared)
+        return ({"made": made} if made else {}) | ({"shared": True} if shared else {})
 
     def _other_key(self, change: PersonChange) -> Iterator[Request]:
         """A key in the place of the one that there is, with what that has spent."""
         old = change.live
         assert old is not None  # noqa: S101 - one that is replaced is there
         made = self._key(replace(change, live=None))
-        body = {**made.body, "metadata": self._metadata(_wanted(change), old), "spend": old.spend}
+        metadata = self._metadata(_wanted(change), old, self._notes(change))
+        body = {**made.body, "metadata": metadata, "spend": old.spend}
         # aliases are unique; if this stops half-way, the old key is still that person's
         alias = f"{change.name} until {old.id[:8]}"
         yield Request("/key/update", {"key": old.id, "key_alias": alias})
         yield replace(made, body=body)
         yield from revoked([old.id])
 
-    def _metadata(self, record: Record, there: LiveRecord | None) -> dict[str, Any]:
+    def _metadata(
+        self, record: Record, there: LiveRecord | None, notes: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
         others = there.metadata if there else {}
-        return {**others, **mark(record, self.deployment, self.keeper)}
+        return {**others, **mark(record, self.deployment, self.keeper, notes)}
 
 
 def revoked(keys: Iterable[str]) -> list[Request]:

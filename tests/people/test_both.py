@@ -21,10 +21,11 @@ from deploy.live.people import People
 from deploy.live.privacy import execs
 from deploy.live.router import Router
 from deploy.live.sender import Sender
-from deploy.people.both import Found, Shared, merge, share
+from deploy.people.both import Found, merge
 from deploy.people.new_keys import Handover, NewKeys
 from deploy.people.records import wanted
-from deploy.people.requests import KEY_OF
+from deploy.people.requests import KEY_OF, Request
+from deploy.people.share import Shared, share
 from deploy.people.summary import all_rows
 from deploy.people.usage import Usage, of_all
 from deploy.plan.people_plan import PeoplePlan, PersonPlan, TeamPlan
@@ -37,6 +38,7 @@ from tests.people.aristote_container import Container
 from tests.people.conftest import InContainer
 
 TODAY = date(2026, 11, 29)
+NOW, LATER = "2026-11-29T10:00:00+00:00", "2099-11-29T10:00:00+00:00"
 ADA = PersonPlan(name="ada", email="ada@lab.example", team="physics", rpm_limit=60)
 BOB = PersonPlan(name="bob", max_budget=2.5, expires=date(2099, 1, 31))
 NAMES: dict[RouterKind, str] = {"aristote": "demo-aristote-sender-0", "litellm": "demo-litellm-0"}
@@ -95,15 +97,12 @@ class Both:
             for each in changes
         }
 
-    def send(self, shared: Shared, kind: RouterKind, keys: dict[str, str]) -> None:
-        requests = shared.requests(kind, "demo", keys)
+    def send(self, kind: RouterKind, requests: list[Request]) -> None:
         body = json.dumps([{"path": each.path, "body": dict(each.body)} for each in requests])
         copies = any(KEY_OF in each.body for each in requests)
         source = ("--", read_script(SCRIPTS["aristote"]), NAMES["aristote"]) if copies else ()
-        action = "copy" if copies else "apply"
-        done = self.sh(
-            action, read_script(SCRIPTS[kind]), self.port, NAMES[kind], *source, line=body
-        )
+        arguments = (read_script(SCRIPTS[kind]), self.port, NAMES[kind], *source)
+        done = self.sh("copy" if copies else "apply", *arguments, line=body)
         assert done.returncode == 0, done.stderr
 
     @property
@@ -124,12 +123,16 @@ class Both:
 
     def deploy(self, *people: PersonPlan) -> dict[str, str]:
         """Make it so; after that nothing changes. Returns the new keys."""
+        keys = self.run(*people)
+        assert not self.share(*people).changes_something
+        return keys
+
+    def run(self, *people: PersonPlan, steps: int | None = None, made: str = NOW) -> dict[str, str]:
+        """So many steps of what a run does."""
         shared = self.share(*people)
         keys = dict(NewKeys.of(shared.new_keys, people).values)
-        for kind, own in shared.routers.items():
-            if own.all:
-                self.send(shared, kind, keys)
-        assert not self.share(*people).changes_something
+        for kind, requests in shared.steps("demo", keys, made)[:steps]:
+            self.send(kind, requests)
         return keys
 
     def key_in_litellm(self, name: str) -> dict[str, Any]:
@@ -219,9 +222,9 @@ def test_back_to_one_of_them_keeps_the_keys(both: Both) -> None:
 
 
 def test_a_run_that_ends_between_the_two_is_mended_with_the_same_keys(both: Both) -> None:
-    shared = both.share(ADA, BOB)
-    keys = dict(NewKeys.of(shared.new_keys, [ADA, BOB]).values)
-    both.send(shared, "aristote", keys)
+    keys = both.run(ADA, BOB, steps=1)
+    assert "ada" in both.container.users()
+    assert not both.router.look().find("key", "ada")
     assert both.deploy(ADA, BOB) == {}
     assert {name: both.require_one_key(name) for name in keys} == keys
 
@@ -261,6 +264,37 @@ def test_a_router_that_does_not_run(both: Both, kind: RouterKind) -> None:
     assert f"no router runs: {NAMES[kind]}" in done.stderr
 
 
+def test_a_key_that_was_made_while_aristote_was_away_is_the_good_one(both: Both) -> None:
+    """What Aristote still has is old: its person may have told somebody, or forgotten it."""
+    old = both.deploy(ADA)["ada"]
+    both.kinds = ("litellm",)
+    both.fake.keys.pop(sha(old))
+    both.run(ADA, made=LATER)
+    both.kinds = ("aristote", "litellm")
+    keys = both.deploy(ADA)
+    assert both.require_one_key("ada") == keys["ada"] != old
+
+
+def test_a_key_that_was_made_while_litellm_was_away_is_the_good_one(both: Both) -> None:
+    old = both.deploy(ADA)["ada"]
+    both.kinds = ("aristote",)
+    both.container.execute("DELETE FROM users WHERE name = ?", "ada")
+    new = both.run(ADA.model_copy(update={"rpm_limit": None}), made=LATER)["ada"]
+    both.kinds = ("aristote", "litellm")
+    assert both.deploy(ADA) == {}
+    assert both.require_one_key("ada") == new != old
+
+
+def test_keys_of_before_that_differ_make_way_for_a_new_one(both: Both) -> None:
+    """Older releases did not write down when a key was made."""
+    for kind in ("aristote", "litellm"):
+        both.kinds = (kind,)
+        both.run(BOB.model_copy(update={"max_budget": None, "expires": None}), made="")
+    both.kinds = ("aristote", "litellm")
+    keys = both.deploy(BOB)
+    assert both.require_one_key("bob") == keys["bob"]
+
+
 STATES = ("none", "key", "other key", "disabled")
 
 
@@ -289,9 +323,11 @@ def handed_over(people: People, name: str) -> str:
     return text.partition("OPENAI_API_KEY=")[2].split()[0]
 
 
+@pytest.mark.parametrize("noted", [True, False])
 def test_every_state_of_somebody_whom_the_command_added_is_mended(
-    both: Both, people: People
+    both: Both, people: People, noted: bool
 ) -> None:
+    """Who lacks a key at one router was removed there, if it is noted that both had it."""
     pairs = [pair for pair in product(STATES, STATES) if pair != ("none", "none")]
     names = {f"p{number}": pair for number, pair in enumerate(pairs)}
     people.add([PersonSpec(name=name) for name in names])
@@ -299,8 +335,18 @@ def test_every_state_of_somebody_whom_the_command_added_is_mended(
     for name, states in names.items():
         for kind, state in zip(both.kinds, states, strict=True):
             _bring_about(both, kind, name, keys[name], state)
+    if not noted:
+        both.container.execute(
+            """UPDATE atelier_people SET fields = replace(fields, '"shared"', '"x"')"""
+        )
+        for row in both.fake.keys.values():
+            row["metadata"].get("atelier", {}).pop("shared", None)
     both.deploy()
     for name, (there, here) in names.items():
+        if noted and "none" in {there, here}:
+            assert not merge(both.found()).find("key", name)
+            assert not merge(both.found()).find("person", name)
+            continue
         token = both.require_one_key(name)
         assert token.startswith("blocked ") == ("disabled" in {there, here}), (there, here)
         if there in {"key", "disabled"}:
@@ -353,17 +399,16 @@ def test_the_verbs_of_users_act_on_both(both: Both, people: People) -> None:
 
 def test_who_has_a_key_at_one_of_them_is_not_added_again(both: Both, people: People) -> None:
     people.add([PersonSpec(name="eve")])
-    both.fake.keys = {}
-    both.fake.users.pop("eve")
-    with pytest.raises(PeopleError, match="eve: has a key already"):
-        people.add([PersonSpec(name="eve")])
-    [row] = [row for row in all_rows(people.found()) if row["name"] == "eve"]
-    assert row["missing_in"] == ["LiteLLM"]
-    assert people.disable("eve", disabled=True) == ("LiteLLM",)
-    people.disable("eve", disabled=False)
+    alone = People(people.artefacts, {"aristote": people.routers["aristote"]}, people.handover)
+    alone.add([PersonSpec(name="ida")])
+    with pytest.raises(PeopleError, match="ida: has a key already"):
+        people.add([PersonSpec(name="ida")])
+    missing = {row["name"]: row["missing_in"] for row in all_rows(people.found())}
+    assert (missing["eve"], missing["ida"]) == ([], ["LiteLLM"])
+    assert people.disable("ida", disabled=True) == ("LiteLLM",)
+    people.disable("ida", disabled=False)
     both.deploy()
-    [row] = [row for row in all_rows(people.found()) if row["name"] == "eve"]
-    assert row["missing_in"] == []
+    assert not any(row["missing_in"] for row in all_rows(people.found()))
 
 
 def test_a_hand_made_key_of_one_router_is_missing_nowhere(people: People) -> None:
@@ -392,27 +437,27 @@ def test_what_litellm_refuses_is_told_and_mended_by_a_deployment(
     assert both.require_one_key("eve") == handed_over(people, "eve")
 
 
-def test_somebody_whose_removal_was_stopped_is_refused(
-    both: Both, people: People, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("kind", ["aristote", "litellm"])
+def test_who_was_removed_while_a_router_was_away_does_not_come_back(
+    both: Both, people: People, kind: RouterKind
 ) -> None:
     people.add([PersonSpec(name="eve")])
-    send, calls = Sender.send, []
-
-    def stopped(self: Sender, requests: Any) -> None:
-        calls.append(requests)
-        if len(calls) == 2:
-            raise ServiceError
-        send(self, requests)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(Sender, "send", stopped)
-        with pytest.raises(ServiceError):
-            people.remove("eve")
+    alone = People(people.artefacts, {kind: people.routers[kind]}, people.handover)
+    alone.remove("eve")
     both.deploy()
-    assert both.require_one_key("eve").startswith("blocked ")
-    assert both.key_in_litellm("eve")["blocked"]
-    people.remove("eve")
     assert "eve" not in both.container.users()
+    assert not merge(both.found()).find("person", "eve")
+    assert not merge(both.found()).find("key", "eve")
+
+
+def test_a_run_that_ends_anywhere_takes_nobody_away(both: Both, people: People) -> None:
+    alone = People(people.artefacts, {"aristote": people.routers["aristote"]}, people.handover)
+    alone.add([PersonSpec(name="eve")])
+    for steps in (0, 1, 2):
+        both.run(steps=steps)
+        assert both.container.users()["eve"][0] == handed_over(people, "eve")
+    both.deploy()
+    assert both.require_one_key("eve") == handed_over(people, "eve")
 
 
 def test_a_replacement_that_stopped_leaves_no_key_of_before(both: Both) -> None:
