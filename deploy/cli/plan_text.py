@@ -74,10 +74,11 @@ def _host(host: HostPlan, plan: DeploymentPlan) -> Iterator[Text]:
 
 
 def _router(router: RouterPlan, plan: DeploymentPlan) -> str:
-    """A router by how many of it run; of two, by its name, too."""
+    """A router by how many of it run; of two, by its name."""
     count = router.spec.replicas
-    what = "router" if count == 1 else f"{count} routers"
-    return what if len(plan.routers) == 1 else f"{what} {router.title}"
+    if len(plan.routers) > 1:
+        return router.title if count == 1 else f"{count} {router.title}"
+    return "router" if count == 1 else f"{count} routers"
 
 
 def memory_bar(replicas: tuple[ReplicaPlan, ...], usable_gib: float) -> Text:

@@ -15,22 +15,23 @@ def router_problems(spec: DeploymentSpec, routers: tuple[RouterPlan, ...]) -> It
     if plan is None:
         return
     served, router, path = plan.models, plan.spec, plan.setting
+    who = "" if len(routers) == 1 else " by LiteLLM"
     for alias, model in router.aliases.items():
         if alias in [each.served_name for each in spec.models]:
             yield Problem(
                 f"{path}.aliases.{alias}", f"{alias!r} is a served model itself", "another name"
             )
-        yield from _unknown(f"{path}.aliases.{alias}", model, served)
+        yield from _unknown(f"{path}.aliases.{alias}", model, served, who)
     for model, others in router.fallbacks.items():
-        yield from _unknown(f"{path}.fallbacks", model, served)
+        yield from _unknown(f"{path}.fallbacks", model, served, who)
         for other in others:
-            yield from _unknown(f"{path}.fallbacks.{model}", other, served)
+            yield from _unknown(f"{path}.fallbacks.{model}", other, served, who)
             if other == model:
                 yield Problem(
                     f"{path}.fallbacks.{model}", f"{model!r} falls back on itself", "other models"
                 )
     for model in router.prices:
-        yield from _unknown(f"{path}.prices", model, served)
+        yield from _unknown(f"{path}.prices", model, served, who)
     yield from _priority_problems(spec, plan)
 
 
@@ -61,6 +62,6 @@ def _priority_problems(spec: DeploymentSpec, plan: RouterPlan) -> Iterator[Probl
             )
 
 
-def _unknown(path: str, model: str, served: Sequence[str]) -> Iterator[Problem]:
+def _unknown(path: str, model: str, served: Sequence[str], who: str) -> Iterator[Problem]:
     if model not in served:
-        yield Problem(path, f"{model!r}, which is not served", ", ".join(served))
+        yield Problem(path, f"{model!r}, which is not served{who}", ", ".join(served))

@@ -62,7 +62,7 @@ def store_problems(spec: DeploymentSpec) -> Iterator[Problem]:
             "postgres.max_connections",
             f"{postgres.max_connections} for "
             + " and ".join(
-                f"{router.replicas} routers with {pools[router.kind]} each"
+                f"{_routers(router.replicas)} with {pools[router.kind]} each"
                 for router in spec.all_routers
             )
             + (f" and {others + 1} web UIs" if others else ""),
@@ -84,3 +84,7 @@ def store_problems(spec: DeploymentSpec) -> Iterator[Problem]:
             "the same secret as router_database_url",
             "a database of its own for each of them",
         )
+
+
+def _routers(count: int) -> str:
+    return "1 router" if count == 1 else f"{count} routers"

@@ -175,7 +175,12 @@ class DeploymentSpec(Spec):
                 "router for one, routers for both",
                 "move what router says into routers, and remove router",
             )
-        _refuse_repeats([router.kind for router in self.routers], "kind of router")
+        if len({router.kind for router in self.routers}) < len(self.routers):
+            raise refusal(
+                f"routers has {self.routers[0].kind!r} more than once",
+                "one router of each kind",
+                "declare replicas of one router for several of the same kind",
+            )
         for path, router in self.router_settings():
             if router.host not in {None, self.router_host}:
                 raise refusal(
