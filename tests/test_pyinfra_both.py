@@ -43,7 +43,13 @@ def declare(site: Site, more: str) -> Artefacts:
 
 def has_ada(key: str, **more: Any) -> list[str]:
     """What a router answers that has her with a key."""
-    fields = {"alias": "ada", "person": "ada", "team": None, "models": [], "expires": None}
+    fields: dict[str, Any] = {
+        "alias": "ada",
+        "person": "ada",
+        "team": None,
+        "models": [],
+        "expires": None,
+    }
     limits = ("max_budget", "budget_duration", "tpm_limit", "rpm_limit", "max_parallel_requests")
     fields |= dict.fromkeys(limits) | more | {"disabled": False}
     mark = {"deployment": "demo", "name": "ada", "kept_by": "inventory", "declared": fields}

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from deploy.artefacts import Artefacts
 from deploy.errors import AtelierError, PeopleError, Problem
+from deploy.live.people_problems import declared_person, no_such_person, not_in_aristote
 from deploy.live.router import Router
 from deploy.live.sender import Sender
 from deploy.people.both import ORDER, Found, lacking, merge, of_router
@@ -24,7 +25,7 @@ from deploy.people.records import (
     person_fields,
 )
 from deploy.people.requests import Request, Requests, revoked
-from deploy.plan.people import ARISTOTE_ACCOUNT, aristote_lacks, person_plan
+from deploy.plan.people import person_plan
 from deploy.plan.people_plan import PeoplePlan, PersonPlan
 from deploy.plan.service_plans import TITLES
 from deploy.spec import PersonSpec
@@ -160,7 +161,7 @@ class People:
         found = self.found()
         everybody = merge(found)
         if not everybody.find("person", name) and not everybody.find("key", name):
-            raise PeopleError(_no_such(name, everybody))
+            raise PeopleError(no_such_person(name, everybody))
         keys = {
             kind: [key.id for key in live.of("key") if key.name == name]
             for kind, live in found.items()
@@ -174,7 +175,7 @@ class People:
     def _unwanted(self, person: PersonPlan, found: Found) -> list[Problem]:
         problems = []
         if self.plan.person(person.name):
-            problems.append(_declared(person.name, ""))
+            problems.append(declared_person(person.name, ""))
         elif merge(found).find("key", person.name):
             fix = f"atelier users rotate INVENTORY {person.name}: a new key in its place"
             problems.append(Problem(person.name, "has a key already", fix=fix))
@@ -185,7 +186,7 @@ class People:
             problems.append(Problem(f"{person.name}: team", repr(person.team), allowed))
         spec = self.artefacts.spec
         if spec.router_of("aristote"):
-            problems += _not_in_aristote(person, is_alone=spec.router_of("litellm") is None)
+            problems += not_in_aristote(person, is_alone=spec.router_of("litellm") is None)
         served = [*(model.served_name for model in spec.models), *spec.aliases]
         for model in person.models:
             if model not in served:
@@ -198,7 +199,7 @@ class People:
 
     def _require_undeclared(self, name: str, setting: str) -> None:
         if self.plan.person(name):
-            raise PeopleError(_declared(name, setting))
+            raise PeopleError(declared_person(name, setting))
 
     def _hand_over_and_send(
         self, requests: Mapping[RouterKind, list[Request]], keys: NewKeys, mend: str
@@ -251,32 +252,5 @@ def _new_key(name: str, old: LiveRecord, kind: RouterKind, live: Live) -> Person
 def _key(name: str, everybody: Live) -> LiveRecord:
     key = everybody.find("key", name)
     if key is None:
-        raise PeopleError(_no_such(name, everybody))
+        raise PeopleError(no_such_person(name, everybody))
     return key
-
-
-def _not_in_aristote(person: PersonPlan, *, is_alone: bool) -> list[Problem]:
-    """What Aristote has nothing for and no LiteLLM has beside it; the name of its first user."""
-    found = "set, and Aristote has nothing like it"
-    problems = [
-        Problem(f"{person.name}: {name}", found, fix="leave it out")
-        for name in (aristote_lacks(person) if is_alone else ())
-    ]
-    if person.name == ARISTOTE_ACCOUNT:
-        problems.append(Problem(person.name, "its key is the master key", "another name"))
-    return problems
-
-
-def _declared(name: str, setting: str) -> Problem:
-    how = f"Person(name={name!r}, {setting})" if setting else f"Person(name={name!r})"
-    return Problem(
-        name,
-        "declared in the inventory",
-        "people that the inventory does not declare",
-        f"change it there ({how}), and deploy",
-    )
-
-
-def _no_such(name: str, found: Live) -> Problem:
-    names = ", ".join(sorted({record.name for record in found.of("key")}))
-    return Problem(name, "has no key", names or "somebody with a key, and there is no one")

@@ -9,22 +9,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from deploy.plan.addresses import host_and_port
-from deploy.plan.service_plans import EntryPlan, RouterPlan
+from deploy.plan.service_plans import EntryPlan
 from deploy.render import render
-from deploy.services import certbot, haproxy_watch, open_webui, routers
+from deploy.services import certbot, haproxy_watch, open_webui
 from deploy.services.container import HealthCheck, Mount, Port
 from deploy.services.context import ServiceContext
+from deploy.services.haproxy_backends import Server, completing_backend, router_backend
 from deploy.services.haproxy_watch import CONFIG_FILE, LONGEST_ANSWER_SECONDS
 from deploy.services.health import http_check
 from deploy.services.host_files import ConfigFile
 from deploy.services.routes import (
-    entry_backend,
-    published_ports,
-    router_addresses,
     web_ui_name,
     web_ui_ports,
 )
@@ -69,27 +66,6 @@ ADMIN = tuple(
     )
 )
 """Paths of LiteLLM's administration; Open WebUI has none of them."""
-
-
-@dataclass(frozen=True)
-class Server:
-    """One of those that answer, as HAProxy reaches it."""
-
-    name: str
-    address: str
-    """Host and port."""
-    is_container: bool
-    """Whether its host is the name of a container, whose address changes."""
-
-
-@dataclass(frozen=True)
-class Backend:
-    """The replicas of one router."""
-
-    name: str
-    health: str
-    """Path that a replica answers with 200 while it can be asked."""
-    servers: list[Server]
 
 
 def container_name(context: ServiceContext) -> str:
@@ -172,8 +148,8 @@ def _config(context: ServiceContext, plan: EntryPlan) -> str:
         admin=ADMIN,
         admin_networks=spec.router_admin_networks,
         completions=COMPLETIONS_PATH,
-        routers=_backend(context, plan, context.plan.router),
-        completing=_completing(context, plan),
+        routers=router_backend(context, plan, context.plan.router),
+        completing=completing_backend(context, plan),
         web_uis=_web_uis(context, plan),
         errors=_errors(spec),
     )
@@ -186,32 +162,6 @@ def _acme(context: ServiceContext, plan: EntryPlan) -> dict[str, object] | None:
     name = certbot.container_name(context)
     server = Server("certbot", f"{name}:{certbot.PORT}", is_container=True)
     return {"server": server, "socket": certbot.SOCKET}
-
-
-def _completing(context: ServiceContext, plan: EntryPlan) -> Backend | None:
-    """LiteLLM beside a main router: it completes, and its administration is its own."""
-    router = context.plan.completing_router
-    return None if router == context.plan.router else _backend(context, plan, router)
-
-
-def _backend(context: ServiceContext, plan: EntryPlan, router: RouterPlan) -> Backend:
-    """Every replica of a router, and how the entry finds out whether one can be asked."""
-    return Backend(
-        entry_backend(context, router), routers.health(router), _servers(context, plan, router)
-    )
-
-
-def _servers(context: ServiceContext, plan: EntryPlan, router: RouterPlan) -> list[Server]:
-    if router.host == plan.host:
-        return [
-            Server(address.partition(":")[0], address, is_container=True)
-            for address in router_addresses(context, router, routers.port(router))
-        ]
-    address = context.plan.host(router.host).address
-    return [
-        Server(name, host_and_port(address, port), is_container=False)
-        for name, port in published_ports(context, router).items()
-    ]
 
 
 def _web_uis(context: ServiceContext, plan: EntryPlan) -> list[Server]:

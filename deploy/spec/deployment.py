@@ -6,11 +6,11 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from deploy.spec.base import Spec, refusal
+from deploy.spec.base import refusal
 from deploy.spec.engine import EngineSpec
 from deploy.spec.entry import EntrySpec
 from deploy.spec.host import HostSpec
@@ -20,18 +20,18 @@ from deploy.spec.model import NAME, ModelSpec
 from deploy.spec.people import LimitsSpec, PersonSpec, TeamSpec
 from deploy.spec.postgres import PostgresSpec
 from deploy.spec.registry import RegistrySpec
-from deploy.spec.router import RouterKind, RouterSpec
+from deploy.spec.router import RouterSpec
+from deploy.spec.routers import RoutersSpec
 from deploy.spec.secrets import SecretName, SecretSource
 from deploy.spec.valkey import ValkeySpec
 from deploy.spec.web_ui import WebUISpec
 
 REGISTRY = re.compile(r"[\w.-]+(:\d+)?(/[\w.-]+)*/?")
 ENDPOINT = re.compile(r"https?://[^\s/@?#]+(/[^\s@?#]*)?")
-ROUTER_KINDS = get_args(RouterKind)
 Use = Literal["research", "internal_commercial", "third_party_service"]
 
 
-class DeploymentSpec(Spec):
+class DeploymentSpec(RoutersSpec):
     """What an operator wants: machines, models and the services around them."""
 
     name: str
@@ -51,11 +51,6 @@ class DeploymentSpec(Spec):
     """The models it serves."""
     engine: EngineSpec = EngineSpec()
     """What runs the models."""
-    router: RouterSpec = RouterSpec()
-    """What takes requests and hands them to the engines."""
-    routers: tuple[RouterSpec, ...] = ()
-    """In the place of ``router``: both routers side by side, one of each kind. The first is the
-    main one, whose address people and the web UI have."""
     web_ui: WebUISpec | None = WebUISpec()
     """Chat in a browser; ``None`` for a deployment without."""
     postgres: PostgresSpec | None = None
@@ -168,19 +163,7 @@ class DeploymentSpec(Spec):
         return self
 
     @model_validator(mode="after")
-    def _routers_stand_side_by_side(self) -> DeploymentSpec:
-        if self.routers and self.router != RouterSpec():
-            raise refusal(
-                "router and routers are both declared",
-                "router for one, routers for both",
-                "move what router says into routers, and remove router",
-            )
-        if len({router.kind for router in self.routers}) < len(self.routers):
-            raise refusal(
-                f"routers has {self.routers[0].kind!r} more than once",
-                "one router of each kind",
-                "declare replicas of one router for several of the same kind",
-            )
+    def _routers_share_a_host(self) -> DeploymentSpec:
         for path, router in self.router_settings():
             if router.host not in {None, self.router_host}:
                 raise refusal(
@@ -189,44 +172,7 @@ class DeploymentSpec(Spec):
                     "both routers on one host: their database is there, and links begin there",
                     f"remove {path}.host, or declare the same host for both",
                 )
-            if router.models is not None and len(self.routers) != len(ROUTER_KINDS):
-                raise refusal(
-                    f"{path}.models is declared, and there is one router",
-                    "models of a router beside another one",
-                    f"remove {path}.models: one router serves all models",
-                )
         return self
-
-    @property
-    def all_routers(self) -> tuple[RouterSpec, ...]:
-        """Every router, the main one first."""
-        return self.routers or (self.router,)
-
-    @property
-    def main_router(self) -> RouterSpec:
-        """The router whose address people and the web UI have."""
-        return self.all_routers[0]
-
-    def router_of(self, kind: RouterKind) -> RouterSpec | None:
-        """The router of a kind, where there is one."""
-        return next((router for router in self.all_routers if router.kind == kind), None)
-
-    @property
-    def aliases(self) -> dict[str, str]:
-        """Other names that clients may ask for; only LiteLLM has them."""
-        litellm = self.router_of("litellm")
-        return litellm.aliases if litellm else {}
-
-    def is_behind_entry(self, router: RouterSpec) -> bool:
-        """Whether an entry leads to a router: to the main one, and to LiteLLM, which completes."""
-        return router is self.main_router or router.kind == "litellm"
-
-    def router_settings(self) -> Iterator[tuple[str, RouterSpec]]:
-        """Every router, and where it stands in the inventory."""
-        for index, router in enumerate(self.routers):
-            yield f"routers[{index}]", router
-        if not self.routers:
-            yield "router", self.router
 
     @property
     def router_host(self) -> str:

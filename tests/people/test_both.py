@@ -160,7 +160,11 @@ def both(
     engine.chmod(0o755)
     (engine.parent / "log").touch()
     litellm = {"LITELLM_MASTER_KEY": "sk-master", "PATH": os.environ["PATH"]}
-    for kind, environment in {"aristote": container.environment, "litellm": litellm}.items():
+    environments: dict[RouterKind, dict[str, str]] = {
+        "aristote": container.environment,
+        "litellm": litellm,
+    }
+    for kind, environment in environments.items():
         (engine.parent / f"{NAMES[kind]}.json").write_text(json.dumps(environment))
         (engine.parent / f"{NAMES[kind]}.state").write_text("running")
     both = Both(container, router, fake, engine)

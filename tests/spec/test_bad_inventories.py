@@ -714,9 +714,9 @@ rabbitmq_password, digest_key, huggingface_token
     (
         {"users": "many", "router": {"port": "http"}},
         """
-        users: 'many'
-            allowed: a whole number
         router.port: 'http'
+            allowed: a whole number
+        users: 'many'
             allowed: a whole number
         """,
     ),
