@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from deploy.artefacts import Artefacts
 from deploy.plan.addresses import host_and_port
+from deploy.plan.service_plans import RouterPlan
 from deploy.spec import HostSpec
 from deploy.spec.endpoint import EndpointSpec
 
@@ -12,7 +13,21 @@ def router_url(artefacts: Artefacts) -> str:
     """Base URL of the router, without ``/v1``: the entry's where there is one."""
     if artefacts.plan.entry:
         return artefacts.plan.entry.urls[0]
-    router = artefacts.plan.router
+    return url_of(artefacts, artefacts.plan.router)
+
+
+def completions_url(artefacts: Artefacts) -> str:
+    """Base URL of what completes code, without ``/v1``.
+
+    It is an address of its own where there are two routers and no entry.
+    """
+    if artefacts.plan.entry:
+        return router_url(artefacts)
+    return url_of(artefacts, artefacts.plan.completing_router)
+
+
+def url_of(artefacts: Artefacts, router: RouterPlan) -> str:
+    """Base URL of a router at its own port, without ``/v1``."""
     return _url(artefacts.host(router.host), router.spec)
 
 

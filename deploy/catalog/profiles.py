@@ -32,7 +32,18 @@ def with_profile(settings: Settings) -> Settings:
         fix = f"did you mean {matches[0]!r}?" if matches else ""
         raise SpecError(Problem("profile", repr(name), ", ".join(profile_names()), fix))
     text = (DIRECTORY / "profiles" / f"{name}.yaml").read_text(encoding="utf-8")
-    return _merge(yaml.safe_load(text), settings)
+    defaults = yaml.safe_load(text)
+    merged = _merge(defaults, settings)
+    if "routers" in settings and "router" not in settings:
+        # what a profile says of its router holds for both
+        merged["routers"] = _merge_each(merged.pop("router", {}), settings["routers"])
+    return merged
+
+
+def _merge_each(default: Settings, declared: Any) -> Any:
+    if not isinstance(declared, list | tuple):
+        return declared
+    return [_merge(default, each) if isinstance(each, dict) else each for each in declared]
 
 
 def _merge(defaults: Settings, settings: Settings) -> Settings:

@@ -9,10 +9,11 @@ from deploy.cli.output import console, print_json
 def info(inventory: InventoryArgument, as_json: JsonOption = False) -> None:
     """Show addresses, models and where the logins are kept.
 
-    JSON: {"router_url", "web_ui_url", "admin_email", "secrets_file", "models"}.
+    JSON: {"router_url", "web_ui_url", "admin_email", "secrets_file", "models"}, and
+    "completions_url" where code is completed at an address of its own.
     """
     from deploy.cli.load import load_artefacts
-    from deploy.endpoints import router_url, web_ui_url
+    from deploy.endpoints import completions_url, router_url, web_ui_url
 
     artefacts = load_artefacts(inventory)
     web_ui = artefacts.spec.web_ui
@@ -24,10 +25,15 @@ def info(inventory: InventoryArgument, as_json: JsonOption = False) -> None:
         "secrets_file": str(artefacts.secrets.path),
         "models": models,
     }
+    completes_at = f"{completions_url(artefacts)}/v1"
+    if completes_at != facts["router_url"]:
+        facts["completions_url"] = completes_at
     if as_json:
         print_json(facts)
         return
     lines = [f"  API for editors    {facts['router_url']}  (models: {', '.join(models)})"]
+    if completes_at != facts["router_url"]:
+        lines.append(f"  to complete code   {completes_at}")
     if web_ui:
         lines = [
             f"  chat in a browser  {facts['web_ui_url']}",

@@ -58,13 +58,14 @@ def load(  # noqa: PLR0913, PLR0917  one parameter per option
     See docs/load.md for the JSON.
     """
     from deploy.cli.load import load_artefacts
-    from deploy.live.load.parts import choose_parts, require_sensible
+    from deploy.live.load.parts import asked_router, choose_parts, require_sensible
     from deploy.live.load.target import open_target
 
     require_sensible(users, minutes)
     artefacts = load_artefacts(inventory)
     parts = choose_parts(artefacts, _planned(inventory, artefacts, users), users, use, model)
-    with open_target(artefacts, _key(artefacts, key_env)) as target:
+    router = asked_router(artefacts, parts)
+    with open_target(artefacts, router, _key(artefacts, key_env)) as target:
         _say(parts, target, users, minutes)
         if not yes:
             typer.confirm("Begin?", abort=True, err=True)

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from deploy.plan.deployment_plan import DeploymentPlan, HostPlan, ModelPlan
 from deploy.plan.replica_plan import ReplicaPlan
+from deploy.plan.service_plans import RouterPlan
 from deploy.sizing.to_json import ESTIMATE
 from deploy.units import GIB
 
@@ -39,17 +40,16 @@ def plan_text(plan: DeploymentPlan) -> Iterator[Text]:
 
 
 def _host(host: HostPlan, plan: DeploymentPlan) -> Iterator[Text]:
-    count = plan.router.spec.replicas
     web_uis = plan.web_ui.spec.replicas if plan.web_ui else 0
     services = [
         name
         for name, runs in (
             ("entry", plan.entry),
-            ("router" if count == 1 else f"{count} routers", plan.router),
+            *((_router(router, plan), router) for router in plan.routers),
             ("web UI" if web_uis == 1 else f"{web_uis} web UIs", plan.web_ui),
             ("PostgreSQL", plan.postgres),
             ("Valkey", plan.valkey),
-            ("RabbitMQ", plan.router if plan.router.spec.kind == "aristote" else None),
+            ("RabbitMQ", plan.router_of("aristote")),
         )
         if runs and runs.host == host.name
     ]
@@ -84,6 +84,14 @@ def _linked(host: HostPlan, plan: DeploymentPlan) -> Iterator[Text]:
     if hops:
         names = " and ".join(dict.fromkeys(SERVICES[hop.asked] for hop in hops))
         yield Text(f"  {names}: reached over TLS, at port {plan.links.spec.port}")
+
+
+def _router(router: RouterPlan, plan: DeploymentPlan) -> str:
+    """A router by how many of it run; of two, by its name."""
+    count = router.spec.replicas
+    if len(plan.routers) > 1:
+        return router.title if count == 1 else f"{count} {router.title}"
+    return "router" if count == 1 else f"{count} routers"
 
 
 def memory_bar(replicas: tuple[ReplicaPlan, ...], usable_gib: float) -> Text:

@@ -51,14 +51,14 @@ def usage(
     "prompt_tokens", "completion_tokens", "spend"}]}.
     """
     from deploy.cli.load import load_artefacts
-    from deploy.live.router import open_router
-    from deploy.people.usage import first_day
+    from deploy.live.router import open_routers
+    from deploy.people.usage import first_day, of_all
 
     today = datetime.now(UTC).date()
     first = first_day(since, today)
     artefacts = load_artefacts(inventory)
-    with open_router(artefacts) as router:
-        found = router.usage(by.value, first, today)
+    with open_routers(artefacts) as routers:
+        found = of_all(each.usage(by.value, first, today) for each in routers.values())
     if as_json:
         days = {"since": first.isoformat(), "until": today.isoformat()}
         print_json({"by": by.value, **days, "usage": [asdict(each) for each in found]})

@@ -33,13 +33,15 @@ def list_users(inventory: InventoryArgument, as_json: JsonOption = False) -> Non
     """List everybody with a key: team, models, limits, what is spent, whether the key is good.
 
     JSON: {"people": [{"name", "email", "team", "models", "limits", "spend", "expires", "disabled",
-    "kept_by"}], "teams": [{"name", "models", "limits", "spend", "kept_by"}]}.
+    "kept_by"}], "teams": [{"name", "models", "limits", "spend", "kept_by"}]}; of two routers each
+    person has "missing_in", too: the routers that do not know the key yet.
     """
-    from deploy.people.summary import people_rows, team_rows
+    from deploy.people.both import merge
+    from deploy.people.summary import all_rows, team_rows
 
     with _people(inventory) as people:
-        found = people.router.people()
-    rows, teams = people_rows(found), team_rows(found)
+        found = people.found()
+    rows, teams = all_rows(found), team_rows(merge(found))
     if as_json:
         print_json({"people": rows, "teams": teams})
         return
@@ -57,10 +59,10 @@ def show(inventory: InventoryArgument, name: NameArgument, as_json: JsonOption =
 
     JSON: as one of the people of ``list``.
     """
-    from deploy.people.summary import people_rows
+    from deploy.people.summary import all_rows
 
     with _people(inventory) as people:
-        rows = [row for row in people_rows(people.router.people()) if row["name"] == name]
+        rows = [row for row in all_rows(people.found()) if row["name"] == name]
     if not rows:
         raise PeopleError(Problem(name, "has no key", fix="atelier users list INVENTORY"))
     [row] = rows
@@ -136,16 +138,18 @@ def rotate(inventory: InventoryArgument, name: NameArgument) -> None:
 def disable(inventory: InventoryArgument, name: NameArgument) -> None:
     """Refuse a person's key from now on."""
     with _people(inventory) as people:
-        people.disable(name, disabled=True)
+        missing = people.disable(name, disabled=True)
     console.print(f"{name}: the key is refused now", markup=False)
+    _print_missing(name, missing)
 
 
 @users.command()
 def enable(inventory: InventoryArgument, name: NameArgument) -> None:
     """Accept a disabled key again."""
     with _people(inventory) as people:
-        people.disable(name, disabled=False)
+        missing = people.disable(name, disabled=False)
     console.print(f"{name}: the key is accepted again", markup=False)
+    _print_missing(name, missing)
 
 
 @users.command()
@@ -163,11 +167,11 @@ def _people(inventory: Path) -> Iterator[People]:
     from deploy.cli.load import load_artefacts
     from deploy.handover import handover
     from deploy.live.people import People
-    from deploy.live.router import open_router
+    from deploy.live.router import open_routers
 
     artefacts = load_artefacts(inventory)
-    with open_router(artefacts) as router:
-        yield People(artefacts, router, handover(artefacts))
+    with open_routers(artefacts) as routers:
+        yield People(artefacts, routers, handover(artefacts))
 
 
 def _newcomers(file: Path | None, given: dict[str, Any]) -> list[PersonSpec]:
@@ -193,12 +197,19 @@ def _print_paths(paths: list[Path]) -> None:
     console.print("Give each to its person, then delete the file: the key is kept nowhere else.")
 
 
+def _print_missing(name: str, routers: tuple[str, ...]) -> None:
+    for router in routers:
+        said = f"{name}: {router} does not know this key; a deployment gives it to {router}"
+        console.print(said, markup=False)
+
+
 def _cells(row: dict[str, Any], limited: set[str]) -> list[str]:
     """A person's row; teams in ``limited`` have models of their own."""
     until = f"until {row['expires']}" if row["expires"] else ""
     state = "disabled" if row["disabled"] else until
     kept = row["kept_by"] if row["kept_by"] != "the inventory" else ""
-    notes = [state, f"[dim]{kept}[/]" if kept else ""]
+    missing = [f"not in {router}: deploy" for router in row.get("missing_in", [])]
+    notes = [state, *missing, f"[dim]{kept}[/]" if kept else ""]
     names = [f"[bold]{escape(row['name'])}[/]"]
     if row["email"] and row["email"] != row["name"]:
         names.append(escape(row["email"]))

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from deploy.artefacts import Artefacts
 from deploy.errors import AtelierError, PeopleError, Problem
+from deploy.live.people_problems import declared_person, no_such_person, not_in_aristote
 from deploy.live.router import Router
 from deploy.live.sender import Sender
-from deploy.people.compare import compare
+from deploy.people.both import ORDER, Found, lacking, merge, of_router
+from deploy.people.compare import PeopleChanges, PersonChange, compare
 from deploy.people.new_keys import Handover, NewKeys
 from deploy.people.records import (
     Live,
@@ -23,9 +25,14 @@ from deploy.people.records import (
     person_fields,
 )
 from deploy.people.requests import Request, Requests, revoked
-from deploy.plan.people import ARISTOTE_ACCOUNT, aristote_lacks, person_plan
+from deploy.plan.people import person_plan
 from deploy.plan.people_plan import PeoplePlan, PersonPlan
+from deploy.plan.service_plans import TITLES
 from deploy.spec import PersonSpec
+from deploy.spec.router import RouterKind
+
+DEPLOY = "deploy: what is missing is made, with the same key"
+AGAIN = "give the same command again"
 
 
 @dataclass(frozen=True)
@@ -34,18 +41,26 @@ class People:
 
     Attributes:
         artefacts: the deployment.
-        router: its router.
+        routers: each of its routers.
         handover: where new keys are put.
     """
 
     artefacts: Artefacts
-    router: Router | Sender
+    routers: Mapping[RouterKind, Router | Sender]
     handover: Handover
 
     @property
     def plan(self) -> PeoplePlan:
         """Whom the inventory declares."""
         return self.artefacts.plan.people or PeoplePlan()
+
+    def found(self) -> Found:
+        """What each router has.
+
+        Raises:
+            ServiceError: if one does not say.
+        """
+        return {kind: router.people() for kind, router in self.routers.items()}
 
     def add(self, people: Iterable[PersonSpec]) -> list[Path]:
         """Give people a key each; those who have one are refused, before anybody is added.
@@ -55,9 +70,9 @@ class People:
 
         Raises:
             PeopleError: with one problem per person who cannot be added.
-            ServiceError: if the router refuses.
+            ServiceError: if a router refuses.
         """
-        found = self.router.people()
+        found = self.found()
         planned = [person_plan(person, self.plan.limits) for person in people]
         if problems := [each for person in planned for each in self._unwanted(person, found)]:
             raise PeopleError(*problems)
@@ -70,80 +85,109 @@ class People:
                 Record("key", person.name, key_fields(person)),
             )
         ]
-        name = self.artefacts.plan.name
-        changes = compare(records, found, name, "command")
-        return self._hand_over_and_send(Requests(name, "command", keys.values).of(changes), keys)
+        name, made = self.artefacts.plan.name, _now()
+        seen = frozenset(keys.values) if len(found) > 1 else frozenset()
+        wanted = {}
+        for kind, live in found.items():
+            # Aristote learns last that both have them: see deploy/people/share.py
+            shared = seen if kind == "litellm" else frozenset()
+            requests = Requests(name, "command", keys.values, made=made, shared=shared)
+            changes = compare(of_router(kind, records), live, name, "command")
+            wanted[kind] = requests.of(changes)
+        paths = self._hand_over_and_send(wanted, keys, DEPLOY)
+        if seen:
+            self._note(Requests(name, "command", made=made, shared=seen))
+        return paths
 
     def rotate(self, name: str) -> list[Path]:
         """Give a person a new key in the place of the one they have, with what it has spent.
 
         Raises:
             PeopleError: if they have none.
-            ServiceError: if the router refuses.
+            ServiceError: if a router refuses.
         """
-        old = self._key(name)
+        found = self.found()
+        old = _key(name, merge(found))
         expires = old.fields["expires"]
         if expires and end_of(str(expires)) <= datetime.now(UTC):
-            found = f"the key ended: {expires}"
+            ended = f"the key ended: {expires}"
             raise PeopleError(
-                Problem(name, found, fix="declare another expires, or remove and add")
+                Problem(name, ended, fix="declare another expires, or remove and add")
             )
         declared = self.plan.person(name)
         public_keys = {name: declared.public_key if declared else None}
         keys = NewKeys({name: NewKeys.of([name], []).values[name]}, public_keys)
         keeper, deployment = old.keeper or "command", old.deployment or self.artefacts.plan.name
-        wanted = Record("key", name, {**old.fields, "alias": name})
-        [made] = Requests(deployment, keeper, keys.values).of(compare([wanted], Live(), deployment))
-        requests = [
-            # aliases are unique; if this stops half-way, the old key is still that person's
-            Request("/key/update", {"key": old.id, "key_alias": f"{name} until {old.id[:8]}"}),
-            replace(made, body={**made.body, "spend": old.spend}),
-            *revoked([old.id]),
-        ]
-        return self._hand_over_and_send(requests, keys)
+        requests = Requests(deployment, keeper, keys.values, made=_now())
+        wanted = {
+            kind: requests.of(PeopleChanges((_new_key(name, old, kind, live),)))
+            for kind, live in found.items()
+            if live.find("key", name) or live.find("person", name)
+        }
+        return self._hand_over_and_send(wanted, keys, DEPLOY)
 
-    def disable(self, name: str, *, disabled: bool) -> None:
+    def disable(self, name: str, *, disabled: bool) -> tuple[str, ...]:
         """Refuse a person's key from now on, or accept it again.
+
+        Returns:
+            The routers that do not know the key.
 
         Raises:
             PeopleError: if they have none, or are declared.
-            ServiceError: if the router refuses.
+            ServiceError: if a router refuses.
         """
         self._require_undeclared(name, f"disabled={disabled}")
-        key = self._key(name)
-        self.router.send([Request("/key/update", {"key": key.id, "blocked": disabled})])
+        found = self.found()
+        _key(name, merge(found))
+        keys = {kind: live.find("key", name) for kind, live in found.items()}
+        self._send(
+            {
+                kind: [Request("/key/update", {"key": key.id, "blocked": disabled})]
+                for kind, key in keys.items()
+                if key
+            },
+            AGAIN,
+        )
+        return tuple(TITLES[kind] for kind in lacking(found, name))
 
     def remove(self, name: str) -> None:
         """Take a person and their key away; what they used stays in the figures.
 
         Raises:
             PeopleError: if there is no such person, or they are declared.
-            ServiceError: if the router refuses.
+            ServiceError: if a router refuses.
         """
         self._require_undeclared(name, "")
-        found = self.router.people()
-        if not found.find("person", name) and not found.find("key", name):
-            raise PeopleError(_no_such(name, found))
-        requests = revoked(key.id for key in found.of("key") if key.name == name)
-        if found.find("person", name):
-            requests.append(Request("/user/delete", {"user_ids": [name]}))
-        self.router.send(requests)
+        found = self.found()
+        everybody = merge(found)
+        if not everybody.find("person", name) and not everybody.find("key", name):
+            raise PeopleError(no_such_person(name, everybody))
+        keys = {
+            kind: [key.id for key in live.of("key") if key.name == name]
+            for kind, live in found.items()
+        }
+        requests = {kind: revoked(ids) for kind, ids in keys.items()}
+        for kind, live in found.items():
+            if live.find("person", name):
+                requests[kind].append(Request("/user/delete", {"user_ids": [name]}))
+        self._send(requests, AGAIN)
 
-    def _unwanted(self, person: PersonPlan, found: Live) -> list[Problem]:
+    def _unwanted(self, person: PersonPlan, found: Found) -> list[Problem]:
         problems = []
         if self.plan.person(person.name):
-            problems.append(_declared(person.name, ""))
-        elif found.find("key", person.name):
+            problems.append(declared_person(person.name, ""))
+        elif merge(found).find("key", person.name):
             fix = f"atelier users rotate INVENTORY {person.name}: a new key in its place"
             problems.append(Problem(person.name, "has a key already", fix=fix))
-        teams = sorted(team.name for team in found.of("team"))
+        each = [{team.name for team in live.of("team")} for live in found.values()]
+        teams = sorted(set.intersection(*each))
         if person.team is not None and person.team not in teams:
             allowed = ", ".join(teams) or "a team of the inventory, and there is none"
             problems.append(Problem(f"{person.name}: team", repr(person.team), allowed))
         spec = self.artefacts.spec
-        if spec.router.kind == "aristote":
-            problems += _not_in_aristote(person)
-        served = [*(model.served_name for model in spec.models), *spec.router.aliases]
+        if spec.router_of("aristote"):
+            problems += not_in_aristote(person, is_alone=spec.router_of("litellm") is None)
+        served = [*(model.served_name for model in spec.models), *spec.aliases]
         for model in person.models:
             if model not in served:
                 problems.append(Problem(f"{person.name}: models", repr(model), ", ".join(served)))
@@ -153,53 +197,60 @@ class People:
             )
         return problems
 
-    def _key(self, name: str) -> LiveRecord:
-        found = self.router.people()
-        key = found.find("key", name)
-        if key is None:
-            raise PeopleError(_no_such(name, found))
-        return key
-
     def _require_undeclared(self, name: str, setting: str) -> None:
         if self.plan.person(name):
-            raise PeopleError(_declared(name, setting))
+            raise PeopleError(declared_person(name, setting))
 
-    def _hand_over_and_send(self, requests: list[Request], keys: NewKeys) -> list[Path]:
+    def _hand_over_and_send(
+        self, requests: Mapping[RouterKind, list[Request]], keys: NewKeys, mend: str
+    ) -> list[Path]:
         try:
             paths = keys.hand_over(self.handover)
         except (OSError, ValueError) as error:
             found = f"a new key cannot be written: {error}"
             raise PeopleError(Problem(str(self.handover.directory), found)) from None
         try:
-            self.router.send(requests)
+            self._send(requests, mend)
         except AtelierError as error:
             said = [replace(each, found=keys.redact(each.found)) for each in error.problems]
             raise type(error)(*said) from None
         return paths
 
+    def _note(self, requests: Requests) -> None:
+        """Write down in Aristote that both routers have the keys of somebody."""
+        found = self.routers["aristote"].people()
+        keys = [key for key in found.of("key") if key.name in requests.shared]
+        noted = [PersonChange("update", "key", key.name, (), key, key) for key in keys]
+        self.routers["aristote"].send(requests.of(PeopleChanges(tuple(noted))))
 
-def _not_in_aristote(person: PersonPlan) -> list[Problem]:
-    """What Aristote has nothing for, and the name that its first user has."""
-    found = "set, and Aristote has nothing like it"
-    problems = [
-        Problem(f"{person.name}: {name}", found, fix="leave it out")
-        for name in aristote_lacks(person)
-    ]
-    if person.name == ARISTOTE_ACCOUNT:
-        problems.append(Problem(person.name, "its key is the master key", "another name"))
-    return problems
-
-
-def _declared(name: str, setting: str) -> Problem:
-    how = f"Person(name={name!r}, {setting})" if setting else f"Person(name={name!r})"
-    return Problem(
-        name,
-        "declared in the inventory",
-        "people that the inventory does not declare",
-        f"change it there ({how}), and deploy",
-    )
+    def _send(self, requests: Mapping[RouterKind, list[Request]], mend: str) -> None:
+        """Send each router its requests; a later one that refuses does not undo an earlier one."""
+        done: list[str] = []
+        for kind in (each for each in ORDER if each in requests):
+            try:
+                self.routers[kind].send(requests[kind])
+            except AtelierError as error:
+                if not done:
+                    raise
+                found = f"{' and '.join(done)} has the change, {TITLES[kind]} has not"
+                raise type(error)(*error.problems, Problem("people", found, fix=mend)) from None
+            done.append(TITLES[kind])
 
 
-def _no_such(name: str, found: Live) -> Problem:
-    names = ", ".join(sorted({record.name for record in found.of("key")}))
-    return Problem(name, "has no key", names or "somebody with a key, and there is no one")
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _new_key(name: str, old: LiveRecord, kind: RouterKind, live: Live) -> PersonChange:
+    """Another key for somebody in one router, in the place of the one that is there."""
+    there = live.find("key", name)
+    fields = {**(there or old).fields, "alias": name}
+    [wanted] = of_router(kind, [Record("key", name, fields)])
+    return PersonChange("replace" if there else "create", "key", name, (), wanted, there)
+
+
+def _key(name: str, everybody: Live) -> LiveRecord:
+    key = everybody.find("key", name)
+    if key is None:
+        raise PeopleError(no_such_person(name, everybody))
+    return key

@@ -18,9 +18,11 @@ from deploy.live.sender import Sender
 from deploy.people.records import Live, live
 from deploy.people.requests import ENDS, Request
 from deploy.people.usage import By, Usage, add_up, path_of
-from deploy.services import Tier
+from deploy.plan.service_plans import RouterPlan
 from deploy.services.litellm import PORT
+from deploy.services.routes import router_names
 from deploy.spec import SecretName
+from deploy.spec.router import RouterKind
 
 PAGE = 100
 DAYS_A_PAGE = 1000
@@ -97,12 +99,12 @@ class Router:
 
 
 @contextmanager
-def open_router(artefacts: Artefacts) -> Iterator[Router | Sender]:
-    """The first router that runs.
+def open_routers(artefacts: Artefacts) -> Iterator[dict[RouterKind, Router | Sender]]:
+    """Of each router the first replica that runs.
 
     Raises:
-        ConnectionFailedError: if its host does not answer.
-        ServiceError: if none runs, or the deployment has no database for people.
+        ConnectionFailedError: if their host does not answer.
+        ServiceError: if of one none runs, or the deployment has no database for people.
         SecretError: if the deployment's secrets are not known here.
     """
     if artefacts.plan.people is None:
@@ -116,21 +118,26 @@ def open_router(artefacts: Artefacts) -> Iterator[Router | Sender]:
     artefacts.secrets.require_kept()
     host = artefacts.host(artefacts.plan.router.host)
     with connect(host) as connection:
-        name = _running(artefacts, connection)
-        if artefacts.plan.router.spec.kind == "aristote":
-            yield Sender(connection, name)
-            return
-        # its container's address: the port that people use may be another service's
-        address = container_address(connection, name, artefacts.plan.name)
-        key = artefacts.secrets.value(SecretName.ROUTER_MASTER_KEY)
-        yield Router(connection.reach(address, PORT), key)
+        yield {
+            router.spec.kind: _open(artefacts, router, connection)
+            for router in artefacts.plan.routers
+        }
 
 
-def _running(artefacts: Artefacts, connection: Connection) -> str:
-    """Name of the first router that runs."""
+def _open(artefacts: Artefacts, router: RouterPlan, connection: Connection) -> Router | Sender:
+    name = _running(artefacts, router, connection)
+    if router.spec.kind == "aristote":
+        return Sender(connection, name)
+    # its container's address: the port that people use may be another service's
+    address = container_address(connection, name, artefacts.plan.name)
+    key = artefacts.secrets.value(SecretName.ROUTER_MASTER_KEY)
+    return Router(connection.reach(address, PORT), key)
+
+
+def _running(artefacts: Artefacts, router: RouterPlan, connection: Connection) -> str:
+    """Name of the first replica of a router that runs."""
     running = {each.name for each in connection.client.containers.list()}
-    units = artefacts.stack.on(artefacts.plan.router.host)
-    names = [unit.name for unit in units if unit.tier == Tier.ROUTER]
+    names = router_names(artefacts.context, router)
     for name in names:
         if name in running:
             return name

@@ -15,7 +15,7 @@ from deploy.live.connection import Connection
 from deploy.live.privacy import execs
 from deploy.people.records import Live, live
 from deploy.people.requests import Request
-from deploy.people.usage import NO_PERSON, By, Usage
+from deploy.people.usage import NO_PERSON, By, Usage, by_tokens
 from deploy.plan.people import ARISTOTE_ACCOUNT
 from deploy.scripts import read_script
 
@@ -63,9 +63,7 @@ class Sender:
             )
             for row in answer["usage"]
         ]
-        return sorted(
-            found, key=lambda each: (-each.prompt_tokens - each.completion_tokens, each.name)
-        )
+        return by_tokens(found)
 
     def send(self, requests: Iterable[Request]) -> None:
         """Do all of the requests, or none.

@@ -34,6 +34,7 @@ from deploy.live.links import ask_end
 from deploy.live.login import Login
 from deploy.live.ollama import gpu_share
 from deploy.plan.replica_plan import ReplicaPlan
+from deploy.plan.service_plans import RouterPlan
 from deploy.services import engines, links, open_webui, routers, routes
 from deploy.spec import HostSpec, SecretName
 
@@ -103,13 +104,11 @@ def _connect(
 
 
 def _questions(artefacts: Artefacts, hosts: dict[str, Connection]) -> Iterator[Question]:
-    for end in artefacts.plan.links.certified if artefacts.plan.links else ():
-        for name in links.holders(artefacts.context, end):
-            asked = partial(ask_end, artefacts, end, name, hosts[end.host])
-            yield Question(f"link {end.role}", end.host, asked)
+    yield from _link_questions(artefacts, hosts)
     for replica in artefacts.plan.replicas:
         yield _engine_question(artefacts, replica, hosts)
-    yield from _replica_questions(artefacts, hosts[artefacts.plan.router.host])
+    for router in artefacts.plan.routers:
+        yield from _replica_questions(artefacts, router, hosts[router.host])
     entry = artefacts.plan.entry
     people: Base | None = None
     if entry:
@@ -121,11 +120,19 @@ def _questions(artefacts: Artefacts, hosts: dict[str, Connection]) -> Iterator[Q
         yield Question("entry", entry.host, ask)
         # what is behind it is asked all the same where it has no certificate yet
         people = entry_base(artefacts, entry, connection) if is_believed else None
-    yield from _router_questions(artefacts, hosts[artefacts.plan.router.host], people)
+    for router in artefacts.plan.routers:
+        yield from _router_questions(artefacts, router, hosts[router.host], people)
     if artefacts.plan.web_ui:
         connection = hosts[artefacts.plan.web_ui.host]
         yield from _web_ui_replica_questions(artefacts, connection)
         yield _web_ui_question(artefacts, connection, people)
+
+
+def _link_questions(artefacts: Artefacts, hosts: dict[str, Connection]) -> Iterator[Question]:
+    for end in artefacts.plan.links.certified if artefacts.plan.links else ():
+        for name in links.holders(artefacts.context, end):
+            asked = partial(ask_end, artefacts, end, name, hosts[end.host])
+            yield Question(f"link {end.role}", end.host, asked)
 
 
 def _engine_question(
@@ -181,52 +188,68 @@ def engine_url(artefacts: Artefacts, replica: ReplicaPlan, hosts: dict[str, Conn
 
 
 def _router_questions(
-    artefacts: Artefacts, connection: Connection, people: Base | None
+    artefacts: Artefacts, router: RouterPlan, connection: Connection, people: Base | None
 ) -> Iterator[Question]:
-    """The way that people take: through the entry where there is one."""
-    router = artefacts.plan.router
+    """The way that people take: through the entry where there is one that leads there.
+
+    Of two routers, one completes and the main one does all else; the other one is asked, too, for
+    what it answers at its own port.
+    """
+    plan = artefacts.plan
     key = artefacts.secrets.value(SecretName.ROUTER_MASTER_KEY)
-    url = people or connection.reach(loopback(str(router.spec.listen)), router.spec.port)
-    for model in artefacts.plan.served_models:
-        replica = artefacts.plan.replicas_of(model)[0]
-        if replica.embeds:
-            yield Question(
-                f"router {model} embedding", router.host, partial(embed, url, key, model)
-            )
-        if replica.reranks:
-            asked_to_rank = partial(rerank, url, key, model)
-            yield Question(f"router {model} reranking", router.host, asked_to_rank)
-        for name in replica.lora_adapters:
-            answer = partial(complete, url, key, name, None)
-            yield Question(f"router {name} completion", router.host, answer)
-        if engines.upstream(artefacts.context, replica).completes:
-            asked = (url, key, model, _expected(replica))
-            whole, streamed = partial(complete, *asked), partial(stream_completion, *asked)
-            yield Question(f"router {model} completion", router.host, whole)
-            yield Question(f"router {model} streamed completion", router.host, streamed)
-        if artefacts.plan.is_for_chat(model):
-            whole, streamed = partial(chat, url, key, model), partial(stream_chat, url, key, model)
-            yield Question(f"router {model} chat", router.host, whole)
-            yield Question(f"router {model} streamed chat", router.host, streamed)
+    url: Base | None = people if router in plan.routers_behind_entry else None
+    url = url or connection.reach(loopback(str(router.spec.listen)), router.spec.port)
+    who, host = _called(artefacts, router), router.host
+    for model in router.models:
+        asked = (url, key, model)
+        for name, ask in _asked(artefacts, router, plan.replicas_of(model)[0], asked):
+            yield Question(f"{who} {name}", host, ask)
 
 
-def _replica_questions(artefacts: Artefacts, connection: Connection) -> Iterator[Question]:
-    """Every replica of the router, past the published port, and whether it reaches its database."""
+def _asked(
+    artefacts: Artefacts, router: RouterPlan, replica: ReplicaPlan, asked: tuple[Base, str, str]
+) -> Iterator[tuple[str, Callable[[], str]]]:
+    """What a router is asked of one model, and what each question is called."""
+    (url, key, model), plan = asked, artefacts.plan
+    completes, does_all_else = router == plan.completing_router, plan.does_all_else(router)
+    if replica.embeds and does_all_else:
+        yield f"{model} embedding", partial(embed, *asked)
+    if replica.reranks and does_all_else:
+        yield f"{model} reranking", partial(rerank, *asked)
+    for name in replica.lora_adapters if completes else ():
+        yield f"{name} completion", partial(complete, url, key, name, None)
+    if completes and engines.upstream(artefacts.context, replica).completes:
+        expected = _expected(replica)
+        yield f"{model} completion", partial(complete, *asked, expected)
+        yield f"{model} streamed completion", partial(stream_completion, *asked, expected)
+    if does_all_else and plan.is_for_chat(model):
+        yield f"{model} chat", partial(chat, *asked)
+        yield f"{model} streamed chat", partial(stream_chat, *asked)
+
+
+def _called(artefacts: Artefacts, router: RouterPlan) -> str:
+    """What a router is called; of two, by its own name."""
+    return "router" if len(artefacts.plan.routers) == 1 else router.title
+
+
+def _replica_questions(
+    artefacts: Artefacts, router: RouterPlan, connection: Connection
+) -> Iterator[Question]:
+    """Every replica of a router, past the published port, and whether it reaches its database."""
     context, plan = artefacts.context, artefacts.plan
     key = artefacts.secrets.value(SecretName.ROUTER_MASTER_KEY)
-    if plan.router.spec.replicas == 1 and plan.postgres is None:
+    if router.spec.replicas == 1 and plan.postgres is None:
         return
-    for index in range(plan.router.spec.replicas):
-        name = routes.router_name(context, index)
+    for index, name in enumerate(routes.router_names(context, router)):
 
         def ask(name: str = name) -> str:
             address = container_address(connection, name, plan.name)
-            url = connection.reach(address, routers.port(plan))
-            if plan.router.spec.kind == "aristote":
-                return sender_is_ready(url, key, plan.served_models)
+            url = connection.reach(address, routers.port(router))
+            if router.spec.kind == "aristote":
+                return sender_is_ready(url, key, list(router.models))
             return router_is_ready(url, key, has_database=plan.postgres is not None)
 
-        yield Question(f"router replica {index}", plan.router.host, ask)
+        yield Question(f"{_called(artefacts, router)} replica {index}", router.host, ask)
 
 
 def _web_ui_replica_questions(artefacts: Artefacts, connection: Connection) -> Iterator[Question]:

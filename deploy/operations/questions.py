@@ -31,9 +31,10 @@ from deploy.hosts.subject import Subject
 from deploy.images import ImageUse, RegistryAccess
 from deploy.images.reference import address_of
 from deploy.operations.image_source import ImagePlace
-from deploy.plan.service_plans import EntryPlan
+from deploy.plan.service_plans import EntryPlan, RouterPlan
 from deploy.services import HostModelFile, HostWeights, Tier, Unit
 from deploy.services.context import LIVE
+from deploy.services.routes import router_names
 from deploy.spec import HostSpec, WebUISpec
 from deploy.tls.pair import ENTRY_CERTIFICATE
 
@@ -63,7 +64,13 @@ def questions(artefacts: Artefacts, host: str) -> Iterator[Question]:
     if sends_requests(artefacts, host):
         yield Question.of(Routing, **routing_question(artefacts, host))
     if artefacts.plan.people is not None and host == artefacts.plan.router.host:
-        yield Question.of(People, **people_question(artefacts))
+        yield from _people(artefacts)
+
+
+def _people(artefacts: Artefacts) -> Iterator[Question]:
+    """Who has keys, asked of each router."""
+    for router in artefacts.plan.routers:
+        yield Question.of(People, **people_question(artefacts, router))
 
 
 def _files(units: Iterable[Unit]) -> Iterator[Question]:
@@ -201,12 +208,9 @@ def routing_question(artefacts: Artefacts, host: str) -> dict[str, Any]:
     return {"directory": str(artefacts.context.directory(host) / LIVE)}
 
 
-def people_question(artefacts: Artefacts) -> dict[str, Any]:
-    """What is asked of the router about people."""
-    host = artefacts.plan.router.host
-    routers = [unit for unit in artefacts.stack.on(host) if unit.tier == Tier.ROUTER]
-    kind = artefacts.plan.router.spec.kind
-    return {"containers": tuple(unit.name for unit in routers), "router": kind}
+def people_question(artefacts: Artefacts, router: RouterPlan) -> dict[str, Any]:
+    """What is asked of a router about people."""
+    return {"containers": router_names(artefacts.context, router), "router": router.spec.kind}
 
 
 def images_question(

@@ -40,9 +40,9 @@ def prepared(artefacts: Artefacts) -> Commands:
     for unit, route in units:
         announce(Change(f"requests to {unit.name}", "no longer keep away"))
         yield back_command(unit, route)
-    router = artefacts.plan.router
+    router = artefacts.plan.router_of("litellm")
     # Aristote's consumers have the key in their environment
-    reads_keys = router.spec.kind == "litellm" and host.name == router.host
+    reads_keys = router is not None and host.name == router.host
     if reads_keys and found.keys[:1] != (_digest(artefacts),):
         announce(_change(artefacts, BEFORE, BOTH, is_there=bool(found.keys)))
         yield _write("first", artefacts)

@@ -9,7 +9,8 @@ from typing import Literal
 from deploy.changes.change import ABSENT, Change, FieldChange
 from deploy.people.records import Fields, Keeper, Kind, Live, LiveRecord, Record, Value
 
-Action = Literal["create", "update", "revoke", "remove"]
+Action = Literal["create", "update", "replace", "revoke", "remove"]
+"""``replace`` is of a key alone: another one comes in its place."""
 BY_HAND = "(changed by hand)"
 KEPT_BY = "kept by"
 
@@ -27,11 +28,14 @@ class PersonChange:
     live: LiveRecord | None = None
     """What it is; ``None`` if it is new."""
 
-    @property
-    def change(self) -> Change:
-        """As it is announced."""
+    def announced(self, where: str = "") -> Change:
+        """As it is announced.
+
+        Args:
+            where: the router, where there are two.
+        """
         resource = f"key of {self.name}" if self.kind == "key" else f"{self.kind} {self.name}"
-        return Change(resource, self.action, self.fields)
+        return Change(f"{resource} in {where}" if where else resource, self.action, self.fields)
 
 
 @dataclass(frozen=True)

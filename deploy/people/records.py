@@ -49,6 +49,10 @@ class LiveRecord(Record):
     metadata: Mapping[str, Any] = field(default_factory=dict, repr=False)
     """What else the router keeps of it."""
     spend: float = 0.0
+    made: str = ""
+    """When a key was made, in ISO 8601 and UTC; empty if nobody wrote that down."""
+    shared: bool = False
+    """Whether a deployment has seen it in both of its routers."""
 
 
 @dataclass(frozen=True)
@@ -166,11 +170,15 @@ def _record(
         declared=_frozen(mark.get("declared")),
         metadata={k: v for k, v in (row.get("metadata") or {}).items() if k != MARK},
         spend=float(row.get("spend") or 0),
+        made=str(mark.get("made", "")),
+        shared=bool(mark.get("shared")),
     )
 
 
-def mark(record: Record, deployment: str, keeper: Keeper) -> dict[str, Any]:
-    """What is noted in LiteLLM's metadata of a record."""
+def mark(
+    record: Record, deployment: str, keeper: Keeper, notes: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """What is noted in LiteLLM's metadata of a record; ``notes`` are those of a key alone."""
     return {
         MARK: {
             "deployment": deployment,
@@ -179,6 +187,7 @@ def mark(record: Record, deployment: str, keeper: Keeper) -> dict[str, Any]:
             "declared": {
                 k: list(v) if isinstance(v, tuple) else v for k, v in record.fields.items()
             },
+            **(notes or {}),
         }
     }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from deploy.people.compare import PeopleChanges, PersonChange
@@ -19,6 +19,8 @@ from deploy.people.records import (
 
 ENDS = "ends"
 """Where a body says when a key ends; who sends it makes a duration of it, by the router's clock."""
+KEY_OF = "key_of"
+"""Where a body names a key of Aristote's by its id: the host puts the key itself in its place."""
 
 
 @dataclass(frozen=True)
@@ -38,11 +40,17 @@ class Requests:
         deployment: its name.
         keeper: who looks after what is changed.
         keys: values of new keys, by person.
+        copied: the keys that are taken from Aristote, by person.
+        made: when new keys are made, in ISO 8601 and UTC.
+        shared: whose keys both of two routers have.
     """
 
     deployment: str
     keeper: Keeper
     keys: Mapping[str, str] = field(default_factory=dict, repr=False)
+    copied: Mapping[str, LiveRecord] = field(default_factory=dict)
+    made: str = ""
+    shared: frozenset[str] = frozenset()
 
     def of(self, changes: PeopleChanges) -> list[Request]:
         """The requests that carry changes out.
@@ -55,6 +63,7 @@ class Requests:
             *self._people(changes),
             *revoked(change.live.id for change in changes.of("key", "revoke") if change.live),
             *(self._key(change) for change in changes.of("key", "create", "update")),
+            *(each for change in changes.of("key", "replace") for each in self._other_key(change)),
             *self._leave(changes),
             *(
                 Request("/user/delete", {"user_ids": [change.name]})
@@ -116,20 +125,48 @@ class Requests:
             "models": list(_texts(record, "models")),
             **{name: fields[name] for name in KEY_LIMITS},
             "blocked": fields["disabled"],
-            "metadata": self._metadata(record, change.live),
+            "metadata": self._metadata(record, change.live, self._notes(change)),
         }
         expires = fields["expires"]
         ends = end_of(str(expires)).isoformat() if expires else None
         if change.live is None:
-            new = {"key": self.keys[change.name]} | ({ENDS: ends} if ends else {})
+            new = self._value(change.name) | ({ENDS: ends} if ends else {})
             return Request("/key/generate", {**body, **new})
         if change.live.fields["expires"] != expires:
             body |= {ENDS: ends} if ends else {"duration": "-1"}
         return Request("/key/update", {**body, "key": change.live.id})
 
-    def _metadata(self, record: Record, there: LiveRecord | None) -> dict[str, Any]:
+    def _value(self, name: str) -> dict[str, str]:
+        """What a key is, or which of Aristote's it is."""
+        there = self.copied.get(name)
+        return {KEY_OF: there.id} if there else {"key": self.keys[name]}
+
+    def _notes(self, change: PersonChange) -> dict[str, Any]:
+        """When a key was made, and whether both routers have it."""
+        copied, live = self.copied.get(change.name), change.live
+        is_there = live is not None and change.action != "replace"
+        made = live.made if live and is_there else copied.made if copied else self.made
+        shared = change.name in self.shared or (live is not None and live.shared)
+        return ({"made": made} if made else {}) | ({"shared": True} if shared else {})
+
+    def _other_key(self, change: PersonChange) -> Iterator[Request]:
+        """A key in the place of the one that there is, with what that has spent."""
+        old = change.live
+        assert old is not None  # noqa: S101 - one that is replaced is there
+        made = self._key(replace(change, live=None))
+        metadata = self._metadata(_wanted(change), old, self._notes(change))
+        body = {**made.body, "metadata": metadata, "spend": old.spend}
+        # aliases are unique; if this stops half-way, the old key is still that person's
+        alias = f"{change.name} until {old.id[:8]}"
+        yield Request("/key/update", {"key": old.id, "key_alias": alias})
+        yield replace(made, body=body)
+        yield from revoked([old.id])
+
+    def _metadata(
+        self, record: Record, there: LiveRecord | None, notes: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
         others = there.metadata if there else {}
-        return {**others, **mark(record, self.deployment, self.keeper)}
+        return {**others, **mark(record, self.deployment, self.keeper, notes)}
 
 
 def revoked(keys: Iterable[str]) -> list[Request]:

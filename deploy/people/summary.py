@@ -4,8 +4,29 @@ from __future__ import annotations
 
 from typing import Any
 
+from deploy.people.both import Found, lacking, merge
 from deploy.people.compare import KEEPERS
 from deploy.people.records import KEY_LIMITS, TEAM_LIMITS, Live, LiveRecord
+from deploy.plan.service_plans import TITLES
+from deploy.spec.router import RouterKind
+
+
+def all_rows(found: Found) -> list[dict[str, Any]]:
+    """A row for every key of every router; of two routers it says which do not know the key."""
+    rows = people_rows(merge(found))
+    if len(found) == 1:
+        return rows
+    for row in rows:
+        row["missing_in"] = [TITLES[kind] for kind in _lacking(found, row["name"])]
+    return rows
+
+
+def _lacking(found: Found, name: str) -> tuple[RouterKind, ...]:
+    """Keys that were made by hand are of the router where that was done."""
+    is_made_by_hand = all(
+        not key.keeper for live in found.values() if (key := live.find("key", name))
+    )
+    return () if is_made_by_hand else lacking(found, name)
 
 
 def people_rows(found: Live) -> list[dict[str, Any]]:

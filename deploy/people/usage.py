@@ -61,9 +61,21 @@ def add_up(days: Iterable[Mapping[str, Any]], by: By) -> list[Usage]:
             name = known_as if by == "model" else NO_PERSON.get(known_as, known_as)
             used = _usage(name, row["metrics"])
             found[name] = found[name] + used if name in found else used
+    return by_tokens(found.values())
+
+
+def of_all(routers: Iterable[Iterable[Usage]]) -> list[Usage]:
+    """The use of each person, team or model at every router together, most tokens first."""
+    found: dict[str, Usage] = {}
+    for usage in (each for router in routers for each in router):
+        found[usage.name] = found[usage.name] + usage if usage.name in found else usage
+    return by_tokens(found.values())
+
+
+def by_tokens(usages: Iterable[Usage]) -> list[Usage]:
+    """Most tokens first."""
     return sorted(
-        found.values(),
-        key=lambda usage: (-usage.prompt_tokens - usage.completion_tokens, usage.name),
+        usages, key=lambda usage: (-usage.prompt_tokens - usage.completion_tokens, usage.name)
     )
 
 

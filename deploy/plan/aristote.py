@@ -13,6 +13,7 @@ from pathlib import PurePosixPath
 from deploy.errors import Problem
 from deploy.plan.deployment_plan import ModelPlan
 from deploy.plan.replica_plan import ReplicaPlan
+from deploy.plan.service_plans import RouterPlan
 from deploy.spec import DeploymentSpec
 from deploy.spec.model import NAME
 
@@ -21,39 +22,50 @@ HIDDEN_START, HIDDEN_ENDS = "amq", ("completed", "private")
 """Queues that are called so are none of models' to Aristote: ``src/sender/models.py``."""
 
 
-def aristote_problems(spec: DeploymentSpec, replicas: tuple[ReplicaPlan, ...]) -> Iterator[Problem]:
+def aristote_problems(
+    spec: DeploymentSpec, replicas: tuple[ReplicaPlan, ...], routers: tuple[RouterPlan, ...]
+) -> Iterator[Problem]:
     """What Aristote has nothing for, or would do wrongly without a word."""
-    if spec.router.kind != "aristote":
+    router = next((each for each in routers if each.spec.kind == "aristote"), None)
+    if router is None:
         return
+    own = tuple(each for each in replicas if each.served_model_name in router.models)
     if spec.postgres is None:
         yield Problem(
-            "router.kind",
+            f"{router.setting}.kind",
             "'aristote' without a database: its users are there",
             "a deployment with PostgreSQL",
             "declare postgres=Postgres()",
         )
-    yield from _people_problems(spec)
-    yield from _model_problems(spec)
-    yield from _host_problems(spec, replicas)
-    yield from _mode_problems(spec, replicas)
-    yield from _strategy_problems(spec, replicas)
-    yield from _name_problems(spec, replicas)
-    if spec.entry and spec.entry.router_admin:
-        yield Problem(
-            "entry.router_admin",
-            "True, and Aristote has no administration in a browser",
-            "False, or kind 'litellm'",
-            "remove router_admin and router_admin_networks",
-        )
+    if spec.main_router.kind == "aristote":
+        yield from _web_ui_problems(spec)
+    if spec.router_of("litellm") is None:
+        yield from _lonely_problems(spec)
+    yield from _model_problems(spec, router)
+    yield from _host_problems(spec, own, router)
+    yield from _mode_problems(own, router)
+    yield from _strategy_problems(own, router)
+    yield from _name_problems(spec, own)
 
 
-def _people_problems(spec: DeploymentSpec) -> Iterator[Problem]:
+def _web_ui_problems(spec: DeploymentSpec) -> Iterator[Problem]:
     if spec.web_ui and spec.web_ui.people_only:
         yield Problem(
             "web_ui.people_only",
             "True, and Aristote is not told who asks in the web UI",
             "False, or kind 'litellm'",
             "remove people_only",
+        )
+
+
+def _lonely_problems(spec: DeploymentSpec) -> Iterator[Problem]:
+    """What LiteLLM beside it would have."""
+    if spec.entry and spec.entry.router_admin:
+        yield Problem(
+            "entry.router_admin",
+            "True, and Aristote has no administration in a browser",
+            "False, or kind 'litellm'",
+            "remove router_admin and router_admin_networks",
         )
     if spec.limits.max_budget is not None:
         yield Problem(
@@ -64,9 +76,11 @@ def _people_problems(spec: DeploymentSpec) -> Iterator[Problem]:
         )
 
 
-def _model_problems(spec: DeploymentSpec) -> Iterator[Problem]:
+def _model_problems(spec: DeploymentSpec, router: RouterPlan) -> Iterator[Problem]:
     for index, model in enumerate(spec.models):
         path, name = f"models[{index}]", model.served_name
+        if name not in router.models:
+            continue
         if name.startswith(HIDDEN_START) or name.endswith(HIDDEN_ENDS):
             yield Problem(
                 f"{path}.served_model_name",
@@ -114,11 +128,13 @@ def _own_name(replica: ReplicaPlan) -> str:
     return replica.served_model_name
 
 
-def _host_problems(spec: DeploymentSpec, replicas: tuple[ReplicaPlan, ...]) -> Iterator[Problem]:
+def _host_problems(
+    spec: DeploymentSpec, replicas: tuple[ReplicaPlan, ...], router: RouterPlan
+) -> Iterator[Problem]:
     names = [host.name for host in spec.hosts]
     with_engines = sorted({replica.host for replica in replicas})
-    for host in spec.router.dispatch.organizations:
-        path = f"router.aristote.organizations.{host}"
+    for host in router.spec.dispatch.organizations:
+        path = f"{router.setting}.aristote.organizations.{host}"
         if host not in names:
             yield Problem(path, f"{host!r}, which is not declared", ", ".join(names))
         elif host not in with_engines:
@@ -126,9 +142,9 @@ def _host_problems(spec: DeploymentSpec, replicas: tuple[ReplicaPlan, ...]) -> I
             yield Problem(path, found, ", ".join(with_engines), "remove it")
 
 
-def _mode_problems(spec: DeploymentSpec, replicas: tuple[ReplicaPlan, ...]) -> Iterator[Problem]:
+def _mode_problems(replicas: tuple[ReplicaPlan, ...], router: RouterPlan) -> Iterator[Problem]:
     """Of an organisation without engines of a model, all requests for it would be refused."""
-    settings = spec.router.dispatch
+    settings = router.spec.dispatch
     if settings.routing_mode == "any":
         return
     names = dict.fromkeys(each.served_model_name for each in replicas)
@@ -137,7 +153,7 @@ def _mode_problems(spec: DeploymentSpec, replicas: tuple[ReplicaPlan, ...]) -> I
         owners = sorted({settings.organization_of(host) for host in hosts})
         if settings.organization not in owners:
             yield Problem(
-                "router.aristote.routing_mode",
+                f"{router.setting}.aristote.routing_mode",
                 f"{settings.routing_mode!r}, and no engine of {name} is of"
                 f" {settings.organization!r}: its requests would be refused",
                 "'any'; or an organization with engines of every model",
@@ -145,16 +161,14 @@ def _mode_problems(spec: DeploymentSpec, replicas: tuple[ReplicaPlan, ...]) -> I
             )
 
 
-def _strategy_problems(
-    spec: DeploymentSpec, replicas: tuple[ReplicaPlan, ...]
-) -> Iterator[Problem]:
+def _strategy_problems(replicas: tuple[ReplicaPlan, ...], router: RouterPlan) -> Iterator[Problem]:
     """With other engines all requests would go to one replica; ``least_busy.py``."""
-    if spec.router.dispatch.routing_strategy != "least-busy":
+    if router.spec.dispatch.routing_strategy != "least-busy":
         return
     others = sorted({each.engine.kind for each in replicas if each.engine.kind != "vllm"})
     if others:
         yield Problem(
-            "router.aristote.routing_strategy",
+            f"{router.setting}.aristote.routing_strategy",
             f"'least-busy' reads vLLM's metrics, and {', '.join(others)} has none of them: all"
             " requests would go to one replica",
             "'round-robin'; or 'least-busy' where vLLM serves every model",
@@ -163,21 +177,29 @@ def _strategy_problems(
 
 
 def aristote_warnings(
-    spec: DeploymentSpec, replicas: tuple[ReplicaPlan, ...], models: tuple[ModelPlan, ...]
+    spec: DeploymentSpec,
+    replicas: tuple[ReplicaPlan, ...],
+    models: tuple[ModelPlan, ...],
+    routers: tuple[RouterPlan, ...],
 ) -> Iterator[str]:
     """What its users meet, and which of the declared settings do nothing."""
-    if spec.router.kind != "aristote":
+    router = next((each for each in routers if each.spec.kind == "aristote"), None)
+    if router is None:
         return
+    is_alone = len(routers) == 1
     yield (
         "Aristote answers every request that reached an engine with HTTP 200, also where the engine"
         f" refused it: clients must read the body, as atelier verify does ({DOCS})"
     )
     yield (
         "Aristote has no budgets, no limits of requests or tokens a minute, no models for some keys"
-        " alone, no other names for models, no second try at another replica; limits is not used"
+        " alone, no other names for models, no second try at another replica"
+        + ("; limits is not used" if is_alone else "")
     )
-    yield from _completion_warnings(models)
-    yield from _queue_warnings(spec)
+    if is_alone:
+        yield from _completion_warnings(models)
+    yield from _queue_warnings(router)
+    replicas = tuple(each for each in replicas if each.served_model_name in router.models)
     counts = Counter(replica.served_model_name for replica in replicas)
     several = [name for name, count in counts.items() if count > 1]
     if several:
@@ -185,7 +207,7 @@ def aristote_warnings(
             f"{', '.join(several)}: Aristote learns within 10 s that a replica is gone or back;"
             " until then requests that come to a missing one fail, also while it is replaced"
         )
-    if spec.valkey and not (spec.web_ui and spec.web_ui.replicas > 1):
+    if is_alone and spec.valkey and not (spec.web_ui and spec.web_ui.replicas > 1):
         yield "valkey: Aristote does not use it; remove it unless the web UI needs it"
 
 
@@ -198,21 +220,21 @@ def _completion_warnings(models: tuple[ModelPlan, ...]) -> Iterator[str]:
         )
 
 
-def _queue_warnings(spec: DeploymentSpec) -> Iterator[str]:
-    settings = spec.router.dispatch
+def _queue_warnings(router: RouterPlan) -> Iterator[str]:
+    settings, path = router.spec.dispatch, f"{router.setting}.aristote"
     if settings.max_parallel_requests is None:
         yield (
-            "router.aristote: without max_parallel_requests no request waits in Aristote's queues:"
+            f"{path}: without max_parallel_requests no request waits in Aristote's queues:"
             " neither priorities nor thresholds have an effect there"
         )
         return
     yield (
-        "router.aristote.max_parallel_requests: a request whose client has gone, from the queue or"
+        f"{path}.max_parallel_requests: a request whose client has gone, from the queue or"
         " from a stream, holds its place of a replica until request_timeout_seconds"
-        f" ({spec.router.request_timeout_seconds} s) are over: declare it as short as answers allow"
+        f" ({router.spec.request_timeout_seconds} s) are over: declare it as short as answers allow"
     )
     if "threshold" in settings.model_fields_set:
         yield (
-            "router.aristote.threshold counts messages in the queue; requests that wait for a"
+            f"{path}.threshold counts messages in the queue; requests that wait for a"
             " replica are taken from it and put back each second, so that it may refuse none"
         )

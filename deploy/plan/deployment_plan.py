@@ -15,6 +15,7 @@ from deploy.plan.service_plans import (
     ValkeyPlan,
     WebUIPlan,
 )
+from deploy.spec.router import RouterKind
 
 
 class RejectedPlan(PlanPart):
@@ -95,8 +96,8 @@ class DeploymentPlan(PlanPart):
     """Name of the deployment."""
     replicas: tuple[ReplicaPlan, ...]
     """Every replica of every model."""
-    router: RouterPlan
-    """The router."""
+    routers: tuple[RouterPlan, ...]
+    """Every router, the main one first."""
     web_ui: WebUIPlan | None
     """The web UI, if there is one."""
     postgres: PostgresPlan | None = None
@@ -119,6 +120,46 @@ class DeploymentPlan(PlanPart):
     """What for."""
     warnings: tuple[str, ...] = ()
     """What works, but not as one may expect."""
+
+    @property
+    def router(self) -> RouterPlan:
+        """The main router: people, the web UI and the entry ask it."""
+        return self.routers[0]
+
+    @property
+    def completing_router(self) -> RouterPlan:
+        """The router that answers ``/v1/completions``.
+
+        It is LiteLLM, which is fast enough to type with, where there is one.
+        """
+        return self.router_of("litellm") or self.router
+
+    @property
+    def routers_behind_entry(self) -> tuple[RouterPlan, ...]:
+        """The routers that an entry leads to: the main one, and LiteLLM, which completes."""
+        return tuple(each for each in self.routers if each in (self.router, self.completing_router))
+
+    def does_all_else(self, router: RouterPlan) -> bool:
+        """Whether a router is asked everything but completions.
+
+        The main one is, and one that no entry leads to.
+        """
+        return router == self.router or router not in self.routers_behind_entry
+
+    def router_of(self, kind: RouterKind) -> RouterPlan | None:
+        """The router of a kind, where there is one."""
+        return next((router for router in self.routers if router.spec.kind == kind), None)
+
+    @property
+    def request_timeout_seconds(self) -> int:
+        """How long a request may take at most, at whichever router."""
+        return max(router.spec.request_timeout_seconds for router in self.routers)
+
+    @property
+    def aliases(self) -> dict[str, str]:
+        """Other names that clients may ask for; only LiteLLM has them."""
+        litellm = self.router_of("litellm")
+        return litellm.spec.aliases if litellm else {}
 
     @property
     def served_models(self) -> list[str]:

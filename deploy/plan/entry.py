@@ -56,14 +56,23 @@ def _acme_problems(spec: DeploymentSpec, entry: EntrySpec) -> Iterator[Problem]:
 
 def _replica_problems(spec: DeploymentSpec) -> Iterator[Problem]:
     """Only an entry reaches several routers: one port leads to one of them."""
-    count = spec.router.replicas
-    if count > 1 and spec.entry is None:
-        yield Problem(
-            "router.replicas",
-            f"{count} routers on {spec.router_host}, but there is no entry",
-            "an entry, which hands requests to all of them; or 1 router",
-            "declare entry=Entry(), or router.replicas = 1",
-        )
+    for setting, router in spec.router_settings():
+        count = router.replicas
+        if count > 1 and spec.entry is None:
+            yield Problem(
+                f"{setting}.replicas",
+                f"{count} routers on {spec.router_host}, but there is no entry",
+                "an entry, which hands requests to all of them; or 1 router",
+                f"declare entry=Entry(), or {setting}.replicas = 1",
+            )
+        elif count > 1 and not spec.is_behind_entry(router):
+            yield Problem(
+                f"{setting}.replicas",
+                f"{count} of Aristote, which the entry does not lead to beside a LiteLLM that is"
+                " the main router",
+                "1, or Aristote as the main router",
+                f"declare {setting}.replicas = 1, or Aristote first",
+            )
 
 
 def _port_problems(

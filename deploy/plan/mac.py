@@ -64,7 +64,7 @@ def mac_problems(spec: DeploymentSpec, replicas: tuple[ReplicaPlan, ...]) -> Ite
 
 def _services(spec: DeploymentSpec) -> Iterator[tuple[str, str, str]]:
     """Setting, host and kind of what faces people."""
-    yield "router", spec.router_host, "Router"
+    yield next(spec.router_settings())[0], spec.router_host, "Router"
     if spec.web_ui:
         yield "web_ui", spec.web_ui_host, "WebUI"
     if spec.entry:

@@ -33,7 +33,7 @@ from deploy.plan.refusals import (
 from deploy.plan.replica_plan import ReplicaPlan
 from deploy.plan.replicas import cpu_replica, gpu_replica, with_one_length, with_ports
 from deploy.plan.router import router_problems
-from deploy.plan.service_plans import RouterPlan
+from deploy.plan.routers import router_plans, side_by_side_problems, side_by_side_warnings
 from deploy.plan.stores import postgres_plan, store_problems, valkey_plan
 from deploy.plan.unknown import unknown
 from deploy.plan.vllm_on_cpu import cpu_problems
@@ -82,6 +82,8 @@ def make_plan(
     router_host = spec.router_host
     found = with_native(with_one_length(_replicas(spec, claims, outcome, sources)), spec)
     replicas = tuple(with_ports(found, router_host))
+    roles = {claim.name: claim.roles for claim in claims}
+    routers = router_plans(spec, roles)
     people, people_problems = people_plan(spec, directory)
     _raise(
         [
@@ -93,8 +95,9 @@ def make_plan(
             *web_ui_problems(spec),
             *store_problems(spec),
             *entry_problems(spec, replicas),
-            *router_problems(spec),
-            *aristote_problems(spec, replicas),
+            *side_by_side_problems(routers, roles),
+            *router_problems(spec, routers),
+            *aristote_problems(spec, replicas, routers),
             *people_problems,
         ]
     )
@@ -107,7 +110,7 @@ def make_plan(
     return DeploymentPlan(
         name=spec.name,
         replicas=replicas,
-        router=RouterPlan(host=router_host, spec=spec.router),
+        routers=routers,
         web_ui=web_ui_plan(spec, count, catalog),
         postgres=postgres_plan(spec),
         valkey=valkey_plan(spec),
@@ -122,7 +125,8 @@ def make_plan(
             *warnings(spec, claims, host_plans, models, replicas, outcome, catalog),
             *link_warnings(spec),
             *web_ui_warnings(spec, replicas, count, catalog),
-            *aristote_warnings(spec, replicas, models),
+            *side_by_side_warnings(routers, people),
+            *aristote_warnings(spec, replicas, models, routers),
         ),
     )
 

@@ -48,7 +48,7 @@ def people_plan(
     if spec.postgres is None:
         return None, problems
     # Aristote counts nothing: aristote_warnings says so
-    limits = LimitsSpec() if spec.router.kind == "aristote" else spec.limits
+    limits = spec.limits if spec.router_of("litellm") else LimitsSpec()
     made = PeoplePlan(
         teams=tuple(_team(team) for team in spec.teams),
         people=tuple(person_plan(person, limits) for person in people),
@@ -143,7 +143,7 @@ def _team_problems(spec: DeploymentSpec, declared: Declared) -> Iterator[Problem
 def _model_problems(spec: DeploymentSpec, declared: Declared) -> Iterator[Problem]:
     """What somebody may ask for must be there to be asked for."""
     served = [model.served_name for model in spec.models]
-    allowed = [*served, *spec.router.aliases]
+    allowed = [*served, *spec.aliases]
     teams = {team.name: team for team in spec.teams}
     for i, team in enumerate(spec.teams):
         yield from _unknown_models(f"teams[{i}].models", team.models or (), allowed)
@@ -172,7 +172,8 @@ def _unknown_models(path: str, models: Iterable[str], allowed: list[str]) -> Ite
 
 def _budget_problems(spec: DeploymentSpec, declared: Declared) -> Iterator[Problem]:
     """Nothing is ever spent of a budget where models cost nothing; Aristote has none at all."""
-    if spec.router.prices or spec.router.kind == "aristote":
+    litellm = spec.router_of("litellm")
+    if litellm is None or litellm.prices:
         return
     budgets: list[tuple[str, SharedLimits]] = [
         ("limits", spec.limits),
@@ -203,19 +204,20 @@ def aristote_lacks(who: PersonSpec | PersonPlan | TeamSpec) -> tuple[str, ...]:
 
 
 def _aristote_problems(spec: DeploymentSpec, declared: Declared) -> Iterator[Problem]:
-    if spec.router.kind != "aristote":
+    if spec.router_of("aristote") is None:
         return
+    is_alone = spec.router_of("litellm") is None
     people: list[tuple[str, PersonSpec | TeamSpec]] = [
         *((f"teams[{i}]", team) for i, team in enumerate(spec.teams)),
         *declared,
     ]
     for where, each in people:
-        for name in aristote_lacks(each):
+        for name in aristote_lacks(each) if is_alone else ():
             yield Problem(
                 f"{where}.{name}",
                 "declared, and Aristote has nothing like it",
                 "people with a name, an address, a team and disabled",
-                f"remove {name}, or declare router=Router(kind='litellm')",
+                f"remove {name}, or declare Router(kind='litellm'), alone or as one of routers",
             )
         if each.name == ARISTOTE_ACCOUNT:
             yield Problem(

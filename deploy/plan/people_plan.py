@@ -7,6 +7,9 @@ from datetime import date
 from deploy.plan.part import PlanPart
 from deploy.spec import LimitsSpec
 
+LIMITED = ("models", "expires", *LimitsSpec.model_fields)
+"""What teams and people may be limited by."""
+
 
 class TeamPlan(PlanPart):
     """A team and what it may use."""
@@ -46,6 +49,15 @@ class PeoplePlan(PlanPart):
     people: tuple[PersonPlan, ...] = ()
     limits: LimitsSpec = LimitsSpec()
     """What a person may use unless something else is said."""
+
+    @property
+    def has_limits(self) -> bool:
+        """Whether somebody may use less than everything, for as long as they like."""
+        unlimited = LimitsSpec()
+        own = (
+            value for each in (*self.teams, *self.people) for name, value in each if name in LIMITED
+        )
+        return self.limits != unlimited or any(value not in {None, ()} for value in own)
 
     def person(self, name: str) -> PersonPlan | None:
         """A person by name, if declared."""

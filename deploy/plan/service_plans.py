@@ -7,19 +7,30 @@ from typing import Literal
 from deploy.plan.addresses import bracketed, host_and_port
 from deploy.plan.part import PlanPart
 from deploy.spec import EntrySpec, LinksSpec, PostgresSpec, RouterSpec, ValkeySpec, WebUISpec
+from deploy.spec.router import RouterKind
 from deploy.tls.pair import LinkEnd
 
+TITLES: dict[RouterKind, str] = {"aristote": "Aristote", "litellm": "LiteLLM"}
 HTTPS_PORT = 443
 """What an address with https:// means where it names no port."""
 
 
 class RouterPlan(PlanPart):
-    """Where the router runs."""
+    """Where a router runs, and what it answers for."""
 
     host: str
     """Name of the host."""
     spec: RouterSpec
     """How it is declared."""
+    setting: str = "router"
+    """Where it stands in the inventory."""
+    models: tuple[str, ...]
+    """The served models that it answers for, in the order of declaration."""
+
+    @property
+    def title(self) -> str:
+        """What it is called."""
+        return TITLES[self.spec.kind]
 
 
 class WebUIPlan(PlanPart):

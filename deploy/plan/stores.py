@@ -54,15 +54,27 @@ def store_problems(spec: DeploymentSpec) -> Iterator[Problem]:
             " or web_ui_database_url",
         )
     others = spec.web_ui.replicas - 1 if spec.web_ui and postgres.has_web_ui else 0
-    pool = ARISTOTE_CONNECTIONS if spec.router.kind == "aristote" else POOL
-    wanted = pool * spec.router.replicas + WEB_UI_CONNECTIONS * others + SPARE_CONNECTIONS
+    pools = {"aristote": ARISTOTE_CONNECTIONS, "litellm": POOL}
+    pooled = sum(pools[router.kind] * router.replicas for router in spec.all_routers)
+    wanted = pooled + WEB_UI_CONNECTIONS * others + SPARE_CONNECTIONS
     if "router" in plan.own and postgres.max_connections < wanted:
         yield Problem(
             "postgres.max_connections",
-            f"{postgres.max_connections} for {spec.router.replicas} routers with {pool} each"
+            f"{postgres.max_connections} for "
+            + " and ".join(
+                f"{_routers(router.replicas)} with {pools[router.kind]} each"
+                for router in spec.all_routers
+            )
             + (f" and {others + 1} web UIs" if others else ""),
             f"at least {wanted}",
             "declare as many, and a larger memory_limit: each takes some MiB",
+        )
+    if postgres.router_database_url and len(spec.all_routers) > 1:
+        yield Problem(
+            "postgres.router_database_url",
+            "one database, and each of two routers has its own",
+            "two routers on the deployment's own PostgreSQL",
+            "remove router_database_url, or declare one router",
         )
     if postgres.router_database_url and (
         postgres.router_database_url == postgres.web_ui_database_url
@@ -72,3 +84,7 @@ def store_problems(spec: DeploymentSpec) -> Iterator[Problem]:
             "the same secret as router_database_url",
             "a database of its own for each of them",
         )
+
+
+def _routers(count: int) -> str:
+    return "1 router" if count == 1 else f"{count} routers"

@@ -6,6 +6,7 @@ from typing import Any
 
 from deploy.plan.deployment_plan import DeploymentPlan, HostPlan, ModelPlan
 from deploy.plan.replica_plan import ReplicaPlan
+from deploy.plan.service_plans import RouterPlan
 from deploy.sizing.to_json import ESTIMATE
 from deploy.units import GIB
 
@@ -20,12 +21,8 @@ def plan_to_json(plan: DeploymentPlan) -> dict[str, Any]:
         "hosts": [_host(host, plan) for host in plan.hosts],
         "models": [_model(model) for model in plan.models],
         "replicas": [_replica(replica) for replica in plan.replicas],
-        "router": {
-            "kind": plan.router.spec.kind,
-            "host": plan.router.host,
-            "port": plan.router.spec.port,
-            "replicas": plan.router.spec.replicas,
-        },
+        "router": _router(plan.router),
+        **_both_routers(plan),
         "web_ui": {
             "host": plan.web_ui.host,
             "port": plan.web_ui.spec.port,
@@ -52,6 +49,23 @@ def plan_to_json(plan: DeploymentPlan) -> dict[str, Any]:
         else None,
         "warnings": list(plan.warnings),
     }
+
+
+def _router(router: RouterPlan) -> dict[str, Any]:
+    spec = router.spec
+    return {
+        "kind": spec.kind,
+        "host": router.host,
+        "port": spec.port,
+        "replicas": spec.replicas,
+    }
+
+
+def _both_routers(plan: DeploymentPlan) -> dict[str, Any]:
+    """Of two routers each, with its models; one answers for all."""
+    if len(plan.routers) == 1:
+        return {}
+    return {"routers": [_router(each) | {"models": list(each.models)} for each in plan.routers]}
 
 
 def _host(host: HostPlan, plan: DeploymentPlan) -> dict[str, Any]:

@@ -29,6 +29,8 @@ SETTINGS = ("priority", "threshold", "client_type")
 """Columns of a user that the inventory says nothing of, for one person."""
 BLOCKED = "blocked "
 """Before a token that is kept and refused: none that is sent can have a space."""
+PREFIX = "sk-"
+"""Of LiteLLM's keys: https://docs.litellm.ai/docs/proxy/virtual_keys"""
 COMMON = ["models", "max_budget", "budget_duration", "tpm_limit", "rpm_limit"]
 KEY_ID = ["user_id", "team_id", "metadata", "blocked", *COMMON, "max_parallel_requests"]
 
@@ -188,6 +190,20 @@ class People:
         fields = {"key_alias": name, **self.rows("key").get(id, {})}
         self._write(id, {**fields, **{k: v for k, v in body.items() if k != "key"}})
 
+    def value(self, id: str) -> str:
+        """A key that LiteLLM is to take, too.
+
+        Raises:
+            RefusedError: if there is none, or LiteLLM takes none like it.
+        """
+        name, token = self._user(id)
+        plain = token.removeprefix(BLOCKED)
+        if not plain.startswith(PREFIX):
+            raise RefusedError(
+                f"the token of {name} does not begin with {PREFIX}, as LiteLLM wants"
+            )
+        return plain
+
     def block_key(self, body: Row) -> None:
         """A key is refused."""
         self.change_key({**body, "blocked": True})
@@ -258,6 +274,17 @@ def apply(people: People, requests: list[Row]) -> Row:
     return {"done": len(requests)}
 
 
+def fill(people: People, requests: list[Row]) -> list[Row]:
+    """Requests for LiteLLM, with the keys that they name by their ids."""
+    filled = []
+    for request in requests:
+        body = dict(request["body"])
+        if id := body.pop("key_of", None):
+            body["key"] = people.value(id)
+        filled.append({**request, "body": body})
+    return filled
+
+
 def usage(people: People, asked: Row) -> Row:
     """What was used."""
     rows = people.usage(COLUMNS[asked["by"]], asked["first"], asked["after"])
@@ -265,21 +292,22 @@ def usage(people: People, asked: Row) -> Row:
 
 
 COLUMNS = {"user": "user_name", "team": "user_organization", "model": "model"}
-ACTIONS: dict[str, Callable[[People, Any], Row]] = {
+ACTIONS: dict[str, Callable[[People, Any], Row | list[Row]]] = {
     "look": lambda people, _: people.look(),
     "apply": apply,
+    "fill": fill,
     "usage": usage,
 }
 
 
 def main(action: str) -> int:
-    """Look, do all of the requests of standard input or none, or add up what was used.
+    """Look, do all of the requests of standard input or none, put keys into them, add up use.
 
     The line says of ``usage`` by what, from which day, and before which.
     """
     account = json.loads(os.environ["ATELIER_ACCOUNT"])
     url = os.environ["DATABASE_URL"].replace("postgresql+psycopg2://", "postgresql://", 1)
-    asked: Any = json.loads(sys.stdin.readline()) if action in {"apply", "usage"} else []
+    asked: Any = [] if action == "look" else json.loads(sys.stdin.readline())
     try:
         with psycopg2.connect(url) as connection, connection.cursor() as cursor:
             people = People(cursor, account, json.loads(os.environ["MODEL_HOST_MAPPING"]))
@@ -287,7 +315,7 @@ def main(action: str) -> int:
     except (RefusedError, psycopg2.Error) as error:
         # an error of the database may hold a token
         said = str(error) if isinstance(error, RefusedError) else type(error).__name__
-        if action == "apply":
+        if action in {"apply", "fill"}:
             sys.stderr.write(said + "\n")
             return 1
         answer = {"state": "refused", "said": said}

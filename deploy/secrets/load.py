@@ -41,7 +41,7 @@ def load_secrets(spec: DeploymentSpec, directory: Path) -> SecretStore:
         with _collecting(problems):
             declared[name] = resolve(source, directory, f"secrets.{name}")
             require_usable(name, declared[name], f"secrets.{name}")
-            if spec.router.kind == "aristote" and name is SecretName.ENGINE_API_KEY:
+            if spec.router_of("aristote") and name is SecretName.ENGINE_API_KEY:
                 require_plain(declared[name], f"secrets.{name}")
     for index, registry in enumerate(spec.registries):
         if registry.password:
@@ -67,11 +67,10 @@ def load_secrets(spec: DeploymentSpec, directory: Path) -> SecretStore:
 def needed_secrets(spec: DeploymentSpec) -> frozenset[SecretName]:
     """The deployment's own secrets that it does not do without."""
     names = set(ALWAYS)
-    is_aristote = spec.router.kind == "aristote"
-    if is_aristote:
+    if spec.router_of("aristote"):
         names.add(SecretName.RABBITMQ_PASSWORD)
     if spec.postgres:
-        if not is_aristote:
+        if spec.router_of("litellm"):
             names.add(SecretName.ROUTER_SALT_KEY)
         if spec.postgres.has_router:
             names.add(SecretName.ROUTER_DATABASE_PASSWORD)
@@ -119,7 +118,7 @@ def _environment_secrets(spec: DeploymentSpec) -> Iterator[tuple[str, SecretSour
     """Every secret that an environment variable is declared with, and the setting it is in."""
     engines = [(f"models[{i}].engine", model.engine) for i, model in enumerate(spec.models)]
     parts: list[tuple[str, Spec | None]] = [
-        *(("engine", spec.engine), ("router", spec.router), ("web_ui", spec.web_ui), *engines),
+        *(("engine", spec.engine), *spec.router_settings(), ("web_ui", spec.web_ui), *engines),
         ("entry.acme", spec.entry.acme if spec.entry else None),
     ]
     for path, part in parts:

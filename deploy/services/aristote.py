@@ -16,6 +16,7 @@ from typing import Any
 
 from deploy.plan.people import ARISTOTE_ACCOUNT
 from deploy.plan.replica_plan import ReplicaPlan
+from deploy.plan.service_plans import RouterPlan
 from deploy.render import TEMPLATES
 from deploy.services import engines, postgres, rabbitmq
 from deploy.services.container import HealthCheck, Mount, environment
@@ -25,7 +26,7 @@ from deploy.services.host_files import ConfigFile, ConfigTree
 from deploy.services.routes import ARISTOTE, from_entry, published, router_name
 from deploy.services.runs import canonical_json
 from deploy.services.unit import Tier, Unit
-from deploy.spec import SecretName, SecretText
+from deploy.spec import AristoteSpec, RouterSpec, SecretName, SecretText
 
 SENDER, CONSUMER = ARISTOTE, "aristote-consumer"
 PORT = 8080
@@ -59,13 +60,13 @@ PING_SECONDS = 10
 
 def units(context: ServiceContext) -> Iterator[Unit]:
     """A consumer for each model, then every sender; the first of these makes the tables."""
-    router = context.plan.router.spec
-    if router.kind != "aristote":
+    plan = context.plan.router_of("aristote")
+    if plan is None:
         return
-    for model in context.plan.served_models:
-        yield _consumer(context, model)
-    for index in range(router.replicas):
-        yield _sender(context, index)
+    for model in plan.models:
+        yield _consumer(context, plan, model)
+    for index in range(plan.spec.replicas):
+        yield _sender(context, plan, index)
 
 
 def consumer_name(context: ServiceContext, model: str) -> str:
@@ -73,9 +74,8 @@ def consumer_name(context: ServiceContext, model: str) -> str:
     return context.container_name(CONSUMER, model)
 
 
-def _consumer(context: ServiceContext, model: str) -> Unit:
-    plan = context.plan.router
-    config = _config(context, CONSUMER, CONSUMER_FILES)
+def _consumer(context: ServiceContext, plan: RouterPlan, model: str) -> Unit:
+    config = _config(context, plan, CONSUMER, CONSUMER_FILES)
     return Unit(
         host=plan.host,
         tier=Tier.CONSUMER,
@@ -89,7 +89,7 @@ def _consumer(context: ServiceContext, model: str) -> Unit:
             CONSUMER,
             entrypoint="python3",
             command=("-m", "src.consumer.main"),
-            env=_consumer_variables(context, model),
+            env=_consumer_variables(context, plan.spec, model),
             mounts=_mounts(config),
             memory_bytes=plan.spec.dispatch.consumer_memory_limit,
             healthcheck=HealthCheck(
@@ -101,16 +101,17 @@ def _consumer(context: ServiceContext, model: str) -> Unit:
     )
 
 
-def _consumer_variables(context: ServiceContext, model: str) -> dict[str, str | SecretText]:
-    router = context.plan.router.spec
+def _consumer_variables(
+    context: ServiceContext, router: RouterSpec, model: str
+) -> dict[str, str | SecretText]:
     replicas = context.plan.replicas_of(model)
     limited = router.dispatch.max_parallel_requests is not None
     return {
         **_common(),
         **rabbitmq.variables(context),
         "MODEL": model,
-        "VLLM_SERVERS": _servers(context, replicas),
-        "ROUTING_STRATEGY": _strategy(context, replicas),
+        "VLLM_SERVERS": _servers(context, router.dispatch, replicas),
+        "ROUTING_STRATEGY": _strategy(router.dispatch, replicas),
         "PRIORITY_HANDLER": "vllm" if _knows_priorities(replicas) else "ignore",
         "QUALITY_OF_SERVICE_POLICY": (
             "parallel-requests-threshold-requeue" if limited else "warning-log"
@@ -123,9 +124,10 @@ def _consumer_variables(context: ServiceContext, model: str) -> dict[str, str | 
     }
 
 
-def _servers(context: ServiceContext, replicas: tuple[ReplicaPlan, ...]) -> str | SecretText:
+def _servers(
+    context: ServiceContext, settings: AristoteSpec, replicas: tuple[ReplicaPlan, ...]
+) -> str | SecretText:
     """The engines by address, without a slash at its end and without ``/v1``."""
-    settings = context.plan.router.spec.dispatch
     servers: dict[str, dict[str, Any]] = {}
     for replica in replicas:
         seen = engines.upstream(context, replica)
@@ -141,11 +143,11 @@ def _servers(context: ServiceContext, replicas: tuple[ReplicaPlan, ...]) -> str 
     return SecretText(template=text, secrets={"engine_key": SecretName.ENGINE_API_KEY})
 
 
-def _strategy(context: ServiceContext, replicas: tuple[ReplicaPlan, ...]) -> str:
+def _strategy(settings: AristoteSpec, replicas: tuple[ReplicaPlan, ...]) -> str:
     """Of one replica there is nothing to choose, and nothing to be measured."""
     if len(replicas) == 1:
         return "round-robin"
-    return context.plan.router.spec.dispatch.routing_strategy
+    return settings.routing_strategy
 
 
 def _knows_priorities(replicas: tuple[ReplicaPlan, ...]) -> bool:
@@ -156,25 +158,24 @@ def _knows_priorities(replicas: tuple[ReplicaPlan, ...]) -> bool:
     )
 
 
-def _sender(context: ServiceContext, index: int) -> Unit:
-    plan = context.plan.router
-    config = _config(context, SENDER, SENDER_FILES)
+def _sender(context: ServiceContext, plan: RouterPlan, index: int) -> Unit:
+    config = _config(context, plan, SENDER, SENDER_FILES)
     return Unit(
         host=plan.host,
         tier=Tier.ROUTER,
         serves="router",
         image_name=SENDER,
         start_timeout_seconds=plan.spec.start_timeout_seconds,
-        route=from_entry(context, index, PORT),
+        route=from_entry(context, plan, index, PORT),
         drain_seconds=plan.spec.drain_seconds,
         config=config,
         runs=context.container(
-            router_name(context, index),
+            router_name(context, plan, index),
             SENDER,
             SENDER,
             entrypoint="python3",
             command=(str(CONFIG / SENDER_FILES[0]), _started()),
-            env=_sender_variables(context),
+            env=_sender_variables(context, plan),
             mounts=_mounts(config),
             ports=published(plan.spec, index, PORT),
             memory_bytes=plan.spec.memory_limit,
@@ -202,10 +203,9 @@ def _started() -> str:
     )
 
 
-def _sender_variables(context: ServiceContext) -> dict[str, str | SecretText]:
-    router = context.plan.router.spec
-    settings = router.dispatch
-    database = postgres.database_url(context, "router", scheme="postgresql+psycopg2")
+def _sender_variables(context: ServiceContext, plan: RouterPlan) -> dict[str, str | SecretText]:
+    router, settings = plan.spec, plan.spec.dispatch
+    database = postgres.database_url(context, "aristote", scheme="postgresql+psycopg2")
     assert database is not None  # noqa: S101 - the plan refuses it without
     account = {
         "name": ARISTOTE_ACCOUNT,
@@ -222,7 +222,7 @@ def _sender_variables(context: ServiceContext) -> dict[str, str | SecretText]:
         # the sender answers nothing, and people cannot be looked at, while one is opened:
         # https://www.postgresql.org/docs/current/libpq-envars.html
         "PGCONNECT_TIMEOUT": str(DATABASE_SECONDS),
-        "MODEL_HOST_MAPPING": json.dumps(_organizations(context)),
+        "MODEL_HOST_MAPPING": json.dumps(_organizations(context, plan)),
         "MESSAGE_TIMEOUT": str(settings.queue_timeout_seconds),
         "PROXY_CLIENT_REQUEST_TIMEOUT": str(router.request_timeout_seconds),
         "ATELIER_ACCOUNT": canonical_json(account),
@@ -230,14 +230,14 @@ def _sender_variables(context: ServiceContext) -> dict[str, str | SecretText]:
     }
 
 
-def _organizations(context: ServiceContext) -> dict[str, list[str]]:
+def _organizations(context: ServiceContext, plan: RouterPlan) -> dict[str, list[str]]:
     """Whose engines serve each model."""
-    settings = context.plan.router.spec.dispatch
+    settings = plan.spec.dispatch
     return {
         model: sorted(
             {settings.organization_of(each.host) for each in context.plan.replicas_of(model)}
         )
-        for model in context.plan.served_models
+        for model in plan.models
     }
 
 
@@ -249,10 +249,12 @@ def _common() -> dict[str, str | SecretText]:
     }
 
 
-def _config(context: ServiceContext, service: str, names: tuple[str, ...]) -> ConfigTree:
+def _config(
+    context: ServiceContext, plan: RouterPlan, service: str, names: tuple[str, ...]
+) -> ConfigTree:
     folder = TEMPLATES / "aristote"
     files = {name: ConfigFile(content=(folder / name).read_text("utf-8")) for name in names}
-    return context.config_tree(context.plan.router.host, service, files)
+    return context.config_tree(plan.host, service, files)
 
 
 def _mounts(config: ConfigTree) -> dict[PurePosixPath, Mount]:

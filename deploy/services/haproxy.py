@@ -11,15 +11,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from deploy.plan.addresses import host_and_port
 from deploy.plan.service_plans import EntryPlan
 from deploy.render import render
-from deploy.services import certbot, haproxy_watch, listener, open_webui, routers
+from deploy.services import certbot, haproxy_watch, listener, open_webui
 from deploy.services.container import HealthCheck, Mount
 from deploy.services.context import ServiceContext
+from deploy.services.haproxy_backends import (
+    Server,
+    completing_backend,
+    router_backend,
+    servers,
+)
 from deploy.services.haproxy_watch import CONFIG_FILE, LONGEST_ANSWER_SECONDS
 from deploy.services.health import http_check
 from deploy.services.host_files import ConfigFile
@@ -27,7 +31,6 @@ from deploy.services.link_files import AUTHORITY, HEADER, link_files
 from deploy.services.link_files import CERTIFICATE as LINK_CERTIFICATE
 from deploy.services.listener import PLAIN_PORT, TLS_PORT
 from deploy.services.routes import (
-    router_name,
     web_ui_name,
 )
 from deploy.services.unit import Tier, Unit
@@ -58,6 +61,9 @@ API = tuple(
     )
 )
 """What programs may ask of the router; its administration has paths below /v1, too."""
+COMPLETIONS_PATH = "/v1/completions"
+"""What editors ask while people type. Where LiteLLM stands beside the main router it takes these:
+by the path, because the name of the model is in a body that may be larger than any buffer."""
 ADMIN = tuple(
     f"/{path}"
     for path in (
@@ -68,18 +74,6 @@ ADMIN = tuple(
     )
 )
 """Paths of LiteLLM's administration; Open WebUI has none of them."""
-
-
-@dataclass(frozen=True)
-class Server:
-    """One of those that answer, as HAProxy reaches it."""
-
-    name: str
-    address: str
-    """Host and port."""
-    shows: str = ""
-    """The name in the certificate that is asked for there, where it is behind a link; otherwise the
-    host is the name of a container, whose address changes."""
 
 
 def container_name(context: ServiceContext) -> str:
@@ -139,7 +133,7 @@ def _files(context: ServiceContext, plan: EntryPlan) -> dict[str, ConfigFile]:
 
 
 def _config(context: ServiceContext, plan: EntryPlan) -> str:
-    spec, router = plan.spec, context.plan.router.spec
+    spec = plan.spec
     return render(
         "haproxy/haproxy.cfg.j2",
         uid=USER,
@@ -151,14 +145,15 @@ def _config(context: ServiceContext, plan: EntryPlan) -> str:
         runtime_port=RUNTIME_PORT,
         port_suffix="" if spec.https_port == 443 else f":{spec.https_port}",
         longest_answer_seconds=LONGEST_ANSWER_SECONDS,
-        silent_seconds=router.request_timeout_seconds + SPARE_SECONDS,
+        silent_seconds=context.plan.request_timeout_seconds + SPARE_SECONDS,
         connections=spec.connections,
         requests_per_minute=spec.requests_per_minute,
         api=API,
         admin=ADMIN,
         admin_networks=spec.router_admin_networks,
-        routers=_routers(context, plan),
-        router_health=routers.health(context.plan),
+        completions=COMPLETIONS_PATH,
+        routers=router_backend(context, plan, context.plan.router),
+        completing=completing_backend(context, plan),
         web_uis=_web_uis(context, plan),
         link={"certificate": LINK_CERTIFICATE, "authority": AUTHORITY, "header": HEADER},
         errors=_errors(spec),
@@ -174,31 +169,13 @@ def _acme(context: ServiceContext, plan: EntryPlan) -> dict[str, object] | None:
     return {"server": server, "socket": certbot.SOCKET}
 
 
-def _routers(context: ServiceContext, plan: EntryPlan) -> list[Server]:
-    """Every replica of the router."""
-    router = context.plan.router
-    names = [router_name(context, index) for index in range(router.spec.replicas)]
-    return _servers(context, plan, router.host, names, routers.port(context.plan))
-
-
 def _web_uis(context: ServiceContext, plan: EntryPlan) -> list[Server]:
     """Every replica of the web UI."""
     web_ui = context.plan.web_ui
     if web_ui is None:
         return []
     names = [web_ui_name(context, index) for index in range(web_ui.spec.replicas)]
-    return _servers(context, plan, web_ui.host, names, open_webui.PORT)
-
-
-def _servers(
-    context: ServiceContext, plan: EntryPlan, host: str, names: list[str], port: int
-) -> list[Server]:
-    """Containers next to the entry by their names, those of another host behind its link."""
-    links = context.plan.links
-    if host == plan.host or links is None:
-        return [Server(name, f"{name}:{port}") for name in names]
-    address = host_and_port(context.plan.host(host).address, links.spec.port)
-    return [Server(name, address, shows=LinkEnd(host, "server").name) for name in names]
+    return servers(context, plan, web_ui.host, names, open_webui.PORT)
 
 
 def _errors(spec: EntrySpec) -> dict[str, str]:

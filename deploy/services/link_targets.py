@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from deploy.plan.service_plans import Hop, LinksPlan
 from deploy.services import engines, open_webui, routers
 from deploy.services.context import ServiceContext
-from deploy.services.routes import router_name, web_ui_name
+from deploy.services.routes import router_names, web_ui_name
 
 
 @dataclass(frozen=True)
@@ -51,11 +51,11 @@ def _targets(context: ServiceContext, plan: LinksPlan) -> Iterator[Target]:
             port = engines.container_port(replica)
             hops = plan.hops_to(replica.host, "engine")
             yield Target(name, replica.host, port, hops)
-    router, web_ui = context.plan.router, context.plan.web_ui
-    if hops := plan.hops_to(router.host, "router"):
-        for index in range(router.spec.replicas):
-            port = routers.port(context.plan)
-            yield Target(router_name(context, index), router.host, port, hops)
+    for router in context.plan.routers:
+        if hops := plan.hops_to(router.host, "router"):
+            for name in router_names(context, router):
+                yield Target(name, router.host, routers.port(router), hops)
+    web_ui = context.plan.web_ui
     if web_ui and (hops := plan.hops_to(web_ui.host, "web_ui")):
         for index in range(web_ui.spec.replicas):
             yield Target(web_ui_name(context, index), web_ui.host, open_webui.PORT, hops)

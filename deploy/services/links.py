@@ -196,7 +196,7 @@ def _replicas(context: ServiceContext, behind: Sequence[Target]) -> list[Replica
 def _route(context: ServiceContext, replicas: Sequence[ReplicaPlan], port: int) -> Route | None:
     """Requests to all replicas behind it are kept away while it is replaced, if they can be."""
     reached = [engines.upstream(context, each) for each in replicas]
-    found = [from_routers(context, each.name, port, *each.adapters) for each in reached]
+    found = [from_routers(context, each.model, each.name, port, *each.adapters) for each in reached]
     routes = [route for route in found if route]
     if not routes:
         return None
@@ -212,7 +212,7 @@ def _config(context: ServiceContext, role: Role, port: int, backends: Sequence[B
         runtime_port=RUNTIME_PORT,
         health_port=HEALTH_PORT,
         longest_answer_seconds=LONGEST_ANSWER_SECONDS,
-        silent_seconds=context.plan.router.spec.request_timeout_seconds + SPARE_SECONDS,
+        silent_seconds=context.plan.request_timeout_seconds + SPARE_SECONDS,
         retries=SERVER_RETRIES if is_server else CLIENT_RETRIES,
         is_server=is_server,
         port=port,

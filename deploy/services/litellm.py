@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
+from deploy.plan.service_plans import RouterPlan
 from deploy.render import TEMPLATES
 from deploy.services import postgres, valkey
 from deploy.services.container import HealthCheck, Mount, environment
@@ -49,22 +50,24 @@ MIGRATIONS = TMP / "migrations"
 
 def units(context: ServiceContext) -> Iterator[Unit]:
     """Every replica of the router; they start one after the other, the first makes the tables."""
-    if context.plan.router.spec.kind != "litellm":
+    plan = context.plan.router_of("litellm")
+    if plan is None:
         return
-    for index in range(context.plan.router.spec.replicas):
-        yield _unit(context, index)
+    for index in range(plan.spec.replicas):
+        yield _unit(context, plan, index)
 
 
-def _unit(context: ServiceContext, index: int) -> Unit:
-    plan = context.plan.router
+def _unit(context: ServiceContext, plan: RouterPlan, index: int) -> Unit:
     live = context.live_directory(plan.host, IMAGE)
     config = context.config_tree(
         plan.host,
         IMAGE,
         {
-            "config.yaml": ConfigFile(content=config_text(context)),
+            "config.yaml": ConfigFile(content=config_text(context, plan)),
             "atelier.json": ConfigFile(
-                content=hook_settings(context, router_addresses(context, PORT), STOP_SECONDS)
+                content=hook_settings(
+                    context, plan, router_addresses(context, plan, PORT), STOP_SECONDS
+                )
             ),
             **{
                 path.name: ConfigFile(content=path.read_text())
@@ -78,11 +81,11 @@ def _unit(context: ServiceContext, index: int) -> Unit:
         serves="router",
         image_name=IMAGE,
         start_timeout_seconds=plan.spec.start_timeout_seconds,
-        route=from_entry(context, index, PORT),
+        route=from_entry(context, plan, index, PORT),
         drain_seconds=plan.spec.drain_seconds,
         config=config,
         runs=context.container(
-            router_name(context, index),
+            router_name(context, plan, index),
             IMAGE,
             IMAGE,
             command=("--config", str(CONFIG / "config.yaml"), "--port", str(PORT)),
@@ -124,7 +127,7 @@ def _stores(context: ServiceContext) -> dict[str, str | SecretText]:
     https://docs.litellm.ai/docs/proxy/database_migrations
     """
     found: dict[str, str | SecretText] = {}
-    database, shared = postgres.database_url(context, "router"), valkey.url(context)
+    database, shared = postgres.database_url(context, "litellm"), valkey.url(context)
     if database:
         found["DATABASE_URL"] = database
         found["LITELLM_MIGRATION_DIR"] = str(MIGRATIONS)

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from deploy.plan.replica_plan import ReplicaPlan
+from deploy.plan.service_plans import RouterPlan
 from deploy.plan.stores import POOL
 from deploy.render import render
 from deploy.services import engines, postgres, valkey
@@ -74,9 +75,9 @@ def _deployment(upstream: Upstream, replica: ReplicaPlan, routers: int) -> Deplo
     )
 
 
-def config_text(context: ServiceContext) -> str:
+def config_text(context: ServiceContext, plan: RouterPlan) -> str:
     """The configuration that LiteLLM reads."""
-    router, replicas = context.plan.router.spec, context.plan.replicas
+    router, replicas = plan.spec, _asked(context, plan)
     models = Counter(each.model for replica in replicas for each in _served(context, replica))
     return render(
         "litellm/config.yaml.j2",
@@ -98,12 +99,17 @@ def config_text(context: ServiceContext) -> str:
             for each in _served(context, replica)
         },
         connections=POOL,
-        has_database=postgres.database_url(context, "router") is not None,
+        has_database=postgres.database_url(context, "litellm") is not None,
         shares_state=valkey.url(context) is not None,
         timeout_retries={
             model: min(router.num_retries, count - 1) for model, count in models.items()
         },
     )
+
+
+def _asked(context: ServiceContext, plan: RouterPlan) -> list[ReplicaPlan]:
+    """The replicas of the models that it answers for."""
+    return [each for each in context.plan.replicas if each.served_model_name in plan.models]
 
 
 def _served(context: ServiceContext, replica: ReplicaPlan) -> Iterator[Upstream]:
@@ -119,34 +125,37 @@ def _stream_timeout(router: RouterSpec, replica: ReplicaPlan) -> int:
     return router.stream_timeout_seconds or default
 
 
-def hook_settings(context: ServiceContext, routers: tuple[str, ...], finish_seconds: int) -> str:
+def hook_settings(
+    context: ServiceContext, plan: RouterPlan, routers: tuple[str, ...], finish_seconds: int
+) -> str:
     """What the hooks need to know, as JSON.
 
     Args:
         context: the deployment.
+        plan: the router.
         routers: addresses of all replicas of the router.
         finish_seconds: how long answers may go on that have begun when one of them ends.
     """
-    spec = context.plan.router.spec
+    spec = plan.spec
     settings = {
-        "priorities": _priorities(context),
+        "priorities": _priorities(context, plan),
         "recycling": spec.recycle_at
         and {
             "above_bytes": int(spec.recycle_at * spec.memory_limit),
             "limit_bytes": spec.memory_limit,
             "finish_seconds": finish_seconds,
             "routers": routers,
-            "has_database": postgres.database_url(context, "router") is not None,
+            "has_database": postgres.database_url(context, "litellm") is not None,
         },
-        "web_ui": _web_ui(context),
+        "web_ui": _web_ui(context, plan),
     }
     return json.dumps(settings, indent=2) + "\n"
 
 
-def _web_ui(context: ServiceContext) -> dict[str, object] | None:
-    """Who says who asks, where people have keys of their own."""
+def _web_ui(context: ServiceContext, plan: RouterPlan) -> dict[str, object] | None:
+    """Who says who asks, where people have keys of their own, and it is the web UI's router."""
     web_ui = context.plan.web_ui
-    if web_ui is None or context.plan.people is None:
+    if web_ui is None or context.plan.people is None or plan != context.plan.router:
         return None
     return {
         "header": PERSON_HEADER,
@@ -155,12 +164,12 @@ def _web_ui(context: ServiceContext) -> dict[str, object] | None:
     }
 
 
-def _priorities(context: ServiceContext) -> dict[str, dict[str, int]]:
+def _priorities(context: ServiceContext, plan: RouterPlan) -> dict[str, dict[str, int]]:
     """By name that clients ask for, of models whose engines know priorities."""
-    spec = context.plan.router.spec
+    spec = plan.spec
     names = [
         each.model
-        for replica in context.plan.replicas
+        for replica in _asked(context, plan)
         if replica.engine.scheduling_policy == "priority"
         for each in _served(context, replica)
     ]

@@ -67,7 +67,12 @@ def _unit(context: ServiceContext, replica: ReplicaPlan) -> Unit:
         tier=Tier.ENGINE,
         serves=replica.served_model_name,
         start_timeout_seconds=replica.engine.start_timeout_seconds,
-        route=from_routers(context, context.replica_name(IMAGE, replica), _port(context, replica)),
+        route=from_routers(
+            context,
+            replica.served_model_name,
+            context.replica_name(IMAGE, replica),
+            _port(context, replica),
+        ),
         drain_seconds=replica.engine.drain_seconds,
         model_file=model,
         draft_file=draft,

@@ -65,7 +65,9 @@ def _unit(context: ServiceContext, replica: ReplicaPlan) -> Unit:
         tier=Tier.ENGINE,
         serves=replica.served_model_name,
         start_timeout_seconds=replica.engine.start_timeout_seconds,
-        route=from_routers(context, context.replica_name(IMAGE, replica), port),
+        route=from_routers(
+            context, replica.served_model_name, context.replica_name(IMAGE, replica), port
+        ),
         drain_seconds=replica.engine.drain_seconds,
         model_file=file,
         gpu_shares=gpu_shares(replica),

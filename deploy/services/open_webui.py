@@ -260,6 +260,7 @@ def _origins(plan: WebUIPlan, entry: EntryPlan | None) -> list[str]:
 
 def _router_address(context: ServiceContext, plan: WebUIPlan) -> str:
     """The router by its container's name; through a link, where it is on another host."""
-    if context.plan.router.host == plan.host:
-        return router_addresses(context, routers.port(context.plan))[0]
-    return linked_address(context, plan.host, router_name(context, 0))
+    router = context.plan.router
+    if router.host == plan.host:
+        return router_addresses(context, router, routers.port(router))[0]
+    return linked_address(context, plan.host, router_name(context, router, 0))

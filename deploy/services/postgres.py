@@ -6,9 +6,10 @@ Settings: https://www.postgresql.org/docs/17/runtime-config.html
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import Literal
 
 from deploy.plan.service_plans import DatabaseUser, PostgresPlan
 from deploy.render import TEMPLATES
@@ -56,29 +57,36 @@ class Database:
     password: SecretName
 
 
-ROUTER_DATABASES: dict[RouterKind, str] = {"aristote": "aristote", "litellm": "litellm"}
-"""Each router has a database of its own: one that is gone on to makes tables of its own."""
+Owner = RouterKind | Literal["web_ui"]
+"""Whose a database is. Each router has its own: one that is gone on to makes tables of its own."""
+DATABASES: dict[Owner, Database] = {
+    "aristote": Database("aristote", SecretName.ROUTER_DATABASE_PASSWORD),
+    "litellm": Database("litellm", SecretName.ROUTER_DATABASE_PASSWORD),
+    "web_ui": Database("open_webui", SecretName.WEB_UI_DATABASE_PASSWORD),
+}
 
 
-def database_of(context: ServiceContext, user: DatabaseUser) -> Database:
-    """The database of a service on the server that is deployed."""
-    if user == "web_ui":
-        return Database("open_webui", SecretName.WEB_UI_DATABASE_PASSWORD)
-    name = ROUTER_DATABASES[context.plan.router.spec.kind]
-    return Database(name, SecretName.ROUTER_DATABASE_PASSWORD)
+def owners(context: ServiceContext, users: Iterable[DatabaseUser]) -> Iterator[Owner]:
+    """The services behind the settings of databases: of two routers, both."""
+    for user in users:
+        if user == "web_ui":
+            yield "web_ui"
+        else:
+            yield from (router.spec.kind for router in context.plan.routers)
 
 
 def database_url(
-    context: ServiceContext, user: DatabaseUser, scheme: str = "postgresql"
+    context: ServiceContext, owner: Owner, scheme: str = "postgresql"
 ) -> SecretText | None:
     """Where a service finds its database; ``None`` if it has none.
 
     Args:
         context: the deployment.
-        user: which service.
+        owner: which service.
         scheme: what the address starts with; a declared one has it already.
     """
-    plan, database = context.plan.postgres, database_of(context, user)
+    plan, database = context.plan.postgres, DATABASES[owner]
+    user: DatabaseUser = "web_ui" if owner == "web_ui" else "router"
     if plan and user in plan.declared:
         return SecretText.of(f"postgres.{user}_database_url")
     if plan and user in plan.own:
@@ -143,7 +151,7 @@ def _files() -> dict[str, ConfigFile]:
 
 
 def _environment(context: ServiceContext, plan: PostgresPlan) -> dict[str, str | SecretText]:
-    databases = [database_of(context, user) for user in plan.own]
+    databases = [DATABASES[owner] for owner in owners(context, plan.own)]
     passwords = {
         f"ATELIER_PASSWORD_{database.name}": SecretText.of(database.password)
         for database in databases
@@ -164,7 +172,7 @@ def _settings(context: ServiceContext, plan: PostgresPlan) -> tuple[str, ...]:
         "timezone": "UTC",
         "log_timezone": "UTC",
     }
-    if context.plan.router.spec.kind == "aristote":
+    if context.plan.router_of("aristote"):
         settings |= SILENT
     return tuple(part for name, value in settings.items() for part in ("-c", f"{name}={value}"))
 

@@ -48,8 +48,8 @@ def variables(context: ServiceContext) -> dict[str, str | SecretText]:
 
 def units(context: ServiceContext) -> Iterator[Unit]:
     """The broker, where Aristote is the router; it runs where that does."""
-    router = context.plan.router
-    if router.spec.kind != "aristote":
+    router = context.plan.router_of("aristote")
+    if router is None:
         return
     memory = router.spec.dispatch.rabbitmq_memory_limit
     config = context.config_tree(router.host, IMAGE, _files(memory))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from deploy.plan.deployment_plan import DeploymentPlan
+from deploy.plan.service_plans import RouterPlan
 from deploy.services import aristote, litellm
 from deploy.spec.router import RouterKind
 
@@ -21,11 +21,11 @@ class RouterModule(Protocol):
 MODULES: dict[RouterKind, RouterModule] = {"aristote": aristote, "litellm": litellm}
 
 
-def port(plan: DeploymentPlan) -> int:
-    """The port that the routers of a deployment listen on in their containers."""
-    return MODULES[plan.router.spec.kind].PORT
+def port(router: RouterPlan) -> int:
+    """The port that a router listens on in its containers."""
+    return MODULES[router.spec.kind].PORT
 
 
-def health(plan: DeploymentPlan) -> str:
+def health(router: RouterPlan) -> str:
     """The path by which the entry finds out whether a router can be asked."""
-    return MODULES[plan.router.spec.kind].HEALTH
+    return MODULES[router.spec.kind].HEALTH

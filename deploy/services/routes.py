@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from deploy.plan.service_plans import RouterPlan
 from deploy.services.container import Port
 from deploy.services.context import ServiceContext
 from deploy.services.unit import Route
@@ -21,49 +22,58 @@ ENGINE_KEYS = "engine_keys"
 DRAINING = "draining"
 """Directory with a file for each unit that gets no requests: until when, and what it is called."""
 ROUTERS = "router"
-"""What the entry calls the routers together."""
+"""What the entry calls the replicas of the main router together."""
+COMPLETIONS = "completions"
+"""What it calls those of LiteLLM beside a main router, which it sends completions to."""
 WEB_UIS = "web_ui"
 """What it calls the web UIs."""
 
 
-def from_routers(context: ServiceContext, name: str, port: int, *adapters: str) -> Route | None:
-    """How requests come to a replica of an engine; ``None`` where the router reads no directory.
+def from_routers(
+    context: ServiceContext, model: str, name: str, port: int, *adapters: str
+) -> Route | None:
+    """How requests come to a replica of an engine; ``None`` where no LiteLLM sends it any.
 
     Aristote's consumers ask each replica whether it is there, and nothing keeps requests away from
     one that is.
 
     Args:
         context: the deployment.
+        model: the served model.
         name: what routers call the replica.
         port: the port that it listens on in its container.
         adapters: variants of the model, under which routers know it, too.
     """
-    host = context.plan.router.host
-    if context.plan.router.spec.kind != "litellm":
+    router = context.plan.router_of("litellm")
+    if router is None or model not in router.models:
         return None
     return Route(
-        host=host,
-        directory=context.live_directory(host, LITELLM) / DRAINING,
+        host=router.host,
+        directory=context.live_directory(router.host, LITELLM) / DRAINING,
         names=(name, *(f"{name}-{adapter}" for adapter in adapters)),
         port=port,
     )
 
 
-def router_name(context: ServiceContext, index: int) -> str:
+def router_name(context: ServiceContext, router: RouterPlan, index: int) -> str:
     """Name of a router's container."""
-    kind = context.plan.router.spec.kind
-    return context.container_name(ROUTER_NAMES[kind], index=index)
+    return context.container_name(ROUTER_NAMES[router.spec.kind], index=index)
 
 
-def router_addresses(context: ServiceContext, port: int) -> tuple[str, ...]:
-    """Name and port of every replica of the router, on the deployment's network of its host.
+def router_names(context: ServiceContext, router: RouterPlan) -> tuple[str, ...]:
+    """Names of the containers of every replica of a router."""
+    return tuple(router_name(context, router, index) for index in range(router.spec.replicas))
+
+
+def router_addresses(context: ServiceContext, router: RouterPlan, port: int) -> tuple[str, ...]:
+    """Name and port of every replica of a router, on the deployment's network of its host.
 
     Args:
         context: the deployment.
+        router: which router.
         port: the port that they listen on in their containers.
     """
-    replicas = range(context.plan.router.spec.replicas)
-    return tuple(f"{router_name(context, index)}:{port}" for index in replicas)
+    return tuple(f"{name}:{port}" for name in router_names(context, router))
 
 
 def link_client_name(context: ServiceContext, host: str) -> str:
@@ -102,15 +112,20 @@ def published(spec: EndpointSpec, index: int, port: int) -> tuple[Port, ...]:
     return (Port(host_ip=str(spec.listen), host_port=spec.port, container_port=port),)
 
 
-def from_entry(context: ServiceContext, index: int, port: int) -> Route | None:
+def entry_backend(context: ServiceContext, router: RouterPlan) -> str:
+    """What the entry calls the replicas of a router together."""
+    return ROUTERS if router == context.plan.router else COMPLETIONS
+
+
+def from_entry(context: ServiceContext, router: RouterPlan, index: int, port: int) -> Route | None:
     """How requests come to a router; ``None`` where no entry could send them to another one."""
-    router, entry = context.plan.router, context.plan.entry
+    entry = context.plan.entry
     if entry is None or router.spec.replicas == 1:
         return None
     return Route(
         host=entry.host,
         directory=context.live_directory(entry.host, HAPROXY) / DRAINING,
-        names=(f"{ROUTERS}/{router_name(context, index)}",),
+        names=(f"{entry_backend(context, router)}/{router_name(context, router, index)}",),
         port=port,
         entry=context.container_name(HAPROXY),
     )

@@ -69,7 +69,7 @@ def _unit(context: ServiceContext, replica: ReplicaPlan) -> Unit:
         serves=replica.served_model_name,
         image_name=image,
         start_timeout_seconds=engine.start_timeout_seconds,
-        route=from_routers(context, name, PORT),
+        route=from_routers(context, replica.served_model_name, name, PORT),
         drain_seconds=engine.drain_seconds,
         gpu_shares=gpu_shares(replica),
         weights=host_weights(context, replica, image),

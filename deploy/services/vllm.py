@@ -164,7 +164,11 @@ def _unit(context: ServiceContext, replica: ReplicaPlan) -> Unit:
         image_name=name,
         start_timeout_seconds=engine.start_timeout_seconds,
         route=from_routers(
-            context, context.replica_name(IMAGE, replica), PORT, *replica.lora_adapters
+            context,
+            replica.served_model_name,
+            context.replica_name(IMAGE, replica),
+            PORT,
+            *replica.lora_adapters,
         ),
         drain_seconds=engine.drain_seconds,
         gpu_shares=gpu_shares(replica),

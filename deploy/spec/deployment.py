@@ -10,7 +10,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from deploy.spec.base import Spec, refusal
+from deploy.spec.base import refusal
 from deploy.spec.engine import EngineSpec
 from deploy.spec.entry import EntrySpec
 from deploy.spec.host import HostSpec
@@ -20,7 +20,7 @@ from deploy.spec.model import NAME, ModelSpec
 from deploy.spec.people import LimitsSpec, PersonSpec, TeamSpec
 from deploy.spec.postgres import PostgresSpec
 from deploy.spec.registry import RegistrySpec
-from deploy.spec.router import RouterSpec
+from deploy.spec.routers import RoutersSpec
 from deploy.spec.secrets import SecretName, SecretSource
 from deploy.spec.valkey import ValkeySpec
 from deploy.spec.web_ui import WebUISpec
@@ -30,7 +30,7 @@ ENDPOINT = re.compile(r"https?://[^\s/@?#]+(/[^\s@?#]*)?")
 Use = Literal["research", "internal_commercial", "third_party_service"]
 
 
-class DeploymentSpec(Spec):
+class DeploymentSpec(RoutersSpec):
     """What an operator wants: machines, models and the services around them."""
 
     name: str
@@ -50,8 +50,6 @@ class DeploymentSpec(Spec):
     """The models it serves."""
     engine: EngineSpec = EngineSpec()
     """What runs the models."""
-    router: RouterSpec = RouterSpec()
-    """What takes requests and hands them to the engines."""
     web_ui: WebUISpec | None = WebUISpec()
     """Chat in a browser; ``None`` for a deployment without."""
     postgres: PostgresSpec | None = None
@@ -155,7 +153,7 @@ class DeploymentSpec(Spec):
         web_ui_host = self.web_ui.host if self.web_ui else None
         entry_host = self.entry.host if self.entry else None
         for setting, host in (
-            ("router.host", self.router.host),
+            *((f"{path}.host", router.host) for path, router in self.router_settings()),
             ("web_ui.host", web_ui_host),
             ("entry.host", entry_host),
         ):
@@ -163,10 +161,22 @@ class DeploymentSpec(Spec):
                 raise refusal(f"{setting} is {host!r}, which is not declared", ", ".join(names))
         return self
 
+    @model_validator(mode="after")
+    def _routers_share_a_host(self) -> DeploymentSpec:
+        for path, router in self.router_settings():
+            if router.host not in {None, self.router_host}:
+                raise refusal(
+                    f"{path}.host is {router.host!r}, and the first router runs on"
+                    f" {self.router_host!r}",
+                    "both routers on one host: their database is there, and links begin there",
+                    f"remove {path}.host, or declare the same host for both",
+                )
+        return self
+
     @property
     def router_host(self) -> str:
-        """Name of the host that the router runs on."""
-        return self.router.host or self.hosts[0].name
+        """Name of the host that the routers run on."""
+        return self.main_router.host or self.hosts[0].name
 
     @property
     def web_ui_host(self) -> str:
@@ -193,7 +203,8 @@ class DeploymentSpec(Spec):
 
     def service_ports(self) -> Iterator[tuple[str, str, int]]:
         """Setting, host and port of each service that faces people."""
-        yield "router.port", self.router_host, self.router.port
+        for path, router in self.router_settings():
+            yield f"{path}.port", self.router_host, router.port
         if self.web_ui:
             yield "web_ui.port", self.web_ui_host, self.web_ui.port
         if self.entry:

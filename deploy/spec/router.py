@@ -45,6 +45,10 @@ class RouterSpec(EndpointSpec):
     """Which router: ``aristote`` is Aristote Dispatcher, with RabbitMQ."""
     aristote: AristoteSpec | None = None
     """What only Aristote has, e.g. ``Aristote(max_parallel_requests=16)``."""
+    models: tuple[str, ...] | None = Field(default=None, min_length=1)
+    """Of two routers: the served models that this one answers for. By default Aristote answers for
+    all but those that only complete code, and LiteLLM for those that complete code; for all where
+    it is the main one."""
     host: str | None = None
     """Name of the host that it runs on; the first by default."""
     replicas: int = Field(default=1, ge=1, le=16)

@@ -248,7 +248,8 @@ class Site(Operator):
 
     @property
     def router_url(self) -> str:
-        return f"http://127.0.0.1:{self.settings['router']['port']}"
+        [router, *_] = self.settings.get("routers") or [self.settings["router"]]
+        return f"http://127.0.0.1:{router['port']}"
 
     def complete(self, model: str = "tiny-coder", key: str = MASTER_KEY) -> str:
         """What the deployment completes ``def fib(n):`` with, through the router."""

@@ -1,8 +1,12 @@
-"""Aristote as the router: RabbitMQ and PostgreSQL are real, its own programs have a stand-in."""
+"""Aristote as the router, alone and beside LiteLLM.
+
+RabbitMQ, PostgreSQL and LiteLLM are real, Aristote's own programs have a stand-in.
+"""
 
 from __future__ import annotations
 
 import json
+import ssl
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +22,7 @@ from tests.e2e.site import (
     START_TIMEOUT_SECONDS,
     Settings,
     Site,
+    entry_here,
     free_port,
     run_converged_site,
 )
@@ -168,6 +173,95 @@ def test_a_move_to_litellm_and_back(site: Site) -> None:
     assert again.changes == []
     assert [ask(site, key).status_code for key in (MASTER_KEY, of_aristote)] == [200, 200]
     assert ask(site, of_litellm).status_code == 401
+
+
+def beside_litellm(settings: Settings) -> Settings:
+    """The same with LiteLLM, too, and an entry in front of both."""
+    start = {"start_timeout_seconds": START_TIMEOUT_SECONDS}
+    others = {name: value for name, value in settings.items() if name != "router"}
+    routers = [settings["router"], {"port": free_port(), **start}]
+    return others | {"routers": routers, "entry": entry_here(**start)}
+
+
+def at_entry(site: Site, path: str, key: str) -> tuple[int, bool]:
+    """The status, and whether it was LiteLLM that answered."""
+    root = site.atelier("ca").stdout
+    url = f"https://127.0.0.1:{site.settings['entry']['https_port']}/v1/{path}"
+    asked = {"model": CODER, "max_tokens": 8} | (
+        {"messages": [{"role": "user", "content": "ping"}]}
+        if path.startswith("chat")
+        else {"prompt": "def fib(n):"}
+    )
+    headers = {"Authorization": f"Bearer {key}"}
+    trusted = ssl.create_default_context(cadata=root)
+    reply = httpx.post(
+        url, json=asked, headers=headers, timeout=120, trust_env=False, verify=trusted
+    )
+    return reply.status_code, any(name.startswith("x-litellm") for name in reply.headers)
+
+
+def ways(site: Site, key: str) -> list[tuple[int, bool]]:
+    return [at_entry(site, path, key) for path in ("completions", "chat/completions")]
+
+
+GOOD = [(200, True), (200, False)]
+
+
+def test_litellm_that_is_added_takes_completions_with_the_same_keys(
+    site: Site, settings: Settings
+) -> None:
+    added = site.atelier("users add", "eve")
+    assert added.returncode == 0, added.stderr
+    keys = {name: key_of(site, name) for name in ("ada", "eve")}
+    site.write(beside_litellm(settings | {"people": [ADA]}))
+    planned, _, again = site.converged_twice()
+    for name in keys:
+        fields = planned.content["create", f"key of {name} in LiteLLM"]
+        assert ("key", "(none)", "Aristote's") in fields
+    assert {name: key_of(site, name) for name in keys} == keys
+    assert [ways(site, key) for key in (MASTER_KEY, *keys.values())] == [GOOD] * 3
+    assert [status for status, _ in ways(site, "sk-of-no-one")] == [401, 401]
+    assert f"LiteLLM {CODER} streamed completion: ok" in again.output
+    assert f"Aristote {CODER} streamed chat: ok" in again.output
+
+    rotated = site.atelier("users rotate", "eve")
+    assert rotated.returncode == 0, rotated.stderr
+    new = key_of(site, "eve")
+    assert new != keys["eve"]
+    assert ways(site, new) == GOOD
+    assert [status for status, _ in ways(site, keys["eve"])] == [401, 401]
+    site.atelier("users disable", "eve")
+    assert [status for status, _ in ways(site, new)] == [401, 401]
+    listed = json.loads(site.atelier("users list", "--json").stdout)["people"]
+    assert {row["name"]: (row["disabled"], row["missing_in"]) for row in listed} == {
+        "ada": (False, []),
+        "eve": (True, []),
+    }
+    used = json.loads(site.atelier("usage", "--json").stdout)["usage"]
+    assert "ada" in {row["name"] for row in used}
+    gone = site.atelier("users remove", "eve", "--yes")
+    assert gone.returncode == 0, gone.stderr
+    assert site.deploy().changes == []
+
+
+@pytest.mark.long
+def test_from_litellm_over_both_to_aristote(site: Site, settings: Settings) -> None:
+    """LiteLLM cannot say its keys: with Aristote people get new ones, which Aristote keeps."""
+    alone = {key: settings["router"][key] for key in ("port", "start_timeout_seconds")}
+    site.write(settings | {"people": [ADA], "router": alone | {"kind": "litellm"}})
+    assert site.deploy().status == 0
+    of_litellm = key_of(site, "ada")
+    site.write(beside_litellm(settings | {"people": [ADA]}))
+    joined, again = site.deploy(), site.deploy()
+    assert [joined.status, again.status, again.changes] == [0, 0, []], joined.output
+    assert ("replace", "key of ada in LiteLLM") in joined.announced
+    key = key_of(site, "ada")
+    assert key != of_litellm
+    assert ways(site, key) == GOOD
+    assert [status for status, _ in ways(site, of_litellm)] == [401, 401]
+    site.write(settings | {"people": [ADA]})
+    assert site.deploy().status == 0
+    assert ask(site, key).status_code == 200
 
 
 def test_secrets_are_in_no_log_label_or_argument(site: Site) -> None:

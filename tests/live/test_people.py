@@ -14,7 +14,7 @@ import yaml
 from deploy.artefacts import Artefacts
 from deploy.errors import ServiceError
 from deploy.live import router as live_router
-from deploy.live.router import Router, open_router
+from deploy.live.router import Router, open_routers
 from tests.cli.run import run
 from tests.conftest import MakeArtefacts
 from tests.fake_litellm import FakeLiteLLM, NotAllowedError, run_fake_litellm
@@ -43,10 +43,10 @@ def fake() -> Iterator[FakeLiteLLM]:
 @pytest.fixture
 def inventory(tmp_path: Path, fake: FakeLiteLLM, monkeypatch: pytest.MonkeyPatch) -> Path:
     @contextmanager
-    def opened(artefacts: Artefacts) -> Iterator[Router]:
-        yield Router(fake.url, fake.key)
+    def opened(artefacts: Artefacts) -> Iterator[dict[str, Router]]:
+        yield {"litellm": Router(fake.url, fake.key)}
 
-    monkeypatch.setattr(live_router, "open_router", opened)
+    monkeypatch.setattr(live_router, "open_routers", opened)
     write_secrets(tmp_path / ".secrets" / "demo.yaml")
     path = tmp_path / "demo.yaml"
     path.write_text(yaml.safe_dump(SETTINGS))
@@ -201,7 +201,7 @@ def test_use_of_several_pages(inventory: Path, fake: FakeLiteLLM) -> None:
 
 
 def test_a_deployment_without_a_database_has_no_people(make: MakeArtefacts) -> None:
-    with pytest.raises(ServiceError) as refused, open_router(make()):
+    with pytest.raises(ServiceError) as refused, open_routers(make()):
         pass
     assert str(refused.value) == (
         "people: the router has no database, and so no key but the master key\n"

@@ -20,6 +20,7 @@ from deploy.plan.people_plan import PeoplePlan
 from deploy.scripts import read_script
 from tests.conftest import declare
 from tests.fake_litellm import FakeLiteLLM, run_fake_litellm
+from tests.people.aristote_container import Container, make_container
 
 TODAY = date(2026, 3, 1)
 PlanPeople = Callable[..., PeoplePlan]
@@ -86,3 +87,8 @@ def fake() -> Iterator[FakeLiteLLM]:
 @pytest.fixture
 def router(fake: FakeLiteLLM) -> InContainer:
     return InContainer(fake)
+
+
+@pytest.fixture
+def container(tmp_path: Path) -> Container:
+    return make_container(tmp_path)

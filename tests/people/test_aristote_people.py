@@ -3,151 +3,29 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import os
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from deploy import scripts
 from deploy.errors import PeopleError, ServiceError
 from deploy.live.people import People
 from deploy.live.privacy import execs
 from deploy.live.sender import Sender
 from deploy.people.compare import compare
 from deploy.people.new_keys import Handover
-from deploy.people.records import Live, live, wanted
+from deploy.people.records import wanted
 from deploy.people.requests import Request, Requests
 from deploy.people.usage import Usage
 from deploy.plan.people_plan import PeoplePlan, PersonPlan, TeamPlan
 from deploy.spec import PersonSpec
 from tests.conftest import MakeArtefacts
+from tests.people.aristote_container import MASTER, Container
 
 DAY = date(2026, 11, 29)
-ACCOUNT = {"name": "atelier", "organization": "lab", "priority": 3, "threshold": 10}
-MASTER = "sk-master"
-# psycopg2 as the program uses it, on SQLite
-DRIVER = """
-import contextlib, os, sqlite3
-
-class Error(Exception): pass
-
-class Cursor:
-    def __init__(self, cursor): self.cursor = cursor
-    def execute(self, statement, values=()):
-        try:
-            self.cursor.execute(statement.replace("%s", "?"), values)
-        except sqlite3.Error as error:
-            raise Error(f"{error}: {values}") from None
-    def fetchall(self): return self.cursor.fetchall()
-    def fetchone(self): return self.cursor.fetchone()
-
-class Connection:
-    def __init__(self):
-        self.inner = sqlite3.connect(os.environ["DATABASE_FILE"])
-        self.inner.execute("ATTACH ':memory:' AS information_schema")
-        self.inner.execute(
-            "CREATE TABLE information_schema.tables AS SELECT name AS table_name"
-            " FROM main.sqlite_master WHERE type = 'table'"
-        )
-        self.inner.commit()
-    def __enter__(self): return self
-    def __exit__(self, kind, *_): self.inner.rollback() if kind else self.inner.commit()
-    @contextlib.contextmanager
-    def cursor(self): yield Cursor(self.inner.cursor())
-
-def connect(url):
-    assert url == "postgresql://aristote:secret@db/aristote", url
-    return Connection()
-"""
-USERS = """
-CREATE TABLE users (id INTEGER PRIMARY KEY AUTOINCREMENT, token varchar(255) NOT NULL UNIQUE,
-  name varchar(255) NOT NULL UNIQUE, organization varchar(255), email varchar(255),
-  priority integer NOT NULL, threshold integer NOT NULL, client_type varchar(255),
-  default_routing_mode varchar(13) DEFAULT 'any' NOT NULL)
-"""
-
-METRICS = """
-CREATE TABLE metrics (user_name varchar, user_organization varchar, model varchar,
-  request_date timestamp, prompt_tokens integer, completion_tokens integer)
-"""
-
-
-@dataclass
-class Container:
-    """A sender's container: its environment, and the tables that it reaches."""
-
-    directory: Path
-    mode: str = "any"
-
-    @property
-    def database(self) -> Path:
-        return self.directory / "aristote.db"
-
-    def run(self, action: str, line: str = "") -> subprocess.CompletedProcess[str]:
-        program = scripts.read_script("aristote_people.py")
-        return subprocess.run(
-            [sys.executable, "-c", program, action, "4000"],
-            input=line,
-            capture_output=True,
-            text=True,
-            env={
-                "PATH": os.environ["PATH"],
-                "PYTHONPATH": str(self.directory),
-                "DATABASE_FILE": str(self.database),
-                "DATABASE_URL": "postgresql+psycopg2://aristote:secret@db/aristote",
-                "ATELIER_ACCOUNT": json.dumps({**ACCOUNT, "default_routing_mode": self.mode}),
-                "MODEL_HOST_MAPPING": json.dumps({"big": ["lab"], "tiny": ["physics", "lab"]}),
-            },
-        )
-
-    def look(self) -> Live:
-        return live(json.loads(self.run("look").stdout))
-
-    def send(self, requests: list[Request]) -> subprocess.CompletedProcess[str]:
-        return self.run("apply", json.dumps([{"path": r.path, "body": r.body} for r in requests]))
-
-    def execute(self, statement: str) -> None:
-        """Do something by hand."""
-        connection = sqlite3.connect(self.database)
-        connection.execute(statement)
-        connection.commit()
-        connection.close()
-
-    def users(self) -> dict[str, tuple[Any, ...]]:
-        """Token, organisation, address and priority by name, as Aristote reads them."""
-        connection = sqlite3.connect(self.database)
-        rows = connection.execute(
-            "SELECT name, token, organization, email, priority, threshold FROM users"
-        ).fetchall()
-        connection.close()
-        return {name: tuple(rest) for name, *rest in rows}
-
-
-@pytest.fixture
-def container(tmp_path: Path) -> Container:
-    found = Container(tmp_path)
-    (tmp_path / "psycopg2.py").write_text(DRIVER)
-    connection = sqlite3.connect(found.database)
-    connection.execute(USERS)
-    connection.execute(METRICS)
-    for name, token in (("atelier", MASTER), ("by-hand", "sk-by-hand")):
-        row = (token, name, "lab", 3, 10)
-        connection.execute(
-            "INSERT INTO users (token, name, organization, priority, threshold)"
-            " VALUES (?, ?, ?, ?, ?)",
-            row,
-        )
-    connection.commit()
-    connection.close()
-    return found
 
 
 def plan(*people: PersonPlan) -> PeoplePlan:
@@ -293,7 +171,9 @@ def people(
     connection: Any = type("Connection", (), {"client": None})()
     artefacts = make(router={"kind": "aristote"}, postgres={}, people=[{"name": "ada"}])
     sender = Sender(connection, "demo-aristote-sender-0")
-    return People(artefacts, sender, Handover(tmp_path / "keys", "demo", "http://here"))
+    return People(
+        artefacts, {"aristote": sender}, Handover(tmp_path / "keys", "demo", "http://here")
+    )
 
 
 def test_the_verbs_of_users(people: People, container: Container, tmp_path: Path) -> None:
@@ -354,9 +234,9 @@ def test_what_aristote_cannot_keep_to_is_refused(people: People, container: Cont
 def test_a_database_that_is_away(people: People, container: Container) -> None:
     container.database.unlink()
     with pytest.raises(ServiceError, match=r"its database refused: Error"):
-        people.router.people()
+        people.routers["aristote"].people()
     with pytest.raises(ServiceError, match=r"demo-aristote-sender-0: Error"):
-        people.router.send([Request("/key/delete", {"keys": ["f" * 64]})])
+        people.routers["aristote"].send([Request("/key/delete", {"keys": ["f" * 64]})])
 
 
 def test_use_is_added_up(people: People, container: Container) -> None:
@@ -375,12 +255,12 @@ def test_use_is_added_up(people: People, container: Container) -> None:
     connection.commit()
     connection.close()
     first = date(2026, 11, 28)
-    assert people.router.usage("user", first, DAY) == [
+    assert people.routers["aristote"].usage("user", first, DAY) == [
         Usage("ada", requests=2, prompt_tokens=10, completion_tokens=20),
         Usage("(master key)", requests=1, prompt_tokens=5, completion_tokens=7),
         Usage("eve", requests=1, prompt_tokens=1, completion_tokens=1),
     ]
-    teams = [each.name for each in people.router.usage("team", first, DAY)]
+    teams = [each.name for each in people.routers["aristote"].usage("team", first, DAY)]
     assert teams == ["physics", "lab", "(no team)"]
-    models = people.router.usage("model", first, DAY)
+    models = people.routers["aristote"].usage("model", first, DAY)
     assert [(each.name, each.requests) for each in models] == [("tiny", 3), ("big", 1)]

@@ -20,8 +20,8 @@ BOB: dict[str, Any] = {"name": "bob@lab.example"}
 
 def announced(changes: PeopleChanges) -> dict[str, list[tuple[str, str, str]]]:
     return {
-        f"{each.change.action} {each.change.resource}": [
-            (field.field, field.old, field.new) for field in each.change.fields
+        f"{each.announced().action} {each.announced().resource}": [
+            (field.field, field.old, field.new) for field in each.announced().fields
         ]
         for each in changes.changes
     }

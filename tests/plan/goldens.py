@@ -27,8 +27,8 @@ INVENTORIES = {
     "users_100": "100-users: two servers with 2 RTX PRO 6000 each",
     "mac_studio": "individual: a Mac Studio with the models, and a machine with Linux",
 }
-ALL = (*INVENTORIES, "aristote", "prod")
-"""With the one that has another router, and the one that sites copy: the demo by another name."""
+ALL = (*INVENTORIES, "aristote", "both_routers", "prod")
+"""With those that have another router, and the one that sites copy: the demo by another name."""
 HEAD = """# The plans of the profiles
 
 Made by `make golden`, kept by a test. The words: [the plan](reference-plan.md).

@@ -30,6 +30,8 @@ LLAMA_CPP = {"kind": "llama_cpp"}
 TGI = {"kind": "tgi"}
 TENSORRT_LLM = {"kind": "tensorrt_llm"}
 ARISTOTE = {"kind": "aristote"}
+LITELLM = {"kind": "litellm", "port": 4001}
+TYPES = {"name": "qwen2.5-coder-1.5b-base", "gpus": 1}
 NATIVE: dict[str, Any] = {
     "engines": "native",
     "programs": {"llama-server": {"path": "/opt/llama/llama-server"}},
@@ -741,6 +743,64 @@ CASES: dict[str, dict[str, Any]] = {
         "models": [CODER_7B],
     },
     "many senders": {"router": {**ARISTOTE, "replicas": 8}, "postgres": {}, "entry": {}},
+    "one router and two": {"router": {"port": 4002}, "routers": [ARISTOTE, LITELLM]},
+    "two routers of a kind": {"routers": [LITELLM, {**LITELLM, "port": 4002}]},
+    "two routers on a port": {"routers": [ARISTOTE, {}], "postgres": {}},
+    "two routers on two hosts": {
+        "hosts": TWO_HOSTS,
+        "routers": [ARISTOTE, {**LITELLM, "host": "10.0.0.2"}],
+    },
+    "a router on a host that there is not": {"routers": [{**ARISTOTE, "host": "gpu9"}, LITELLM]},
+    "models of one router": {"router": {"models": ["qwen2.5-coder-32b"]}},
+    "models of two routers that are not served": {
+        "routers": [ARISTOTE, {**LITELLM, "models": ["gpt-4o", "qwen2.5-coder-32b"]}],
+        "postgres": {},
+    },
+    "a second router without a model": {
+        "models": [{**AWQ, "roles": ["chat"]}],
+        "routers": [ARISTOTE, LITELLM],
+        "postgres": {},
+    },
+    "a main router without a model": {
+        "hosts": [TWO],
+        "models": [TYPES],
+        "routers": [ARISTOTE, LITELLM],
+        "postgres": {},
+    },
+    "models that requests would not find": {
+        "hosts": [TWO],
+        "models": [{**AWQ, "gpus": 1}, {**CODER_7B, "roles": ["chat"], "gpus": 1}],
+        "routers": [{**LITELLM, "models": ["qwen2.5-coder-7b"]}, {**ARISTOTE, "port": 4002}],
+        "postgres": {},
+    },
+    "two routers and one database": {
+        "routers": [ARISTOTE, LITELLM],
+        "postgres": {"router_database_url": {"env": "ROUTER_DB"}},
+    },
+    "two routers and no database": {"routers": [ARISTOTE, LITELLM]},
+    "several of a router that no entry leads to": {
+        "routers": [LITELLM, {**ARISTOTE, "port": 4002, "replicas": 2}],
+        "postgres": {"max_connections": 60},
+        "entry": {},
+    },
+    "a router that an entry elsewhere does not reach": {
+        "hosts": TWO_HOSTS,
+        "routers": [{**ARISTOTE, "listen": "0.0.0.0"}, LITELLM],  # noqa: S104
+        "postgres": {"web_ui": False},
+        "entry": {"host": "10.0.0.2"},
+    },
+    "an alias of a model that LiteLLM does not answer for": {
+        "hosts": [TWO],
+        "models": [{**CODER_7B, "roles": ["chat"], "gpus": 1}, TYPES],
+        "routers": [ARISTOTE, {**LITELLM, "aliases": {"gpt-4o": "qwen2.5-coder-7b"}}],
+        "postgres": {},
+    },
+    "the account of Aristote beside LiteLLM": {
+        "routers": [ARISTOTE, LITELLM],
+        "postgres": {},
+        "people": [{"name": "atelier", "rpm_limit": 60}],
+        "web_ui": {"people_only": True},
+    },
     "a use that there is not": {"use": "commercial"},
     "no context": {"context_tokens": 0},
 }

@@ -54,7 +54,10 @@ def test_every_router_has_the_same_stores(stored: Artefacts) -> None:
     own = {"ATELIER_REPLICA": "1"}
     assert first.container.env | own == second.container.env
     assert (len(first.container.ports), second.container.ports) == (1, ())
-    assert router_addresses(stored.context, 4000) == ("demo-litellm-0:4000", "demo-litellm-1:4000")
+    assert router_addresses(stored.context, stored.plan.router, 4000) == (
+        "demo-litellm-0:4000",
+        "demo-litellm-1:4000",
+    )
     url = "postgresql://litellm:<router_database_password>@demo-postgres-0:5432/litellm"
     assert rendered(stored, "litellm-0", "DATABASE_URL") == url
     assert rendered(stored, "litellm-0", "REDIS_URL") == (
@@ -144,4 +147,4 @@ def test_data_of_another_version_are_not_right(stored: Artefacts) -> None:
     file = unit(stored, "postgres-0").data_file
     assert file is not None
     assert (file.is_right("17"), file.is_right("16"), file.is_right("")) == (True, False, True)
-    assert database_url(stored.context, "router") is not None
+    assert database_url(stored.context, "litellm") is not None

@@ -39,7 +39,8 @@ BAD_SPECS: list[tuple[dict[str, Any], str]] = [
         modles: unknown setting
             allowed: context_tokens, engine, entry, hosts, huggingface_endpoint, image_archives, \
 image_source, images, limits, links, models, name, people, people_file, postgres, profile, \
-registries, registry_mirror, router, secrets, secrets_file, teams, use, users, valkey, web_ui
+registries, registry_mirror, router, routers, secrets, secrets_file, teams, use, users, valkey, \
+web_ui
             fix: did you mean 'models'?
         """,
     ),
@@ -713,9 +714,9 @@ rabbitmq_password, digest_key, huggingface_token
     (
         {"users": "many", "router": {"port": "http"}},
         """
-        users: 'many'
-            allowed: a whole number
         router.port: 'http'
+            allowed: a whole number
+        users: 'many'
             allowed: a whole number
         """,
     ),
@@ -906,7 +907,8 @@ BAD_FILES: list[tuple[str, str, str]] = [
         host: unknown setting
             allowed: context_tokens, engine, entry, hosts, huggingface_endpoint, image_archives, \
 image_source, images, limits, links, models, name, people, people_file, postgres, profile, \
-registries, registry_mirror, router, secrets, secrets_file, teams, use, users, valkey, web_ui
+registries, registry_mirror, router, routers, secrets, secrets_file, teams, use, users, valkey, \
+web_ui
             fix: did you mean 'hosts'?
         """,
     ),

@@ -90,6 +90,7 @@ ROUTER = {
     "prices": {},
     "request_timeout_seconds": 600,
     "stream_timeout_seconds": None,
+    "models": None,
     "host": None,
 }
 WEB_UI = {
@@ -292,6 +293,7 @@ def test_defaults_of_a_deployment() -> None:
             "rpm_limit": None,
             "max_parallel_requests": None,
         },
+        "routers": [],
         "links": {"port": 8443, "memory_limit": 256 * 2**20, "start_timeout_seconds": 60},
         "teams": [],
         "people": [],

@@ -14,6 +14,7 @@ from deploy.live.load.target import Limits
 from deploy.live.load.workload import SHAPES, Choice, Use, requests_per_minute
 from deploy.plan.deployment_plan import DeploymentPlan
 from deploy.plan.replica_plan import ReplicaPlan
+from deploy.plan.service_plans import RouterPlan
 from deploy.services import engines
 
 MOST_USERS = 1000
@@ -70,6 +71,29 @@ def choose_parts(
     ]
 
 
+def asked_router(artefacts: Artefacts, parts: Sequence[Part]) -> RouterPlan:
+    """Which router people ask where there is no entry.
+
+    Raises:
+        PlanError: if some would ask one, and others the other.
+    """
+    plan = artefacts.plan
+    asked = [
+        plan.completing_router if part.shape.use is Use.COMPLETIONS else plan.router
+        for part in parts
+    ]
+    if plan.entry is None and any(router != asked[0] for router in asked):
+        raise PlanError(
+            Problem(
+                "--use",
+                "both, and without an entry each of two routers has an address of its own",
+                "chats or completions",
+                f"give --use {Use.CHATS} or --use {Use.COMPLETIONS}, or declare entry=Entry()",
+            )
+        )
+    return asked[0]
+
+
 def _shared_out(users: int, parts: int) -> Iterator[int]:
     for index in range(parts):
         yield users // parts + (index < users % parts)
@@ -95,7 +119,7 @@ def _model(artefacts: Artefacts, use: Use, asked: str | None) -> str | None:
         return plan.default_model if plan.is_for_chat(plan.default_model) else None
     able = [
         name
-        for name in plan.served_models
+        for name in plan.completing_router.models
         if _can(artefacts, plan.replicas_of(name)[0], Use.COMPLETIONS)
     ]
     made_for_it = [name for name in able if "completion" in plan.roles_of(name)]
@@ -107,15 +131,18 @@ def _model(artefacts: Artefacts, use: Use, asked: str | None) -> str | None:
 def _can(artefacts: Artefacts, replica: ReplicaPlan, use: Use) -> bool:
     if not replica.writes:
         return False
+    name = replica.served_model_name
     if use is Use.CHATS:
-        return artefacts.plan.is_for_chat(replica.served_model_name)
+        return artefacts.plan.is_for_chat(name)
+    if name not in artefacts.plan.completing_router.models:
+        return False
     return engines.upstream(artefacts.context, replica).completes
 
 
 def _replicas(artefacts: Artefacts, name: str) -> Sequence[ReplicaPlan]:
     """Who serves a model, an alias of one, or an adapter."""
     plan = artefacts.plan
-    name = plan.router.spec.aliases.get(name, name)
+    name = plan.aliases.get(name, name)
     return [r for r in plan.replicas if name in {r.served_model_name, *r.lora_adapters}]
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from deploy.artefacts import Artefacts
-from deploy.endpoints import router_url
+from deploy.endpoints import url_of
 from deploy.errors import Problem, ServiceError
 from deploy.live.connection import connect
 from deploy.live.entry import address_of, trusted
@@ -18,7 +18,7 @@ from deploy.live.http import Base, Secure, post, trusting
 from deploy.live.load.workload import CHARACTERS_PER_TOKEN, sample_code
 from deploy.live.verify import loopback
 from deploy.plan.addresses import host_and_port
-from deploy.plan.service_plans import EntryPlan
+from deploy.plan.service_plans import EntryPlan, RouterPlan
 from deploy.spec import HostSpec
 
 REACH_SECONDS = 5
@@ -72,22 +72,24 @@ class Target:
 
 
 @contextmanager
-def open_target(artefacts: Artefacts, key: str) -> Iterator[Target]:
-    """The entry, where there is one, else the router.
+def open_target(artefacts: Artefacts, router: RouterPlan, key: str) -> Iterator[Target]:
+    """The entry, where there is one, else a router.
 
     Args:
         artefacts: the deployment.
+        router: which one.
         key: with which it is asked.
 
     Raises:
         ConnectionFailedError: if its host does not answer.
     """
     entry = artefacts.plan.entry
-    host = artefacts.host(entry.host if entry else artefacts.plan.router.host)
-    with _way(host, _own_address(artefacts), _direct(artefacts, host)) as (way, through_ssh):
+    host = artefacts.host(entry.host if entry else router.host)
+    own, direct = _own_address(artefacts, router), _direct(artefacts, router, host)
+    with _way(host, own, direct) as (way, through_ssh):
         if entry is None:
             yield Target(
-                f"http://{host_and_port(*way)}", key, router_url(artefacts), through_ssh, None
+                f"http://{host_and_port(*way)}", key, url_of(artefacts, router), through_ssh, None
             )
             return
         base = Secure(f"https://{host_and_port(*way)}", entry.names[0], trusted(artefacts, entry))
@@ -95,23 +97,23 @@ def open_target(artefacts: Artefacts, key: str) -> Iterator[Target]:
         yield Target(base, key, entry.urls[0], through_ssh, limits)
 
 
-def _own_address(artefacts: Artefacts) -> tuple[str, int]:
+def _own_address(artefacts: Artefacts, router: RouterPlan) -> tuple[str, int]:
     """Where its host reaches it itself."""
-    entry, router = artefacts.plan.entry, artefacts.plan.router
+    entry = artefacts.plan.entry
     if entry:
         return address_of(entry), entry.spec.https_port
     return loopback(str(router.spec.listen)), router.spec.port
 
 
-def _direct(artefacts: Artefacts, host: HostSpec) -> list[tuple[str, int]]:
+def _direct(artefacts: Artefacts, router: RouterPlan, host: HostSpec) -> list[tuple[str, int]]:
     """Where others may reach it, the address that people type first."""
-    address, port = _own_address(artefacts)
+    address, port = _own_address(artefacts, router)
     if host.is_local:
         return [(address, port)]
     entry: EntryPlan | None = artefacts.plan.entry
     if entry:
         return [(entry.names[0], port), (host.address or host.name, port)]
-    listen = artefacts.plan.router.spec.listen
+    listen = router.spec.listen
     if listen.is_loopback:
         return []
     return [(host.address or host.name if listen.is_unspecified else str(listen), port)]

@@ -12,6 +12,7 @@ from pathlib import PurePosixPath
 from deploy.artefacts import Artefacts
 from deploy.errors import AtelierError, Problem, ServiceError
 from deploy.live.connection import Connection, connect
+from deploy.live.privacy.databases import Server
 from deploy.live.privacy.doors import Asked, ask_all
 from deploy.live.privacy.files import search_container, search_host
 from deploy.live.privacy.logs import search_log
@@ -96,11 +97,11 @@ def _wait_for_rows(look: Look) -> Iterator[Place]:
     plan = look.artefacts.plan
     if look.server is None or plan.postgres is None or "router" not in plan.postgres.own:
         return
-    database = postgres.database_of(look.artefacts.context, "router").name
-    rows = ROWS[plan.router.spec.kind]
+    kinds = [router.spec.kind for router in plan.routers]
+    database = " and ".join(postgres.DATABASES[kind].name for kind in kinds)
     wanted = sum(each.ended == "200" and "cut off" not in each.request for each in look.asked)
     deadline = time.monotonic() + ROWS_SECONDS
-    while (found := look.server.new_rows(database, rows)) < wanted:
+    while (found := _new_rows(look.server, kinds)) < wanted:
         if time.monotonic() > deadline:
             problem = f"{found} rows of {wanted} requests were there after {ROWS_SECONDS} s"
             yield Place(
@@ -108,6 +109,10 @@ def _wait_for_rows(look: Look) -> Iterator[Place]:
             )
             return
         time.sleep(LOOK_SECONDS)
+
+
+def _new_rows(server: Server, kinds: list[RouterKind]) -> int:
+    return sum(server.new_rows(postgres.DATABASES[kind].name, ROWS[kind]) for kind in kinds)
 
 
 Searching = Callable[[], Place]
@@ -135,13 +140,14 @@ def _searches(look: Look) -> Iterator[Searching]:
 def _database_searches(look: Look) -> Iterator[Searching]:
     plan, needles = look.artefacts.plan, look.needles
     own = plan.postgres.own if plan.postgres else ()
-    for user in own if look.server else ():
-        by_design = open_webui.CHATS if user == "web_ui" else ()
-        name = postgres.database_of(look.artefacts.context, user).name
+    context = look.artefacts.context
+    for owner in postgres.owners(context, own) if look.server else ():
+        by_design = open_webui.CHATS if owner == "web_ui" else ()
+        name = postgres.DATABASES[owner].name
         yield partial(_of_database, look, name, by_design)
-    for user in plan.postgres.declared if plan.postgres else ():
+    for owner in postgres.owners(context, plan.postgres.declared if plan.postgres else ()):
         note = "not searched: it is on a server of yours"
-        name = postgres.database_of(look.artefacts.context, user).name
+        name = postgres.DATABASES[owner].name
         yield partial(Place, "database", name, "", name, note)
     if plan.valkey and plan.valkey.host is None:
         note = "not searched: it is on a server of yours"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -19,6 +19,7 @@ from deploy.live.privacy.needles import Needles
 from deploy.live.verify import loopback
 from deploy.live.web_ui import sign_in
 from deploy.plan.replica_plan import ReplicaPlan
+from deploy.plan.service_plans import RouterPlan
 from deploy.services import engines, routers, routes
 from deploy.spec import SecretName
 
@@ -34,33 +35,52 @@ def find_doors(look: Look) -> Iterator[Door]:
         ServiceError: if one of them is not there, or refuses the login.
     """
     artefacts, plan = look.artefacts, look.artefacts.plan
-    key = artefacts.secrets.value(SecretName.ROUTER_MASTER_KEY)
-    chat = plan.default_model
-    completing = [name for name in plan.served_models if _completes(artefacts, name)]
-    limit = max(replica.max_model_len for replica in plan.replicas_of(chat))
-    router = partial(
-        Door,
-        key=key,
-        model=chat,
-        completion_model=next(iter(completing), None),
-        max_model_len=limit,
-    )
-    connection = look.hosts[plan.router.host]
-    for index in range(plan.router.spec.replicas):
-        name = routes.router_name(artefacts.context, index)
-        address = container_address(connection, name, plan.name)
-        yield router(f"router {index}", connection.reach(address, routers.port(plan)))
+    for router in plan.routers:
+        connection, who = look.hosts[router.host], "router"
+        if len(plan.routers) > 1:
+            who = router.title
+        door = _door(artefacts, router, router)
+        for index, name in enumerate(routes.router_names(artefacts.context, router)):
+            address = container_address(connection, name, plan.name)
+            yield door(f"{who} {index}", connection.reach(address, routers.port(router)))
     people: Base | None = None
     if plan.entry:
         people = entry_base(artefacts, plan.entry, look.hosts[plan.entry.host])
-        yield router("entry", people)
+        yield _door(artefacts, plan.router, plan.completing_router)("entry", people)
     if plan.web_ui:
-        web_ui = _sign_in(look, people)
+        chat, web_ui = plan.default_model, _sign_in(look, people)
+        limit = _longest(artefacts, chat)
         yield Door(
             *("web UI", web_ui.base, web_ui.token, chat, None, limit),
             chat_path=WEB_UI_CHAT,
             is_router=False,
         )
+
+
+def _door(
+    artefacts: Artefacts, chats: RouterPlan, completes: RouterPlan
+) -> Callable[[str, Base], Door]:
+    """What makes a door of a name and an address.
+
+    Args:
+        artefacts: the deployment.
+        chats: the router that answers chats there.
+        completes: the one that answers completions.
+    """
+    chat = artefacts.plan.default_model
+    model = chat if chat in chats.models else chats.models[0]
+    completing = [name for name in completes.models if _completes(artefacts, name)]
+    return partial(
+        Door,
+        key=artefacts.secrets.value(SecretName.ROUTER_MASTER_KEY),
+        model=model,
+        completion_model=next(iter(completing), None),
+        max_model_len=_longest(artefacts, model),
+    )
+
+
+def _longest(artefacts: Artefacts, model: str) -> int:
+    return max(replica.max_model_len for replica in artefacts.plan.replicas_of(model))
 
 
 def _completes(artefacts: Artefacts, model: str) -> bool:
