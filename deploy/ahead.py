@@ -14,7 +14,7 @@ TO_LOOK = (
     *("deploy.tasks.precheck", "deploy.tasks.units", "deploy.tasks.people"),
     *("deploy.tasks.docker", "deploy.tasks.drivers", "deploy.tasks.mac"),
 )
-TO_ASK = ("httpx", "deploy.live.verify")
+TO_ASK = ("httpx", "deploy.live.early_login")
 """In small steps, in the order in which a run comes to them: what has arrived goes first."""
 
 

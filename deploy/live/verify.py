@@ -55,6 +55,7 @@ def verify(
     artefacts: Artefacts,
     logins: Mapping[str, Login] | None = None,
     addresses: Mapping[str, Addresses | None] | None = None,
+    token: str = "",
 ) -> Iterator[Check]:
     """Ask every engine, the entry, the router for every model, and the web UI.
 
@@ -62,13 +63,14 @@ def verify(
         artefacts: the deployment.
         logins: connections to its hosts that are open already, by name of the host.
         addresses: of the containers of hosts where they are known, by name of the host.
+        token: of the web UI, where somebody has signed in already; see early_login.
 
     Raises:
         ConnectionFailedError: if a host's Docker does not answer.
         SecretError: if the deployment's secrets are not known here.
     """
     artefacts.secrets.require_kept()
-    for check in _checks(artefacts, logins or {}, addresses or {}):
+    for check in _checks(artefacts, logins or {}, addresses or {}, token):
         # a service may echo what it was sent
         yield replace(check, detail=artefacts.secrets.redact(check.detail))
 
@@ -77,6 +79,7 @@ def _checks(
     artefacts: Artefacts,
     logins: Mapping[str, Login],
     addresses: Mapping[str, Addresses | None],
+    token: str,
 ) -> Iterator[Check]:
     with ExitStack() as stack:
         hosts = {
@@ -90,7 +93,7 @@ def _checks(
             )
             for host in artefacts.spec.hosts
         }
-        questions = list(_questions(artefacts, hosts))
+        questions = list(_questions(artefacts, hosts, token))
         pool = stack.enter_context(ThreadPoolExecutor(AT_ONCE))
         yield from pool.map(lambda asked: run_check(asked.name, asked.host, asked.ask), questions)
 
@@ -102,7 +105,9 @@ def _connect(
     return connect(host, logins.get(host.name), needs_docker=needs_docker)
 
 
-def _questions(artefacts: Artefacts, hosts: dict[str, Connection]) -> Iterator[Question]:
+def _questions(
+    artefacts: Artefacts, hosts: dict[str, Connection], token: str
+) -> Iterator[Question]:
     for end in artefacts.plan.links.certified if artefacts.plan.links else ():
         asked = partial(ask_end, artefacts, end, hosts[end.host])
         yield Question(f"link {end.role}", end.host, asked)
@@ -124,7 +129,7 @@ def _questions(artefacts: Artefacts, hosts: dict[str, Connection]) -> Iterator[Q
     if artefacts.plan.web_ui:
         connection = hosts[artefacts.plan.web_ui.host]
         yield from _web_ui_replica_questions(artefacts, connection)
-        yield _web_ui_question(artefacts, connection, people)
+        yield _web_ui_question(artefacts, connection, people, token)
 
 
 def _engine_question(
@@ -243,7 +248,9 @@ def _web_ui_replica_questions(artefacts: Artefacts, connection: Connection) -> I
         yield Question(f"web UI replica {index}", web_ui.host, ask)
 
 
-def _web_ui_question(artefacts: Artefacts, connection: Connection, people: Base | None) -> Question:
+def _web_ui_question(
+    artefacts: Artefacts, connection: Connection, people: Base | None, token: str
+) -> Question:
     web_ui = artefacts.plan.web_ui
     assert web_ui is not None  # noqa: S101 - asked for only where there is one
     password = artefacts.secrets.value(SecretName.WEB_UI_ADMIN_PASSWORD)
@@ -252,7 +259,7 @@ def _web_ui_question(artefacts: Artefacts, connection: Connection, people: Base 
     return Question(
         "web UI login and chat",
         web_ui.host,
-        lambda: chat_in_web_ui(url, web_ui.spec.admin_email, password, model),
+        lambda: chat_in_web_ui(url, web_ui.spec.admin_email, password, model, token),
     )
 
 
