@@ -66,7 +66,12 @@ class Client(paramiko.SSHClient):
         get_pty: bool = False,
         environment: Mapping[str, str] | None = None,
     ) -> tuple[ChannelStdinFile, ChannelFile, ChannelStderrFile]:
-        """Run a command in ``sh``; see ssh_shell."""
+        """Run a command in ``sh``; see ssh_shell.
+
+        Raises:
+            SSHException: if the connection was closed, or has no room for it.
+        """
+        transport_of(self)
         stdin, stdout, _ = super().exec_command(
             frame(command), bufsize, timeout, get_pty, environment
         )
