@@ -45,10 +45,10 @@ shell:
 	$(BIN)/shellcheck --shell sh deploy/scripts/*.sh templates/*/*.sh
 
 quick:
-	$(BIN)/pytest -q -n 2 -m "not e2e and not slow"
+	$(BIN)/pytest -q -n 2 --dist worksteal -m "not e2e and not slow"
 
 unit:
-	$(BIN)/pytest -q -n 2 -m "not e2e"
+	$(BIN)/pytest -q -n 2 --dist worksteal -m "not e2e"
 
 thorough: $(VENV)/dev ## try every property with ten times as many examples, other ones each time
 	$(BIN)/pytest -q -n 2 --hypothesis-profile thorough $$(grep -rl --include '*.py' '^@given' tests)

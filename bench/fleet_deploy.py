@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from functools import cache
 from pathlib import Path
 
 from pyinfra import host
 from pyinfra.api import operation
 
-from deploy.artefacts import make_artefacts
+from bench.fleet_files import files
 from deploy.facts import look
 from deploy.facts.files import Contents, PathStates
 from deploy.facts.host import Host
 from deploy.facts.look import Question
-from deploy.inventory import Declared, Deployment
+from deploy.inventory import Declared
 from deploy.operations import file_tree, model_file
 from deploy.operations.commands import Commands
 from deploy.operations.questions import model_paths
 from deploy.secrets import SecretStore
-from deploy.services import ConfigTree, HostModelFile
+from deploy.services import ConfigTree
 
 
 @operation()
@@ -44,20 +43,6 @@ def configured(tree: ConfigTree) -> Commands:
 def contents(tree: ConfigTree) -> dict[str, str]:
     """Text of the files by their paths."""
     return {str(tree.directory / name): str(file.content) for name, file in tree.files.items()}
-
-
-@cache
-def files(directory: Path) -> tuple[HostModelFile, ConfigTree]:
-    """The model file and the router's configuration of a deployment on this machine."""
-    demo = Deployment(
-        name="bench",
-        profile="individual",
-        hosts=[{"name": "@local"}],
-        models=[{"name": "tiny-coder"}],
-    )
-    units = make_artefacts(demo, directory).stack.units
-    model = next(item.model_file for item in units if item.model_file)
-    return model, next(item.config for item in units if item.config)
 
 
 declared = host.data.get("atelier")

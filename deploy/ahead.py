@@ -11,22 +11,31 @@ from deploy.catalog import load_catalog
 
 TO_LOOK = (
     *("deploy.sizing", "deploy.plan.make_plan", "deploy.artefacts"),
-    *("deploy.tasks.precheck", "deploy.tasks.units"),
+    *("deploy.tasks.precheck", "deploy.tasks.units", "deploy.tasks.people"),
+    *("deploy.tasks.docker", "deploy.tasks.drivers", "deploy.tasks.mac"),
 )
-TO_ASK = ("httpx", "docker", "deploy.live.verify")
+TO_ASK = ("httpx", "deploy.live.early_login")
 """In small steps, in the order in which a run comes to them: what has arrived goes first."""
 
 
 @cache
-def read_ahead() -> None:
-    """Begin with it, once; it goes on whenever nothing else can."""
-    gevent.spawn(_read)
+def read_ahead(models: tuple[str, ...]) -> None:
+    """Begin with it, once; it goes on whenever nothing else can.
+
+    Args:
+        models: names of the declared models.
+    """
+    gevent.spawn(_read, models)
 
 
-def _read() -> None:
+def _read(models: tuple[str, ...]) -> None:
     _import(TO_LOOK)
+    catalog = load_catalog()
     gevent.idle()
-    _ = load_catalog().models
+    _ = catalog.images
+    for name in models:
+        gevent.idle()
+        catalog.models.get(name)
     _import(TO_ASK)
 
 

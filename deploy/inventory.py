@@ -166,7 +166,7 @@ def pyinfra_hosts(deployment: DeploymentSpec, inventory_file: str) -> PyinfraHos
         connect_as_declared(deployment)
         interrupt_where_it_waits()
         find_lines_without_their_text()
-        read_ahead()
+        read_ahead(tuple(model.name for model in deployment.models))
         _stop_at_failures()
     return [(host.name, _host_data(host) | {"atelier": declared}) for host in deployment.hosts]
 

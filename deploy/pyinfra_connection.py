@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import gevent
 import paramiko
 from pyinfra import logger
 from pyinfra.api import StringCommand
@@ -19,7 +20,7 @@ from pyinfra.connectors.local import LocalConnector
 from pyinfra.connectors.ssh import SSHConnector
 from pyinfra.connectors.util import CommandOutput, make_unix_command_for_host
 
-from deploy.hosts.ssh import Client, open_ssh
+from deploy.hosts.ssh import CONNECTION_ERRORS, Client, find_endpoints_ahead, open_ssh
 from deploy.hosts.sudo import TRY_SUDO
 from deploy.spec import DeploymentSpec, HostSpec
 
@@ -33,9 +34,11 @@ NOT_OF_THE_COMMAND = {"_get_pty", "_timeout", "_stdin", "_success_exit_codes"}
 """Arguments that pyinfra's connectors take for themselves."""
 SUDO_PASSWORD = "prompted_sudo_password"  # noqa: S105 - the name of one
 SUDO_SAID = "atelier_sudo_said"
-"""What came of trying sudo while the connections were made, in what pyinfra keeps of the host."""
+"""What tries sudo since there is a connection: a greenlet, in what pyinfra keeps of the host."""
 
 _hosts: dict[str, HostSpec] = {}
+_asking: list[gevent.Greenlet[..., None]] = []
+"""What is being found out of how to reach many hosts."""
 _connect_as_pyinfra = SSHConnector._connect
 
 Connector = SSHConnector | LocalConnector
@@ -58,6 +61,9 @@ class PatientCommand(StringCommand):
 def connect_as_declared(spec: DeploymentSpec) -> None:
     """Connect so from now on, to the hosts of this deployment."""
     _hosts.update({host.name: host for host in spec.hosts})
+    remote = [host for host in spec.hosts if not host.is_local]
+    if len(remote) > 1:
+        _asking.append(gevent.spawn(find_endpoints_ahead, remote))
     SSHConnector._connect = _connect  # type: ignore[method-assign, assignment]
     for connector in (SSHConnector, LocalConnector):
         if not hasattr(connector.run_shell_command, LIMITED):
@@ -122,18 +128,26 @@ def _connect(connector: SSHConnector) -> None:
     if host is None:
         _connect_as_pyinfra(connector)
     else:
+        gevent.joinall(_asking)
         # pyinfra uses what every client of paramiko has
         client = open_ssh(host)
         connector.client = client  # type: ignore[assignment]
         if host.sudo:
-            connector.host.connector_data[SUDO_SAID] = _try_sudo(client)
+            connector.host.connector_data[SUDO_SAID] = gevent.spawn(_try_sudo, client)
 
 
-def _try_sudo(client: Client) -> tuple[bool, str]:
-    """Whether sudo lets this user in without a password, and what it says."""
-    _, output, _ = client.exec_command(TRY_SUDO, timeout=LOOK_SECONDS)
-    said = output.read().decode("utf-8", "replace")
-    return output.channel.recv_exit_status() == 0, said.strip()
+def _try_sudo(client: Client) -> tuple[bool, str] | None:
+    """Whether sudo lets this user in without a password, and what it says.
+
+    Returns:
+        ``None`` if the connection broke; the next command is refused for that, with the reason.
+    """
+    try:
+        _, output, _ = client.exec_command(TRY_SUDO, timeout=LOOK_SECONDS)
+        said = output.read().decode("utf-8", "replace")
+        return output.channel.recv_exit_status() == 0, said.strip()
+    except CONNECTION_ERRORS:
+        return None
 
 
 def _with_limit(run_without: Run) -> Run:

@@ -27,14 +27,12 @@ SLOW = (
         "live/load/test_session",
         "operations/test_whole_replica",
     ),
-    *(
-        "people/test_both",
-        "people/test_people",
-        "plan/placement/test_properties",
-        "recommend/test_recommend",
-    ),
-    *("scripts/test_container_script", "scripts/test_daemon_script", "scripts/test_driver_script"),
-    *("scripts/test_gpu_settings_script", "templates/test_link", "templates/test_vllm_hang_watch"),
+    *("people/test_aristote_people", "people/test_both", "people/test_people"),
+    *("plan/placement/test_properties",),
+    *("recommend/test_recommend", "scripts/test_container_script", "scripts/test_daemon_script"),
+    *("scripts/test_driver_script", "scripts/test_gpu_settings_script"),
+    *("scripts/test_service_script", "templates/test_haproxy_watch", "templates/test_link"),
+    *("templates/test_vllm_hang_watch",),
     *("test_people_runs", "test_pyinfra", "test_real_locks", "test_two_operators"),
 )
 """Modules, or what their names begin with, whose tests take seconds: real programs, sockets and

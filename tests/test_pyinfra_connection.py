@@ -153,3 +153,26 @@ def test_pyinfra_takes_the_password_from_a_program_and_removes_it(
     assert over_ssh == f"over SSH: {host == 'box'}"
     removed = any("rm -f /nowhere/program" in command for command in server.commands)
     assert removed is (host == "box")
+
+
+TRIED = """
+from pyinfra import host
+from deploy import pyinfra_connection as connection
+from deploy.hosts.ssh import Client
+from deploy.operations import sudo
+sudo.unlock()
+asked = host.connector_data[connection.SUDO_SAID].get()
+print("tried:", asked, host.connector_data.get(sudo.LETS_IN))
+print("broken:", connection._try_sudo(Client()))
+"""
+
+
+def test_sudo_is_tried_once_while_the_run_goes_on(tmp_path: Path, server: Server) -> None:
+    (tmp_path / "look.py").write_text(TRIED)
+    declares_sudo = "from deploy import pyinfra_connection as c\nc.TRY_SUDO = 'echo tried'\n"
+    declares_sudo += "c._hosts['box'] = c._hosts['box'].model_copy(update={'sudo': True})\n"
+    ran = run(tmp_path, more=declares_sudo, what=["look.py"])
+    assert ran.returncode == 0, ran.stdout
+    assert "tried: (True, 'tried') True" in ran.stdout
+    assert "broken: None" in ran.stdout
+    assert sum("echo tried" in command for command in server.commands) == 1

@@ -117,7 +117,8 @@ def _read_catalog() -> None:
 
     for name, value in vars(Catalog).items():
         if isinstance(value, cached_property):
-            getattr(load_catalog(), name)
+            # models are read one by one
+            dict(getattr(load_catalog(), name))
 
 
 def become(asked: dict[str, Any]) -> None:

@@ -1,7 +1,8 @@
-"""The whole catalogue: each file is read when it is first asked for."""
+"""The whole catalogue: each file is read when it is first asked for, of the models each row."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache, cached_property
 
 from deploy.catalog.amd import AmdCard, AmdPackages
@@ -13,6 +14,7 @@ from deploy.catalog.mig import MigCard
 from deploy.catalog.models import Model
 from deploy.catalog.nvidia import NvidiaBranch, NvidiaGeneration, NvidiaPackages
 from deploy.catalog.providers import Provider
+from deploy.catalog.rows import Rows
 
 
 class Catalog:
@@ -29,12 +31,10 @@ class Catalog:
         return load_entries("bases.yaml", BaseImage)
 
     @cached_property
-    def models(self) -> dict[str, Model]:
+    def models(self) -> Mapping[str, Model]:
         """Models: those of today in a file per maker, the older ones in one."""
-        found: dict[str, Model] = {}
-        for path in sorted((DIRECTORY / "models").glob("*.yaml")):
-            found |= load_entries(f"models/{path.name}", Model)
-        return load_entries("models.yaml", Model) | found
+        makers = sorted(path.name for path in (DIRECTORY / "models").glob("*.yaml"))
+        return Rows(["models.yaml", *(f"models/{name}" for name in makers)], Model)
 
     @cached_property
     def gpus(self) -> dict[str, Gpu]:
@@ -86,6 +86,6 @@ class Catalog:
 def load_catalog() -> Catalog:
     """The catalogue that this installation carries.
 
-    A file of it that is not valid raises ``CatalogError`` when it is first asked for.
+    A file or a row of it that is not valid raises ``CatalogError`` when it is first asked for.
     """
     return Catalog()

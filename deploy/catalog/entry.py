@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -29,8 +30,24 @@ def load_entries(filename: str, entry: type[EntryType]) -> dict[str, EntryType]:
     Raises:
         CatalogError: if the file is not a mapping of valid rows.
     """
+    text = (DIRECTORY / filename).read_text(encoding="utf-8")
+    return parse_entries(filename, text, entry)
+
+
+def parse_entries(filename: str, text: str, entry: type[EntryType]) -> dict[str, EntryType]:
+    """Read what stands in a catalogue file, or in a part of it.
+
+    Raises:
+        CatalogError: if it is not a mapping of valid rows.
+    """
     try:
-        data = yaml.load((DIRECTORY / filename).read_bytes(), Loader=LOADER)  # noqa: S506
-        return TypeAdapter(dict[str, entry]).validate_python(data)  # type: ignore[valid-type]
+        data = yaml.load(text, Loader=LOADER)  # noqa: S506
+        rows: dict[str, EntryType] = _adapter(entry).validate_python(data)
     except (yaml.YAMLError, ValidationError) as error:
         raise CatalogError(Problem(f"catalog/{filename}", str(error))) from None
+    return rows
+
+
+@cache
+def _adapter(entry: type[Entry]) -> TypeAdapter[Any]:
+    return TypeAdapter(dict[str, entry])  # type: ignore[valid-type]

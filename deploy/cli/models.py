@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -119,7 +120,7 @@ def _print_new_row(path: Path, as_json: bool) -> None:
         console.print(row_text(row), markup=False, soft_wrap=True, end="")
 
 
-def _print_lacks(models: dict[str, Model], as_json: bool) -> None:
+def _print_lacks(models: Mapping[str, Model], as_json: bool) -> None:
     found = {name: lacks(model) for name, model in models.items()}
     if as_json:
         print_json({"lacking": {name: list(missing) for name, missing in found.items()}})

@@ -1,7 +1,8 @@
 """What Docker on a host says, asked once however many questions of a look need it.
 
-A docker command costs the host 30 ms. Each question that needs ``ENGINE`` begins with it, so that
-it can be asked alone; a look begins with it too, and then they find everything in variables.
+A docker command costs the host 30 ms, so all that need no other's answer run at the same time. Each
+question that needs ``ENGINE`` begins with it, so that it can be asked alone; a look begins with it
+too, and then they find everything in variables.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ UNLESS_ENGINE = f"{{ {ENGINE_ANSWERS}; }} || exit 0"
 """A host without Docker has nothing: in a dry run it is still to be installed or started."""
 OWNER = f'{{{{.Label "{LABEL_DEPLOYMENT}"}}}}'
 INFO = (
-    "{{.ServerVersion}}|{{.DockerRootDir}}|"
+    "info {{.ServerVersion}}|{{.DockerRootDir}}|"
     '{"version":{{json .ServerVersion}},"running":{{.ContainersRunning}},'
     '"swarm":{{json .Swarm.LocalNodeState}},'
     '"root":{{json .DockerRootDir}},"os":{{json .OperatingSystem}},'
@@ -56,27 +57,46 @@ def _ls(kind: str, form: str, *more: str) -> str:
 NETWORKS = _ls("network", f"network {{{{.Name}}}} {OWNER}")
 VOLUMES = _ls("volume", f"volume {{{{.Name}}}} {OWNER}")
 IMAGES = _ls(
-    *("image", "{{.Repository}}:{{.Tag}} {{.Repository}}@{{.Digest}} {{.ID}}"),
+    *("image", "image {{.Repository}}:{{.Tag}} {{.Repository}}@{{.Digest}} {{.ID}}"),
     *("--no-trunc", "--digests"),
 )
 CONTAINERS = _ls(
-    *("container", f'{{{{.Names}}}} {OWNER} {{{{.Label "{LABEL_SERVICE}"}}}}'),
+    *("container", f'row {{{{.Names}}}} {OWNER} {{{{.Label "{LABEL_SERVICE}"}}}}'),
     *("--all", "--filter", f"label={LABEL_DEPLOYMENT}"),
 )
 ENGINE = f"""
 if [ -z "${{atelier_docker:-}}" ]; then
-  atelier_info=$(docker info --format {shlex.quote(INFO)} 2>/dev/null)
+  # asks while those before it in a pipe ask, and passes on what they said
+  also() {{
+    said=$("$@" 2>&1) || said=$(printf '%s\\n' "$said" | sed 's/^/failed /')
+    cat
+    printf '%s\\n' "$said"
+  }}
+  images() {{ {IMAGES} || :; }}
+  containers() {{
+    rows=$({CONTAINERS}) || return 1
+    set -- $(printf '%s\\n' "$rows" | cut -d ' ' -f 2)
+    [ -z "$rows" ] || printf '%s\\n' "$rows"
+    [ $# = 0 ] || docker container inspect --format {shlex.quote(INSPECT)} "$@" 2>/dev/null || :
+  }}
+  lines() {{ printf '%s\\n' "$atelier_said" | sed -n "$1"; }}
+  atelier_said=$(
+    docker info --format {shlex.quote(INFO)} 2>/dev/null |
+      also {NETWORKS} |
+      also {VOLUMES} |
+      also images |
+      also containers
+  )
+  atelier_info=$(lines 's/^info //p')
   if [ -n "${{atelier_info%%|*}}" ] || {{ {ASK_ENGINE}; }}; then
     atelier_docker=yes
-    atelier_networks=$({NETWORKS}) || exit 1
-    atelier_volumes=$({VOLUMES}) || exit 1
-    atelier_images=$({IMAGES} 2>/dev/null)
-    atelier_rows=$({CONTAINERS}) || exit 1
-    set -- $(printf '%s\\n' "$atelier_rows" | sed 's/ .*//')
-    atelier_containers=
-    [ $# = 0 ] || atelier_containers=$(
-      docker container inspect --format {shlex.quote(INSPECT)} "$@" 2>/dev/null
-    )
+    atelier_failed=$(lines 's/^failed //p')
+    [ -z "$atelier_failed" ] || {{ echo "$atelier_failed" >&2; exit 1; }}
+    atelier_networks=$(lines '/^network /p')
+    atelier_volumes=$(lines '/^volume /p')
+    atelier_images=$(lines 's/^image //p')
+    atelier_rows=$(lines 's/^row //p')
+    atelier_containers=$(lines '/^ports /p; /^holds /p; /^container /p')
   else
     atelier_docker=no
   fi

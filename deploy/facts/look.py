@@ -49,8 +49,10 @@ class Look(FactBase[dict[int, list[str]]]):
 
     def command(self, shells: tuple[str, ...]) -> str:
         """Run them one after the other, each in a shell of its own; one that fails fails all."""
+        # the look itself begins with what is asked of the engine
         parts = [
-            f"echo {MARK}{position}; ( {shell} ) || {{ echo {FAILED} {position}; exit 1; }}"
+            f"echo {MARK}{position}; ( {shell.replace(ENGINE, ':')} ) || "
+            f"{{ echo {FAILED} {position}; exit 1; }}"
             for position, shell in enumerate(shells)
         ]
         return f"LC_ALL=C; export LC_ALL; {ENGINE}\n{'; '.join(parts)}"

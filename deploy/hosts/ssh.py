@@ -6,7 +6,7 @@ import logging
 import re
 import socket
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import paramiko
 from paramiko.channel import ChannelFile, ChannelStderrFile, ChannelStdinFile
 
 from deploy.hosts.known_hosts import KnownHosts
-from deploy.hosts.ssh_config import Declared, Endpoint, read_endpoint
+from deploy.hosts.ssh_config import Declared, Endpoint, ask_ahead, read_endpoint
 from deploy.hosts.ssh_keys import Keys
 from deploy.hosts.ssh_shell import Errors, Output, frame
 from deploy.hosts.ssh_transport import Transport, prepare_socket
@@ -36,7 +36,16 @@ def find_endpoint(host: HostSpec) -> Endpoint:
     Raises:
         SSHException: if OpenSSH does not accept its configuration.
     """
-    return read_endpoint(host.address or host.name.removeprefix(PREFIX), _declared(host))
+    return read_endpoint(_address(host), _declared(host))
+
+
+def find_endpoints_ahead(hosts: Iterable[HostSpec]) -> None:
+    """Have OpenSSH's answers for many hosts at once, before they are asked for one by one."""
+    ask_ahead((_address(host), _declared(host)) for host in hosts)
+
+
+def _address(host: HostSpec) -> str:
+    return host.address or host.name.removeprefix(PREFIX)
 
 
 def _declared(host: HostSpec) -> Declared:
@@ -57,7 +66,12 @@ class Client(paramiko.SSHClient):
         get_pty: bool = False,
         environment: Mapping[str, str] | None = None,
     ) -> tuple[ChannelStdinFile, ChannelFile, ChannelStderrFile]:
-        """Run a command in ``sh``; see ssh_shell."""
+        """Run a command in ``sh``; see ssh_shell.
+
+        Raises:
+            SSHException: if the connection was closed, or has no room for it.
+        """
+        transport_of(self)
         stdin, stdout, _ = super().exec_command(
             frame(command), bufsize, timeout, get_pty, environment
         )

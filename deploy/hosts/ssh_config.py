@@ -8,7 +8,7 @@ import re
 import shlex
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -27,6 +27,10 @@ DEFAULT_KNOWN_HOSTS = ["~/.ssh/known_hosts ~/.ssh/known_hosts2"]
 GLOBAL_KNOWN_HOSTS = ["/etc/ssh/ssh_known_hosts /etc/ssh/ssh_known_hosts2"]
 
 Settings = dict[str, list[str]]
+NEXT = "@@next"
+"""Stands above what OpenSSH says of a server that was asked about among others."""
+ACCEPTED = "@@accepted"
+"""Stands below it, if OpenSSH accepts its configuration."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,37 @@ class Declared:
         return [*options, "-o", f'IdentityFile="{self.key}"'] if self.key else options
 
 
+_asked: dict[tuple[str, Declared], Settings] = {}
+
+
+def ask_ahead(servers: Iterable[tuple[str, Declared]]) -> None:
+    """Ask OpenSSH about many servers at once; ``read_endpoint`` needs not ask it then.
+
+    It takes Python 10 ms to start a process, and a shell 1 ms. What OpenSSH does not accept is
+    asked again when it is needed, and explained.
+    """
+    distinct = list(dict.fromkeys(servers))
+    with _config_of_other_home() as source:
+        lines = [
+            f"echo {NEXT}; {shlex.join(_question(*server, source))} </dev/null && echo {ACCEPTED}"
+            for server in distinct
+        ]
+        try:
+            said = subprocess.run(
+                ["sh"],
+                input="\n".join(lines),
+                capture_output=True,
+                text=True,
+                timeout=TIMEOUT_SECONDS,
+            ).stdout
+        except subprocess.TimeoutExpired:
+            return
+    for server, answer in zip(distinct, said.split(f"{NEXT}\n")[1:], strict=False):
+        text, accepted, _ = answer.partition(ACCEPTED)
+        if accepted:
+            _asked[server] = _settings(text)
+
+
 @cache
 def read_endpoint(name: str, declared: Declared) -> Endpoint:
     """The server that ``ssh NAME`` connects to.
@@ -78,7 +113,7 @@ def read_endpoint(name: str, declared: Declared) -> Endpoint:
         SSHException: if OpenSSH does not accept its configuration.
     """
     try:
-        settings = _ask_openssh(name, declared)
+        settings = _asked.get((name, declared)) or _ask_openssh(name, declared)
     except FileNotFoundError:
         settings = _ask_paramiko(name, declared)
     return _endpoint(name, settings)
@@ -86,13 +121,21 @@ def read_endpoint(name: str, declared: Declared) -> Endpoint:
 
 def _ask_openssh(name: str, declared: Declared) -> Settings:
     with _config_of_other_home() as source:
-        command = ["ssh", *source, "-G", *declared.options(), "--", name]
+        command = _question(name, declared, source)
         asked = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_SECONDS)
     if asked.returncode:
         said = asked.stderr.strip() or f"exit status {asked.returncode}"
         raise paramiko.SSHException(f"ssh -G {name}: {said}")
+    return _settings(asked.stdout)
+
+
+def _question(name: str, declared: Declared, source: list[str]) -> list[str]:
+    return ["ssh", *source, "-G", *declared.options(), "--", name]
+
+
+def _settings(said: str) -> Settings:
     settings: Settings = {}
-    for line in asked.stdout.splitlines():
+    for line in said.splitlines():
         key, _, value = line.partition(" ")
         settings.setdefault(key, []).append(value)
     return settings

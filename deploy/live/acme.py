@@ -7,8 +7,6 @@ import tarfile
 import time
 from contextlib import suppress
 
-from docker.errors import APIError, NotFound
-
 from deploy.artefacts import Artefacts
 from deploy.errors import Problem, ServiceError
 from deploy.live.connection import Connection
@@ -24,6 +22,8 @@ POLL_SECONDS = 0.5
 
 def read_renewal(artefacts: Artefacts, connection: Connection) -> Renewal | None:
     """What came of the last try; ``None`` if there is no report."""
+    from docker.errors import NotFound
+
     with suppress(NotFound, ValueError, LookupError, TypeError):
         container = connection.client.containers.get(certbot.container_name(artefacts.context))
         chunks, _ = container.get_archive(str(certbot.REPORT))
@@ -78,6 +78,8 @@ def require_issued(artefacts: Artefacts, renewal: Renewal | None) -> None:
 
 def _is_trying(artefacts: Artefacts, connection: Connection, *, at_once: bool) -> bool:
     """Whether the keeper runs, and so asks the authority; if need be, it is told to."""
+    from docker.errors import APIError
+
     try:
         container = connection.client.containers.get(certbot.container_name(artefacts.context))
         if at_once:

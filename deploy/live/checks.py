@@ -146,14 +146,21 @@ def rerank(base_url: Base, key: str, model: str) -> str:
     return f"answered {scores[0]:.3f} and {scores[1]:.3f}"
 
 
-def chat_in_web_ui(base_url: Base, email: str, password: str, model: str) -> str:
+def chat_in_web_ui(base_url: Base, email: str, password: str, model: str, token: str = "") -> str:
     """Log in to Open WebUI and chat through its API.
+
+    Args:
+        base_url: address of the web UI.
+        email: who logs in.
+        password: of that person.
+        model: the served model name.
+        token: what it gave for the same login before, if that was done.
 
     Raises:
         ServiceError: if the login or the chat fails.
     """
     try:
-        token = sign_in(base_url, email, password)
+        token = token or sign_in(base_url, email, password)
     except WrongPasswordError as error:
         raise ServiceError(
             *error.problems,

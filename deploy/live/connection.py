@@ -1,4 +1,7 @@
-"""A host over the local socket or SSH: its Docker, its services, and ways to their ports."""
+"""A host over the local socket or SSH: its Docker, its services, and ways to their ports.
+
+Docker's client is imported by those who ask Docker: a run that changes nothing need not.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,7 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from typing import Any
-
-import docker
-import requests
-from docker.errors import DockerException, NotFound
+from typing import TYPE_CHECKING, Any
 
 from deploy.errors import ConnectionFailedError, Problem, ServiceError
 from deploy.hosts.connection import explain
@@ -20,6 +19,10 @@ from deploy.live.login import Login, log_in, with_sudo
 from deploy.live.tunnel import open_command, open_port
 from deploy.plan.addresses import host_and_port
 from deploy.spec import HostSpec
+
+if TYPE_CHECKING:
+    import docker
+    import requests
 
 TIMEOUT_SECONDS = 30
 Addresses = Mapping[str, Mapping[str, str]]
@@ -155,9 +158,12 @@ def _log_in(host: HostSpec, stack: ExitStack) -> Login:
 
 @contextmanager
 def _explained(host: HostSpec) -> Iterator[None]:
+    from docker.errors import DockerException
+    from requests import RequestException
+
     try:
         yield
-    except (DockerException, requests.RequestException, *CONNECTION_ERRORS) as error:
+    except (DockerException, RequestException, *CONNECTION_ERRORS) as error:
         raise ConnectionFailedError(_problem(host, error)) from None
 
 
@@ -181,12 +187,14 @@ def _problem(host: HostSpec, error: Exception) -> Problem:
 
 def _name_host_in_errors(client: docker.DockerClient, host: HostSpec) -> None:
     """Where there are several hosts, say which one it is whose Docker stops answering."""
+    from requests import RequestException
+
     ask = client.api.request
 
     def request(*args: Any, **options: Any) -> requests.Response:
         try:
             return ask(*args, **options)
-        except requests.RequestException as error:
+        except RequestException as error:
             raise ConnectionFailedError(_problem(host, error)) from None
 
     client.api.request = request  # type: ignore[method-assign]
@@ -194,6 +202,8 @@ def _name_host_in_errors(client: docker.DockerClient, host: HostSpec) -> None:
 
 def _open(host: HostSpec, login: Login | None, stack: ExitStack) -> docker.DockerClient:
     """Both clients ask for the engine's version, so that one that does not answer is noticed."""
+    import docker
+
     if login is None:
         client = docker.from_env(timeout=TIMEOUT_SECONDS)
     else:
@@ -217,6 +227,8 @@ def container_address(connection: Connection, container: str, network: str) -> s
     """
     if known := connection.addresses.get(container, {}).get(network):
         return known
+    from docker.errors import NotFound
+
     try:
         attributes = connection.client.containers.get(container).attrs
     except NotFound:

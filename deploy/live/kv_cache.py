@@ -14,8 +14,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from docker.errors import NotFound
-
 from deploy.live.connection import Connection
 from deploy.live.inspect import parse_time
 from deploy.plan.replica_plan import ReplicaPlan
@@ -101,6 +99,8 @@ def read_kv_cache(connection: Connection, name: str, replica: ReplicaPlan) -> Kv
     Returns:
         ``None`` if its log does not say, e.g. because it is full of what came later.
     """
+    from docker.errors import NotFound
+
     try:
         container = connection.client.containers.get(name)
     except NotFound:

@@ -13,8 +13,6 @@ from datetime import UTC, datetime
 from ssl import PEM_cert_to_DER_cert, cert_time_to_seconds
 from typing import cast
 
-from docker.errors import APIError, NotFound
-
 from deploy.artefacts import Artefacts
 from deploy.errors import Problem, ServiceError
 from deploy.live.connection import Connection
@@ -50,6 +48,8 @@ def loaded(connection: Connection, container: str) -> Loaded | None:
         connection: to its host.
         container: its name.
     """
+    from docker.errors import APIError, NotFound
+
     ask = f"show ssl cert {CERTIFICATE}"
     command = f"exec 3<>/dev/tcp/127.0.0.1/{RUNTIME_PORT}; echo '{ask}' >&3; cat <&3"
     try:

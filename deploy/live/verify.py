@@ -56,6 +56,7 @@ def verify(
     artefacts: Artefacts,
     logins: Mapping[str, Login] | None = None,
     addresses: Mapping[str, Addresses | None] | None = None,
+    token: str = "",
 ) -> Iterator[Check]:
     """Ask every engine, the entry, the router for every model, and the web UI.
 
@@ -63,13 +64,14 @@ def verify(
         artefacts: the deployment.
         logins: connections to its hosts that are open already, by name of the host.
         addresses: of the containers of hosts where they are known, by name of the host.
+        token: of the web UI, where somebody has signed in already; see early_login.
 
     Raises:
         ConnectionFailedError: if a host's Docker does not answer.
         SecretError: if the deployment's secrets are not known here.
     """
     artefacts.secrets.require_kept()
-    for check in _checks(artefacts, logins or {}, addresses or {}):
+    for check in _checks(artefacts, logins or {}, addresses or {}, token):
         # a service may echo what it was sent
         yield replace(check, detail=artefacts.secrets.redact(check.detail))
 
@@ -78,6 +80,7 @@ def _checks(
     artefacts: Artefacts,
     logins: Mapping[str, Login],
     addresses: Mapping[str, Addresses | None],
+    token: str,
 ) -> Iterator[Check]:
     with ExitStack() as stack:
         hosts = {
@@ -91,7 +94,7 @@ def _checks(
             )
             for host in artefacts.spec.hosts
         }
-        questions = list(_questions(artefacts, hosts))
+        questions = list(_questions(artefacts, hosts, token))
         pool = stack.enter_context(ThreadPoolExecutor(AT_ONCE))
         yield from pool.map(lambda asked: run_check(asked.name, asked.host, asked.ask), questions)
 
@@ -103,7 +106,9 @@ def _connect(
     return connect(host, logins.get(host.name), needs_docker=needs_docker)
 
 
-def _questions(artefacts: Artefacts, hosts: dict[str, Connection]) -> Iterator[Question]:
+def _questions(
+    artefacts: Artefacts, hosts: dict[str, Connection], token: str
+) -> Iterator[Question]:
     yield from _link_questions(artefacts, hosts)
     for replica in artefacts.plan.replicas:
         yield _engine_question(artefacts, replica, hosts)
@@ -125,7 +130,7 @@ def _questions(artefacts: Artefacts, hosts: dict[str, Connection]) -> Iterator[Q
     if artefacts.plan.web_ui:
         connection = hosts[artefacts.plan.web_ui.host]
         yield from _web_ui_replica_questions(artefacts, connection)
-        yield _web_ui_question(artefacts, connection, people)
+        yield _web_ui_question(artefacts, connection, people, token)
 
 
 def _link_questions(artefacts: Artefacts, hosts: dict[str, Connection]) -> Iterator[Question]:
@@ -267,7 +272,9 @@ def _web_ui_replica_questions(artefacts: Artefacts, connection: Connection) -> I
         yield Question(f"web UI replica {index}", web_ui.host, ask)
 
 
-def _web_ui_question(artefacts: Artefacts, connection: Connection, people: Base | None) -> Question:
+def _web_ui_question(
+    artefacts: Artefacts, connection: Connection, people: Base | None, token: str
+) -> Question:
     web_ui = artefacts.plan.web_ui
     assert web_ui is not None  # noqa: S101 - asked for only where there is one
     password = artefacts.secrets.value(SecretName.WEB_UI_ADMIN_PASSWORD)
@@ -276,7 +283,7 @@ def _web_ui_question(artefacts: Artefacts, connection: Connection, people: Base 
     return Question(
         "web UI login and chat",
         web_ui.host,
-        lambda: chat_in_web_ui(url, web_ui.spec.admin_email, password, model),
+        lambda: chat_in_web_ui(url, web_ui.spec.admin_email, password, model, token),
     )
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import date
 
-from pyinfra import host
+from pyinfra import host, state
 from pyinfra.api import operation
 
 from deploy.catalog import load_catalog
@@ -37,14 +37,22 @@ from deploy.services import Unit
 
 
 @operation()
-def passed(deployment: str, subject: Subject, secrets: SecretStore) -> Commands:
+def passed(
+    deployment: str,
+    subject: Subject,
+    secrets: SecretStore,
+    meanwhile: Callable[[], None] | None = None,
+) -> Commands:
     """Docker answers or can be installed, everything fits, secrets are the same.
 
     Args:
         deployment: name of the deployment.
         subject: the host as declared.
         secrets: the secrets of this machine.
+        meanwhile: begins what goes on while the host is looked at; not in a dry run.
     """
+    if meanwhile and state.is_executing:
+        meanwhile()
     refused = refusal(deployment, subject, secrets)
     if refused:
         yield from refuse(refused)

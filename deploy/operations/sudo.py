@@ -54,7 +54,8 @@ def unlock() -> None:
     with _unlocking[host.name]:
         if has_sudo(host) or host.connector_data.get(LETS_IN):
             return
-        succeeded, output = host.connector_data.get(SUDO_SAID) or _run(TRY_SUDO)
+        begun = host.connector_data.get(SUDO_SAID)
+        succeeded, output = (begun and begun.get()) or _run(TRY_SUDO)
         if succeeded:
             host.connector_data[LETS_IN] = True
             return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import gevent
 from pyinfra import host, state
 from pyinfra.api import operation
 from pyinfra.api.output import format_text
@@ -20,6 +21,23 @@ if TYPE_CHECKING:
     from deploy.live.login import Login
 
 
+PATIENCE_SECONDS = 5
+"""How long a login that was begun is waited for; then the proof signs in itself."""
+SIGNING_IN = "atelier_signing_in"
+"""The login, in what pyinfra keeps of the host that asks."""
+
+
+def sign_in_early(artefacts: Artefacts) -> None:
+    """Begin the login to the web UI; it goes on while hosts are looked at."""
+    host.connector_data[SIGNING_IN] = gevent.spawn(_sign_in, artefacts, _logins())
+
+
+def _sign_in(artefacts: Artefacts, logins: dict[str, Login]) -> str:
+    from deploy.live.early_login import early_token
+
+    return early_token(artefacts, logins)
+
+
 @operation()
 def answers(artefacts: Artefacts) -> Commands:
     """Every service answers for real; nothing is changed, and a dry run asks nothing."""
@@ -34,7 +52,7 @@ def _ask(artefacts: Artefacts) -> str:
 
     failed = []
     try:
-        for check in verify(artefacts, _logins(), _addresses()):
+        for check in verify(artefacts, _logins(), _addresses(), _token(artefacts)):
             mark = format_text("ok", fg="green") if check.ok else format_text("failed", fg="red")
             where = f" on {check.host}" if len(artefacts.spec.hosts) > 1 else ""
             host.log(f"{check.name}{where}: {mark} in {check.seconds:.2f} s, {check.detail}")
@@ -47,6 +65,15 @@ def _ask(artefacts: Artefacts) -> str:
     except AtelierError as error:
         return str(error)
     return f"deployed, but not working: {', '.join(failed)}" if failed else ""
+
+
+def _token(artefacts: Artefacts) -> str:
+    """Of the login that was begun; empty where the web UI's host has changed since."""
+    begun, web_ui = host.connector_data.get(SIGNING_IN), artefacts.plan.web_ui
+    if begun is None or web_ui is None or look.seen(web_ui.host, Units) is None:
+        return ""
+    begun.join(PATIENCE_SECONDS)
+    return begun.value or ""
 
 
 def _logins() -> dict[str, Login]:

@@ -1,17 +1,20 @@
 """Nothing is touched on any host if one of them cannot be deployed to."""
 
+from functools import partial
+
 from pyinfra import host, state
 from pyinfra.api import OperationError
 
 from deploy.artefacts import Artefacts
 from deploy.facts import look
 from deploy.hub.listing import COMMIT
-from deploy.operations import precheck
+from deploy.operations import precheck, verified
 from deploy.operations.everywhere import ask_everywhere
 from deploy.operations.hub import Key, commits_here, remember_commits
 from deploy.operations.questions import questions, subject_of
 from deploy.services.weights import distinct_weights
 from deploy.tasks.current import current_deployment
+from deploy.tasks.once import is_first
 
 
 def check(deployment: Artefacts) -> None:
@@ -35,6 +38,7 @@ def check(deployment: Artefacts) -> None:
         deployment=deployment.plan.name,
         subject=subject_of(deployment, host.name),
         secrets=deployment.secrets,
+        meanwhile=partial(verified.sign_in_early, deployment) if is_first() else None,
     )
 
 

@@ -1,4 +1,7 @@
-"""What a certificate says."""
+"""What a certificate says.
+
+The library that reads certificates is imported with the first one: many runs have none.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,10 @@ import hashlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from ipaddress import ip_address
+from typing import TYPE_CHECKING
 
-from cryptography import x509
-from cryptography.x509.oid import NameOID
+if TYPE_CHECKING:
+    from cryptography import x509
 
 SECONDS_A_DAY = 86400
 
@@ -42,7 +46,9 @@ def read_certificate(pem: str) -> CertificateFacts:
     Raises:
         ValueError: if there is none.
     """
-    return _facts(x509.load_pem_x509_certificates(pem.encode())[0])
+    from cryptography.x509 import load_pem_x509_certificates
+
+    return _facts(load_pem_x509_certificates(pem.encode())[0])
 
 
 def read_der(data: bytes) -> CertificateFacts:
@@ -51,7 +57,9 @@ def read_der(data: bytes) -> CertificateFacts:
     Raises:
         ValueError: if it is none.
     """
-    return _facts(x509.load_der_x509_certificate(data))
+    from cryptography.x509 import load_der_x509_certificate
+
+    return _facts(load_der_x509_certificate(data))
 
 
 def _facts(certificate: x509.Certificate) -> CertificateFacts:
@@ -68,11 +76,15 @@ def _facts(certificate: x509.Certificate) -> CertificateFacts:
 
 
 def _common_name(name: x509.Name) -> str:
+    from cryptography.x509.oid import NameOID
+
     found = name.get_attributes_for_oid(NameOID.COMMON_NAME)
     return str(found[0].value) if found else name.rfc4514_string()
 
 
 def _names(certificate: x509.Certificate) -> tuple[str, ...]:
+    from cryptography import x509
+
     try:
         found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:

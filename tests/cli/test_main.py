@@ -42,3 +42,10 @@ def test_the_installed_command() -> None:
 def test_bytecode_is_kept_although_pyinfra_keeps_none() -> None:
     code = "import sys; sys.dont_write_bytecode = True; from deploy import Host; "
     subprocess.run([sys.executable, "-c", code + "assert not sys.dont_write_bytecode"], check=True)
+
+
+def test_python_looks_for_no_garbage_when_it_ends() -> None:
+    # what is registered first is called last
+    code = "import atexit, gc; atexit.register(lambda: print(gc.get_freeze_count())); import deploy"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(done.stdout) > 1000

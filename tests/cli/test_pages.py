@@ -14,7 +14,11 @@ SIZE = ("size", "qwen3.6-35b-a3b", "--gpus", "2x rtx-5090", "--quantization", "f
 RECOMMEND = ("recommend", "--users", "3", "--saas-eur-per-million-tokens", "1", "--html")
 
 
-@pytest.mark.parametrize(("arguments", "diagrams"), [(SIZE, 3), (RECOMMEND, 2)])
+@pytest.mark.parametrize(
+    ("arguments", "diagrams"),
+    # hardware is recommended for many numbers of users
+    [(SIZE, 3), pytest.param(RECOMMEND, 2, marks=pytest.mark.slow)],
+)
 def test_a_page_is_self_contained(
     tmp_path: Path, arguments: tuple[str, ...], diagrams: int
 ) -> None:

@@ -115,11 +115,11 @@ def test_a_question_that_fails_fails_the_whole_look() -> None:
 DOCKER = """#!/bin/sh
 echo "$1 $2" >>"$(dirname "$0")/asked"
 case "$1 $2" in
-info*) echo '28.0|/var/lib/docker|{"version":"28.0","root":"/var/lib/docker"}' ;;
+info*) echo 'info 28.0|/var/lib/docker|{"version":"28.0","root":"/var/lib/docker"}' ;;
 "network ls") echo "network demo demo" ;;
 "volume ls") echo "volume other " ;;
-"image ls") echo "lab/engine:1 lab/engine@<none> sha256:aa" ;;
-"container ls") printf '%s\\n' "demo-litellm-0 demo litellm" "other-litellm-0 other litellm" ;;
+"image ls") echo "image lab/engine:1 lab/engine@<none> sha256:aa" ;;
+"container ls") printf 'row %s\\n' "demo-litellm-0 demo litellm" "other-litellm-0 other litellm" ;;
 "container inspect")
   shift 4
   for name; do
@@ -140,8 +140,7 @@ MORE = (
 
 def test_docker_is_asked_once_for_what_several_questions_need(tmp_path: Path) -> None:
     """A docker command takes 30 ms of a host: they were 17 of a look."""
-    (tmp_path / "docker").write_text(DOCKER)
-    (tmp_path / "docker").chmod(0o755)
+    _install_docker(tmp_path, DOCKER)
     fingerprint = tmp_path / "deployments" / "demo" / "secrets.fingerprint"
     fingerprint.parent.mkdir(parents=True)
     fingerprint.write_text("known")
@@ -169,3 +168,63 @@ def test_docker_is_asked_once_for_what_several_questions_need(tmp_path: Path) ->
         *("container inspect", "container ls", "image ls"),
         *("info --format", "network ls", "volume ls"),
     ]
+
+
+TOGETHER = """#!/bin/sh
+[ "$1 $2" != "container inspect" ] || exit 0
+echo "$1 $2" >>"$(dirname "$0")/asked"
+until [ "$(wc -l <"$(dirname "$0")/asked")" -ge 5 ]; do sleep 0.01; done
+case "$1 $2" in
+info*) echo "info 28.0|/var/lib/docker|{}" ;;
+"network ls") seq -f "network n%g" 20000 ;;
+"volume ls") seq -f "volume v%g" 20000 ;;
+esac
+"""
+
+
+def test_docker_is_asked_at_the_same_time_however_much_it_says(tmp_path: Path) -> None:
+    """Each command here waits for the others; what they print does not fit into a pipe."""
+    _install_docker(tmp_path, TOGETHER)
+    result = _ask_for_resources(tmp_path)
+    assert result.returncode == 0, result.stderr
+    names = [
+        *(f"network n{n}" for n in range(1, 20001)),
+        *(f"volume v{n}" for n in range(1, 20001)),
+    ]
+    assert list(Resources().process(result.stdout.splitlines())) == names
+
+
+def _failing(command: str) -> str:
+    """A docker that cannot say something, in two lines."""
+    fails = f'"{command}") printf "%s\\n" "a warning" "no such plugin" >&2; exit 1 ;;'
+    return DOCKER.replace(" in\n", f" in\n{fails}\n", 1)
+
+
+@pytest.mark.parametrize("command", ["network ls", "volume ls", "container ls"])
+def test_what_docker_cannot_say_fails_the_look_with_its_reason(
+    tmp_path: Path, command: str
+) -> None:
+    _install_docker(tmp_path, _failing(command))
+    result = _ask_for_resources(tmp_path)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr == "a warning\nno such plugin\n"
+
+
+@pytest.mark.parametrize("command", ["image ls", "container inspect"])
+def test_what_docker_need_not_say_does_not_fail_it(tmp_path: Path, command: str) -> None:
+    _install_docker(tmp_path, _failing(command))
+    result = _ask_for_resources(tmp_path)
+    assert result.stdout.splitlines() == ["network demo demo", "volume other "]
+
+
+def _install_docker(directory: Path, text: str) -> None:
+    (directory / "docker").write_text(text)
+    (directory / "docker").chmod(0o755)
+
+
+def _ask_for_resources(directory: Path) -> subprocess.CompletedProcess[str]:
+    environment = {"PATH": f"{directory}:/usr/bin:/bin", "MORE": MORE}
+    command = Resources().command()
+    return subprocess.run(
+        ["sh", "-c", command], env=environment, capture_output=True, text=True, timeout=60
+    )

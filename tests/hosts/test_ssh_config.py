@@ -10,7 +10,7 @@ import paramiko
 import pytest
 
 from deploy.hosts import ssh_config
-from deploy.hosts.ssh import find_endpoint
+from deploy.hosts.ssh import find_endpoint, find_endpoints_ahead
 from deploy.hosts.ssh_config import Endpoint
 from deploy.spec import HostSpec
 
@@ -27,6 +27,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     ssh_config.read_endpoint.cache_clear()
     yield tmp_path
     ssh_config.read_endpoint.cache_clear()
+    ssh_config._asked.clear()
 
 
 @pytest.fixture
@@ -63,6 +64,41 @@ def test_everything_that_openssh_says_counts(answer: Path, home: Path) -> None:
         connect_timeout_seconds=9,
         keepalive_seconds=7,
     )
+
+
+MANY = """#!/bin/sh
+for name; do :; done
+echo "$name" >>"$HOME/asked"
+[ "$name" != "no's" ] || { echo "line 3: bad" >&2; exit 255; }
+cat >/dev/null
+printf '%s\\n' "hostname $name.lab" "user u" "identityfile ~/.ssh/$name"
+"""
+
+
+def test_many_are_asked_about_at_once_and_one_alone_that_is_not_accepted(
+    answer: Path, home: Path
+) -> None:
+    (answer.parent / "bin/ssh").write_text(MANY)
+    hosts = [HostSpec(name=name) for name in ("a", "no's", "c")]
+    find_endpoints_ahead(hosts)
+    names = (home / "asked").read_text().splitlines()
+    assert names == ["a", "no's", "c"]
+    found = [find_endpoint(hosts[0]), find_endpoint(hosts[2])]
+    assert [endpoint.address for endpoint in found] == ["a.lab", "c.lab"]
+    assert found[1].keys == (f"{home}/.ssh/c",)
+    with pytest.raises(paramiko.SSHException, match="ssh -G no's: line 3: bad"):
+        find_endpoint(hosts[1])
+    assert (home / "asked").read_text().splitlines() == [*names, "no's"]
+
+
+def test_without_openssh_nothing_is_known_ahead(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (home / "bin").mkdir()
+    (home / "bin/sh").symlink_to("/bin/sh")
+    monkeypatch.setenv("PATH", f"{home}/bin")
+    find_endpoints_ahead([HostSpec(name="a"), HostSpec(name="b")])
+    assert find_endpoint(HostSpec(name="b")).address == "b"
 
 
 def test_what_is_declared_is_asked_with_and_only_once(answer: Path, home: Path) -> None:

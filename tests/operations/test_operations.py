@@ -12,10 +12,12 @@ import subprocess
 import tarfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path, PurePosixPath
 from types import SimpleNamespace
 from typing import Any
 
+import gevent
 import pytest
 from pyinfra.api import OperationError
 from pyinfra.api.command import FunctionCommand
@@ -703,7 +705,7 @@ def test_verification_uses_the_connections_that_are_open(
     host = FakeHost({}, connector=ssh, connector_data=data)
     used: list[Any] = []
 
-    def verify(_: Artefacts, logins: Any, addresses: Any) -> Iterator[Any]:
+    def verify(_: Artefacts, logins: Any, addresses: Any, _token: str) -> Iterator[Any]:
         used.append((logins, addresses))
         return iter(())
 
@@ -716,6 +718,54 @@ def test_verification_uses_the_connections_that_are_open(
     monkeypatch.setattr(look, "seen", lambda *_: seen)
     run(verified.answers, host, executing=True, artefacts=demo)
     assert used[1:] == [(logins, {"h1": {"demo-litellm-0": {"demo": "a"}}})]
+
+
+@pytest.mark.parametrize(
+    ("gives", "is_unchanged", "token"),
+    [
+        (lambda: "t", True, "t"),
+        (lambda: "t", False, ""),
+        (lambda: "", True, ""),
+        (lambda: gevent.sleep(60), True, ""),
+    ],
+)
+def test_verification_uses_a_login_that_was_begun_if_nothing_has_changed_since(
+    demo: Artefacts,
+    monkeypatch: pytest.MonkeyPatch,
+    gives: Callable[[], str],
+    is_unchanged: bool,
+    token: str,
+) -> None:
+    used: list[str] = []
+
+    def verify(_: Artefacts, _logins: Any, _addresses: Any, token: str) -> Iterator[Any]:
+        used.append(token)
+        return iter(())
+
+    monkeypatch.setattr(verified, "PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr("deploy.live.early_login.early_token", lambda *_: gives())
+    monkeypatch.setattr("deploy.live.verify.verify", verify)
+    monkeypatch.setattr(look, "seen", lambda *_: UnitsState({}) if is_unchanged else None)
+    host = FakeHost({Host: GOOD_HOST, Resources: {}})
+    arguments = checked(demo, partial(verified.sign_in_early, demo))
+    run(precheck.passed, host, executing=True, **arguments)
+    run(verified.answers, host, executing=True, artefacts=demo)
+    assert used == [token]
+
+
+def test_a_dry_run_begins_no_login(demo: Artefacts) -> None:
+    arguments = checked(demo, lambda: pytest.fail("begun"))
+    run(precheck.passed, {Host: GOOD_HOST, Resources: {}}, **arguments)
+
+
+def checked(artefacts: Artefacts, meanwhile: Callable[[], None]) -> dict[str, Any]:
+    subject = Subject(artefacts.host("@local"), artefacts.stack.on("@local"))
+    return {
+        "deployment": "demo",
+        "subject": subject,
+        "secrets": artefacts.secrets,
+        "meanwhile": meanwhile,
+    }
 
 
 # the script command

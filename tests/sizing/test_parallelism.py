@@ -103,5 +103,10 @@ def test_whole_experts_are_a_way_out() -> None:
         "use --tensor-parallel-size 1, 2, or use --enable-expert-parallel, with which GPUs keep"
         " whole experts"
     )
-    whole = {"tensor_parallel_size": 4, "enable_expert_parallel": True}
-    assert size("qwen3-30b-a3b", "4x h100", quantization="fp8", **whole).fits
+    assert size(
+        "qwen3-30b-a3b",
+        "4x h100",
+        quantization="fp8",
+        tensor_parallel_size=4,
+        enable_expert_parallel=True,
+    ).fits
