@@ -10,8 +10,8 @@ from deploy.artefacts import Artefacts, make_artefacts
 from deploy.fingerprint import make_fingerprint
 from deploy.hosts.mac.setup import daemons
 from deploy.inventory import load_inventory
+from deploy.services.host_service import sha256
 from deploy.services.ollama_model import manifest_path
-from deploy.services.systemd import sha256
 from tests.fake_host import LOCK, Responses, converged, fresh, units_answer
 from tests.golden import assert_golden
 from tests.recognisable import write_secrets

@@ -18,8 +18,8 @@ from deploy.facts.services import look_at_holds, parse_holds
 from deploy.hosts.mac.setup import LABELS, POWER
 from deploy.hosts.mac.state import MacState
 from deploy.hosts.state import HostState, System
+from deploy.services.host_service import data_directory
 from deploy.services.launchd import DAEMONS
-from deploy.services.systemd import data_directory
 from deploy.spec.host import deployment_directory
 
 PLACE = r"""
