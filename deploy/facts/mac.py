@@ -88,11 +88,12 @@ class MacHost(FactBase[HostState]):
 class Mac(FactBase[MacState]):
     """A Mac's chip, and the settings that Atelier looks after."""
 
-    def command(self, account: str) -> str:
+    def command(self, account: str, haproxy: str) -> str:
         """Print sections.
 
         Args:
             account: name of the account that engines run as.
+            haproxy: path of HAProxy, which need not be there.
         """
         settings = "|".join(POWER)
         daemons = "; ".join(
@@ -115,6 +116,7 @@ class Mac(FactBase[MacState]):
                 f"echo '@daemons'; {daemons}",
                 f"echo '@loaded'; {loaded}",
                 f"echo '@accounts'; ! id -u {user} >/dev/null 2>&1 || echo {user}",
+                f"echo '@haproxy'; sudo -n -u {user} {shlex.quote(haproxy)} -v 2>/dev/null",
                 "echo '@filevault'; fdesetup status 2>/dev/null",
                 "true",
             ]
@@ -137,6 +139,7 @@ class Mac(FactBase[MacState]):
             daemons=_pairs(sections.get("daemons", [])),
             loaded=frozenset(sections.get("loaded", [])),
             accounts=frozenset(sections.get("accounts", [])),
+            haproxy=first(sections.get("haproxy")),
             has_filevault=first(sections.get("filevault")).startswith("FileVault is On"),
         )
 

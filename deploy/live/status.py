@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -22,7 +22,7 @@ from deploy.live.daemons import read_daemon
 from deploy.live.entry import certificate_days
 from deploy.live.hangs import Hangs, read_hangs
 from deploy.live.inspect import live_container
-from deploy.live.links import loaded
+from deploy.live.links import certificate_of
 from deploy.live.restarts import NEVER, Restarts, read_restarts
 from deploy.live.services import FoundService, read_service
 from deploy.plan.addresses import host_and_port
@@ -141,7 +141,10 @@ def _read_systemd(unit: Unit, artefacts: Artefacts, connection: Connection) -> S
 
 
 def _read_launchd(unit: Unit, artefacts: Artefacts, connection: Connection) -> ServiceStatus:
-    return _service(unit, artefacts, read_daemon(connection, unit.name))
+    status = _service(unit, artefacts, read_daemon(connection, unit.name))
+    if status.state != "running":
+        return status
+    return replace(status, certificate_days=_certificate_days(unit, artefacts, connection))
 
 
 def _service(unit: Unit, artefacts: Artefacts, found: FoundService | None) -> ServiceStatus:
@@ -181,7 +184,7 @@ def _image_id(connection: Connection, reference: str) -> str | None:
 
 def _certificate_days(unit: Unit, artefacts: Artefacts, connection: Connection) -> int | None:
     if unit.tier == Tier.LINK:
-        found = loaded(connection, unit.name)
+        found = certificate_of(unit, connection)
         return found.days_left if found else None
     entry = artefacts.plan.entry
     return certificate_days(entry, connection) if entry and unit.tier == Tier.ENTRY else None

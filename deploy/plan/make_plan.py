@@ -81,7 +81,7 @@ def make_plan(
     outcome = Outcome(placement, hosts, sizer, spec.users, wide)
     router_host = spec.router_host
     found = with_native(with_one_length(_replicas(spec, claims, outcome, sources)), spec)
-    replicas = tuple(with_ports(found, router_host))
+    replicas = tuple(with_ports(found, spec))
     people, people_problems = people_plan(spec, directory)
     _raise(
         [

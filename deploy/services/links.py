@@ -4,8 +4,8 @@ Settings: https://docs.haproxy.org/3.0/configuration.html
 
 Routers ask the client, a container next to them, for ``/<replica>/...``. It goes to the server on
 the replica's host with its certificate, asks for that host's, and the server hands the request to
-the engine. Engines have no port on their host. Certificates and replicas come and go while requests
-go on: both ends read their files again when they have changed.
+the engine. Engines have no port in the network of their host. Certificates and replicas come and go
+while requests go on: both ends read their files again when they have changed.
 """
 
 from __future__ import annotations
@@ -19,21 +19,20 @@ from deploy.plan.addresses import host_and_port
 from deploy.plan.replica_plan import ReplicaPlan
 from deploy.plan.service_plans import LinksPlan
 from deploy.render import render
-from deploy.services import engines, haproxy_watch
+from deploy.services import engines, haproxy_watch, link_places
 from deploy.services.container import HealthCheck, Mount, Port
 from deploy.services.context import ServiceContext
 from deploy.services.haproxy import (
     CAPABILITIES,
     HEALTH_PORT,
     IMAGE,
-    RUNTIME_PORT,
     SPARE_SECONDS,
-    USER,
     quoted_error,
 )
 from deploy.services.haproxy_watch import CONFIG_FILE, LONGEST_ANSWER_SECONDS
 from deploy.services.health import http_check
 from deploy.services.host_files import ConfigFile
+from deploy.services.link_places import Place
 from deploy.services.routes import LINK_PORT, from_routers, link_client_name
 from deploy.services.unit import Route, Tier, Unit
 from deploy.spec import SecretText
@@ -63,6 +62,8 @@ class Backend:
     """Host and port."""
     shows: str = ""
     """The name in the certificate that is asked for there."""
+    is_container: bool = True
+    """Whether its host is the name of a container, whose address changes."""
 
 
 def end_name(context: ServiceContext, end: LinkEnd) -> str:
@@ -84,11 +85,9 @@ def units(context: ServiceContext) -> Iterator[Unit]:
 
 def _server(context: ServiceContext, plan: LinksPlan, host: str) -> Unit:
     replicas = _replicas(context, host)
-    backends = []
-    for replica in replicas:
-        name = engines.container_name(context, replica)
-        address = f"{name}:{engines.container_port(replica)}"
-        backends.append(Backend(name, (name,), address))
+    backends = [_behind(context, replica) for replica in replicas]
+    if context.plan.host(host).system == "macos":
+        return _on_mac(context, plan, host, backends, replicas)
     published = Port(
         host_ip=context.plan.host(host).address,
         host_port=plan.spec.port,
@@ -102,6 +101,32 @@ def _server(context: ServiceContext, plan: LinksPlan, host: str) -> Unit:
         backends,
         replicas,
         ports=(published,),
+    )
+
+
+def _behind(context: ServiceContext, replica: ReplicaPlan) -> Backend:
+    """A replica on the server's host."""
+    name = engines.container_name(context, replica)
+    if replica.runs == "native":
+        return Backend(name, (name,), host_and_port(*context.listens(replica)), is_container=False)
+    return Backend(name, (name,), f"{name}:{engines.container_port(replica)}")
+
+
+def _on_mac(
+    context: ServiceContext,
+    plan: LinksPlan,
+    host: str,
+    backends: Sequence[Backend],
+    replicas: Sequence[ReplicaPlan],
+) -> Unit:
+    """A server as a daemon of launchd."""
+    end = LinkEnd(host, "server")
+    name, place = end_name(context, end), link_places.on_mac(context, plan, host)
+    files = _files(context, end, place, backends)
+    return Unit(
+        config=link_places.mac_files(context, host, SERVER, files),
+        **_common(context, plan, end, replicas, plan.spec.port),
+        **link_places.daemon(context, plan, host, name, SERVER),
     )
 
 
@@ -134,18 +159,12 @@ def _unit(  # noqa: PLR0913, PLR0917
     """One end: it is replaced only where its image or its port is another one."""
     name = end_name(context, end)
     service = SERVER if end.role == "server" else CLIENT
-    config = context.config_tree(
-        end.host, service, _files(context, end, port, backends), haproxy_watch.watch(CONFIG)
-    )
+    files = _files(context, end, link_places.in_container(port), backends)
+    config = context.config_tree(end.host, service, files, haproxy_watch.watch(CONFIG))
     return Unit(
-        host=end.host,
-        tier=Tier.LINK,
-        serves=name,
         image_name=IMAGE,
-        start_timeout_seconds=plan.spec.start_timeout_seconds,
-        route=_route(context, replicas, port),
-        drain_seconds=max(each.engine.drain_seconds for each in replicas),
         config=config,
+        **_common(context, plan, end, replicas, port),
         runs=context.container(
             name,
             service,
@@ -165,6 +184,24 @@ def _unit(  # noqa: PLR0913, PLR0917
     )
 
 
+def _common(
+    context: ServiceContext,
+    plan: LinksPlan,
+    end: LinkEnd,
+    replicas: Sequence[ReplicaPlan],
+    port: int,
+) -> dict[str, Any]:
+    """What all ends have in common: fields of the unit."""
+    return {
+        "host": end.host,
+        "tier": Tier.LINK,
+        "serves": end_name(context, end),
+        "start_timeout_seconds": plan.spec.start_timeout_seconds,
+        "route": _route(context, replicas, port),
+        "drain_seconds": max(each.engine.drain_seconds for each in replicas),
+    }
+
+
 def _route(context: ServiceContext, replicas: Sequence[ReplicaPlan], port: int) -> Route | None:
     """Requests to all replicas behind it are kept away while it is replaced, if they can be."""
     reached = [engines.upstream(context, each) for each in replicas]
@@ -177,29 +214,26 @@ def _route(context: ServiceContext, replicas: Sequence[ReplicaPlan], port: int) 
 
 
 def _files(
-    context: ServiceContext, end: LinkEnd, port: int, backends: Sequence[Backend]
+    context: ServiceContext, end: LinkEnd, place: Place, backends: Sequence[Backend]
 ) -> dict[str, ConfigFile]:
     """Its configuration, its certificate and key, and whom it trusts."""
     return {
-        CONFIG_FILE: ConfigFile(content=_config(context, end.role, port, backends)),
+        CONFIG_FILE: ConfigFile(content=_config(context, end.role, place, backends)),
         CERTIFICATE: ConfigFile(content=SecretText.of(end.certificate_name)),
         KEY: ConfigFile(content=SecretText.of(end.key_name), mode=0o600),
         AUTHORITY: ConfigFile(content=SecretText.of(LINKS_AUTHORITY)),
     }
 
 
-def _config(context: ServiceContext, role: Role, port: int, backends: Sequence[Backend]) -> str:
+def _config(context: ServiceContext, role: Role, place: Place, backends: Sequence[Backend]) -> str:
     is_server = role == "server"
     return render(
         "haproxy/link.cfg.j2",
-        uid=USER,
-        runtime_port=RUNTIME_PORT,
-        health_port=HEALTH_PORT,
+        place=place,
         longest_answer_seconds=LONGEST_ANSWER_SECONDS,
         silent_seconds=context.plan.router.spec.request_timeout_seconds + SPARE_SECONDS,
         retries=SERVER_RETRIES if is_server else CLIENT_RETRIES,
         is_server=is_server,
-        port=port,
         certificate=CERTIFICATE,
         authority=AUTHORITY,
         names=[name for backend in backends for name in backend.names],

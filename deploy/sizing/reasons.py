@@ -18,7 +18,6 @@ class ReasonKind(StrEnum):
     DECLINED = "declined"
     MEMORY_UNKNOWN = "memory_unknown"
     ON_APPLE = "on_apple"
-    NOT_ON_MACS = "not_on_macs"
     ON_CPU = "on_cpu"
     CAPABILITY = "capability"
     NOT_MODELLED = "not_modelled"

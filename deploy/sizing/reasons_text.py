@@ -37,7 +37,6 @@ REASONS = {
     ReasonKind.DECLINED: "{why}",
     ReasonKind.MEMORY_UNKNOWN: "the memory of this machine's CPU is not declared",
     ReasonKind.ON_APPLE: "{engine} does not run on Apple GPUs",
-    ReasonKind.NOT_ON_MACS: "Atelier does not run {engine} on Macs",
     ReasonKind.ON_CPU: (
         "the memory of this machine's CPU is not declared, and {engine} is sized on GPUs only"
     ),
