@@ -101,7 +101,7 @@ def mac_findings(
             "an account of this Mac",
             f"make one: docs/mac.md; or declare another service_user than {spec.service_user!r}",
         )
-    if mac.haproxy and any(unit.tier == Tier.LINK for unit in subject.units):
+    if _has_haproxy(subject, found, mac):
         yield _haproxy(mac.haproxy)
     if mac.has_filevault:
         yield Finding(
@@ -113,12 +113,24 @@ def mac_findings(
         )
 
 
+def _has_haproxy(subject: Subject, found: HostState, mac: MacState) -> bool:
+    """Whether links end here, and the account that is to run HAProxy could be asked about it."""
+    path = subject.spec.every_program["haproxy"].path
+    is_linked = any(unit.tier == Tier.LINK for unit in subject.units)
+    return is_linked and str(path) in found.file_sizes and subject.spec.service_user in mac.accounts
+
+
 def _haproxy(said: str) -> Finding:
     found = re.search(r"version (\d+)\.(\d+)", said)
     if found and (int(found[1]), int(found[2])) >= FIRST_HAPROXY:
         return Finding("HAProxy", "ok", said)
-    allowed = f"{'.'.join(map(str, FIRST_HAPROXY))} or newer"
-    return Finding("HAProxy", "problem", said, allowed, "on the Mac: brew upgrade haproxy")
+    return Finding(
+        "HAProxy",
+        "problem",
+        said or "it does not run as the account of the engines",
+        f"{'.'.join(map(str, FIRST_HAPROXY))} or newer",
+        "on the Mac: brew upgrade haproxy",
+    )
 
 
 def _chip(spec: HostSpec, mac: MacState, catalog: Catalog) -> Finding:
