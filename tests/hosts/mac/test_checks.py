@@ -83,8 +83,8 @@ def test_what_is_said(
     ("said", "status"),
     [
         ("HAProxy version 3.3.6-1234 2026/07/01 - https://haproxy.org/", "ok"),
-        ("HAProxy version 3.0.11-1+deb13u1 2025/06/02 - https://haproxy.org/", "ok"),
-        ("HAProxy version 2.9.7-5742051 2024/04/05 - https://haproxy.org/", "problem"),
+        ("HAProxy version 2.6.12-1+deb12u4 2026/01/02 - https://haproxy.org/", "ok"),
+        ("HAProxy version 2.4.29 2025/04/22 - https://haproxy.org/", "problem"),
         ("", "problem"),
     ],
 )
