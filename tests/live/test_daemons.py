@@ -14,6 +14,7 @@ from deploy.errors import ServiceError
 from deploy.live import status
 from deploy.live.connection import Connection
 from deploy.live.daemons import is_loaded, read_daemon, read_log
+from deploy.live.metal import metal_device
 from deploy.live.ollama import gpu_share
 from deploy.live.privacy.logs import search_log
 from deploy.live.privacy.needles import Mark, Needles
@@ -134,3 +135,29 @@ def test_what_people_ask_is_looked_for_in_its_log(make: MakeArtefacts, mac: Fake
     place = search_log(connection, engine_of(on_a_mac(make)), 0, needles)
     assert (place.kind, place.name, place.problem) == ("log", NAME, "")
     assert connection.streamed == [f"cat /var/log/atelier/{NAME}.log"]
+
+
+# of llama-server's build 10926 for macOS
+DEVICES = """Available devices:
+  MTL0: Apple M3 Ultra (196608 MiB, 196607 MiB free)
+  BLAS: Accelerate (0 MiB, 0 MiB free)
+"""
+
+
+def llama_server(mac: FakeMac, said: str) -> str:
+    """A program that says this of its devices; its path has a space in it."""
+    path = mac.directory / "llama server"
+    path.write_text(f"#!/bin/sh\n[ $* = --list-devices ] && cat <<end\n{said}end\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_llama_cpp_computes_by_metal(mac: FakeMac) -> None:
+    program = llama_server(mac, DEVICES)
+    assert metal_device(OnMac(mac), program, NAME) == "Apple M3 Ultra"
+
+
+def test_a_llama_server_that_is_not_made_for_macs(mac: FakeMac) -> None:
+    for said in ("Available devices:\n", DEVICES.replace("MTL0", "CUDA0"), ""):
+        with pytest.raises(ServiceError, match="llama-server sees no GPU"):
+            metal_device(OnMac(mac), llama_server(mac, said), NAME)
