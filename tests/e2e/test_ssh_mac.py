@@ -313,7 +313,7 @@ def test_llama_cpp_takes_the_place_of_ollama(rig: Rig) -> None:
         ("update", f"file {CURRENT}/haproxy.cfg"),
     }
     key = rig.kept["engine_api_key"]
-    request = {
+    request: dict[str, Any] = {
         "method": "POST",
         "json": {"model": "tiny-coder", "prompt": "def fib(n):", "max_tokens": 8},
     }

@@ -143,7 +143,7 @@ def test_a_mac_shows_its_certificate_to_whoever_connects(
     assert own is not None
     [(key, pair)] = [each for each in own.pairs.items() if each[0] == end.key]
     other = issue(make_authority("other", now), ("mac.link",), now, "server")
-    way = Connection(HostSpec(name="@local"), None, Docker)  # type: ignore[arg-type,return-value]
+    way = Connection(HostSpec(name="@local"), None, Docker)  # type: ignore[arg-type]
     for shown, said in ((pair, "mutual TLS, certificate with 39"), (other, "it has another")):
         listening, port = tls_server(shown, own.authority.certificate, tmp_path)
         monkeypatch.setattr(way, "way", lambda _address, _port, at=port: ("127.0.0.1", at))

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import re
+import tarfile
 from typing import Any
 
 import pytest
 import yaml
+from pyinfra.api import StringCommand
 
 from deploy.artefacts import Artefacts
 from deploy.operations import file_tree
@@ -94,7 +98,12 @@ def test_its_key_belongs_to_that_account(artefacts: Artefacts) -> None:
         "link.pem.key": ("ollama", 0o600),
     }
     [command] = file_tree.write(tree, artefacts.secrets)
+    assert isinstance(command, StringCommand)
     assert "--same-owner" in command.get_raw_value()
+    packed = base64.b64decode(str(command.connector_arguments["_stdin"]))
+    with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
+        assert archive.getmember("link.pem.key").uname == "ollama"
+        assert archive.getmember("link.pem").uname == ""
 
 
 def test_new_files_are_tried_by_that_account_and_waited_for(artefacts: Artefacts) -> None:
