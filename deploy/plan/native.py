@@ -36,7 +36,9 @@ def native_problems(spec: DeploymentSpec, replicas: tuple[ReplicaPlan, ...]) -> 
             continue
         for replica in {each.engine.kind: each for each in own}.values():
             yield from _engine_problems(f"hosts[{index}]", host, replica)
-        yield from _address_problems(f"hosts[{index}]", host, spec.router_host)
+        # where a link ends is looked at with the links
+        if not all(replica.is_linked for replica in own):
+            yield from _address_problems(f"hosts[{index}]", host, spec.router_host)
 
 
 def _engine_problems(path: str, host: HostSpec, replica: ReplicaPlan) -> Iterator[Problem]:

@@ -32,7 +32,21 @@ CASES: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     ({"service_user": "root"}, {}, "root as service_user on macOS"),
     ({"name": "@local"}, {}, "'@local' with system='macos'"),
     ({"programs": {}}, {}, "hosts[1].programs: no 'ollama', which ollama needs"),
-    ({"address": "mac.lab"}, {}, "hosts[1].address: 'mac.lab' is a name"),
+    (
+        {"address": "mac.lab"},
+        {},
+        "hosts[1].address: 'mac.lab' is a name\n    allowed: an IP address of",
+    ),
+    (
+        {"address": "mac.lab"},
+        {"engine": {"kind": "ollama"}},
+        "hosts[1].address: 'mac.lab' is a name: a link ends on an address",
+    ),
+    (
+        {"address": "127.0.0.1"},
+        {"engine": {"kind": "ollama"}},
+        "hosts[1].address: 127.0.0.1, which the router on web does not reach",
+    ),
     ({}, {"engine": {"kind": "vllm"}}, "vLLM does not run on Apple GPUs"),
     ({}, {"engine": {"kind": "sglang"}}, "SGLang does not run on Apple GPUs"),
     ({}, {"engine": OLLAMA | {"tensor_parallel_size": 2}}, "engine.tensor_parallel_size: ollama"),
