@@ -111,7 +111,7 @@ class RemedyKind(StrEnum):
     LEGAL_SPLIT = "legal_split"
     SPLIT_LESS = "split_less"
     COMPARE_PIPELINE = "compare_pipeline"
-    USE_OLLAMA = "use_ollama"
+    SERVE_GGUF = "serve_gguf"
     USE_VLLM = "use_vllm"
     LANGUAGE_MODEL_ONLY = "language_model_only"
     OTHER_IMAGE = "other_image"

@@ -234,7 +234,7 @@ REMEDIES = {
     RemedyKind.LEGAL_SPLIT: "use {set[tensor_parallel_size]} {sizes}",
     RemedyKind.SPLIT_LESS: "add GPUs, or split less",
     RemedyKind.COMPARE_PIPELINE: "compare {set[pipeline_parallel_size]}",
-    RemedyKind.USE_OLLAMA: "use {set[engine]} ollama (natively, not in a container)",
+    RemedyKind.SERVE_GGUF: "use {set[engine]} ollama or llama_cpp (natively, not in a container)",
     RemedyKind.USE_VLLM: "use {set[engine]} vllm",
     RemedyKind.OTHER_IMAGE: "use a -cu129 image",
 }
