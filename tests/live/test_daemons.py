@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from deploy.errors import ServiceError
-from deploy.live import status
+from deploy.live import status, verify
 from deploy.live.connection import Connection
 from deploy.live.daemons import is_loaded, read_daemon, read_log
 from deploy.live.metal import metal_device
@@ -20,7 +20,7 @@ from deploy.live.privacy.logs import search_log
 from deploy.live.privacy.needles import Mark, Needles
 from tests.conftest import MakeArtefacts
 from tests.fake_mac import FakeMac
-from tests.services.test_launchd import engine_of, on_a_mac
+from tests.services.test_launchd import engine_of, llama_of, on_a_mac
 
 NAME = "demo-ollama-qwen2.5-coder-7b-0"
 
@@ -161,3 +161,16 @@ def test_a_llama_server_that_is_not_made_for_macs(mac: FakeMac) -> None:
     for said in ("Available devices:\n", DEVICES.replace("MTL0", "CUDA0"), ""):
         with pytest.raises(ServiceError, match="llama-server sees no GPU"):
             metal_device(OnMac(mac), llama_server(mac, said), NAME)
+
+
+def test_verify_says_what_computes(
+    make: MakeArtefacts, mac: FakeMac, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Next to what llama.cpp on the Mac answered, by the program that serves."""
+    artefacts, _ = llama_of(make, path=llama_server(mac, DEVICES))
+    [replica] = artefacts.plan.replicas
+    monkeypatch.setattr(verify, "engine_url", lambda *_: "http://none")
+    monkeypatch.setattr(verify, "complete", lambda *_: "answered 'ok'")
+    hosts: dict[str, Connection] = {"mac": OnMac(mac)}
+    question = verify._engine_question(artefacts, replica, hosts)
+    assert question.ask() == "answered 'ok'; by Metal, on Apple M3 Ultra"

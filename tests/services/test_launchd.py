@@ -159,14 +159,15 @@ def test_a_model_from_a_file_is_read_where_it_is(make: MakeArtefacts) -> None:
     assert unit.model_file.path.is_relative_to("/var/lib/atelier/models")
 
 
-LLAMA = {"llama-server": {"path": "/opt/llama/llama-server", "version": "b11669"}}
+LLAMA = "/opt/llama/llama-server"
 FILE: dict[str, Any] = {"models": [{"name": "tiny-coder"}], "users": 1}
 
 
-def llama_of(make: MakeArtefacts, **engine: Any) -> tuple[Artefacts, Unit]:
+def llama_of(make: MakeArtefacts, path: str = LLAMA, **engine: Any) -> tuple[Artefacts, Unit]:
     """llama.cpp on a Mac, behind a link."""
     declared = {"kind": "llama_cpp"} | engine
-    artefacts = on_a_mac(make, mac={"programs": LLAMA}, engine=declared, **FILE)
+    programs = {"programs": {"llama-server": {"path": path}}}
+    artefacts = on_a_mac(make, mac=programs, engine=declared, **FILE)
     [unit] = [unit for unit in artefacts.stack.on("mac") if unit.tier == Tier.ENGINE]
     return artefacts, unit
 
