@@ -334,11 +334,11 @@ def test_llama_cpp_takes_the_place_of_ollama(rig: Rig) -> None:
 
 def test_a_network_that_is_trusted_needs_no_link(rig: Rig) -> None:
     rig.declare(engine={"trusted_network": True})
-    assert ("remove", f"service {LINK}") in steps(rig.site.apply())
+    assert ("remove", f"service {LINK}") in steps(rig.site.deploy())
     assert rig.mac.run(f"curl -fsS http://{rig.mac.address}:8000/api/version") == '{"version":"1"}'
     assert rig.mac.run("ps -C haproxy -o user=", check=False) == ""
     rig.declare()
-    assert ("create", f"service {LINK}") in steps(rig.site.apply())
+    assert ("create", f"service {LINK}") in steps(rig.site.deploy())
     assert rig.version() == "1"
 
 
