@@ -27,6 +27,7 @@ from deploy.live.restarts import NEVER, Restarts, read_restarts
 from deploy.live.services import FoundService, read_service
 from deploy.plan.addresses import host_and_port
 from deploy.services import Tier, Unit
+from deploy.services.container import LOOPBACK
 
 
 @dataclass(frozen=True)
@@ -200,8 +201,11 @@ def _certificate_problem(unit: Unit, artefacts: Artefacts, connection: Connectio
 def _url(unit: Unit, artefacts: Artefacts) -> str:
     if artefacts.plan.entry and unit.tier == Tier.ENTRY:
         return artefacts.plan.entry.urls[0]
-    listens = () if unit.tier == Tier.LINK else unit.runs.listens
-    return f"http://{host_and_port(*listens[0])}" if listens else ""
+    if unit.tier == Tier.LINK or not unit.runs.listens:
+        return ""
+    address, port = unit.runs.listens[0]
+    is_behind_link = unit.tier == Tier.ENGINE and address == LOOPBACK
+    return "" if is_behind_link else f"http://{host_and_port(address, port)}"
 
 
 def _uptime(live: Live) -> int:

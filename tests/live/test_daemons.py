@@ -74,6 +74,14 @@ def test_status(make: MakeArtefacts, mac: FakeMac) -> None:
     assert found.memory_limit_bytes == unit.runs.memory_bytes
 
 
+def test_no_one_is_told_to_open_what_only_a_link_reaches(make: MakeArtefacts, mac: FakeMac) -> None:
+    artefacts = on_a_mac(make, engine={"kind": "ollama"})
+    unit = engine_of(artefacts)
+    install(mac, *unit.create_arguments("demo", artefacts.secrets.digest))
+    found = status.READERS["launchd"](unit, artefacts, OnMac(mac))
+    assert (found.ok, found.url) == (True, "")
+
+
 def test_status_of_one_that_was_edited_and_disabled(make: MakeArtefacts, mac: FakeMac) -> None:
     artefacts = on_a_mac(make)
     unit = engine_of(artefacts)

@@ -60,7 +60,7 @@ def on_a_mac(make: MakeArtefacts, mac: dict[str, Any] | None = None, **more: Any
 
 
 def engine_of(artefacts: Artefacts) -> Unit:
-    [unit] = artefacts.stack.on("mac")
+    [unit] = [unit for unit in artefacts.stack.on("mac") if unit.tier == Tier.ENGINE]
     return unit
 
 
@@ -168,8 +168,7 @@ def llama_of(make: MakeArtefacts, path: str = LLAMA, **engine: Any) -> tuple[Art
     declared = {"kind": "llama_cpp"} | engine
     programs = {"programs": {"llama-server": {"path": path}}}
     artefacts = on_a_mac(make, mac=programs, engine=declared, **FILE)
-    [unit] = [unit for unit in artefacts.stack.on("mac") if unit.tier == Tier.ENGINE]
-    return artefacts, unit
+    return artefacts, engine_of(artefacts)
 
 
 def test_llama_cpp_by_metal(make: MakeArtefacts) -> None:
@@ -206,9 +205,8 @@ def test_llama_cpp_needs_the_same_memory_as_ollama(make: MakeArtefacts) -> None:
     """Both are llama.cpp: weights, cache and buffers of the same file, and a GiB for the server."""
     _, llama = llama_of(make, max_num_seqs=2, max_model_len=2048)
     engine = {"kind": "ollama", "max_num_seqs": 2, "max_model_len": 2048}
-    ollama = on_a_mac(make, engine=engine, **FILE)
-    found = [unit for unit in ollama.stack.on("mac") if unit.tier == Tier.ENGINE]
-    assert llama.runs.memory_bytes == found[0].runs.memory_bytes > 3 * 1024**3
+    ollama = engine_of(on_a_mac(make, engine=engine, **FILE))
+    assert llama.runs.memory_bytes == ollama.runs.memory_bytes > 3 * 1024**3
 
 
 @pytest.mark.parametrize(("limit", "usable"), [(None, 192.0), (240 * 1024, 240.0)])

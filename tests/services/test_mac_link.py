@@ -16,7 +16,7 @@ from deploy.artefacts import Artefacts
 from deploy.operations import file_tree
 from deploy.services import ConfigTree, LaunchdSpec, Tier, Unit
 from tests.conftest import MakeArtefacts
-from tests.services.test_launchd import PROGRAM, on_a_mac, property_list_of
+from tests.services.test_launchd import PROGRAM, engine_of, on_a_mac, property_list_of
 
 OLLAMA = {"kind": "ollama"}
 ENGINE = "demo-ollama-qwen2.5-coder-7b-0"
@@ -116,8 +116,7 @@ def test_new_files_are_tried_by_that_account_and_waited_for(artefacts: Artefacts
 
 
 def test_engines_listen_on_the_mac_alone(artefacts: Artefacts) -> None:
-    [engine] = [unit for unit in artefacts.stack.on("mac") if unit.tier == Tier.ENGINE]
-    found = property_list_of(engine, artefacts)
+    found = property_list_of(engine_of(artefacts), artefacts)
     assert found["EnvironmentVariables"]["OLLAMA_HOST"] == "127.0.0.1:8000"
     assert "server engine 127.0.0.1:8000\n" in config_of(artefacts)
     [router] = [unit for unit in artefacts.stack.units if unit.runs.service == "litellm"]
