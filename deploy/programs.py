@@ -42,7 +42,7 @@ Programs = dict[str, dict[str, Program]]
 
 
 def read_programs(spec: DeploymentSpec, directory: Path) -> Programs:
-    """The declared programs of every host.
+    """The programs of every host.
 
     Args:
         spec: the deployment.
@@ -54,7 +54,7 @@ def read_programs(spec: DeploymentSpec, directory: Path) -> Programs:
     return {
         host.name: {
             name: Program(program, _archive(program, directory, f"hosts[{index}].programs.{name}"))
-            for name, program in host.programs.items()
+            for name, program in host.every_program.items()
         }
         for index, host in enumerate(spec.hosts)
     }

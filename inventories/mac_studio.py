@@ -16,7 +16,7 @@ deployment = Deployment(
         Host(name="web.lab.example", address="10.0.0.20", ssh_user="atelier", sudo=True),
         Host(
             name="mac.lab.example",
-            # Ollama listens here, and the router asks it here
+            # the link ends here, at port 8443: the only port that the router's host needs
             address="10.0.0.21",
             system="macos",
             ssh_user="atelier",
@@ -36,8 +36,8 @@ deployment = Deployment(
             },
         ),
     ],
-    # Ollama has no key: only the router's host may reach port 8000 of the Mac, see docs/mac.md
-    engine=Engine(kind="ollama", trusted_network=True, max_num_seqs=4, max_model_len=32_768),
+    # the link to the Mac is HAProxy, which is installed there once: brew install haproxy
+    engine=Engine(kind="ollama", max_num_seqs=4, max_model_len=32_768),
     models=[Model(name="qwen3-coder-30b-a3b"), Model(name="gpt-oss-120b", quantization="mxfp4")],
 )
 

@@ -13,7 +13,20 @@ from deploy.scripts import read_script
 
 OWN = Path(__file__).parent / "scripts" / "mac"
 POSIX = (
-    *("awk", "basename", "cat", "chmod", "cp", "cut", "dd", "dirname", "du", "env", "find"),
+    *(
+        "awk",
+        "base64",
+        "basename",
+        "cat",
+        "chmod",
+        "cp",
+        "cut",
+        "dd",
+        "dirname",
+        "du",
+        "env",
+        "find",
+    ),
     *("grep", "gzip", "head", "ln", "ls", "mkdir", "mktemp", "mv", "printf", "readlink", "rm"),
     *("rmdir", "sed", "seq", "sh", "sort", "tail", "tar", "touch", "tr", "wc"),
 )

@@ -10,8 +10,8 @@ from deploy.artefacts import Artefacts, make_artefacts
 from deploy.fingerprint import make_fingerprint
 from deploy.hosts.mac.setup import daemons
 from deploy.inventory import load_inventory
+from deploy.services.host_service import sha256
 from deploy.services.ollama_model import manifest_path
-from deploy.services.systemd import sha256
 from tests.fake_host import LOCK, Responses, converged, fresh, units_answer
 from tests.golden import assert_golden
 from tests.recognisable import write_secrets
@@ -38,7 +38,9 @@ SYSTEM = [
     *("@ports", "22"),
 ]
 CHIP = ["@chip", "Apple M3 Ultra", "@memory", str(256 * 1024**3), "@accounts", "_ollama"]
-BARE = [*CHIP, "@limit", "0", "@power", "sleep 1", "disksleep 10", "autorestart 0"]
+HAPROXY = ["@haproxy", "HAProxy version 3.3.6-1234 2026/07/01 - https://haproxy.org/"]
+BREW = "/opt/homebrew/bin/haproxy"
+BARE = [*CHIP, *HAPROXY, "@limit", "0", "@power", "sleep 1", "disksleep 10", "autorestart 0"]
 
 
 class MacSite(Site):
@@ -50,7 +52,10 @@ class MacSite(Site):
         (self.directory / "responses.json").write_text("{}")
         write_secrets(self.directory / ".secrets" / "coder.yaml")
         declared = load_inventory(self.inventory)
-        return make_artefacts(declared.spec, declared.directory)
+        artefacts = make_artefacts(declared.spec, declared.directory)
+        # with the certificates of the link
+        artefacts.secrets.save()
+        return artefacts
 
 
 @pytest.fixture
@@ -60,7 +65,12 @@ def site(tmp_path: Path) -> MacSite:
 
 def bare_mac() -> Responses:
     """A Mac that somebody unpacked, with an account for engines."""
-    return {**LOCK, "sw_vers": SYSTEM, "cpu.brand_string": BARE}
+    return {
+        **LOCK,
+        "sw_vers": [*SYSTEM, "@sizes", f"1 {BREW}"],
+        "cpu.brand_string": BARE,
+        f" -- {BREW} 2>": [f"1 755 {BREW}"],
+    }
 
 
 def converged_mac(artefacts: Artefacts) -> Responses:
@@ -69,6 +79,7 @@ def converged_mac(artefacts: Artefacts) -> Responses:
     wanted = daemons(artefacts.host(MAC))
     ports = [str(port) for unit in units for _, port in unit.runs.listens]
     settings = [
+        *HAPROXY,
         *("@limit", "229376", "@power", "sleep 0", "disksleep 0", "autorestart 1"),
         *("@daemons", *(f"{label} {sha256(text)}" for label, text in wanted.items())),
         *("@loaded", *wanted),
@@ -76,7 +87,8 @@ def converged_mac(artefacts: Artefacts) -> Responses:
     holds = [unit.holds.to_label() for unit in units]
     stores: list[str] = []
     for unit in units:
-        assert unit.model is not None
+        if unit.model is None:
+            continue
         name, source = unit.model.name, unit.model.source
         stores += [
             *(f"@store {unit.name}", "@record", f"{name} {source} d1"),
@@ -86,7 +98,7 @@ def converged_mac(artefacts: Artefacts) -> Responses:
     known = ["@fingerprint", make_fingerprint(artefacts.secrets)]
     return {
         **LOCK,
-        "sw_vers": [*SYSTEM, *ports, "@own_holds", *holds, *known],
+        "sw_vers": [*SYSTEM, *ports, "@sizes", f"1 {BREW}", "@own_holds", *holds, *known],
         "cpu.brand_string": [*CHIP, *settings],
         "@directories": [*units_answer(artefacts, units), *stores],
         **{f" -- {path} 2>": [f"1 755 {path}"] for path in _programs(artefacts)},
@@ -115,6 +127,7 @@ def test_the_dry_run_says_what_will_be_done(site: MacSite) -> None:
         "Keep generated secrets",
         "Install ollama 0.34.4",
         "Run the engines",
+        "Run the links",
     ]
     assert_golden(DRY_RUN, told(result.stderr))
 
@@ -127,6 +140,17 @@ def test_a_host_that_is_no_mac_is_refused(site: MacSite) -> None:
     assert result.returncode == 1
     assert "operating system: Linux x86_64" in result.stderr
     assert "allowed: macOS, as declared" in result.stderr
+
+
+def test_a_mac_without_haproxy_is_refused(site: MacSite) -> None:
+    """Before anything is touched, on any host."""
+    site.ship()
+    site.answer({WEB: fresh(), MAC: bare_mac() | {"sw_vers": SYSTEM}})
+    result = site.run("--json")
+    assert result.returncode == 1
+    assert f"program: {BREW} is not there" in result.stderr
+    assert "fix: on the Mac: brew install haproxy" in result.stderr
+    assert "Will create" not in result.stderr
 
 
 def test_a_converged_mac_gets_nothing(site: MacSite) -> None:

@@ -11,8 +11,8 @@ from deploy.facts.engine import ENGINE_ANSWERS
 from deploy.facts.model_store import RECORDS
 from deploy.facts.sections import split_sections
 from deploy.services.container import LABEL_DEPLOYMENT, LABEL_SERVICE
+from deploy.services.host_service import SERVICES, data_directory
 from deploy.services.ollama import IMAGE as OLLAMA
-from deploy.services.systemd import SERVICES, data_directory
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ class Contents(FactBase[dict[str, str]]):
         """Print each path and its content in base64, on two lines."""
         quoted = " ".join(shlex.quote(path) for path in paths)
         return (
-            f'for f in {quoted}; do [ ! -f "$f" ] || {{ echo "$f"; base64 -w0 "$f"; echo; }}; done'
+            f'for f in {quoted}; do [ ! -f "$f" ] || '
+            '{ echo "$f"; base64 <"$f" | tr -d "\\n"; echo; }; done'
         )
 
     @staticmethod

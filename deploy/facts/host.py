@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Collection
-from pathlib import PurePosixPath
 
 from pyinfra.api import FactBase
 
+from deploy.facts.common import look_at_common, parse_common
 from deploy.facts.daemon import ROOT, look_at_daemon, parse_daemon
 from deploy.facts.engine import ENGINE, of_deployment, show
-from deploy.facts.known_secrets import look_at_known_secrets, parse_known_secrets
-from deploy.facts.places import (
-    look_at_places,
-    look_at_sizes,
-    parse_blocked,
-    parse_places,
-    parse_sizes,
-)
+from deploy.facts.places import look_at_places, look_at_sizes
 from deploy.facts.sections import first, split_sections
-from deploy.facts.services import look_at_holds, parse_holds
+from deploy.facts.services import parse_holds
 from deploy.facts.system import SYSTEM_SECTIONS, parse_system
 from deploy.hosts.state import Daemon, HostState
-from deploy.spec.host import deployment_directory
 
 LISTEN_STATE = "0A"
 
@@ -56,21 +49,22 @@ class Host(FactBase[HostState]):
                 "else docker version --format '{{.Server.Version}}'; fi",
                 "echo '@memory'; awk '/^MemTotal:/ {printf \"%.0f\\n\", $2 * 1024}' /proc/meminfo",
                 *look_at_daemon(deployment, docker_root),
-                *look_at_places(directory, "$root", "$images", weights),
+                *look_at_places(
+                    directory=shlex.quote(directory),
+                    images='"$images"',
+                    volumes='"$root/volumes"',
+                    weights=shlex.quote(weights) if weights else "",
+                ),
                 look_at_sizes(files),
                 f"echo '@images'; {show('images')} | cut -d ' ' -f 1",
                 f"echo '@sockets'; awk '$4 == \"{LISTEN_STATE}\"' "
                 "/proc/net/tcp /proc/net/tcp6 2>/dev/null",
                 f"echo '@own'; {of_deployment('ports', deployment)}",
-                f"echo '@own_holds'; {look_at_holds(deployment)}",
                 # in the host's network, containers publish nothing
-                of_deployment("holds", deployment),
-                look_at_known_secrets(
-                    deployment, str(deployment_directory(PurePosixPath(directory), deployment))
-                ),
+                f"echo '@own_holds'; {of_deployment('holds', deployment)}",
+                *look_at_common(deployment, directory),
                 *SYSTEM_SECTIONS,
                 "echo '@selinux'; cat /sys/fs/selinux/enforce 2>/dev/null",
-                "echo '@clock'; date +%s",
                 "true",
             ]
         )
@@ -84,14 +78,10 @@ class Host(FactBase[HostState]):
         """Parse the sections."""
         sections = split_sections(output)
         engine = sections.get("engine", [])
-        clock = first(sections.get("clock"))
         return HostState(
             engine_version=engine[0].strip('"') if engine else None,
             engine_error=" ".join(sections.get("engine_error", [])),
             memory_bytes=int(float(first(sections.get("memory"), "0"))),
-            file_systems=parse_places(sections),
-            blocked_by=parse_blocked(sections),
-            file_sizes=parse_sizes(sections),
             daemon=parse_daemon(sections) if engine else Daemon(),
             selinux_enforcing=first(sections.get("selinux")) == "1",
             images=frozenset(sections.get("images", [])),
@@ -99,8 +89,7 @@ class Host(FactBase[HostState]):
             own_ports=_published(sections.get("own", []))
             | parse_holds(sections.get("own_holds", [])),
             system=parse_system(sections),
-            clock_seconds=float(clock) if clock else None,
-            known_secrets=parse_known_secrets(sections),
+            **parse_common(sections),
         )
 
 

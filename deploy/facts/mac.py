@@ -7,35 +7,19 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Collection
-from pathlib import PurePosixPath
 
 from pyinfra.api import FactBase
 
-from deploy.facts.known_secrets import look_at_known_secrets, parse_known_secrets
-from deploy.facts.places import parse_blocked, parse_places, parse_sizes
+from deploy.facts.common import look_at_common, parse_common
+from deploy.facts.places import look_at_places, look_at_sizes
 from deploy.facts.sections import first, split_sections
-from deploy.facts.services import look_at_holds, parse_holds
+from deploy.facts.services import parse_holds
 from deploy.hosts.mac.setup import LABELS, POWER
 from deploy.hosts.mac.state import MacState
 from deploy.hosts.state import HostState, System
+from deploy.services.host_service import data_directory
 from deploy.services.launchd import DAEMONS
-from deploy.services.systemd import data_directory
-from deploy.spec.host import deployment_directory
 
-PLACE = r"""
-place() {
-  at=$2
-  until [ -d "$at/" ]; do
-    [ "$1" != directory ] || [ ! -e "$at" ] || echo "blocked $at"
-    up=${at%/*}; [ "$up" != "$at" ] || up=; at=$up
-  done
-  may=no; [ ! -w "$at/" ] || may=yes
-  df -kP "$at/" 2>/dev/null | awk -v name="$1" -v may="$may" 'NR == 2 {
-    mount = $6; for (i = 7; i <= NF; i++) mount = mount " " $i
-    printf "%s %s rw %s %.0f - - %s\n", name, may, $1, $4 * 1024, mount }'
-}
-""".strip()
-"""Prints a line about the file system of a place, as ``parse_places`` reads it."""
 SOCKETS = (
     "netstat -an -p tcp 2>/dev/null | "
     'awk \'$6 == "LISTEN" { n = split($4, part, "."); print part[n] }\''
@@ -57,24 +41,20 @@ class MacHost(FactBase[HostState]):
             files: files whose sizes are wanted.
             _: what other hosts are asked for, too.
         """
-        both = " ".join(shlex.quote(name) for path in files for name in (path, f"{path}.part"))
-        own = str(deployment_directory(PurePosixPath(directory), deployment))
         return "; ".join(
             [
-                f"export LC_ALL=C\n{PLACE}",
+                "export LC_ALL=C",
                 "echo '@version'; sw_vers -productVersion 2>/dev/null",
                 "echo '@kernel'; uname -sm",
                 "echo '@uid'; id -u",
                 "echo '@memory'; sysctl -n hw.memsize 2>/dev/null",
-                "echo '@places'",
-                f"place directory {shlex.quote(directory)}",
-                f"place volumes {shlex.quote(str(data_directory(deployment)))}",
-                'place temporary "${TMPDIR:-/tmp}"',
-                f"echo '@sizes'; stat -L -f '%z %N' -- {both} 2>/dev/null" if both else "true",
+                *look_at_places(
+                    directory=shlex.quote(directory),
+                    volumes=shlex.quote(str(data_directory(deployment))),
+                ),
+                look_at_sizes(files),
                 f"echo '@ports'; {SOCKETS}",
-                f"echo '@own_holds'; {look_at_holds(deployment)}",
-                look_at_known_secrets(deployment, own),
-                "echo '@clock'; date +%s",
+                *look_at_common(deployment, directory),
                 "true",
             ]
         )
@@ -87,13 +67,9 @@ class MacHost(FactBase[HostState]):
     def process(self, output: list[str]) -> HostState:
         """Parse the sections."""
         sections = split_sections(output)
-        clock, version = first(sections.get("clock")), first(sections.get("version"))
-        memory = first(sections.get("memory"), "0")
+        version, memory = first(sections.get("version")), first(sections.get("memory"), "0")
         return HostState(
             memory_bytes=int(memory) if memory.isdigit() else 0,
-            file_systems=parse_places(sections),
-            blocked_by=parse_blocked(sections),
-            file_sizes=parse_sizes(sections),
             listening_ports=frozenset(
                 int(port) for port in sections.get("ports", []) if port.isdigit()
             ),
@@ -105,19 +81,19 @@ class MacHost(FactBase[HostState]):
                 kernel=first(sections.get("kernel")),
                 is_root=first(sections.get("uid")) == "0",
             ),
-            clock_seconds=float(clock) if clock else None,
-            known_secrets=parse_known_secrets(sections),
+            **parse_common(sections),
         )
 
 
 class Mac(FactBase[MacState]):
     """A Mac's chip, and the settings that Atelier looks after."""
 
-    def command(self, account: str) -> str:
+    def command(self, account: str, haproxy: str) -> str:
         """Print sections.
 
         Args:
             account: name of the account that engines run as.
+            haproxy: path of HAProxy, which need not be there.
         """
         settings = "|".join(POWER)
         daemons = "; ".join(
@@ -140,6 +116,7 @@ class Mac(FactBase[MacState]):
                 f"echo '@daemons'; {daemons}",
                 f"echo '@loaded'; {loaded}",
                 f"echo '@accounts'; ! id -u {user} >/dev/null 2>&1 || echo {user}",
+                f"echo '@haproxy'; sudo -n -u {user} {shlex.quote(haproxy)} -v 2>/dev/null",
                 "echo '@filevault'; fdesetup status 2>/dev/null",
                 "true",
             ]
@@ -162,6 +139,7 @@ class Mac(FactBase[MacState]):
             daemons=_pairs(sections.get("daemons", [])),
             loaded=frozenset(sections.get("loaded", [])),
             accounts=frozenset(sections.get("accounts", [])),
+            haproxy=first(sections.get("haproxy")),
             has_filevault=first(sections.get("filevault")).startswith("FileVault is On"),
         )
 

@@ -16,43 +16,43 @@ place() {
     [ "$1" != directory ] || [ ! -e "$at" ] || echo "blocked $at"
     up=${at%/*}; [ "$up" != "$at" ] || up=; at=$up
   done
+  may=no; [ ! -w "$at/" ] || may=yes
+  if [ "$(uname)" = Darwin ]; then place_on_mac "$1"; else place_on_linux "$1"; fi
+}
+place_on_linux() {
   row=$(df -B1 --output=avail,itotal,iavail,target -- "$at/" 2>/dev/null | tail -n 1)
   [ -n "$row" ] || return 0
   options=$(awk -v at="${row##* }" '$2 == at { found = $4 } END { print found }' /proc/mounts)
-  may=no; [ ! -w "$at/" ] || may=yes
   echo "$1 $may ${options:-rw} $(stat -L -c %d "$at/") $row"
+}
+place_on_mac() {
+  df -kP "$at/" 2>/dev/null | awk -v name="$1" -v may="$may" 'NR == 2 {
+    mount = $6; for (i = 7; i <= NF; i++) mount = mount " " $i
+    printf "%s %s rw %s %.0f - - %s\n", name, may, $1, $4 * 1024, mount }'
 }
 """.strip()
 """Prints a line about the file system of a place, which need not exist yet."""
 
 
-def look_at_places(
-    directory: str, docker_root: str, containerd: str, weights: str = ""
-) -> list[str]:
+def look_at_places(**places: str) -> list[str]:
     """Shell commands that print the sections which parse_places reads.
 
     Args:
-        directory: where files are put on the host.
-        docker_root: Docker's own directory, as a word of the shell.
-        containerd: the directory of containerd where that keeps the images, as a word of the shell.
-        weights: a cache of weights that is outside the directory, if there is one.
+        places: path of each place, as a word of the shell; empty for one that there is not.
     """
-    return [
-        f"{FUNCTION}\necho '@places'",
-        f"place directory {shlex.quote(directory)}",
-        f'place images "{containerd}"',
-        f'place volumes "{docker_root}/volumes"',
-        *([f"place weights {shlex.quote(weights)}"] if weights else []),
-        'place temporary "${TMPDIR:-/tmp}"',
-    ]
+    rows = (f"place {name} {word}" for name, word in places.items() if word)
+    return [f"{FUNCTION}\necho '@places'", *rows, 'place temporary "${TMPDIR:-/tmp}"']
 
 
 def look_at_sizes(paths: Collection[str]) -> str:
     """Shell command that prints the sizes of files, and of what has arrived of them."""
     if not paths:
         return "true"
-    both = [shlex.quote(name) for path in paths for name in (path, f"{path}.part")]
-    return f"echo '@sizes'; stat -L -c '%s %n' -- {' '.join(both)} 2>/dev/null"
+    both = shlex.join(name for path in paths for name in (path, f"{path}.part"))
+    return (
+        f"echo '@sizes'; if [ \"$(uname)\" = Darwin ]; then stat -L -f '%z %N' -- {both}; "
+        f"else stat -L -c '%s %n' -- {both}; fi 2>/dev/null"
+    )
 
 
 def parse_places(sections: dict[str, list[str]]) -> dict[Place, FileSystem]:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from deploy.changes.live import LiveService
 from deploy.live.inspect import live_service, parse_spec
 from deploy.scripts import read_script
-from deploy.services.systemd import SERVICES
+from deploy.services.host_service import SERVICES
 from deploy.services.unit import holds_of
 
 SECTION = "@service "

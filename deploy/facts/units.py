@@ -19,6 +19,13 @@ from deploy.images.reference import listed
 from deploy.live.inspect import live_container
 from deploy.services.ollama import IMAGE as OLLAMA
 
+TOOLS = (
+    'if [ "$(uname)" = Darwin ]; then '
+    'changed="stat -L -f %m_%N --" mode="stat -L -f %Lp_%N --" digest="shasum -a 256"; '
+    'else changed="stat -c %Y_%n" mode="stat -c %a_%n" digest=sha256sum; fi'
+)
+"""Shell: what prints when a file was changed, its mode and its sha256, with each system's tools."""
+
 
 @dataclass(frozen=True)
 class FileState:
@@ -84,10 +91,10 @@ class Units(FactBase[UnitsState]):
         others = "".join(f" -e {shlex.quote(name)}" for name in names) or " -e ''"
         return "; ".join(
             [
-                f"{ENGINE}\nif [ -d {config} ]; then "
-                f"echo '@directories'; {_find(config, 'd', 'stat -c %Y_%n')}; "
-                f"echo '@modes'; {_find(config, 'f', 'stat -c %a_%n')}; "
-                f"echo '@files'; {_find(config, 'f', 'sha256sum')}; fi",
+                f"{ENGINE}\n{TOOLS}; if [ -d {config} ]; then "
+                f"echo '@directories'; {_find(config, 'd', '$changed')}; "
+                f"echo '@modes'; {_find(config, 'f', '$mode')}; "
+                f"echo '@files'; {_find(config, 'f', '$digest')}; fi",
                 look_at_services(deployment, names),
                 f"if {{ {ENGINE_ANSWERS}; }}; then "
                 f'rows=$(echo "$atelier_rows" | sed -n "s/ {deployment} / /p")',

@@ -8,6 +8,12 @@ from deploy.hosts.finding import Finding
 from deploy.hosts.state import HostState, System
 from deploy.hosts.subject import Subject
 
+INSTALLING = {
+    "haproxy": "on the Mac: brew install haproxy (it ends the link to the engines); or declare"
+    " trusted_network=True of the engine for none"
+}
+"""How a program is installed, where there is one way."""
+
 
 def service_findings(subject: Subject, found: HostState) -> Iterator[Finding]:
     """What keeps services without a container from running there."""
@@ -22,7 +28,8 @@ def service_findings(subject: Subject, found: HostState) -> Iterator[Finding]:
                 "problem",
                 f"{program.path} is not there",
                 f"{program.name}, installed on the host",
-                "install it, declare another path, or an archive with it",
+                INSTALLING.get(program.name, "install it")
+                + ", declare another path, or an archive with it",
             )
 
 

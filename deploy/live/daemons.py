@@ -9,8 +9,8 @@ from deploy.errors import ConnectionFailedError, Problem
 from deploy.live.connection import Connection
 from deploy.live.inspect import live_service
 from deploy.live.services import FoundService
+from deploy.services.host_service import SERVICES
 from deploy.services.launchd import DAEMONS, LOGS
-from deploy.services.systemd import SERVICES
 
 MARKS = "@marks"
 RUNNING = "running"

@@ -1,6 +1,7 @@
-"""The ends of links: which certificate HAProxy has at each, as it says itself.
+"""The ends of links: which certificate HAProxy has at each.
 
-Commands: https://docs.haproxy.org/3.0/management.html#9.3
+In a container it says so itself: https://docs.haproxy.org/3.0/management.html#9.3. On a Mac it is
+what it shows to whoever connects.
 """
 
 from __future__ import annotations
@@ -10,20 +11,22 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from ssl import PEM_cert_to_DER_cert, cert_time_to_seconds
+from ssl import PEM_cert_to_DER_cert, cert_time_to_seconds, get_server_certificate
 from typing import cast
 
 from deploy.artefacts import Artefacts
 from deploy.errors import Problem, ServiceError
 from deploy.live.connection import Connection
+from deploy.services import Unit
 from deploy.services.haproxy import RUNTIME_PORT
 from deploy.services.link_files import CERTIFICATE
 from deploy.tls.pair import LinkEnd
-from deploy.tls.read import SECONDS_A_DAY
+from deploy.tls.read import SECONDS_A_DAY, read_certificate
 
 PATIENCE_SECONDS = 20
 """How long an end may take to read its files again."""
 POLL_SECONDS = 0.5
+TIMEOUT_SECONDS = 10
 
 
 @dataclass(frozen=True)
@@ -41,8 +44,35 @@ class Loaded:
         return int((self.ends - datetime.now(UTC).timestamp()) // SECONDS_A_DAY)
 
 
-def loaded(connection: Connection, container: str) -> Loaded | None:
+def certificate_of(unit: Unit, connection: Connection) -> Loaded | None:
     """The certificate that an end has; ``None`` if it does not say.
+
+    Args:
+        unit: the end.
+        connection: to its host.
+    """
+    if unit.runs.kind == "container":
+        return loaded(connection, unit.name)
+    return shown(connection, *unit.runs.listens[0])
+
+
+def shown(connection: Connection, address: str, port: int) -> Loaded | None:
+    """The certificate that a server shows before it asks for one; ``None`` if it shows none.
+
+    Args:
+        connection: to its host.
+        address: where it listens.
+        port: TCP port.
+    """
+    try:
+        pem = get_server_certificate(connection.way(address, port), timeout=TIMEOUT_SECONDS)
+    except OSError:
+        return None
+    return Loaded(_sha1(pem), read_certificate(pem).ends.timestamp())
+
+
+def loaded(connection: Connection, container: str) -> Loaded | None:
+    """The certificate that an end in a container has; ``None`` if it does not say.
 
     Args:
         connection: to its host.
@@ -83,16 +113,22 @@ def ask_end(artefacts: Artefacts, end: LinkEnd, name: str, connection: Connectio
     Raises:
         ServiceError: if it has another one, or does not answer.
     """
-    pem = artefacts.secrets.value(end.certificate_name)
-    # which certificate it is, no proof: HAProxy says no other digest
-    wanted = hashlib.sha1(PEM_cert_to_DER_cert(pem), usedforsecurity=False).hexdigest()
+    wanted = _sha1(artefacts.secrets.value(end.certificate_name))
+    [unit] = [unit for unit in artefacts.stack.on(end.host) if unit.name == name]
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
-        found = loaded(connection, name)
+        found = certificate_of(unit, connection)
         if found and found.sha1 == wanted:
             return f"mutual TLS, certificate with {found.days_left} days left"
         if time.monotonic() > deadline:
             break
         time.sleep(POLL_SECONDS)
     why = "it has another certificate than it was given" if found else "HAProxy does not answer"
-    raise ServiceError(Problem(name, why, fix=f"atelier logs {name}; docker restart {name}"))
+    is_container = unit.runs.kind == "container"
+    anew = f"docker restart {name}" if is_container else f"launchctl kickstart -k system/{name}"
+    raise ServiceError(Problem(name, why, fix=f"atelier logs INVENTORY {name}; sudo {anew}"))
+
+
+def _sha1(pem: str) -> str:
+    """Which certificate it is, no proof: HAProxy says no other digest."""
+    return hashlib.sha1(PEM_cert_to_DER_cert(pem), usedforsecurity=False).hexdigest()

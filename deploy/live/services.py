@@ -10,7 +10,7 @@ from deploy.changes.live import LiveService
 from deploy.errors import ConnectionFailedError, Problem
 from deploy.live.connection import Connection
 from deploy.live.inspect import live_service
-from deploy.services.systemd import SERVICES
+from deploy.services.host_service import SERVICES
 
 PROPERTIES = (
     "LoadState,ActiveState,SubState,UnitFileState,ActiveEnterTimestampMonotonic,MemoryCurrent"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -22,11 +22,12 @@ from deploy.live.daemons import read_daemon
 from deploy.live.entry import certificate_days
 from deploy.live.hangs import Hangs, read_hangs
 from deploy.live.inspect import live_container
-from deploy.live.links import loaded
+from deploy.live.links import certificate_of, loaded
 from deploy.live.restarts import NEVER, Restarts, read_restarts
 from deploy.live.services import FoundService, read_service
 from deploy.plan.addresses import host_and_port
 from deploy.services import Tier, Unit
+from deploy.services.container import LOOPBACK
 from deploy.services.link_files import CERTIFICATE
 
 
@@ -142,7 +143,10 @@ def _read_systemd(unit: Unit, artefacts: Artefacts, connection: Connection) -> S
 
 
 def _read_launchd(unit: Unit, artefacts: Artefacts, connection: Connection) -> ServiceStatus:
-    return _service(unit, artefacts, read_daemon(connection, unit.name))
+    status = _service(unit, artefacts, read_daemon(connection, unit.name))
+    if status.state != "running":
+        return status
+    return replace(status, certificate_days=_certificate_days(unit, artefacts, connection))
 
 
 def _service(unit: Unit, artefacts: Artefacts, found: FoundService | None) -> ServiceStatus:
@@ -182,7 +186,7 @@ def _image_id(connection: Connection, reference: str) -> str | None:
 
 def _certificate_days(unit: Unit, artefacts: Artefacts, connection: Connection) -> int | None:
     if unit.tier == Tier.LINK:
-        found = loaded(connection, unit.name)
+        found = certificate_of(unit, connection)
         return found.days_left if found else None
     entry = artefacts.plan.entry
     if entry is None or unit.tier != Tier.ENTRY:
@@ -204,9 +208,12 @@ def _certificate_problem(unit: Unit, artefacts: Artefacts, connection: Connectio
 def _url(unit: Unit, artefacts: Artefacts) -> str:
     if artefacts.plan.entry and unit.tier == Tier.ENTRY:
         return artefacts.plan.entry.urls[0]
-    # it has ports, and no one asks it by itself
-    listens = () if unit.tier in {Tier.LINK, Tier.LISTENER} else unit.runs.listens
-    return f"http://{host_and_port(*listens[0])}" if listens else ""
+    # these have ports, and no one asks them by themselves
+    if unit.tier in {Tier.LINK, Tier.LISTENER} or not unit.runs.listens:
+        return ""
+    address, port = unit.runs.listens[0]
+    is_behind_link = unit.tier == Tier.ENGINE and address == LOOPBACK
+    return "" if is_behind_link else f"http://{host_and_port(address, port)}"
 
 
 def _uptime(live: Live) -> int:

@@ -32,10 +32,11 @@ from deploy.live.http import Base
 from deploy.live.kv_cache import kv_cache_text, kv_cache_warning, read_kv_cache
 from deploy.live.links import ask_end
 from deploy.live.login import Login
+from deploy.live.metal import metal_device
 from deploy.live.ollama import gpu_share
 from deploy.plan.replica_plan import ReplicaPlan
 from deploy.plan.service_plans import RouterPlan
-from deploy.services import engines, links, open_webui, routers, routes
+from deploy.services import engines, links, llama_cpp, open_webui, routers, routes
 from deploy.spec import HostSpec, SecretName
 
 AT_ONCE = 8
@@ -162,6 +163,10 @@ def _engine_question(
         if replica.engine.kind == "ollama" and replica.gpus and replica.engine.keep_alive != "0":
             # only a model that has just answered is loaded for sure
             return f"{answer}; on its GPU: {gpu_share(url, model, replica.gpu_vendor)}"
+        if replica.engine.kind == "llama_cpp" and replica.gpu_vendor == "apple":
+            program = artefacts.context.program(replica.host, llama_cpp.PROGRAM)
+            device = metal_device(hosts[replica.host], str(program.path), upstream.name)
+            return f"{answer}; by Metal, on {device}"
         return answer
 
     return Question(f"engine {replica.served_model_name}", replica.host, ask)

@@ -132,6 +132,6 @@ def _archive(tree: ConfigTree, secrets: SecretStore) -> bytes:
             data = _text(file, secrets).encode()
             member = tarfile.TarInfo(name)
             member.size, member.mode = len(data), file.mode
-            member.uid = member.gid = file.owner or 0
+            member.uname = file.owner or ""
             archive.addfile(member, io.BytesIO(data))
     return buffer.getvalue()

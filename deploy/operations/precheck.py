@@ -99,7 +99,7 @@ def findings(
     yield from (each for each in weights if isinstance(each, Finding))
     if subject.spec.is_mac:
         mac = look.ask(Mac, **mac_question(subject.spec))
-        yield from mac_findings(subject.spec, found, mac, load_catalog())
+        yield from mac_findings(subject, found, mac, load_catalog())
     elif gpus:
         catalog = load_catalog()
         cuda = cuda_of(subject.units)

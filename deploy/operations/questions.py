@@ -140,7 +140,8 @@ def host_fact(spec: HostSpec) -> type[FactBase[HostState]]:
 
 def mac_question(spec: HostSpec) -> dict[str, Any]:
     """What is asked about a Mac."""
-    return {"account": spec.service_user or ""}
+    haproxy = spec.every_program["haproxy"].path or ""
+    return {"account": spec.service_user or "", "haproxy": str(haproxy)}
 
 
 def host_question(deployment: str, subject: Subject) -> dict[str, Any]:

@@ -115,11 +115,14 @@ def _write(change: UnitChange, artefacts: Artefacts) -> Commands:
     assert tree is not None  # noqa: S101 - of those that have files to write
     check: Sequence[str] = ()
     wait: Sequence[str] = ()
-    if tree.watch and isinstance(runs, ContainerSpec):
-        if change.is_there:
-            check = ("docker", *runs.once_arguments(*tree.watch.check))
-        if change.runs is None:
-            wait = ("docker", "exec", change.unit.name, *tree.watch.wait)
+    if tree.watch and change.is_there:
+        check = tree.watch.check
+        if isinstance(runs, ContainerSpec):
+            check = ("docker", *runs.once_arguments(*check))
+    if tree.watch and change.runs is None:
+        wait = tree.watch.wait
+        if isinstance(runs, ContainerSpec):
+            wait = ("docker", "exec", change.unit.name, *wait)
     yield from file_tree.write(tree, artefacts.secrets, check, wait)
 
 

@@ -101,11 +101,8 @@ def _devices(host: HostSpec, catalog: Catalog) -> Iterator[tuple[str, Device]]:
 
 
 def takes_gpus(engine: EngineSpec, spec: DeploymentSpec) -> bool:
-    """Whether a model is served on GPUs: where there are any for its engine, unless told not to."""
-    hosts = [host for host in spec.hosts if host.gpus]
-    if not engine.traits.on_macs:
-        hosts = [host for host in hosts if not host.is_mac]
-    return engine.n_gpu_layers != 0 and bool(hosts)
+    """Whether a model is served on GPUs: where there are any, unless told not to."""
+    return engine.n_gpu_layers != 0 and any(host.gpus for host in spec.hosts)
 
 
 def gpu_names(host: HostSpec, catalog: Catalog) -> tuple[str, ...]:

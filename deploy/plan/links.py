@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from ipaddress import ip_address
 from itertools import chain
 
 from deploy.errors import Problem
@@ -82,6 +83,13 @@ def _address_problems(path: str, host: HostSpec, hop: Hop) -> Iterator[Problem]:
             f"{host.address or host.name!r} is a name: a link ends on an address",
             f"an IP address of this host, in the network that {asks} on {hop.client} is in",
             "declare address",
+        )
+    elif ip_address(host.address or host.name).is_loopback:
+        yield Problem(
+            path,
+            f"{host.address or host.name}, which {asks} on {hop.client} does not reach",
+            "an address that the host has in its network",
+            "declare another address",
         )
 
 

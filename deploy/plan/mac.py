@@ -86,6 +86,13 @@ def _engine_problems(replica: ReplicaPlan) -> Iterator[Problem]:
             "plain values: launchd shows every user of a Mac the environment of its daemons",
             "remove it, or serve the model on a host with Linux",
         )
+    if not replica.gpus:
+        yield Problem(
+            "engine.n_gpu_layers",
+            f"{engine.n_gpu_layers} for {name} on {replica.host}, whose one memory is its GPU's",
+            "all layers on the GPU",
+            "remove n_gpu_layers, or declare a host with Linux and no GPUs",
+        )
     if engine.memory_limit is not None:
         yield Problem(
             "engine.memory_limit",

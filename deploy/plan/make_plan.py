@@ -79,9 +79,8 @@ def make_plan(
     if narrow and placement.chosen is None:
         _raise(placement_problems(list(narrow), list(free), sizer))
     outcome = Outcome(placement, hosts, sizer, spec.users, wide)
-    router_host = spec.router_host
     found = with_native(with_one_length(_replicas(spec, claims, outcome, sources)), spec)
-    replicas = tuple(with_ports(found, router_host))
+    replicas = tuple(with_ports(found, spec))
     roles = {claim.name: claim.roles for claim in claims}
     routers = router_plans(spec, roles)
     people, people_problems = people_plan(spec, directory)

@@ -12,7 +12,7 @@ cache."""
 WORKER_BYTES = 6 * GIB
 """The same for each GPU's worker: CUDA, pinned buffers, compiled kernels."""
 MAC_SERVER_BYTES = 1 * GIB
-"""Memory that Ollama itself takes on a Mac, whose GPU has no memory of its own."""
+"""Memory that Ollama or llama-server itself takes on a Mac, whose GPU has none of its own."""
 CPU_SERVER_BYTES = GIB // 2
 """Memory that llama-server itself takes on CPUs."""
 PROMPT_CACHE = "LLAMA_ARG_CACHE_RAM"

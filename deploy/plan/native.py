@@ -14,9 +14,10 @@ from deploy.spec.program import ProgramName
 
 PROGRAMS: dict[SystemName, dict[EngineKind, ProgramName]] = {
     "linux": {"llama_cpp": "llama-server"},
-    "macos": {"ollama": "ollama"},
+    "macos": {"llama_cpp": "llama-server", "ollama": "ollama"},
 }
 """Engines that can run so on each system, and the program of each."""
+MAC_OR_CPU = ", or n_gpu_layers=0 of the engine for CPUs of hosts with Linux"
 
 
 def with_native(replicas: Iterable[ReplicaPlan], spec: DeploymentSpec) -> Iterator[ReplicaPlan]:
@@ -35,7 +36,9 @@ def native_problems(spec: DeploymentSpec, replicas: tuple[ReplicaPlan, ...]) -> 
             continue
         for replica in {each.engine.kind: each for each in own}.values():
             yield from _engine_problems(f"hosts[{index}]", host, replica)
-        yield from _address_problems(f"hosts[{index}]", host, spec.router_host)
+        # where a link ends is looked at with the links
+        if not all(replica.is_linked for replica in own):
+            yield from _address_problems(f"hosts[{index}]", host, spec.router_host)
 
 
 def _engine_problems(path: str, host: HostSpec, replica: ReplicaPlan) -> Iterator[Problem]:
@@ -63,7 +66,8 @@ def _engine_problems(path: str, host: HostSpec, replica: ReplicaPlan) -> Iterato
             f"{path}.programs",
             f"no {program!r}, which {kind} needs without a container",
             "the program's archive, or its path on the host",
-            f"programs={{{program!r}: Program(archive=..., sha256=..., version=...)}}",
+            f"programs={{{program!r}: Program(archive=..., sha256=..., version=...)}}"
+            + (MAC_OR_CPU if host.is_mac and kind == "llama_cpp" else ""),
         )
 
 

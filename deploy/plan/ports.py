@@ -31,27 +31,16 @@ def port_problems(spec: DeploymentSpec, replicas: tuple[ReplicaPlan, ...]) -> It
 
 
 def _open_engines(replicas: tuple[ReplicaPlan, ...]) -> Iterator[Problem]:
-    """What everybody in the network of their hosts could use.
+    """What everybody in the network of their hosts could use: replicas on several hosts.
 
-    Replicas on several hosts: what these say to each other is not HTTP, and has no key:
-    https://docs.vllm.ai/en/stable/usage/security/. Ollama has no key at all:
-    https://docs.ollama.com/api/authentication.
+    What these say to each other is not HTTP, and has no key:
+    https://docs.vllm.ai/en/stable/usage/security/.
     """
     seen = set()
     for replica in replicas:
-        if not _is_open(replica) or replica.engine.trusted_network or replica.host in seen:
+        if not replica.other_hosts or replica.engine.trusted_network or replica.host in seen:
             continue
         seen.add(replica.host)
-        if not replica.other_hosts:
-            yield Problem(
-                TRUSTED,
-                f"{replica.served_model_name} would be in the network of {replica.host}: Ollama"
-                " has no key, and there is no link to it without containers",
-                "a network, or a firewall, that lets only the router's host reach port"
-                f" {replica.port} of {replica.host}",
-                "set that up and declare trusted_network=True",
-            )
-            continue
         yield Problem(
             TRUSTED,
             f"{replica.served_model_name} would be in the networks of"
@@ -62,20 +51,16 @@ def _open_engines(replicas: tuple[ReplicaPlan, ...]) -> Iterator[Problem]:
         )
 
 
-def _is_open(replica: ReplicaPlan) -> bool:
-    """Whether whoever reaches its host could use it."""
-    is_keyless = replica.runs == "native" and replica.engine.kind == "ollama"
-    return bool(replica.other_hosts) or is_keyless
-
-
 def _needless_trust(spec: DeploymentSpec, replicas: tuple[ReplicaPlan, ...]) -> Iterator[Problem]:
     """A network that nothing has to trust any more."""
     engines = (spec.engine, *(replica.engine for replica in replicas))
-    if any(each.trusted_network for each in engines) and not any(map(_is_open, replicas)):
+    macs = {host.name for host in spec.hosts if host.is_mac}
+    has_use = any(replica.other_hosts or replica.host in macs for replica in replicas)
+    if any(each.trusted_network for each in engines) and not has_use:
         yield Problem(
             TRUSTED,
             "True, but no replica lies on several hosts",
-            "only with nnodes of 2 and more, or with Ollama on macOS",
+            "only with nnodes of 2 and more, or on macOS",
             "remove it: engines on other hosts are reached through links, which are encrypted and"
             " open to routers alone",
         )

@@ -27,7 +27,7 @@ from deploy.plan.vllm_on_cpu import size_on_cpu
 from deploy.plan.weights import ollama_weights, safetensors_weights, told_quantization
 from deploy.sizing import Sizing
 from deploy.sizing.tgi import cuda_memory_fraction
-from deploy.spec import SpeculativeSpec
+from deploy.spec import DeploymentSpec, SpeculativeSpec
 
 
 def gpu_replica(seat: Seat, index: int, host: Gpus, sources: Sources) -> ReplicaPlan:
@@ -162,24 +162,30 @@ def cpu_replica(claim: Claim, hosts: Sequence[str], index: int, sources: Sources
     )
 
 
-def with_ports(replicas: Iterable[ReplicaPlan], router_host: str) -> Iterator[ReplicaPlan]:
+def with_ports(replicas: Iterable[ReplicaPlan], spec: DeploymentSpec) -> Iterator[ReplicaPlan]:
     """Replicas with how the router reaches them: by name, through a link, or at a port.
 
     Ports of their host have those without a container, and those on several hosts, which meet at
-    one more port: each the next free one.
+    one more port: each the next free one. On a Mac a link leads to that port, unless the network
+    is trusted.
     """
     published: Counter[tuple[str, int]] = Counter()
+    macs = {host.name for host in spec.hosts if host.is_mac}
     for replica in replicas:
         is_alone = not replica.other_hosts
         if is_alone and replica.runs == "container":
-            is_linked = replica.host != router_host
+            is_linked = replica.host != spec.router_host
             yield replica.model_copy(update={"is_linked": True}) if is_linked else replica
             continue
         first = (replica.host, replica.engine.port)
         number = published[first]
         master = None if is_alone else replica.engine.master_port + number
         yield replica.model_copy(
-            update={"port": replica.engine.port + number, "master_port": master}
+            update={
+                "port": replica.engine.port + number,
+                "master_port": master,
+                "is_linked": replica.host in macs and not replica.engine.trusted_network,
+            }
         )
         published[first] += 1
 

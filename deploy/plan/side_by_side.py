@@ -137,7 +137,7 @@ def _in_one_line(error: AtelierError) -> str:
 
 def _answer(kind: EngineKind, question: Question, catalog: Catalog) -> EngineAnswer:
     entry = catalog.models.get(question.model.lower())
-    refusal = _not_on_macs(kind, question) or _no_such_weights(kind, entry)
+    refusal = _no_such_weights(kind, entry)
     if refusal is not None:
         return _refused(kind, question, refusal)
     found = find_model(question.model, catalog, None, kind)
@@ -184,13 +184,6 @@ def _refused(kind: EngineKind, question: Question, why: Reason) -> EngineAnswer:
     model = question.model
     sizing = Sizing(False, Fit.NO, (why,), model, kind, names, engine_version=version)
     return EngineAnswer(kind, sizing, sizing)
-
-
-def _not_on_macs(kind: EngineKind, question: Question) -> Reason | None:
-    is_mac = any(device.vendor == "apple" for device in question.devices)
-    if ENGINES[kind].on_macs or not is_mac:
-        return None
-    return reason(ReasonKind.NOT_ON_MACS, engine=ENGINES[kind].title)
 
 
 def _no_such_weights(kind: EngineKind, entry: Model | None) -> Reason | None:

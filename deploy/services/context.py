@@ -10,11 +10,12 @@ from typing import Any
 from deploy.plan.deployment_plan import DeploymentPlan, HostPlan
 from deploy.plan.replica_plan import ReplicaPlan
 from deploy.programs import Program
-from deploy.services.container import ContainerSpec
+from deploy.services.container import LOOPBACK, ContainerSpec
 from deploy.services.host_files import ConfigFile, ConfigTree, Watch
+from deploy.services.host_service import data_directory
 from deploy.services.launchd import LaunchdSpec
 from deploy.services.program import HostProgram
-from deploy.services.systemd import SystemdSpec, data_directory
+from deploy.services.systemd import SystemdSpec
 from deploy.spec.engine_kinds import EngineKind
 from deploy.spec.host import WeightsSource, deployment_directory
 
@@ -85,37 +86,37 @@ class ServiceContext:
 
     def native(self, name: str, service: str, replica: ReplicaPlan, **own: Any) -> SystemdSpec:
         """A replica as a service of its host: what all have in common, and what is its own."""
-        address, port = self.listens(replica)
         return SystemdSpec(
-            name=name,
-            service=service,
             user=self.service_users.get(replica.host, ""),
-            memory_bytes=replica.memory_limit_bytes,
-            address=address,
-            port=port,
-            start_period_seconds=replica.engine.start_timeout_seconds,
+            **self._served(name, service, replica),
             **own,
         )
 
     def daemon(self, name: str, service: str, replica: ReplicaPlan, **own: Any) -> LaunchdSpec:
         """A replica as a daemon of a Mac: what all have in common, and what is its own."""
-        address, port = self.listens(replica)
         return LaunchdSpec(
-            name=name,
-            service=service,
             user=self.service_users[replica.host],
             directory=data_directory(self.plan.name) / name,
-            memory_bytes=replica.memory_limit_bytes,
-            address=address,
-            port=port,
-            start_period_seconds=replica.engine.start_timeout_seconds,
+            **self._served(name, service, replica),
             **own,
         )
 
+    def _served(self, name: str, service: str, replica: ReplicaPlan) -> dict[str, Any]:
+        """What a replica has as a service of its host, whatever runs it."""
+        address, port = self.listens(replica)
+        return {
+            "name": name,
+            "service": service,
+            "memory_bytes": replica.memory_limit_bytes,
+            "address": address,
+            "port": port,
+            "start_period_seconds": replica.engine.start_timeout_seconds,
+        }
+
     def listens(self, replica: ReplicaPlan) -> tuple[str, int]:
-        """Address and port of a replica without a container."""
+        """Address and port of a replica without a container: behind a link, its host's own."""
         assert replica.port is not None  # noqa: S101 - the plan gives it one
-        return self.host(replica).address, replica.port
+        return LOOPBACK if replica.is_linked else self.host(replica).address, replica.port
 
     def program(self, host: str, name: str) -> HostProgram:
         """A program on a host; deployments share it."""

@@ -5,6 +5,7 @@ Management: https://docs.haproxy.org/3.0/management.html#4
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import PurePosixPath
 
 from deploy.render import TEMPLATES
@@ -12,6 +13,7 @@ from deploy.services.host_files import NEW, WATCHED, Watch
 
 PROGRAM = "watch.sh"
 CONFIG_FILE = "haproxy.cfg"
+TAKEN = PurePosixPath("/tmp/taken")  # noqa: S108 - inside the container
 LOOKS = 600
 """How often it is looked whether files are taken, five times a second."""
 LONGEST_ANSWER_SECONDS = 3600
@@ -39,17 +41,23 @@ def command(
     return ("-c", program, PROGRAM, str(config / WATCHED), str(stop_seconds), *asks)
 
 
-def watch(config: PurePosixPath) -> Watch:
+def watch(
+    config: PurePosixPath,
+    program: Sequence[str] = ("haproxy",),
+    taken: PurePosixPath = TAKEN,
+) -> Watch:
     """How it is asked whether it would take new files, and whether it has taken those there are.
 
     Files name each other by names alone, so that they can be tried where they are not used yet.
 
     Args:
-        config: where the directories of the files are in the container.
+        config: where the directories of the files are, as HAProxy sees them.
+        program: HAProxy, as the check runs it.
+        taken: a file that is as old as the directory whose files it goes by.
     """
-    waits = f"[ {config / WATCHED} -nt /tmp/taken ]"
+    waits = f"[ {config / WATCHED} -nt {taken} ]"
     wait = f"n=0; while {waits} && [ $((n += 1)) -le {LOOKS} ]; do sleep 0.2; done; ! {waits}"
     return Watch(
-        check=("haproxy", "-c", "-C", str(config / NEW), "-f", CONFIG_FILE),
+        check=(*program, "-c", "-C", str(config / NEW), "-f", CONFIG_FILE),
         wait=("sh", "-c", wait),
     )

@@ -20,8 +20,8 @@ class ConfigFile(Part):
 
     content: str | SecretText
     mode: int = 0o644
-    owner: int | None = None
-    """Number of the user that it belongs to; root's by default."""
+    owner: str | None = None
+    """Account of the host that it belongs to; root's by default."""
 
     @property
     def is_secret(self) -> bool:
@@ -34,7 +34,7 @@ WATCHED, NEW = "current", ".new"
 
 
 class Watch(Part):
-    """What reads its files again when they have changed: commands in its container."""
+    """What reads its files again when they have changed: commands where it runs."""
 
     check: tuple[str, ...]
     """Fails where the files in the new directory would not be taken."""

@@ -13,16 +13,15 @@ from typing import Any, Literal
 from pydantic import Field
 
 from deploy.plan.addresses import host_and_port
+from deploy.services.host_service import HostService, sha256
 from deploy.services.runs import (
     Facts,
     Marks,
-    Part,
     RenderSecret,
     SecretDigest,
     Secrets,
     canonical_json,
 )
-from deploy.services.systemd import sha256
 from deploy.spec import SecretText
 
 DAEMONS = PurePosixPath("/Library/LaunchDaemons")
@@ -31,52 +30,21 @@ LOGS = PurePosixPath("/var/log/atelier")
 """Where daemons write what they print, each to a file of its own."""
 
 
-class LaunchdSpec(Part):
-    """Everything that decides how a daemon of launchd runs."""
+class LaunchdSpec(HostService):
+    """Everything that decides how a daemon of launchd runs.
+
+    Its name is its label, and the name of its property list, without ``.plist``. launchd limits no
+    memory.
+    """
 
     kind: Literal["launchd"] = "launchd"
-    name: str
-    """Its label, and the name of its property list, without ``.plist``."""
-    service: str
-    version: str
-    """Version of the program."""
-    command: tuple[str, ...]
-    """Absolute path of the program, and its arguments."""
     env: dict[str, str] = Field(default_factory=dict)
     """Environment variables; every user of a Mac sees them, so no secret may be among them."""
     user: str
-    """Account that it runs as."""
     directory: PurePosixPath
-    """Its own directory for data, which belongs to that account; also its ``HOME``."""
-    memory_bytes: int
-    """Memory that it needs; launchd sets no limit."""
-    open_files: int = 65536
+    """Its own directory for data, which belongs to its account; also its ``HOME``."""
     restart_seconds: int = 10
     """Between two starts, at least."""
-    stop_timeout_seconds: int = 30
-    """How long it may take to finish what it answers."""
-    address: str
-    """Address of the host that it listens on."""
-    port: int
-    health: str
-    """Shell command on the host; exit status 0 is healthy."""
-    start_period_seconds: int
-    """How long it may take to become healthy."""
-
-    @property
-    def noun(self) -> str:
-        """What it is called."""
-        return "service"
-
-    @property
-    def made_from(self) -> tuple[str, str]:
-        """Its version."""
-        return "version", self.version
-
-    @property
-    def listens(self) -> tuple[tuple[str, int], ...]:
-        """Where it listens."""
-        return ((self.address, self.port),)
 
     @property
     def secret_env(self) -> dict[str, SecretText]:
@@ -92,11 +60,6 @@ class LaunchdSpec(Part):
     def last_line_command(self) -> tuple[str, ...]:
         """Ask its log."""
         return ("tail", "-n", "1", str(self.log))
-
-    @property
-    def volumes(self) -> tuple[str, ...]:
-        """None: it has a directory of its own."""
-        return ()
 
     def public(self, digest: SecretDigest) -> dict[str, Any]:  # noqa: ARG002 - it has no secrets
         """The whole description as plain data."""
@@ -145,11 +108,6 @@ class LaunchdSpec(Part):
             "Spec": canonical_json(self.public(digest)),
         }
         return "".join(f"{name}={value}\n" for name, value in values.items())
-
-    @property
-    def create_options(self) -> tuple[str, ...]:
-        """The script is told what it is."""
-        return (self.kind,)
 
     def create_arguments(self, marks: Marks, digest: SecretDigest) -> list[str]:
         """The script is given the property list and what is written down of it."""

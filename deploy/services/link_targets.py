@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from deploy.plan.addresses import host_and_port
+from deploy.plan.replica_plan import ReplicaPlan
 from deploy.plan.service_plans import Hop, LinksPlan
 from deploy.services import engines, open_webui, routers
 from deploy.services.context import ServiceContext
@@ -13,16 +15,18 @@ from deploy.services.routes import router_names, web_ui_name
 
 @dataclass(frozen=True)
 class Target:
-    """A container that is asked from another host."""
+    """A container, or a daemon, that is asked from another host."""
 
     name: str
     """Its name, by which it is asked."""
     host: str
     """Name of its host."""
-    port: int
-    """The port that it listens on in its container."""
+    address: str
+    """Host and port, as its host reaches it."""
     hops: tuple[Hop, ...]
     """Who asks it."""
+    is_container: bool = True
+    """Whether it is a container, whose address changes, and which is asked by its name."""
 
     @property
     def is_engine(self) -> bool:
@@ -47,15 +51,22 @@ def targets(context: ServiceContext, plan: LinksPlan) -> tuple[Target, ...]:
 def _targets(context: ServiceContext, plan: LinksPlan) -> Iterator[Target]:
     for replica in context.plan.replicas:
         if replica.is_linked:
-            name = engines.container_name(context, replica)
-            port = engines.container_port(replica)
-            hops = plan.hops_to(replica.host, "engine")
-            yield Target(name, replica.host, port, hops)
+            yield _engine(context, plan, replica)
     for router in context.plan.routers:
         if hops := plan.hops_to(router.host, "router"):
             for name in router_names(context, router):
-                yield Target(name, router.host, routers.port(router), hops)
+                yield Target(name, router.host, f"{name}:{routers.port(router)}", hops)
     web_ui = context.plan.web_ui
     if web_ui and (hops := plan.hops_to(web_ui.host, "web_ui")):
         for index in range(web_ui.spec.replicas):
-            yield Target(web_ui_name(context, index), web_ui.host, open_webui.PORT, hops)
+            name = web_ui_name(context, index)
+            yield Target(name, web_ui.host, f"{name}:{open_webui.PORT}", hops)
+
+
+def _engine(context: ServiceContext, plan: LinksPlan, replica: ReplicaPlan) -> Target:
+    name = engines.container_name(context, replica)
+    hops = plan.hops_to(replica.host, "engine")
+    if replica.runs == "native":
+        address = host_and_port(*context.listens(replica))
+        return Target(name, replica.host, address, hops, is_container=False)
+    return Target(name, replica.host, f"{name}:{engines.container_port(replica)}", hops)

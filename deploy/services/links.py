@@ -21,22 +21,21 @@ from deploy.plan.addresses import host_and_port
 from deploy.plan.replica_plan import ReplicaPlan
 from deploy.plan.service_plans import LinksPlan
 from deploy.render import render
-from deploy.services import engines, haproxy, haproxy_watch
+from deploy.services import engines, haproxy, haproxy_watch, link_places
 from deploy.services.container import HealthCheck, Mount, Port
 from deploy.services.context import ServiceContext
 from deploy.services.haproxy import (
     CAPABILITIES,
     HEALTH_PORT,
     IMAGE,
-    RUNTIME_PORT,
     SPARE_SECONDS,
-    USER,
     quoted_error,
 )
 from deploy.services.haproxy_watch import CONFIG_FILE, LONGEST_ANSWER_SECONDS
 from deploy.services.health import http_check
 from deploy.services.host_files import ConfigFile
 from deploy.services.link_files import AUTHORITY, CERTIFICATE, HEADER, link_files
+from deploy.services.link_places import Place
 from deploy.services.link_targets import Target, targets
 from deploy.services.routes import LINK_CLIENT, LINK_PORT, from_routers, link_client_name
 from deploy.services.unit import Route, Tier, Unit
@@ -66,6 +65,8 @@ class Backend:
     """The name in the certificate that is asked for there."""
     clients: tuple[str, ...] = ()
     """The names in the certificates of those who may ask."""
+    is_container: bool = True
+    """Whether its host is the name of a container, whose address changes."""
     is_tried_elsewhere: bool = False
     """Whether an entry hands what it cannot hand on to another one of its kind."""
 
@@ -113,12 +114,15 @@ def _server(context: ServiceContext, plan: LinksPlan, host: str, behind: Sequenc
         Backend(
             each.name,
             (each.name,),
-            f"{each.name}:{each.port}",
+            each.address,
             clients=tuple(LinkEnd(client, "client").common_name for client in each.clients),
+            is_container=each.is_container,
             is_tried_elsewhere=not each.is_engine,
         )
         for each in behind
     ]
+    if context.plan.host(host).system == "macos":
+        return _on_mac(context, plan, host, backends, behind)
     published = Port(
         host_ip=context.plan.host(host).address,
         host_port=plan.spec.port,
@@ -126,6 +130,23 @@ def _server(context: ServiceContext, plan: LinksPlan, host: str, behind: Sequenc
     )
     end = LinkEnd(host, "server")
     return _unit(context, plan, (end, TLS_PORT), backends, behind, ports=(published,))
+
+
+def _on_mac(
+    context: ServiceContext,
+    plan: LinksPlan,
+    host: str,
+    backends: Sequence[Backend],
+    behind: Sequence[Target],
+) -> Unit:
+    """A server as a daemon of launchd."""
+    end, place = LinkEnd(host, "server"), link_places.on_mac(context, plan, host)
+    files = _files(context, end, place, backends)
+    return Unit(
+        config=link_places.mac_files(context, host, SERVER, files),
+        **_common(context, plan, (end, plan.spec.port), behind),
+        **link_places.daemon(context, plan, host, _name(context, end), SERVER),
+    )
 
 
 def _client(context: ServiceContext, plan: LinksPlan, end: LinkEnd, asked: list[Target]) -> Unit:
@@ -150,25 +171,14 @@ def _unit(
     """One end: it is replaced only where its image or its port is another one."""
     end, port = listens
     service = SERVER if end.role == "server" else LINK_CLIENT
-    is_server = end.role == "server"
-    name = server_name(context, end.host) if is_server else link_client_name(context, end.host)
-    files = {
-        CONFIG_FILE: ConfigFile(content=_config(context, end.role, port, backends)),
-        **link_files(end),
-    }
+    files = _files(context, end, link_places.in_container(port), backends)
     config = context.config_tree(end.host, service, files, haproxy_watch.watch(CONFIG))
-    replicas = _replicas(context, behind)
     return Unit(
-        host=end.host,
-        tier=Tier.LINK,
-        serves=name,
         image_name=IMAGE,
-        start_timeout_seconds=plan.spec.start_timeout_seconds,
-        route=_route(context, replicas, port),
-        drain_seconds=max((each.engine.drain_seconds for each in replicas), default=0),
         config=config,
+        **_common(context, plan, listens, behind),
         runs=context.container(
-            name,
+            _name(context, end),
             service,
             IMAGE,
             entrypoint="sh",
@@ -184,6 +194,29 @@ def _unit(
             **own,
         ),
     )
+
+
+def _name(context: ServiceContext, end: LinkEnd) -> str:
+    """Name of an end that is nothing else besides."""
+    if end.role == "server":
+        return server_name(context, end.host)
+    return link_client_name(context, end.host)
+
+
+def _common(
+    context: ServiceContext, plan: LinksPlan, listens: tuple[LinkEnd, int], behind: Sequence[Target]
+) -> dict[str, Any]:
+    """What ends have in common wherever they run: fields of the unit."""
+    end, port = listens
+    replicas = _replicas(context, behind)
+    return {
+        "host": end.host,
+        "tier": Tier.LINK,
+        "serves": _name(context, end),
+        "start_timeout_seconds": plan.spec.start_timeout_seconds,
+        "route": _route(context, replicas, port),
+        "drain_seconds": max((each.engine.drain_seconds for each in replicas), default=0),
+    }
 
 
 def _replicas(context: ServiceContext, behind: Sequence[Target]) -> list[ReplicaPlan]:
@@ -204,18 +237,23 @@ def _route(context: ServiceContext, replicas: Sequence[ReplicaPlan], port: int) 
     return routes[0].model_copy(update={"names": names})
 
 
-def _config(context: ServiceContext, role: Role, port: int, backends: Sequence[Backend]) -> str:
+def _files(
+    context: ServiceContext, end: LinkEnd, place: Place, backends: Sequence[Backend]
+) -> dict[str, ConfigFile]:
+    """Its configuration, its certificate and key, and whom it trusts."""
+    content = _config(context, end.role, place, backends)
+    return {CONFIG_FILE: ConfigFile(content=content), **link_files(end)}
+
+
+def _config(context: ServiceContext, role: Role, place: Place, backends: Sequence[Backend]) -> str:
     is_server = role == "server"
     return render(
         "haproxy/link.cfg.j2",
-        uid=USER,
-        runtime_port=RUNTIME_PORT,
-        health_port=HEALTH_PORT,
+        place=place,
         longest_answer_seconds=LONGEST_ANSWER_SECONDS,
         silent_seconds=context.plan.request_timeout_seconds + SPARE_SECONDS,
         retries=SERVER_RETRIES if is_server else CLIENT_RETRIES,
         is_server=is_server,
-        port=port,
         certificate=CERTIFICATE,
         authority=AUTHORITY,
         header=HEADER,

@@ -1,6 +1,7 @@
 """llama.cpp's llama-server: one GGUF model, behind an OpenAI-compatible API with a key.
 
-It runs in a container on GPUs or CPUs, or as a service of its host on CPUs.
+It runs in a container on GPUs or CPUs, as a service of its host on CPUs, or as a daemon of a Mac on
+its GPU, by Metal.
 
 Variables: https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md, images and
 their devices: https://github.com/ggml-org/llama.cpp/blob/master/docs/docker.md
@@ -25,7 +26,7 @@ from deploy.services.gpu_access import (
     visible_devices,
 )
 from deploy.services.health import http_check
-from deploy.services.host_files import HostModelFile
+from deploy.services.host_files import ConfigFile, HostModelFile
 from deploy.services.llama_cpp_arguments import Files, arguments
 from deploy.services.routes import from_routers
 from deploy.services.unit import Tier, Unit
@@ -36,6 +37,7 @@ IMAGE = "llama-cpp"
 PROGRAM = "llama-server"
 PORT = 8080
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - inside the container
+KEY_VARIABLE, KEY_FILE = "LLAMA_API_KEY", "api_key"
 MODELS, DRAFTS = PurePosixPath("/models"), PurePosixPath("/draft")
 VARIANTS = {"nvidia": "cuda", "amd": "rocm"}
 """Upstream's images for GPUs, by the vendor of the card."""
@@ -135,18 +137,22 @@ def _has_vulkan(replica: ReplicaPlan) -> bool:
 
 
 def _native(context: ServiceContext, replica: ReplicaPlan, files: Files) -> dict[str, Any]:
-    program = context.program(replica.host, PROGRAM)
+    program, name = context.program(replica.host, PROGRAM), context.replica_name(IMAGE, replica)
     address, port = context.listens(replica)
-    service = context.native(
-        context.replica_name(IMAGE, replica),
-        IMAGE,
-        replica,
-        version=program.title,
-        command=(str(program.path), *arguments(replica, files, (address, port))),
-        env=_environment(replica),
-        health=http_check(port, "/health", address),
+    command = (str(program.path), *arguments(replica, files, (address, port)))
+    own = {"version": program.title, "health": http_check(port, "/health", address)}
+    env = _environment(replica)
+    if context.host(replica).system != "macos":
+        runs = context.native(name, IMAGE, replica, command=command, env=env, **own)
+        return {"program": program, "runs": runs}
+    # launchd shows everybody the environment of its daemons, so the key is in a file
+    key = ConfigFile(
+        content=env.pop(KEY_VARIABLE), mode=0o600, owner=context.service_users[replica.host]
     )
-    return {"program": program, "runs": service}
+    config = context.config_tree(replica.host, IMAGE, {KEY_FILE: key})
+    command = (*command, "--api-key-file", str(config.directory / KEY_FILE))
+    daemon = context.daemon(name, IMAGE, replica, command=command, env=env, **own)
+    return {"program": program, "runs": daemon, "config": config}
 
 
 def _environment(replica: ReplicaPlan) -> dict[str, str | SecretText]:
@@ -155,12 +161,12 @@ def _environment(replica: ReplicaPlan) -> dict[str, str | SecretText]:
         **_visible(replica),
         PROMPT_CACHE: str(prompt_cache_mib(replica)),
         **environment(replica.engine.env),
-        "LLAMA_API_KEY": key,
+        KEY_VARIABLE: key,
     }
 
 
 def _visible(replica: ReplicaPlan) -> dict[str, str]:
-    """Which GPUs, and in which order; nothing on CPUs."""
+    """Which GPUs, and in which order; nothing on CPUs, and on a Mac, which has one."""
     if _has_vulkan(replica):
         return visible_devices(replica, "GGML_VK_VISIBLE_DEVICES")
-    return gpu_variables(replica) if replica.gpus else {}
+    return gpu_variables(replica) if replica.gpus and replica.gpu_vendor != "apple" else {}

@@ -11,9 +11,10 @@ from pathlib import PurePosixPath
 from deploy.plan.replica_plan import ReplicaPlan
 from deploy.spec.engine import QUANTISED_CACHES
 
-DEVICES = {"nvidia": "CUDA", "amd": "ROCm"}
+DEVICES = {"nvidia": "CUDA", "amd": "ROCm", "apple": "MTL"}
 VULKAN = "Vulkan"
-"""What llama.cpp calls the GPUs of each of its backends, followed by their number."""
+"""What llama.cpp calls the GPUs of each of its backends, followed by their number; Metal has one
+since builds of 2026 (``llama-server --list-devices``)."""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ command lines: systemd.service(5), in environment files: EnvironmentFile= of sys
 
 from __future__ import annotations
 
-import hashlib
 import re
 from pathlib import PurePosixPath
 from typing import Any, Literal
@@ -14,10 +13,10 @@ from typing import Any, Literal
 from pydantic import Field
 
 from deploy.render import render
+from deploy.services.host_service import SERVICES, HostService, data_directory, sha256
 from deploy.services.runs import (
     Facts,
     Marks,
-    Part,
     RenderSecret,
     SecretDigest,
     Secrets,
@@ -27,57 +26,23 @@ from deploy.services.runs import (
 )
 from deploy.spec import SecretText
 
-SERVICES = PurePosixPath("/etc/atelier/services")
-"""Where the script keeps the environment of each service, for root alone."""
 PLAIN = re.compile(r"[\w@+=:,./-]+", re.ASCII)
 """Words that systemd reads as they are."""
 
 
-class SystemdSpec(Part):
-    """Everything that decides how a service of systemd runs."""
+class SystemdSpec(HostService):
+    """Everything that decides how a service of systemd runs.
+
+    Its name is that of the unit, without ``.service``. Where it has no account, systemd makes one
+    for it as it starts. ``memory_bytes`` is a limit.
+    """
 
     kind: Literal["systemd"] = "systemd"
-    name: str
-    """Name of the unit, without ``.service``, and of its directory for data."""
-    service: str
-    version: str
-    """Version of the program."""
-    command: tuple[str, ...]
-    """Absolute path of the program, and its arguments."""
     env: dict[str, str | SecretText] = Field(default_factory=dict)
-    user: str = ""
-    """Account that it runs as; empty for one that systemd makes for it as it starts."""
-    memory_bytes: int
     tasks_max: int = 2048
-    open_files: int = 65536
     restart_seconds: int = 2
-    """Between its end and the next start."""
-    stop_timeout_seconds: int = 30
-    """How long it may take to finish what it answers."""
     read_write_paths: tuple[PurePosixPath, ...] = ()
     """Directories that it may write to, apart from its own."""
-    address: str
-    """Address of the host that it listens on."""
-    port: int
-    health: str
-    """Shell command on the host; exit status 0 is healthy."""
-    start_period_seconds: int
-    """How long it may take to become healthy."""
-
-    @property
-    def noun(self) -> str:
-        """What it is called."""
-        return "service"
-
-    @property
-    def made_from(self) -> tuple[str, str]:
-        """Its version."""
-        return "version", self.version
-
-    @property
-    def listens(self) -> tuple[tuple[str, int], ...]:
-        """Where it listens."""
-        return ((self.address, self.port),)
 
     @property
     def secret_env(self) -> dict[str, SecretText]:
@@ -124,16 +89,6 @@ class SystemdSpec(Part):
             },
         )
 
-    @property
-    def volumes(self) -> tuple[str, ...]:
-        """None: it has a directory of its own."""
-        return ()
-
-    @property
-    def create_options(self) -> tuple[str, ...]:
-        """The script is told what it is."""
-        return (self.kind,)
-
     def create_arguments(self, marks: Marks, digest: SecretDigest) -> list[str]:
         """The script is given the unit file."""
         return [self.unit_file(marks, digest)]
@@ -159,16 +114,6 @@ RENDERED = {
     *("restart_seconds", "stop_timeout_seconds", "read_write_paths"),
 }
 """Fields that stand in the unit file as they are."""
-
-
-def data_directory(deployment: str) -> PurePosixPath:
-    """Where the services of a deployment keep their data, each in a directory of its own."""
-    return PurePosixPath("/var/lib") / f"atelier.{deployment}"
-
-
-def sha256(text: str) -> str:
-    """Digest of a text."""
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def quoted(word: str) -> str:

@@ -32,7 +32,7 @@ def hardware_refusals(
     """Why an engine does not run this precision on this hardware."""
     title = ENGINES[engine].title
     if device.vendor == "apple":
-        yield reason(ReasonKind.ON_APPLE, remedy(RemedyKind.USE_OLLAMA), engine=title)
+        yield reason(ReasonKind.ON_APPLE, remedy(RemedyKind.SERVE_GGUF), engine=title)
     elif device.vendor == "cpu":
         yield reason(ReasonKind.ON_CPU, engine=title)
     elif device.vendor == "nvidia":

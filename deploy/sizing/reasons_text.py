@@ -38,7 +38,6 @@ REASONS = {
     ReasonKind.DECLINED: "{why}",
     ReasonKind.MEMORY_UNKNOWN: "the memory of this machine's CPU is not declared",
     ReasonKind.ON_APPLE: "{engine} does not run on Apple GPUs",
-    ReasonKind.NOT_ON_MACS: "Atelier does not run {engine} on Macs",
     ReasonKind.ON_CPU: (
         "the memory of this machine's CPU is not declared, and {engine} is sized on GPUs only"
     ),
@@ -255,7 +254,7 @@ REMEDIES = {
     RemedyKind.SLICED_EXPERTS: "remove {set[enable_expert_parallel]}",
     RemedyKind.SPLIT_LESS: "add GPUs, or split less",
     RemedyKind.COMPARE_PIPELINE: "compare {set[pipeline_parallel_size]}",
-    RemedyKind.USE_OLLAMA: "use {set[engine]} ollama (natively, not in a container)",
+    RemedyKind.SERVE_GGUF: "use {set[engine]} ollama or llama_cpp (natively, not in a container)",
     RemedyKind.USE_VLLM: "use {set[engine]} vllm",
     RemedyKind.OTHER_IMAGE: "use a -cu129 image",
 }

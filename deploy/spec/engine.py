@@ -171,8 +171,9 @@ class EngineSpec(Spec):
     """First port of the host that engines without a container, and those on several hosts, listen
     on; others need none."""
     trusted_network: bool = False
-    """vLLM on several hosts, and Ollama on macOS: only trusted machines are in the network of these
-    hosts; what is said there has no key and is not encrypted."""
+    """vLLM on several hosts: only trusted machines are in the network of these hosts; what is said
+    there has no key and is not encrypted. On macOS: the same, and the engine listens in that
+    network, with no link to it."""
     memory_limit: MemoryLimit | None = None
     """Memory limit of one replica, e.g. ``8GiB``; derived from the model's size by default."""
     start_timeout_seconds: int = Field(default=600, ge=5, le=7200)

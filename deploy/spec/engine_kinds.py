@@ -27,8 +27,6 @@ class EngineTraits:
     request, and put each layer on one GPU."""
     on_cpus: bool = True
     """Whether Atelier runs it on CPUs."""
-    on_macs: bool = True
-    """Whether it is placed on GPUs of Macs, if the sizing knows that it runs there."""
     more_roles: Mapping[str, str] = field(default_factory=dict)
     """What it serves apart from chat and completion."""
     model_settings: frozenset[str] = frozenset()
@@ -117,7 +115,6 @@ ENGINES: dict[EngineKind, EngineTraits] = {
         "llama.cpp",
         weights="gguf",
         shares_cache=False,
-        on_macs=False,
         model_settings=frozenset({"speculative"}),
         drafts=("draft_model", "ngram"),
         own_arguments=LLAMA_CPP_ARGUMENTS,

@@ -10,7 +10,7 @@ from pydantic import Field, PositiveInt, WithJsonSchema, field_validator, model_
 
 from deploy.spec.base import Spec, refusal
 from deploy.spec.driver import DriverSpec
-from deploy.spec.program import ProgramName, ProgramSpec
+from deploy.spec.program import HOMEBREW_HAPROXY, ProgramName, ProgramSpec
 
 HOP = re.compile(r"([\w.-]+@)?[\w.-]+(:\d{1,5})?")
 """A jump host: ``user@name:port``, of which only the name is needed."""
@@ -90,7 +90,8 @@ class HostSpec(Spec):
     """``containers``, or ``native``: engines run as services of the host itself, by systemd, or by
     launchd on macOS, where this is the default; a host that runs nothing else needs no Docker."""
     programs: dict[ProgramName, ProgramSpec] = Field(default_factory=dict)
-    """``native``: the program of each engine, e.g. ``{"llama-server": Program(...)}``."""
+    """``native``: the program of each engine, e.g. ``{"llama-server": Program(...)}``. On macOS
+    also ``haproxy``, which ends links there: by default the one of Homebrew."""
     service_user: str | None = None
     """``native``: account that engines run as; by default one that systemd makes for each. On
     macOS, where launchd makes none, it must be declared, and be there."""
@@ -138,6 +139,9 @@ class HostSpec(Spec):
         if not self.is_mac:
             if self.wired_limit_mib is not None:
                 raise refusal("wired_limit_mib without macOS", "system='macos' together with it")
+            if "haproxy" in self.programs:
+                found = "'haproxy' in programs of a host with Linux, where it runs in a container"
+                raise refusal(found, "programs of engines", "remove it")
             return self
         if self.engines != "native":
             found = "engines='containers' on macOS, whose containers do not reach the GPU"
@@ -224,6 +228,11 @@ class HostSpec(Spec):
     def is_mac(self) -> bool:
         """Whether it runs macOS."""
         return self.system == "macos"
+
+    @property
+    def every_program(self) -> dict[ProgramName, ProgramSpec]:
+        """The programs that are declared, and those that need not be."""
+        return {"haproxy": HOMEBREW_HAPROXY, **self.programs} if self.is_mac else self.programs
 
     @property
     def is_local(self) -> bool:

@@ -10,7 +10,7 @@ from pydantic import field_validator, model_validator
 
 from deploy.spec.base import Spec, refusal
 
-ProgramName = Literal["llama-server", "ollama"]
+ProgramName = Literal["haproxy", "llama-server", "ollama"]
 ENDS = (".tar.gz", ".tgz", ".tar")
 VERSION = re.compile(r"[\w.+~-]{1,64}", re.ASCII)
 SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -76,3 +76,8 @@ class ProgramSpec(Spec):
     def is_fetched(self) -> bool:
         """Whether the archive is fetched from a URL."""
         return bool(self.archive and "://" in self.archive)
+
+
+HOMEBREW_HAPROXY = ProgramSpec(path=PurePosixPath("/opt/homebrew/bin/haproxy"))
+"""Where Homebrew puts HAProxy on an Apple chip: https://docs.brew.sh/Installation,
+https://formulae.brew.sh/formula/haproxy."""

@@ -185,8 +185,7 @@ def test_only_engines_that_serve_the_model_on_the_cards() -> None:
         return {name for name, each in compare(*arguments).items() if each["fits"] != "no"}
 
     assert fitting("bge-m3", "--gpus", "l40s") == {"vllm"}
-    # llama.cpp has Metal, and Atelier runs none there
-    assert fitting("qwen2.5-coder-7b", "--gpus", "mac-studio-64") == {"ollama"}
+    assert fitting("qwen2.5-coder-7b", "--gpus", "mac-studio-64") == {"llama_cpp", "ollama"}
     assert fitting("tiny-coder", "--gpus", "l40s") == {"llama_cpp", "ollama"}
     assert "tgi" not in fitting("qwen2.5-coder-7b", "--gpus", "mi300x")
     assert fitting("qwen2.5-coder-7b", "--gpus", "cpu") == set()

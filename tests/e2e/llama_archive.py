@@ -28,8 +28,14 @@ exec "$lib/ld-linux-x86-64.so.2" --library-path "$lib" "$lib/llama-server.bin" "
 """
 
 
-def make_archive(path: Path, version: str) -> Path:
-    """Write an archive whose files are in a directory named after the version."""
+def make_archive(path: Path, version: str, start: str = START) -> Path:
+    """Write an archive whose files are in a directory named after the version.
+
+    Args:
+        path: where it is written.
+        version: what it is called.
+        start: the text of its llama-server, which starts the program.
+    """
     plan = make_build_plan("llama-cpp", load_catalog())
     build_images([plan], report=lambda _line: None)
     command = ["docker", "run", "--rm", "--network=none", "--user=0:0", "--entrypoint=sh"]
@@ -44,7 +50,7 @@ def make_archive(path: Path, version: str) -> Path:
             data = source.extractfile(member) if member.isfile() else None
             member.name = f"llama-{version}/{member.name}"
             target.addfile(member, data)
-        start = tarfile.TarInfo(f"llama-{version}/llama-server")
-        start.size, start.mode = len(START), 0o755
-        target.addfile(start, io.BytesIO(START.encode()))
+        member = tarfile.TarInfo(f"llama-{version}/llama-server")
+        member.size, member.mode = len(start), 0o755
+        target.addfile(member, io.BytesIO(start.encode()))
     return path

@@ -11,6 +11,7 @@ import tarfile
 from pathlib import Path
 
 from tests.e2e.hosts import Host
+from tests.e2e.llama_archive import make_archive as linux_archive
 
 OWN = Path(__file__).parent / "mac"
 PROGRAMS = Path(__file__).parents[1] / "scripts" / "mac"
@@ -29,8 +30,16 @@ SETTINGS = {
 }
 
 
+BREW = "/opt/homebrew/bin"
+PACKAGES = ("curl", "haproxy")
+"""What a Mac has, or is given by Homebrew."""
+
+
 def make_mac(host: Host) -> None:
-    """Let a Debian host answer as a Mac."""
+    """Let a Debian host answer as a Mac; its HAProxy is Debian's, where Homebrew would put one."""
+    host.run(f"apt-get update -q && apt-get install -y -q {' '.join(PACKAGES)}")
+    host.run("systemctl disable --now haproxy")
+    host.run(f"mkdir -p {BREW} && ln -s /usr/sbin/haproxy {BREW}/haproxy")
     missing = " ".join(f"/usr/bin/{name}" for name in MISSING)
     host.run(f"mkdir {AWAY} && mv {missing} {AWAY}")
     for name in SHARED:
@@ -57,3 +66,8 @@ def make_archive(path: Path, version: str) -> None:
             member = tarfile.TarInfo(name)
             member.size, member.mode = len(text), 0o755 if name == "ollama" else 0o644
             target.addfile(member, io.BytesIO(text.encode()))
+
+
+def make_llama_archive(path: Path, version: str) -> None:
+    """llama-server of this machine, which is told of Metal as the one for macOS is."""
+    linux_archive(path, version, start=(OWN / "llama-server").read_text())

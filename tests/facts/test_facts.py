@@ -285,6 +285,7 @@ def bare_path(tmp_path: Path) -> Path:
     for tool in (
         "sh",
         "uname",
+        "tr",
         "stat",
         "find",
         "sha256sum",

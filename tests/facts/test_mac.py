@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+import time
 from pathlib import Path
 
 import pytest
 
-from deploy.facts.files import PathState, PathStates
+from deploy.facts.files import Contents, PathState, PathStates
 from deploy.facts.mac import Mac, MacHost
 from deploy.facts.surroundings import Surroundings
+from deploy.facts.units import FileState, Units
 from deploy.hosts.mac.state import MacState
 from deploy.hosts.state import FileSystem, HostState
 from tests.fake_mac import FakeMac
@@ -58,8 +61,8 @@ def test_a_file_where_the_directory_should_be(mac: FakeMac) -> None:
     assert look(mac, f"{mac.directory}/file/x", []).blocked_by == f"{mac.directory}/file"
 
 
-def settings(mac: FakeMac, account: str = "ollama") -> MacState:
-    done = mac.shell(Mac().command(account=account))
+def settings(mac: FakeMac, account: str = "ollama", haproxy: str = "/none") -> MacState:
+    done = mac.shell(Mac().command(account=account, haproxy=haproxy))
     assert (done.returncode, done.stderr) == (0, "")
     return Mac().process(done.stdout.splitlines())
 
@@ -77,6 +80,31 @@ def test_settings_of_a_mac(mac: FakeMac) -> None:
     (mac.directory / "limit").unlink()
     found = settings(mac, account="nadia")
     assert (found.has_filevault, found.accounts, found.wired_limit_mib) == (True, frozenset(), None)
+
+
+def test_haproxy_is_asked_as_the_account_that_will_run_it(mac: FakeMac) -> None:
+    program = mac.directory / "haproxy"
+    program.write_text('#!/bin/sh\n[ "$*" = -v ] && echo "HAProxy version 3.3.6"; echo more\n')
+    program.chmod(0o755)
+    assert settings(mac, haproxy=str(program)).haproxy == "HAProxy version 3.3.6"
+    assert "sudo ollama" in mac.log
+    assert settings(mac, account="nadia", haproxy=str(program)).haproxy == ""
+
+
+def test_configuration_files_of_a_mac(mac: FakeMac) -> None:
+    """Without GNU's stat and sha256sum, and with a base64 that breaks lines."""
+    current = mac.directory / "config" / "link-server" / "current"
+    current.mkdir(parents=True)
+    key = current / "link.pem.key"
+    key.write_text("x" * 200)
+    key.chmod(0o600)
+    shell = Units().command(deployment="demo", directory=str(mac.directory), names=())
+    found = Units().process(mac.shell(shell).stdout.splitlines())
+    digest = hashlib.sha256(key.read_bytes()).hexdigest()
+    assert found.releases == {str(current): {"link.pem.key": FileState(0o600, digest)}}
+    assert abs(found.changed_at[str(current)] - time.time()) < 60
+    text = mac.shell(Contents().command(paths=[str(key)])).stdout.splitlines()
+    assert Contents().process(text) == {str(key): "x" * 200}
 
 
 def test_files_of_a_mac(mac: FakeMac) -> None:

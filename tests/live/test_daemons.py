@@ -11,15 +11,16 @@ import httpx
 import pytest
 
 from deploy.errors import ServiceError
-from deploy.live import status
+from deploy.live import status, verify
 from deploy.live.connection import Connection
 from deploy.live.daemons import is_loaded, read_daemon, read_log
+from deploy.live.metal import metal_device
 from deploy.live.ollama import gpu_share
 from deploy.live.privacy.logs import search_log
 from deploy.live.privacy.needles import Mark, Needles
 from tests.conftest import MakeArtefacts
 from tests.fake_mac import FakeMac
-from tests.services.test_launchd import engine_of, on_a_mac
+from tests.services.test_launchd import engine_of, llama_of, on_a_mac
 
 NAME = "demo-ollama-qwen2.5-coder-7b-0"
 
@@ -71,6 +72,14 @@ def test_status(make: MakeArtefacts, mac: FakeMac) -> None:
     # of all processes of its group
     assert found.memory_bytes == 3000 * 1024
     assert found.memory_limit_bytes == unit.runs.memory_bytes
+
+
+def test_no_one_is_told_to_open_what_only_a_link_reaches(make: MakeArtefacts, mac: FakeMac) -> None:
+    artefacts = on_a_mac(make, engine={"kind": "ollama"})
+    unit = engine_of(artefacts)
+    install(mac, *unit.create_arguments("demo", artefacts.secrets.digest))
+    found = status.READERS["launchd"](unit, artefacts, OnMac(mac))
+    assert (found.ok, found.url) == (True, "")
 
 
 def test_status_of_one_that_was_edited_and_disabled(make: MakeArtefacts, mac: FakeMac) -> None:
@@ -134,3 +143,42 @@ def test_what_people_ask_is_looked_for_in_its_log(make: MakeArtefacts, mac: Fake
     place = search_log(connection, engine_of(on_a_mac(make)), 0, needles)
     assert (place.kind, place.name, place.problem) == ("log", NAME, "")
     assert connection.streamed == [f"cat /var/log/atelier/{NAME}.log"]
+
+
+# of llama-server's build 10926 for macOS
+DEVICES = """Available devices:
+  MTL0: Apple M3 Ultra (196608 MiB, 196607 MiB free)
+  BLAS: Accelerate (0 MiB, 0 MiB free)
+"""
+
+
+def llama_server(mac: FakeMac, said: str) -> str:
+    """A program that says this of its devices; its path has a space in it."""
+    path = mac.directory / "llama server"
+    path.write_text(f"#!/bin/sh\n[ $* = --list-devices ] && cat <<end\n{said}end\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_llama_cpp_computes_by_metal(mac: FakeMac) -> None:
+    program = llama_server(mac, DEVICES)
+    assert metal_device(OnMac(mac), program, NAME) == "Apple M3 Ultra"
+
+
+def test_a_llama_server_that_is_not_made_for_macs(mac: FakeMac) -> None:
+    for said in ("Available devices:\n", DEVICES.replace("MTL0", "CUDA0"), ""):
+        with pytest.raises(ServiceError, match="llama-server sees no GPU"):
+            metal_device(OnMac(mac), llama_server(mac, said), NAME)
+
+
+def test_verify_says_what_computes(
+    make: MakeArtefacts, mac: FakeMac, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Next to what llama.cpp on the Mac answered, by the program that serves."""
+    artefacts, _ = llama_of(make, path=llama_server(mac, DEVICES))
+    [replica] = artefacts.plan.replicas
+    monkeypatch.setattr(verify, "engine_url", lambda *_: "http://none")
+    monkeypatch.setattr(verify, "complete", lambda *_: "answered 'ok'")
+    hosts: dict[str, Connection] = {"mac": OnMac(mac)}
+    question = verify._engine_question(artefacts, replica, hosts)
+    assert question.ask() == "answered 'ok'; by Metal, on Apple M3 Ultra"

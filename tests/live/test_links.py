@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import socket
+import ssl
+import threading
 import time
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
 from ssl import PEM_cert_to_DER_cert
 
 import pytest
@@ -15,8 +21,10 @@ from deploy.live import links, status
 from deploy.live.connection import Connection
 from deploy.services import Tier
 from deploy.spec import HostSpec
-from deploy.tls.pair import LinkEnd
+from deploy.tls.authority import issue, make_authority
+from deploy.tls.pair import LinkEnd, Pair
 from tests.conftest import MakeArtefacts
+from tests.services.test_launchd import on_a_mac
 
 END, NAME = LinkEnd("b", "server"), "demo-link-server-b-0"
 # of HAProxy 3.0.11
@@ -113,3 +121,54 @@ def test_one_that_has_another_or_none(
         links.ask_end(lab, END, NAME, connection(*said))
     assert f"demo-link-server-b-0: {why}" in str(refused.value)
     assert "docker restart demo-link-server-b-0" in str(refused.value)
+
+
+def tls_server(pair: Pair, authority: str, directory: Path) -> tuple[socket.socket, int]:
+    """A server that wants a certificate of whoever connects, as HAProxy on a Mac does."""
+    files = [directory / name for name in ("own.pem", "authority.pem")]
+    files[0].write_text(pair.certificate + pair.key)
+    files[1].write_text(authority)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(files[1]))
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_cert_chain(files[0])
+    listening = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        while True:
+            try:
+                accepted, _ = listening.accept()
+            except OSError:
+                return
+            with suppress(OSError), context.wrap_socket(accepted, server_side=True) as wrapped:
+                wrapped.recv(1)
+
+    threading.Thread(target=serve, daemon=True).start()
+    return listening, listening.getsockname()[1]
+
+
+def test_a_mac_shows_its_certificate_to_whoever_connects(
+    make: MakeArtefacts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(links, "POLL_SECONDS", 0)
+    monkeypatch.setattr(links, "PATIENCE_SECONDS", 0)
+    now, end = datetime.now(UTC), LinkEnd("mac", "server")
+    artefacts = on_a_mac(make, engine={"kind": "ollama"})
+    own = artefacts.secrets.links
+    assert own is not None
+    [(key, pair)] = [each for each in own.pairs.items() if each[0] == end.key]
+    other = issue(make_authority("other", now), ("mac.link",), now, "server")
+    way = Connection(HostSpec(name="@local"), None, Docker)  # type: ignore[arg-type]
+    for shown, said in ((pair, "mutual TLS, certificate with 39"), (other, "it has another")):
+        listening, port = tls_server(shown, own.authority.certificate, tmp_path)
+        monkeypatch.setattr(way, "way", lambda _address, _port, at=port: ("127.0.0.1", at))
+        with listening:
+            if shown is pair:
+                assert links.ask_end(artefacts, end, "demo-link-server-mac-0", way).startswith(said)
+                continue
+            with pytest.raises(ServiceError, match=said) as error:
+                links.ask_end(artefacts, end, "demo-link-server-mac-0", way)
+            assert "sudo launchctl kickstart -k system/demo-link-server-mac-0" in str(error.value)
+    assert key == "mac server"
+    monkeypatch.setattr(way, "way", lambda *_: ("127.0.0.1", 9))
+    with pytest.raises(ServiceError, match="HAProxy does not answer"):
+        links.ask_end(artefacts, end, "demo-link-server-mac-0", way)

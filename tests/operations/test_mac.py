@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import plistlib
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,19 +13,20 @@ from pyinfra.api import OperationError
 
 from deploy.artefacts import Artefacts
 from deploy.changes.live import LiveService
-from deploy.facts.files import PathState, PathStates
+from deploy.facts.files import Contents, PathState, PathStates
 from deploy.facts.mac import Mac
 from deploy.facts.model_store import MadeModel, ModelStore
-from deploy.facts.units import Units, UnitsState
+from deploy.facts.units import FileState, Units, UnitsState
 from deploy.hosts.mac.state import MacState
 from deploy.operations import mac, program, units
 from deploy.operations.program import InstallCommand
 from deploy.operations.questions import questions
-from deploy.services import Tier
+from deploy.services import ConfigFile, Tier
 from deploy.services.ollama_model import manifest_path
 from tests.conftest import MakeArtefacts
 from tests.operations.found import live_service
 from tests.operations.harness import FakeHost, Outcome, run, words
+from tests.recognisable import LEAK
 from tests.services.test_launchd import on_a_mac
 
 NAME = "demo-ollama-qwen2.5-coder-7b-0"
@@ -146,3 +148,58 @@ def test_a_mac_is_asked_nothing_of_docker_and_drivers(artefacts: Artefacts) -> N
     assert asked == {"MacHost", "Mac", "Images", "Resources", "PathStates", "Units"}
     others = {question.fact.__name__ for question in questions(artefacts, "web")}
     assert {"Host", "Docker"} <= others
+
+
+def on_tier(artefacts: Artefacts, tier: Tier, *, other: str = "") -> Outcome:
+    """Run the operation on a Mac as it is wanted, but for one file of the tier's unit."""
+    [unit] = [unit for unit in artefacts.stack.on("mac") if unit.tier == tier]
+    tree = unit.config
+    assert tree is not None
+    files = {name: state_of(file, artefacts) for name, file in tree.files.items()}
+    if other:
+        files[other] = replace(files[other], sha256="of another one")
+    place = str(tree.directory)
+    found = UnitsState(
+        services={unit.name: live_service(artefacts, unit.name)},
+        releases={place: files},
+        changed_at={place: 1000},
+    )
+    host = FakeHost({Units: found, Contents: {}}, name="mac")
+    return run(units.converged, host, artefacts=artefacts, tier=tier)
+
+
+def state_of(file: ConfigFile, artefacts: Artefacts) -> FileState:
+    content = file.content
+    text = content if isinstance(content, str) else artefacts.secrets.render(content)
+    return FileState(file.mode, hashlib.sha256(text.encode()).hexdigest())
+
+
+def test_a_link_gets_another_certificate_and_goes_on(
+    make: MakeArtefacts, announced: Announced
+) -> None:
+    """HAProxy is asked whether it would take it, and waited for; the daemon is not replaced."""
+    linked = on_a_mac(make, engine={"kind": "ollama"})
+    assert on_tier(linked, Tier.LINK).commands == []
+    outcome = on_tier(linked, Tier.LINK, other="link.pem.key")
+    assert [(action, name.rsplit("/", 1)[1]) for action, name in steps(announced)] == [
+        ("update", "link.pem.key")
+    ]
+    [line] = outcome.shell
+    check = "sudo -n -u ollama /opt/homebrew/bin/haproxy -c -C"
+    assert line.index("tar -xzp --same-owner") < line.index(check) < line.index("mv ")
+    assert line.index("mv ") < line.index("link/taken")
+    assert "docker" not in line
+
+
+def test_another_key_of_the_engines_restarts_llama_cpp(
+    make: MakeArtefacts, announced: Announced
+) -> None:
+    """It reads the file once; the key is in no argument, so that nothing else would differ."""
+    programs = {"programs": {"llama-server": {"path": "/opt/llama-server"}}}
+    engine = {"kind": "llama_cpp"}
+    llama = on_a_mac(make, mac=programs, engine=engine, models=[{"name": "tiny-coder"}])
+    assert on_tier(llama, Tier.ENGINE).commands == []
+    outcome = on_tier(llama, Tier.ENGINE, other="api_key")
+    assert [action for action, _ in steps(announced)] == ["update", "restart"]
+    assert words(outcome.commands[-1])[:2] == ["restart", "demo-llama-cpp-tiny-coder-0"]
+    assert LEAK not in outcome.shown

@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
+from deploy.artefacts import Artefacts
+from deploy.cli.plan_text import plan_text
 from deploy.errors import AtelierError
 from tests.conftest import MakeArtefacts
-from tests.services.test_launchd import MAC, OLLAMA, WEB, on_a_mac
+from tests.services.test_launchd import MAC, OLLAMA, PROGRAM, WEB, on_a_mac
 
 CASES: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     ({"gpus": "2x mac-studio-256"}, {}, "hosts[1].gpus: 'mac-studio-256', 'mac-studio-256'"),
@@ -30,7 +32,21 @@ CASES: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     ({"service_user": "root"}, {}, "root as service_user on macOS"),
     ({"name": "@local"}, {}, "'@local' with system='macos'"),
     ({"programs": {}}, {}, "hosts[1].programs: no 'ollama', which ollama needs"),
-    ({"address": "mac.lab"}, {}, "hosts[1].address: 'mac.lab' is a name"),
+    (
+        {"address": "mac.lab"},
+        {},
+        "hosts[1].address: 'mac.lab' is a name\n    allowed: an IP address of",
+    ),
+    (
+        {"address": "mac.lab"},
+        {"engine": {"kind": "ollama"}},
+        "hosts[1].address: 'mac.lab' is a name: a link ends on an address",
+    ),
+    (
+        {"address": "127.0.0.1"},
+        {"engine": {"kind": "ollama"}},
+        "hosts[1].address: 127.0.0.1, which the router on web does not reach",
+    ),
     ({}, {"engine": {"kind": "vllm"}}, "vLLM does not run on Apple GPUs"),
     ({}, {"engine": {"kind": "sglang"}}, "SGLang does not run on Apple GPUs"),
     ({}, {"engine": OLLAMA | {"tensor_parallel_size": 2}}, "engine.tensor_parallel_size: ollama"),
@@ -46,9 +62,16 @@ CASES: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     ),
     (
         {},
-        {"engine": {"kind": "ollama"}},
-        "engine.trusted_network: qwen2.5-coder-7b would be in the network of mac: Ollama has no"
-        " key, and there is no link to it",
+        {"engine": {"kind": "llama_cpp"}, "models": [{"name": "tiny-coder"}]},
+        "hosts[1].programs: no 'llama-server', which llama_cpp needs without a container\n"
+        "    allowed: the program's archive, or its path on the host\n"
+        "    fix: programs={'llama-server': Program(archive=..., sha256=..., version=...)}, or"
+        " n_gpu_layers=0 of the engine for CPUs of hosts with Linux",
+    ),
+    (
+        {},
+        {"engine": {"kind": "ollama"}, "links": {"port": 8000}},
+        "links.port: 8000, which engine.port is on mac, too",
     ),
     ({}, {"router": {"host": "mac"}}, "router.host: 'mac', which runs macOS"),
     ({}, {"web_ui": {"host": "mac"}}, "web_ui.host: 'mac', which runs macOS"),
@@ -66,19 +89,41 @@ def test_what_cannot_be(
         on_a_mac(make, mac=mac, **more)
 
 
+TINY: dict[str, Any] = {"models": [{"name": "tiny-coder"}]}
+
+
 def test_llama_cpp_serves_on_the_processors_of_other_hosts(make: MakeArtefacts) -> None:
-    artefacts = on_a_mac(make, models=[{"name": "tiny-coder"}], engine={"kind": "llama_cpp"})
+    artefacts = on_a_mac(make, engine={"kind": "llama_cpp", "n_gpu_layers": 0}, **TINY)
     assert {replica.host for replica in artefacts.plan.replicas} == {"web"}
 
 
-def test_llama_cpp_serves_on_gpus_of_other_hosts(make: MakeArtefacts) -> None:
-    """A Mac's is not among those that it is placed on, however large."""
-    card = {"name": "card", "gpus": "1x rtx-3060", "address": "10.0.0.30"}
-    more: dict[str, Any] = {"hosts": [WEB, MAC, card], "engine": {"kind": "llama_cpp"}}
-    artefacts = on_a_mac(make, models=[{"name": "tiny-coder"}], **more)
-    assert {(replica.host, replica.gpus) for replica in artefacts.plan.replicas} == {("card", (0,))}
-    with pytest.raises(AtelierError, match="tiny-coder does not fit on 1x rtx-3060"):
-        on_a_mac(make, models=[{"name": "tiny-coder", "weights_gib": 60}], **more)
+def test_the_processor_of_a_mac_serves_nothing(make: MakeArtefacts) -> None:
+    """Where no host is without GPUs, a Mac's turn would come."""
+    hosts = [WEB | {"gpus": "1x rtx-3060"}, MAC | {"programs": {"llama-server": PROGRAM}}]
+    models = [{"name": "tiny-coder", "replicas": 2}]
+    engine = {"kind": "llama_cpp", "n_gpu_layers": 0}
+    with pytest.raises(AtelierError, match="0 for tiny-coder on mac, whose one memory is its GPU"):
+        on_a_mac(make, hosts=hosts, engine=engine, models=models)
+
+
+def test_a_network_of_a_mac_that_is_trusted(make: MakeArtefacts) -> None:
+    """What inventories had to declare before there were links to Macs is what they still get."""
+    linked, trusted = on_a_mac(make, engine={"kind": "ollama"}), on_a_mac(make, engine=OLLAMA)
+    assert [each.is_linked for each in linked.plan.replicas] == [True]
+    assert [each.is_linked for each in trusted.plan.replicas] == [False]
+    assert trusted.plan.links is None
+    assert "reached over TLS, at port 8443 of mac" in plan_of(linked)
+    assert "reached without TLS, at port 8000 of mac" in plan_of(trusted)
+
+
+def plan_of(artefacts: Artefacts) -> str:
+    return " ".join("\n".join(line.plain for line in plan_text(artefacts.plan)).split())
+
+
+def test_haproxy_is_a_program_of_macs(make: MakeArtefacts) -> None:
+    host = {"name": "h1", "engines": "native", "programs": {"haproxy": PROGRAM}}
+    with pytest.raises(AtelierError, match="'haproxy' in programs of a host with Linux"):
+        make(hosts=[host])
 
 
 def test_a_mac_without_its_system(make: MakeArtefacts) -> None:
@@ -90,5 +135,5 @@ def test_a_mac_without_its_system(make: MakeArtefacts) -> None:
 
 
 def test_trust_that_nothing_needs(make: MakeArtefacts) -> None:
-    with pytest.raises(AtelierError, match="or with Ollama on macOS"):
+    with pytest.raises(AtelierError, match="or on macOS"):
         make(engine=OLLAMA)

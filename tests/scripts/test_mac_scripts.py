@@ -171,6 +171,10 @@ def test_a_model_that_is_not_wanted_any_more_goes(ollama: Ollama) -> None:
     assert (ollama.found.made, ollama.found.digests) == ({}, {})
 
 
+LOOPBACK = "tcp4 0 0 127.0.0.1.8000 *.* LISTEN\n"
+"""What only the link on the Mac reaches."""
+
+
 @pytest.mark.parametrize(
     ("sockets", "is_quiet"),
     [
@@ -179,6 +183,9 @@ def test_a_model_that_is_not_wanted_any_more_goes(ollama: Ollama) -> None:
         ("tcp4 0 0 10.0.0.21.18000 10.0.0.20.51000 ESTABLISHED\n", True),
         ("tcp4 0 0 10.0.0.21.51000 10.0.0.20.8000 ESTABLISHED\n", True),
         ("tcp4 0 0 127.0.0.1.8000 127.0.0.1.51000 ESTABLISHED\n", True),
+        (f"{LOOPBACK}tcp4 0 0 127.0.0.1.8000 127.0.0.1.51000 ESTABLISHED\n", False),
+        (f"{LOOPBACK}tcp4 0 0 127.0.0.1.8000 127.0.0.1.51000 TIME_WAIT\n", True),
+        (f"{LOOPBACK}tcp4 0 0 127.0.0.1.8001 127.0.0.1.51000 ESTABLISHED\n", True),
     ],
 )
 def test_answers_that_have_begun_are_waited_for(mac: FakeMac, sockets: str, is_quiet: bool) -> None:

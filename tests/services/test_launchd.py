@@ -1,4 +1,4 @@
-"""Ollama as a daemon of a Mac: the property list that launchd reads, and who reaches it."""
+"""Engines as daemons of a Mac: the property lists that launchd reads, and who reaches them."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import yaml
 from deploy.artefacts import Artefacts
 from deploy.cli.plan_text import plan_text
 from deploy.errors import PlanError
-from deploy.services import LaunchdSpec, Marks, Unit
-from deploy.spec import DeploymentSpec
+from deploy.services import LaunchdSpec, Marks, Tier, Unit
+from deploy.spec import DeploymentSpec, SecretName, SecretText
 from tests.conftest import MakeArtefacts
 
 PROGRAM = {"archive": "https://lab.example/ollama.tgz", "sha256": "ab" * 32, "version": "0.34.4"}
@@ -60,7 +60,7 @@ def on_a_mac(make: MakeArtefacts, mac: dict[str, Any] | None = None, **more: Any
 
 
 def engine_of(artefacts: Artefacts) -> Unit:
-    [unit] = artefacts.stack.on("mac")
+    [unit] = [unit for unit in artefacts.stack.on("mac") if unit.tier == Tier.ENGINE]
     return unit
 
 
@@ -70,17 +70,22 @@ def daemon_of(artefacts: Artefacts) -> LaunchdSpec:
     return runs
 
 
-def property_list(artefacts: Artefacts) -> dict[str, Any]:
-    text, _ = engine_of(artefacts).create_arguments("demo", artefacts.secrets.digest)
+def property_list_of(unit: Unit, artefacts: Artefacts) -> dict[str, Any]:
+    """What launchd reads of a unit; every key is one that it knows."""
+    text, _ = unit.create_arguments("demo", artefacts.secrets.digest)
     found: dict[str, Any] = plistlib.loads(text.encode())
+    assert {name: type(value) for name, value in found.items()} == {
+        name: kind for name, kind in DOCUMENTED.items() if name in found
+    }
     return found
+
+
+def property_list(artefacts: Artefacts) -> dict[str, Any]:
+    return property_list_of(engine_of(artefacts), artefacts)
 
 
 def test_what_launchd_reads(make: MakeArtefacts) -> None:
     found = property_list(on_a_mac(make))
-    assert {name: type(value) for name, value in found.items()} == {
-        name: kind for name, kind in DOCUMENTED.items() if name in found
-    }
     name = "demo-ollama-qwen2.5-coder-7b-0"
     assert found["Label"] == name
     program, verb = found["ProgramArguments"]
@@ -152,6 +157,56 @@ def test_a_model_from_a_file_is_read_where_it_is(make: MakeArtefacts) -> None:
     assert unit.model_file is not None
     assert unit.model.modelfile.startswith(f"FROM {unit.model_file.path}\n")
     assert unit.model_file.path.is_relative_to("/var/lib/atelier/models")
+
+
+LLAMA = "/opt/llama/llama-server"
+FILE: dict[str, Any] = {"models": [{"name": "tiny-coder"}], "users": 1}
+
+
+def llama_of(make: MakeArtefacts, path: str = LLAMA, **engine: Any) -> tuple[Artefacts, Unit]:
+    """llama.cpp on a Mac, behind a link."""
+    declared = {"kind": "llama_cpp"} | engine
+    programs = {"programs": {"llama-server": {"path": path}}}
+    artefacts = on_a_mac(make, mac=programs, engine=declared, **FILE)
+    return artefacts, engine_of(artefacts)
+
+
+def test_llama_cpp_by_metal(make: MakeArtefacts) -> None:
+    """All layers on the one device that Metal has, which it does not start without."""
+    artefacts, unit = llama_of(make)
+    found = property_list_of(unit, artefacts)
+    program, *arguments = found["ProgramArguments"]
+    assert program == "/opt/llama/llama-server"
+    line = " ".join(arguments)
+    assert "--device MTL0 --n-gpu-layers all --fit off --split-mode none --main-gpu 0" in line
+    assert "--host 127.0.0.1 --port 8000" in line
+    assert f"--model {unit.model_files[0].path} --alias tiny-coder" in line
+    assert set(found["EnvironmentVariables"]) == {"HOME", "LLAMA_ARG_CACHE_RAM"}
+    [replica] = artefacts.plan.replicas
+    assert (replica.gpus, replica.is_linked, unit.gpu_shares) == ((0,), True, {0: 0.9})
+
+
+def test_its_key_is_in_a_file_of_its_account(make: MakeArtefacts) -> None:
+    """launchd shows everybody on a Mac the environment of its daemons."""
+    artefacts, unit = llama_of(make)
+    assert unit.config is not None
+    [(name, file)] = unit.config.files.items()
+    assert (file.owner, file.mode, file.is_secret) == ("ollama", 0o600, True)
+    assert isinstance(file.content, SecretText)
+    key = artefacts.secrets.value(SecretName.ENGINE_API_KEY)
+    assert artefacts.secrets.render(file.content) == key
+    found = property_list_of(unit, artefacts)
+    at = found["ProgramArguments"].index("--api-key-file")
+    assert found["ProgramArguments"][at + 1] == f"{unit.config.directory}/{name}"
+    assert key not in "".join(unit.create_arguments("demo", artefacts.secrets.digest))
+
+
+def test_llama_cpp_needs_the_same_memory_as_ollama(make: MakeArtefacts) -> None:
+    """Both are llama.cpp: weights, cache and buffers of the same file, and a GiB for the server."""
+    _, llama = llama_of(make, max_num_seqs=2, max_model_len=2048)
+    engine = {"kind": "ollama", "max_num_seqs": 2, "max_model_len": 2048}
+    ollama = engine_of(on_a_mac(make, engine=engine, **FILE))
+    assert llama.runs.memory_bytes == ollama.runs.memory_bytes > 3 * 1024**3
 
 
 @pytest.mark.parametrize(("limit", "usable"), [(None, 192.0), (240 * 1024, 240.0)])

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from deploy.catalog import Catalog
 from deploy.hosts.finding import Finding
 from deploy.hosts.mac.state import MacState
 from deploy.hosts.state import HostState, System
+from deploy.hosts.subject import Subject
 from deploy.plan.host_gpus import gpu_names
+from deploy.services import Tier
 from deploy.spec import HostSpec
 from deploy.units import GIB, MIB
 
 FIRST_VERSION = 14
 """The oldest macOS that Ollama runs on: https://docs.ollama.com/macos."""
+FIRST_HAPROXY = (2, 6)
+"""The oldest HAProxy that links were run with; Homebrew has newer ones."""
 MAC = "macos"
 """What a Mac's operating system is called among those that Linux systems call themselves."""
 
@@ -45,7 +50,7 @@ def _version(system: System) -> Finding:
     found = f"{system.name} {system.kernel}"
     major = system.version.partition(".")[0]
     if system.architecture != "arm64":
-        allowed, fix = "a Mac with an Apple chip", "Ollama uses no GPU of other Macs"
+        allowed, fix = "a Mac with an Apple chip", "engines use no GPU of other Macs"
         return Finding("operating system", "problem", found, allowed, fix)
     if not major.isdigit() or int(major) < FIRST_VERSION:
         allowed = f"macOS {FIRST_VERSION} or newer"
@@ -66,16 +71,17 @@ def _root(system: System) -> Finding:
 
 
 def mac_findings(
-    spec: HostSpec, found: HostState, mac: MacState, catalog: Catalog
+    subject: Subject, found: HostState, mac: MacState, catalog: Catalog
 ) -> Iterator[Finding]:
-    """What is to be said about a Mac's chip, its accounts and how it starts.
+    """What is to be said about a Mac's chip, its accounts, its HAProxy and how it starts.
 
     Args:
-        spec: the host as declared.
+        subject: the host as declared.
         found: what it is like.
         mac: what it is like as a Mac.
         catalog: what is known of Macs.
     """
+    spec = subject.spec
     if not found.system.kernel.startswith("Darwin"):
         return
     yield _chip(spec, mac, catalog)
@@ -95,6 +101,8 @@ def mac_findings(
             "an account of this Mac",
             f"make one: docs/mac.md; or declare another service_user than {spec.service_user!r}",
         )
+    if _has_haproxy(subject, found, mac):
+        yield _haproxy(mac.haproxy)
     if mac.has_filevault:
         yield Finding(
             "FileVault",
@@ -103,6 +111,26 @@ def mac_findings(
             "off, where the Mac is to serve again by itself",
             "sudo fdesetup disable, if its disk may be read by whoever takes it away",
         )
+
+
+def _has_haproxy(subject: Subject, found: HostState, mac: MacState) -> bool:
+    """Whether links end here, and the account that is to run HAProxy could be asked about it."""
+    path = subject.spec.every_program["haproxy"].path
+    is_linked = any(unit.tier == Tier.LINK for unit in subject.units)
+    return is_linked and str(path) in found.file_sizes and subject.spec.service_user in mac.accounts
+
+
+def _haproxy(said: str) -> Finding:
+    found = re.search(r"version (\d+)\.(\d+)", said)
+    if found and (int(found[1]), int(found[2])) >= FIRST_HAPROXY:
+        return Finding("HAProxy", "ok", said)
+    return Finding(
+        "HAProxy",
+        "problem",
+        said or "it does not run as the account of the engines",
+        f"{'.'.join(map(str, FIRST_HAPROXY))} or newer",
+        "on the Mac: brew upgrade haproxy",
+    )
 
 
 def _chip(spec: HostSpec, mac: MacState, catalog: Catalog) -> Finding:

@@ -16,8 +16,8 @@ from typing import Any
 from deploy.changes.change import ABSENT, Change, FieldChange
 from deploy.hosts.mac.state import MacState
 from deploy.scripts import read_script
+from deploy.services.host_service import sha256
 from deploy.services.launchd import LOGS
-from deploy.services.systemd import sha256
 from deploy.spec import HostSpec
 
 POWER = {"sleep": "0", "disksleep": "0", "autorestart": "1"}

@@ -24,5 +24,7 @@ class MacState:
     """Labels of those that launchd has."""
     accounts: frozenset[str] = frozenset()
     """Accounts there are, of those that were asked for."""
+    haproxy: str = ""
+    """What HAProxy says of its version; empty where it does not run."""
     has_filevault: bool = False
     """Whether its disk is encrypted, so that somebody must log in when it starts."""

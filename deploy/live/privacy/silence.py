@@ -21,7 +21,7 @@ from deploy.live.privacy.places import Place
 from deploy.live.privacy.stores import search_sqlite, search_valkey
 from deploy.live.privacy.ways import CHAT_DOOR, KeptChat, find_doors
 from deploy.services import Unit, open_webui, postgres, valkey
-from deploy.services.systemd import data_directory
+from deploy.services.host_service import data_directory
 from deploy.spec.router import RouterKind
 
 ROWS_SECONDS = 75

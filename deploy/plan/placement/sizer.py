@@ -7,8 +7,6 @@ from dataclasses import dataclass, field, replace
 from deploy.plan.placement.claim import Claim
 from deploy.sizing import Device, Sizing, SizingRequest, size_gguf, size_model
 from deploy.sizing.choose import split_problems, split_sizes, stages_are_legal
-from deploy.sizing.fit import Fit
-from deploy.sizing.reasons import ReasonKind, reason
 from deploy.sizing.size_model import make_setup
 
 Split = tuple[int, int]
@@ -81,9 +79,6 @@ def _size(claim: Claim, device: Device, gpus: int, share: float, split: Split | 
         return size_model(_request(claim, device, gpus, share, split))
     smaller = replace(device, usable_gib=device.usable_gib * share)
     sizing = size_gguf(_request(claim, smaller, gpus, 1.0, None))
-    if device.vendor == "apple" and not claim.engine.traits.on_macs:
-        why = reason(ReasonKind.NOT_ON_MACS, engine=claim.engine.traits.title)
-        sizing = replace(sizing, supported=False, fits=Fit.NO, reasons=(why,))
     users = sizing.max_num_seqs if sizing.fits else 0
     return replace(sizing, concurrent_users=users, usable_gib_per_gpu=device.usable_gib)
 

@@ -26,7 +26,8 @@ def declared(**more: Any) -> HostSpec:
 
 
 def look(mac: FakeMac) -> MacState:
-    return Mac().process(mac.shell(Mac().command(account="ollama")).stdout.splitlines())
+    shell = Mac().command(account="ollama", haproxy="/none")
+    return Mac().process(mac.shell(shell).stdout.splitlines())
 
 
 def carry_out(mac: FakeMac, spec: HostSpec) -> tuple[MacStep, ...]:
