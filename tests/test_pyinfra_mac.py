@@ -76,8 +76,8 @@ def converged_mac(artefacts: Artefacts) -> Responses:
     holds = [unit.holds.to_label() for unit in units]
     stores: list[str] = []
     for unit in units:
-        assert unit.model is not None
-        name, source = unit.model.name, unit.model.source
+        [model] = unit.models
+        name, source = model.name, model.source
         stores += [
             *(f"@store {unit.name}", "@record", f"{name} {source} d1"),
             *("@manifests", f"d1  ./{manifest_path(name)}"),

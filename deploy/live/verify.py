@@ -32,7 +32,7 @@ from deploy.live.http import Base
 from deploy.live.kv_cache import kv_cache_text, kv_cache_warning, read_kv_cache
 from deploy.live.links import ask_end
 from deploy.live.login import Login
-from deploy.live.ollama import gpu_share
+from deploy.live.ollama import answer_and_share
 from deploy.plan.replica_plan import ReplicaPlan
 from deploy.services import engines, open_webui, routers, routes
 from deploy.spec import HostSpec, SecretName
@@ -134,21 +134,23 @@ def _engine_question(
     key = artefacts.secrets.value(SecretName.ENGINE_API_KEY) if upstream.has_key else ""
     model = upstream.upstream_model
 
+    def ask_at(url: str) -> str:
+        if replica.embeds:
+            return embed(url, key, model)
+        if replica.reranks:
+            return rerank(url, key, model)
+        if upstream.completes:
+            return complete(url, key, model, _expected(replica))
+        return stream_chat(url, key, model)
+
     def ask() -> str | Answer:
         url = engine_url(artefacts, replica, hosts)
-        if replica.embeds:
-            answer = embed(url, key, model)
-        elif replica.reranks:
-            answer = rerank(url, key, model)
-        elif upstream.completes:
-            answer = complete(url, key, model, _expected(replica))
-        else:
-            answer = stream_chat(url, key, model)
-        if replica.engine.traits.shares_cache:
-            return _with_kv_cache(answer, upstream.name, replica, hosts[replica.host])
         if replica.engine.kind == "ollama" and replica.gpus and replica.engine.keep_alive != "0":
             # only a model that has just answered is loaded for sure
-            return f"{answer}; on its GPU: {gpu_share(url, model, replica.gpu_vendor)}"
+            return answer_and_share(partial(ask_at, url), url, model, replica)
+        answer = ask_at(url)
+        if replica.engine.traits.shares_cache:
+            return _with_kv_cache(answer, upstream.name, replica, hosts[replica.host])
         return answer
 
     return Question(f"engine {replica.served_model_name}", replica.host, ask)

@@ -163,17 +163,23 @@ def with_ports(replicas: Iterable[ReplicaPlan], router_host: str) -> Iterator[Re
     """Replicas with how the router reaches them: by name, through a link, or at a port.
 
     Ports of their host have those without a container, and those on several hosts, which meet at
-    one more port: each the next free one.
+    one more port: each the next free one. Models of a shared Ollama have its one.
     """
     published: Counter[tuple[str, int]] = Counter()
+    shared: dict[str, int] = {}
     for replica in replicas:
         is_alone = not replica.other_hosts
         if is_alone and replica.runs == "container":
             is_linked = replica.host != router_host
             yield replica.model_copy(update={"is_linked": True}) if is_linked else replica
             continue
-        first = (replica.host, replica.engine.port)
+        first, name = (replica.host, replica.engine.port), replica.engine.shared
+        if name in shared:
+            yield replica.model_copy(update={"port": shared[name]})
+            continue
         number = published[first]
+        if name:
+            shared[name] = replica.engine.port + number
         master = None if is_alone else replica.engine.master_port + number
         yield replica.model_copy(
             update={"port": replica.engine.port + number, "master_port": master}

@@ -84,11 +84,8 @@ def units(context: ServiceContext) -> Iterator[Unit]:
 
 def _server(context: ServiceContext, plan: LinksPlan, host: str) -> Unit:
     replicas = _replicas(context, host)
-    backends = []
-    for replica in replicas:
-        name = engines.container_name(context, replica)
-        address = f"{name}:{engines.container_port(replica)}"
-        backends.append(Backend(name, (name,), address))
+    ports = {engines.container_name(context, r): engines.container_port(r) for r in replicas}
+    backends = [Backend(name, (name,), f"{name}:{port}") for name, port in ports.items()]
     published = Port(
         host_ip=context.plan.host(host).address,
         host_port=plan.spec.port,
@@ -108,7 +105,8 @@ def _server(context: ServiceContext, plan: LinksPlan, host: str) -> Unit:
 def _client(context: ServiceContext, plan: LinksPlan) -> Unit:
     backends = []
     for host in plan.ends:
-        names = tuple(engines.container_name(context, each) for each in _replicas(context, host))
+        found = (engines.container_name(context, each) for each in _replicas(context, host))
+        names = tuple(dict.fromkeys(found))
         address = host_and_port(context.plan.host(host).address, plan.spec.port)
         shows = LinkEnd(host, "server").name
         backends.append(Backend(f"host-{plain_name(host)}", names, address, shows))
