@@ -97,7 +97,7 @@ def converged(artefacts: Artefacts, host: str = "") -> Responses:
     name = artefacts.plan.name
     units = artefacts.stack.on(host) if host else artefacts.stack.units
     volumes = dict.fromkeys(volume for unit in units for volume in unit.volumes)
-    files = [unit.model_file for unit in units if unit.model_file]
+    files = [file for unit in units for file in unit.model_files]
     programs = [unit.program for unit in units if unit.program]
     return {
         **LOCK,

@@ -93,8 +93,7 @@ def test_engines_are_given_the_parts(make: MakeArtefacts, parts: list[Path], kin
         models=[{"name": "own", "path": str(parts[0]), "max_model_len": 2048}],
     )
     engine = made.stack.units[0]
-    file = engine.model_file
-    assert file is not None
+    [file] = engine.model_files
     (target,) = [t for t, mount in engine.container.mounts.items() if mount.kind == "bind"]
     assert [path.name for _, path in file.parts] == NAMES
     assert {str(path.parent) for _, path in file.parts} == {engine.container.mounts[target].source}
@@ -103,6 +102,5 @@ def test_engines_are_given_the_parts(make: MakeArtefacts, parts: list[Path], kin
         command = engine.container.command
         assert command[command.index("--model") + 1] == f"{target}/{NAMES[0]}"
     else:
-        assert engine.model is not None
         wanted = [f"FROM {target}/{name}" for name in NAMES]
-        assert engine.model.modelfile.splitlines()[:3] == wanted
+        assert engine.models[0].modelfile.splitlines()[:3] == wanted

@@ -87,9 +87,10 @@ def converged_mac(artefacts: Artefacts) -> Responses:
     holds = [unit.holds.to_label() for unit in units]
     stores: list[str] = []
     for unit in units:
-        if unit.model is None:
+        if not unit.models:
             continue
-        name, source = unit.model.name, unit.model.source
+        [model] = unit.models
+        name, source = model.name, model.source
         stores += [
             *(f"@store {unit.name}", "@record", f"{name} {source} d1"),
             *("@manifests", f"d1  ./{manifest_path(name)}"),

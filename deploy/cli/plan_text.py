@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from rich.text import Text
 
 from deploy.plan.deployment_plan import DeploymentPlan, HostPlan, ModelPlan
 from deploy.plan.replica_plan import ReplicaPlan
 from deploy.plan.service_plans import RouterPlan
+from deploy.plan.shared import beside
 from deploy.sizing.to_json import ESTIMATE
 from deploy.units import GIB
 
@@ -62,18 +63,32 @@ def _host(host: HostPlan, plan: DeploymentPlan) -> Iterator[Text]:
         replicas = plan.on_gpu(host.name, index)
         yield (
             Text(f"  GPU {host.gpu_ids[index]:<3} [")
-            + memory_bar(replicas, usable)
+            + memory_bar(plan.loaded_on_gpu(host.name, index), usable)
             + f"] {usable:.1f} GiB"
         )
         for replica in replicas:
             yield Text(f"           {_memory(replica)}")
+            own = beside(replica, replicas)
+            if replica is own[-1]:
+                yield from _turns(own)
     if host.gpus:
         yield Text(f"           {LEGEND}", style="dim")
     for replica in plan.replicas:
-        if host.name in replica.hosts and not replica.gpus:
+        own = beside(replica, plan.replicas)
+        if host.name in replica.hosts and not replica.gpus and replica is own[0]:
             limit = replica.memory_limit_bytes / GIB
             native = ", without a container" if replica.runs == "native" else ""
-            yield Text(f"  {_name(replica)}: up to {limit:.0f} GiB of the machine's memory{native}")
+            names = ", ".join(map(_name, own))
+            yield Text(f"  {names}: up to {limit:.0f} GiB of the machine's memory{native}")
+            yield from _turns(own)
+
+
+def _turns(replicas: Sequence[ReplicaPlan]) -> Iterator[Text]:
+    """How many models of a shared Ollama are in memory, where not all of them are."""
+    engine = replicas[0].engine
+    if engine.shared and len(replicas) > engine.most_loaded:
+        count = f"{engine.most_loaded} of {len(replicas)}"
+        yield Text(f"           {count} loaded at a time, in the Ollama {engine.shared}")
 
 
 def _linked(host: HostPlan, plan: DeploymentPlan) -> Iterator[Text]:

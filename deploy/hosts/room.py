@@ -54,7 +54,7 @@ def room_needs(subject: Subject, found: HostState) -> Iterator[Need]:
             yield Need(program.title, "directory", archive.size_bytes * UNPACKED)
     for unit in subject.units:
         yield from _of_store(unit, found)
-    stores = {unit.name: unit.model for unit in subject.units if unit.model}
+    stores = {unit.name: unit.models[0] for unit in subject.units if unit.models}
     for download in subject.downloads:
         if not _is_there(download.volume, stores.get(download.volume), found):
             yield Need(f"{download.what}, about", "volumes", download.size_bytes)
@@ -98,15 +98,16 @@ def _to_come(size_bytes: int, path: PurePosixPath, found: HostState) -> int:
 
 
 def _of_store(unit: Unit, found: HostState) -> Iterator[Need]:
-    """An engine that keeps models in a store of its own has a second copy of the file."""
-    file, model = unit.model_file, unit.model
-    if file is None or model is None:
-        return
-    is_new = any(str(path) not in found.file_sizes for _, path in file.parts)
-    if is_new or not model.is_in(found.daemon.volumes, found.file_sizes):
-        yield Need(
-            f"{model.name} in {model.volume or model.home}", "volumes", file.source.size_bytes
-        )
+    """An engine that keeps models in a store of its own has a second copy of each file."""
+    for model in unit.models:
+        file = model.file
+        if file is None:
+            continue
+        is_new = any(str(path) not in found.file_sizes for _, path in file.parts)
+        if is_new or not model.is_in(found.daemon.volumes, found.file_sizes):
+            yield Need(
+                f"{model.name} in {model.volume or model.home}", "volumes", file.source.size_bytes
+            )
 
 
 def room_findings(found: HostState, needs: Iterable[Need]) -> Iterator[Finding]:

@@ -91,5 +91,5 @@ class Subject:
     @property
     def model_records(self) -> tuple[PurePosixPath, ...]:
         """Files that say which models are in stores that are directories of the host."""
-        models = (unit.model for unit in self.units if unit.model)
-        return tuple(model.record for model in models if not model.volume)
+        models = (model for unit in self.units for model in unit.models)
+        return tuple(dict.fromkeys(model.record for model in models if not model.volume))

@@ -35,7 +35,7 @@ def registry_urls(pulled: Iterable[ImageUse]) -> tuple[str, ...]:
 
 def library_urls(units: Iterable[Unit]) -> tuple[str, ...]:
     """Where Ollama's library is, if a model is pulled from it."""
-    pulled = [item.model for item in units if item.model and not item.model.modelfile]
+    pulled = any(not model.modelfile for unit in units for model in unit.models)
     return (f"https://{LIBRARY}/",) if pulled else ()
 
 

@@ -5,14 +5,22 @@ API: https://docs.ollama.com/api/ps
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import httpx
 
 from deploy.errors import Problem, ServiceError
+from deploy.live.checks import Answer
+from deploy.plan.replica_plan import ReplicaPlan
 from deploy.units import GIB
 
 TIMEOUT_SECONDS = 30
+TRIES = 3
+UNLOADED = (
+    "it was unloaded for another model each time before its GPU could be looked at: run it again"
+    " when nobody uses the others"
+)
 NO_GPU = (
     "run nvidia-smi (rocm-smi) in the container; if it fails: install the GPU's container toolkit,"
     " give Docker the cgroup driver cgroupfs (docker='distribution' or 'upstream' has Atelier do"
@@ -28,6 +36,10 @@ NO_METAL = (
 )
 
 
+class NotLoadedError(ServiceError):
+    """A model that has answered is not in memory any more."""
+
+
 def gpu_share(base_url: str, model: str, vendor: str = "") -> str:
     """Ask which part of a loaded model is on GPUs.
 
@@ -37,6 +49,7 @@ def gpu_share(base_url: str, model: str, vendor: str = "") -> str:
         vendor: who made the GPUs; of ``apple``, the part on them is what Metal computes.
 
     Raises:
+        NotLoadedError: if it is not in memory any more.
         ServiceError: if all of it, or a part, is on the CPU.
     """
     reply = httpx.get(f"{base_url}/api/ps", timeout=TIMEOUT_SECONDS)
@@ -44,7 +57,7 @@ def gpu_share(base_url: str, model: str, vendor: str = "") -> str:
     loaded: list[dict[str, Any]] = reply.json()["models"]
     found = next((row for row in loaded if row["model"] == model), None)
     if found is None:
-        raise ServiceError(Problem(model, "is not loaded although it has just answered"))
+        raise NotLoadedError(Problem(model, "is not loaded although it has just answered"))
     is_mac = vendor == "apple"
     no_gpu, too_little = (NO_METAL, NO_METAL) if is_mac else (NO_GPU, TOO_LITTLE)
     size, on_gpus = int(found["size"]), int(found["size_vram"])
@@ -54,3 +67,27 @@ def gpu_share(base_url: str, model: str, vendor: str = "") -> str:
         share = f"{100 - on_gpus * 100 // size} % of it on the CPU"
         raise ServiceError(Problem(model, share, "all of it on the declared GPU", too_little))
     return f"all of it{' by Metal' if is_mac else ''}, {size / GIB:.1f} GiB"
+
+
+def answer_and_share(
+    ask: Callable[[], str], base_url: str, model: str, replica: ReplicaPlan
+) -> str | Answer:
+    """Ask a model, and then where it is; one of a shared Ollama again if another took its place.
+
+    Args:
+        ask: asks the model, and returns its answer.
+        base_url: address of Ollama.
+        model: what it calls the model.
+        replica: the model's replica.
+
+    Raises:
+        ServiceError: if it is not, or not whole, on its GPUs.
+    """
+    for _ in range(TRIES):
+        answer = ask()
+        try:
+            return f"{answer}; on its GPU: {gpu_share(base_url, model, replica.gpu_vendor)}"
+        except NotLoadedError:
+            if not replica.engine.shared:
+                raise
+    return Answer(answer, UNLOADED)

@@ -33,10 +33,11 @@ from deploy.live.kv_cache import kv_cache_text, kv_cache_warning, read_kv_cache
 from deploy.live.links import ask_end
 from deploy.live.login import Login
 from deploy.live.metal import metal_device
-from deploy.live.ollama import gpu_share
+from deploy.live.ollama import answer_and_share
 from deploy.plan.replica_plan import ReplicaPlan
 from deploy.plan.service_plans import RouterPlan
 from deploy.services import engines, links, llama_cpp, open_webui, routers, routes
+from deploy.services.upstream import Upstream
 from deploy.spec import HostSpec, SecretName
 
 AT_ONCE = 8
@@ -148,28 +149,39 @@ def _engine_question(
     key = artefacts.secrets.value(SecretName.ENGINE_API_KEY) if upstream.has_key else ""
     model = upstream.upstream_model
 
+    ask_at = partial(_ask_engine, replica, upstream, key)
+
     def ask() -> str | Answer:
         url = engine_url(artefacts, replica, hosts)
-        if replica.embeds:
-            answer = embed(url, key, model)
-        elif replica.reranks:
-            answer = rerank(url, key, model)
-        elif upstream.completes:
-            answer = complete(url, key, model, _expected(replica))
-        else:
-            answer = stream_chat(url, key, model)
-        if replica.engine.traits.shares_cache:
-            return _with_kv_cache(answer, upstream.name, replica, hosts[replica.host])
         if replica.engine.kind == "ollama" and replica.gpus and replica.engine.keep_alive != "0":
             # only a model that has just answered is loaded for sure
-            return f"{answer}; on its GPU: {gpu_share(url, model, replica.gpu_vendor)}"
+            return answer_and_share(partial(ask_at, url), url, model, replica)
+        answer = ask_at(url)
+        if replica.engine.traits.shares_cache:
+            return _with_kv_cache(answer, upstream.name, replica, hosts[replica.host])
         if replica.engine.kind == "llama_cpp" and replica.gpu_vendor == "apple":
-            program = artefacts.context.program(replica.host, llama_cpp.PROGRAM)
-            device = metal_device(hosts[replica.host], str(program.path), upstream.name)
-            return f"{answer}; by Metal, on {device}"
+            return f"{answer}; by Metal, on {_metal(artefacts, replica, hosts[replica.host])}"
         return answer
 
     return Question(f"engine {replica.served_model_name}", replica.host, ask)
+
+
+def _ask_engine(replica: ReplicaPlan, upstream: Upstream, key: str, url: str) -> str:
+    model = upstream.upstream_model
+    if replica.embeds:
+        return embed(url, key, model)
+    if replica.reranks:
+        return rerank(url, key, model)
+    if upstream.completes:
+        return complete(url, key, model, _expected(replica))
+    return stream_chat(url, key, model)
+
+
+def _metal(artefacts: Artefacts, replica: ReplicaPlan, host: Connection) -> str:
+    """The GPU that a replica of llama.cpp on a Mac sees."""
+    program = artefacts.context.program(replica.host, llama_cpp.PROGRAM)
+    name = engines.container_name(artefacts.context, replica)
+    return metal_device(host, str(program.path), name)
 
 
 def _with_kv_cache(answer: str, name: str, replica: ReplicaPlan, host: Connection) -> Answer:

@@ -60,12 +60,14 @@ def _unwanted_models(
     artefacts: Artefacts, found: UnitsState, orphans: list[str]
 ) -> list[tuple[str, str]]:
     """Models that Atelier made and no one wants any more, with their containers."""
-    wanted = {unit.name: unit.model.name for unit in artefacts.stack.on(host.name) if unit.model}
+    wanted = {
+        (unit.name, model.name) for unit in artefacts.stack.on(host.name) for model in unit.models
+    }
     made = [
         *((name, model) for name, store in found.stores.items() for model in store.made),
         *(pair for pair in found.other_models if base_name(pair[0]) in orphans),
     ]
-    return [(name, model) for name, model in sorted(made) if wanted.get(name) != model]
+    return [each for each in sorted(made) if each not in wanted]
 
 
 def _unwanted_caches(artefacts: Artefacts, resources: dict[str, str]) -> list[str]:

@@ -187,9 +187,9 @@ def units_question(artefacts: Artefacts, host: str) -> dict[str, Any]:
         "directory": str(artefacts.context.directory(host)),
         "names": tuple(unit.name for unit in units),
         "stores": tuple(
-            (unit.name, unit.model.volume, _image(unit), str(unit.model.home))
+            (unit.name, unit.models[0].volume, _image(unit), str(unit.models[0].home))
             for unit in units
-            if unit.model
+            if unit.models
         ),
     }
 

@@ -15,7 +15,7 @@ from deploy.changes.order import Group, Pending, form_groups
 from deploy.facts.model_store import ModelStore
 from deploy.facts.units import UnitsState
 from deploy.operations import file_tree, ollama_model
-from deploy.services import ConfigTree, Tier, Unit
+from deploy.services import ConfigTree, StoredModel, Tier, Unit
 
 INTERRUPTS = {"recreate", "restart"}
 """What takes something away that serves."""
@@ -29,8 +29,8 @@ class UnitChange:
     unit: Unit
     runs: Change | None
     """What happens to what runs."""
-    model: Change | None
-    """What happens to the model in its store."""
+    models: tuple[tuple[StoredModel, Change], ...]
+    """What happens to models in its store."""
     outdated: ConfigTree | None
     """The files to write, if they are not there."""
     release_in_use: str | None
@@ -117,7 +117,7 @@ def _with_its_replica(
     restart = Change(f"{unit.runs.noun} {unit.name}", "restart", (why,))
     if own:
         return replace(own, runs=restart)
-    return UnitChange(unit, restart, None, None, None)
+    return UnitChange(unit, restart, (), None, None)
 
 
 def _without_lone_orphans(groups: tuple[Group, ...]) -> Iterator[Group]:
@@ -158,14 +158,21 @@ def _unit_change(
         there,
         config_is_newer=_config_is_newer(found, live, tree, outdated),
     )
-    store = found.stores.get(unit.name, ModelStore())
-    model = None
-    if unit.model:
-        model = ollama_model.model_change(unit.name, unit.model, store, restarts=change is not None)
-    if not (change or model or outdated):
+    models = tuple(_model_changes(unit, found, restarts=change is not None))
+    if not (change or models or outdated):
         return None
     in_use = _release_in_use(tree, live)
-    return UnitChange(unit, change, model, outdated, in_use, is_there=live is not None)
+    return UnitChange(unit, change, models, outdated, in_use, is_there=live is not None)
+
+
+def _model_changes(
+    unit: Unit, found: UnitsState, *, restarts: bool
+) -> Iterator[tuple[StoredModel, Change]]:
+    store = found.stores.get(unit.name, ModelStore())
+    for model in unit.models:
+        change = ollama_model.model_change(unit.name, model, store, restarts=restarts)
+        if change:
+            yield model, change
 
 
 def _image_id(unit: Unit, artefacts: Artefacts, found: UnitsState) -> str | None:

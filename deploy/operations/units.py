@@ -147,7 +147,8 @@ def _announce(
                     change.outdated, found.releases, change.release_in_use, artefacts.secrets
                 )
             )
-        announce_all(made for made in (change.runs, change.model) if made)
+        models = (made for _, made in change.models)
+        announce_all(made for made in (change.runs, *models) if made)
         _say_why(change, found, artefacts)
 
 
@@ -182,8 +183,8 @@ def _commands(
         else:
             yield from (_command(change, artefacts) for change in members if change.runs)
         for change in members:
-            if change.unit.model and change.model:
-                yield ollama_model.model_command(change.unit.name, change.unit.model, change.model)
+            for model, made in change.models:
+                yield ollama_model.model_command(change.unit.name, model, made)
 
 
 def _whole(

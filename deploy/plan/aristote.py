@@ -14,8 +14,9 @@ from deploy.errors import Problem
 from deploy.plan.deployment_plan import ModelPlan
 from deploy.plan.replica_plan import ReplicaPlan
 from deploy.plan.service_plans import RouterPlan
+from deploy.plan.weights import ollama_name
 from deploy.spec import DeploymentSpec
-from deploy.spec.model import NAME
+from deploy.spec.base import NAME
 
 DOCS = "docs/aristote.md"
 HIDDEN_START, HIDDEN_ENDS = "amq", ("completed", "private")
@@ -120,7 +121,7 @@ def _own_name(replica: ReplicaPlan) -> str:
     """What an engine calls its model; see ``upstream`` of its module."""
     kind, weights = replica.engine.kind, replica.weights
     if kind == "ollama":
-        return (weights.tag or replica.model).removesuffix(":latest")
+        return ollama_name(replica).removesuffix(":latest")
     if kind == "tgi":
         return "tgi"
     if kind == "tensorrt_llm":

@@ -196,3 +196,21 @@ class DeploymentPlan(PlanPart):
     def on_gpu(self, host: str, index: int) -> tuple[ReplicaPlan, ...]:
         """The replicas that use a GPU."""
         return tuple(r for r in self.replicas if host in r.hosts and index in r.gpus)
+
+    def loaded_on_gpu(self, host: str, index: int) -> tuple[ReplicaPlan, ...]:
+        """Those of them that take its memory at the same time: of a shared Ollama the largest."""
+        replicas = self.on_gpu(host, index)
+        return tuple(r for r in replicas if r in _loaded(r, replicas))
+
+
+def _loaded(replica: ReplicaPlan, replicas: tuple[ReplicaPlan, ...]) -> list[ReplicaPlan]:
+    """What is loaded at a time of the models of its engine."""
+    engine = replica.engine
+    if engine.shared is None:
+        return [replica]
+    own = [each for each in replicas if each.engine.shared == engine.shared]
+    return sorted(own, key=_on_each_gpu, reverse=True)[: engine.most_loaded]
+
+
+def _on_each_gpu(replica: ReplicaPlan) -> float:
+    return replica.memory.total_gib if replica.memory else 0.0

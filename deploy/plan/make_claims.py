@@ -12,7 +12,7 @@ from deploy.catalog.quantization import BY_NAME
 from deploy.errors import AtelierError, PlanError, Problem
 from deploy.model_files import ModelFile, draft_of
 from deploy.plan.host_gpus import takes_gpus
-from deploy.plan.placement import Claim, counted_context
+from deploy.plan.placement import Claim, context_limit, counted_context
 from deploy.plan.unknown import unknown
 from deploy.plan.weights import declared_weights, ollama_weights, safetensors_weights
 from deploy.sizing import DeclaredModel, Speculation, find_model, find_speculation
@@ -69,8 +69,11 @@ def make_claim(spec: DeploymentSpec, index: int, sources: Sources) -> Claim:
     if problems:
         raise PlanError(*problems)
     roles = model.roles or _roles(entry, engine)
-    limit = _limit(entry, declared)
+    limit = context_limit(entry, declared)
     longest = model.max_model_len or engine.max_model_len
+    if longest and engine.shared and not model.max_model_len:
+        # one setting of a shared Ollama, which takes less of models that were made for less
+        longest = min(longest, limit)
     if longest and longest > limit:
         found, allowed = f"{longest} tokens", f"at most {limit}, what {model.name} was trained for"
         where = f"{path}.max_model_len" if model.max_model_len else "engine.max_model_len"
@@ -293,13 +296,6 @@ def _placed(path: str, problem: Problem) -> Problem:
 
 def _roles(entry: Model | None, engine: EngineSpec) -> tuple[str, ...]:
     return _possible(entry, engine) if entry else ("chat",)
-
-
-def _limit(entry: Model | None, declared: DeclaredModel | None) -> int:
-    """Tokens of context that the model was made for."""
-    if declared is not None:
-        return declared.architecture.max_position_embeddings
-    return entry.max_model_len if entry else 10_000_000
 
 
 def _without_file(path: str, name: str) -> Problem:

@@ -11,7 +11,7 @@ from deploy.errors import AtelierError, PlanError, Problem
 from deploy.licence import licence_problems
 from deploy.model_files import ModelFile
 from deploy.plan.aristote import aristote_problems, aristote_warnings
-from deploy.plan.deployment_plan import DeploymentPlan
+from deploy.plan.deployment_plan import DeploymentPlan, ModelPlan
 from deploy.plan.entry import entry_plan, entry_problems
 from deploy.plan.host_gpus import gpus_of, host_plan, host_problems, takes_gpus
 from deploy.plan.links import link_problems, link_warnings, links_plan
@@ -34,6 +34,8 @@ from deploy.plan.replica_plan import ReplicaPlan
 from deploy.plan.replicas import cpu_replica, gpu_replica, with_one_length, with_ports
 from deploy.plan.router import router_problems
 from deploy.plan.routers import router_plans, side_by_side_problems, side_by_side_warnings
+from deploy.plan.shared import as_shared, each_seated, groups_of, to_place, with_one_limit
+from deploy.plan.shared_refusals import shared_problems, tag_problems
 from deploy.plan.stores import postgres_plan, store_problems, valkey_plan
 from deploy.plan.unknown import unknown
 from deploy.plan.vllm_on_cpu import cpu_problems
@@ -62,30 +64,33 @@ def make_plan(
         PlanError: with one problem per thing that cannot be carried out.
     """
     sources = Sources(catalog, model_files, directory)
-    claims = _claims(spec, sources)
+    declared = _claims(spec, sources)
+    _raise(shared_problems(declared))
     hosts = tuple(gpus_of(host, catalog) for host in spec.hosts if host.gpus)
-    on_gpus = tuple(claim for claim in claims if takes_gpus(claim.engine, spec))
     sizer = Sizer()
-    _raise(_gpu_problems(claims, on_gpus, hosts))
+    _raise(_gpu_problems(declared, _on_gpus(declared, spec), hosts))
+    claims = as_shared(declared, spec.context_tokens)
+    on_gpus = _on_gpus(claims, spec)
     whole = tuple(host for host in hosts if not any(each.instance for each in host.devices))
     wide, problems = place_wide([c for c in on_gpus if c.engine.nnodes > 1], whole, sizer)
     _raise([*problems, *wide_cpu_problems(spec, claims, on_gpus)])
     taken = {name for seat in wide for name in (seat.host, *seat.other_hosts)}
     free = tuple(host for host in hosts if host.host not in taken)
-    narrow = tuple(claim for claim in on_gpus if claim.engine.nnodes == 1)
+    narrow = to_place(claim for claim in on_gpus if claim.engine.nnodes == 1)
     if not free:
         _raise([nothing_left(claim, taken) for claim in narrow])
     placement = place(narrow, free, sizer) if narrow else Placement(None, None)
     if narrow and placement.chosen is None:
         _raise(placement_problems(list(narrow), list(free), sizer))
-    outcome = Outcome(placement, hosts, sizer, spec.users, wide)
-    found = with_native(with_one_length(_replicas(spec, claims, outcome, sources)), spec)
-    replicas = tuple(with_ports(found, spec))
+    outcome = Outcome(each_seated(placement, free, sizer), hosts, sizer, spec.users, wide)
+    found = with_one_limit(with_one_length(_replicas(spec, claims, outcome, sources)))
+    replicas = tuple(with_ports(with_native(found, spec), spec))
     roles = {claim.name: claim.roles for claim in claims}
     routers = router_plans(spec, roles)
     people, people_problems = people_plan(spec, directory)
     _raise(
         [
+            *tag_problems(claims, replicas),
             *mac_problems(spec, replicas),
             *native_problems(spec, replicas),
             *wide_problems(spec, replicas),
@@ -100,10 +105,7 @@ def make_plan(
             *people_problems,
         ]
     )
-    models = tuple(
-        model_plan(claim, tuple(r for r in replicas if r.served_model_name == claim.name), outcome)
-        for claim in claims
-    )
+    models = tuple(_models(claims, replicas, outcome))
     count = len(people.people) if people else 0
     host_plans = tuple(host_plan(host, catalog) for host in spec.hosts)
     return DeploymentPlan(
@@ -144,6 +146,10 @@ def _claims(spec: DeploymentSpec, sources: Sources) -> tuple[Claim, ...]:
     problems += licence_problems(spec, sources.catalog)
     _raise(problems)
     return tuple(claims)
+
+
+def _on_gpus(claims: tuple[Claim, ...], spec: DeploymentSpec) -> tuple[Claim, ...]:
+    return tuple(claim for claim in claims if takes_gpus(claim.engine, spec))
 
 
 def _gpu_problems(
@@ -187,6 +193,7 @@ def _replicas(
 ) -> Iterator[ReplicaPlan]:
     """Replicas in the order of declaration; numbered by model."""
     numbers: Counter[tuple[str, str]] = Counter()
+    places: dict[str, list[tuple[str, ...]]] = {}
     on_cpus = 0
     for claim in claims:
         key = (claim.engine.kind, claim.model.name)
@@ -195,10 +202,26 @@ def _replicas(
             host = next(each for each in outcome.hosts if each.host == seat.host)
             yield gpu_replica(seat, numbers[key], host, sources)
             numbers[key] += 1
-        for on in [] if seats else cpu_hosts(spec, claim, on_cpus):
+        if seats:
+            continue
+        shared = claim.engine.shared
+        if shared not in places:
+            places[shared or claim.path] = cpu_hosts(spec, claim, on_cpus)
+            on_cpus += sum(map(len, places[shared or claim.path]))
+        for on in places[shared or claim.path]:
             yield cpu_replica(claim, on, numbers[key], sources)
             numbers[key] += 1
-            on_cpus += len(on)
+
+
+def _models(
+    claims: tuple[Claim, ...], replicas: tuple[ReplicaPlan, ...], outcome: Outcome
+) -> Iterator[ModelPlan]:
+    groups = groups_of(claims)
+    for claim in claims:
+        own = tuple(replica for replica in replicas if replica.served_model_name == claim.name)
+        group = groups.get(claim.engine.shared or "", ())
+        others = tuple(other.name for other in group if other is not claim)
+        yield model_plan(claim, own, outcome, others)
 
 
 def _position(spec: DeploymentSpec, seat: Seat) -> int:

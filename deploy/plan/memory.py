@@ -29,11 +29,12 @@ def prompt_cache_mib(replica: ReplicaPlan) -> int:
 
     Unless it is told, also by Ollama, which runs it, it takes up to 8 GiB, and is killed where its
     memory limit is smaller: it frees nothing before an allocation fails, and with a limit none does
-    (``server_prompt_cache`` in tools/server/server-task.cpp).
+    (``server_prompt_cache`` in tools/server/server-task.cpp). A shared Ollama runs one for each
+    model that is loaded.
     """
     if replica.gpus and replica.engine.memory_limit is None:
         return PROMPT_CACHE_BYTES // MIB
-    return replica.memory_limit_bytes // PROMPT_SHARE // MIB
+    return replica.memory_limit_bytes // PROMPT_SHARE // replica.engine.most_loaded // MIB
 
 
 def cpu_memory_bytes(weights_bytes: int, held_bytes: int) -> int:

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from deploy.plan.deployment_plan import ModelPlan, RejectedPlan
-from deploy.plan.placement import Claim, Gpus, Placement, Seat, Sizer
+from deploy.plan.placement import Claim, Gpus, Placement, Seat, Sizer, device_of
 from deploy.plan.placement.pool import pools
 from deploy.plan.replica_plan import ReplicaPlan
+from deploy.plan.shared_text import takes_turns, why_shared
 from deploy.sizing import Sizing
 from deploy.sizing.reasons_text import INVENTORY, reason_text
 
@@ -34,8 +35,20 @@ class Outcome:
         return tuple(seat for seat in seats if seat.claim is claim)
 
 
-def model_plan(claim: Claim, replicas: tuple[ReplicaPlan, ...], outcome: Outcome) -> ModelPlan:
-    """What a model gives, by all its replicas."""
+def model_plan(
+    claim: Claim,
+    replicas: tuple[ReplicaPlan, ...],
+    outcome: Outcome,
+    beside: tuple[str, ...] = (),
+) -> ModelPlan:
+    """What a model gives, by all its replicas.
+
+    Args:
+        claim: the model.
+        replicas: all of them.
+        outcome: what placement decided.
+        beside: other models that its Ollama serves.
+    """
     seats = outcome.seats(claim)
     users = sum(replica.concurrent_users for replica in replicas)
     busy = [loaded(seat, outcome, users) for seat in seats]
@@ -50,8 +63,8 @@ def model_plan(claim: Claim, replicas: tuple[ReplicaPlan, ...], outcome: Outcome
         concurrent_users=users,
         tokens_per_second_per_user=_speed(busy) if _writes(claim) else None,
         prompt_tokens_per_second=_reading(busy) if _writes(claim) else None,
-        at_the_limit=_at_the_limit(claim, replicas, users),
-        reasons=tuple(_reasons(claim, seats, outcome)),
+        at_the_limit=_at_the_limit(claim, replicas, users) + takes_turns(claim.engine, beside),
+        reasons=(*_reasons(claim, seats, outcome), *why_shared(claim.engine, beside)),
         rejected=tuple(_rejected(claim, seats, outcome)),
     )
 
@@ -76,14 +89,7 @@ def loaded(seat: Seat, outcome: Outcome, all_users: int) -> Sizing:
         return seat.sizing
     own = seat.sizing.concurrent_users
     load = min(own, max(1, round(outcome.users * own / max(all_users, 1))))
-    device = next(
-        pool.device
-        for host in outcome.hosts
-        if host.host == seat.host
-        for ways in pools(host)
-        for pool in ways
-        if set(seat.gpus) <= set(pool.indices)
-    )
+    device = device_of(outcome.hosts, seat.host, seat.gpus)
     split = (seat.sizing.tensor_parallel_size, seat.sizing.pipeline_parallel_size)
     claim = replace(seat.claim, users=load)
     return Sizer().replica(claim, device, split, seat.share)
@@ -193,7 +199,8 @@ def _other_layouts(seats: tuple[Seat, ...], outcome: Outcome) -> Iterator[Reject
     elif seats[0].companions:
         count = sum(len(host.devices) for host in outcome.hosts)
         gpus = "the one GPU" if count == 1 else f"{count} GPUs"
-        reason = f"{len(chosen.users)} models do not fit on {gpus} side by side"
+        models = len({seat.claim.name for seat in chosen.seats})
+        reason = f"{models} models do not fit on {gpus} side by side"
         yield RejectedPlan(arrangement=name, reason=reason)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from deploy.errors import Problem
 from deploy.plan.replica_plan import ReplicaPlan
+from deploy.plan.shared import beside
 from deploy.spec import DeploymentSpec
 
 TRUSTED = "engine.trusted_network"
@@ -20,7 +21,7 @@ def port_problems(spec: DeploymentSpec, replicas: tuple[ReplicaPlan, ...]) -> It
         if replica.port is None:
             continue
         other = taken.setdefault((replica.host, replica.port), replica)
-        if other is not replica:
+        if other not in beside(replica, replicas):
             yield Problem(
                 "engine.port",
                 f"{other.served_model_name} and {replica.served_model_name} would both be"

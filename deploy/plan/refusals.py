@@ -133,6 +133,10 @@ def _gpus(hosts: list[Gpus]) -> str:
 
 def _does_not_fit(claim: Claim, hosts: list[Gpus], sizer: Sizer) -> Problem:
     pool, sizing = _nearest(claim, hosts, sizer)
+    if sizing.reasons and sizing.reasons[0].kind is ReasonKind.LOADED_TOGETHER:
+        return _not_side_by_side(claim, pool, sizing)
+    # of a shared Ollama, the model that does not
+    claim = next((each for each in claim.together if each.model.name == sizing.model), claim)
     verb = "fit" if sizing.supported else "run"
     share = f" with {claim.share:g} of its memory" if claim.share else ""
     where = f"{claim.name} does not {verb} on {pool.size}x {pool.device.name}{share}"
@@ -145,6 +149,16 @@ def _does_not_fit(claim: Claim, hosts: list[Gpus], sizer: Sizer) -> Problem:
         return Problem("context_tokens", found, f"at most {allowed} tokens", fix)
     causes = "; ".join(cause_text(reason, INVENTORY) for reason in sizing.reasons)
     return Problem(f"{claim.path}.name", f"{where}: {causes}", fix=fix + _or_on_cpus([claim]))
+
+
+def _not_side_by_side(claim: Claim, pool: Pool, sizing: Sizing) -> Problem:
+    """Models of a shared Ollama that fit one at a time, and not as many as are declared."""
+    why = sizing.reasons[0]
+    return Problem(
+        f"{engine_path(claim)}.max_loaded_models",
+        f"{claim.engine.max_loaded_models} on {pool.size}x {pool.device.name}: {cause_text(why)}",
+        fix=remedies_text(why, INVENTORY),
+    )
 
 
 def _or_on_cpus(claims: list[Claim]) -> str:
@@ -195,7 +209,7 @@ def _together_problem(claims: list[Claim], hosts: list[Gpus], sizer: Sizer) -> P
         declared += " (a GPU for itself declared)" if claim.gpu_count else ""
         traits = claim.engine.traits
         declared += "" if traits.shares_cards else f" ({traits.title}: GPUs for itself)"
-        needs.append(f"{claim.name} {size:.1f} GiB of weights and overhead{on}{declared}")
+        needs.append(f"{claim.title} {size:.1f} GiB of weights and overhead{on}{declared}")
     usable = sum(device.usable_gib for host in hosts for device in host.devices)
     utilization = min(claim.utilization for claim in claims)
     return Problem(

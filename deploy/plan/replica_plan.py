@@ -207,6 +207,11 @@ class ReplicaPlan(PlanPart):
     """Port of the first host that they meet at."""
 
     @property
+    def engine_name(self) -> str:
+        """What its engine is called: like its model, or like the Ollama that it shares."""
+        return self.engine.shared or self.model
+
+    @property
     def writes(self) -> bool:
         """Whether it writes text."""
         return not (self.embeds or self.reranks)

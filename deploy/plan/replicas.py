@@ -167,9 +167,10 @@ def with_ports(replicas: Iterable[ReplicaPlan], spec: DeploymentSpec) -> Iterato
 
     Ports of their host have those without a container, and those on several hosts, which meet at
     one more port: each the next free one. On a Mac a link leads to that port, unless the network
-    is trusted.
+    is trusted. Models of a shared Ollama have its one.
     """
     published: Counter[tuple[str, int]] = Counter()
+    shared: dict[str, int] = {}
     macs = {host.name for host in spec.hosts if host.is_mac}
     for replica in replicas:
         is_alone = not replica.other_hosts
@@ -177,14 +178,19 @@ def with_ports(replicas: Iterable[ReplicaPlan], spec: DeploymentSpec) -> Iterato
             is_linked = replica.host != spec.router_host
             yield replica.model_copy(update={"is_linked": True}) if is_linked else replica
             continue
-        first = (replica.host, replica.engine.port)
+        first, name = (replica.host, replica.engine.port), replica.engine.shared
+        is_linked = replica.host in macs and not replica.engine.trusted_network
+        if name in shared:
+            yield replica.model_copy(update={"port": shared[name], "is_linked": is_linked})
+            continue
         number = published[first]
-        master = None if is_alone else replica.engine.master_port + number
+        if name:
+            shared[name] = replica.engine.port + number
         yield replica.model_copy(
             update={
                 "port": replica.engine.port + number,
-                "master_port": master,
-                "is_linked": replica.host in macs and not replica.engine.trusted_network,
+                "master_port": None if is_alone else replica.engine.master_port + number,
+                "is_linked": is_linked,
             }
         )
         published[first] += 1

@@ -8,6 +8,7 @@ from deploy.plan.deployment_plan import DeploymentPlan, HostPlan, ModelPlan
 from deploy.plan.replica_plan import ReplicaPlan
 from deploy.plan.service_plans import RouterPlan
 from deploy.sizing.to_json import ESTIMATE
+from deploy.spec import EngineSpec
 from deploy.units import GIB
 
 
@@ -83,9 +84,9 @@ def _host(host: HostPlan, plan: DeploymentPlan) -> dict[str, Any]:
 
 
 def _used(host: HostPlan, index: int, plan: DeploymentPlan) -> dict[str, Any]:
-    replicas = plan.on_gpu(host.name, index)
+    replicas, loaded = plan.on_gpu(host.name, index), plan.loaded_on_gpu(host.name, index)
     return {
-        "used_gib": round(sum(r.memory.total_gib for r in replicas if r.memory), 2),
+        "used_gib": round(sum(r.memory.total_gib for r in loaded if r.memory), 2),
         "replicas": [
             {"served_model_name": replica.served_model_name, "index": replica.index}
             | _memory(replica)
@@ -128,9 +129,15 @@ def _replica(replica: ReplicaPlan) -> dict[str, Any]:
         "memory_limit_gib": round(replica.memory_limit_bytes / GIB, 2),
         "port": replica.port,
         "is_linked": replica.is_linked,
+        **(_shared(replica.engine) if replica.engine.shared else {}),
         **({"other_hosts": list(replica.other_hosts)} if replica.other_hosts else {}),
         **({"llama_cpp": replica.llama_cpp.model_dump()} if replica.llama_cpp else {}),
         **({"sglang": replica.sglang.model_dump()} if replica.sglang else {}),
         **({"tensorrt_llm": replica.tensorrt_llm.model_dump()} if replica.tensorrt_llm else {}),
         **({"tgi": replica.tgi.model_dump()} if replica.tgi else {}),
     }
+
+
+def _shared(engine: EngineSpec) -> dict[str, Any]:
+    """The Ollama that serves other models, too."""
+    return {"shared": engine.shared, "max_loaded_models": engine.max_loaded_models}

@@ -10,6 +10,7 @@ from deploy.plan.deployment_plan import HostPlan, ModelPlan
 from deploy.plan.model_plans import Outcome
 from deploy.plan.placement import Claim
 from deploy.plan.replica_plan import ReplicaPlan
+from deploy.plan.shared_text import shared_warnings
 from deploy.plan.wide import wide_warnings
 from deploy.sizing.reasons import Reason, ReasonKind
 from deploy.sizing.reasons_text import INVENTORY, reason_text
@@ -33,6 +34,7 @@ def warnings(  # noqa: PLR0913, PLR0917
     yield from _too_many_users(spec, models)
     yield from _unused(hosts, replicas)
     yield from _shared(replicas)
+    yield from shared_warnings(hosts, replicas)
     yield from _by_sizing(claims, outcome)
     yield from _one_template(models, replicas)
     yield from _caveats(replicas)
@@ -92,11 +94,16 @@ def _unused(hosts: tuple[HostPlan, ...], replicas: tuple[ReplicaPlan, ...]) -> I
 
 
 def _shared(replicas: tuple[ReplicaPlan, ...]) -> Iterator[str]:
-    shared: dict[tuple[str, int], list[str]] = {}
+    shared: dict[tuple[str, int], list[ReplicaPlan]] = {}
     for replica in replicas:
         for gpu in replica.gpus:
-            shared.setdefault((replica.host, gpu), []).append(replica.served_model_name)
-    together = {(host, *names) for (host, _), names in shared.items() if len(set(names)) > 1}
+            shared.setdefault((replica.host, gpu), []).append(replica)
+    together = {
+        (host, *(each.served_model_name for each in own))
+        for (host, _), own in shared.items()
+        # models of one Ollama are no other engines
+        if len({(each.engine.kind, each.engine_name) for each in own}) > 1
+    }
     for host, *names in sorted(together):
         yield (
             f"{host}: {' and '.join(dict.fromkeys(names))} share GPUs: each is slower while the"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from deploy.catalog import Model, Variant
 from deploy.errors import PlanError, Problem
-from deploy.plan.replica_plan import WeightsPlan
+from deploy.plan.replica_plan import ReplicaPlan, WeightsPlan
 from deploy.sizing.gguf import DEFAULT_QUANTIZATION
 from deploy.spec import ModelSpec
 from deploy.spec.engine_kinds import EngineTraits
@@ -104,6 +104,11 @@ def ollama_weights(
     found = f"{wanted} weights of {model.name} are not in Ollama's library, as far as we know"
     fix = "declare path with a GGUF file, or weights with a tag"
     raise PlanError(Problem(f"{path}.quantization", found, ", ".join(sorted(tags)), fix))
+
+
+def ollama_name(replica: ReplicaPlan) -> str:
+    """What Ollama calls a model: its tag in the library, or one made from a file."""
+    return replica.weights.tag or f"{replica.model}:latest"
 
 
 def declared_weights(text: str) -> WeightsPlan:

@@ -64,7 +64,7 @@ class ServiceContext:
 
     def replica_name(self, service: str, replica: ReplicaPlan) -> str:
         """Name of a replica's container, and its DNS name on the deployment's network."""
-        return self.container_name(service, replica.model, index=replica.index)
+        return self.container_name(service, replica.engine_name, index=replica.index)
 
     def replicas(self, kind: EngineKind) -> tuple[ReplicaPlan, ...]:
         """The replicas that one kind of engine serves."""
@@ -149,8 +149,12 @@ class ServiceContext:
 
     def model_path(self, host: str, sha256: str, filename: str) -> PurePosixPath:
         """Where a model file is kept on a host; deployments share it."""
-        return self.directories[host] / "models" / sha256[:16] / filename
+        return self.models_directory(host) / sha256[:16] / filename
+
+    def models_directory(self, host: str) -> PurePosixPath:
+        """Where every model file is kept on a host."""
+        return self.directories[host] / "models"
 
     def weights_cache(self, host: str) -> PurePosixPath:
         """Where the weights of Hugging Face are kept on a host; deployments share it."""
-        return self.directories[host] / "models" / "huggingface"
+        return self.models_directory(host) / "huggingface"

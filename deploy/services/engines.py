@@ -38,7 +38,8 @@ def upstream(context: ServiceContext, replica: ReplicaPlan) -> Upstream:
 
 def container_name(context: ServiceContext, replica: ReplicaPlan) -> str:
     """Name of a replica's container."""
-    return upstream(context, replica).name
+    reached = upstream(context, replica)
+    return reached.container or reached.name
 
 
 def container_port(replica: ReplicaPlan) -> int:

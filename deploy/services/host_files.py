@@ -151,6 +151,8 @@ class StoredModel(Part):
     """Where the volume is in the container; else that directory."""
     resident: bool
     """Whether it stays loaded."""
+    file: HostModelFile | None = None
+    """What it is created from, on the host; ``None`` of one that is pulled."""
 
     @property
     def record(self) -> PurePosixPath:

@@ -45,7 +45,8 @@ class Target:
 
 def targets(context: ServiceContext, plan: LinksPlan) -> tuple[Target, ...]:
     """Everything that is asked through links."""
-    return tuple(_targets(context, plan))
+    # an Ollama may serve several replicas
+    return tuple(dict.fromkeys(_targets(context, plan)))
 
 
 def _targets(context: ServiceContext, plan: LinksPlan) -> Iterator[Target]:

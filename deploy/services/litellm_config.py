@@ -121,7 +121,9 @@ def _served(context: ServiceContext, replica: ReplicaPlan) -> Iterator[Upstream]
 
 
 def _stream_timeout(router: RouterSpec, replica: ReplicaPlan) -> int:
-    default = STREAM_TIMEOUT_SECONDS if replica.gpus else STREAM_TIMEOUT_ON_CPU_SECONDS
+    # in a shared Ollama it may wait for the load of its model
+    is_soon = replica.gpus and not replica.engine.shared
+    default = STREAM_TIMEOUT_SECONDS if is_soon else STREAM_TIMEOUT_ON_CPU_SECONDS
     return router.stream_timeout_seconds or default
 
 

@@ -6,12 +6,15 @@ Modelfiles: https://docs.ollama.com/modelfile, templates: https://docs.ollama.co
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from deploy.catalog import Model, load_catalog
 from deploy.plan.replica_plan import ReplicaPlan
+from deploy.plan.weights import ollama_name
 from deploy.services.context import ServiceContext
-from deploy.services.host_files import StoredModel
+from deploy.services.host_files import HostModelFile, StoredModel
 
 MODELS = PurePosixPath("/models")
 """Where the directory of the model's file is in the container."""
@@ -20,11 +23,6 @@ HOME = PurePosixPath("/var/lib/ollama")
 LIBRARY = "registry.ollama.ai"
 PULLED = "library"
 KEEP_FOR_EVER = "-1"
-
-
-def model_name(replica: ReplicaPlan) -> str:
-    """What Ollama calls the model: its tag in the library, or one made from a file."""
-    return replica.weights.tag or f"{replica.model}:latest"
 
 
 def manifest_path(name: str) -> str:
@@ -44,34 +42,54 @@ def completes(context: ServiceContext, replica: ReplicaPlan) -> bool:
     return "completion" in roles and not (replica.file and "chat" in roles)
 
 
+def model_file(context: ServiceContext, replica: ReplicaPlan) -> HostModelFile | None:
+    """The file that a model is created from, on its host; ``None`` of one that is pulled."""
+    file = replica.file
+    if file is None:
+        return None
+    path = context.model_path(replica.host, file.sha256, file.path.name)
+    return HostModelFile(source=file, path=path)
+
+
+@dataclass(frozen=True)
+class Store:
+    """Where an Ollama keeps its models."""
+
+    volume: str
+    """Its volume; empty where the store is a directory of the host."""
+    home: PurePosixPath
+    """Where it is, as Ollama sees it."""
+
+
 def stored_model(
     context: ServiceContext,
     replica: ReplicaPlan,
-    volume: str,
-    home: PurePosixPath,
-    files: PurePosixPath,
+    store: Store,
+    seen: Callable[[HostModelFile], PurePosixPath],
 ) -> StoredModel:
-    """What must be in the replica's store.
+    """What must be in a store for a replica.
 
     Args:
         context: the deployment.
         replica: the replica.
-        volume: the volume with the store; empty where it is a directory of the host.
-        home: where the store is, as Ollama sees it.
-        files: where the directory of the model's file is, as Ollama sees it.
+        store: that of its engine.
+        seen: says where the directory of its file is, as Ollama sees it.
     """
+    engine, file = replica.engine, model_file(context, replica)
     modelfile, source = "", PULLED
-    if replica.file is not None:
-        modelfile = _modelfile(replica, files, completes=completes(context, replica))
+    if file is not None:
+        modelfile = _modelfile(replica, seen(file), completes=completes(context, replica))
         digest = hashlib.sha256(modelfile.encode()).hexdigest()
-        source = f"{replica.file.sha256[:16]}-{digest[:8]}"
+        source = f"{file.source.sha256[:16]}-{digest[:8]}"
     return StoredModel(
-        name=model_name(replica),
+        name=ollama_name(replica),
         modelfile=modelfile,
         source=source,
-        volume=volume,
-        home=home,
-        resident=replica.engine.keep_alive == KEEP_FOR_EVER,
+        volume=store.volume,
+        home=store.home,
+        # a shared one loads its models when they are asked for
+        resident=engine.keep_alive == KEEP_FOR_EVER and not engine.shared,
+        file=file,
     )
 
 

@@ -132,8 +132,8 @@ class Unit(Part):
     """What must be in the cache that it loads its model from."""
     compiled: CompileCache | None = None
     """What it compiles, where that can be carried to the replicas of another host."""
-    model: StoredModel | None = None
-    """What must be in its engine's store once the container runs."""
+    models: tuple[StoredModel, ...] = ()
+    """What must be in its engine's store once it runs: it has one for all of them."""
     gpu_shares: dict[int, float] = Field(default_factory=dict)
     """Shares of GPU memory that it takes, by the GPU's index."""
     data_file: DataFile | None = None
@@ -173,7 +173,8 @@ class Unit(Part):
     @property
     def model_files(self) -> tuple[HostModelFile, ...]:
         """Every model file that must be on its host."""
-        return tuple(file for file in (self.model_file, self.draft_file) if file)
+        stored = (model.file for model in self.models)
+        return tuple(file for file in (self.model_file, self.draft_file, *stored) if file)
 
     @property
     def volumes(self) -> tuple[str, ...]:

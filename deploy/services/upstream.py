@@ -20,7 +20,7 @@ class Upstream:
     """A replica as the router sees it."""
 
     name: str
-    """Name of its container."""
+    """What routers call it: name of its container, with the model's where that serves others."""
     model: str
     """What clients ask for."""
     api: Api
@@ -37,6 +37,8 @@ class Upstream:
     """Whether it speaks OpenAI's newer API, ``/v1/responses``, where it speaks any of theirs."""
     adapters: tuple[str, ...] = ()
     """Names under which it serves variants of the model, too."""
+    container: str = ""
+    """Name of its container; empty where routers call it so."""
 
 
 def openai_upstream(

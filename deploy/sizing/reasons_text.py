@@ -116,6 +116,10 @@ REASONS = {
         " leave {usable_gib:.1f} GiB, so {away} of {layers} layers stay on the CPU, which reads"
         " them at about {cpu_gb_per_second:.0f} GB/s and sets the pace"
     ),
+    ReasonKind.LOADED_TOGETHER: (
+        "{names} are loaded at the same time and need {needed_gib:.1f} GiB of each GPU, which"
+        " leaves {usable_gib:.1f} GiB"
+    ),
     ReasonKind.CACHE_NOT_READ: (
         "llama.cpp does not start {model} with a KV cache in {dtype}: that takes flash attention,"
         " which this model or GPU has not, and heads of a multiple of 32"
@@ -242,6 +246,7 @@ REMEDIES = {
     RemedyKind.OTHER_METHOD: "use another {set[quantization]}",
     RemedyKind.OTHER_DTYPE: "use {set[dtype]} float16",
     RemedyKind.AUTO_KV_CACHE: "use {set[kv_cache_dtype]} auto",
+    RemedyKind.FEWER_LOADED: "lower max_loaded_models to {most}",
     RemedyKind.MORE_GPUS: "take {gpus}x {device}",
     RemedyKind.MORE_MEMORY: "take more GPU memory",
     RemedyKind.OTHER_GPUS_OR_MODEL: "take larger GPUs or a smaller model",

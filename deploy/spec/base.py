@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, BaseModel, ByteSize, ConfigDict, GetJsonSchemaHandler
@@ -10,6 +11,9 @@ from pydantic_core import CoreSchema, PydanticCustomError
 
 from deploy.spec.descriptions import attribute_docstrings
 from deploy.units import MIB
+
+NAME = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
+"""What containers and models can be called."""
 
 
 class Spec(BaseModel):

@@ -10,13 +10,13 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from deploy.spec.base import refusal
+from deploy.spec.base import NAME, refusal
 from deploy.spec.engine import EngineSpec
 from deploy.spec.entry import EntrySpec
 from deploy.spec.host import HostSpec
 from deploy.spec.image import ImageSource, ImageSpec
 from deploy.spec.links import LinksSpec
-from deploy.spec.model import NAME, ModelSpec
+from deploy.spec.model import ModelSpec
 from deploy.spec.people import LimitsSpec, PersonSpec, TeamSpec
 from deploy.spec.postgres import PostgresSpec
 from deploy.spec.registry import RegistrySpec

@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import ByteSize, Field, ValidationInfo, field_validator
 
-from deploy.spec.base import MemoryLimit, Spec, refusal
+from deploy.spec.base import NAME, MemoryLimit, Spec, refusal
 from deploy.spec.engine_kinds import ENGINES, LLAMA_CPP_VARIABLES, EngineKind, EngineTraits
 from deploy.spec.secrets import EnvironmentValue, refuse_own_variables, refuse_plain_secrets
 from deploy.units import GIB
@@ -26,6 +26,8 @@ OWN_SETTINGS: dict[str, tuple[EngineKind, ...]] = {
     "flash_attn": ("llama_cpp", "ollama"),
     "extra_args": ("llama_cpp", "sglang", "tensorrt_llm", "tgi", "vllm"),
     "keep_alive": ("ollama",),
+    "shared": ("ollama",),
+    "max_loaded_models": ("ollama",),
     "kv_cache_dtype": ("llama_cpp", "ollama", "sglang", "tensorrt_llm", "tgi", "vllm"),
     "tensor_parallel_size": ("sglang", "tensorrt_llm", "tgi", "vllm"),
     "pipeline_parallel_size": ("sglang", "tensorrt_llm", "vllm"),
@@ -65,7 +67,7 @@ OWN_VARIABLES = {
     "OLLAMA_KV_CACHE_TYPE": "kv_cache_dtype",
     "OLLAMA_CONTEXT_LENGTH": "max_model_len",
     "OLLAMA_NUM_PARALLEL": "max_num_seqs",
-    "OLLAMA_MAX_LOADED_MODELS": "",
+    "OLLAMA_MAX_LOADED_MODELS": "max_loaded_models",
 }
 """Environment variables that Atelier sets, and the setting to declare instead."""
 CPUS = r"\d+(-\d+)?(,\d+(-\d+)?)*"
@@ -141,7 +143,15 @@ class EngineSpec(Spec):
     """How the KV cache is kept: vLLM and SGLang ``auto`` or ``fp8``, llama.cpp and Ollama ``f16``,
     ``q8_0`` or ``q4_0``."""
     keep_alive: str = "-1"
-    """Ollama: how long a model stays loaded without requests, e.g. ``30m``; for ever by default."""
+    """Ollama: how long a model stays loaded without requests, e.g. ``30m``; for ever by default, in
+    a shared Ollama until another model needs its place."""
+    shared: str | None = None
+    """Ollama: name of an Ollama that serves every model which is declared with it: it loads models
+    when they are asked for, and unloads others for them. By default each model has one of its
+    own."""
+    max_loaded_models: int = Field(default=1, ge=1, le=64)
+    """Ollama: how many models a shared one has loaded at a time; memory is planned for so many, the
+    largest."""
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
     """vLLM, SGLang: type of what is not quantised; what the model and the GPU allow by default."""
     shm_size: ByteSize = ByteSize(8 * GIB)
@@ -194,6 +204,11 @@ class EngineSpec(Spec):
     def traits(self) -> EngineTraits:
         """What the engine is."""
         return ENGINES[self.kind]
+
+    @property
+    def most_loaded(self) -> int:
+        """Models that one process of it has in memory at a time, at most."""
+        return self.max_loaded_models if self.shared else 1
 
     @field_validator(*OWN_SETTINGS)
     @classmethod
@@ -259,6 +274,13 @@ class EngineSpec(Spec):
         if not DURATION.fullmatch(text):
             raise refusal(repr(text), "a duration such as '30m' or '24h', or '-1' for ever")
         return text
+
+    @field_validator("shared")
+    @classmethod
+    def _shared_is_a_name(cls, name: str | None) -> str | None:
+        if name is not None and not NAME.fullmatch(name):
+            raise refusal(repr(name), "lower-case letters, digits, dots and hyphens")
+        return name
 
     @field_validator("cpu_omp_threads_bind")
     @classmethod

@@ -8,11 +8,10 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from deploy.spec.base import Spec, refusal
+from deploy.spec.base import NAME, Spec, refusal
 from deploy.spec.engine import EngineSpec
 from deploy.spec.speculative import SpeculativeSpec
 
-NAME = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
 REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+(@[\w.-]+)?")
 TAG = re.compile(r"[\w.-]+(/[\w.-]+)*:[\w.-]+")
 

@@ -116,9 +116,7 @@ def test_a_model_file_that_is_there_needs_nothing(engine: Unit) -> None:
 
 def test_ollama_has_a_model_twice(make: MakeArtefacts) -> None:
     engine = make(engine={"kind": "ollama"}).stack.units[0]
-    file, model = engine.model_file, engine.model
-    assert file is not None
-    assert model is not None
+    [file], [model] = engine.model_files, engine.models
     size = file.source.path.stat().st_size
     stored = (f"{model.name} in {model.volume}", "volumes", size)
     copied = (file.path.name, "directory", size)

@@ -41,12 +41,16 @@ Ask = Callable[..., dict[str, Check]]
 
 
 @contextmanager
-def ollama_with(models: list[dict[str, Any]]) -> Iterator[str]:
-    """Something that chats and says that these models are loaded."""
+def ollama_with(*models: list[dict[str, Any]]) -> Iterator[str]:
+    """Something that chats and says what is loaded: these, one after the other, then the last."""
+    left = list(models)
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self.answer(json.dumps({"models": models}) if self.path == "/api/ps" else "{}")
+            if self.path != "/api/ps":
+                self.answer("{}")
+                return
+            self.answer(json.dumps({"models": left[0] if len(left) == 1 else left.pop(0)}))
 
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["Content-Length"]))
@@ -146,3 +150,32 @@ def test_a_model_for_chat_alone_is_not_asked_to_complete(ask: Ask) -> None:
         "router qwen2.5-coder-7b chat",
         "router qwen2.5-coder-7b streamed chat",
     }
+
+
+WHOLE = LOADED | {"size": 6 * 1024**3, "size_vram": 6 * 1024**3}
+OTHER = WHOLE | {"name": "other:latest", "model": "other:latest"}
+
+
+@pytest.mark.parametrize(("before", "ok"), [(0, True), (1, True), (2, True), (3, False)])
+def test_a_model_whose_place_another_has_taken_is_asked_again(
+    make: MakeArtefacts, monkeypatch: pytest.MonkeyPatch, before: int, ok: bool
+) -> None:
+    """Of a shared Ollama; it answers all the same."""
+    artefacts = make(
+        hosts=[{"name": "@local", "gpus": "1x rtx-4090"}],
+        engine={"kind": "ollama", "shared": "desk"},
+        models=[{"name": "qwen2.5-coder-7b", "roles": ["chat"]}],
+        web_ui=None,
+    )
+    with ollama_with(*[[OTHER]] * before, [WHOLE]) as url:
+        monkeypatch.setattr("deploy.live.verify.connect", fake_connect(artefacts, url))
+        check = engine_check({each.name: each for each in verify(artefacts)})
+    assert check.ok
+    assert ("on its GPU: all of it" in check.detail) is ok
+    assert ("unloaded for another model each time" in check.warning) is not ok
+
+
+def test_a_model_alone_that_is_not_loaded_is_an_error(ask: Ask) -> None:
+    check = engine_check(ask(OTHER))
+    assert not check.ok
+    assert "is not loaded although it has just answered" in check.detail

@@ -41,8 +41,8 @@ def artefacts(make: MakeArtefacts) -> Artefacts:
 def store(artefacts: Artefacts) -> ModelStore:
     """The model, pulled and loaded."""
     [unit] = artefacts.stack.on("mac")
-    assert unit.model is not None
-    name, source = unit.model.name, unit.model.source
+    [model] = unit.models
+    name, source = model.name, model.source
     made = {name: MadeModel(source, "d1")}
     return ModelStore(made, {manifest_path(name): "d1"}, frozenset({name}))
 
@@ -62,8 +62,7 @@ def steps(announced: Announced) -> list[tuple[str, str]]:
 def test_a_first_daemon_and_its_model(artefacts: Artefacts, announced: Announced) -> None:
     outcome = converge(artefacts, has_model=False)
     [unit] = artefacts.stack.on("mac")
-    assert unit.model is not None
-    model = unit.model.name
+    model = unit.models[0].name
     assert steps(announced) == [
         ("create", f"service {NAME}"),
         ("pull", f"model {model} in {NAME}"),

@@ -14,12 +14,14 @@ from deploy.facts.model_store import MadeModel, ModelStore
 from deploy.facts.units import Units
 from deploy.operations import units
 from deploy.services import StoredModel, Tier, Unit
+from deploy.services.ollama_model import manifest_path
 from tests.conftest import MakeArtefacts
 from tests.operations.found import found, live
 from tests.operations.harness import FakeHost, Outcome, run
 
 NAME, MODEL, DIGEST = "demo-ollama-tiny-coder-0", "tiny-coder:latest", "ab" * 32
 MANIFEST = "registry.ollama.ai/library/tiny-coder/latest"
+CHAT = "qwen2.5-coder:7b-instruct-q4_K_M"
 Announced = Callable[[], list[Any]]
 
 
@@ -33,8 +35,7 @@ def engine(artefacts: Artefacts) -> Unit:
 
 
 def model(artefacts: Artefacts) -> StoredModel:
-    found = engine(artefacts).model
-    assert found is not None
+    [found] = engine(artefacts).models
     return found
 
 
@@ -139,3 +140,57 @@ def test_a_started_container_loads_its_model(created: Artefacts) -> None:
 def test_a_model_that_need_not_stay_is_not_loaded(make: MakeArtefacts) -> None:
     artefacts = make(engine={"kind": "ollama", "keep_alive": "5m"})
     assert converge(artefacts, store(artefacts, loaded=frozenset())).commands == []
+
+
+SHARED = "demo-ollama-desk-0"
+
+
+@pytest.fixture
+def shared(make: MakeArtefacts) -> Artefacts:
+    """Two models in one Ollama; one of them is of its library."""
+    chat = {"name": "qwen2.5-coder-7b", "roles": ["chat"]}
+    engine = {"kind": "ollama", "shared": "desk", "max_model_len": 2048}
+    return make(engine=engine, models=[chat, {"name": "tiny-coder"}])
+
+
+def shared_store(artefacts: Artefacts, *names: str) -> ModelStore:
+    """A store that has these of the models; none of them is loaded."""
+    models = [each for each in engine(artefacts).models if each.name in names]
+    return ModelStore(
+        made={each.name: MadeModel(each.source, DIGEST) for each in models},
+        digests={manifest_path(each.name): DIGEST for each in models},
+    )
+
+
+def test_every_model_of_a_shared_ollama_is_made(shared: Artefacts, announced: Announced) -> None:
+    outcome = converge(shared, ModelStore(), state=None)
+    assert [arguments[:3] for arguments in scripts(outcome)] == [
+        ["replace", SHARED, *scripts(outcome)[0][2:3]],
+        ["pull", SHARED, CHAT],
+        ["create", SHARED, MODEL],
+    ]
+    assert actions(announced) == [
+        ("create", f"container {SHARED}"),
+        ("pull", f"model {CHAT} in {SHARED}"),
+        ("create", f"model {MODEL} in {SHARED}"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("there", "action"), [(CHAT, "create"), (MODEL, "pull")], ids=["of a file", "of the library"]
+)
+def test_a_model_that_is_added_is_all_that_is_made(
+    shared: Artefacts, announced: Announced, there: str, action: str
+) -> None:
+    outcome = converge(shared, shared_store(shared, there))
+    [name] = {CHAT, MODEL} - {there}
+    assert [arguments[:3] for arguments in scripts(outcome)] == [[action, SHARED, name]]
+    assert actions(announced) == [(action, f"model {name} in {SHARED}")]
+
+
+def test_models_of_a_shared_ollama_are_not_loaded(shared: Artefacts, announced: Announced) -> None:
+    """It loads them itself, also after a restart."""
+    whole = shared_store(shared, CHAT, MODEL)
+    assert converge(shared, whole).commands == []
+    assert announced() == []
+    assert [each[0] for each in scripts(converge(shared, whole, state="exited"))] == ["start"]

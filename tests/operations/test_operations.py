@@ -610,8 +610,7 @@ def test_the_host_is_asked_for_what_is_to_come(make: MakeArtefacts) -> None:
     """Every file of a model."""
     made = make(engine={"kind": "ollama"}, web_ui=None)
     asked = host_question("demo", Subject(made.host("@local"), made.stack.on("@local")))
-    file = made.stack.units[0].model_file
-    assert file is not None
+    [file] = made.stack.units[0].model_files
     assert asked["files"] == [str(file.path)]
 
 

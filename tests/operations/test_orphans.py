@@ -69,16 +69,28 @@ def test_containers_of_others_are_left_alone(demo: Artefacts, announced: Announc
     assert announced() == []
 
 
+def test_of_a_shared_ollama_only_the_model_goes_that_is_dropped(
+    make: MakeArtefacts, announced: Announced
+) -> None:
+    models = [{"name": "tiny-coder"}, {"name": "qwen2.5-coder-7b", "roles": ["chat"]}]
+    artefacts = make(engine={"kind": "ollama", "shared": "desk"}, models=models)
+    [unit] = [unit for unit in artefacts.stack.units if unit.models]
+    made = {model.name: MadeModel(model.source, "d") for model in unit.models}
+    dropped = {"old:latest": MadeModel("0123-4567", "d")}
+    stores = {unit.name: ModelStore(made=made | dropped)}
+    remove(artefacts, stores=stores)
+    assert rows(announced) == [("remove", f"model old:latest in {unit.name}")]
+
+
 def test_models_that_are_no_longer_declared_go(make: MakeArtefacts, announced: Announced) -> None:
     """Those of a kept container but the wanted one, and of a container that goes, all of them."""
     artefacts = make(engine={"kind": "ollama"})
-    [unit] = [unit for unit in artefacts.stack.units if unit.model]
-    assert unit.model is not None
-    made = MadeModel(unit.model.source, "d")
+    [model] = [model for unit in artefacts.stack.units for model in unit.models]
+    made = MadeModel(model.source, "d")
     outcome = remove(
         artefacts,
         stranger(artefacts, "demo-ollama-b-0"),
-        stores={OLLAMA: ModelStore(made={"a:q4": made, unit.model.name: made})},
+        stores={OLLAMA: ModelStore(made={"a:q4": made, model.name: made})},
         other_models=(("demo-ollama-b-0", "b:latest"),),
     )
     assert rows(announced) == [

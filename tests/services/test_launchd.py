@@ -153,10 +153,9 @@ def test_the_router_reaches_it_at_its_host(make: MakeArtefacts) -> None:
 def test_a_model_from_a_file_is_read_where_it_is(make: MakeArtefacts) -> None:
     file = {"name": "tiny-coder"}
     unit = engine_of(on_a_mac(make, models=[file | {"config": None}], users=1))
-    assert unit.model is not None
-    assert unit.model_file is not None
-    assert unit.model.modelfile.startswith(f"FROM {unit.model_file.path}\n")
-    assert unit.model_file.path.is_relative_to("/var/lib/atelier/models")
+    [model], [copied] = unit.models, unit.model_files
+    assert model.modelfile.startswith(f"FROM {copied.path}\n")
+    assert copied.path.is_relative_to("/var/lib/atelier/models")
 
 
 LLAMA = "/opt/llama/llama-server"

@@ -24,8 +24,7 @@ FIM = (
 
 
 def stored(artefacts: Artefacts) -> StoredModel:
-    model = artefacts.stack.tier(Tier.ENGINE)[0].model
-    assert model is not None
+    [model] = artefacts.stack.tier(Tier.ENGINE)[0].models
     return model
 
 

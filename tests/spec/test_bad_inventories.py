@@ -51,9 +51,9 @@ web_ui
             allowed: backend, block_size, cpu_kvcache_space, cpu_omp_threads_bind, drain_seconds, \
 dtype, enable_expert_parallel, enforce_eager, env, extra_args, flash_attn, gpu_memory_utilization, \
 hang_seconds, huggingface_cache, ipc, keep_alive, kind, \
-kv_cache_dtype, master_port, max_model_len, max_num_batched_tokens, max_num_seqs, memory_limit, \
-n_gpu_layers, nnodes, offline, \
-pipeline_parallel_size, port, quantization, scheduling_policy, shm_size, split_mode, \
+kv_cache_dtype, master_port, max_loaded_models, max_model_len, max_num_batched_tokens, \
+max_num_seqs, memory_limit, n_gpu_layers, nnodes, offline, \
+pipeline_parallel_size, port, quantization, scheduling_policy, shared, shm_size, split_mode, \
 start_timeout_seconds, tensor_parallel_size, tensor_split, threads, trusted_network
             fix: did you mean 'max_num_seqs'?
         """,

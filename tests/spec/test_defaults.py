@@ -51,6 +51,8 @@ ENGINE: dict[str, Any] = {
     "max_num_batched_tokens": None,
     "kv_cache_dtype": "auto",
     "keep_alive": "-1",
+    "shared": None,
+    "max_loaded_models": 1,
     "dtype": "auto",
     "shm_size": 8 * GIB,
     "ipc": "private",

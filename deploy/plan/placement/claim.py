@@ -13,6 +13,8 @@ COMPLETION_CONTEXT_TOKENS = 2048
 """Requests of editors are short: what stands around the cursor."""
 DEFAULT_SLOTS = 2
 """Requests at once of engines that keep a fixed context for each."""
+UNKNOWN_LIMIT = 10_000_000
+"""Tokens of context of a model that nothing is known of: its engine knows."""
 LEAST_SHARE = 0.05
 SHARE_STEP = 0.02
 
@@ -45,6 +47,8 @@ class Claim:
     """What drafts its tokens, as far as sizing is concerned."""
     users: int | None = None
     """Requests at once that speeds are estimated for; as many as fit by default."""
+    together: tuple[Claim, ...] = ()
+    """All models of the Ollama that this one shares, in whose place it is placed."""
 
     @property
     def path(self) -> str:
@@ -55,6 +59,21 @@ class Claim:
     def name(self) -> str:
         """What clients ask for."""
         return self.model.served_name
+
+    @property
+    def title(self) -> str:
+        """What is placed: a model, or the models of a shared Ollama."""
+        return " and ".join(each.name for each in self.together) or self.name
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What clients ask its engine for."""
+        return tuple(each.name for each in self.together) or (self.name,)
+
+    @property
+    def context_limit(self) -> int:
+        """Tokens of context that the model was made for."""
+        return context_limit(self.entry, self.declared)
 
     @property
     def slots(self) -> int | None:
@@ -85,6 +104,18 @@ class Claim:
             return (self.share,) if self.share <= most + 1e-9 else ()
         count = int((most - LEAST_SHARE) / SHARE_STEP + 1e-9) + 1
         return tuple(round(LEAST_SHARE + SHARE_STEP * step, 2) for step in range(max(count, 0)))
+
+
+def context_limit(entry: Model | None, declared: DeclaredModel | None) -> int:
+    """Tokens of context that a model was made for.
+
+    Args:
+        entry: its row of the catalogue.
+        declared: what sizing knows of it.
+    """
+    if declared is not None:
+        return declared.architecture.max_position_embeddings
+    return entry.max_model_len if entry else UNKNOWN_LIMIT
 
 
 def counted_context(

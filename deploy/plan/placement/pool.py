@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from deploy.sizing.device import Device, weakest
@@ -39,6 +39,19 @@ class Pool:
     def size(self) -> int:
         """How many."""
         return len(self.indices)
+
+
+def device_of(hosts: Iterable[Gpus], host: str, gpus: Iterable[int]) -> Device:
+    """What each of some GPUs of a host counts as; of several kinds, the weakest of them.
+
+    Args:
+        hosts: the GPUs of all hosts.
+        host: name of the host.
+        gpus: their indices.
+    """
+    wanted = set(gpus)
+    found = (pool for each in hosts if each.host == host for ways in pools(each) for pool in ways)
+    return next(pool.device for pool in found if wanted <= set(pool.indices))
 
 
 def pools(gpus: Gpus) -> Iterator[tuple[Pool, ...]]:

@@ -111,8 +111,9 @@ def _introduced(seats: list[Seat]) -> list[Seat]:
 
 def _companions(seat: Seat, seats: list[Seat]) -> Iterator[str]:
     names = {
-        other.claim.name
+        name
         for other in seats
         if other.claim is not seat.claim and set(other.gpus) & set(seat.gpus)
+        for name in other.claim.names
     }
     yield from sorted(names)

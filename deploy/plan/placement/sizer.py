@@ -8,6 +8,7 @@ from deploy.plan.placement.claim import Claim
 from deploy.sizing import Device, Sizing, SizingRequest, size_gguf, size_model
 from deploy.sizing.choose import split_problems, split_sizes, stages_are_legal
 from deploy.sizing.size_model import make_setup
+from deploy.sizing.together import size_together
 
 Split = tuple[int, int]
 """``tensor_parallel_size`` and ``pipeline_parallel_size``."""
@@ -68,9 +69,14 @@ class Sizer:
     def _size(
         self, claim: Claim, device: Device, gpus: int, share: float, split: Split | None
     ) -> Sizing:
-        key = (claim.index, device, gpus, round(share, 4), split)
+        key = (claim.index, bool(claim.together), device, gpus, round(share, 4), split)
         if key not in self._sizings:
-            self._sizings[key] = _size(claim, device, gpus, share, split)
+            if claim.together:
+                each = [self._size(one, device, gpus, share, split) for one in claim.together]
+                most, usable_gib = claim.engine.most_loaded, device.usable_gib * share
+                self._sizings[key] = size_together(each, most, usable_gib)
+            else:
+                self._sizings[key] = _size(claim, device, gpus, share, split)
         return self._sizings[key]
 
 
