@@ -12,7 +12,7 @@ from deploy.artefacts import Artefacts
 from deploy.services import Tier
 from tests.fake_host import Responses, converged, fresh
 from tests.test_pyinfra import LOOKS, Site, plan
-from tests.test_pyinfra_weights import GPU, PROVIDE, artefacts_of, declare, hub
+from tests.test_pyinfra_weights import GPU, NAME, PROVIDE, artefacts_of, declare, hub
 
 
 @pytest.fixture
@@ -46,6 +46,30 @@ def test_a_second_run_changes_nothing(site: Site, kind: str) -> None:
     assert result.returncode == 0, result.stderr
     assert json.loads(result.stdout)["results"]["totals"]["success"] == 0
     assert result.stderr.count("Loaded fact") == LOOKS
+
+
+EXPERTS = {
+    "sglang": 'name="gpt-oss-20b"',
+    "tensorrt_llm": 'name="qwen3-30b-a3b", quantization="fp8", weights="nvidia/Qwen3-30B-A3B-FP8"',
+}
+
+
+@pytest.mark.parametrize("kind", list(EXPERTS))
+def test_mixtures_of_experts(site: Site, kind: str) -> None:
+    change(site, 'kind="sglang"', f'kind="{kind}"')
+    dense = there(artefacts_of(site))
+    change(site, 'name="qwen2.5-coder-0.5b"', EXPERTS[kind])
+    artefacts = artefacts_of(site)
+    [weights] = artefacts.stack.tier(Tier.ENGINE)[0].weights
+    repository = weights.name.partition("@")[0]
+    answers = {said.replace(NAME, repository): answer for said, answer in hub().items()}
+    site.answer(dense | answers)
+    dry = site.run("--dry", "--json", "--diff")
+    assert f"Will create container {engine_name(artefacts)}" in dry.stderr
+    site.answer(there(artefacts))
+    result = site.execute("--json", "-vvv")
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)["results"]["totals"]["success"] == 0
 
 
 def test_a_fresh_host_gets_weights_and_then_the_engine(site: Site) -> None:

@@ -42,6 +42,16 @@ class Moe:
         return self.latent or hidden
 
 
+@dataclass(frozen=True)
+class ExpertSplit:
+    """How GPUs share the routed experts of a layer out."""
+
+    slices: int = 1
+    """GPUs that share each expert."""
+    groups: int = 1
+    """GPUs, or groups of them, that keep other experts each."""
+
+
 def has_experts(config: ConfigReader) -> bool:
     """Whether config.json names more than one expert."""
     counts = EXPERT_COUNTS

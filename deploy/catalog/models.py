@@ -57,6 +57,8 @@ class Variant(Entry):
     """Tag in Ollama's library."""
     group_size: int | None = None
     """Weights that share a scale (AWQ, GPTQ); it limits ``tensor_parallel_size``."""
+    block_size: int | None = None
+    """Rows and columns of the square blocks that share a scale (FP8); it limits it, too."""
 
 
 class Score(Entry):

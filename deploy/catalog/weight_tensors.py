@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from deploy.catalog.architecture import Architecture
 from deploy.catalog.attention_layers import AttentionLayer
-from deploy.catalog.experts import Moe
+from deploy.catalog.experts import ExpertSplit, Moe
 from deploy.catalog.latent_attention import Mla
 from deploy.catalog.state_layers import StateLayers
 
@@ -26,8 +26,8 @@ class WeightTensor:
     """Whether quantisation applies to it."""
     copies: int = 1
     """How many there are: experts of a layer."""
-    copies_per_token: int = 1
-    """How many of them a token passes through."""
+    copies_per_token: float = 1
+    """How many of them a token passes through, on average."""
 
     @property
     def parameters(self) -> int:
@@ -37,19 +37,23 @@ class WeightTensor:
     @property
     def active_parameters(self) -> int:
         """Parameters that one token meets."""
-        return self.rows * self.columns * self.copies_per_token
+        return int(self.rows * self.columns * self.copies_per_token)
 
 
 def layer_tensors(
-    model: Architecture, layer: int, tp: int = 1, expert_ranks: int = 0
+    model: Architecture, layer: int, tp: int = 1, experts: ExpertSplit | None = None
 ) -> tuple[WeightTensor, ...]:
-    """The tensors of a layer on one GPU; routed experts are shared out over ``expert_ranks``.
+    """The tensors of a layer on one GPU.
 
-    A slice of each expert or some whole ones take as many bytes; slices are what is counted.
+    Args:
+        model: the model.
+        layer: its index.
+        tp: GPUs that share the layer.
+        experts: how routed experts are shared out; a slice of each on every one of them otherwise.
     """
     attention = _mixer(model, layer, tp)
-    ranks = expert_ranks or tp
-    mlp = () if layer in model.bare_layers else tuple(_feed_forward(model, layer, tp, ranks))
+    split = experts or ExpertSplit(slices=tp)
+    mlp = () if layer in model.bare_layers else tuple(_feed_forward(model, layer, tp, split))
     norm = model.hidden * (2 if model.family.norm_bias else 1)
     norms = [_vector("norm", norm)] * model.family.norms_per_layer
     return (*attention, *mlp, *norms)
@@ -122,14 +126,14 @@ def _mixer(model: Architecture, layer: int, tp: int) -> Iterator[WeightTensor]:
 
 
 def _feed_forward(
-    model: Architecture, layer: int, tp: int, expert_ranks: int
+    model: Architecture, layer: int, tp: int, experts: ExpertSplit
 ) -> Iterator[WeightTensor]:
     """Experts, an ordinary MLP, or both."""
     moe = model.moe if model.is_moe_layer(layer) else None
     if moe is None or moe.beside_mlp:
         yield from _mlp(model, model.intermediate, tp)
     if moe is not None:
-        yield from _experts(model, moe, tp, expert_ranks)
+        yield from _experts(model, moe, tp, experts)
 
 
 def _state(model: Architecture, state: StateLayers, tp: int) -> Iterator[WeightTensor]:
@@ -205,10 +209,10 @@ def _mlp(model: Architecture, intermediate: int, tp: int) -> Iterator[WeightTens
         yield _vector("mlp", up + model.hidden)
 
 
-def _experts(model: Architecture, moe: Moe, tp: int, expert_ranks: int) -> Iterator[WeightTensor]:
-    inner, width = share(moe.intermediate, expert_ranks), moe.width(model.hidden)
+def _experts(model: Architecture, moe: Moe, tp: int, split: ExpertSplit) -> Iterator[WeightTensor]:
+    inner, width = share(moe.intermediate, split.slices), moe.width(model.hidden)
     up = inner * (2 if model.family.gated_mlp else 1)
-    copies = (moe.experts, moe.experts_per_token)
+    copies = (share(moe.experts, split.groups), moe.experts_per_token / split.groups)
     yield WeightTensor("mlp.experts.up", up, width, True, *copies)
     yield WeightTensor("mlp.experts.down", width, inner, True, *copies)
     yield WeightTensor("mlp.router", moe.experts, model.hidden, is_linear=False)

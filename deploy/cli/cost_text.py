@@ -46,4 +46,7 @@ def _lines(cost: PlanCost) -> Iterator[str]:
             f" {cost.power_watts:,.0f} W at most"
         )
     for rent in cost.rents:
-        yield f"rented: {rent.provider}, {rent.offer}: {rent.eur_per_month:,.2f} EUR a month"
+        yield (
+            f"rented: {rent.host} as {rent.offer} from {rent.provider}:"
+            f" {rent.eur_per_month:,.2f} EUR a month"
+        )

@@ -43,9 +43,9 @@ def gpus(
     """List the GPUs of the catalogue, or those of the hosts of an inventory and who uses them.
 
     Memory is in GiB, bandwidth in GB/s, compute in dense TFLOPS, power in watts. JSON of an
-    inventory: {"cards": [{"host", "index", "name", "driver_version", "memory_used_mib",
+    inventory: {"cards": [{"host", "vendor", "index", "name", "driver_version", "memory_used_mib",
     "memory_mib", "temperature_celsius", "power_watts", "power_limit_watts", "utilization_percent",
-    "users": [{"pid", "name", "container", "memory_mib"}]}]}.
+    "users": [{"pid", "name", "container", "memory_mib"}]}]}; null is what a driver does not say.
     """
     if inventory or host:
         show_cards(inventory, host, as_json=json)

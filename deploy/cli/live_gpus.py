@@ -6,11 +6,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deploy.cli.output import print_json, print_table
+from deploy.cli.output import console, print_json, print_table
 from deploy.errors import InventoryFileError, Problem
 
 if TYPE_CHECKING:
-    from deploy.live.gpus import CardUser, LiveCard
+    from deploy.live.card import CardUser, LiveCard
 
 COLUMNS = ["host", "card", "GiB", "C", "W", "%", "used by"]
 MIB_OF_A_GIB = 1024
@@ -21,29 +21,28 @@ def show_cards(inventory: Path | None, host: str | None, *, as_json: bool) -> No
 
     Args:
         inventory: the inventory.
-        host: name of the one host that is asked; ``None`` for all that have GPUs declared, but
-            for Macs, which do not say.
+        host: name of the one host that is asked; ``None`` for all that have GPUs declared.
         as_json: whether JSON is printed.
 
     Raises:
         AtelierError: if a host cannot be reached, or its driver does not answer.
     """
     from deploy.cli.load import load_hosts
+    from deploy.live.apple_cards import NOT_TOLD
     from deploy.live.gpus import read_cards
 
     if inventory is None:
         fix = f"atelier gpus INVENTORY --host {host}"
         raise InventoryFileError(Problem("--host", "no inventory to look for it in", fix=fix))
     _, hosts = load_hosts(inventory, host)
-    if host and hosts[0].is_mac:
-        fix = "what its models take of its memory: atelier status; whether it is used: verify"
-        raise InventoryFileError(Problem("--host", f"{host} runs macOS", "cards of NVIDIA", fix))
-    asked = [each for each in hosts if (each.gpus or host) and not each.is_mac]
+    asked = [each for each in hosts if each.gpus or host]
     cards = [(each.name, card) for each in asked for card in read_cards(each)]
     if as_json:
         print_json({"cards": [{"host": name} | asdict(card) for name, card in cards]})
     else:
         print_table("GPUs", COLUMNS, [_row(name, card) for name, card in cards], COLUMNS[2:6])
+        if any(card.vendor == "apple" for _, card in cards):
+            console.print(NOT_TOLD, markup=False)
 
 
 def _row(host: str, card: LiveCard) -> list[str]:

@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from deploy.catalog import Catalog, Model
+from deploy.catalog.quantization import BY_NAME
 from deploy.errors import AtelierError, PlanError, Problem
 from deploy.model_files import ModelFile, draft_of
 from deploy.plan.host_gpus import takes_gpus
 from deploy.plan.placement import Claim, counted_context
 from deploy.plan.unknown import unknown
-from deploy.plan.weights import ollama_weights, safetensors_weights
+from deploy.plan.weights import declared_weights, ollama_weights, safetensors_weights
 from deploy.sizing import DeclaredModel, Speculation, find_model, find_speculation
 from deploy.sizing.declared import model_of_file
 from deploy.sizing.engines import DEFAULT_VERSIONS
@@ -222,10 +223,24 @@ def _declared(  # noqa: PLR0913, PLR0917
     name = str(sources.directory / model.config) if model.config else model.name
     try:
         found = find_model(name, sources.catalog, method, engine.kind)
+        found = _of_other_makers(found, model, entry)
         return replace(found, weights_gib=file.size_bytes / GIB) if file else found
     except AtelierError as error:
         place = f"{path}.config" if model.config else f"{path}.name"
         raise PlanError(*(_placed(place, problem) for problem in error.problems)) from None
+
+
+def _of_other_makers(found: DeclaredModel, model: ModelSpec, entry: Model | None) -> DeclaredModel:
+    """A model with other weights than the catalogue's: not in blocks, if those of makers are."""
+    as_published = entry is None or model.config or "quantization_config" in entry.config
+    if as_published or not (model.weights and model.quantization):
+        return found
+    known = {variant.huggingface for variant in entry.variants} if entry else set()
+    scheme = found.architecture.quantization
+    if declared_weights(model.weights).repository in known or not scheme.block_rows:
+        return found
+    usual = BY_NAME[scheme.method]
+    return replace(found, architecture=replace(found.architecture, quantization=usual))
 
 
 def _by_its_file(model: ModelSpec, sources: Sources) -> DeclaredModel | None:

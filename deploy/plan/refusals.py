@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from deploy.catalog.experts import ExpertSplit
 from deploy.errors import Problem
 from deploy.plan.placement import Claim, Gpus, Sizer, place
 from deploy.plan.placement.pool import Pool, pools
-from deploy.sizing import Sizing, tgi
-from deploy.sizing.parallelism import legal_tensor_parallel_sizes, tensor_parallel_problems
+from deploy.sizing import Sizing
 from deploy.sizing.reasons import Reason, ReasonKind, RemedyKind, remedy
 from deploy.sizing.reasons_text import INVENTORY, cause_text, remedies_text
+from deploy.sizing.splits import engine_split_problems, legal_splits, whole_experts_help
 
 
 def split_problems(claims: list[Claim], hosts: list[Gpus]) -> Iterator[Problem]:
@@ -30,17 +31,18 @@ def split_problems(claims: list[Claim], hosts: list[Gpus]) -> Iterator[Problem]:
             continue
         tp, pp = engine.tensor_parallel_size or 1, engine.pipeline_parallel_size or 1
         model, scheme = sizing.architecture, sizing.architecture.quantization
-        legal = legal_tensor_parallel_sizes(model, scheme)
-        problems = list(tensor_parallel_problems(model, scheme, tp))
-        if engine.kind == "tgi":
-            problems += tgi.split_problems(model, tp)
-            legal = tuple(size for size in legal if not any(tgi.split_problems(model, size)))
+        whole = engine.enable_expert_parallel
+        experts = ExpertSplit(1, tp) if whole else ExpertSplit(tp)
+        legal = legal_splits(engine.kind, model, scheme, whole_experts=whole)
+        problems = engine_split_problems(engine.kind, model, scheme, tp, experts)
         if problems:
             found, sizes = (
                 f"{tp} for {claim.name}: {cause_text(problems[0])}",
                 ", ".join(map(str, legal)),
             )
-            yield Problem(f"{path}.tensor_parallel_size", found, sizes)
+            helps = not whole and whole_experts_help(engine.kind, model, scheme, tp)
+            way = "declare one of these, or enable_expert_parallel: GPUs then keep whole experts"
+            yield Problem(f"{path}.tensor_parallel_size", found, sizes, way if helps else "")
         yield from _stages_problems(claim, len(model.layers), pp)
         if not problems and most and tp * pp > most and engine.nnodes == 1:
             found = f"{tp} x {pp} = {tp * pp} GPUs for one replica of {claim.name}"

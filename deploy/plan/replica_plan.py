@@ -70,6 +70,10 @@ class SglangPlan(PlanPart):
     """Tokens of one step."""
     graphed_requests: int
     """The largest batch that is decoded with a CUDA graph."""
+    fp4_gemm_backend: str = ""
+    """Kernels of NVFP4 weights, where SGLang's own choice would not start."""
+    max_mamba_cache_size: int = 0
+    """Slots for states of requests; 0 of models without."""
 
 
 class TensorRtLlmPlan(PlanPart):
@@ -81,6 +85,8 @@ class TensorRtLlmPlan(PlanPart):
     """Tokens that its KV cache may have at most."""
     max_num_tokens: int
     """Tokens of one step."""
+    moe_backend: str = ""
+    """Kernels of experts; empty where they are its default."""
 
 
 class TgiPlan(PlanPart):

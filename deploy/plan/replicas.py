@@ -83,6 +83,8 @@ def _sglang(sizing: Sizing) -> SglangPlan:
         mem_fraction_static=sizing.details["mem_fraction_static"],
         chunked_prefill_size=sizing.max_num_batched_tokens,
         graphed_requests=sizing.details["graphed_requests"],
+        fp4_gemm_backend=sizing.details.get("fp4_gemm_backend", ""),
+        max_mamba_cache_size=sizing.details.get("max_mamba_cache_size", 0),
     )
 
 
@@ -91,6 +93,7 @@ def _tensorrt_llm(sizing: Sizing) -> TensorRtLlmPlan:
         free_gpu_memory_fraction=sizing.details["free_gpu_memory_fraction"],
         max_tokens=sizing.details["max_tokens"],
         max_num_tokens=sizing.max_num_batched_tokens,
+        moe_backend=sizing.details.get("moe_backend", ""),
     )
 
 

@@ -207,7 +207,7 @@ def _weights_bytes(claim: Claim) -> int:
     if known_gib:
         return int(known_gib * GIB)
     model = declared.architecture
-    precision = Precision(_dtype(claim, model), model.quantization, marlin=False)
+    precision = Precision(_dtype(claim, model), model.quantization)
     return file_bytes(model, precision)
 
 

@@ -20,7 +20,7 @@ def safetensors_weights(
     """
     if model.weights:
         declared = declared_weights(model.weights)
-        _check_owner(f"{path}.weights", declared.repository, method, engine)
+        _check_owner(f"{path}.weights", declared.repository, method, entry, engine)
         return declared
     if entry is None:
         allowed = "a repository such as 'org/name', or a directory of the host"
@@ -33,12 +33,17 @@ def safetensors_weights(
             else f"{model.name} has no weights that are known"
         )
         raise PlanError(Problem(f"{path}.weights", found, fix="declare weights"))
-    _check_owner(f"{path}.quantization", variant.huggingface, variant.quantization, engine)
+    kept = variant.quantization
+    _check_owner(f"{path}.quantization", variant.huggingface, kept, entry, engine)
     return WeightsPlan(repository=variant.huggingface, revision=variant.revision)
 
 
 def _check_owner(
-    path: str, repository: str | None, method: str | None, engine: EngineTraits
+    path: str,
+    repository: str | None,
+    method: str | None,
+    entry: Model | None,
+    engine: EngineTraits,
 ) -> None:
     """Refuse quantised weights that an engine may not load; a directory is for the operator.
 
@@ -49,9 +54,23 @@ def _check_owner(
     is_plain = method in {None, "none"}
     if not owner or is_plain or not repository or repository.startswith(f"{owner}/"):
         return
-    found = f"{repository}: {engine.title} is deployed with {method} weights of ModelOpt's alone"
+    if entry is not None and _is_published_so(entry, repository, method):
+        return
+    found = f"{repository}: {engine.title} is not deployed with {method} weights of this kind"
     fix = f"declare weights='{owner}/...', or a directory of the host with such weights"
-    raise PlanError(Problem(path, found, f"a repository of {owner}, or 'none'", fix))
+    allowed = f"a repository of {owner}, FP8 in blocks or MXFP4 of the model's makers, or 'none'"
+    raise PlanError(Problem(path, found, allowed, fix))
+
+
+def _is_published_so(entry: Model, repository: str, method: str | None) -> bool:
+    """Whether a model's makers publish it so, in FP8 blocks or as its config.json says."""
+    own = entry.config.get("quantization_config", {}).get("quant_method")
+    return any(
+        variant.huggingface == repository
+        and variant.quantization == method
+        and (variant.block_size is not None or method == own)
+        for variant in entry.variants
+    )
 
 
 def told_quantization(

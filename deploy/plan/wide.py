@@ -18,8 +18,8 @@ from deploy.plan.refusals import engine_path
 from deploy.plan.replica_plan import ReplicaPlan
 from deploy.sizing import Device, Sizing
 from deploy.sizing.choose import split_sizes
-from deploy.sizing.parallelism import legal_tensor_parallel_sizes
 from deploy.sizing.reasons_text import INVENTORY, cause_text
+from deploy.sizing.splits import legal_splits
 from deploy.spec import DeploymentSpec
 
 Placed = tuple[tuple[Seat, ...], list[Problem]]
@@ -54,7 +54,8 @@ def splits_over(claim: Claim, nodes: int, gpus: int) -> list[Split]:
     assert claim.declared is not None  # noqa: S101 - claims on GPUs are known to sizing
     model, engine = claim.declared.architecture, claim.engine
     tp, pp = engine.tensor_parallel_size, engine.pipeline_parallel_size
-    legal = legal_tensor_parallel_sizes(model, model.quantization)
+    whole = engine.enable_expert_parallel
+    legal = legal_splits(engine.kind, model, model.quantization, whole_experts=whole)
     sizes = [tp] if tp else [size for size in reversed(split_sizes(gpus)) if size in legal]
     ways = ((size, pp or nodes * (gpus // size)) for size in sizes)
     return [

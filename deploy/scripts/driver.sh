@@ -179,7 +179,7 @@ install_with_apt() {
 apt_repair() { dpkg --configure -a >/dev/null 2>&1 9>&- || true; }
 
 # What the compiler and make say, and not the flags that they were called with.
-build_error='(^|: )(fatal )?error: |[*]{3} .*Error [0-9]|^Error!'
+build_error='(^|: )(fatal )?error: |[*]{3} (.*Error [0-9]|Failed )|^Error!'
 
 show_failed_build() {
   for log in /var/lib/dkms/*/*/build/make.log; do

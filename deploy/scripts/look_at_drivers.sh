@@ -140,7 +140,7 @@ look_at_dkms() {
   section dkms_errors
   for log in /var/lib/dkms/"$1"/*/build/make.log; do
     if [ -r "$log" ]; then
-      grep -E '(^|: )(fatal )?error: |[*]{3} .*Error [0-9]|^Error!' "$log" | head -n 5
+      grep -E '(^|: )(fatal )?error: |[*]{3} (.*Error [0-9]|Failed )|^Error!' "$log" | head -n 5
       break
     fi
   done

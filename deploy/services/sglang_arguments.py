@@ -76,13 +76,15 @@ def _graphs(replica: ReplicaPlan, requests: int) -> tuple[str, ...]:
 
 
 def _optional(replica: ReplicaPlan) -> Iterator[str]:
-    engine = replica.engine
+    engine, told = replica.engine, replica.sglang
     hang = FOR_EVER_SECONDS if engine.hang_seconds == 0 else engine.hang_seconds
     flags = {
         "--revision": replica.weights.revision,
         "--quantization": replica.quantization,
         "--watchdog-timeout": hang,
         "--ep-size": replica.tensor_parallel_size if engine.enable_expert_parallel else None,
+        "--fp4-gemm-backend": told.fp4_gemm_backend if told else None,
+        "--max-mamba-cache-size": told.max_mamba_cache_size if told else None,
     }
     yield from (part for flag, value in flags.items() if value for part in (flag, str(value)))
     if engine.scheduling_policy == "priority":

@@ -38,10 +38,15 @@ CONFIG, FILE = PurePosixPath("/etc/atelier"), "config.yaml"
 STOP_SECONDS = 30
 TOOL_PARSERS = {"hermes": "qwen3", "deepseek_v3": "deepseekv3", "deepseek_v31": "deepseekv3.1"}
 """What it calls vLLM's parsers, which the catalogue names; qwen3's takes what Hermes's does."""
-NO_TOOL_PARSERS = frozenset({"llama3_json", "llama4_pythonic", "mistral"})
-"""Those of the catalogue's models that it has none for: calls of tools stay text."""
+NO_TOOL_PARSERS = frozenset(
+    {"glm45", "glm47", "llama3_json", "llama4_pythonic", "mistral", "openai"}
+)
+"""Those of the catalogue's models that it has none for: calls of tools stay text. Of gpt-oss it
+reads them, and its thoughts, itself (``tensorrt_llm/serve/harmony_adapter.py``)."""
 REASONING_PARSERS = {"deepseek_r1": "deepseek-r1"}
 """The same of parsers of thoughts."""
+NO_REASONING_PARSERS = frozenset({"deepseek_v3", "glm45", "openai_gptoss"})
+"""The same of those that it has none for: thoughts stay in the answer."""
 
 
 def units(context: ServiceContext) -> Iterator[Unit]:
@@ -76,6 +81,7 @@ def arguments(replica: ReplicaPlan) -> tuple[str, ...]:
         *("--backend", "pytorch"),
         *("--tp_size", str(replica.tensor_parallel_size)),
         *("--pp_size", str(replica.pipeline_parallel_size)),
+        *_whole_experts(replica),
         *("--max_batch_size", str(replica.max_num_seqs)),
         *("--max_num_tokens", str(told.max_num_tokens)),
         *("--max_seq_len", str(replica.max_model_len)),
@@ -102,15 +108,21 @@ def settings(replica: ReplicaPlan) -> dict[str, Any]:
         # else it refuses prompts that are longer than a step
         "enable_chunked_prefill": True,
         "cuda_graph_config": None if engine.enforce_eager else graphs,
+        **({"moe_config": {"backend": told.moe_backend}} if told.moe_backend else {}),
         **({"revision": revision} if revision else {}),
     }
+
+
+def _whole_experts(replica: ReplicaPlan) -> Iterator[str]:
+    if replica.engine.enable_expert_parallel:
+        yield from ("--moe_expert_parallel_size", str(replica.tensor_parallel_size))
 
 
 def _parsers(replica: ReplicaPlan) -> Iterator[str]:
     tools, thoughts = replica.tool_call_parser, replica.reasoning_parser
     if tools and tools not in NO_TOOL_PARSERS:
         yield from ("--tool_parser", TOOL_PARSERS.get(tools, tools))
-    if thoughts:
+    if thoughts and thoughts not in NO_REASONING_PARSERS:
         yield from ("--reasoning_parser", REASONING_PARSERS.get(thoughts, thoughts))
 
 

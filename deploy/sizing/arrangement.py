@@ -54,11 +54,19 @@ class Arrangement:
     @cached_property
     def batch(self) -> Batch:
         """What one step may hold: by default no more requests than states have blocks for sure."""
-        own, needs = self.setup.batch, self.needs_state_blocks
-        if not needs or self.setup.request.max_num_seqs is not None:
+        own = self.setup.batch
+        if self.setup.request.max_num_seqs is not None:
             return own
+        if not self.needs_state_blocks:
+            return Batch(own.max_num_batched_tokens, self.state_requests or own.max_num_seqs)
         most = min(max(stage.least_blocks, stage.blocks // 2) for stage in self.unlike)
         return Batch(own.max_num_batched_tokens, max(min(own.max_num_seqs, most), 1))
+
+    @property
+    def state_requests(self) -> int:
+        """Requests whose states have slots on every GPU; 0 where there are no such slots."""
+        found = (stage.state_requests for stage in self.unlike if stage.state_requests)
+        return min(found, default=0)
 
     @property
     def needs_state_blocks(self) -> bool:
@@ -67,7 +75,8 @@ class Arrangement:
         With full CUDA graphs it refuses to start otherwise (``CompilationConfig``:
         "max_num_seqs exceeds available Mamba cache blocks").
         """
-        return self.setup.model.has_state and not self.setup.request.enforce_eager
+        setup = self.setup
+        return setup.model.has_state and not setup.request.enforce_eager and not setup.is_sglang
 
     @property
     def state_blocks(self) -> int:
@@ -154,7 +163,8 @@ def arrange(setup: Setup, tp: int, pp: int) -> Arrangement:
     """Work out one arrangement."""
     model, request = setup.model, setup.request
     scale, ranks = setup.weights_scale, setup.expert_ranks
-    weights = list(stage_weights_bytes(model, setup.precision, tp, pp, tp * ranks))
+    experts = setup.expert_split(tp)
+    weights = list(stage_weights_bytes(model, setup.precision, tp, pp, experts))
     if request.speculation is not None:
         drafts = draft_weights_bytes(request.speculation, model, setup.precision, tp, pp)
         weights[-1] += int(drafts / scale)
@@ -173,6 +183,7 @@ def arrange(setup: Setup, tp: int, pp: int) -> Arrangement:
         scale,
         request.prompt_per_output,
         ranks,
+        experts,
         request.speculation,
     )
     return Arrangement(setup, tp, pp, stages, engine)

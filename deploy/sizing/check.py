@@ -9,6 +9,7 @@ from deploy.catalog.decoder_sizes import DTYPES
 from deploy.errors import PlanError, Problem
 from deploy.sizing.request import SizingRequest
 from deploy.sizing.speculation import DRAFTED_WITH, METHODS, Speculation
+from deploy.sizing.trade_offs import owners
 from deploy.spec.engine_kinds import ENGINES
 
 MOST_DRAFTED = 64
@@ -91,8 +92,9 @@ def _reserving_problems(request: SizingRequest) -> Iterator[Problem]:
     if (request.pipeline_parallel_size or 1) > 1 and not engine.has_pipelines:
         found = str(request.pipeline_parallel_size)
         yield Problem("pipeline_parallel_size", found, f"1 with {title}")
-    if request.enable_expert_parallel:
-        yield Problem("enable_expert_parallel", f"{title} has none", "with engine vllm or sglang")
+    if request.enable_expert_parallel and request.engine not in owners("enable_expert_parallel"):
+        allowed = f"with engine {' or '.join(owners('enable_expert_parallel'))}"
+        yield Problem("enable_expert_parallel", f"{title} has none", allowed)
     if request.gpu_memory_utilization > engine.most_of_card:
         found = f"{request.gpu_memory_utilization:g}"
         allowed = f"at most {engine.most_of_card:g}: {title} leaves the rest to CUDA graphs"

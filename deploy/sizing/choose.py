@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from deploy.sizing import tgi
 from deploy.sizing.arrangement import Arrangement, arrange
 from deploy.sizing.parallelism import tensor_parallel_problems
 from deploy.sizing.reasons import Reason
 from deploy.sizing.setup import Setup
+from deploy.sizing.splits import engine_split_problems
 from deploy.sizing.throughput import tokens_per_second_per_user
 from deploy.spec.engine_kinds import ENGINES
 
@@ -69,10 +69,8 @@ def score(arrangement: Arrangement) -> Scored:
 def split_problems(setup: Setup, tp: int) -> tuple[Reason, ...]:
     """Why a model, its experts and its draft cannot be split over so many GPUs."""
     request, scheme = setup.request, setup.precision.quantization
-    ranks = 0 if request.enable_expert_parallel else tp * setup.expert_ranks
-    problems = tensor_parallel_problems(setup.model, scheme, tp, ranks)
-    if request.engine == "tgi":
-        problems = (*problems, *tgi.split_problems(setup.model, tp))
+    experts = setup.expert_split(tp)
+    problems = engine_split_problems(request.engine, setup.model, scheme, tp, experts)
     draft = request.speculation.draft if request.speculation else None
     if draft is None:
         return problems

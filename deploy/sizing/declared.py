@@ -97,6 +97,8 @@ def _from_catalogue(
         return DeclaredModel(name, architecture)
     scheme = BY_NAME.get(method, architecture.quantization)
     scheme = replace(scheme, group_size=variant.group_size or scheme.group_size)
+    if variant.block_size:
+        scheme = replace(scheme, group_size=variant.block_size, block_rows=variant.block_size)
     size = variant.size_bytes
     return DeclaredModel(
         name, replace(architecture, quantization=scheme), size / GIB if size else None

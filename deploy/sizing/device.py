@@ -51,6 +51,11 @@ class Device:
         """Compute capability 9.0 and later data-centre chips."""
         return (9, 0) <= self.compute_capability < (12, 0)
 
+    @property
+    def is_data_centre_blackwell(self) -> bool:
+        """Compute capability 10.x: B200 and B300."""
+        return (10, 0) <= self.compute_capability < (12, 0)
+
 
 def device_of(name: str, gpu: Gpu) -> Device:
     """The device that a catalogue entry describes."""

@@ -16,9 +16,9 @@ from deploy.sizing.choose import Scored
 from deploy.sizing.fit import Fit
 from deploy.sizing.hardware import hardware_refusals
 from deploy.sizing.overhead import MIB
-from deploy.sizing.parallelism import legal_tensor_parallel_sizes
 from deploy.sizing.reasons import Reason, ReasonKind, Remedy, RemedyKind, reason, remedy
 from deploy.sizing.setup import USUAL_UTILIZATION
+from deploy.sizing.sglang_states import SLOTS_PER_REQUEST, pool_gib
 from deploy.sizing.speculation import Speculation, draft_weights_bytes
 from deploy.spec.engine_kinds import ENGINES
 from deploy.units import GIB
@@ -73,6 +73,7 @@ def _ways_out(best: Arrangement) -> tuple[Remedy, ...]:
     ways = [
         *_shorter_context(best),
         *_shorter_steps(best),
+        *_fewer_requests(best),
         *_smaller_weights(best),
         *_more_gpus(best),
     ]
@@ -94,6 +95,17 @@ def _shorter_steps(best: Arrangement) -> Iterator[Remedy]:
     shorter = replace(setup, request=replace(setup.request, max_num_batched_tokens=tokens))
     if arrange(shorter, best.tensor_parallel_size, best.pipeline_parallel_size).fits:
         yield remedy(RemedyKind.SHORTER_STEPS, tokens=tokens)
+
+
+def _fewer_requests(best: Arrangement) -> Iterator[Remedy]:
+    """Of SGLang, where each request that a step may hold has slots for its states."""
+    setup, declared = best.setup, best.setup.request.max_num_seqs
+    if not (best.state_requests and declared):
+        return
+    fewer = replace(setup, request=replace(setup.request, max_num_seqs=None))
+    other = arrange(fewer, best.tensor_parallel_size, best.pipeline_parallel_size)
+    if other.fits and other.batch.max_num_seqs < declared:
+        yield remedy(RemedyKind.LOWER_MAX_NUM_SEQS, most=other.batch.max_num_seqs)
 
 
 def _is_a_way(arrangement: Arrangement) -> bool:
@@ -119,7 +131,7 @@ def _smaller_weights(best: Arrangement) -> Iterator[Remedy]:
 
 def _more_gpus(best: Arrangement) -> Iterator[Remedy]:
     setup, here = best.setup, len(best.setup.request.devices)
-    for tp in legal_tensor_parallel_sizes(setup.model, setup.precision.quantization):
+    for tp in setup.legal_splits:
         if tp > here and _is_a_way(arrange(setup, tp, 1)):
             yield remedy(RemedyKind.MORE_GPUS, gpus=tp, device=setup.device.name)
             return
@@ -213,10 +225,9 @@ def _model_warnings(best: Arrangement) -> Iterator[Reason]:
         yield reason(ReasonKind.OTHER_QUANTIZATION, declared=declared.method, method=method)
     vision = setup.model.vision
     if vision is not None and not request.language_model_only:
-        yield reason(
-            ReasonKind.TAKES_IMAGES if vision.is_known else ReasonKind.ENCODER_UNKNOWN,
-            remedy(RemedyKind.LANGUAGE_MODEL_ONLY),
-        )
+        kind = ReasonKind.TAKES_IMAGES if vision.is_known else ReasonKind.ENCODER_UNKNOWN
+        way = remedy(RemedyKind.LANGUAGE_MODEL_ONLY)
+        yield reason(kind, *((way,) if request.engine == "vllm" else ()))
     if setup.request.speculation:
         yield _drafts(best, setup.request.speculation)
     layout = best.tightest.layout
@@ -227,8 +238,22 @@ def _model_warnings(best: Arrangement) -> Iterator[Reason]:
             state_mib=layout.state_blocks * layout.block_bytes / MIB,
             block_tokens=layout.block_tokens,
         )
-    if any(layer.kind == "sliding" for layer in setup.model.layers):
+    if best.state_requests:
+        yield _state_slots(best)
+    if any(layer.kind == "sliding" for layer in setup.model.layers) and not setup.window_share:
         yield reason(ReasonKind.SLIDING_WINDOWS)
+
+
+def _state_slots(best: Arrangement) -> Reason:
+    requests = best.batch.max_num_seqs
+    slot = max(stage.layout.slot_bytes for stage in best.unlike)
+    return reason(
+        ReasonKind.STATE_SLOTS,
+        requests=requests,
+        each=SLOTS_PER_REQUEST,
+        state_mib=slot / MIB,
+        pool_gib=pool_gib(requests, slot),
+    )
 
 
 def _drafts(best: Arrangement, speculation: Speculation) -> Reason:

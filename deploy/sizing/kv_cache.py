@@ -7,10 +7,12 @@ vllm/platforms/interface.py), and a request takes one block from each group of s
 Where layers of two kinds keep tokens of two sizes (Gemma 4), pages are as large as the larger
 kind's, and blocks of the smaller hold more tokens (unify_kv_cache_spec_page_size). The index of
 sparse attention is kept in a page of its own next to each latent one (UniformTypeKVCacheSpecs).
+SGLang and TensorRT-LLM have no such groups: deploy/sizing/kv_pools.py.
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,6 +26,9 @@ BLOCK_TOKENS = 16
 KV_DTYPE_BYTES = {"fp8": 1, "float16": 2, "bfloat16": 2, "float32": 4}
 INDEX_SCALED = 128
 """Values that share a scale in sparse attention's caches."""
+WINDOW_SLACK_TOKENS = 256
+"""What a request keeps in a pool of sliding layers' own beyond its window: SGLang frees tokens in
+steps of 128 (``SGLANG_SWA_EVICTION_INTERVAL``) and of whole pages, 64 tokens at most."""
 UNEVEN = 1.5
 """Up to this ratio the larger number of layers sets the size of a group; 1.25 until 0.18."""
 
@@ -79,6 +84,12 @@ class KvLayout:
     its own, one more with prefix caching, and one for each token drafted."""
     states_follow_tokens: bool = False
     """Whether a state is kept for every block of tokens (``mamba_cache_mode`` all)."""
+    window_pool_bytes: float = 0.0
+    """Of a block's bytes, those of a pool that sliding layers have for themselves."""
+    window_share: float = 1.0
+    """Tokens of that pool for each token of the others."""
+    slot_bytes: int = 0
+    """Bytes of a request's states, where they have a pool of slots for themselves."""
 
     @cached_property
     def block_bytes(self) -> int:
@@ -101,6 +112,17 @@ class KvLayout:
         full = self.full_groups / self.block_tokens
         return self.block_bytes * (full + self.sliding_groups / self.window_block_tokens)
 
+    def read_bytes(self, context_tokens: float) -> float:
+        """Bytes that a step reads of a request with so many tokens."""
+        sliding = min(context_tokens, self.window)
+        full = self.full_groups * context_tokens / self.block_tokens
+        windows = self.sliding_groups * sliding / self.window_block_tokens
+        read = (full + windows + self.state_groups) * self.block_bytes + self.slot_bytes
+        if not self.window_pool_bytes:
+            return read
+        kept = full * self.window_pool_bytes
+        return read - kept + kept * sliding / max(context_tokens, 1) / self.window_share
+
     def blocks(self, available_bytes: float) -> int:
         """Whole blocks in so much memory."""
         return max(int(available_bytes // self.block_bytes), 0) if self.block_bytes else 0
@@ -119,11 +141,18 @@ class KvLayout:
 
     def request_blocks(self, context_tokens: int) -> int:
         """Blocks of a request with so many tokens."""
+        if self.window_pool_bytes:
+            context_tokens = max(context_tokens, self._window_pool_tokens(context_tokens))
         full = share(context_tokens, self.block_tokens)
         kept = min(self.window - 1 + self.max_num_batched_tokens, context_tokens)
         sliding = share(kept, self.window_block_tokens) + 1
         growing = self.full_groups + (self.state_groups if self.states_follow_tokens else 0)
         return growing * full + self.sliding_groups * sliding + self.state_blocks
+
+    def _window_pool_tokens(self, context_tokens: int) -> int:
+        """Tokens of the other pool next to what a request has in that of sliding layers."""
+        kept = min(context_tokens, self.window + WINDOW_SLACK_TOKENS)
+        return math.ceil(kept / self.window_share)
 
     def longest_request(self, blocks: int, limit: int = 10**8) -> int:
         """Tokens of the longest request that fits, at most ``limit``."""
@@ -133,11 +162,13 @@ class KvLayout:
             own = max(blocks - self.state_blocks, 0)
             limit = min(limit, own // growing * self.block_tokens)
             kept = self.window - 1 + self.max_num_batched_tokens
+            if self.window_pool_bytes:
+                kept = self._window_pool_tokens(limit)
             sliding = self.sliding_groups * (share(kept, self.window_block_tokens) + 1)
             longest = (own - sliding) // growing * self.block_tokens
             if min(longest, limit) >= kept:  # windows are full: they take no more
                 return min(longest, limit)
-        low, high = (0 if self.sliding_groups else limit), limit
+        low, high = (0 if self.sliding_groups or self.window_pool_bytes else limit), limit
         while low < high:
             middle = (low + high + 1) // 2
             fits = self.request_blocks(middle) <= blocks
@@ -168,13 +199,13 @@ def _kv_layout(model: Architecture, layers: range, settings: KvSettings) -> KvLa
     page = block_tokens * per_token if model.keeps_tokens else 0
     own_states = 2 if settings.caches_prefixes and model.family.state == "delta" else 1
     follow = settings.caches_prefixes and model.family.state == "mamba2"
-    more = _index_token_bytes(model, full) + len(drafts) * settings.draft_token_bytes
+    more = index_token_bytes(model, full) + len(drafts) * settings.draft_token_bytes
     return KvLayout(
         page_bytes=page,
         layers_per_group=size,
         full_groups=share(len(full), size),
         sliding_groups=share(len(sliding), size),
-        window=_window(sliding),
+        window=widest_window(sliding),
         max_num_batched_tokens=settings.in_flight_tokens,
         state_groups=share(states, size),
         block_tokens=_tokens_of(page, full, model, tp, kv_dtype) or block_tokens,
@@ -200,7 +231,7 @@ def _tokens_of(
     return page_bytes // max(token_bytes(model, layer, tp, kv_dtype) for layer in set(layers))
 
 
-def _index_token_bytes(model: Architecture, layers: list[AttentionLayer]) -> int:
+def index_token_bytes(model: Architecture, layers: list[AttentionLayer]) -> int:
     """A key in fp8 and its scale, for each layer with an index (DeepseekV32IndexerCache)."""
     if model.mla is None or not model.mla.is_sparse:
         return 0
@@ -240,5 +271,6 @@ def _group_size(counts: list[int], uneven: float) -> int:
     return most if most < least * uneven else least
 
 
-def _window(sliding: list[AttentionLayer]) -> int:
+def widest_window(sliding: list[AttentionLayer]) -> int:
+    """Tokens of the widest window; 1 without any."""
     return max((layer.window for layer in sliding), default=1)

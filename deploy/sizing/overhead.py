@@ -6,12 +6,14 @@ rows, and takes the higher peak (GPUModelRunner.profile_run). Both are modelled 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 
 from deploy.catalog.architecture import Architecture
+from deploy.catalog.experts import ExpertSplit
 from deploy.catalog.weight_tensors import share
 from deploy.sizing.device import Device
+from deploy.sizing.expert_workspaces import masked_bytes, padded_bytes, permuted_bytes
 from deploy.sizing.precision import Precision
 from deploy.sizing.release import Release
 from deploy.units import GIB
@@ -26,7 +28,6 @@ ROTATED_COPIES = 8
 GRAPH_BYTES_PER_LAYER = 250_000
 """Measured, +- 40 %: one captured graph, per layer."""
 GRAPHS_UNCERTAINTY = 0.4
-DEEP_GEMM_ROWS = 128
 LATENT_PREFILL_TOKENS = 64 * 1024
 GRAPHED_TOKENS = 512
 """Largest batch with a CUDA graph of its own."""
@@ -57,6 +58,8 @@ class StageContext:
     """Tokens of a decoding request in one step: with speculative decoding those drafted too."""
     data_parallel_size: int = 1
     """Ranks whose tokens meet at the experts."""
+    experts: ExpertSplit = field(default_factory=ExpertSplit)
+    """How the GPUs share the experts out."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +113,7 @@ def stage_overhead(context: StageContext, batch: Batch) -> Overhead:
     buffers = _buffers_gib(context, batch)
     captured = captured_graphs(batch, context.query_tokens) if context.has_graphs else 0
     graphs = captured * context.layers * GRAPH_BYTES_PER_LAYER / GIB
-    images = _encoder_bytes(context, batch) if context.is_first else 0.0
+    images = encoder_bytes(context, batch) if context.is_first else 0.0
     activation = (max(forward, sampling, images) + workspace) / GIB
     inside = graphs if release.graphs_counted else 0.0
     kept = buffers if release.counts_buffers else 0.0
@@ -166,11 +169,11 @@ def _forward_bytes(context: StageContext, batch: Batch) -> float:
     experts = _expert_elements(model, tp * ranks) * (ranks - 1) if ranks > 1 else 0
     inner = max(_mlp_elements(model, tp) + experts, attention)
     tokens = batch.max_num_batched_tokens
-    forward = 2.0 * tokens * (hidden + inner) + _padded_experts_bytes(context, tokens)
+    forward = 2.0 * tokens * (hidden + inner) + _more_of_experts_bytes(context, tokens)
     return max(forward, _latent_prefill_bytes(model, tp) + 2.0 * tokens * hidden)
 
 
-def _encoder_bytes(context: StageContext, batch: Batch) -> float:
+def encoder_bytes(context: StageContext, batch: Batch) -> float:
     """The vision tower at work on the largest images, before the model runs (profile_run).
 
     Live at once: the pixels, the positions, the hidden state before and after a norm, and either
@@ -202,21 +205,23 @@ def _mlp_elements(model: Architecture, tp: int) -> int:
     return _expert_elements(model, tp) + factor * share(model.moe.shared_intermediate, tp)
 
 
-def _padded_experts_bytes(context: StageContext, tokens: int) -> float:
-    """What DeepGEMM's two workspaces take more: each expert's rows padded to 128.
-
-    deep_gemm_moe.py, ``workspace_shapes``; it computes experts in block-wise FP8 on data-centre
-    GPUs from Hopper on.
-    """
-    model, moe = context.model, context.model.moe
-    blocks = context.precision.quantization.block_rows
-    if moe is None or not blocks or not context.device.is_hopper_or_later:
+def _more_of_experts_bytes(context: StageContext, tokens: int) -> float:
+    """What kernels for experts work in beyond ``_expert_elements``."""
+    model, moe, device = context.model, context.model.moe, context.device
+    blocks, tp = context.precision.quantization.block_rows, context.tensor_parallel_size
+    if moe is None:
         return 0.0
-    inner = share(moe.intermediate, context.tensor_parallel_size)
-    rows = tokens * moe.experts_per_token + moe.experts * (DEEP_GEMM_ROWS - 1)
-    widths = max(2 * inner, model.hidden) + max(inner, model.hidden)
-    plain = tokens * _expert_elements(model, context.tensor_parallel_size)
-    return 2.0 * max(rows * widths - plain, 0)
+    needed = 0.0
+    if context.release.permutes_experts:
+        split = context.experts
+        needed = permuted_bytes(model, moe, split.slices, tokens)
+        if blocks and device.is_data_centre_blackwell:
+            here = share(moe.experts, split.groups)
+            needed = masked_bytes(model, moe, split.slices, here, tokens)
+    elif blocks and device.is_hopper_or_later:
+        # block-wise FP8 on data-centre GPUs from Hopper on
+        needed = padded_bytes(model, moe, tp, tokens)
+    return max(needed - 2.0 * tokens * _expert_elements(model, tp), 0.0)
 
 
 def _latent_prefill_bytes(model: Architecture, tp: int) -> float:

@@ -24,7 +24,7 @@ def tensor_parallel_problems(
 ) -> tuple[Reason, ...]:
     """Why the model cannot be split over ``tp`` GPUs, and its experts into so many slices.
 
-    ``expert_slices`` is 0 where GPUs keep whole experts (expert parallelism), else ``tp`` unless
+    ``expert_slices`` is 1 where GPUs keep whole experts (expert parallelism), else ``tp`` unless
     said otherwise.
     """
     key = ("split", quantization, tp, expert_slices)
@@ -42,21 +42,13 @@ def _problems(
         yield reason(
             ReasonKind.VOCABULARY, vocabulary=model.vocab, padded=vocab, tensor_parallel_size=tp
         )
-    slices = tp if expert_slices is None else expert_slices or 1
+    slices = tp if expert_slices is None else expert_slices
     for name, size in _split_sizes(model):
         parts = slices if name == EXPERTS else tp
         if size % parts:
             yield reason(ReasonKind.INNER_SIZE, name=name, size=size, tensor_parallel_size=parts)
         elif not name.endswith("of its state"):
             yield from _group_problems(quantization, name, size, parts)
-
-
-def legal_tensor_parallel_sizes(
-    model: Architecture, quantization: Quantization, up_to: int = LISTED_UP_TO
-) -> tuple[int, ...]:
-    """Every legal ``tensor_parallel_size`` up to a number of GPUs."""
-    sizes = range(1, up_to + 1)
-    return tuple(tp for tp in sizes if not tensor_parallel_problems(model, quantization, tp))
 
 
 def _kv_head_problems(model: Architecture, tp: int) -> Iterator[Reason]:

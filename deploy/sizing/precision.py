@@ -14,6 +14,7 @@ from deploy.catalog.weight_tensors import WeightTensor
 DTYPE_BYTES = {"bfloat16": 2, "float16": 2, "float32": 4}
 SCALE_BYTES = {"mxfp4": 1, "nvfp4": 1, "bitsandbytes": 4}
 MXFP4_ALIGNMENT = 256
+"""What vLLM's kernels pad to: the experts' inner size, Marlin the hidden size too."""
 
 
 @dataclass(frozen=True)
@@ -24,8 +25,8 @@ class Precision:
     """Type of what is not quantised."""
     quantization: Quantization
     """How linear layers are stored."""
-    marlin: bool
-    """Whether MXFP4 goes through Marlin, which pads the hidden size too."""
+    mxfp4_alignment: tuple[int, int] = (MXFP4_ALIGNMENT, 1)
+    """Multiples that MXFP4's kernels pad the experts' inner size and the hidden size to."""
 
     def __hash__(self) -> int:
         return self._hash
@@ -33,7 +34,7 @@ class Precision:
     @cached_property
     def _hash(self) -> int:
         """Sizes are remembered by precision: a scheme may name hundreds of modules."""
-        return hash((self.dtype, self.quantization, self.marlin))
+        return hash((self.dtype, self.quantization, self.mxfp4_alignment))
 
     @property
     def dtype_bytes(self) -> int:
@@ -48,7 +49,7 @@ def tensor_bytes(tensor: WeightTensor, model: Architecture, precision: Precision
         return tensor.rows * tensor.columns * precision.dtype_bytes
     rows, columns = tensor.rows, tensor.columns
     if scheme.method == "mxfp4":
-        rows, columns = _padded(tensor, precision.marlin)
+        rows, columns = _padded(tensor, *precision.mxfp4_alignment)
     return rows * columns * scheme.bits // 8 + _scale_bytes(scheme, rows, columns)
 
 
@@ -62,13 +63,13 @@ def _scale_bytes(scheme: Quantization, rows: int, columns: int) -> int:
     return groups * SCALE_BYTES.get(scheme.method, 2) + zero_points
 
 
-def _padded(tensor: WeightTensor, marlin: bool) -> tuple[int, int]:
-    """MXFP4 kernels want sizes in multiples of 256: the experts' inner one, Marlin both."""
+def _padded(tensor: WeightTensor, inner_multiple: int, hidden_multiple: int) -> tuple[int, int]:
+    """MXFP4 kernels want sizes in multiples of so much."""
     down = tensor.module.endswith("down")
     halves = 1 if down else 2
     inner, hidden = (tensor.columns, tensor.rows) if down else (tensor.rows // 2, tensor.columns)
-    inner = -(-inner // MXFP4_ALIGNMENT) * MXFP4_ALIGNMENT * halves
-    hidden = -(-hidden // MXFP4_ALIGNMENT) * MXFP4_ALIGNMENT if marlin else hidden
+    inner = -(-inner // inner_multiple) * inner_multiple * halves
+    hidden = -(-hidden // hidden_multiple) * hidden_multiple
     return (hidden, inner) if down else (inner, hidden)
 
 

@@ -24,6 +24,7 @@ COMMAND_LINE: Names = {
     "tensor_parallel_size": "--tensor-parallel-size",
     "pipeline_parallel_size": "--pipeline-parallel-size",
     "flash_attention": "--flash-attention",
+    "enable_expert_parallel": "--enable-expert-parallel",
     "engine": "--engine",
 }
 """Settings as ``atelier size`` spells them."""
@@ -67,6 +68,10 @@ REASONS = {
     ReasonKind.OTHER_CARD: (
         "TGI's image is built for compute capability 8.0 to 9.0, and {device} has {capability}"
     ),
+    ReasonKind.NO_BLOCKS: (
+        "TensorRT-LLM serves fp8 weights in blocks on cards of compute capability 9.0 to 10.3, and"
+        " {device} has {capability}"
+    ),
     ReasonKind.CAPABILITY: ("{what} compute capability {needed}, and {device} has {capability}"),
     ReasonKind.SEVERAL_VENDORS: "GPUs of {vendors} do not serve one engine together",
     ReasonKind.TOO_FEW_GPUS: "needs {needed} GPUs, there are {gpus}",
@@ -84,6 +89,13 @@ REASONS = {
     ReasonKind.DRAFT_OF_OTHER_SHAPE: (
         "the draft keeps tokens of another size than this model's layers of several kinds: how"
         " vLLM lays both out is not modelled"
+    ),
+    ReasonKind.UNEVEN_EXPERTS: (
+        "{experts} experts do not divide by {gpus} GPUs, which keep as many whole ones each"
+    ),
+    ReasonKind.UPCAST: (
+        "SGLang turns whole experts in mxfp4 into 16 bits on {device}, where they take four times"
+        " the memory"
     ),
     ReasonKind.NO_EXPERTS: "expert parallelism: the model has no experts",
     ReasonKind.HEADS: "{heads} attention heads do not divide by {tensor_parallel_size}",
@@ -181,6 +193,10 @@ REASONS = {
         "{layers} of its layers keep a state of {state_mib:.0f} MiB on each GPU for every request"
         " in place of tokens; memory comes in blocks of {block_tokens} tokens"
     ),
+    ReasonKind.STATE_SLOTS: (
+        "each of {requests} requests at once has {each} slots of {state_mib:.0f} MiB for its states"
+        " on each GPU, {pool_gib:.1f} GiB together; {set[max_num_seqs]} says for how many"
+    ),
     ReasonKind.DRAFTS: (
         "{method} drafts {tokens} tokens at a time: {weights_gib:.2f} GiB of weights on each GPU;"
         " the speed counts {tokens_per_step:.1f} tokens a step, measure yours"
@@ -233,6 +249,10 @@ REMEDIES = {
     RemedyKind.RAISE_UTILIZATION: "raise {set[gpu_memory_utilization]}",
     RemedyKind.RAISE_SHARE: "declare a larger share",
     RemedyKind.LEGAL_SPLIT: "use {set[tensor_parallel_size]} {sizes}",
+    RemedyKind.WHOLE_EXPERTS: (
+        "use {set[enable_expert_parallel]}, with which GPUs keep whole experts"
+    ),
+    RemedyKind.SLICED_EXPERTS: "remove {set[enable_expert_parallel]}",
     RemedyKind.SPLIT_LESS: "add GPUs, or split less",
     RemedyKind.COMPARE_PIPELINE: "compare {set[pipeline_parallel_size]}",
     RemedyKind.USE_OLLAMA: "use {set[engine]} ollama (natively, not in a container)",

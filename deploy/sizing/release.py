@@ -64,6 +64,8 @@ class Release:
     """V0 profiled a whole context at once, up to 32768 tokens."""
     graphs_counted: bool = False
     """CUDA graphs are taken off the KV cache (VLLM_MEMORY_PROFILER_ESTIMATE_CUDAGRAPHS)."""
+    permutes_experts: bool = False
+    """Experts' inputs are copied, a row for each expert of a token: TensorRT-LLM's kernels."""
     keeps_moe_workspace: bool = False
     """Workspaces of fused experts stay allocated while sampling."""
     non_torch_gib: float = 0.1

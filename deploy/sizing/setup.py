@@ -6,13 +6,15 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from deploy.catalog.architecture import Architecture
-from deploy.sizing import sglang, tensorrt_llm, tgi
+from deploy.catalog.experts import ExpertSplit
+from deploy.sizing import sglang, sglang_models, tensorrt_llm, tgi
 from deploy.sizing.device import Device
 from deploy.sizing.overhead import Batch, default_batch
 from deploy.sizing.precision import Precision
 from deploy.sizing.release import Release
 from deploy.sizing.request import SizingRequest
 from deploy.sizing.speculation import mtp_file_bytes
+from deploy.sizing.splits import legal_splits
 from deploy.sizing.weights import file_bytes
 from deploy.units import GIB
 
@@ -58,6 +60,25 @@ class Setup:
     def expert_ranks(self) -> int:
         """Ranks with attention of their own that share the experts; 1 of models without."""
         return self.request.data_parallel_size if self.model.moe else 1
+
+    @property
+    def legal_splits(self) -> tuple[int, ...]:
+        """Every legal ``tensor_parallel_size``, up to 16 GPUs."""
+        request, scheme = self.request, self.precision.quantization
+        whole = request.enable_expert_parallel
+        return legal_splits(request.engine, self.model, scheme, whole_experts=whole)
+
+    @property
+    def window_share(self) -> float:
+        """Tokens of a pool of sliding layers' own for each of the others; 0 where vLLM shares."""
+        if self.request.engine == "sglang":
+            return sglang_models.window_share(self.model)
+        return 1.0 if self.request.engine == "tensorrt_llm" else 0.0
+
+    def expert_split(self, tp: int) -> ExpertSplit:
+        """How the GPUs of a replica whose layers ``tp`` of them share have its experts."""
+        gpus = tp * self.expert_ranks
+        return ExpertSplit(1, gpus) if self.request.enable_expert_parallel else ExpertSplit(gpus, 1)
 
     def _default_batch(self, wanted: int) -> Batch:
         match self.request.engine:

@@ -13,14 +13,10 @@ nothing away.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 
-from deploy.catalog.architecture import Architecture
 from deploy.sizing.device import Device
-from deploy.sizing.overhead import MIB, Batch, Overhead, StageContext
-from deploy.sizing.precision import Precision
-from deploy.sizing.reasons import Reason, ReasonKind, RemedyKind, reason, remedy
+from deploy.sizing.overhead import MIB, Batch, Overhead, StageContext, encoder_bytes
 from deploy.sizing.release import Release
 from deploy.units import GIB
 
@@ -38,6 +34,12 @@ PEER_GIB = 0.6
 """The same for NCCL and the buffers of all-reduce, where a layer is shared."""
 LINKED_GIB = 1.5
 """The same with NVLink from Hopper on."""
+IMAGES_SHARE = 1 - 0.95 * (1 - 0.1 * (1152**2 / 1024**2 - 1))
+"""What ``adjust_mem_fraction_for_vlm`` leaves free for the encoder of images, of all that weights
+and KV cache would have. It takes Qwen's encoder for one of 24 layers, each of 1152."""
+IMAGE_POOLS_GIB = (100 + 1024) / 1024
+"""Images that are kept, and those that come from other processes: ``SGLANG_VLM_CACHE_SIZE_MB`` and
+``SGLANG_MM_FEATURE_CACHE_MB`` (``mm_runtime_reservation_gb``)."""
 UNSURE_GIB = 0.5
 ACTIVATION_MIB_PER_TOKEN = 1.5
 BASE_MIB = 512
@@ -53,18 +55,6 @@ REQUEST_BYTES = 4
 """Of each token that a request may have: where it lies in the KV cache (``ReqToTokenPool``)."""
 AITER_TOKENS = 256
 """AMD: tokens of a partition of AITER's attention, which has room for each of every request."""
-
-ROCM_GFX = ("gfx942", "gfx950")
-"""What upstream's ROCm images are built for: .github/workflows/release-docker-amd.yml."""
-LEAST_CAPABILITY = (8, 0)
-"""Upstream names 7.5, at which its images were seen to have no kernels
-(https://github.com/sgl-project/sglang/issues/24224)."""
-NOT_ON_AMD = ("bitsandbytes", "nvfp4")
-"""Experimental, or wants a package that is not in the image:
-https://docs.sglang.io/docs/advanced_features/quantization."""
-MXFP4_GFX = "gfx950"
-"""The only one that SGLang has ``mxfp4`` for (layers/quantization/__init__.py)."""
-WHOLE_LAYERS = {"full", "mla"}
 
 
 @dataclass(frozen=True)
@@ -121,6 +111,7 @@ def stage_overhead(context: StageContext, batch: Batch, stages: int, longest: in
     graphs = _graphs_mib(context, batch) if context.has_graphs else 0.0
     if device.usable_gib > LARGE_GIB:
         activation = max(activation, LARGE_RESERVE_GIB * 1024 - graphs)
+    activation += _images_mib(context, batch, activation + graphs)
     non_torch = CONTEXT_GIB + (_peers_gib(device) if tp * stages > 1 else 0.0)
     return Overhead(
         activation_gib=activation * MIB / GIB,
@@ -129,6 +120,24 @@ def stage_overhead(context: StageContext, batch: Batch, stages: int, longest: in
         buffers_gib=_buffers_bytes(context, batch, longest) / GIB,
         uncertainty_gib=UNSURE_GIB * (2 if tp * stages > 1 else 1),
     )
+
+
+def image_pools_gib(context: StageContext) -> float:
+    """Caches of images, which are taken off what the share leaves for the KV cache."""
+    return IMAGE_POOLS_GIB if _takes_images(context) else 0.0
+
+
+def _takes_images(context: StageContext) -> bool:
+    return context.model.vision is not None and context.encodes_images
+
+
+def _images_mib(context: StageContext, batch: Batch, reserved_mib: float) -> float:
+    """What the encoder of images takes at work: as much as upstream leaves free, or it needs."""
+    if not _takes_images(context):
+        return 0.0
+    left = max(context.device.usable_gib * 1024 - reserved_mib, 0.0)
+    needed = encoder_bytes(context, batch) / MIB if context.is_first else 0.0
+    return max(left * IMAGES_SHARE, needed)
 
 
 def mem_fraction_static(budget_gib: float, static_gib: float, overhead: Overhead) -> float:
@@ -144,55 +153,6 @@ def mem_fraction_static(budget_gib: float, static_gib: float, overhead: Overhead
     """
     free = budget_gib - overhead.non_torch_gib
     return min(math.ceil(static_gib / free * 1000) / 1000, 1.0) if free > 0 else 0.0
-
-
-def refusals(model: Architecture, device: Device, precision: Precision) -> Iterator[Reason]:
-    """Why SGLang does not serve a model on a card, or why that cannot be sized."""
-    other = remedy(RemedyKind.USE_VLLM)
-    if what := _not_modelled(model):
-        yield reason(ReasonKind.NOT_MODELLED, other, engine="SGLang", what=what)
-    method = precision.quantization.method
-    if device.vendor == "amd":
-        if device.gfx not in ROCM_GFX:
-            yield reason(
-                ReasonKind.NOT_FOR_GFX,
-                other,
-                needed=" and ".join(ROCM_GFX),
-                device=device.name,
-                gfx=device.gfx,
-            )
-        elif method in NOT_ON_AMD or (method == "mxfp4" and device.gfx != MXFP4_GFX):
-            yield reason(
-                ReasonKind.NOT_ON_AMD,
-                remedy(RemedyKind.OTHER_METHOD),
-                method=method,
-                device=device.gfx,
-            )
-    elif device.vendor == "nvidia" and device.compute_capability < LEAST_CAPABILITY:
-        yield reason(
-            ReasonKind.CAPABILITY,
-            other,
-            what="SGLang's images need",
-            needed=".".join(map(str, LEAST_CAPABILITY)),
-            device=device.name,
-            capability=".".join(map(str, device.compute_capability)),
-        )
-
-
-def _not_modelled(model: Architecture) -> str:
-    """What SGLang keeps in pools of their own, or has room of its own for."""
-    kinds = {layer.kind for layer in model.layers}
-    if not model.keeps_tokens:
-        return "models that keep no tokens"
-    if "state" in kinds:
-        return "states"
-    if "sliding" in kinds:
-        return "sliding windows"
-    if model.mla is not None and model.mla.is_sparse:
-        return "the index of sparse attention"
-    if kinds - WHOLE_LAYERS:
-        return "layers without attention"
-    return "images" if model.vision is not None else ""
 
 
 def _graphs_mib(context: StageContext, batch: Batch) -> float:

@@ -9,8 +9,8 @@ from deploy.catalog.decoder_sizes import DTYPES
 from deploy.catalog.quantization import BY_NAME, Quantization
 from deploy.catalog.weight_tensors import count_active_parameters, count_parameters
 from deploy.errors import PlanError, Problem
-from deploy.sizing import sglang, tensorrt_llm, tgi
-from deploy.sizing.arrangement import DEFAULT_CONTEXT_TOKENS, Arrangement
+from deploy.sizing import sglang, sglang_models, tensorrt_llm, tensorrt_llm_models, tgi
+from deploy.sizing.arrangement import DEFAULT_CONTEXT_TOKENS
 from deploy.sizing.check import check_request
 from deploy.sizing.choose import (
     Scored,
@@ -31,14 +31,15 @@ from deploy.sizing.explain import (
 )
 from deploy.sizing.fit import Fit
 from deploy.sizing.hardware import hardware_refusals, hardware_warnings
-from deploy.sizing.parallelism import legal_tensor_parallel_sizes
-from deploy.sizing.precision import Precision
+from deploy.sizing.precision import MXFP4_ALIGNMENT, Precision
 from deploy.sizing.reasons import Reason, ReasonKind, RemedyKind, reason, remedy
 from deploy.sizing.release import release_for
 from deploy.sizing.request import Rejected, Sizing, SizingRequest
 from deploy.sizing.setup import Setup
 from deploy.sizing.speculation import speculation_refusals
+from deploy.sizing.splits import whole_experts_help
 from deploy.sizing.throughput import prefill_tokens_per_second
+from deploy.sizing.told import told
 from deploy.spec.engine_kinds import ENGINES
 
 
@@ -73,9 +74,8 @@ def make_setup(request: SizingRequest) -> Setup:
     """What all arrangements of a request share."""
     device = weakest(request.devices)
     dtype = _dtype(request, device)
-    marlin = not device.is_hopper_or_later
-    precision = Precision(dtype, _quantization(request), marlin)
-    kv_dtype = dtype if request.kv_cache_dtype == "auto" else "fp8"
+    precision = Precision(dtype, _quantization(request), _mxfp4_alignment(request, device))
+    kv_dtype = _kv_dtype(request, device, dtype)
     own = {
         "sglang": sglang.RELEASE,
         "tensorrt_llm": tensorrt_llm.RELEASE,
@@ -83,6 +83,22 @@ def make_setup(request: SizingRequest) -> Setup:
     }
     release = own.get(request.engine) or release_for(request.model, request.engine_version)
     return Setup(request, request.model, precision, device, release, kv_dtype)
+
+
+def _mxfp4_alignment(request: SizingRequest, device: Device) -> tuple[int, int]:
+    if request.engine == "sglang":
+        return sglang_models.mxfp4_alignment(device)
+    if request.engine == "tensorrt_llm":
+        return tensorrt_llm_models.MXFP4_ALIGNMENT
+    return MXFP4_ALIGNMENT, 1 if device.is_hopper_or_later else MXFP4_ALIGNMENT
+
+
+def _kv_dtype(request: SizingRequest, device: Device, dtype: str) -> str:
+    if request.kv_cache_dtype != "auto":
+        return "fp8"
+    if request.engine == "sglang":
+        return sglang_models.kv_dtype(request.model, device, dtype)
+    return dtype
 
 
 def _size_group(request: SizingRequest) -> Sizing:
@@ -137,9 +153,15 @@ def _quantization(request: SizingRequest) -> Quantization:
 def _engine_refusals(setup: Setup) -> Iterator[Reason]:
     """What the engine that is asked for does not serve."""
     request, model = setup.request, setup.model
-    own = {"sglang": sglang.refusals, "tensorrt_llm": tensorrt_llm.refusals, "tgi": tgi.refusals}
+    own = {
+        "sglang": sglang_models.refusals,
+        "tensorrt_llm": tensorrt_llm_models.refusals,
+        "tgi": tgi.refusals,
+    }
     if request.engine in own:
         yield from own[request.engine](model, setup.device, setup.precision)
+    if request.engine == "sglang" and request.enable_expert_parallel:
+        yield from sglang_models.whole_expert_refusals(setup.device, setup.precision)
     stages, layers = request.pipeline_parallel_size or 1, len(model.layers)
     if not stages_are_legal(setup, stages):
         title = ENGINES[request.engine].title
@@ -174,9 +196,12 @@ def _refusals(setup: Setup) -> Iterator[Reason]:
 
 
 def _no_candidate(setup: Setup) -> Iterator[Reason]:
-    tp, scheme = setup.request.tensor_parallel_size or 1, setup.precision.quantization
-    legal = legal_tensor_parallel_sizes(setup.model, scheme)
-    ways = (remedy(RemedyKind.LEGAL_SPLIT, sizes=", ".join(map(str, legal))),) if legal else ()
+    tp, legal = setup.request.tensor_parallel_size or 1, setup.legal_splits
+    ways = [remedy(RemedyKind.LEGAL_SPLIT, sizes=", ".join(map(str, legal)))] if legal else []
+    engine, scheme = setup.request.engine, setup.precision.quantization
+    is_whole = setup.request.enable_expert_parallel
+    if not is_whole and whole_experts_help(engine, setup.model, scheme, tp):
+        ways.append(remedy(RemedyKind.WHOLE_EXPERTS))
     problems = split_problems(setup, tp)
     if problems:
         yield reason(ReasonKind.ILLEGAL_SPLIT, *ways, causes=problems)
@@ -221,7 +246,7 @@ def _sizing(chosen: Scored, scored: list[Scored]) -> Sizing:
         at_the_limit=_at_the_limit(request, users) if fits else None,
         details={
             "users_at_reading_speed": chosen.comfortable * best.replicas if fits else 0,
-            **(_told(best) if fits else {}),
+            **(told(best) if fits else {}),
         },
     )
 
@@ -232,39 +257,6 @@ def _at_the_limit(request: SizingRequest, users: int) -> Reason:
         length = request.max_model_len
         return reason(ReasonKind.RESERVED, request=users + 1, context_tokens=length)
     return reason(ReasonKind.QUEUE, request=users + 1, when_full=engine.when_full)
-
-
-def _told(best: Arrangement) -> dict[str, float]:
-    """What an engine is told of its memory, where that is not what was asked for."""
-    match best.setup.request.engine:
-        case "sglang":
-            return _told_sglang(best)
-        case "tensorrt_llm":
-            return _told_tensorrt_llm(best)
-    return {}
-
-
-def _told_sglang(best: Arrangement) -> dict[str, float]:
-    """What SGLang is told of its memory."""
-    stage = best.tightest
-    static = stage.weights_gib + stage.kept_gib[0]
-    share = sglang.mem_fraction_static(best.setup.budget_gib, static, stage.overhead)
-    requests = best.batch.max_num_seqs
-    graphed = sglang.graphed_requests(best.setup.device, best.tensor_parallel_size, requests)
-    return {"mem_fraction_static": share, "graphed_requests": graphed}
-
-
-def _told_tensorrt_llm(best: Arrangement) -> dict[str, float]:
-    """What TensorRT-LLM is told of its memory: by the stage that has the most to spare."""
-    usable = best.setup.device.usable_gib
-    shares = (
-        tensorrt_llm.free_gpu_memory_fraction(
-            usable, stage.weights_gib + stage.overhead.total_gib, stage.kept_gib[0]
-        )
-        for stage in best.unlike
-    )
-    told = tensorrt_llm.max_tokens(best.kv_cache_tokens)
-    return {"free_gpu_memory_fraction": max(shares), "max_tokens": told}
 
 
 def _reasons(chosen: Scored, count: int) -> Iterator[Reason]:
@@ -322,6 +314,6 @@ def _common(setup: Setup) -> Sizing:
         kv_cache_dtype=setup.kv_dtype,
         gpu_memory_utilization=request.gpu_memory_utilization,
         usable_gib_per_gpu=setup.device.usable_gib,
-        legal_tensor_parallel_sizes=legal_tensor_parallel_sizes(setup.model, scheme),
+        legal_tensor_parallel_sizes=setup.legal_splits,
         users=request.users,
     )

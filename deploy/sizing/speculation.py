@@ -104,7 +104,7 @@ def draft_weights_bytes(
     draft = speculation.draft
     if draft is None:
         return 0
-    own = Precision(precision.dtype, draft.quantization, precision.marlin)
+    own = Precision(precision.dtype, draft.quantization, precision.mxfp4_alignment)
     if speculation.method == "draft_model":
         return stage_weights_bytes(draft, own, tp, 1)[0]
     return sum(

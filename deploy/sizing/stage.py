@@ -6,8 +6,9 @@ from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from deploy.sizing import sglang
+from deploy.sizing import sglang, sglang_states
 from deploy.sizing.kv_cache import KvLayout, KvSettings, kinds_of, kv_layout
+from deploy.sizing.kv_pools import pool_layout
 from deploy.sizing.overhead import MIB, Overhead, StageContext, stage_overhead
 from deploy.sizing.setup import Setup
 from deploy.sizing.speculation import kv_settings
@@ -31,6 +32,11 @@ class Stage:
 
     headroom_gib: float
     """What no engine's share of the memory takes."""
+    state_requests: int = 0
+    """Requests whose states have slots of their own; 0 where there are none."""
+    pools_gib: float = 0.0
+    """Of the overhead, what lies within the share that weights and KV cache have: those slots, and
+    caches of images."""
 
     @property
     def pinned_kv_cache_bytes(self) -> int:
@@ -106,13 +112,28 @@ def _stage(  # noqa: PLR0913, PLR0917
         encodes_images=not setup.request.language_model_only,
         query_tokens=setup.query_tokens,
         data_parallel_size=setup.expert_ranks,
+        experts=setup.expert_split(tp),
     )
     overhead = _overhead(setup, context, count)
-    layout = kv_layout(setup.model, layers, _kv_settings(setup, tp, is_last))
+    settings, window_share = _kv_settings(setup, tp, is_last), setup.window_share
+    layout = (
+        pool_layout(setup.model, layers, settings, window_share)
+        if window_share
+        else kv_layout(setup.model, layers, settings)
+    )
     left = setup.budget_gib - weights_gib - overhead.total_gib
+    slot, requests = layout.slot_bytes, 0
+    pools_gib = sglang.image_pools_gib(context) if setup.is_sglang else 0.0
+    if slot:
+        fits = sglang_states.requests_that_fit(left - pools_gib, slot, setup.batch.max_num_seqs)
+        requests = setup.request.max_num_seqs or fits
+        pools_gib += sglang_states.pool_gib(requests, slot)
+    overhead = replace(overhead, buffers_gib=overhead.buffers_gib + pools_gib)
+    left -= pools_gib
     unsure = overhead.uncertainty_gib + weights_gib * setup.weights_uncertainty
     headroom = setup.headroom_gib - overhead.outside_gib
-    return Stage(weights_gib, overhead, layout, left, left - unsure, headroom)
+    least = left - unsure
+    return Stage(weights_gib, overhead, layout, left, least, headroom, requests, pools_gib)
 
 
 def _overhead(setup: Setup, context: StageContext, stages: int) -> Overhead:

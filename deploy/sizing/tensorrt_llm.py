@@ -1,4 +1,4 @@
-"""TensorRT-LLM's memory, and what it does not serve.
+"""TensorRT-LLM's memory.
 
 With the weights loaded it runs one step of ``--max_num_tokens``, and takes for the KV cache
 ``free_gpu_memory_fraction`` of what nothing has on the card then: a share of what is free, not of
@@ -12,13 +12,8 @@ What others have on the card counts as taken, so that it cannot share one.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
-from deploy.catalog.architecture import Architecture
-from deploy.sizing.device import Device
 from deploy.sizing.overhead import Batch
-from deploy.sizing.precision import Precision
-from deploy.sizing.reasons import Reason, ReasonKind, RemedyKind, reason, remedy
 from deploy.sizing.release import Release
 
 VERSION = "1.2.1"
@@ -27,6 +22,7 @@ RELEASE = Release(
     (0, 0),
     38,
     graphs_counted=True,
+    permutes_experts=True,
     non_torch_gib=1.5,
     tensor_parallel_gib=1.5,
     hopper_tensor_parallel_gib=2.5,
@@ -43,13 +39,6 @@ MAX_NUM_SEQS = 128
 """``--max_batch_size``; its own default, 2048, is for its largest cards."""
 BLOCK_TOKENS = 32
 """``tokens_per_block`` of its KV cache."""
-
-SERVED = ("llama", "mistral", "phi3", "qwen2", "qwen3")
-"""Kinds of models of the catalogue without experts that its PyTorch backend has code for
-(``docs/source/models/supported-models.md``)."""
-LEAST_CAPABILITY: dict[str, tuple[int, int]] = {"none": (8, 0), "fp8": (8, 9), "nvfp4": (10, 0)}
-"""By how the weights are kept (``docs/source/features/quantization.md``): AWQ and GPTQ it loads
-as ModelOpt makes them alone, which no one publishes of these models."""
 
 
 def default_batch() -> Batch:
@@ -72,46 +61,3 @@ def free_gpu_memory_fraction(usable_gib: float, taken_gib: float, kv_cache_gib: 
     """
     free = usable_gib - taken_gib
     return min(math.ceil(kv_cache_gib / free * 100) / 100, 1.0) if free > 0 else 0.0
-
-
-def refusals(model: Architecture, device: Device, precision: Precision) -> Iterator[Reason]:
-    """Why TensorRT-LLM does not serve a model on a card, or why that cannot be sized."""
-    other = remedy(RemedyKind.USE_VLLM)
-    if what := _not_modelled(model):
-        yield reason(ReasonKind.NOT_MODELLED, other, engine="TensorRT-LLM", what=what)
-    elif model.model_type not in SERVED:
-        figures = {"model_type": model.model_type, "served": ", ".join(SERVED)}
-        yield Reason(ReasonKind.OTHER_MODEL, {"engine": "TensorRT-LLM", **figures}, (other,))
-    method = precision.quantization.method
-    least = LEAST_CAPABILITY.get(method)
-    if least is None:
-        figures = {"engine": "TensorRT-LLM", "method": method}
-        yield Reason(ReasonKind.OTHER_WEIGHTS, figures, (remedy(RemedyKind.OTHER_METHOD),))
-    if device.vendor == "amd":
-        yield reason(ReasonKind.NVIDIA_ALONE, other, engine="TensorRT-LLM", vendor="AMD")
-    elif least and device.vendor == "nvidia" and device.compute_capability < least:
-        yield reason(
-            ReasonKind.CAPABILITY,
-            other,
-            what=f"{method} weights need, with TensorRT-LLM,"
-            if method != "none"
-            else "TensorRT-LLM needs",
-            needed=".".join(map(str, least)),
-            device=device.name,
-            capability=".".join(map(str, device.compute_capability)),
-        )
-
-
-def _not_modelled(model: Architecture) -> str:
-    """What it has workspaces or pools of its own for, or would load in another type."""
-    if not model.keeps_tokens:
-        return "models that keep no tokens"
-    if model.mla is not None:
-        return "latent attention"
-    if any(layer.kind != "full" for layer in model.layers):
-        return "layers without full attention"
-    if model.moe is not None:
-        return "experts"
-    if model.vision is not None:
-        return "images"
-    return "weights published in 32 bits" if model.dtype == "float32" else ""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from deploy.catalog.architecture import Architecture
+from deploy.catalog.experts import ExpertSplit
 from deploy.catalog.weight_tensors import (
     WeightTensor,
     count_active_parameters,
@@ -60,6 +61,8 @@ class Engine:
     """New tokens of prompts that are read for each token written."""
     expert_ranks: int = 1
     """Ranks with attention of their own that share the experts."""
+    experts: ExpertSplit | None = None
+    """How its GPUs share the experts out."""
     speculation: Speculation | None = None
     """How tokens are drafted, if they are."""
 
@@ -71,14 +74,14 @@ class Engine:
     @cached_property
     def reads(self) -> tuple[float, tuple[tuple[WeightTensor, float], ...]]:
         """Bytes that every step reads on one GPU, and experts with the bytes of all of a kind."""
-        key = ("reads", self.precision, self.tensor_parallel_size, self.expert_ranks)
+        key = ("reads", self.precision, self.tensor_parallel_size, self.experts)
         return self.model.known(key, self._reads)
 
     def _reads(self) -> tuple[float, tuple[tuple[WeightTensor, float], ...]]:
         model, tp = self.model, self.tensor_parallel_size
         counts: Counter[WeightTensor] = Counter(head_tensors(model, tp))
         for layer, number in model.layer_kinds():
-            for tensor in layer_tensors(model, layer, tp, tp * self.expert_ranks):
+            for tensor in layer_tensors(model, layer, tp, self.experts):
                 counts[tensor] += number
         sizes = [
             (tensor, float(count * tensor_bytes(tensor, model, self.precision)))
@@ -170,13 +173,7 @@ def _copies_read(tensor: WeightTensor, batch: float) -> float:
 
 
 def _kv_read_bytes(engine: Engine, context_tokens: float) -> float:
-    total = 0.0
-    for layout in engine.layouts:
-        sliding = min(context_tokens, layout.window)
-        blocks = layout.full_groups * context_tokens / layout.block_tokens
-        blocks += layout.sliding_groups * sliding / layout.window_block_tokens
-        total += (blocks + layout.state_groups) * layout.block_bytes
-    return total
+    return sum(layout.read_bytes(context_tokens) for layout in engine.layouts)
 
 
 def _communication_seconds(engine: Engine, batch: float) -> float:

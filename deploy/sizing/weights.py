@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from deploy.catalog.architecture import Architecture
+from deploy.catalog.experts import ExpertSplit
 from deploy.catalog.weight_tensors import (
     WeightTensor,
     all_tensors,
@@ -32,18 +33,22 @@ def stage_layers(layers: int, stages: int) -> tuple[range, ...]:
 
 
 def stage_weights_bytes(
-    model: Architecture, precision: Precision, tp: int, pp: int, expert_ranks: int = 0
+    model: Architecture,
+    precision: Precision,
+    tp: int,
+    pp: int,
+    experts: ExpertSplit | None = None,
 ) -> tuple[int, ...]:
     """Bytes that the weights take on each GPU of each stage."""
-    key = ("weights", precision, tp, pp, expert_ranks)
-    return model.known(key, lambda: _stage_weights(model, precision, tp, pp, expert_ranks))
+    key = ("weights", precision, tp, pp, experts)
+    return model.known(key, lambda: _stage_weights(model, precision, tp, pp, experts))
 
 
 def _stage_weights(
-    model: Architecture, precision: Precision, tp: int, pp: int, expert_ranks: int
+    model: Architecture, precision: Precision, tp: int, pp: int, experts: ExpertSplit | None
 ) -> tuple[int, ...]:
     stages = stage_layers(len(model.layers), pp)
-    split = (tp, expert_ranks or tp)
+    split = (tp, experts)
     sizes = [_layers_bytes(model, precision, split, layers) for layers in stages]
     ends = tuple(_padded(embedding_tensors(model, tp, VOCAB_PADDING), model, precision))
     sizes[0] += sum(ends) + model.vision_parameters * precision.dtype_bytes // tp
@@ -66,14 +71,14 @@ def _file_bytes(model: Architecture, precision: Precision) -> int:
 
 
 def _layers_bytes(
-    model: Architecture, precision: Precision, split: tuple[int, int], layers: range
+    model: Architecture, precision: Precision, split: tuple[int, ExpertSplit | None], layers: range
 ) -> int:
     kinds = model.layer_kinds(layers)
     return sum(count * _layer_bytes(model, precision, split, layer) for layer, count in kinds)
 
 
 def _layer_bytes(
-    model: Architecture, precision: Precision, split: tuple[int, int], layer: int
+    model: Architecture, precision: Precision, split: tuple[int, ExpertSplit | None], layer: int
 ) -> int:
     """Of one layer; layers of a kind take as much."""
 

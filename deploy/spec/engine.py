@@ -42,7 +42,7 @@ OWN_SETTINGS: dict[str, tuple[EngineKind, ...]] = {
     "offline": ("sglang", "tensorrt_llm", "tgi", "vllm"),
     "block_size": ("vllm",),
     "enforce_eager": ("sglang", "tensorrt_llm", "tgi", "vllm"),
-    "enable_expert_parallel": ("sglang", "vllm"),
+    "enable_expert_parallel": ("sglang", "tensorrt_llm", "vllm"),
     "cpu_kvcache_space": ("vllm",),
     "cpu_omp_threads_bind": ("vllm",),
 }
@@ -160,8 +160,8 @@ class EngineSpec(Spec):
     """vLLM, SGLang: nothing is compiled and no CUDA graphs are recorded: a quick start, slower
     answers."""
     enable_expert_parallel: bool = False
-    """vLLM, SGLang: GPUs that share the layers of a mixture of experts keep whole experts, not
-    slices."""
+    """vLLM, SGLang, TensorRT-LLM: GPUs that share the layers of a mixture of experts keep whole
+    experts, not slices."""
     cpu_kvcache_space: int | None = Field(default=None, ge=1, le=4096)
     """vLLM on CPUs: GiB of KV cache of each process; what the requests need by default."""
     cpu_omp_threads_bind: str | None = None

@@ -122,6 +122,8 @@ class Operator:
     environment: dict[str, str]
     deploy_file = "deploy.py"
     """What pyinfra carries out: relative to the project, or anywhere."""
+    timeout_seconds = 600
+    """How long a run may take."""
 
     @property
     def inventory(self) -> Path:
@@ -153,7 +155,7 @@ class Operator:
         finished = run_warm(
             *("pyinfra", *self.arguments("--json", "--diff", *flags)),
             environment=self.env() | {"ATELIER_CHANGES_FILE": str(changes)},
-            timeout=600,
+            timeout=self.timeout_seconds,
         )
         rows = changes.read_text().splitlines() if changes.exists() else []
         totals = None

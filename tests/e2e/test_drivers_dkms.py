@@ -1,108 +1,110 @@
-"""Modules that DKMS builds for real, of Debian's own packages: one that builds, one that fails.
+"""A fresh Debian 12 over SSH where DKMS builds NVIDIA's real modules: one fails, one succeeds.
 
-No card is there: nothing is loaded. Debian 12's 535 builds on its kernel; Debian 13's open 550 does
-not, since ``pci_resize_resource`` changed: https://github.com/NVIDIA/open-gpu-kernel-modules/issues/1272
-Each takes minutes of a core: ``make test-drivers``.
+See real_modules. 580.82.07 does not build on Debian 12's kernel since ``pci_resize_resource``
+changed there, as in https://github.com/NVIDIA/open-gpu-kernel-modules/issues/1272; 580.142 does.
+No cards are there: nothing is loaded. Each build takes minutes of a core: ``make test-drivers``.
+Asserted on the host itself, past SSH and past Atelier.
 """
 
 from __future__ import annotations
 
-import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
-from deploy.catalog import load_catalog
-from deploy.images import make_build_plan
-from deploy.images.builder import build_base
-from deploy.operations.driver import DriverCommand
-from deploy.scripts import read_script
-from tests.e2e.hosts import docker
+from tests.e2e.fake_driver import serve_as
+from tests.e2e.hosts import docker, run_host
 from tests.e2e.names import host_name
+from tests.e2e.real_modules import MODULE, RealModules, add_cards
+from tests.e2e.test_ssh_driver import LOADED
+from tests.e2e.test_ssh_driver import Site as DriverSite
 
-BASES = {"bookworm": "open-webui", "trixie": "litellm"}
-"""Images that are built on each release's root file system."""
+NAME = host_name("dkms")
+FAILS, BUILDS = "580.82.07", "580.142"
 BUILD_SECONDS = 3600
 pytestmark = pytest.mark.timeout(2 * BUILD_SECONDS)
-SOURCES = (
-    "sed -i 's/^Components:.*/Components: main contrib non-free non-free-firmware/; "
-    "s/ main$/ main contrib non-free non-free-firmware/' /etc/apt/sources.list*  "
-    "/etc/apt/sources.list.d/* 2>/dev/null; true"
-)
 
 
-@dataclass
-class Machine:
-    """A fresh Debian, without systemd."""
+class Site(DriverSite):
+    """Waits for a whole build."""
 
-    name: str
+    timeout_seconds = BUILD_SECONDS
+    kernel = ""
 
-    def run(self, command: str, *, check: bool = True) -> str:
-        return docker("exec", self.name, "sh", "-c", command, check=check)
+    def modinfo(self, field: str, module: str = "nvidia") -> str:
+        """What the host's own modinfo says of a module that was built."""
+        said = self.host.run(f"/usr/sbin/modinfo -k {self.kernel} -F {field} {module}", check=False)
+        return said.partition("\n")[0]
 
-    def install(self, *packages: str) -> tuple[int, str, float]:
-        """The driver's script; its status, what it printed, and how many seconds it took."""
+    def install(self, version: str) -> tuple[Any, float]:
+        """Deploy a version; what came of it, and how many seconds that took."""
+        self.declare(version=version)
         started = time.monotonic()
-        arguments = ("atelier", "install", "apt", "-", "-", *packages)
-        finished = subprocess.run(
-            ["docker", "exec", self.name, "sh", "-c", read_script("driver.sh"), *arguments],
-            capture_output=True, text=True, timeout=BUILD_SECONDS,
-        )  # fmt: skip
-        return finished.returncode, finished.stdout + finished.stderr, time.monotonic() - started
+        result = self.deploy()
+        return result, time.monotonic() - started
 
 
-@contextmanager
-def machine(release: str) -> Iterator[Machine]:
-    base = make_build_plan(BASES[release], load_catalog()).base
-    build_base(base, report=lambda _line: None)
-    name = host_name(f"dkms-{release}")
-    docker("rm", "--force", name, check=False)
-    try:
-        docker("run", "--detach", "--network=host", "--name", name, base.tag, "sleep", "infinity")
-        made = Machine(name)
-        made.run(SOURCES)
-        yield made
-    finally:
-        docker("rm", "--force", name, check=False)
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    directory = tmp_path_factory.mktemp("dkms")
+    with serve_as(tmp_path_factory.mktemp("repository"), RealModules) as repository:
+        for version in (FAILS, BUILDS):
+            repository.publish(version)
+        with run_host(NAME, directory, restarts=True) as host:
+            docker("update", "--restart", "always", NAME)
+            site = Site(directory, host, repository)
+            site.kernel = add_cards(host, 2)
+            yield site
 
 
-def test_a_module_that_builds() -> None:
-    with machine("bookworm") as host:
-        packages = ("linux-headers-amd64", "nvidia-kernel-dkms", "nvidia-smi", "libcuda1")
-        status, said, seconds = host.install(*packages)
-        print(f"built in {seconds:.0f} s")  # noqa: T201 - what docs/verified.md says
-        assert status == 0, said
-        assert "installing linux-headers-amd64 and 3 more: 15 s" in said
-        (module,) = host.run("dkms status").splitlines()
-        assert module.startswith("nvidia-current/535.")
-        assert module.endswith(": installed")
-        kernel = module.split(",")[1].strip()
-        assert host.run(f"modinfo -k {kernel} -F version nvidia-current").startswith("535.")
-        assert host.run(f"modinfo -k {kernel} -F license nvidia-current") == "NVIDIA"
-        assert "DKMS" in host.run(f"modinfo -k {kernel} -F signer nvidia-current")
-        assert host.run("dpkg --audit") == ""
-        # a second time there is nothing to build
-        assert host.install(*packages)[0] == 0
+def test_a_module_that_does_not_build(site: Site) -> None:
+    result, seconds = site.install(FAILS)
+    print(f"failed after {seconds:.0f} s")  # noqa: T201 - what docs/verified.md says
+    assert result.status == 1, result.output
+    assert f"could not be built; in /var/lib/dkms/nvidia/{FAILS}/build/make.log" in result.output
+    assert "error: too few arguments to function" in result.output
+    assert "pci_resize_resource" in result.output
+    assert "removed what was half installed, so that apt works:" in result.output
+    assert "this driver does not build on this kernel: declare a newer version" in result.output
+    # nothing is left that would fail again, and apt works for everything else at once
+    assert not {state for state in site.states().values() if state[1] in "UFHWt"}
+    assert MODULE not in {name for name, state in site.states().items() if state[1] == "i"}
+    assert site.host.run("dpkg --audit") == ""
+    started = time.monotonic()
+    site.host.run("DEBIAN_FRONTEND=noninteractive apt-get install -q -y hello && hello")
+    assert time.monotonic() - started < 60, "it was built again"
 
 
-def test_a_module_that_does_not_build() -> None:
-    with machine("trixie") as host:
-        status, said, seconds = host.install("linux-headers-amd64", "nvidia-open-kernel-dkms")
-        print(f"failed after {seconds:.0f} s")  # noqa: T201 - what docs/verified.md says
-        assert status == 1, said
-        assert "the module could not be built; in /var/lib/dkms/nvidia-current-open/550." in said
-        assert "error: too few arguments to function" in said
-        assert "pci_resize_resource" in said
-        assert "removed what was half installed, so that apt works:" in said
-        explained = DriverCommand("driver.sh", redact=str).explain(said)
-        assert explained.startswith("fix: this driver does not build on this kernel")
-        # nothing is left that would fail again, and apt works for everything else at once
-        states = host.run("dpkg-query -W -f '${db:Status-Abbrev}\n' '*nvidia*'").split()
-        assert not {state for state in states if state[1] in "UFHWt"}
-        assert host.run("dpkg --audit") == ""
-        started = time.monotonic()
-        host.run("DEBIAN_FRONTEND=noninteractive apt-get install -q -y hello && hello")
-        assert time.monotonic() - started < 60, "it was built again"
+def test_a_module_that_builds(site: Site) -> None:
+    """After the other one failed on the same host: what is declared next is installed."""
+    result, seconds = site.install(BUILDS)
+    print(f"built in {seconds:.0f} s")  # noqa: T201 - what docs/verified.md says
+    assert result.status == 0, result.output
+    assert ("install", "NVIDIA driver") in result.announced
+    assert ("load", "module nvidia") in result.announced
+    (module,) = site.host.run("dkms status").splitlines()
+    assert module == f"nvidia/{BUILDS}, {site.kernel}, x86_64: installed"
+    assert site.modinfo("version") == BUILDS
+    assert site.modinfo("license") == "Dual MIT/GPL"
+    assert site.modinfo("version", "nvidia-uvm") == BUILDS
+    assert "DKMS" in site.modinfo("signer")
+    assert site.modinfo("vermagic").startswith(f"{site.kernel} ")
+    assert site.states()[MODULE] == "hi"
+    assert site.host.run("dpkg --audit") == ""
+    assert site.host.run(LOADED) == BUILDS
+    # a second run builds nothing
+    again = site.deploy()
+    assert again.changes == [], again.output
+
+
+def test_a_module_that_is_missing_is_made_anew(site: Site) -> None:
+    """By DKMS alone: nothing is installed, and what was built before is used."""
+    module = f"nvidia/{BUILDS}"
+    site.host.run(f"dkms uninstall {module} -k {site.kernel} && rm -r /srv/fake/module/nvidia")
+    assert site.modinfo("version") == ""
+    planned = site.apply()
+    assert planned.announced == {("build", "module nvidia"), ("load", "module nvidia")}
+    assert site.modinfo("version") == BUILDS
+    assert site.host.run(LOADED) == BUILDS

@@ -170,12 +170,13 @@ def test_another_flavour_is_another_stream(site: Site) -> None:
     assert "580-dkms [e]" in site.host.run("dnf -q module list --enabled nvidia-driver")
 
 
-def test_a_branch_of_which_no_stream_is_known_is_refused(site: Site) -> None:
+def test_a_branch_that_has_ended_is_refused(site: Site) -> None:
     before = site.versions()
-    site.declare(version=OTHER_BRANCH, reboot="allowed")
+    site.declare(branch="610", reboot="allowed")
     refused = site.deploy()
     assert refused.status == 1
-    assert "source='vendor' has 580" in refused.output
+    assert "branch 610 has had no updates since 2026-08" in refused.output
+    assert "allowed: 580, 620, 595" in refused.output
     assert site.versions() == before
 
 
@@ -195,3 +196,20 @@ def test_packages_that_are_signed_with_another_key(site: Site) -> None:
     done = site.deploy()
     assert done.status == 0, done.output
     assert {site.versions()[name] for name in DRIVER} == {NEWEST}
+
+
+def test_another_branch_is_another_stream(site: Site) -> None:
+    """Up and down again; each time all packages in one transaction, and locked."""
+    site.repositories.publish(OTHER_BRANCH)
+    for branch, version in (("595", OTHER_BRANCH), ("580", NEWEST)):
+        site.declare(branch=branch, reboot="allowed")
+        done = site.deploy()
+        assert done.status == 0, done.output
+        assert {site.versions()[name] for name in (*DRIVER, LIBRARY)} == {version}
+        enabled = site.host.run("dnf -q module list --enabled nvidia-driver")
+        assert f"{branch}-open [e]" in enabled
+        locked = site.host.run("dnf -q versionlock list")
+        assert all(f"{name}-3:{version}-1.el9.*" in locked for name in (*DRIVER, LIBRARY))
+        assert site.host.run("cat /sys/module/nvidia/version") == version
+        again = site.deploy()
+        assert again.changes == [], again.output

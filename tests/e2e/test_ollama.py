@@ -18,6 +18,7 @@ import pytest
 
 from deploy.catalog import load_catalog
 from tests.e2e import names
+from tests.e2e.privacy import look_for_leaks, searched
 from tests.e2e.site import (
     MASTER_KEY,
     START_TIMEOUT_SECONDS,
@@ -166,6 +167,17 @@ def test_ollama_run_in_the_container(site: Site) -> None:
     command = ["docker", "exec", f"{NAME}-{CHAT}-0", "ollama", "run", "chatty", "ping"]
     asked = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     assert (asked.returncode, asked.stdout.strip()) == (0, "pong")
+
+
+def test_nothing_of_what_people_ask_is_kept(site: Site) -> None:
+    """Not in the logs of Ollama and its llama.cpp, nor next to the models."""
+    answer = look_for_leaks(site)
+    engines = [f"{NAME}-{engine}-0" for engine in (CHAT, CODER)]
+    assert {f"{kind} {engine}" for kind in ("log", "files") for engine in engines} <= set(
+        searched(answer)
+    )
+    ended = [row["ended"] for row in answer["asked"]]
+    assert ended.count("200") > 5
 
 
 @pytest.mark.parametrize(

@@ -92,6 +92,10 @@ def test_it_is_installed_and_loaded(site: AmdSite) -> None:
     found = [(row["name"], row["status"], row["found"]) for row in site.doctor()]
     assert ("GPUs", "ok", "2x mi300x, as declared") in found
     assert ("GPU driver", "ok", "amdgpu-dkms 6.16.13: gfx942") in found
+    cards = json.loads(site.atelier("gpus", "--json").stdout)["cards"]
+    assert [(card["name"], card["driver_version"], card["memory_mib"]) for card in cards] == [
+        ("Instinct MI300X", "6.16.13", 192 * 1024)
+    ] * 2
 
 
 def test_what_serves_is_not_upgraded_unasked(site: AmdSite) -> None:

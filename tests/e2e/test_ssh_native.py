@@ -19,6 +19,7 @@ import pytest
 from tests.e2e.hosts import USER, Host, docker, run_host
 from tests.e2e.llama_archive import make_archive
 from tests.e2e.names import host_name
+from tests.e2e.privacy import look_for_leaks, searched
 from tests.e2e.remote import EVERYWHERE, containers_of
 from tests.e2e.site import (
     MASTER_KEY,
@@ -180,6 +181,18 @@ def test_looking_after_it(rig: Rig) -> None:
     found = {each["name"] for each in doctor if each["host"] == "engine"}
     assert "services" in found
     assert "Docker" not in found
+
+
+def test_nothing_of_what_people_ask_is_kept(rig: Rig) -> None:
+    """Not in the journal of the service, nor where its host keeps models and settings."""
+    answer = look_for_leaks(rig.site)
+    assert f"log {NAME}" in searched(answer)
+    of_host = [row["name"] for row in answer["places"] if row["host"] == "engine"]
+    assert any("/var/lib/atelier.e2e" in name for name in of_host), of_host
+    journal = rig.engine.run(f"journalctl --no-pager --unit {NAME}")
+    assert "atelierprivacy" not in journal
+    # requests are in it, so that the search was not of an empty journal
+    assert "POST /v1/chat/completions" in journal or "slot" in journal
 
 
 def test_it_starts_with_its_host(rig: Rig) -> None:

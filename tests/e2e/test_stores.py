@@ -18,6 +18,7 @@ from docker.models.containers import Container
 
 from tests.e2e.load import Load, steady_load
 from tests.e2e.names import CHECKOUT
+from tests.e2e.privacy import look_for_leaks, searched
 from tests.e2e.site import (
     MASTER_KEY,
     START_TIMEOUT_SECONDS,
@@ -346,18 +347,9 @@ def refused(deployed: Deployed, settings: Settings) -> Iterator[Callable[..., st
 # what is left of what people ask
 
 
-def privacy(deployed: Deployed, status: int) -> dict[str, Any]:
-    """What `atelier verify --privacy` finds."""
-    found = deployed.site.atelier("verify", "--privacy", "--json")
-    assert found.returncode == status, found.stdout + found.stderr
-    # nothing is shown of what stands around it
-    assert MASTER_KEY not in found.stdout
-    return dict(json.loads(found.stdout))
-
-
 def test_nothing_of_what_people_ask_is_kept(deployed: Deployed) -> None:
-    answer = privacy(deployed, 0)
-    places = {f"{row['kind']} {row['name']}": row for row in answer["places"]}
+    answer = look_for_leaks(deployed.site)
+    places = searched(answer)
     names = (*("postgres-0", "valkey-0", "litellm-0", "litellm-1"), "open-webui-0", "haproxy-0")
     assert {f"{kind} {NAME}-{name}" for kind in ("log", "files") for name in names} <= set(places)
     # what the web UI keeps by design is seen, so that the search is not blind
@@ -384,12 +376,12 @@ def test_what_is_kept_is_found(deployed: Deployed) -> None:
     leak = "/app/backend/data/leak"
     run_in_web_ui(deployed, f"echo {MASTER_KEY} >{leak}; touch -d '+10 minutes' {leak}")
     try:
-        found = privacy(deployed, 1)
+        found = look_for_leaks(deployed.site, status=1)
     finally:
         deployed.sql("postgres", "ALTER SYSTEM RESET log_statement")
         deployed.sql("postgres", reload)
         run_in_web_ui(deployed, f"rm {leak}")
-    wrong = {f"{row['kind']} {row['name']}": row for row in found["places"] if not row["ok"]}
+    wrong = {place: row for place, row in searched(found).items() if not row["ok"]}
     assert set(wrong) == {f"log {NAME}-postgres-0", f"files {NAME}-open-webui-0"}
     log, files = wrong[f"log {NAME}-postgres-0"], wrong[f"files {NAME}-open-webui-0"]
     assert {row["what"] for row in log["found"]} == {"prompt"}

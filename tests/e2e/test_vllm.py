@@ -28,6 +28,7 @@ from openai import BadRequestError, OpenAI
 
 from deploy.services.container import LABEL_DEPLOYMENT
 from tests.e2e.names import CHECKOUT
+from tests.e2e.privacy import look_for_leaks, searched
 from tests.e2e.site import MASTER_KEY, Settings, Site, free_port, run_local_site
 
 NAME = f"e2e-vllm-{CHECKOUT}"
@@ -337,6 +338,16 @@ def test_the_caches_are_on_a_volume(site: Site) -> None:
         value for value in container.attrs["Config"]["Env"] if value.startswith("VLLM_API_KEY=")
     ]
     assert key.partition("=")[2].encode() not in content
+
+
+def test_nothing_of_what_people_ask_is_kept(site: Site) -> None:
+    """Not in the log of vLLM, nor in what it writes into its caches."""
+    answer = look_for_leaks(site)
+    engine = f"{NAME}-{CODER}-0"
+    assert {f"log {engine}", f"files {engine}"} <= set(searched(answer))
+    ended = [row["ended"] for row in answer["asked"]]
+    assert ended.count("200") > 5
+    assert ended.count("400") > 5
 
 
 def status_of(site: Site, tokens: int = 1) -> int:

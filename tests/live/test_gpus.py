@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from deploy.errors import HostError
-from deploy.live.gpus import CARD, PROCESS, CardUser, parse_cards, read_cards
+from deploy.live.card import CardUser
+from deploy.live.gpus import parse_cards, read_cards
+from deploy.live.nvidia_cards import CARD, PROCESS
 from deploy.spec import HostSpec
 from tests.cli.run import run
 
@@ -54,7 +56,7 @@ def test_cards_and_who_uses_them(smi: Path) -> None:
 
 def test_processes_of_containers() -> None:
     (card,) = parse_cards(
-        f"@cards\n0, {UUID}, H100, 580.1, 1, 2, 3, 4, 5, 6\n@processes\n"
+        f"@nvidia\n0, {UUID}, H100, 580.1, 1, 2, 3, 4, 5, 6\n@nvidia_processes\n"
         f"{UUID}, 4711, [N/A], VLLM::Worker, TP0, /lab-vllm-chat-0\n"
     )
     assert card.users == (CardUser(4711, "VLLM::Worker, TP0", "lab-vllm-chat-0", None),)
@@ -69,7 +71,7 @@ def test_a_driver_that_does_not_answer(smi: Path) -> None:
 
 
 def test_a_host_without_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(HostError, match="nvidia-smi is not there"):
+    with pytest.raises(HostError, match="neither nvidia-smi nor a card of amdgpu is there"):
         read_cards(HERE)
 
 
@@ -83,14 +85,3 @@ def test_the_command(smi: Path, tmp_path: Path) -> None:
         assert word in " ".join(said.split()), said
     assert '"temperature_celsius": 61.0' in run("gpus", str(inventory), "--json")
     assert "no inventory to look" in run("gpus", "--host", "h1", stream="stderr", status=1)
-
-
-def test_macs_are_not_asked(smi: Path, tmp_path: Path) -> None:
-    inventory = tmp_path / "lab.yaml"
-    inventory.write_text(
-        "name: lab\nhosts: [{name: '@local', gpus: 1x h100}, {name: mac, system: macos,"
-        " service_user: ollama, gpus: mac-studio-256}]\nmodels: [{name: tiny-coder}]\n"
-    )
-    assert "NVIDIA H100" in run("gpus", str(inventory))
-    said = run("gpus", str(inventory), "--host", "mac", stream="stderr", status=1)
-    assert "mac runs macOS" in said

@@ -118,10 +118,10 @@ CASES: dict[str, dict[str, Any]] = {
         "engine": SGLANG,
         "models": [CODER_7B],
     },
-    "SGLang with a model that keeps states": {
+    "SGLang with images of an encoder that is not modelled": {
         "hosts": [{"name": "gpu1", "gpus": "1x h100"}],
         "engine": SGLANG,
-        "models": [{"name": "qwen3.6-27b", "quantization": "fp8"}],
+        "models": [{"name": "gemma-4-31b"}],
     },
     "weights larger than what SGLang leaves": {
         "hosts": [{"name": "gpu1", "gpus": "1x rtx-4090"}],
@@ -146,10 +146,25 @@ CASES: dict[str, dict[str, Any]] = {
         "engine": {**SGLANG, "nnodes": 2},
         "models": [CODER_7B],
     },
-    "TensorRT-LLM with experts, which are not modelled": {
-        "hosts": [{"name": "gpu1", "gpus": "2x h100"}],
+    "TensorRT-LLM with states, which are not modelled": {
+        "hosts": [{"name": "gpu1", "gpus": "4x h100"}],
         "engine": TENSORRT_LLM,
-        "models": [{"name": "qwen3-30b-a3b"}],
+        "models": [{"name": "qwen3-coder-next"}],
+    },
+    "TensorRT-LLM with FP8 in blocks on a card without kernels for it": {
+        "hosts": [{"name": "gpu1", "gpus": "2x l40s"}],
+        "engine": TENSORRT_LLM,
+        "models": [{"name": "qwen3-coder-30b-a3b", "quantization": "fp8"}],
+    },
+    "SGLang with slices of experts that cut blocks of FP8": {
+        "hosts": [{"name": "gpu1", "gpus": "4x h100"}],
+        "engine": {**SGLANG, "tensor_parallel_size": 4},
+        "models": [{"name": "qwen3-coder-30b-a3b", "quantization": "fp8"}],
+    },
+    "SGLang with whole experts in MXFP4 before Blackwell": {
+        "hosts": [{"name": "gpu1", "gpus": "2x h100"}],
+        "engine": {**SGLANG, "enable_expert_parallel": True},
+        "models": [{"name": "gpt-oss-120b"}],
     },
     "TensorRT-LLM with a model of a type that it has no code for": {
         "hosts": [{"name": "gpu1", "gpus": "2x h200"}],
@@ -179,7 +194,7 @@ CASES: dict[str, dict[str, Any]] = {
     "TensorRT-LLM with the catalogue's weights, which somebody else quantised": {
         "hosts": [{"name": "gpu1", "gpus": "1x h100"}],
         "engine": TENSORRT_LLM,
-        "models": [{"name": "qwen3-8b", "quantization": "fp8"}],
+        "models": [{"name": "glm-4.5-air", "quantization": "fp8"}],
     },
     "TensorRT-LLM with a share of a card, and too much of it": {
         "hosts": [{"name": "gpu1", "gpus": "1x l40s"}],

@@ -23,11 +23,14 @@ pytestmark = [
 ]
 
 
-def run(*arguments: str, stdin: str = "", tools: Path | None = None) -> tuple[int, str]:
-    """Exit status and output of one step."""
+def run(
+    *arguments: str, stdin: str = "", tools: Path | None = None, dkms: Path | None = None
+) -> tuple[int, str]:
+    """Exit status and output of one step; where DKMS builds is another place."""
+    script = read_script("driver.sh").replace("/var/lib/dkms", str(dkms or "/var/lib/dkms"))
     path = f"{tools}:{os.environ['PATH']}" if tools else os.environ["PATH"]
     finished = subprocess.run(
-        ["sh", "-c", read_script("driver.sh"), "atelier", *arguments],
+        ["sh", "-c", script, "atelier", *arguments],
         input=stdin,
         env={"PATH": path},
         capture_output=True,
@@ -137,6 +140,22 @@ def test_a_module_that_is_refused(tmp_path: Path) -> None:
     assert f"the module nvidia cannot be loaded: {said_by_modprobe}" in said
     assert "module verification failed" in said
     assert "eth0" not in said
+
+
+def test_a_build_that_nvidias_makefile_refuses(tmp_path: Path) -> None:
+    """Its own words are shown, and not only that make failed."""
+    tool(tmp_path, "dkms", "exit 10")
+    log = tmp_path / "nvidia" / "580.142" / "build" / "make.log"
+    log.parent.mkdir(parents=True)
+    log.write_text(
+        "The C compiler 'cc' does not appear to be able to create executables.\n"
+        "*** Failed CC sanity check. Bailing out! ***\n"
+        "make[2]: *** [/build/Kbuild:290: cc_sanity_check] Error 1\n"
+    )
+    status, said = run("build", tools=tmp_path, dkms=tmp_path)
+    assert status == 1
+    assert f"the module could not be built; in {log}:" in said
+    assert "    *** Failed CC sanity check. Bailing out! ***" in said
 
 
 def test_units(tmp_path: Path) -> None:

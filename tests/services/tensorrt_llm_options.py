@@ -56,7 +56,10 @@ def _check(path: str, given: dict[str, Any], known: dict[str, Any]) -> None:
         if name not in known:
             raise ValueError(f"{path}{name}: unknown")
         kind = known[name]
-        if isinstance(kind, dict):
+        if isinstance(kind, list):
+            if value not in kind:
+                raise ValueError(f"{path}{name}: {value!r} is none of {kind}")
+        elif isinstance(kind, dict):
             if value is not None:
                 _check(f"{path}{name}.", value, kind)
         elif type(value) not in KINDS[kind]:

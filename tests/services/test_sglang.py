@@ -368,3 +368,53 @@ def test_containers_and_files_are_as_written(tmp_path: Path) -> None:
 def test_it_is_not_built(tmp_path: Path) -> None:
     with pytest.raises(PlanError, match=r"images.sglang: image_source is 'build'"):
         made(tmp_path, image_source="build")
+
+
+def test_kernels_of_nvfp4_before_blackwell(tmp_path: Path) -> None:
+    models = [{"name": "glm-4.7", "quantization": "nvfp4"}]
+    for gpus, backend in (("8x h100", "marlin"), ("4x b200", None)):
+        hosts = [{"name": "gpu1", "gpus": gpus}]
+        said = parsed(container(made(tmp_path, hosts=hosts, models=models)))
+        assert (said.fp4_gemm_backend, said.moe_runner_backend) == (backend, None)
+
+
+@pytest.mark.parametrize(
+    ("gpus", "name", "tools", "thoughts"),
+    [
+        ("1x h100", "gpt-oss-20b", "gpt-oss", None),
+        ("2x h100", "gpt-oss-120b", "gpt-oss", None),
+        ("2x h100", "qwen3-coder-30b-a3b", "qwen3_coder", None),
+        ("8x h200", "deepseek-v3.2", "deepseekv32", "deepseek-v3"),
+        ("8x b200", "glm-4.7", "glm47", "glm45"),
+        ("8x h200", "minimax-m2.5", "minimax-m2", "minimax"),
+    ],
+)
+def test_mixtures_of_experts(
+    tmp_path: Path, gpus: str, name: str, tools: str, thoughts: str | None
+) -> None:
+    hosts = [{"name": "gpu1", "gpus": gpus}]
+    artefacts = made(tmp_path, hosts=hosts, models=[{"name": name, "replicas": 1}])
+    said, (replica,) = parsed(container(artefacts)), artefacts.plan.replicas
+    assert (said.tool_call_parser, said.reasoning_parser) == (tools, thoughts)
+    assert said.max_total_tokens == replica.kv_cache_tokens > said.context_length
+    # what upstream works out itself stays so
+    assert said.ep_size is said.moe_runner_backend is said.swa_full_tokens_ratio is None
+
+
+@pytest.mark.parametrize("flag", ["--swa-full-tokens-ratio", "--moe-a2a-backend"])
+def test_what_would_undo_the_plan_of_experts_is_refused(tmp_path: Path, flag: str) -> None:
+    with pytest.raises(PlanError, match=rf"(?s){flag}.*remove it"):
+        made(tmp_path, engine={"kind": "sglang", "extra_args": [flag, "1"]})
+
+
+def test_slots_for_states(tmp_path: Path) -> None:
+    hosts = [{"name": "gpu1", "gpus": "4x h100"}]
+    models = [{"name": "qwen3-coder-next", "max_num_seqs": 24, "replicas": 1}]
+    engine = {"kind": "sglang", "tensor_parallel_size": 4}
+    said = parsed(container(made(tmp_path, hosts=hosts, engine=engine, models=models)))
+    assert (said.max_running_requests, said.max_mamba_cache_size) == (24, 120)
+    assert parsed(container(made(tmp_path))).max_mamba_cache_size is None
+    # as many as there are slots for, where nothing is declared
+    models = [{"name": "qwen3-coder-next", "replicas": 1}]
+    said = parsed(container(made(tmp_path, hosts=hosts, engine=engine, models=models)))
+    assert said.max_mamba_cache_size == 5 * said.max_running_requests

@@ -15,7 +15,9 @@ from deploy.errors import PlanError
 from deploy.inventory import Deployment
 from deploy.services import ContainerSpec, Tier, Unit
 from deploy.services.engines import container_port, upstream
+from deploy.services.tensorrt_llm import arguments
 from deploy.sizing.tensorrt_llm import VERSION
+from deploy.sizing.tensorrt_llm_models import SERVED
 from tests.golden import assert_golden
 from tests.services.profiles import GOLDEN, rendered
 from tests.services.tensorrt_llm_options import check_settings, record, recorded_parser
@@ -73,9 +75,11 @@ def test_the_record_refuses_what_it_does_not_know() -> None:
     wrong_files: tuple[dict[str, Any], ...] = (
         {"kv_cache": {}},
         {"kv_cache_config": {"max_tokens": "9"}},
+        {"moe_config": {"backend": "triton"}},
+        {"moe_config": {"kernels": "TRITON"}},
     )
     for file in wrong_files:
-        with pytest.raises(ValueError, match="kv_cache"):
+        with pytest.raises(ValueError, match=r"kv_cache|moe_config"):
             check_settings(file)
 
 
@@ -239,3 +243,75 @@ def test_ngc_is_logged_in_to_where_that_is_declared(
     address = container(artefacts).image.partition("/")[0]
     [login] = json.loads(artefacts.registries[address].login)["auths"].values()
     assert base64.b64decode(login["auth"]) == b"$oauthtoken:made-up-key"
+
+
+@pytest.mark.parametrize(
+    ("gpus", "model", "backend"),
+    [
+        ("1x h100", {"name": "gpt-oss-20b"}, None),
+        ("1x b200", {"name": "gpt-oss-120b"}, None),
+        ("8x b200", {"name": "deepseek-r1"}, "DEEPGEMM"),
+        ("1x h100", {"name": "qwen3-coder-30b-a3b"}, None),
+        ("1x h100", {"name": "qwen3-coder-30b-a3b", "quantization": "fp8"}, None),
+    ],
+)
+def test_kernels_of_experts(
+    tmp_path: Path, gpus: str, model: dict[str, Any], backend: str | None
+) -> None:
+    hosts = [{"name": "gpu1", "gpus": gpus}]
+    engine = {"kind": "tensorrt_llm", "enable_expert_parallel": gpus == "8x b200"}
+    artefacts = made(tmp_path, hosts=hosts, models=[model], engine=engine)
+    assert file_of(artefacts).get("moe_config", {}).get("backend") == backend
+
+
+def test_whole_experts(tmp_path: Path) -> None:
+    hosts = [{"name": "gpu1", "gpus": "4x h100"}]
+    models = [{"name": "glm-4.5-air", "replicas": 1}]
+    found = {}
+    for whole in (True, False):
+        engine = {"kind": "tensorrt_llm", "enable_expert_parallel": whole}
+        found[whole] = parsed(container(made(tmp_path, hosts=hosts, models=models, engine=engine)))
+    said = found[True]
+    assert said.moe_expert_parallel_size == said.tensor_parallel_size == 4
+    assert found[False].moe_expert_parallel_size is None
+
+
+def test_weights_of_a_models_makers_that_it_loads(tmp_path: Path) -> None:
+    """FP8 in blocks and MXFP4, as they are published; where the catalogue's are meant."""
+    hosts = [{"name": "gpu1", "gpus": "1x h100"}]
+    fp8 = {"name": "qwen3-30b-a3b", "quantization": "fp8"}
+    for more in ({}, {"weights": "Qwen/Qwen3-30B-A3B-FP8"}):
+        said = parsed(container(made(tmp_path, hosts=hosts, models=[{**fp8, **more}])))
+        assert said.model == "Qwen/Qwen3-30B-A3B-FP8"
+    with pytest.raises(PlanError, match=r"compute capability 9.0 to 10.3, and l40s has 8.9"):
+        made(tmp_path, models=[fp8])
+    # ModelOpt's have a scale for each tensor, which that card computes with
+    other = {**fp8, "weights": "nvidia/Qwen3-30B-A3B-FP8"}
+    (replica,) = made(tmp_path, models=[other]).plan.replicas
+    assert replica.weights.repository == "nvidia/Qwen3-30B-A3B-FP8"
+    with pytest.raises(
+        PlanError, match=r"zai-org/GLM-4.5-Air-FP8: TensorRT-LLM is not deployed with"
+    ):
+        made(tmp_path, hosts=hosts, models=[{"name": "glm-4.5-air", "quantization": "fp8"}])
+
+
+def test_parsers_of_every_model_that_it_serves(tmp_path: Path) -> None:
+    catalog, seen = load_catalog(), set()
+    for name, model in catalog.models.items():
+        kind = model.config.get("model_type")
+        if kind not in SERVED or "chat" not in model.roles:
+            continue
+        known = {"tools": model.tool_call_parser, "thoughts": model.reasoning_parser}
+        replica = (
+            made(tmp_path)
+            .plan.replicas[0]
+            .model_copy(
+                update={
+                    "tool_call_parser": known["tools"],
+                    "reasoning_parser": known["thoughts"],
+                }
+            )
+        )
+        recorded_parser().parse_args(arguments(replica)[2:])
+        seen.add(name)
+    assert {"gpt-oss-20b", "glm-4.7", "kimi-k2", "deepseek-v3.1", "qwen3-coder-30b-a3b"} <= seen

@@ -87,7 +87,7 @@ def test_an_eagle_head_weighs_what_was_logged() -> None:
     """speculators #166: 15.8114 GiB with it, 14.99 without."""
     model, head = read_architecture(c.LLAMA_8B), read_architecture(EAGLE3_8B)
     spec = Speculation("eagle3", 3, head)
-    precision = Precision("bfloat16", model.quantization, marlin=False)
+    precision = Precision("bfloat16", model.quantization)
     size_gib = draft_weights_bytes(spec, model, precision, 1, 1) / GIB
     assert size_gib == pytest.approx(15.8114 - 14.99, abs=0.04)
     assert len(draft_layers(spec, model)) == 1

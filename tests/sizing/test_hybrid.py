@@ -11,8 +11,8 @@ from deploy.catalog.architecture import read_architecture
 from deploy.catalog.weight_tensors import count_active_parameters, count_parameters
 from deploy.sizing import Fit, Sizing, SizingRequest, find_devices, size_model
 from deploy.sizing.kv_cache import KvLayout, KvSettings, kv_layout
-from deploy.sizing.parallelism import legal_tensor_parallel_sizes
 from deploy.sizing.reasons import ReasonKind, RemedyKind
+from deploy.sizing.splits import legal_splits
 from deploy.units import GIB
 from tests.sizing import configs as c
 
@@ -87,8 +87,8 @@ def test_parameters_are_those_that_makers_name(
 
 def test_the_heads_of_a_state_must_divide() -> None:
     model = read_architecture(c.QWEN3_6_27B)
-    assert legal_tensor_parallel_sizes(model, model.quantization) == (1, 2, 4, 8)
-    assert 3 not in legal_tensor_parallel_sizes(model, model.quantization)
+    legal = legal_splits("vllm", model, model.quantization, whole_experts=False)
+    assert legal == (1, 2, 4, 8)
 
 
 def test_states_bound_how_many_are_answered_at_once() -> None:

@@ -6,10 +6,14 @@ from typing import Any
 
 import pytest
 
+from deploy.catalog import load_catalog
 from deploy.errors import PlanError
-from deploy.sizing import Fit, Sizing, size
+from deploy.sizing import Fit, Sizing, find_model, size
+from deploy.sizing.expert_workspaces import masked_bytes, permuted_bytes
 from deploy.sizing.reasons import ReasonKind
 from deploy.sizing.reasons_text import reason_text
+
+CATALOG = load_catalog()
 
 
 def found(name: str, gpus: str, **more: Any) -> Sizing:
@@ -74,9 +78,17 @@ def test_it_is_never_said_to_fit_for_sure() -> None:
     ("name", "gpus", "more", "kind"),
     [
         ("starcoder2-15b", "h100", {}, ReasonKind.NOT_MODELLED),
-        ("qwen3-30b-a3b", "h100", {}, ReasonKind.NOT_MODELLED),
-        ("deepseek-v3", "8x h200", {}, ReasonKind.NOT_MODELLED),
-        ("gpt-oss-20b", "h100", {}, ReasonKind.NOT_MODELLED),
+        ("deepseek-v3.2", "8x h200", {}, ReasonKind.NOT_MODELLED),
+        ("qwen3-coder-next", "4x h100", {}, ReasonKind.NOT_MODELLED),
+        ("kimi-k2.6", "8x b200", {}, ReasonKind.NOT_MODELLED),
+        ("minimax-m2.5", "4x h100", {}, ReasonKind.OTHER_MODEL),
+        ("deepseek-coder-v2-lite", "h100", {}, ReasonKind.OTHER_MODEL),
+        ("gpt-oss-20b", "a100-80", {}, ReasonKind.CAPABILITY),
+        ("gpt-oss-20b", "l40s", {}, ReasonKind.CAPABILITY),
+        ("deepseek-v3", "8x a100-80", {}, ReasonKind.CAPABILITY),
+        ("deepseek-v3", "8x rtx-pro-6000", {}, ReasonKind.NO_BLOCKS),
+        ("qwen3-coder-30b-a3b", "2x l40s", {"quantization": "fp8"}, ReasonKind.NO_BLOCKS),
+        ("qwen3-8b", "l40s", {"quantization": "fp8"}, ReasonKind.NO_BLOCKS),
         ("qwen3.6-27b", "h100", {}, ReasonKind.NOT_MODELLED),
         ("seed-oss-36b", "h200", {}, ReasonKind.OTHER_MODEL),
         ("bge-m3", "h100", {}, ReasonKind.NOT_MODELLED),
@@ -103,7 +115,80 @@ def test_what_it_does_not_serve(
     ("gpus", "method"), [("l40s", "fp8"), ("b200", "nvfp4"), ("a100-80", "none")]
 )
 def test_cards_by_how_weights_are_kept(gpus: str, method: str) -> None:
-    assert found("qwen3-8b", gpus, quantization=method).fits is Fit.PROBABLY
+    assert found("llama-3.1-8b", gpus, quantization=method).fits is Fit.PROBABLY
+
+
+@pytest.mark.parametrize(
+    ("name", "gpus", "method", "backend"),
+    [
+        ("qwen3-coder-30b-a3b", "h100", "none", None),
+        ("qwen3-coder-30b-a3b", "2x a100-80", "none", None),
+        ("qwen3-coder-30b-a3b", "h100", "fp8", None),
+        ("qwen3-coder-30b-a3b", "b200", "fp8", "DEEPGEMM"),
+        ("qwen3-235b-a22b", "4x b200", "nvfp4", None),
+        ("deepseek-v3.1", "8x h200", "fp8", None),
+        ("kimi-k2", "8x b300", "fp8", "DEEPGEMM"),
+        ("gpt-oss-20b", "h100", "mxfp4", None),
+        ("gpt-oss-120b", "b200", "mxfp4", None),
+        ("gpt-oss-20b", "rtx-5090", "mxfp4", None),
+        ("qwen3-8b", "b200", "fp8", None),
+    ],
+)
+def test_kernels_of_experts_by_card(name: str, gpus: str, method: str, backend: str | None) -> None:
+    """The tables of upstream's guides of DeepSeek-R1 and gpt-oss: what its default does not do."""
+    sizing = found(name, gpus, quantization=method)
+    assert sizing.fits is Fit.PROBABLY
+    assert sizing.details.get("moe_backend") == backend
+
+
+def test_what_kernels_of_experts_work_in() -> None:
+    """By hand: a row for each expert of a token, or room for every token at every expert."""
+    coder = find_model("qwen3-coder-30b-a3b", CATALOG).architecture
+    assert coder.moe
+    rows = 8192 * 8
+    assert permuted_bytes(coder, coder.moe, 1, 8192) == 2 * rows * (2 * 2048 + 3 * 768)
+    assert permuted_bytes(coder, coder.moe, 4, 8192) == 2 * rows * (2 * 2048 + 3 * 192)
+    r1 = find_model("deepseek-r1", CATALOG).architecture
+    assert r1.moe
+    # inputs of 7168 in FP8 with 14 x 4 bytes of scales, results of 7168 in 16 bits
+    each = 7168 + 14 * 4 + 2 * 7168
+    assert masked_bytes(r1, r1.moe, 1, 32, 8192) == 32 * 8192 * each
+    assert masked_bytes(r1, r1.moe, 8, 256, 8100) == 256 * 8192 * each
+    # from 37376 tokens on in two parts
+    assert masked_bytes(r1, r1.moe, 1, 32, 10**6) == 32 * 37376 * each
+
+
+def test_whole_experts_leave_more_where_each_has_room_for_every_token() -> None:
+    sliced = found("deepseek-r1", "8x b200", tensor_parallel_size=8)
+    whole = found("deepseek-r1", "8x b200", tensor_parallel_size=8, enable_expert_parallel=True)
+    assert sliced.weights_gib_per_gpu == pytest.approx(whole.weights_gib_per_gpu, rel=0.01)
+    assert sliced.overhead_gib_per_gpu > whole.overhead_gib_per_gpu + 30
+    assert whole.kv_cache_tokens > 2 * sliced.kv_cache_tokens
+
+
+def test_windows_keep_every_token() -> None:
+    """gpt-oss-20b: 24 layers, keys and values of 8 heads of 64 in 16 bits; latent: 576 of each."""
+    assert found("gpt-oss-20b", "h100").kv_cache_bytes_per_token_per_gpu == 24 * 2 * 8 * 64 * 2
+    latent = found("deepseek-v3", "8x h200", tensor_parallel_size=8)
+    assert latent.kv_cache_bytes_per_token_per_gpu == 61 * 576 * 2
+
+
+def test_it_reads_no_more_of_a_window_than_the_window() -> None:
+    """So that longer requests slow full layers down, and no others."""
+    seconds = {
+        tokens: 1 / found("gpt-oss-20b", "h100", users=64, context_tokens=tokens).tokens_per_second
+        for tokens in (1024, 8192)
+    }
+    more = (seconds[8192] - seconds[1024]) * 64
+    per_token = 12 * 2 * 8 * 64 * 2
+    bandwidth = CATALOG.gpus["h100"].memory_bandwidth_gb_per_second
+    assert bandwidth
+    assert more == pytest.approx(64 * 7168 * per_token / (bandwidth * 1e9 * 0.87), rel=0.02)
+
+
+def test_experts_of_a_dense_model_are_refused() -> None:
+    sizing = found("qwen2.5-coder-7b", "2x h100", enable_expert_parallel=True)
+    assert [why.kind for why in sizing.reasons] == [ReasonKind.NO_EXPERTS]
 
 
 def test_stages_have_as_many_layers_each() -> None:
@@ -119,7 +204,6 @@ def test_stages_have_as_many_layers_each() -> None:
     "more",
     [
         {"lora_slots": 1},
-        {"enable_expert_parallel": True},
         {"dtype": "float16"},
         {"gpu_memory_utilization": 0.95},
     ],

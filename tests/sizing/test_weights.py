@@ -36,14 +36,14 @@ def test_the_slides_weights_are_parameters_times_bytes(size: str) -> None:
 
 def test_the_32b_of_the_slides_in_16_bits_is_61_gib() -> None:
     model = read_architecture(c.QWEN2_32B)
-    assert file_bytes(model, Precision("bfloat16", NONE, False)) / GIB == pytest.approx(61.9, 0.02)
+    assert file_bytes(model, Precision("bfloat16", NONE)) / GIB == pytest.approx(61.9, 0.02)
 
 
 @pytest.mark.parametrize(("method", "gib"), [("fp8", 32.5), ("awq", 18.0), ("gptq", 17.9)])
 def test_quantised_files_keep_embeddings_and_scales(method: str, gib: float) -> None:
     """Published files of Qwen2.5-32B: AWQ 19.3 GB, GPTQ-Int4 19.4 GB."""
     model = read_architecture(c.QWEN2_32B)
-    size = file_bytes(model, Precision("bfloat16", BY_NAME[method], False)) / GIB
+    size = file_bytes(model, Precision("bfloat16", BY_NAME[method])) / GIB
     assert size == pytest.approx(gib, rel=0.02)
 
 
@@ -55,13 +55,13 @@ def test_layers_are_shared_out_from_the_last_but_one_stage() -> None:
 
 def test_the_ends_of_a_pipeline_carry_the_embeddings() -> None:
     model = read_architecture(c.LLAMA_70B)
-    first, middle, last = stage_weights_bytes(model, Precision("bfloat16", NONE, False), 1, 3)
+    first, middle, last = stage_weights_bytes(model, Precision("bfloat16", NONE), 1, 3)
     assert first > middle or last > middle
 
 
 def test_kv_heads_are_replicated_when_there_are_more_gpus() -> None:
     model = read_architecture(c.QWEN2_7B)
-    precision = Precision("bfloat16", NONE, False)
+    precision = Precision("bfloat16", NONE)
     four = stage_weights_bytes(model, precision, 4, 1)[0]
     fourteen = stage_weights_bytes(model, precision, 14, 1)[0]
     assert fourteen > four * 4 / 14

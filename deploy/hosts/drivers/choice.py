@@ -10,17 +10,17 @@ from deploy.catalog import Catalog
 from deploy.catalog.amd import AmdPackages
 from deploy.catalog.nvidia import DriverSource, Flavour, NvidiaPackages, NvidiaSource
 from deploy.errors import HostError, Problem
+from deploy.hosts.drivers.branches import choose_branch, refuse
 from deploy.hosts.drivers.needs import Needs
-from deploy.hosts.drivers.state import DriverState
+from deploy.hosts.drivers.state import FABRIC_MANAGERS, DriverState
 from deploy.hosts.state import System
 from deploy.spec.driver import DriverSpec
 
 REPOSITORIES = "https://developer.download.nvidia.com/compute/cuda/repos"
 """NVIDIA's own: https://docs.nvidia.com/datacenter/tesla/driver-installation-guide/."""
-USUAL = ("580", "620", "595")
-"""Branches in the order in which they are tried: 580 has updates until 2028, and drives every card
-from Maxwell to Blackwell in both flavours."""
 RHEL = {"rhel", "rocky", "almalinux", "centos", "ol"}
+RENAMED = 590
+"""First branch whose RPM is called ``nvidia-fabricmanager``, and not ``nvidia-fabric-manager``."""
 ARCHITECTURES = {"amd64": "x86_64", "arm64": "sbsa"}
 """Folders of NVIDIA's repositories."""
 SECURE_BOOT_WAYS = (
@@ -77,6 +77,7 @@ class _Names:
             "kernel": state.kernel,
             "kernels": later_kernels(state.kernel, state.system, packages),
             "kmod": f"kmod-nvidia-{'open' if flavour == 'open' else 'latest'}-dkms",
+            "fabricmanager": FABRIC_MANAGERS[int(branch) < RENAMED],
         }
 
     def of(self, names: tuple[str, ...]) -> tuple[str, ...]:
@@ -129,14 +130,14 @@ def choose(
     source = spec.source or packages.default
     offered = packages.of(source)
     if offered is None:
-        raise _refuse(
+        raise refuse(
             f"source={source!r}: {state.system.name} has no NVIDIA driver among its packages",
             "source='vendor'",
         )
-    branch = _branch(spec, source, offered, needs, catalog, today)
+    branch = choose_branch(spec, source, packages, needs, catalog, today)
     flavour = _flavour(spec, branch, needs, catalog)
     if state.secure_boot and not offered.signed:
-        raise _refuse(
+        raise refuse(
             f"Secure Boot is on, and the kernel refuses modules that are built on the host "
             f"(source={source!r})",
             "modules that are signed",
@@ -161,51 +162,10 @@ def choose(
     )
 
 
-def _branch(  # noqa: PLR0913, PLR0917 - what the choice depends on
-    spec: DriverSpec,
-    source: DriverSource,
-    offered: NvidiaSource,
-    needs: Needs,
-    catalog: Catalog,
-    today: str,
-) -> str:
-    asked = spec.wanted_branch
-    known = catalog.nvidia_branches
-    living = [number for number in known if not known[number].has_ended(today)]
-    if asked and asked not in known:
-        raise _refuse(f"branch {asked!r} is not known", ", ".join(living))
-    fitting = [
-        number
-        for number in sorted(known, key=lambda number: (number not in USUAL, _rank(number)))
-        if not list(needs.against(number, known[number], today))
-    ]
-    candidates = [asked] if asked else [number for number in fitting if number in offered.branches]
-    if asked and asked not in fitting:
-        reasons = "; ".join(needs.against(asked, known[asked], today))
-        raise _refuse(f"branch {asked!r}: {reasons}", ", ".join(fitting) or "no branch can")
-    if not candidates or candidates[0] not in offered.branches:
-        wanted = asked or ", ".join(fitting) or "none that is known"
-        reasons = "; ".join(
-            reason
-            for number in offered.branches
-            for reason in needs.against(number, known[number], today)
-        )
-        has = f"source={source!r} has {', '.join(offered.branches)}"
-        found = f"branch {asked!r} is declared, and {has}" if asked else has
-        raise _refuse(
-            f"{found}: {reasons}" if reasons else found,
-            f"branch {wanted}" if reasons or not asked else ", ".join(offered.branches),
-            "leave source out, or declare source='vendor'"
-            if source == "distribution"
-            else "declare a branch that it has",
-        )
-    return candidates[0]
-
-
 def _subnet_manager(source: str, offered: NvidiaSource) -> tuple[str, ...]:
     """What NVSwitches of the fourth generation need besides."""
     if not offered.subnet_manager:
-        raise _refuse(
+        raise refuse(
             f"source={source!r} has no nvlsm, without which NVSwitches of B200 and later stay idle",
             "NVIDIA's repository",
             "declare source='vendor'",
@@ -213,15 +173,11 @@ def _subnet_manager(source: str, offered: NvidiaSource) -> tuple[str, ...]:
     return offered.subnet_manager
 
 
-def _rank(number: str) -> int:
-    return USUAL.index(number) if number in USUAL else -int(number)
-
-
 def _flavour(spec: DriverSpec, branch: str, needs: Needs, catalog: Catalog) -> Flavour:
     possible = needs.flavours(catalog.nvidia_branches[branch])
     if spec.flavour and spec.flavour not in possible:
         cards = " and ".join(name.title() for name in needs.generations) or "these cards"
-        raise _refuse(
+        raise refuse(
             f"flavour={spec.flavour!r}: branch {branch} has none of that kind for {cards}",
             " or ".join(map(repr, possible)),
             "leave flavour out",
@@ -232,12 +188,12 @@ def _flavour(spec: DriverSpec, branch: str, needs: Needs, catalog: Catalog) -> F
 def _repository(spec: DriverSpec, packages: NvidiaPackages, state: DriverState) -> dict[str, str]:
     architecture = ARCHITECTURES.get(state.system.architecture)
     if architecture is None:
-        raise _refuse(
+        raise refuse(
             f"NVIDIA has no driver for {state.system.architecture}", "x86_64 and 64-bit Arm"
         )
     fingerprint = spec.key_fingerprint or packages.fingerprint
     if not fingerprint:
-        raise _refuse(
+        raise refuse(
             f"the fingerprint of NVIDIA's key for {packages.repository} is not known to Atelier",
             "key_fingerprint, from a source that you trust",
             f"compare it with {REPOSITORIES}/{packages.repository}/x86_64/{packages.key} and "
@@ -292,8 +248,3 @@ def _why(  # noqa: PLR0913, PLR0917 - the reasons are as many
     else:
         reasons.append("the distribution's own packages are older or not there")
     return reasons
-
-
-def _refuse(found: str, allowed: str = "", fix: str = "") -> HostError:
-    fix = fix or "declare what is allowed, or driver='present' and install it yourself"
-    return HostError(Problem("driver", found, allowed, fix))

@@ -30,7 +30,7 @@ from deploy.hosts.drivers.host_setup import (
 from deploy.hosts.drivers.needs import Needs
 from deploy.hosts.drivers.reboot import reboot_reason
 from deploy.hosts.drivers.room import refuse_without_room
-from deploy.hosts.drivers.state import DriverState
+from deploy.hosts.drivers.state import FABRIC_MANAGERS, DriverState
 from deploy.hosts.drivers.toolkit import toolkit_setup
 from deploy.spec import HostSpec
 from deploy.spec.driver import DriverSpec
@@ -178,8 +178,10 @@ def _leaving(choice: Choice, state: DriverState) -> list[str]:
 
 
 def _kind(name: str) -> str:
-    """A name without branch, flavour and kernel."""
-    parts = [part for part in name.split("-") if part != "open" and not part[:1].isdigit()]
+    """A name without branch, flavour and kernel; what was renamed has the name of today."""
+    today, before = FABRIC_MANAGERS
+    words = name.replace(before, today).split("-")
+    parts = [word for word in words if word != "open" and not word[:1].isdigit()]
     return "-".join(part for part in parts if part not in {"latest", "generic"})
 
 

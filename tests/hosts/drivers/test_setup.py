@@ -98,6 +98,63 @@ def test_packages(release: str, source: Any, packages: str) -> None:
     assert " ".join(setup.choice.packages) == packages
 
 
+@pytest.mark.parametrize("release", ["rhel-8", "rhel-9", "rhel-10"])
+@pytest.mark.parametrize(
+    ("branch", "flavour", "stream", "kmod", "fabric"),
+    [
+        ("580", None, "580-open", "kmod-nvidia-open-dkms", "nvidia-fabric-manager"),
+        ("580", "proprietary", "580-dkms", "kmod-nvidia-latest-dkms", "nvidia-fabric-manager"),
+        ("595", None, "595-open", "kmod-nvidia-open-dkms", "nvidia-fabricmanager"),
+        ("595", "proprietary", "595-dkms", "kmod-nvidia-latest-dkms", "nvidia-fabricmanager"),
+        ("620", None, "620-open", "kmod-nvidia-open-dkms", "nvidia-fabricmanager"),
+    ],
+)
+def test_branches_of_the_rhel_family(
+    release: str, branch: str, flavour: Any, stream: str, kmod: str, fabric: str
+) -> None:
+    """A stream of dnf's modules each, and of 10, which has none, versions of the branch."""
+    key = KEY if release == "rhel-10" else {}
+    setup = plan(declare(branch=branch, flavour=flavour, **key), make_host(release, nvswitches=4))
+    install = next(step for step in setup.steps if step.arguments[0] == "install")
+    manager, pin, _, *names = install.arguments[1:]
+    assert (manager, pin) == (
+        "dnf",
+        "-" if release == "rhel-10" else f"module nvidia-driver:{stream}",
+    )
+    versions = [name for name in names if not name.startswith("kernel-devel")]
+    assert versions == [
+        f"{name}-{branch}.*" for name in (kmod, "nvidia-driver-cuda", "nvidia-persistenced", fabric)
+    ]
+
+
+def test_a_fabric_manager_with_another_name_replaces_the_old_one() -> None:
+    host = settle(declare(branch="580"), make_host("rhel-9", nvswitches=4))
+    setup = plan(declare(branch="595"), host)
+    install = next(step for step in setup.steps if step.arguments[0] == "install")
+    assert {"nvidia-fabricmanager-595.*", "nvidia-fabric-manager-"} <= {*install.arguments}
+    done = settle(declare(branch="595"), host)
+    assert "nvidia-fabric-manager" not in done.packages
+
+
+@pytest.mark.parametrize(
+    ("release", "declared", "found", "fix"),
+    [
+        ("rhel-9", {"branch": "620", "flavour": "proprietary"}, "branch 620 has none of that", ""),
+        ("rhel-8", {"branch": "610"}, "has had no updates since 2026-08", "580, 620, 595"),
+        ("ubuntu-24.04", {"branch": "595"}, "has 580", "declare a branch that it has"),
+        ("ubuntu-26.04", {"branch": "595", "source": "vendor"}, "has 580", "source='distribution'"),
+        ("ubuntu-22.04", {"branch": "620", "source": "vendor"}, "has 580", "branch that it has"),
+    ],
+)
+def test_a_branch_that_a_repository_does_not_have(
+    release: str, declared: dict[str, Any], found: str, fix: str
+) -> None:
+    with pytest.raises(HostError) as refused:
+        plan(declare(**declared), make_host(release))
+    assert found in str(refused.value)
+    assert fix in str(refused.value)
+
+
 def test_a_newer_kernel_of_ubuntu_has_modules_of_its_own() -> None:
     setup = plan(declare(), make_host("ubuntu-24.04", kernel="6.14.0-33-generic"))
     assert setup.choice is not None
