@@ -11,8 +11,9 @@ https://docs.litellm.ai/docs/proxy/virtual_keys, .../team_budgets, .../users, ..
   (pages of at most 100). A user's own limits do not hold for keys of a team, so that a person's
   limits are those of their key. ``/team/member_add`` comes before a key moves to a team, which is
   refused otherwise; ``/team/member_delete`` deletes the person's keys in that team.
-- ``/key/generate`` takes the value of the ``key``; ``key_alias`` is unique. ``/key/update`` by
-  hash: ``null`` takes a limit away; ``duration`` is in seconds from now, ``-1`` for ever.
+- ``/key/generate`` takes the value of the ``key``, which begins with ``sk-``; ``key_alias`` is
+  unique. ``/key/update`` by hash: ``null`` takes a limit away; ``duration`` is in seconds from now,
+  ``-1`` for ever.
   ``/key/block`` is told to the other routers through Valkey, as every change is, and
   ``/key/delete`` is not. ``/key/list`` with ``return_full_object`` (pages of at most 100) shows no
   key.

@@ -51,6 +51,20 @@ def _refused_by_one(record: LiveRecord, aristote: Live) -> LiveRecord:
 def lacking(found: Found, name: str) -> tuple[RouterKind, ...]:
     """The routers that do not know the key of somebody, which another one knows."""
     keys = {kind: live.find("key", name) for kind, live in found.items()}
-    ids = {key.id for key in keys.values() if key}
     missing = tuple(kind for kind, key in keys.items() if key is None)
-    return missing or (("litellm",) if len(ids) > 1 else ())
+    if missing or len({key.id for key in keys.values() if key}) == 1:
+        return missing
+    aristote = keys["aristote"]
+    return ("litellm",) if aristote and is_good(aristote, keys["litellm"]) else ("aristote",)
+
+
+def is_good(aristote: LiveRecord, litellm: LiveRecord | None) -> bool:
+    """Whether a key of Aristote's is the one that its person has: it is not older than LiteLLM's.
+
+    Args:
+        aristote: the key that Aristote has.
+        litellm: the one that LiteLLM has, if any.
+    """
+    if litellm is None or aristote.id == litellm.id:
+        return True
+    return bool(aristote.made) and aristote.made >= litellm.made

@@ -56,7 +56,7 @@ def find_kept(
         deployment: name of the deployment.
         today: the day in UTC.
     """
-    known = {record.name for record in declared} | {
+    known = {record.name for record in declared if record.kind == "key"} | {
         each.name for own in changes.values() for each in own.of("key", "revoke")
     }
     everybody = merge(found)

@@ -2,7 +2,7 @@
 
 Aristote keeps keys in clear in its table, LiteLLM keeps their hashes: what Aristote has can be
 given to LiteLLM, and not the other way. Both call a key by its SHA-256, so that it is seen whether
-they have the same: ``hash_token`` in litellm/proxy/utils.py of LiteLLM.
+they have the same: ``hash_token`` in litellm/proxy/utils.py of LiteLLM 1.106.2.
 
 A router that was left out for a while, and comes back, has what was true then: the key that was
 made later is the good one, and who is gone from the other router is gone.
@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 
 from deploy.changes.change import ABSENT, FieldChange
-from deploy.people.both import ORDER, Found, of_router
+from deploy.people.both import ORDER, Found, is_good, of_router
 from deploy.people.compare import Action, PeopleChanges, PersonChange, compare
 from deploy.people.kept import Kept, find_kept
 from deploy.people.records import Live, LiveRecord, Record
@@ -116,7 +116,7 @@ def share(wanted: Iterable[Record], found: Found, deployment: str, today: date) 
     kept = find_kept(records, found, declared, deployment, today)
     names = [record.name for record in (*records, *kept.records) if record.kind == "key"]
     aristote, litellm = (_keys(names, found[kind]) for kind in ORDER)
-    good = {name: key for name, key in aristote.items() if _is_good(key, litellm.get(name))}
+    good = {name: key for name, key in aristote.items() if is_good(key, litellm.get(name))}
     same = {name for name in good if name in litellm and litellm[name].id == good[name].id}
     lost = dict.fromkeys((name for name in names if name not in good), NEW)
     others = {name: lost.get(name, OF_ARISTOTE) for name in names if name not in same}
@@ -138,13 +138,6 @@ def share(wanted: Iterable[Record], found: Found, deployment: str, today: date) 
 def _keys(names: Iterable[str], live: Live) -> dict[str, LiveRecord]:
     found = {name: live.find("key", name) for name in names}
     return {name: key for name, key in found.items() if key}
-
-
-def _is_good(aristote: LiveRecord, litellm: LiveRecord | None) -> bool:
-    """Whether a key of Aristote's is the one that its person has."""
-    if litellm is None or aristote.id == litellm.id:
-        return True
-    return bool(aristote.made) and aristote.made >= litellm.made
 
 
 def _of_kept(kept: Kept, records: list[Record], live: Live, deployment: str) -> PeopleChanges:

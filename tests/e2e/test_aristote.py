@@ -224,12 +224,22 @@ def test_litellm_that_is_added_takes_completions_with_the_same_keys(
     assert f"LiteLLM {CODER} streamed completion: ok" in again.output
     assert f"Aristote {CODER} streamed chat: ok" in again.output
 
+
+@pytest.mark.long
+def test_the_verbs_of_users_act_on_both_routers(site: Site, settings: Settings) -> None:
+    site.write(beside_litellm(settings | {"people": [ADA]}))
+    assert site.deploy().status == 0
+    site.atelier("users remove", "eve", "--yes")
+    added = site.atelier("users add", "eve")
+    assert added.returncode == 0, added.stderr
+    old = key_of(site, "eve")
+    assert ways(site, old) == GOOD
     rotated = site.atelier("users rotate", "eve")
     assert rotated.returncode == 0, rotated.stderr
     new = key_of(site, "eve")
-    assert new != keys["eve"]
+    assert new != old
     assert ways(site, new) == GOOD
-    assert [status for status, _ in ways(site, keys["eve"])] == [401, 401]
+    assert [status for status, _ in ways(site, old)] == [401, 401]
     site.atelier("users disable", "eve")
     assert [status for status, _ in ways(site, new)] == [401, 401]
     listed = json.loads(site.atelier("users list", "--json").stdout)["people"]
@@ -238,7 +248,7 @@ def test_litellm_that_is_added_takes_completions_with_the_same_keys(
         "eve": (True, []),
     }
     used = json.loads(site.atelier("usage", "--json").stdout)["usage"]
-    assert "ada" in {row["name"] for row in used}
+    assert "eve" in {row["name"] for row in used}
     gone = site.atelier("users remove", "eve", "--yes")
     assert gone.returncode == 0, gone.stderr
     assert site.deploy().changes == []

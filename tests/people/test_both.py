@@ -21,7 +21,7 @@ from deploy.live.people import People
 from deploy.live.privacy import execs
 from deploy.live.router import Router
 from deploy.live.sender import Sender
-from deploy.people.both import Found, merge
+from deploy.people.both import Found, lacking, merge
 from deploy.people.new_keys import Handover, NewKeys
 from deploy.people.records import wanted
 from deploy.people.requests import KEY_OF, Request
@@ -413,6 +413,26 @@ def test_who_has_a_key_at_one_of_them_is_not_added_again(both: Both, people: Peo
     people.disable("ida", disabled=False)
     both.deploy()
     assert not any(row["missing_in"] for row in all_rows(people.found()))
+
+
+def test_somebody_called_as_a_team_is(both: Both, people: People) -> None:
+    both.deploy()
+    people.add([PersonSpec(name="physics")])
+    both.key_in_litellm("physics")["metadata"]["atelier"].pop("shared")
+    assert both.deploy() == {}
+    assert both.require_one_key("physics") == handed_over(people, "physics")
+
+
+def test_which_of_two_keys_is_missing(both: Both) -> None:
+    """An older one of Aristote's is not what its person has."""
+    both.deploy(ADA)
+    row = both.key_in_litellm("ada")
+    other = {**row, "token": sha("sk-x")}
+    both.fake.keys = {other["token"]: other}
+    other["metadata"] = {"atelier": {**row["metadata"]["atelier"], "made": LATER}}
+    assert lacking(both.found(), "ada") == ("aristote",)
+    other["metadata"]["atelier"]["made"] = "2020-01-01T00:00:00+00:00"
+    assert lacking(both.found(), "ada") == ("litellm",)
 
 
 def test_a_hand_made_key_of_one_router_is_missing_nowhere(people: People) -> None:
