@@ -42,7 +42,8 @@ def configured(tree: ConfigTree) -> Commands:
 
 def contents(tree: ConfigTree) -> dict[str, str]:
     """Text of the files by their paths."""
-    return {str(tree.directory / name): str(file.content) for name, file in tree.files.items()}
+    directory = tree.directory
+    return {str(directory / name): str(file.content) for name, file in tree.files.items()}
 
 
 declared = host.data.get("atelier")

@@ -176,3 +176,22 @@ def test_sudo_is_tried_once_while_the_run_goes_on(tmp_path: Path, server: Server
     assert "tried: (True, 'tried') True" in ran.stdout
     assert "broken: None" in ran.stdout
     assert sum("echo tried" in command for command in server.commands) == 1
+
+
+TWO = """
+deployment = deployment.model_copy(
+    update={"hosts": tuple(Host(name=name) for name in ("box", "another"))}
+)
+hosts = pyinfra_hosts(deployment, __file__)
+"""
+ASKED = "from deploy.hosts import ssh_config\nprint('asked ahead:', len(ssh_config._asked))\n"
+
+
+def test_openssh_is_asked_once_about_all_hosts(tmp_path: Path, server: Server) -> None:
+    with (tmp_path / "more").open("a") as config:
+        config.write(f"Host another\n HostName 127.0.0.1\n User alice\n Port {server.port}\n")
+    (tmp_path / "look.py").write_text(ASKED)
+    ran = run(tmp_path, more=TWO, what=["look.py"])
+    assert ran.returncode == 0, ran.stdout
+    assert "asked ahead: 2" in ran.stdout
+    assert server.logins == 2
