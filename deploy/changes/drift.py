@@ -24,10 +24,10 @@ def unit_change(
     Args:
         name: name of the unit.
         wanted: how it is to be.
-        there: what runs of it, and what an interrupted run left.
+        there: what runs of it, what an interrupted run left, and what ends after a change.
         config_is_newer: whether the files that it reads were restored after it started.
     """
-    there = tuple(there)
+    there = tuple(other for other in there if not other.is_ending)
     resource = f"{wanted.noun} {name}"
     live = named(name, wanted.noun, there)
     moved = [_moved(other, wanted) for other in there if _has_the_place(other, name, wanted)]
@@ -79,7 +79,8 @@ def drift(live: Live, wanted: Expected) -> list[FieldChange]:
     return _spec_changes(declared, wanted.public) + [
         FieldChange(*_shown(fact, found, wanted.facts[fact][1]))
         for fact, found in live.facts.items()
-        if found != wanted.facts[fact][1]
+        if fact in wanted.facts
+        and found != wanted.facts[fact][1]
         and _is_declared(wanted.facts[fact][0], declared, wanted.public)
     ]
 

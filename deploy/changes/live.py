@@ -11,6 +11,9 @@ from deploy.services import Holds
 
 LEFTOVERS = (".next", ".previous", ".probe")
 """Ends of names that an interrupted change leaves behind."""
+ENDING = ".ending-"
+"""In names of containers that take no new requests and end with their last answer, before their
+id."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,11 @@ class LiveContainer:
     def noun(self) -> str:
         """What it is called."""
         return "container"
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether it only finishes what it has begun, and another one has its place."""
+        return ENDING in self.name and self.state == "running"
 
     @property
     def starts_with_host(self) -> bool:
@@ -85,6 +93,7 @@ class LiveService:
     last_line: str = ""
     """The last line of its log, of one that does not run as it should."""
     health_said: str = ""
+    is_ending: bool = False
 
     @property
     def noun(self) -> str:
@@ -101,7 +110,8 @@ Live = LiveContainer | LiveService
 
 
 def base_name(name: str) -> str:
-    """Name of the unit that something belongs to, also of what an interrupted change left."""
+    """Name of the unit that something belongs to, also of what a change left."""
+    name = name.partition(ENDING)[0]
     for end in LEFTOVERS:
         name = name.removesuffix(end)
     return name

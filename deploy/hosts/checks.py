@@ -164,7 +164,7 @@ def _missing_engine(
 def _ports(units: tuple[Unit, ...], found: HostState) -> Iterator[Finding]:
     taken = found.listening_ports - found.own_ports
     wanted = [
-        (unit.tier.value, _setting(unit, port), port)
+        (_setting(unit, port).partition(".")[0], _setting(unit, port), port)
         for unit in units
         for _, port in unit.runs.listens
     ]
@@ -184,7 +184,7 @@ def _ports(units: tuple[Unit, ...], found: HostState) -> Iterator[Finding]:
 
 def _setting(unit: Unit, port: int) -> str:
     """Where a port is declared."""
-    if unit.tier == Tier.ENTRY:
+    if unit.tier == Tier.LISTENER:
         return f"entry.{'https' if port == unit.runs.listens[0][1] else 'http'}_port"
     return "links.port" if unit.tier == Tier.LINK else f"{unit.tier.value}.port"
 

@@ -197,7 +197,8 @@ def _certificate_problem(unit: Unit, artefacts: Artefacts, connection: Connectio
 def _url(unit: Unit, artefacts: Artefacts) -> str:
     if artefacts.plan.entry and unit.tier == Tier.ENTRY:
         return artefacts.plan.entry.urls[0]
-    listens = () if unit.tier == Tier.LINK else unit.runs.listens
+    # it has ports, and no one asks it by itself
+    listens = () if unit.tier in {Tier.LINK, Tier.LISTENER} else unit.runs.listens
     return f"http://{host_and_port(*listens[0])}" if listens else ""
 
 

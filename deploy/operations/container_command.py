@@ -74,7 +74,7 @@ class ContainerCommand(ScriptCommand):
 
 def replace(unit: Unit, artefacts: Artefacts) -> ContainerCommand:
     """A new one takes the place of the one there is, if there is one."""
-    return _create("replace", unit, artefacts)
+    return _create("relieve" if unit.gives_way else "replace", unit, artefacts)
 
 
 def prepare(unit: Unit, artefacts: Artefacts) -> ContainerCommand:
@@ -120,8 +120,8 @@ def ready(unit: Unit, artefacts: Artefacts) -> ContainerCommand:
 
 
 def clean(unit: Unit, artefacts: Artefacts) -> ContainerCommand:
-    """What an interrupted change left goes."""
-    return start("clean", unit, artefacts)
+    """What an interrupted change left goes, or ends with its last answer."""
+    return start("settle" if unit.gives_way else "clean", unit, artefacts)
 
 
 def _create(action: str, unit: Unit, artefacts: Artefacts) -> ContainerCommand:

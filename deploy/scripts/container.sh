@@ -2,18 +2,19 @@
 # so, those before serve again and the exit status is 1.
 #
 #   sh -c "$(cat container.sh)" atelier replace NAME SECONDS INTERVAL START_INTERVAL CREATE_ARGUMENT...
-#   sh -c "$(cat container.sh)" atelier prepare NAME SECONDS INTERVAL START_INTERVAL CREATE_ARGUMENT...
+#   sh -c "$(cat container.sh)" atelier prepare|relieve NAME SECONDS INTERVAL START_INTERVAL CREATE_ARGUMENT...
 #   sh -c "$(cat container.sh)" atelier replace|prepare NAME SECONDS systemd UNIT_FILE
 #   sh -c "$(cat container.sh)" atelier replace|prepare NAME SECONDS launchd PROPERTY_LIST MARKS
 #   sh -c "$(cat container.sh)" atelier swap NAME,NAME,... 0 [NAME SECONDS]...
-#   sh -c "$(cat container.sh)" atelier start|restart|enable|wait|clean|remove NAME SECONDS
+#   sh -c "$(cat container.sh)" atelier start|restart|enable|wait|clean|settle|remove NAME SECONDS
 #   sh -c "$(cat container.sh)" atelier ready|tell NAME SECONDS
 #   sh -c "$(cat container.sh)" atelier halt NAME,NAME,... 0 GONE,GONE,...
 #   sh -c "$(cat container.sh)" atelier drop NAME,NAME,... 0 NEW,NEW,...
 #   sh -c "$(cat container.sh)" atelier launch|revive|glance|clean NAME,NAME,... 0
 #
-# replace and prepare read the secret part of the environment from standard input, a KEY=value a line.
+# replace, prepare and relieve read the secret part of the environment from standard input, a KEY=value a line.
 # A container and a service of one name are one after the other: a unit that moved from one to the other.
+# relieve replaces a container that gives way, and settle ends such a change: relieve.sh.
 # prepare creates a container without starting it; swap stops the containers of its list, starts those
 # that follow one after the other, and removes the stopped ones when all of these are healthy.
 # The same in steps, which several hosts take together: halt stops what is there, and sets aside what
@@ -43,6 +44,8 @@ if [ "$(uname)" = Darwin ]; then
   # shellcheck disable=SC1091
 . launchd.sh
 fi
+# shellcheck disable=SC1091
+. relieve.sh
 is_container() { quietly docker container inspect "$1"; }
 exists() { is_service "$1" || is_container "$1"; }
 noun_of() { if is_service "$1"; then echo service; else echo container; fi; }
@@ -317,6 +320,8 @@ case $action in
     can_publish_all $names || exit 1
     swap "$all" "$@"
     ;;
+  relieve) relieve "$@" ;;
+  settle) settle ;;
   halt | drop) "$action" "$1" $names ;;
   launch | revive | glance) "$action" $names ;;
   clean)

@@ -35,7 +35,8 @@ REPORT = STATE / "report.json"
 SERVED = PurePosixPath("/certificates")
 """The volume that it shares with the entry, in both."""
 CERTIFICATE = SERVED / "entry.pem"
-SOCKET = SERVED / "haproxy.sock"
+SOCKET = SERVED / "haproxy-${HOSTNAME}.sock"
+"""Of each HAProxy, which replaces the variable: for a while there are two."""
 AUTHORITIES = "authorities.pem"
 SCRATCH = (TMP, PurePosixPath("/var/lib/letsencrypt"), PurePosixPath("/var/log/letsencrypt"))
 

@@ -30,6 +30,8 @@ LABEL_HOLDS = "io.atelier.holds"
 HARDWARE = ("gpus", "devices", "group_add", "ipc", "shm_size_bytes", "ulimits", "cap_add")
 SOME = (*HARDWARE, "entrypoint")
 """Fields that only some containers have."""
+UNWRITTEN = {"kind", "gives_way", "keeps_image"}
+"""Fields that say how it is replaced, and nothing of how it runs."""
 
 PROXIES = tuple(
     variable
@@ -75,6 +77,7 @@ class HealthCheck(Part):
     retries: int = 3
 
 
+UNKNOWN_IMAGE = "(to be fetched)"
 LOOPBACK = "127.0.0.1"
 HOST_NETWORK = "host"
 """Docker's name for no network of its own: the container is where its host is."""
@@ -137,6 +140,11 @@ class ContainerSpec(Part):
     """Shared memory."""
     ulimits: dict[str, int] = Field(default_factory=dict)
     """Resource limits, soft and hard, e.g. ``{"memlock": -1}``."""
+    gives_way: bool = False
+    """Whether another one may run beside it, and SIGHUP has it end with its last answer: then the
+    new one starts first, and the old one ends when that is healthy."""
+    keeps_image: bool = False
+    """Whether it stays with the image that it was made from until something else is changed."""
 
     @property
     def noun(self) -> str:
@@ -170,7 +178,8 @@ class ContainerSpec(Part):
 
     def public(self, digest: SecretDigest) -> dict[str, Any]:
         """The whole description as plain data, with digests in the place of secrets."""
-        data = self.model_dump(mode="json", exclude={"kind"}) | {"env": self.plain_env}
+        unwritten = UNWRITTEN | ({"image"} if self.keeps_image else set())
+        data = self.model_dump(mode="json", exclude=unwritten) | {"env": self.plain_env}
         # left out where unset: the label of a container that needs none of them never changes
         for name in SOME:
             if not data[name]:
@@ -191,8 +200,8 @@ class ContainerSpec(Part):
 
     def facts(self, marks: Marks, image_id: str | None, secrets: Secrets) -> Facts:  # noqa: ARG002
         """What Docker says of it apart from its label."""
-        return {
-            "live image id": ("image", image_id or "(to be fetched)"),
+        image = {} if self.keeps_image else {"live image id": ("image", image_id or UNKNOWN_IMAGE)}
+        return image | {
             "live memory_bytes": ("memory_bytes", str(self.memory_bytes)),
             "live restart": ("restart", self.restart),
             "live networks": ("network", self.network),

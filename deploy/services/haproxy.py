@@ -1,6 +1,8 @@
 """HAProxy: where people come in, over TLS; behind it are the routers and the web UI.
 
-Settings, servers and certificates that change are read while requests go on.
+Settings, servers and certificates that change are read while requests go on. It has the sockets
+that people connect to from the listener: a new one starts beside the one before, which then takes
+no new connections and ends with its last answer.
 
 Settings: https://docs.haproxy.org/3.0/configuration.html
 """
@@ -15,12 +17,13 @@ from pathlib import PurePosixPath
 from deploy.plan.addresses import host_and_port
 from deploy.plan.service_plans import EntryPlan
 from deploy.render import render
-from deploy.services import certbot, haproxy_watch, open_webui, routers
-from deploy.services.container import HealthCheck, Mount, Port
+from deploy.services import certbot, haproxy_watch, listener, open_webui, routers
+from deploy.services.container import HealthCheck, Mount
 from deploy.services.context import ServiceContext
 from deploy.services.haproxy_watch import CONFIG_FILE, LONGEST_ANSWER_SECONDS
 from deploy.services.health import http_check
 from deploy.services.host_files import ConfigFile
+from deploy.services.listener import PLAIN_PORT, TLS_PORT
 from deploy.services.routes import (
     published_ports,
     router_addresses,
@@ -36,8 +39,8 @@ IMAGE = "haproxy"
 CONFIG = PurePosixPath("/etc/haproxy")
 CERTIFICATE, KEY = "entry.pem", "entry.pem.key"
 """HAProxy finds the key by this name."""
-PLAIN_PORT, TLS_PORT, HEALTH_PORT, RUNTIME_PORT = 8080, 8443, 8404, 9999
-"""Ports in the container; only the first two are published."""
+HEALTH_PORT, RUNTIME_PORT = 8404, 9999
+"""Ports in the container, for the container itself."""
 USER = 65534
 """Whom it becomes when it has read its key."""
 CAPABILITIES = ("DAC_OVERRIDE", "KILL", "SETGID", "SETUID")
@@ -91,6 +94,7 @@ def units(context: ServiceContext) -> Iterator[Unit]:
     files, watch = _files(context, plan), haproxy_watch.watch(CONFIG)
     config = context.config_tree(plan.host, IMAGE, files, watch)
     mounts = {CONFIG: Mount(kind="bind", source=str(config.root), read_only=True)}
+    mounts |= listener.shared_mount(context, read_only=True)
     if plan.spec.acme:
         mounts |= certbot.served_mount(context)
     yield Unit(
@@ -105,14 +109,14 @@ def units(context: ServiceContext) -> Iterator[Unit]:
             IMAGE,
             IMAGE,
             entrypoint="sh",
-            command=haproxy_watch.command(CONFIG, STOP_SECONDS),
+            command=haproxy_watch.command(CONFIG, STOP_SECONDS, listener.SOCKET),
             mounts=mounts,
-            ports=_ports(plan.spec),
             memory_bytes=plan.spec.memory_limit,
             cap_add=CAPABILITIES,
             stop_timeout_seconds=STOP_SECONDS + 5,
+            gives_way=True,
             healthcheck=HealthCheck(
-                command=http_check(HEALTH_PORT, "/health"),
+                command=f"{http_check(HEALTH_PORT, '/health')} && {haproxy_watch.HEARS}",
                 start_period_seconds=plan.spec.start_timeout_seconds,
             ),
         ),
@@ -128,14 +132,6 @@ def _files(context: ServiceContext, plan: EntryPlan) -> dict[str, ConfigFile]:
         files[CERTIFICATE] = ConfigFile(content=certificate)
         files[KEY] = ConfigFile(content=SecretText.of(ENTRY_KEY), mode=0o600)
     return files
-
-
-def _ports(spec: EntrySpec) -> tuple[Port, ...]:
-    published = ((spec.https_port, TLS_PORT), (spec.http_port, PLAIN_PORT))
-    return tuple(
-        Port(host_ip=str(spec.listen), host_port=port, container_port=inside)
-        for port, inside in published
-    )
 
 
 def _config(context: ServiceContext, plan: EntryPlan) -> str:

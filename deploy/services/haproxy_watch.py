@@ -18,15 +18,25 @@ LONGEST_ANSWER_SECONDS = 3600
 """How long answers may go on when the files have changed."""
 
 
-def command(config: PurePosixPath, stop_seconds: int) -> tuple[str, ...]:
+HEARS = "! grep -q '^ *[0-9]*: 00000000:[0-9A-F]* 00000000:0000 0A ' /proc/net/tcp"
+"""A shell command that fails where HAProxy listens in its own network, which no one reaches: it was
+not given sockets (https://docs.kernel.org/networking/proc_net_tcp.html, 0A is LISTEN)."""
+
+
+def command(
+    config: PurePosixPath, stop_seconds: int, listener: PurePosixPath | None = None
+) -> tuple[str, ...]:
     """What ``sh`` runs in a container with such files.
 
     Args:
         config: where the directories of the files are in the container.
         stop_seconds: how long answers may go on when it stops.
+        listener: where HAProxy is given the sockets that it listens on; ``None`` where it opens
+            its own.
     """
     program = (TEMPLATES / "haproxy" / PROGRAM).read_text("utf-8")
-    return ("-c", program, PROGRAM, str(config / WATCHED), str(stop_seconds))
+    asks = (str(listener),) if listener else ()
+    return ("-c", program, PROGRAM, str(config / WATCHED), str(stop_seconds), *asks)
 
 
 def watch(config: PurePosixPath) -> Watch:

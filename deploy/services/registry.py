@@ -10,6 +10,7 @@ from deploy.services import (
     certbot,
     haproxy,
     links,
+    listener,
     litellm,
     llama_cpp,
     ollama,
@@ -48,5 +49,6 @@ SERVICES: dict[str, ServiceModule] = {
     "litellm": litellm,
     "open_webui": open_webui,
     "certbot": certbot,
+    "listener": listener,
     "haproxy": haproxy,
 }

@@ -38,6 +38,8 @@ class Tier(StrEnum):
     ROUTER = "router"
     WEB_UI = "web_ui"
     CERTIFICATE = "certificate"
+    LISTENER = "listener"
+    """What listens on the ports of the entry."""
     ENTRY = "entry"
     MONITORING = "monitoring"
 
@@ -156,6 +158,11 @@ class Unit(Part):
         if not isinstance(self.runs, ContainerSpec):
             raise TypeError(f"{self.name} runs as a {self.runs.noun}")
         return self.runs
+
+    @property
+    def gives_way(self) -> bool:
+        """Whether a new one starts beside it before it ends."""
+        return isinstance(self.runs, ContainerSpec) and self.runs.gives_way
 
     @property
     def holds(self) -> Holds:

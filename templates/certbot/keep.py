@@ -5,7 +5,7 @@ python3 keep.py, in a container of Certbot's image with these mounts:
     /etc/atelier          settings.json; first.pem, what the entry serves until there is another;
                           account.ini where the authority wants to know the site
     /etc/letsencrypt      what Certbot keeps; report.json, what came of it
-    /certificates         entry.pem, which HAProxy serves with, and its runtime socket
+    /certificates         entry.pem, which HAProxy serves with, and each HAProxy's runtime socket
 
 SIGUSR1 lets it try at once. Certbot: https://eff-certbot.readthedocs.io/en/stable/using.html
 """
@@ -188,33 +188,26 @@ class Keeper:
             write(self.pem, text)
 
     def _is_handed_over(self) -> bool:
-        """Let HAProxy serve what is in the file; whether it answers at all."""
+        """Let HAProxy serve what is in the file; whether one answers at all.
+
+        There are two while one is replaced.
+        """
+        have_it = [self._hand_over(path) for path in sorted(self.served.glob("haproxy*.sock"))]
+        return any(have_it)
+
+    def _hand_over(self, path: Path) -> bool:
         text = self.pem.read_text("utf-8")
         fingerprint = x509.load_pem_x509_certificate(text.encode()).fingerprint(SHOWN).hex()
-        shown = self._ask(f"show ssl cert {self.pem}\n")
+        shown = ask(path, f"show ssl cert {self.pem}\n")
         if not shown:
             return False
         if fingerprint not in shown.lower() and fingerprint != self.refused:
             # connections that are open go on with the one before
-            answers = self._ask(f"set ssl cert {self.pem} <<\n{text}\n")
-            answers += self._ask(f"commit ssl cert {self.pem}\n")
+            answers = ask(path, f"set ssl cert {self.pem} <<\n{text}\n")
+            answers += ask(path, f"commit ssl cert {self.pem}\n")
             say(" ".join(answers.split()))
             self.refused = "" if "Success!" in answers else fingerprint
         return True
-
-    def _ask(self, command: str) -> str:
-        """What HAProxy's runtime interface answers; empty if it does not.
-
-        https://docs.haproxy.org/3.0/management.html#9.3
-        """
-        try:
-            with socket.socket(socket.AF_UNIX) as way:
-                way.settimeout(10)
-                way.connect(str(self.served / "haproxy.sock"))
-                way.sendall(command.encode())
-                return b"".join(iter(lambda: way.recv(65536), b"")).decode()
-        except OSError:
-            return ""
 
     def _read_report(self) -> Report:
         try:
@@ -225,6 +218,24 @@ class Keeper:
     def _write_report(self, report: Report) -> None:
         self.report = report
         write(self.state / "report.json", json.dumps(asdict(report)) + "\n")
+
+
+def ask(path: Path, command: str) -> str:
+    """What a HAProxy's runtime interface answers; empty if it does not.
+
+    The socket of one that has ended is removed. https://docs.haproxy.org/3.0/management.html#9.3
+    """
+    try:
+        with socket.socket(socket.AF_UNIX) as way:
+            way.settimeout(10)
+            way.connect(str(path))
+            way.sendall(command.encode())
+            return b"".join(iter(lambda: way.recv(65536), b"")).decode()
+    except ConnectionRefusedError:
+        path.unlink(missing_ok=True)
+        return ""
+    except OSError:
+        return ""
 
 
 def next_try(
@@ -288,10 +299,10 @@ def main() -> NoReturn:
     """Look at everything, again and again."""
     keeper = Keeper()
 
-    def ask(*_: object) -> None:
+    def try_at_once(*_: object) -> None:
         keeper.asked = True
 
-    signal.signal(signal.SIGUSR1, ask)
+    signal.signal(signal.SIGUSR1, try_at_once)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     while True:
         keeper.round()

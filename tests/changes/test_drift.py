@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from deploy.changes.change import Change, FieldChange
 from deploy.changes.drift import drift, unit_change
 from deploy.changes.expected import Expected
-from deploy.changes.live import LiveContainer
+from deploy.changes.live import LiveContainer, base_name
 
 NAME = "demo-litellm-0"
 IMAGE_ID = "sha256:aaaa"
@@ -236,6 +236,27 @@ def test_an_unproven_container_does_not_cost_the_one_before(state: str, health: 
     found = change(replace(LIVE, state=state, health=health), f"{NAME}.previous")
     assert found is not None
     assert found.action == "recreate"
+
+
+def test_one_that_only_finishes_what_it_has_begun_is_left_alone() -> None:
+    ending = replace(LIVE, name=f"{NAME}.ending-0123456789ab", restart="no", health="unhealthy")
+    assert base_name(ending.name) == NAME
+    wanted = container(WANTED)
+
+    def found(*there: LiveContainer) -> str | None:
+        made = unit_change(NAME, wanted, there, config_is_newer=False)
+        return made.action if made else None
+
+    assert found(LIVE, ending, ending) is None
+    assert found(LIVE, replace(ending, state="exited")) == "clean up after an interrupted change of"
+    # it is nothing to go back to
+    assert found(ending) == "create"
+
+
+def test_an_image_that_stays_is_not_compared() -> None:
+    wanted = container(WANTED, "sha256:bbbb")
+    del wanted.facts["live image id"]
+    assert unit_change(NAME, wanted, [LIVE], config_is_newer=False) is None
 
 
 def test_a_run_killed_between_the_renames_creates() -> None:

@@ -104,7 +104,7 @@ def everywhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
 @pytest.fixture(scope="session")
 def pulled(everywhere: Registry) -> Settings:
     """What a deployment on test hosts declares of images that lie in a registry of this machine."""
-    return everywhere.provide("llama-cpp", "litellm", "haproxy")
+    return everywhere.provide("llama-cpp", "litellm", "haproxy", "python")
 
 
 @pytest.fixture(scope="session")

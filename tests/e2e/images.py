@@ -12,7 +12,7 @@ from tests.e2e.hosts import build_host_image
 
 NAMES = (
     *("llama-cpp", "litellm", "open-webui", "ollama"),
-    *("postgres", "valkey", "haproxy", "certbot", "rabbitmq", "vllm-cpu"),
+    *("postgres", "valkey", "haproxy", "python", "certbot", "rabbitmq", "vllm-cpu"),
 )
 
 if __name__ == "__main__":

@@ -11,12 +11,13 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
+import httpcore
 import httpx
 import pytest
 import yaml
@@ -207,16 +208,21 @@ def test_the_rest_is_the_web_ui(client: httpx.Client, site: Site) -> None:
     assert f"WEBUI_URL={url(site)}" in variables
 
 
-def test_websockets_reach_the_web_ui(site: Site, client: httpx.Client) -> None:
-    headers = {
+WEBSOCKET = "/ws/socket.io/?EIO=4&transport=websocket"
+
+
+def upgrade(site: Site) -> dict[str, str]:
+    return {
         "Connection": "Upgrade",
         "Upgrade": "websocket",
         "Sec-WebSocket-Version": "13",
         "Sec-WebSocket-Key": base64.b64encode(b"sixteen bytes...").decode(),
         "Origin": url(site),
     }
-    path = "/ws/socket.io/?EIO=4&transport=websocket"
-    with client.stream("GET", path, headers=headers) as reply:
+
+
+def test_websockets_reach_the_web_ui(site: Site, client: httpx.Client) -> None:
+    with client.stream("GET", WEBSOCKET, headers=upgrade(site)) as reply:
         assert reply.status_code == 101
         raw = reply.extensions["network_stream"].read(4096, timeout=30)
     # the first packet of Engine.IO (https://socket.io/docs/v4/engine-io-protocol/#handshake)
@@ -508,30 +514,167 @@ def test_a_broken_configuration_leaves_the_one_before(site: Site, settings: Sett
     }
 
 
-def test_nobody_is_refused_while_its_settings_change(site: Site, settings: Settings) -> None:
-    """Nor is an answer cut that has begun."""
-    body = {"model": MODEL, "prompt": "def fib(n):", "max_tokens": 200, "stream": True}
+@contextmanager
+def new_visitors(site: Site) -> Iterator[None]:
+    """Each has a connection of its own, all are answered."""
     done, answers, verify = threading.Event(), [], trusting(root(site))
 
     def ask() -> None:
-        # each time with a new connection
         while not done.wait(0.05):
             answers.append(httpx.get(f"{url(site)}/health", verify=verify, trust_env=False))
 
-    with open_client(site) as client, ThreadPoolExecutor() as pool:
+    with ThreadPoolExecutor() as pool:
         asking = pool.submit(ask)
-        with client.stream("POST", "/v1/completions", headers=KEY, json=body) as reply:
-            lines = (line for line in reply.iter_lines() if line)
-            next(lines)
-            site.write(changed(settings, requests_per_minute=50_000))
-            result = site.deploy()
-            last = [*lines][-1]
-        done.set()
+        try:
+            yield
+        finally:
+            done.set()
         asking.result()
-    assert result.status == 0, result.output
-    assert last == "data: [DONE]"
     assert {reply.status_code for reply in answers} == {200}
     assert len(answers) > 20
+
+
+@contextmanager
+def an_answer(client: httpx.Client) -> Iterator[None]:
+    """One that has begun, and goes on to its end."""
+    body = {"model": MODEL, "prompt": "def fib(n):", "max_tokens": 200, "stream": True}
+    with client.stream("POST", "/v1/completions", headers=KEY, json=body) as reply:
+        lines = (line for line in reply.iter_lines() if line)
+        next(lines)
+        yield
+        assert [*lines][-1] == "data: [DONE]"
+
+
+def test_nobody_is_refused_while_its_settings_change(site: Site, settings: Settings) -> None:
+    with new_visitors(site), open_client(site) as client, an_answer(client):
+        site.write(changed(settings, requests_per_minute=50_000))
+        result = site.deploy()
+        assert result.status == 0, result.output
+
+
+# replacement
+
+
+class Page:
+    """The connection of a page of the web UI, for as long as it is open.
+
+    It answers ``2`` with ``3`` (https://socket.io/docs/v4/engine-io-protocol/#heartbeat). A frame
+    of a client is masked, here with zeros (https://www.rfc-editor.org/rfc/rfc6455#section-5.2).
+    """
+
+    def __init__(self, client: httpx.Client, site: Site) -> None:
+        self.said, self.asks, self.ends = b"", threading.Event(), threading.Event()
+        self.client, self.site = client, site
+
+    def run(self) -> None:
+        with self.client.stream("GET", WEBSOCKET, headers=upgrade(self.site)) as reply:
+            assert reply.status_code == 101
+            stream = reply.extensions["network_stream"]
+            while not self.ends.is_set():
+                with suppress(httpcore.ReadTimeout):
+                    read = stream.read(4096, timeout=0.5)
+                    assert read, "it was cut"
+                    self.said += read
+                    if read == b"\x81\x012":
+                        stream.write(b"\x81\x81\0\0\0\x003")
+                if self.asks.is_set():
+                    # for the namespace, which is answered whether there is a login or not
+                    stream.write(b"\x81\x82\0\0\0\x0040")
+                    self.asks.clear()
+
+    def is_answered(self) -> bool:
+        """Whether the connection works in both directions."""
+        before = len(self.said)
+        self.asks.set()
+        deadline = time.monotonic() + 30
+        while b"4" not in self.said[before:]:
+            assert time.monotonic() < deadline, self.said
+            time.sleep(0.1)
+        return True
+
+
+@contextmanager
+def open_page(client: httpx.Client, site: Site) -> Iterator[Page]:
+    page = Page(client, site)
+    with ThreadPoolExecutor() as pool:
+        running = pool.submit(page.run)
+        try:
+            yield page
+        finally:
+            page.ends.set()
+        running.result()
+
+
+def tag_image(container: Container, tag: str) -> None:
+    """A container's image is one of HAProxy, too."""
+    assert container.image
+    assert container.image.tag(f"{NAME}-haproxy", tag)
+
+
+def entries(site: Site) -> dict[str, str]:
+    """Ids of the HAProxy that serves, and of those that only finish what they have begun."""
+    return {name: row[0] for name, row in site.snapshot().items() if name.startswith(ENTRY)}
+
+
+def wait_until_alone(site: Site) -> None:
+    deadline = time.monotonic() + 60
+    while [*entries(site)] != [ENTRY]:
+        assert time.monotonic() < deadline, entries(site)
+        time.sleep(0.3)
+
+
+def test_nobody_is_refused_while_it_is_replaced(site: Site, settings: Settings) -> None:
+    """By one with another memory limit, then by one of another image; pages stay connected."""
+    tag_image(site.container("haproxy"), "newer")
+    other = changed(settings, memory_limit="400MiB")
+    before, listener = entries(site), site.container("listener").id
+    try:
+        with new_visitors(site), open_client(site) as client, open_page(client, site) as page:
+            assert page.is_answered()
+            with an_answer(client):
+                site.write(other)
+                result = site.apply()
+            assert set(result.steps) == {("recreate", f"container {ENTRY}")}
+            both = entries(site)
+            assert len(both) == 2
+            assert both.pop(ENTRY) not in before.values()
+            assert [*both.values()] == [*before.values()]
+            site.write(other | {"images": {"haproxy": {"reference": f"{NAME}-haproxy:newer"}}})
+            assert site.apply().fields == {"image"}
+            # the page is where it was; the one between them has had nothing to wait for
+            assert set(before.values()) < set(entries(site).values())
+            assert page.is_answered()
+        wait_until_alone(site)
+        assert site.container("listener").id == listener
+        assert site.deploy().changes == []
+        wait_until_served(site)
+    finally:
+        site.converge(settings)
+        site.client.images.remove(f"{NAME}-haproxy:newer")
+
+
+def test_one_that_does_not_work_never_takes_the_place(site: Site, settings: Settings) -> None:
+    """Here its image is Python's, which has no HAProxy."""
+    tag_image(site.container("listener"), "broken")
+    before = entries(site)
+    try:
+        with new_visitors(site):
+            images = {"haproxy": {"reference": f"{NAME}-haproxy:broken"}}
+            site.write(changed(settings, start_timeout_seconds=5) | {"images": images})
+            result = site.deploy()
+        assert result.status == 1
+        assert f"{ENTRY}: the container before it serves again" in result.output
+        assert entries(site) == before
+    finally:
+        site.converge(settings)
+        site.client.images.remove(f"{NAME}-haproxy:broken")
+
+
+def test_it_hears_again_when_its_listener_has_started_anew(site: Site) -> None:
+    site.container("listener").restart()
+    wait_until_served(site)
+    assert site.deploy().status == 0
+    assert site.deploy().changes == []
 
 
 # secrets

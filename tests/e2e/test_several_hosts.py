@@ -616,7 +616,7 @@ def test_routers_move_away_from_the_entry(pair: Pair) -> None:
     pair.declare()
     pair.site.apply()
     found = pair.snapshot()
-    assert set(found["a"]) == {ENGINES[0], ENTRY, "e2e-link-server-a-0"}
+    assert set(found["a"]) == {ENGINES[0], "e2e-listener-0", ENTRY, "e2e-link-server-a-0"}
     assert set(found["b"]) == {ENGINES[1], *ROUTERS, CLIENT}
     # each host has what the other one asks there, and no more
     assert open_ports(pair.hosts["a"].address) == {22, 80, 443, 8443}

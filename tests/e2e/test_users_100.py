@@ -66,7 +66,7 @@ ENGINES = ("coder-llama-cpp-tiny-coder-0", "coder-llama-cpp-tiny-coder-1")
 STACK = {
     "gpu1": {
         *(*WEB_UIS, *ROUTERS, ENGINES[0], "coder-link-client-0"),
-        *("coder-haproxy-0", "coder-postgres-0", "coder-valkey-0"),
+        *("coder-listener-0", "coder-haproxy-0", "coder-postgres-0", "coder-valkey-0"),
     },
     "gpu2": {ENGINES[1], "coder-link-server-gpu2-0"},
 }

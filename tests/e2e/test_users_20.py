@@ -40,6 +40,7 @@ ROUTERS = ("coder-litellm-0", "coder-litellm-1")
 STACK = {
     *(ENGINE, f"coder-llama-cpp-{CODER}-0", *ROUTERS),
     *("coder-postgres-0", "coder-valkey-0", "coder-open-webui-0", "coder-haproxy-0"),
+    "coder-listener-0",
 }
 SSH, HTTP, HTTPS = 22, 80, 443
 PING = {"model": CHAT, "messages": [{"role": "user", "content": "ping"}], "max_tokens": 4}
@@ -345,7 +346,7 @@ def test_only_the_entry_can_be_reached_from_outside(box: Box) -> None:
     assert open_ports(box.host.address) == {SSH, HTTP, HTTPS}
     published = box.host.run("docker ps --format '{{.Names}} {{.Ports}}'").splitlines()
     outside = {row.split()[0] for row in published if "0.0.0.0:" in row or ":::" in row}
-    assert outside == {"coder-haproxy-0"}
+    assert outside == {"coder-listener-0"}
 
 
 # what the operator sees

@@ -126,7 +126,7 @@ def test_built_images_have_a_plan_and_their_own_user(catalog: Catalog) -> None:
     uses = resolve_images(declare(image_source="build"), catalog)
     built = {name: use for name, use in uses.items() if use.build}
     services = {"litellm", "open-webui", "postgres", "rabbitmq", "valkey", "haproxy", "certbot"}
-    assert set(built) == services | {"llama-cpp", "ollama", "vllm-cpu"}
+    assert set(built) == services | {"python", "llama-cpp", "ollama", "vllm-cpu"}
     for use in built.values():
         assert use.build is not None
         assert use.image.reference == use.build.tag

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from click import unstyle
-from pyinfra.api import OperationError
+from pyinfra.api import OperationError, StringCommand
 from pyinfra.api.command import FunctionCommand
 
 from deploy.artefacts import Artefacts
@@ -19,6 +19,7 @@ from deploy.facts.health import Health
 from deploy.facts.units import FileState, Units
 from deploy.operations import units
 from deploy.operations.drained import DrainedCommand
+from deploy.operations.script import ScriptCommand
 from deploy.operations.together import TogetherCommand
 from deploy.render import TEMPLATES
 from deploy.services import ConfigTree, Holds, Tier, Unit
@@ -299,6 +300,46 @@ def test_files_that_replicas_share_are_announced_and_written_once(
         ("recreate", "container demo-litellm-1"),
     ]
     assert ["tar -xz" in command for command in outcome.shell].count(True) == 1
+
+
+def of_containers(outcome: Outcome) -> list[StringCommand]:
+    """Without those that write files."""
+    return [command for command in outcome.commands if isinstance(command, ScriptCommand)]
+
+
+def test_the_entry_is_relieved_by_one_beside_it(make: MakeArtefacts) -> None:
+    before, after = make(entry={}), make(entry={"memory_limit": "1GiB"})
+    name = "demo-haproxy-0"
+    there = any_live(before, name)
+
+    def commands(wanted: Artefacts, *beside: LiveContainer) -> list[list[str]]:
+        made = converge(wanted, there, *beside, tier=Tier.ENTRY)
+        return [words(command)[:3] for command in of_containers(made)]
+
+    assert commands(after) == [["relieve", name, "60"]]
+    assert commands(before, replace(there, name=f"{name}.previous")) == [["settle", name, "60"]]
+    assert commands(before, replace(there, name=f"{name}.ending-0123456789ab")) == []
+
+
+def test_an_entry_with_ports_of_its_own_makes_room_for_its_listener(make: MakeArtefacts) -> None:
+    """As releases before this one made it: once, both change together."""
+    made = make(entry={})
+    listener, name = "demo-listener-0", "demo-haproxy-0"
+    old = replace(any_live(made, name), spec={}, holds=unit_named(made, listener).holds)
+    state = found(made, [old])
+
+    def commands(tier: Tier) -> list[StringCommand]:
+        host = FakeHost({Units: state, Contents: {}, Health: ""}, name="@local")
+        return of_containers(run(units.converged, host, artefacts=made, tier=tier))
+
+    entry = commands(Tier.ENTRY)
+    assert [words(each)[:2] for each in entry] == [
+        ["prepare", listener],
+        ["prepare", name],
+        ["swap", f"{listener},{name}"],
+    ]
+    assert words(entry[-1])[2:] == ["0", listener, "60", name, "60"]
+    assert commands(Tier.LISTENER) == []
 
 
 def test_what_serves_is_drained_before_it_is_replaced(make: MakeArtefacts) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -407,3 +408,124 @@ def test_a_port_that_can_be_published_is(engine: Engine) -> None:
     engine.add(NAME, "good")
     assert engine.replace("published").returncode == 0
     assert engine.containers == {NAME: ("published", "running")}
+
+
+# containers that give way
+
+ENDING = f"{NAME}.ending-good01234567"
+
+
+def relieve(engine: Engine, image: str, kill_after: int = 0) -> subprocess.CompletedProcess[str]:
+    return engine.run("relieve", "30", "2", image, stdin=SECRETS, kill_after=kill_after)
+
+
+def test_the_old_one_serves_until_the_new_one_does_and_ends_by_itself(engine: Engine) -> None:
+    engine.add(NAME, "good")
+    result = relieve(engine, "slow")
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+    assert engine.containers == {NAME: ("slow", "running"), ENDING: ("good", "running")}
+    assert "stop" not in engine.verbs
+    assert engine.verbs.index("kill") > engine.verbs.index("start")
+    ending = engine.directory / "containers" / ENDING
+    assert (ending / "told").read_text() == "HUP\n"
+    # Docker does not start it again
+    assert (ending / "restart").read_text() == "no\n"
+
+
+def test_what_has_ended_is_removed_without_another_run(engine: Engine) -> None:
+    engine.add(NAME, "good")
+    (engine.directory / "answered").touch()
+    assert relieve(engine, "slow").returncode == 0
+    deadline = time.monotonic() + 60
+    while ENDING in engine.containers:
+        assert time.monotonic() < deadline
+    assert engine.containers == {NAME: ("slow", "running")}
+
+
+@pytest.mark.parametrize("image", ["sick", "nostart"])
+def test_one_that_does_not_work_leaves_the_old_one_as_it_was(engine: Engine, image: str) -> None:
+    engine.add(NAME, "good")
+    result = relieve(engine, image)
+    assert result.returncode == 1
+    assert result.stdout.splitlines()[-1] == f"{NAME}: the container before it serves again"
+    assert engine.containers == {NAME: ("good", "running")}
+    assert not {"stop", "kill"} & set(engine.verbs)
+
+
+def test_a_first_one_that_gives_way_is_created(engine: Engine) -> None:
+    assert relieve(engine, "slow").returncode == 0
+    assert engine.containers == {NAME: ("slow", "running")}
+
+
+def test_one_that_was_stopped_by_hand_is_not_waited_for(engine: Engine) -> None:
+    engine.add(NAME, "good", "exited")
+    assert relieve(engine, "slow").returncode == 0
+    assert engine.containers == {NAME: ("slow", "running")}
+
+
+def test_several_end_at_the_same_time(engine: Engine) -> None:
+    engine.add(NAME, "good")
+    engine.add(f"{NAME}.ending-first0123456", "old")
+    assert relieve(engine, "slow").returncode == 0
+    assert engine.containers.keys() == {NAME, ENDING, f"{NAME}.ending-first0123456"}
+
+
+CHANGES_OF_A_RELIEF = 7  # create, rename, rename, start, update, kill, rename
+
+
+@pytest.mark.parametrize("killed_after", range(1, CHANGES_OF_A_RELIEF + 1))
+def test_a_relief_killed_at_any_moment_is_gone_on_from(
+    new_engine: Callable[[], Engine], killed_after: int
+) -> None:
+    for wanted, status in (("published", 0), ("sick", 1)):
+        engine = new_engine()
+        engine.add(NAME, "good")
+        assert relieve(engine, "slow", kill_after=killed_after).returncode == -9
+        served = {image for image, state in engine.containers.values() if state == "running"}
+        assert "good" in served
+        # once anything is done to the one before, the new one is known to work
+        before = engine.directory / "containers" / PREVIOUS
+        is_proven = (before / "restart").exists() or ENDING in engine.containers
+        proven = "slow" if is_proven else "good"
+        assert relieve(engine, wanted).returncode == status
+        serving = wanted if status == 0 else proven
+        left = dict(engine.containers)
+        assert left.pop(NAME) == (serving, "running")
+        assert all(f"{NAME}.ending-" in name for name in left), left
+        assert all(image in {"good", "slow"} for image, _ in left.values())
+
+
+@pytest.mark.parametrize("killed_after", [4, 5, 6])
+def test_what_works_is_settled_without_another_container(engine: Engine, killed_after: int) -> None:
+    """The next look finds nothing to change but what is beside it."""
+    engine.add(NAME, "good")
+    relieve(engine, "slow", kill_after=killed_after)
+    assert engine.run("settle").returncode == 0
+    assert engine.containers == {NAME: ("slow", "running"), ENDING: ("good", "running")}
+
+
+def test_a_relief_has_as_many_changes_as_are_killed_after(engine: Engine) -> None:
+    engine.add(NAME, "good")
+    relieve(engine, "slow")
+    changes = (engine.directory / "changes").read_text().splitlines()
+    assert len(changes) == CHANGES_OF_A_RELIEF
+
+
+def test_settle_removes_what_has_ended_and_was_never_started(engine: Engine) -> None:
+    engine.add(NAME, "good")
+    engine.add(NEXT, "good", "created")
+    engine.add(ENDING, "good", "exited")
+    engine.add(f"{NAME}.ending-other0123456", "other")
+    assert engine.run("settle").returncode == 0
+    assert engine.containers.keys() == {NAME, f"{NAME}.ending-other0123456"}
+
+
+def test_no_lock_is_kept_by_what_ends(engine: Engine) -> None:
+    """Its old streams may go on for an hour; the next run does not wait for them."""
+    engine.add(NAME, "good")
+    assert relieve(engine, "slow").returncode == 0
+    began = time.monotonic()
+    assert engine.run("settle").returncode == 0
+    # the engine's wait is two seconds
+    assert ENDING in engine.containers
+    assert time.monotonic() - began < 60

@@ -76,6 +76,7 @@ def test_stores_come_first_then_engines_consumers_and_senders(make: MakeArtefact
         "aristote-sender-0",
         "aristote-sender-1",
         "open-webui-0",
+        "listener-0",
         "haproxy-0",
     ]
     assert Tier.ENGINE.position < Tier.CONSUMER.position < Tier.ROUTER.position

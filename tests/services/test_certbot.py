@@ -64,7 +64,7 @@ def test_it_starts_before_the_entry_on_its_host(make: MakeArtefacts) -> None:
     unit = keeper(made)
     assert (unit.name, unit.host) == ("demo-certbot-0", "b.lab.example")
     tiers = made.stack.tiers()
-    assert tiers.index(Tier.CERTIFICATE) == tiers.index(Tier.ENTRY) - 1
+    assert tiers.index(Tier.CERTIFICATE) < tiers.index(Tier.ENTRY)
     # it may move: another is issued there
     assert not unit.is_stateful
 
@@ -86,7 +86,7 @@ def test_it_has_no_rights_but_to_read_what_it_was_given(make: MakeArtefacts) -> 
 def test_both_share_a_volume_and_only_one_has_the_account(make: MakeArtefacts) -> None:
     made = make(entry=ACME)
     assert keeper(made).volumes == ("demo-certbot", "demo-certificates")
-    assert entry(made).volumes == ("demo-certificates",)
+    assert entry(made).volumes == ("demo-listener", "demo-certificates")
 
 
 def test_what_it_asks_for(make: MakeArtefacts) -> None:
@@ -211,7 +211,8 @@ def test_the_certificate_is_taken_from_the_volume(make: MakeArtefacts) -> None:
     [bind] = rules(found["frontend people"], "bind")
     assert bind[:4] == [":8443", "ssl", "crt", "/certificates/entry.pem"]
     sockets = rules(found["global"], "stats", "socket")
-    assert sockets[1] == ["unix@/certificates/haproxy.sock", "mode", "600", "level", "admin"]
+    own = "unix@/certificates/haproxy-${HOSTNAME}.sock"
+    assert sockets[1] == [own, "mode", "600", "level", "admin"]
     assert unit.config
     assert set(unit.config.files) == {"haproxy.cfg"}
 

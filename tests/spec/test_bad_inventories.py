@@ -746,7 +746,7 @@ BAD_PLANS: list[tuple[dict[str, Any], str]] = [
         images.litelm: 'litelm'
             allowed: aristote-consumer, aristote-sender, certbot, haproxy, litellm, llama-cpp, \
 llama-cpp-cuda, llama-cpp-rocm, llama-cpp-vulkan, ollama, ollama-rocm, open-webui, postgres, \
-rabbitmq, sglang, sglang-rocm, sglang-rocm-mi35x, tensorrt-llm, tgi, valkey, vllm, \
+python, rabbitmq, sglang, sglang-rocm, sglang-rocm-mi35x, tensorrt-llm, tgi, valkey, vllm, \
 vllm-cpu, vllm-rocm
             fix: did you mean 'litellm'?
         """,

@@ -91,11 +91,11 @@ class Certbot:
 class HAProxy(socketserver.ThreadingUnixStreamServer):
     """Knows one certificate, as the runtime interface of the real one shows and takes it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, name: str = "haproxy-1.sock") -> None:
         self.file = folder / "entry.pem"
         self.serves, self.next = self.file.read_text(), ""
         self.changes, self.takes = 0, True
-        super().__init__(str(folder / "haproxy.sock"), Runtime)
+        super().__init__(str(folder / name), Runtime)
 
 
 class Runtime(socketserver.StreamRequestHandler):
@@ -149,8 +149,8 @@ class Place:
     def report(self) -> Renewal:
         return Renewal.parse((self.state / "report.json").read_text())
 
-    def haproxy(self) -> HAProxy:
-        server = HAProxy(self.served)
+    def haproxy(self, name: str = "haproxy-1.sock") -> HAProxy:
+        server = HAProxy(self.served, name)
         threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         return server
 
@@ -242,6 +242,17 @@ def test_an_entry_that_was_replaced_is_given_it_again(place: Place, haproxy: HAP
     haproxy.serves = place.first
     keeper.round()
     assert (haproxy.changes, haproxy.serves) == (2, place.pem)
+
+
+def test_both_are_given_it_while_one_takes_the_others_place(place: Place, haproxy: HAProxy) -> None:
+    other = place.haproxy("haproxy-2.sock")
+    place.keeper().round()
+    assert {each.serves for each in (haproxy, other)} == {place.pem}
+    other.shutdown()
+    other.server_close()
+    place.keeper().round()
+    # nobody answers there any more
+    assert [path.name for path in place.served.glob("*.sock")] == ["haproxy-1.sock"]
 
 
 def test_what_failed_is_tried_less_and_less_often(place: Place, haproxy: HAProxy) -> None:

@@ -13,6 +13,7 @@ from testinfra.host import Host
 CONTAINERS = {
     *("people-llama-cpp-tiny-coder-0", "people-litellm-0", "people-litellm-1"),
     *("people-postgres-0", "people-valkey-0", "people-open-webui-0", "people-haproxy-0"),
+    "people-listener-0",
 }
 
 
