@@ -11,6 +11,7 @@ from deploy.plan.addresses import is_address
 from deploy.plan.replica_plan import ReplicaPlan
 from deploy.plan.service_plans import Hop, LinksPlan
 from deploy.spec import DeploymentSpec, HostSpec
+from deploy.spec.endpoint import EndpointSpec
 
 NAMES = {"entry": "the entry", "router": "the router", "web_ui": "the web UI"}
 """What asks, as people call it."""
@@ -55,12 +56,15 @@ def link_warnings(spec: DeploymentSpec) -> Iterator[str]:
     """Ports that earlier releases needed in the network, and that nothing here asks any more."""
     if spec.entry is None:
         return
-    services = (
-        ("router", spec.router, spec.router_host, "programs ask the router"),
-        ("web_ui", spec.web_ui, spec.web_ui_host, "people open the web UI"),
-    )
+    services: list[tuple[str, EndpointSpec, str, str]] = [
+        (setting, router, spec.router_host, "programs ask the router")
+        for setting, router in spec.router_settings()
+        if spec.is_behind_entry(router)
+    ]
+    if spec.web_ui:
+        services.append(("web_ui", spec.web_ui, spec.web_ui_host, "people open the web UI"))
     for setting, service, host, use in services:
-        if service and host != spec.entry_host and not service.listen.is_loopback:
+        if host != spec.entry_host and not service.listen.is_loopback:
             yield (
                 f"{setting}.listen: port {service.port} of {host} is open at {service.listen},"
                 " without encryption; the entry goes through a link. Remove listen unless"

@@ -783,12 +783,6 @@ CASES: dict[str, dict[str, Any]] = {
         "postgres": {"max_connections": 60},
         "entry": {},
     },
-    "a router that an entry elsewhere does not reach": {
-        "hosts": TWO_HOSTS,
-        "routers": [{**ARISTOTE, "listen": "0.0.0.0"}, LITELLM],  # noqa: S104
-        "postgres": {"web_ui": False},
-        "entry": {"host": "10.0.0.2"},
-    },
     "an alias of a model that LiteLLM does not answer for": {
         "hosts": [TWO],
         "models": [{**CODER_7B, "roles": ["chat"], "gpus": 1}, TYPES],

@@ -64,6 +64,7 @@ def test_each_router_has_its_own_containers(lab: Artefacts) -> None:
         "aristote-sender-0",
         "litellm-0",
         "open-webui-0",
+        "listener-0",
         "haproxy-0",
     ]
     assert {unit.name for unit in lab.stack.tier(Tier.ROUTER)} == {
@@ -211,19 +212,22 @@ def test_several_of_each_are_drained_at_the_entry(make: MakeArtefacts) -> None:
     ]
 
 
-def test_an_entry_elsewhere_reaches_each_at_its_port(make: MakeArtefacts) -> None:
-    anywhere = {"listen": "0.0.0.0"}  # noqa: S104 - declared, not bound
+def test_an_entry_elsewhere_reaches_both_through_the_link(make: MakeArtefacts) -> None:
     settings = LAB | {
         "hosts": [*LAB["hosts"], {"name": "10.0.0.2"}],
         "entry": {"host": "10.0.0.2"},
         "web_ui": None,
-        "routers": [ARISTOTE | anywhere, LITELLM | anywhere],
+        "routers": [ARISTOTE, LITELLM],
     }
-    found = sections(entry(make(**settings)))
-    addresses = {
-        name: rules(found[f"backend {name}"], "server")[0][1] for name in ("router", "completions")
-    }
-    assert addresses == {"router": "10.0.0.1:4000", "completions": "10.0.0.1:4001"}
+    artefacts = make(**settings)
+    found = sections(entry(artefacts))
+    servers = [rules(found[f"backend {name}"], "server")[0] for name in ("router", "completions")]
+    names = ["demo-aristote-sender-0", "demo-litellm-0"]
+    assert [server[:2] for server in servers] == [[name, "10.0.0.1:8443"] for name in names]
+    [server] = artefacts.stack.tier(Tier.LINK)
+    link = sections(server)
+    for name, port in zip(names, (8080, 4000), strict=True):
+        assert rules(link[f"backend {name}"], "server")[0][:2] == ["asked", f"{name}:{port}"]
 
 
 def test_engines_are_drained_where_litellm_asks_them(lab: Artefacts) -> None:

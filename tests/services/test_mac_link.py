@@ -85,7 +85,7 @@ def test_the_same_tls_as_everywhere(artefacts: Artefacts, make: MakeArtefacts) -
         return [line.replace("10.0.0.21:", ":") for line in wanted.findall(text)]
 
     assert told(config_of(artefacts)) == told(theirs)
-    assert len(told(theirs)) == 7
+    assert len(told(theirs)) == 8
     assert not re.search(r"resolvers|^ *[ug]id ", config_of(artefacts), re.M)
 
 
@@ -118,7 +118,7 @@ def test_new_files_are_tried_by_that_account_and_waited_for(artefacts: Artefacts
 def test_engines_listen_on_the_mac_alone(artefacts: Artefacts) -> None:
     found = property_list_of(engine_of(artefacts), artefacts)
     assert found["EnvironmentVariables"]["OLLAMA_HOST"] == "127.0.0.1:8000"
-    assert "server engine 127.0.0.1:8000\n" in config_of(artefacts)
+    assert "server asked 127.0.0.1:8000\n" in config_of(artefacts)
     [router] = [unit for unit in artefacts.stack.units if unit.runs.service == "litellm"]
     assert router.config is not None
     config = yaml.safe_load(str(router.config.files["config.yaml"].content))

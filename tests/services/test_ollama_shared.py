@@ -169,7 +169,7 @@ def test_a_link_leads_to_it_once(make: MakeArtefacts) -> None:
     artefacts = shared(make, CHAT, CODE, hosts=hosts)
     for unit in artefacts.stack.tier(Tier.LINK):
         [condition] = rules(sections(unit)["frontend requests"], "use_backend")
-        assert condition[1:] == f"if {{ path,field(2,/) -m str {NAME} }}".split()
+        assert condition[1:] == f"if {{ var(txn.asked) -m str {NAME} }}".split()
         assert unit.route is not None
         assert set(unit.route.names) == {f"{NAME}-{model['name']}" for model in (CHAT, CODE)}
     for replica in artefacts.plan.replicas:
