@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass, replace
+from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 
 from deploy.artefacts import Artefacts
-from deploy.catalog import load_catalog
 from deploy.live.acme import wait_for_certificate
 from deploy.live.checks import (
-    Answer,
     Check,
     chat,
     chat_in_web_ui,
@@ -27,31 +25,19 @@ from deploy.live.checks import (
     web_ui_is_ready,
 )
 from deploy.live.connection import Addresses, Connection, connect, container_address
+from deploy.live.engine_questions import engine_question, expected_answer
 from deploy.live.entry import ask_entry, entry_base
 from deploy.live.http import Base
-from deploy.live.kv_cache import kv_cache_text, kv_cache_warning, read_kv_cache
 from deploy.live.links import ask_end
 from deploy.live.login import Login
-from deploy.live.metal import metal_device
-from deploy.live.ollama import answer_and_share
+from deploy.live.question import Question
 from deploy.plan.replica_plan import ReplicaPlan
 from deploy.plan.service_plans import RouterPlan
-from deploy.services import engines, links, llama_cpp, open_webui, routers, routes
-from deploy.services.upstream import Upstream
-from deploy.spec import HostSpec, SecretName
+from deploy.services import engines, links, open_webui, routers, routes
+from deploy.spec import SecretName
 
 AT_ONCE = 8
 """How many questions are asked at the same time."""
-
-
-@dataclass(frozen=True)
-class Question:
-    """What is asked of a service."""
-
-    name: str
-    host: str
-    ask: Callable[[], str | Answer]
-    """Returns what was answered; see run_check."""
 
 
 def verify(
@@ -101,19 +87,12 @@ def _checks(
         yield from pool.map(lambda asked: run_check(asked.name, asked.host, asked.ask), questions)
 
 
-def _connect(
-    artefacts: Artefacts, host: HostSpec, logins: Mapping[str, Login]
-) -> AbstractContextManager[Connection]:
-    needs_docker = artefacts.stack.needs_docker(host.name)
-    return connect(host, logins.get(host.name), needs_docker=needs_docker)
-
-
 def _questions(
     artefacts: Artefacts, hosts: dict[str, Connection], token: str
 ) -> Iterator[Question]:
     yield from _link_questions(artefacts, hosts)
     for replica in artefacts.plan.replicas:
-        yield _engine_question(artefacts, replica, hosts)
+        yield engine_question(artefacts, replica, hosts)
     for router in artefacts.plan.routers:
         yield from _replica_questions(artefacts, router, hosts[router.host])
     entry = artefacts.plan.entry
@@ -140,73 +119,6 @@ def _link_questions(artefacts: Artefacts, hosts: dict[str, Connection]) -> Itera
         for name in links.holders(artefacts.context, end):
             asked = partial(ask_end, artefacts, end, name, hosts[end.host])
             yield Question(f"link {end.role}", end.host, asked)
-
-
-def _engine_question(
-    artefacts: Artefacts, replica: ReplicaPlan, hosts: dict[str, Connection]
-) -> Question:
-    upstream = engines.upstream(artefacts.context, replica)
-    key = artefacts.secrets.value(SecretName.ENGINE_API_KEY) if upstream.has_key else ""
-    model = upstream.upstream_model
-
-    ask_at = partial(_ask_engine, replica, upstream, key)
-
-    def ask() -> str | Answer:
-        url = engine_url(artefacts, replica, hosts)
-        if replica.engine.kind == "ollama" and replica.gpus and replica.engine.keep_alive != "0":
-            # only a model that has just answered is loaded for sure
-            return answer_and_share(partial(ask_at, url), url, model, replica)
-        answer = ask_at(url)
-        if replica.engine.traits.shares_cache:
-            return _with_kv_cache(answer, upstream.name, replica, hosts[replica.host])
-        if replica.engine.kind == "llama_cpp" and replica.gpu_vendor == "apple":
-            return f"{answer}; by Metal, on {_metal(artefacts, replica, hosts[replica.host])}"
-        return answer
-
-    return Question(f"engine {replica.served_model_name}", replica.host, ask)
-
-
-def _ask_engine(replica: ReplicaPlan, upstream: Upstream, key: str, url: str) -> str:
-    model = upstream.upstream_model
-    if replica.embeds:
-        return embed(url, key, model)
-    if replica.reranks:
-        return rerank(url, key, model)
-    if upstream.completes:
-        return complete(url, key, model, _expected(replica))
-    return stream_chat(url, key, model)
-
-
-def _metal(artefacts: Artefacts, replica: ReplicaPlan, host: Connection) -> str:
-    """The GPU that a replica of llama.cpp on a Mac sees."""
-    program = artefacts.context.program(replica.host, llama_cpp.PROGRAM)
-    name = engines.container_name(artefacts.context, replica)
-    return metal_device(host, str(program.path), name)
-
-
-def _with_kv_cache(answer: str, name: str, replica: ReplicaPlan, host: Connection) -> Answer:
-    """What an engine answered, and the KV cache that it has for more."""
-    found, planned = read_kv_cache(host, name, replica), replica.kv_cache_tokens
-    if found is None:
-        return Answer(answer)
-    warning = kv_cache_warning(found, planned, replica.engine.traits.title)
-    return Answer(f"{answer}; {kv_cache_text(found, planned)}", warning)
-
-
-def engine_url(artefacts: Artefacts, replica: ReplicaPlan, hosts: dict[str, Connection]) -> str:
-    """The way that the router takes: through a link, to a port of the host, or to a container."""
-    plan = artefacts.plan
-    if replica.is_linked:
-        client = routes.link_client_name(artefacts.context, plan.router.host)
-        router = hosts[plan.router.host]
-        url = router.reach(container_address(router, client, plan.name), routes.LINK_PORT)
-        return f"{url}/{engines.container_name(artefacts.context, replica)}"
-    if replica.port is not None:
-        return hosts[plan.router.host].reach(plan.host(replica.host).address, replica.port)
-    connection = hosts[replica.host]
-    container = engines.container_name(artefacts.context, replica)
-    address = container_address(connection, container, plan.name)
-    return connection.reach(address, engines.container_port(replica))
 
 
 def _router_questions(
@@ -241,7 +153,7 @@ def _asked(
     for name in replica.lora_adapters if completes else ():
         yield f"{name} completion", partial(complete, url, key, name, None)
     if completes and engines.upstream(artefacts.context, replica).completes:
-        expected = _expected(replica)
+        expected = expected_answer(replica)
         yield f"{model} completion", partial(complete, *asked, expected)
         yield f"{model} streamed completion", partial(stream_completion, *asked, expected)
     if does_all_else and plan.is_for_chat(model):
@@ -301,16 +213,6 @@ def _web_ui_question(
         "web UI login and chat",
         web_ui.host,
         lambda: chat_in_web_ui(url, web_ui.spec.admin_email, password, model, token),
-    )
-
-
-def _expected(replica: ReplicaPlan) -> str | None:
-    """What the model is known to answer, if it is one of the catalogue's that is."""
-    entry = load_catalog().models.get(replica.model)
-    return (
-        entry.known_answer
-        if entry and replica.file and entry.sha256 == replica.file.sha256
-        else None
     )
 
 

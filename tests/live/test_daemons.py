@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from deploy.errors import ServiceError
-from deploy.live import status, verify
+from deploy.live import engine_questions, status
 from deploy.live.connection import Connection
 from deploy.live.daemons import is_loaded, read_daemon, read_log
 from deploy.live.metal import metal_device
@@ -177,8 +177,8 @@ def test_verify_says_what_computes(
     """Next to what llama.cpp on the Mac answered, by the program that serves."""
     artefacts, _ = llama_of(make, path=llama_server(mac, DEVICES))
     [replica] = artefacts.plan.replicas
-    monkeypatch.setattr(verify, "engine_url", lambda *_: "http://none")
-    monkeypatch.setattr(verify, "complete", lambda *_: "answered 'ok'")
+    monkeypatch.setattr(engine_questions, "engine_url", lambda *_: "http://none")
+    monkeypatch.setattr(engine_questions, "complete", lambda *_: "answered 'ok'")
     hosts: dict[str, Connection] = {"mac": OnMac(mac)}
-    question = verify._engine_question(artefacts, replica, hosts)
+    question = engine_questions.engine_question(artefacts, replica, hosts)
     assert question.ask() == "answered 'ok'; by Metal, on Apple M3 Ultra"

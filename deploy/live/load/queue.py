@@ -17,7 +17,7 @@ import httpx
 from deploy.artefacts import Artefacts
 from deploy.errors import AtelierError
 from deploy.live.connection import Connection, connect
-from deploy.live.verify import engine_url
+from deploy.live.engine_questions import engine_url
 from deploy.services import engines
 from deploy.spec import SecretName
 from deploy.spec.engine_kinds import EngineKind
