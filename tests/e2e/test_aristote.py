@@ -256,10 +256,15 @@ def test_the_verbs_of_users_act_on_both_routers(site: Site, settings: Settings) 
 
 @pytest.mark.long
 def test_from_litellm_over_both_to_aristote(site: Site, settings: Settings) -> None:
-    """LiteLLM cannot say its keys: with Aristote people get new ones, which Aristote keeps."""
+    """LiteLLM cannot say its keys: with Aristote people get new ones, which Aristote keeps.
+
+    What Aristote has of before is older than the key that was made while it was away.
+    """
     alone = {key: settings["router"][key] for key in ("port", "start_timeout_seconds")}
     site.write(settings | {"people": [ADA], "router": alone | {"kind": "litellm"}})
     assert site.deploy().status == 0
+    rotated = site.atelier("users rotate", "ada")
+    assert rotated.returncode == 0, rotated.stderr
     of_litellm = key_of(site, "ada")
     site.write(beside_litellm(settings | {"people": [ADA]}))
     joined, again = site.deploy(), site.deploy()
