@@ -25,6 +25,7 @@ from deploy.operations.questions import units_question
 from deploy.operations.replica_changes import Part, ReplicaChanges, is_made_anew
 from deploy.operations.together import TogetherCommand
 from deploy.operations.unit_changes import HostChanges, UnitChange, host_changes
+from deploy.operations.verified import sign_in_again
 from deploy.operations.whole_replica import WholeCommand
 from deploy.services import ContainerSpec, Tier, Unit
 
@@ -63,6 +64,8 @@ def converged(
     # replicas share their files: those of replicas that do not wait for a turn are there by then
     earlier = _due(changes, tier, replicas, rolling=False) if rolling else ()
     told = set(_outdated(earlier, changes))
+    if groups and tier == Tier.WEB_UI and state.is_executing:
+        sign_in_again()
     for group in groups:
         _announce(group, changes, artefacts, found, told)
     for change in _outdated(groups, changes).values():

@@ -38,6 +38,15 @@ def _sign_in(artefacts: Artefacts, logins: dict[str, Login]) -> str:
     return early_token(artefacts, logins)
 
 
+def sign_in_again() -> None:
+    """A web UI changes: the proof is to sign in to the one that there is then.
+
+    Other changes leave the login as good as it was. Open WebUI takes 15 logins in 3 minutes.
+    """
+    for each in state.inventory:
+        each.connector_data.pop(SIGNING_IN, None)
+
+
 @operation()
 def answers(artefacts: Artefacts) -> Commands:
     """Every service answers for real; nothing is changed, and a dry run asks nothing."""
@@ -68,9 +77,9 @@ def _ask(artefacts: Artefacts) -> str:
 
 
 def _token(artefacts: Artefacts) -> str:
-    """Of the login that was begun; empty where the web UI's host has changed since."""
-    begun, web_ui = host.connector_data.get(SIGNING_IN), artefacts.plan.web_ui
-    if begun is None or web_ui is None or look.seen(web_ui.host, Units) is None:
+    """Of the login that was begun; empty where a web UI has changed since."""
+    begun = host.connector_data.get(SIGNING_IN)
+    if begun is None or artefacts.plan.web_ui is None:
         return ""
     begun.join(PATIENCE_SECONDS)
     return begun.value or ""

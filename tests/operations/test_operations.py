@@ -31,10 +31,11 @@ from deploy.facts.deployment import Deployment as DeploymentFact
 from deploy.facts.docker import Docker
 from deploy.facts.engine import Resources
 from deploy.facts.files import PathState, PathStates
+from deploy.facts.health import Health
 from deploy.facts.host import Host
 from deploy.facts.images import Images, ImagesState
 from deploy.facts.old_images import BroughtImage, OldImages
-from deploy.facts.units import FileState, UnitsState
+from deploy.facts.units import FileState, Units, UnitsState
 from deploy.fingerprint import KnownSecrets
 from deploy.hosts.state import DockerState, FileSystem, HostState
 from deploy.hosts.subject import Subject
@@ -53,6 +54,7 @@ from deploy.operations import (
     precheck,
     resource,
     secret_file,
+    units,
     verified,
 )
 from deploy.operations.copy import CopyCommand
@@ -61,7 +63,7 @@ from deploy.operations.known_secrets import KNOWN
 from deploy.operations.questions import host_question
 from deploy.operations.script import ScriptCommand
 from deploy.secrets import SecretStore
-from deploy.services import ConfigFile, ConfigTree, HostModelFile, haproxy_watch
+from deploy.services import ConfigFile, ConfigTree, HostModelFile, Tier, haproxy_watch
 from deploy.spec import SecretName, SecretText
 from tests.conftest import MakeArtefacts
 from tests.operations.found import live
@@ -720,19 +722,20 @@ def test_verification_uses_the_connections_that_are_open(
 
 
 @pytest.mark.parametrize(
-    ("gives", "is_unchanged", "token"),
+    ("gives", "changed", "token"),
     [
-        (lambda: "t", True, "t"),
-        (lambda: "t", False, ""),
-        (lambda: "", True, ""),
-        (lambda: gevent.sleep(60), True, ""),
+        (lambda: "t", None, "t"),
+        (lambda: "t", Tier.ROUTER, "t"),
+        (lambda: "t", Tier.WEB_UI, ""),
+        (lambda: "", None, ""),
+        (lambda: gevent.sleep(60), None, ""),
     ],
 )
-def test_verification_uses_a_login_that_was_begun_if_nothing_has_changed_since(
+def test_verification_uses_a_login_that_was_begun_if_no_web_ui_has_changed_since(
     demo: Artefacts,
     monkeypatch: pytest.MonkeyPatch,
     gives: Callable[[], str],
-    is_unchanged: bool,
+    changed: Tier | None,
     token: str,
 ) -> None:
     used: list[str] = []
@@ -744,10 +747,12 @@ def test_verification_uses_a_login_that_was_begun_if_nothing_has_changed_since(
     monkeypatch.setattr(verified, "PATIENCE_SECONDS", 0.1)
     monkeypatch.setattr("deploy.live.early_login.early_token", lambda *_: gives())
     monkeypatch.setattr("deploy.live.verify.verify", verify)
-    monkeypatch.setattr(look, "seen", lambda *_: UnitsState({}) if is_unchanged else None)
-    host = FakeHost({Host: GOOD_HOST, Resources: {}})
+    host = FakeHost({Host: GOOD_HOST, Resources: {}, Units: UnitsState({}), Health: ""})
     arguments = checked(demo, partial(verified.sign_in_early, demo))
     run(precheck.passed, host, executing=True, **arguments)
+    if changed:
+        host.name = "@local"
+        assert run(units.converged, host, executing=True, artefacts=demo, tier=changed).commands
     run(verified.answers, host, executing=True, artefacts=demo)
     assert used == [token]
 
