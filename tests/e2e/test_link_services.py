@@ -108,6 +108,11 @@ class Hops(Link):
         return (*super().ends, *self.artefacts.stack.tier(Tier.ENTRY))
 
     @property
+    def containers(self) -> tuple[Unit, ...]:
+        """All that is made here; the entry has its sockets from the listener."""
+        return (*self.artefacts.stack.tier(Tier.LISTENER), *self.ends)
+
+    @property
     def trusted(self) -> ssl.SSLContext:
         own = self.artefacts.secrets.certificates
         assert own
@@ -121,12 +126,13 @@ class Hops(Link):
 
     def states(self) -> dict[str, str]:
         """What the entry says of its routers."""
-        return router_states(docker("exec", ENTRY, "bash", "-c", ASK_ENTRY))
+        return router_states(docker("exec", ENTRY, "bash", "-c", ASK_ENTRY, check=False))
 
 
 @pytest.fixture(scope="module")
 def hops(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hops]:
-    build_images([make_build_plan("haproxy", load_catalog())], report=lambda _line: None)
+    plans = [make_build_plan(name, load_catalog()) for name in ("haproxy", "python")]
+    build_images(plans, report=lambda _line: None)
     home = tmp_path_factory.mktemp("hops")
     https_port = free_port()
     spec = declare(
@@ -157,7 +163,7 @@ def hops(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hops]:
             named = ("--env", f"NAME={name}", image)
             docker("run", *options, *named, "python3", "-c", STAND_IN, str(port))
         made.write()
-        for unit in made.ends:
+        for unit in made.containers:
             arguments = unit.create_arguments(DEPLOYMENT, made.artefacts.secrets.digest)
             docker("container", "create", "--name", unit.name, *arguments)
             docker("start", unit.name)
@@ -165,8 +171,10 @@ def hops(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hops]:
         wait_until(lambda: made.states() == dict.fromkeys(ROUTERS, "UP"))
         yield made
     finally:
-        docker("rm", "--force", *stand_ins, *(unit.name for unit in made.ends), check=False)
+        docker("rm", "--force", *stand_ins, *(unit.name for unit in made.containers), check=False)
         docker("network", "rm", DEPLOYMENT, check=False)
+        volumes = [volume for unit in made.containers for volume in unit.volumes]
+        docker("volume", "rm", *volumes, check=False)
 
 
 def test_services_are_asked_and_told_who_asks(hops: Hops) -> None:
