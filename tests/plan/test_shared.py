@@ -313,6 +313,17 @@ def test_settings_of_one_model_are_those_of_all() -> None:
     assert [each.gpu_memory_utilization for each in plan.replicas] == [0.8, 0.8]
 
 
+@pytest.mark.parametrize("hosts", [[GPU], [CPU]])
+@pytest.mark.parametrize("own", [{"max_num_seqs": 3}, {"engine": ALONE | {"max_num_seqs": 3}}])
+@pytest.mark.parametrize("first", [True, False])
+def test_whichever_model_has_them(
+    hosts: list[dict[str, Any]], own: dict[str, Any], first: bool
+) -> None:
+    """Ollama has one number of slots, so the plan has one."""
+    models = [MIDDLE | own, SMALL] if first else [MIDDLE, SMALL | own]
+    assert [each.max_num_seqs for each in plan_of(*models, hosts=hosts).replicas] == [3, 3]
+
+
 POOL = [BIG, MIDDLE, SMALL, {"name": "qwen2.5-coder-7b"}, {"name": "qwen2.5-coder-1.5b"}]
 
 
