@@ -266,7 +266,12 @@ REFUSED: list[tuple[list[dict[str, Any]], dict[str, Any], str]] = [
     (
         [MIDDLE | {"max_model_len": 4096}, SMALL],
         {"engine": SHARED | {"max_model_len": 8192}},
-        "models[1].max_model_len: 8192, and 4096 for qwen2.5-coder-14b",
+        "engine.max_model_len: 8192, and 4096 for qwen2.5-coder-14b",
+    ),
+    (
+        [MIDDLE | {"max_num_seqs": 4}, SMALL | {"engine": ALONE | {"max_num_seqs": 8}}],
+        {},
+        "models[1].engine.max_num_seqs: 8, and 4 for qwen2.5-coder-14b",
     ),
     (
         [MIDDLE | {"max_num_seqs": 4}, SMALL | {"max_num_seqs": 8}],
