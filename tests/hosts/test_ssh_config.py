@@ -91,6 +91,19 @@ def test_many_are_asked_about_at_once_and_one_alone_that_is_not_accepted(
     assert (home / "asked").read_text().splitlines() == [*names, "no's"]
 
 
+def test_one_that_hangs_is_named_and_keeps_no_other_from_its_answer(
+    answer: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ssh_config, "TIMEOUT_SECONDS", 1)
+    hangs = MANY.replace("printf", '[ "$name" != b ] || exec sleep 30\nprintf', 1)
+    (answer.parent / "bin/ssh").write_text(hangs)
+    hosts = [HostSpec(name=name) for name in "abc"]
+    find_endpoints_ahead(hosts)
+    assert find_endpoint(hosts[2]).address == "c.lab"
+    with pytest.raises(paramiko.SSHException, match="ssh -G b: no answer within 1 s"):
+        find_endpoint(hosts[1])
+
+
 def test_without_openssh_nothing_is_known_ahead(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
