@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
@@ -34,6 +34,7 @@ from deploy.live.links import ask_end
 from deploy.live.login import Login
 from deploy.live.metal import metal_device
 from deploy.live.ollama import answer_and_share
+from deploy.plan.deployment_plan import DeploymentPlan
 from deploy.plan.replica_plan import ReplicaPlan
 from deploy.plan.service_plans import RouterPlan
 from deploy.services import engines, links, llama_cpp, open_webui, routers, routes
@@ -52,6 +53,8 @@ class Question:
     host: str
     ask: Callable[[], str | Answer]
     """Returns what was answered; see run_check."""
+    model: str = ""
+    """The served model that answers; empty where none does."""
 
 
 def verify(
@@ -98,7 +101,24 @@ def _checks(
         }
         questions = list(_questions(artefacts, hosts, token))
         pool = stack.enter_context(ThreadPoolExecutor(AT_ONCE))
-        yield from pool.map(lambda asked: run_check(asked.name, asked.host, asked.ask), questions)
+        for checks in pool.map(_ask_in_turn, in_turns(artefacts.plan, questions)):
+            yield from checks
+
+
+def _ask_in_turn(questions: Iterable[Question]) -> list[Check]:
+    return [run_check(each.name, each.host, each.ask) for each in questions]
+
+
+def in_turns(plan: DeploymentPlan, questions: Iterable[Question]) -> list[list[Question]]:
+    """What is asked one after the other: each alone, but for models that share an Ollama.
+
+    Asked at the same time, those would be loaded for each question anew, and wait for each other.
+    """
+    shared = {replica.served_model_name: replica.engine.shared for replica in plan.replicas}
+    turns: dict[str | int, list[Question]] = {}
+    for index, question in enumerate(questions):
+        turns.setdefault(shared.get(question.model) or index, []).append(question)
+    return [sorted(each, key=lambda question: question.model) for each in turns.values()]
 
 
 def _connect(
@@ -163,7 +183,8 @@ def _engine_question(
             return f"{answer}; by Metal, on {_metal(artefacts, replica, hosts[replica.host])}"
         return answer
 
-    return Question(f"engine {replica.served_model_name}", replica.host, ask)
+    name = replica.served_model_name
+    return Question(f"engine {name}", replica.host, ask, name)
 
 
 def _ask_engine(replica: ReplicaPlan, upstream: Upstream, key: str, url: str) -> str:
@@ -225,7 +246,7 @@ def _router_questions(
     for model in router.models:
         asked = (url, key, model)
         for name, ask in _asked(artefacts, router, plan.replicas_of(model)[0], asked):
-            yield Question(f"{who} {name}", host, ask)
+            yield Question(f"{who} {name}", host, ask, model)
 
 
 def _asked(
@@ -301,6 +322,7 @@ def _web_ui_question(
         "web UI login and chat",
         web_ui.host,
         lambda: chat_in_web_ui(url, web_ui.spec.admin_email, password, model, token),
+        model,
     )
 
 
