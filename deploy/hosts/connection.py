@@ -17,6 +17,8 @@ def explain(message: str, host: HostSpec) -> str:
     try:
         target = find_endpoint(host)
     except SSHException:
+        if "ssh_key" in message:
+            return "declare the path of a key, e.g. ssh_key='~/.ssh/id_ed25519'"
         return f"correct ~/.ssh/config until this works: ssh -G {host.address or host.name}"
     at_port = target.address if target.port == 22 else f"[{target.address}]:{target.port}"
     known = target.known_as or at_port

@@ -10,6 +10,7 @@ import paramiko
 import pytest
 
 from deploy.hosts import ssh_config
+from deploy.hosts.connection import explain
 from deploy.hosts.ssh import find_endpoint, find_endpoints_ahead
 from deploy.hosts.ssh_config import Endpoint
 from deploy.spec import HostSpec
@@ -102,6 +103,16 @@ def test_one_that_hangs_is_named_and_keeps_no_other_from_its_answer(
     assert find_endpoint(hosts[2]).address == "c.lab"
     with pytest.raises(paramiko.SSHException, match="ssh -G b: no answer within 1 s"):
         find_endpoint(hosts[1])
+
+
+def test_the_key_of_nobody_keeps_no_other_from_its_answer(answer: Path) -> None:
+    (answer.parent / "bin/ssh").write_text(MANY)
+    wrong = HostSpec(name="a", ssh_key="~nobody-here/key")
+    find_endpoints_ahead([wrong, HostSpec(name="c")])
+    assert list(ssh_config._asked) == [("c", ssh_config.Declared())]
+    with pytest.raises(paramiko.SSHException, match="ssh_key ~nobody-here/key: there") as refused:
+        find_endpoint(wrong)
+    assert explain(str(refused.value), wrong).startswith("declare the path of a key")
 
 
 def test_without_openssh_nothing_is_known_ahead(
