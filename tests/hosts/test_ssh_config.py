@@ -101,8 +101,11 @@ def test_one_that_hangs_is_named_and_keeps_no_other_from_its_answer(
     hosts = [HostSpec(name=name) for name in "abc"]
     find_endpoints_ahead(hosts)
     assert find_endpoint(hosts[2]).address == "c.lab"
-    with pytest.raises(paramiko.SSHException, match="ssh -G b: no answer within 1 s"):
+    with pytest.raises(paramiko.SSHException, match="ssh -G b: no answer within 1 s") as refused:
         find_endpoint(hosts[1])
+    # it is not asked once more for what to do
+    monkeypatch.setattr("deploy.hosts.connection.find_endpoint", lambda _: pytest.fail("asked"))
+    assert explain(str(refused.value), hosts[1]).endswith("until this works: ssh -G b")
 
 
 def test_the_key_of_nobody_keeps_no_other_from_its_answer(answer: Path) -> None:
