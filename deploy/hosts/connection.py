@@ -14,10 +14,15 @@ def explain(message: str, host: HostSpec) -> str:
     """How to fix a connection, by what the SSH client says of it; empty if that is not known."""
     if host.is_local:
         return ""
+    wrong = f"correct ~/.ssh/config until this works: ssh -G {host.address or host.name}"
+    if "ssh_key" in message:
+        return "declare the path of a key, e.g. ssh_key='~/.ssh/id_ed25519'"
+    if message.startswith("ssh -G "):
+        return wrong
     try:
         target = find_endpoint(host)
     except SSHException:
-        return f"correct ~/.ssh/config until this works: ssh -G {host.address or host.name}"
+        return wrong
     at_port = target.address if target.port == 22 else f"[{target.address}]:{target.port}"
     known = target.known_as or at_port
     who = f"{target.user}@{target.address}"

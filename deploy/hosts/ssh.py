@@ -7,6 +7,7 @@ import re
 import socket
 import subprocess
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,12 @@ def find_endpoint(host: HostSpec) -> Endpoint:
 
 def find_endpoints_ahead(hosts: Iterable[HostSpec]) -> None:
     """Have OpenSSH's answers for many hosts at once, before they are asked for one by one."""
-    ask_ahead((_address(host), _declared(host)) for host in hosts)
+    servers = []
+    for host in hosts:
+        # what is wrong with one is told when it is connected to
+        with suppress(paramiko.SSHException):
+            servers.append((_address(host), _declared(host)))
+    ask_ahead(servers)
 
 
 def _address(host: HostSpec) -> str:
@@ -49,7 +55,10 @@ def _address(host: HostSpec) -> str:
 
 
 def _declared(host: HostSpec) -> Declared:
-    key = str(Path(host.ssh_key).expanduser()) if host.ssh_key else None
+    try:
+        key = str(Path(host.ssh_key).expanduser()) if host.ssh_key else None
+    except RuntimeError:
+        raise paramiko.SSHException(f"ssh_key {host.ssh_key}: there is no such user here") from None
     return Declared(host.ssh_user, host.ssh_port, key, host.ssh_jump)
 
 

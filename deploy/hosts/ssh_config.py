@@ -122,7 +122,11 @@ def read_endpoint(name: str, declared: Declared) -> Endpoint:
 def _ask_openssh(name: str, declared: Declared) -> Settings:
     with _config_of_other_home() as source:
         command = _question(name, declared, source)
-        asked = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_SECONDS)
+        try:
+            asked = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_SECONDS)
+        except subprocess.TimeoutExpired:
+            found = f"no answer within {TIMEOUT_SECONDS} s; see Match exec in the configuration"
+            raise paramiko.SSHException(f"ssh -G {name}: {found}") from None
     if asked.returncode:
         said = asked.stderr.strip() or f"exit status {asked.returncode}"
         raise paramiko.SSHException(f"ssh -G {name}: {said}")

@@ -45,7 +45,8 @@ def engine_question(
             return f"{answer}; by Metal, on {_metal(artefacts, replica, hosts[replica.host])}"
         return answer
 
-    return Question(f"engine {replica.served_model_name}", replica.host, ask)
+    name = replica.served_model_name
+    return Question(f"engine {name}", replica.host, ask, name)
 
 
 def _ask_engine(replica: ReplicaPlan, upstream: Upstream, key: str, url: str) -> str:

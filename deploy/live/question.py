@@ -16,3 +16,5 @@ class Question:
     host: str
     ask: Callable[[], str | Answer]
     """Returns what was answered; see run_check."""
+    model: str = ""
+    """The served model that answers; empty where none does."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
@@ -31,6 +31,7 @@ from deploy.live.http import Base
 from deploy.live.links import ask_end
 from deploy.live.login import Login
 from deploy.live.question import Question
+from deploy.plan.deployment_plan import DeploymentPlan
 from deploy.plan.replica_plan import ReplicaPlan
 from deploy.plan.service_plans import RouterPlan
 from deploy.services import engines, links, open_webui, routers, routes
@@ -84,7 +85,24 @@ def _checks(
         }
         questions = list(_questions(artefacts, hosts, token))
         pool = stack.enter_context(ThreadPoolExecutor(AT_ONCE))
-        yield from pool.map(lambda asked: run_check(asked.name, asked.host, asked.ask), questions)
+        for checks in pool.map(_ask_in_turn, in_turns(artefacts.plan, questions)):
+            yield from checks
+
+
+def _ask_in_turn(questions: Iterable[Question]) -> list[Check]:
+    return [run_check(each.name, each.host, each.ask) for each in questions]
+
+
+def in_turns(plan: DeploymentPlan, questions: Iterable[Question]) -> list[list[Question]]:
+    """What is asked one after the other: each alone, but for models that share an Ollama.
+
+    Asked at the same time, those would be loaded for each question anew, and wait for each other.
+    """
+    shared = {replica.served_model_name: replica.engine.shared for replica in plan.replicas}
+    turns: dict[str | int, list[Question]] = {}
+    for index, question in enumerate(questions):
+        turns.setdefault(shared.get(question.model) or index, []).append(question)
+    return [sorted(each, key=lambda question: question.model) for each in turns.values()]
 
 
 def _questions(
@@ -137,7 +155,7 @@ def _router_questions(
     for model in router.models:
         asked = (url, key, model)
         for name, ask in _asked(artefacts, router, plan.replicas_of(model)[0], asked):
-            yield Question(f"{who} {name}", host, ask)
+            yield Question(f"{who} {name}", host, ask, model)
 
 
 def _asked(
@@ -213,6 +231,7 @@ def _web_ui_question(
         "web UI login and chat",
         web_ui.host,
         lambda: chat_in_web_ui(url, web_ui.spec.admin_email, password, model, token),
+        model,
     )
 
 

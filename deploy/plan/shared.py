@@ -49,11 +49,12 @@ def groups_of(claims: Iterable[Claim]) -> dict[str, tuple[Claim, ...]]:
 
 def _settled(claim: Claim, group: tuple[Claim, ...], context_tokens: int | None) -> Claim:
     declared = (each.model.max_model_len or each.engine.max_model_len for each in group)
+    slots = (each.model.max_num_seqs or each.engine.max_num_seqs for each in group)
     longest = next(filter(None, declared), max(each.context_tokens for each in group))
     common = {
         "replicas": 1,
         "gpus": next((each.model.gpus for each in group if each.model.gpus), None),
-        "max_num_seqs": next((each.model.max_num_seqs for each in group), None),
+        "max_num_seqs": next(filter(None, slots), None),
     }
     limit = claim.context_limit
     length = min(longest, limit)

@@ -71,7 +71,7 @@ def _setting_problems(name: str, group: tuple[Claim, ...]) -> Iterator[Problem]:
             first, other = declared[0]
             if value != other:
                 yield Problem(
-                    f"{claim.path}.{setting}",
+                    _place(claim, setting),
                     f"{value:g}, and {other:g} for {first.name}, which shares the Ollama {name!r}",
                     "the same for all models of one Ollama",
                     f"declare the same, or another shared for {claim.name}",
@@ -81,6 +81,12 @@ def _setting_problems(name: str, group: tuple[Claim, ...]) -> Iterator[Problem]:
 def _value(claim: Claim, setting: str) -> Any:
     """As declared of the model, else of its engine."""
     return getattr(claim.model, setting) or getattr(claim.engine, setting, None)
+
+
+def _place(claim: Claim, setting: str) -> str:
+    """Where that value stands."""
+    path = claim.path if getattr(claim.model, setting) else engine_path(claim)
+    return f"{path}.{setting}"
 
 
 def _replica_problems(name: str, group: tuple[Claim, ...]) -> Iterator[Problem]:

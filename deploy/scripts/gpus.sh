@@ -78,7 +78,8 @@ show_kfd() {
 # https://docs.kernel.org/gpu/drm-usage-stats.html
 show_drm() {
   echo '@drm'
-  grep -ls '^drm-driver:[[:space:]]*amdgpu' /proc/[0-9]*/fdinfo/* 2>/dev/null |
+  # more files than one command takes as arguments
+  find /proc/[0-9]*/fdinfo -type f -exec grep -ls '^drm-driver:[[:space:]]*amdgpu' {} + 2>/dev/null |
     while IFS= read -r file; do
       process=${file#*/proc/}
       awk -v pid="${process%%/*}" '

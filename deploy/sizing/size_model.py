@@ -32,7 +32,7 @@ from deploy.sizing.explain import (
 from deploy.sizing.fit import Fit
 from deploy.sizing.hardware import hardware_refusals, hardware_warnings
 from deploy.sizing.precision import MXFP4_ALIGNMENT, Precision
-from deploy.sizing.reasons import Reason, ReasonKind, RemedyKind, reason, remedy
+from deploy.sizing.reasons import Reason, ReasonKind, Remedy, RemedyKind, reason, remedy
 from deploy.sizing.release import release_for
 from deploy.sizing.request import Rejected, Sizing, SizingRequest
 from deploy.sizing.setup import Setup
@@ -198,10 +198,7 @@ def _refusals(setup: Setup) -> Iterator[Reason]:
 def _no_candidate(setup: Setup) -> Iterator[Reason]:
     tp, legal = setup.request.tensor_parallel_size or 1, setup.legal_splits
     ways = [remedy(RemedyKind.LEGAL_SPLIT, sizes=", ".join(map(str, legal)))] if legal else []
-    engine, scheme = setup.request.engine, setup.precision.quantization
-    is_whole = setup.request.enable_expert_parallel
-    if not is_whole and whole_experts_help(engine, setup.model, scheme, tp):
-        ways.append(remedy(RemedyKind.WHOLE_EXPERTS))
+    ways += _whole_experts(setup, tp)
     problems = split_problems(setup, tp)
     if problems:
         yield reason(ReasonKind.ILLEGAL_SPLIT, *ways, causes=problems)
@@ -292,8 +289,16 @@ def _rejected(chosen: Scored, scored: list[Scored]) -> Iterator[Rejected]:
     for tp in split_sizes(len(setup.request.devices) // setup.expert_ranks):
         problems = split_problems(setup, tp)
         if problems:
-            why = reason(ReasonKind.ILLEGAL_SPLIT, causes=problems)
+            why = reason(ReasonKind.ILLEGAL_SPLIT, *_whole_experts(setup, tp), causes=problems)
             yield Rejected(tp, 1, why)
+
+
+def _whole_experts(setup: Setup, tp: int) -> Iterator[Remedy]:
+    """A way to share each layer out over so many GPUs, where slices of experts forbid it alone."""
+    engine, scheme = setup.request.engine, setup.precision.quantization
+    is_whole = setup.request.enable_expert_parallel
+    if not is_whole and whole_experts_help(engine, setup.model, scheme, tp):
+        yield remedy(RemedyKind.WHOLE_EXPERTS)
 
 
 def _common(setup: Setup) -> Sizing:

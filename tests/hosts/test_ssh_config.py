@@ -10,6 +10,7 @@ import paramiko
 import pytest
 
 from deploy.hosts import ssh_config
+from deploy.hosts.connection import explain
 from deploy.hosts.ssh import find_endpoint, find_endpoints_ahead
 from deploy.hosts.ssh_config import Endpoint
 from deploy.spec import HostSpec
@@ -89,6 +90,32 @@ def test_many_are_asked_about_at_once_and_one_alone_that_is_not_accepted(
     with pytest.raises(paramiko.SSHException, match="ssh -G no's: line 3: bad"):
         find_endpoint(hosts[1])
     assert (home / "asked").read_text().splitlines() == [*names, "no's"]
+
+
+def test_one_that_hangs_is_named_and_keeps_no_other_from_its_answer(
+    answer: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ssh_config, "TIMEOUT_SECONDS", 1)
+    hangs = MANY.replace("printf", '[ "$name" != b ] || exec sleep 30\nprintf', 1)
+    (answer.parent / "bin/ssh").write_text(hangs)
+    hosts = [HostSpec(name=name) for name in "abc"]
+    find_endpoints_ahead(hosts)
+    assert find_endpoint(hosts[2]).address == "c.lab"
+    with pytest.raises(paramiko.SSHException, match="ssh -G b: no answer within 1 s") as refused:
+        find_endpoint(hosts[1])
+    # it is not asked once more for what to do
+    monkeypatch.setattr("deploy.hosts.connection.find_endpoint", lambda _: pytest.fail("asked"))
+    assert explain(str(refused.value), hosts[1]).endswith("until this works: ssh -G b")
+
+
+def test_the_key_of_nobody_keeps_no_other_from_its_answer(answer: Path) -> None:
+    (answer.parent / "bin/ssh").write_text(MANY)
+    wrong = HostSpec(name="a", ssh_key="~nobody-here/key")
+    find_endpoints_ahead([wrong, HostSpec(name="c")])
+    assert list(ssh_config._asked) == [("c", ssh_config.Declared())]
+    with pytest.raises(paramiko.SSHException, match="ssh_key ~nobody-here/key: there") as refused:
+        find_endpoint(wrong)
+    assert explain(str(refused.value), wrong).startswith("declare the path of a key")
 
 
 def test_without_openssh_nothing_is_known_ahead(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -40,12 +42,33 @@ CHAT = 'data: {"choices": [{"delta": {"content": "pong"}}]}\n\ndata: [DONE]\n\n'
 Ask = Callable[..., dict[str, Check]]
 
 
+class Answers(BaseHTTPRequestHandler):
+    """Answers everything with 200."""
+
+    def answer(self, text: str) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(text.encode())
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
+
+
+@contextmanager
+def serving(handler: type[Answers]) -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, args=[0.01], daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    server.server_close()
+
+
 @contextmanager
 def ollama_with(*models: list[dict[str, Any]]) -> Iterator[str]:
     """Something that chats and says what is loaded: these, one after the other, then the last."""
     left = list(models)
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Answers):
         def do_GET(self) -> None:
             if self.path != "/api/ps":
                 self.answer("{}")
@@ -56,19 +79,8 @@ def ollama_with(*models: list[dict[str, Any]]) -> Iterator[str]:
             self.rfile.read(int(self.headers["Content-Length"]))
             self.answer(CHAT)
 
-        def answer(self, text: str) -> None:
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(text.encode())
-
-        def log_message(self, *_: Any) -> None:
-            """Say nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, args=[0.01], daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_address[1]}"
-    server.shutdown()
-    server.server_close()
+    with serving(Handler) as url:
+        yield url
 
 
 @pytest.fixture
@@ -179,3 +191,45 @@ def test_a_model_alone_that_is_not_loaded_is_an_error(ask: Ask) -> None:
     check = engine_check(ask(OTHER))
     assert not check.ok
     assert "is not loaded although it has just answered" in check.detail
+
+
+@contextmanager
+def ollama_in_turn(loads: list[str]) -> Iterator[str]:
+    """An Ollama that has one model loaded, and the router before it; a load takes a while."""
+    one_at_a_time = threading.Lock()
+
+    class Handler(Answers):
+        def do_GET(self) -> None:
+            self.answer(json.dumps({"models": []}))
+
+        def do_POST(self) -> None:
+            asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            with one_at_a_time:
+                # as Ollama calls it, or as the router does
+                size = re.findall(r"\d+b", asked["model"])[0]
+                if loads[-1:] != [size]:
+                    time.sleep(0.05)
+                    loads.append(size)
+            if asked.get("stream"):
+                self.answer(CHAT)
+            else:
+                self.answer(json.dumps({"choices": [{"message": {"content": "pong"}}]}))
+
+    with serving(Handler) as url:
+        yield url
+
+
+def test_models_in_turn_are_asked_one_after_the_other(
+    make: MakeArtefacts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else each question waits for the loads of all others, longer than an answer may take."""
+    models = [{"name": f"qwen2.5-coder-{size}", "roles": ["chat"]} for size in ("14b", "7b")]
+    engine = {"kind": "ollama", "shared": "desk"}
+    artefacts = make(engine=engine, models=models, web_ui=None)
+    loads: list[str] = []
+    with ollama_in_turn(loads) as url:
+        monkeypatch.setattr("deploy.live.verify.connect", fake_connect(artefacts, url))
+        checks = list(verify(artefacts))
+    assert all(check.ok for check in checks), checks
+    assert len(checks) == 6
+    assert loads == ["14b", "7b"]

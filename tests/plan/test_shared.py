@@ -266,7 +266,12 @@ REFUSED: list[tuple[list[dict[str, Any]], dict[str, Any], str]] = [
     (
         [MIDDLE | {"max_model_len": 4096}, SMALL],
         {"engine": SHARED | {"max_model_len": 8192}},
-        "models[1].max_model_len: 8192, and 4096 for qwen2.5-coder-14b",
+        "engine.max_model_len: 8192, and 4096 for qwen2.5-coder-14b",
+    ),
+    (
+        [MIDDLE | {"max_num_seqs": 4}, SMALL | {"engine": ALONE | {"max_num_seqs": 8}}],
+        {},
+        "models[1].engine.max_num_seqs: 8, and 4 for qwen2.5-coder-14b",
     ),
     (
         [MIDDLE | {"max_num_seqs": 4}, SMALL | {"max_num_seqs": 8}],
@@ -311,6 +316,17 @@ def test_settings_of_one_model_are_those_of_all() -> None:
     plan = plan_of(MIDDLE | {"max_num_seqs": 3, "gpus": 0.8}, SMALL)
     assert [each.max_num_seqs for each in plan.replicas] == [3, 3]
     assert [each.gpu_memory_utilization for each in plan.replicas] == [0.8, 0.8]
+
+
+@pytest.mark.parametrize("hosts", [[GPU], [CPU]])
+@pytest.mark.parametrize("own", [{"max_num_seqs": 3}, {"engine": ALONE | {"max_num_seqs": 3}}])
+@pytest.mark.parametrize("first", [True, False])
+def test_whichever_model_has_them(
+    hosts: list[dict[str, Any]], own: dict[str, Any], first: bool
+) -> None:
+    """Ollama has one number of slots, so the plan has one."""
+    models = [MIDDLE | own, SMALL] if first else [MIDDLE, SMALL | own]
+    assert [each.max_num_seqs for each in plan_of(*models, hosts=hosts).replicas] == [3, 3]
 
 
 POOL = [BIG, MIDDLE, SMALL, {"name": "qwen2.5-coder-7b"}, {"name": "qwen2.5-coder-1.5b"}]

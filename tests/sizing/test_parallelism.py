@@ -110,3 +110,15 @@ def test_whole_experts_are_a_way_out() -> None:
         tensor_parallel_size=4,
         enable_expert_parallel=True,
     ).fits
+
+
+def test_a_split_that_was_not_taken_says_so_too() -> None:
+    sizing = size("qwen3-coder-480b-a35b", "8x h200", quantization="fp8")
+    found = {
+        each.tensor_parallel_size: reason_text(each.reason)
+        for each in sizing.rejected
+        if "whole experts" in reason_text(each.reason)
+    }
+    # 7 GPUs share heads no better with whole experts
+    assert list(found) == [8]
+    assert found[8].endswith("use --enable-expert-parallel, with which GPUs keep whole experts")
