@@ -503,6 +503,20 @@ def test_what_litellm_refuses_is_told_and_mended_by_a_deployment(
     assert both.require_one_key("eve") == handed_over(people, "eve")
 
 
+def test_keys_are_handed_over_where_aristote_dies_last(
+    both: Both, people: People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(*_: Any) -> Any:
+        raise ServiceError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(People, "_note", gone)
+        assert people.add([PersonSpec(name="eve")]) == [people.handover.path("eve", None)]
+    assert "update key of eve in aristote" in both.announced()
+    both.deploy()
+    assert both.require_one_key("eve") == handed_over(people, "eve")
+
+
 @pytest.mark.parametrize("kind", ["aristote", "litellm"])
 def test_who_was_removed_while_a_router_was_away_does_not_come_back(
     both: Both, people: People, kind: RouterKind
