@@ -88,6 +88,8 @@ class FakeLiteLLM:
         for team in asked["team_ids"]:
             del self.teams[team]
             self.keys = {k: row for k, row in self.keys.items() if row.get("team_id") != team}
+            for user in self.users.values():
+                user["teams"] = [each for each in user.get("teams") or [] if each != team]
         return {}
 
     def _team_member_add(self, asked: Row) -> Any:

@@ -64,6 +64,7 @@ def has_ada(key: str, **more: Any) -> list[str]:
     return [json.dumps({"state": "read", "teams": [], "users": [row], "keys": [token]})]
 
 
+CAME_WITH_BOTH = '"kept_by": "command", "shared": true'
 ABSENT = ['{"state": "absent"}']
 
 
@@ -143,6 +144,19 @@ def test_people_get_new_keys_where_aristote_comes_to_litellm(site: Site) -> None
     done = site.execute("--diff", "-vvv")
     assert done.returncode == 0, done.stderr
     assert list((site.directory / ".secrets").glob("*/ada.env"))
+
+
+def test_an_aristote_that_comes_back_is_asked_before_anybody_is_taken_away(site: Site) -> None:
+    """Who is in LiteLLM alone by then was not removed: what Aristote has nobody knows yet."""
+    before = converged(declare(site, PEOPLE))
+    guest = [line.replace('"kept_by": "inventory"', CAME_WITH_BOTH) for line in has_ada(KEY)]
+    known = {ASKED["aristote"]: ABSENT, ASKED["litellm"]: guest}
+    declare(site, BOTH.replace('people=[{"name": "ada", "rpm_limit": 60}],', ""))
+    site.answer(known | before)
+    dry = site.run("--dry", "--json", "--diff")
+    assert dry.returncode == 0, dry.stderr
+    assert told(dry) == []
+    assert "compared when Aristote answers: no Aristote runs" in dry.stderr
 
 
 def test_a_router_that_does_not_answer_is_named(site: Site) -> None:

@@ -34,7 +34,7 @@ def with_profile(settings: Settings) -> Settings:
     text = (DIRECTORY / "profiles" / f"{name}.yaml").read_text(encoding="utf-8")
     defaults = yaml.safe_load(text)
     merged = _merge(defaults, settings)
-    if "routers" in settings and "router" not in settings:
+    if settings.get("routers") and "router" not in settings:
         # what a profile says of its router holds for both
         merged["routers"] = _merge_each(merged.pop("router", {}), settings["routers"])
     return merged

@@ -198,9 +198,13 @@ def _print_paths(paths: list[Path]) -> None:
 
 
 def _print_missing(name: str, routers: tuple[str, ...]) -> None:
+    from deploy.plan.service_plans import TITLES
+
     for router in routers:
-        said = f"{name}: {router} does not know this key; a deployment gives it to {router}"
-        console.print(said, markup=False)
+        # Aristote is given none of LiteLLM's, which has digests alone
+        becomes = f"gives {name} a new one for both" if router == TITLES["aristote"] else "adds it"
+        said = f"{name}: {router} does not know this key; a deployment {becomes}"
+        console.print(said, markup=False, soft_wrap=True)
 
 
 def _cells(row: dict[str, Any], limited: set[str]) -> list[str]:

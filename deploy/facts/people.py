@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from pyinfra.api import FactBase
@@ -34,6 +34,10 @@ class PeopleState:
     def is_known(self) -> bool:
         """Whether all that the router has is known; one that was never there has nothing."""
         return self.state in {"read", "absent", "no database"}
+
+    def as_one_that_was(self) -> PeopleState:
+        """The same of a router that was there: one without containers has people, too."""
+        return replace(self, state="stopped") if self.state == "absent" else self
 
 
 class People(FactBase[PeopleState]):

@@ -41,10 +41,7 @@ def declared(artefacts: Artefacts, plan: PeoplePlan) -> Commands:
     new key is written for its person on this machine before a router knows it. Of two routers both
     have the same people with the same keys, also of those whom ``atelier users`` added.
     """
-    found = {
-        router.spec.kind: look.ask(People, **people_question(artefacts, router))
-        for router in artefacts.plan.routers
-    }
+    found = _found(artefacts)
     if not all(each.is_known for each in found.values()):
         yield from _unknown(artefacts, found)
         return
@@ -66,6 +63,21 @@ def declared(artefacts: Artefacts, plan: PeoplePlan) -> Commands:
     made = datetime.now(UTC).isoformat(timespec="seconds")
     for kind, requests in shared.steps(artefacts.plan.name, keys.values, made):
         yield people_command(artefacts, kind, requests, keys)
+
+
+def _found(artefacts: Artefacts) -> dict[RouterKind, PeopleState]:
+    """What each router has.
+
+    One that is not there, while the other one has keys that both had, comes back: what is in its
+    database is known when it runs.
+    """
+    found = {
+        router.spec.kind: look.ask(People, **people_question(artefacts, router))
+        for router in artefacts.plan.routers
+    }
+    if any(record.shared for each in found.values() for record in each.live.records):
+        return {kind: each.as_one_that_was() for kind, each in found.items()}
+    return found
 
 
 def people_command(

@@ -59,12 +59,16 @@ def lacking(found: Found, name: str) -> tuple[RouterKind, ...]:
 
 
 def is_good(aristote: LiveRecord, litellm: LiveRecord | None) -> bool:
-    """Whether a key of Aristote's is the one that its person has: it is not older than LiteLLM's.
+    """Whether a key of Aristote's is the one that its person has, and that LiteLLM takes.
+
+    It is not older than LiteLLM's.
 
     Args:
         aristote: the key that Aristote has.
         litellm: the one that LiteLLM has, if any.
     """
-    if litellm is None or aristote.id == litellm.id:
+    if litellm is not None and aristote.id == litellm.id:
         return True
-    return bool(aristote.made) and aristote.made >= litellm.made
+    if not aristote.fits_litellm:
+        return False
+    return litellm is None or (bool(aristote.made) and aristote.made >= litellm.made)

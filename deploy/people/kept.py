@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
 from deploy.people.both import Found, merge
-from deploy.people.compare import PeopleChanges, PersonChange
+from deploy.people.compare import PersonChange
 from deploy.people.records import Live, LiveRecord, Record, end_of
-from deploy.spec.router import RouterKind
 
 
 @dataclass(frozen=True)
@@ -43,22 +42,22 @@ class Kept:
 def find_kept(
     declared: tuple[Record, ...],
     found: Found,
-    changes: Mapping[RouterKind, PeopleChanges],
     deployment: str,
     today: date,
+    *,
+    ended: frozenset[str],
 ) -> Kept:
     """Who is kept by ``atelier users`` in one router or in both.
 
     Args:
         declared: what the inventory declares.
-        found: what each router has.
-        changes: what becomes of that in each router.
+        found: what each router has when those are gone who are no longer declared.
         deployment: name of the deployment.
         today: the day in UTC.
+        ended: whose key goes from one router with those; where the other one has a key of theirs,
+            that was made anew.
     """
-    known = {record.name for record in declared if record.kind == "key"} | {
-        each.name for own in changes.values() for each in own.of("key", "revoke")
-    }
+    known = {record.name for record in declared if record.kind == "key"}
     everybody = merge(found)
     own = {
         key.name: key
@@ -67,7 +66,9 @@ def find_kept(
     }
     lives = {name: _lives(found, name) for name in own if name not in known}
     in_both = frozenset(name for name, keys in lives.items() if len(keys) == len(found))
-    gone = frozenset(name for name, keys in lives.items() if name not in in_both and keys[0].shared)
+    gone = frozenset(
+        name for name, keys in lives.items() if name not in in_both | ended and keys[0].shared
+    )
     return Kept(
         records=tuple(_records(everybody, own, [n for n in lives if n not in gone], today)),
         in_both=in_both,

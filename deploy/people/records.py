@@ -53,6 +53,8 @@ class LiveRecord(Record):
     """When a key was made, in ISO 8601 and UTC; empty if nobody wrote that down."""
     shared: bool = False
     """Whether a deployment has seen it in both of its routers."""
+    fits_litellm: bool = True
+    """Whether LiteLLM takes a key like it."""
 
 
 @dataclass(frozen=True)
@@ -172,6 +174,7 @@ def _record(
         spend=float(row.get("spend") or 0),
         made=str(mark.get("made", "")),
         shared=bool(mark.get("shared")),
+        fits_litellm=bool(row.get("fits_litellm", True)),
     )
 
 

@@ -113,26 +113,47 @@ def share(wanted: Iterable[Record], found: Found, deployment: str, today: date) 
     if len(found) == 1:
         [(kind, changes)] = declared.items()
         return Shared({kind: RouterChanges(changes)}, changes.new_keys)
-    kept = find_kept(records, found, declared, deployment, today)
+    left = {kind: _without(live, declared[kind]) for kind, live in found.items()}
+    kept = find_kept(records, left, deployment, today, ended=_ended(declared.values()))
     names = [record.name for record in (*records, *kept.records) if record.kind == "key"]
-    aristote, litellm = (_keys(names, found[kind]) for kind in ORDER)
+    aristote, litellm = (_keys(names, left[kind]) for kind in ORDER)
     good = {name: key for name, key in aristote.items() if is_good(key, litellm.get(name))}
     same = {name for name in good if name in litellm and litellm[name].id == good[name].id}
     lost = dict.fromkeys((name for name in names if name not in good), NEW)
     others = {name: lost.get(name, OF_ARISTOTE) for name in names if name not in same}
     routers = {}
     for kind, ends in zip(ORDER, (lost, others), strict=True):
-        live = found[kind]
+        live = left[kind]
         ours, theirs = (of_router(kind, each) for each in (records, kept.within(live)))
         own = _of_kept(kept, theirs, live, deployment)
         routers[kind] = RouterChanges(
             _with_other_keys(declared[kind], ours, live, ends),
             _with_other_keys(own, theirs, live, ends),
         )
-    after = _noted_after(kept, found["aristote"], good, litellm)
+    after = _noted_after(kept, left["aristote"], good, litellm)
     routers["aristote"] = replace(routers["aristote"], after=after)
     copied = {name: key for name, key in good.items() if name not in same}
     return Shared(routers, tuple(lost), copied)
+
+
+def _without(live: Live, changes: PeopleChanges) -> Live:
+    """What a router has when those are gone who are no longer declared, and their teams."""
+    ends = {id(each.live) for each in changes.changes if each.action in {"revoke", "remove"}}
+    teams = {each.name for each in changes.of("team", "remove")}
+    return Live(tuple(_out_of(teams, record) for record in live.records if id(record) not in ends))
+
+
+def _out_of(teams: set[str], record: LiveRecord) -> LiveRecord:
+    there = record.fields.get("teams")
+    if not isinstance(there, tuple) or not teams.intersection(there):
+        return record
+    own = tuple(each for each in there if each not in teams)
+    return replace(record, fields={**record.fields, "teams": own})
+
+
+def _ended(declared: Iterable[PeopleChanges]) -> frozenset[str]:
+    """Whose key goes from a router because it, or its team, is no longer declared."""
+    return frozenset(each.name for own in declared for each in own.of("key", "revoke"))
 
 
 def _keys(names: Iterable[str], live: Live) -> dict[str, LiveRecord]:

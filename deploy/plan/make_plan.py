@@ -99,7 +99,7 @@ def make_plan(
             *web_ui_problems(spec),
             *store_problems(spec),
             *entry_problems(spec, replicas),
-            *side_by_side_problems(routers, roles),
+            *side_by_side_problems(spec, routers, roles),
             *router_problems(spec, routers),
             *aristote_problems(spec, replicas, routers),
             *people_problems,

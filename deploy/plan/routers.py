@@ -52,8 +52,10 @@ def _only_completes(roles: tuple[str, ...]) -> bool:
     return {*roles} == COMPLETES_ONLY
 
 
-def side_by_side_problems(routers: tuple[RouterPlan, ...], roles: Roles) -> Iterator[Problem]:
-    """Models that requests would not find, and routers without any."""
+def side_by_side_problems(
+    spec: DeploymentSpec, routers: tuple[RouterPlan, ...], roles: Roles
+) -> Iterator[Problem]:
+    """Models that requests would not find, routers without any, a web UI without one for chat."""
     for router in routers:
         for name in router.spec.models or ():
             if name not in roles:
@@ -68,6 +70,7 @@ def side_by_side_problems(routers: tuple[RouterPlan, ...], roles: Roles) -> Iter
             )
     if len(routers) > 1:
         yield from _lost(routers, roles)
+        yield from _nothing_to_chat_with(spec, routers[0], roles)
 
 
 def _lost(routers: tuple[RouterPlan, ...], roles: Roles) -> Iterator[Problem]:
@@ -90,6 +93,20 @@ def _lost(routers: tuple[RouterPlan, ...], roles: Roles) -> Iterator[Problem]:
                 "every model that completes code",
                 f"add {name!r}, or declare roles without 'completion' for it",
             )
+
+
+def _nothing_to_chat_with(
+    spec: DeploymentSpec, main: RouterPlan, roles: Roles
+) -> Iterator[Problem]:
+    """A web UI asks the main router, whose other models only search or complete."""
+    is_for_chat = any("chat" in roles[name] for name in main.models)
+    if spec.web_ui and main.models and main.spec.kind == "aristote" and not is_for_chat:
+        yield Problem(
+            "web_ui",
+            f"declared, and {main.title}, the main router, which it asks, has no model for chat",
+            "a model for chat, or a deployment without a web UI",
+            "declare web_ui=None, or LiteLLM first",
+        )
 
 
 def side_by_side_warnings(

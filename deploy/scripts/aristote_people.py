@@ -44,6 +44,11 @@ def key_id(token: str) -> str:
     return hashlib.sha256(token.removeprefix(BLOCKED).encode()).hexdigest()
 
 
+def fits_litellm(token: str) -> bool:
+    """Whether LiteLLM takes such a key, too; Aristote's own command takes any."""
+    return token.removeprefix(BLOCKED).startswith(PREFIX)
+
+
 class People:
     """Both tables.
 
@@ -89,8 +94,11 @@ class People:
         """Teams, people and keys; users that were made by hand are keys without a mark."""
         kept = self.rows("key")
         keys = [
-            {"token": id, "key_alias": name, **dict.fromkeys(KEY_ID), **kept.get(id, {})}
-            for id, (name, _) in self.tokens().items()
+            {
+                **{"token": id, "key_alias": name, **dict.fromkeys(KEY_ID), **kept.get(id, {})},
+                "fits_litellm": fits_litellm(token),
+            }
+            for id, (name, token) in self.tokens().items()
         ]
         teams = [{"team_id": id, **fields} for id, fields in self.rows("team").items()]
         users = [{"user_id": id, **fields} for id, fields in self.rows("person").items()]
@@ -131,9 +139,11 @@ class People:
         self.keep("team", body["team_id"], {**self.rows("team").get(body["team_id"], {}), **body})
 
     def remove_teams(self, body: Row) -> None:
-        """Teams go; compare.py has taken their keys away."""
+        """Teams go, and nobody is in them any more; compare.py has taken their keys away."""
         for id in body["team_ids"]:
             self.drop("team", id)
+            for person in self.rows("person"):
+                self._teams(person, drop=id)
 
     def person(self, body: Row) -> None:
         """A new person, or other fields of one; their key has the address, too."""
@@ -197,12 +207,11 @@ class People:
             RefusedError: if there is none, or LiteLLM takes none like it.
         """
         name, token = self._user(id)
-        plain = token.removeprefix(BLOCKED)
-        if not plain.startswith(PREFIX):
+        if not fits_litellm(token):
             raise RefusedError(
                 f"the token of {name} does not begin with {PREFIX}, as LiteLLM wants"
             )
-        return plain
+        return token.removeprefix(BLOCKED)
 
     def block_key(self, body: Row) -> None:
         """A key is refused."""

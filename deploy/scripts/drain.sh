@@ -6,7 +6,8 @@
 #
 # FILE says who gets no requests: until when, in seconds since the epoch, and NAMEs. Routers read it and
 # believe it for LEASE seconds, so that nothing is left of a run that is killed. Where there is an entry
-# (ENTRY is not "-"), that is told: NAME is backend/server then, and the file tells the next run.
+# (ENTRY is not "-"), that is told: NAME is backend/server then, and the file tells the next run. Of several
+# NAMEs the entry has one: it is told of another backend when all units are replaced.
 # away waits for the entry's sessions, quiet for connections to PORT of CONTAINER; each for WAIT seconds at
 # most. Nothing of this ever fails: without it, requests fail while the unit is replaced, and no more.
 set -eu
@@ -41,6 +42,15 @@ is_up() { case $(column 18) in UP* | '') ;; *) return 1 ;; esac; }
 
 split() { backend=${1%%/*} server=${1#*/}; }
 
+# the NAME that the entry has
+find_server() {
+  for each in "$@"; do
+    split "$each"
+    [ -z "$(column 18)" ] || return 0
+  done
+  split "$1"
+}
+
 write_down() {
   mkdir -p "${file%/*}"
   new="${file%/*}/.${file##*/}"
@@ -57,9 +67,9 @@ away() {
     return 0
   fi
   [ "$(docker container inspect --format '{{.State.Running}}' "$entry" 2>/dev/null)" = true ] || return 0
-  split "$1"
+  find_server "$@"
   until_true "$PATIENCE" another_serves || return 0
-  write_down "$@"
+  write_down "$backend/$server"
   ask "set server $backend/$server state drain" >/dev/null
   until_true "$wait" has_no_session || true
 }

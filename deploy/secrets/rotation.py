@@ -50,7 +50,8 @@ ROTATIONS: dict[SecretName, Rotation] = {
     ),
     SecretName.ROUTER_DATABASE_PASSWORD: Rotation(
         "PostgreSQL gives its role the new one as it starts anew, then the routers are replaced;"
-        " until then keys that a router has not seen within the last minute are not looked up"
+        " until then keys that a router has not seen within the last minute are not looked up,"
+        " and Aristote answers no one"
     ),
     SecretName.WEB_UI_DATABASE_PASSWORD: Rotation(
         "PostgreSQL gives its role the new one as it starts anew, then the web UI is replaced,"

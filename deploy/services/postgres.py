@@ -6,7 +6,7 @@ Settings: https://www.postgresql.org/docs/17/runtime-config.html
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Literal
@@ -66,13 +66,12 @@ DATABASES: dict[Owner, Database] = {
 }
 
 
-def owners(context: ServiceContext, users: Iterable[DatabaseUser]) -> Iterator[Owner]:
-    """The services behind the settings of databases: of two routers, both."""
-    for user in users:
-        if user == "web_ui":
-            yield "web_ui"
-        else:
-            yield from (router.spec.kind for router in context.plan.routers)
+def owners(context: ServiceContext, users: Collection[DatabaseUser]) -> Iterator[Owner]:
+    """The services behind the settings of databases: of two routers both, whichever is first."""
+    wanted: set[Owner] = {"web_ui"} if "web_ui" in users else set()
+    if "router" in users:
+        wanted |= {router.spec.kind for router in context.plan.routers}
+    return (owner for owner in DATABASES if owner in wanted)
 
 
 def database_url(

@@ -122,10 +122,14 @@ def from_entry(context: ServiceContext, router: RouterPlan, index: int, port: in
     entry = context.plan.entry
     if entry is None or router.spec.replicas == 1:
         return None
+    own, name = entry_backend(context, router), router_name(context, router, index)
+    # the entry that runs still has it where it was before a router came, went or became the first
+    others = [each for each in (ROUTERS, COMPLETIONS) if each != own]
+    backends = [own, *others] if router.spec.kind == "litellm" else [own]
     return Route(
         host=entry.host,
         directory=context.live_directory(entry.host, HAPROXY) / DRAINING,
-        names=(f"{entry_backend(context, router)}/{router_name(context, router, index)}",),
+        names=tuple(f"{backend}/{name}" for backend in backends),
         port=port,
         entry=context.container_name(HAPROXY),
     )

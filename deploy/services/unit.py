@@ -64,7 +64,7 @@ class Route(Part):
     directory: PurePosixPath
     """Directory of that host where it is written down who gets none, and until when."""
     names: tuple[str, ...]
-    """What the unit is called there."""
+    """What the unit is called there: routers know it by all of them, an entry by one."""
     port: int
     """The port that it listens on in its container."""
     asked_on: str = ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 from pydantic import model_validator
@@ -27,9 +28,10 @@ class RoutersSpec(Spec):
                 "router for one, routers for both",
                 "move what router says into routers, and remove router",
             )
-        if len({router.kind for router in self.routers}) < len(self.routers):
+        counts = Counter(router.kind for router in self.routers)
+        if repeated := [kind for kind, count in counts.items() if count > 1]:
             raise refusal(
-                f"routers has {self.routers[0].kind!r} more than once",
+                f"routers has {repeated[0]!r} more than once",
                 "one router of each kind",
                 "declare replicas of one router for several of the same kind",
             )

@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from deploy.artefacts import Artefacts, make_artefacts
+from deploy.cli.users import _print_missing
 from deploy.errors import PlanError
 from deploy.live import router as live_router
 from deploy.live.load.parts import asked_router, choose_parts
@@ -238,3 +239,15 @@ def test_a_router_that_does_not_run_is_named(lab: Any, monkeypatch: pytest.Monke
         live_router.open_routers(artefacts),
     ):
         raise AssertionError
+
+
+def test_what_a_deployment_does_about_a_key_that_one_lacks(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A key of LiteLLM's cannot be given to Aristote."""
+    _print_missing("ida", ("LiteLLM", "Aristote"))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == [
+        "ida: LiteLLM does not know this key; a deployment adds it",
+        "ida: Aristote does not know this key; a deployment gives ida a new one for both",
+    ]

@@ -88,7 +88,9 @@ def test_the_entry_waits_for_the_answers_of_a_router(make: MakeArtefacts, ran: R
     artefacts = make(router={"replicas": 2, "drain_seconds": 7}, entry={})
     execute(drained(script(), [unit_named(artefacts, "demo-litellm-0")]), "@local")
     away, quiet, *_ = [arguments for _, arguments in ran]
-    assert away[3:] == ["7", "demo-haproxy-0", "router/demo-litellm-0"]
+    assert away[3:5] == ["7", "demo-haproxy-0"]
+    # where an entry has it that was told of another router beside it, too
+    assert away[5:] == ["router/demo-litellm-0", "completions/demo-litellm-0"]
     assert quiet[-1] == "0"
 
 
@@ -125,7 +127,7 @@ def test_an_entry_on_another_host_is_told_there(make: MakeArtefacts, ran: Ran) -
         ("b", "replace"),
         ("a", "back"),
     ]
-    assert ran[0][1][-1] == "router/demo-litellm-1"
+    assert ran[0][1][-2:] == ["router/demo-litellm-1", "completions/demo-litellm-1"]
     assert ran[1][1][1] == "demo-litellm-1"
 
 

@@ -91,7 +91,8 @@ def test_the_entry_is_told_of_several_routers(make: MakeArtefacts, announced: An
     unit = unit_named(artefacts, "demo-litellm-1")
     route = unit.route
     assert route is not None
-    assert (route.names, route.entry) == (("router/demo-litellm-1",), "demo-haproxy-0")
+    assert route.entry == "demo-haproxy-0"
+    assert route.names == ("router/demo-litellm-1", "completions/demo-litellm-1")
     path = str(route.directory / unit.name)
     outcome = told(routing.prepared, artefacts, NEW, draining=(path,))
     assert arguments(outcome) == [["back", path, "demo-haproxy-0"]]

@@ -42,6 +42,7 @@ NOW, LATER = "2026-11-29T10:00:00+00:00", "2099-11-29T10:00:00+00:00"
 ADA = PersonPlan(name="ada", email="ada@lab.example", team="physics", rpm_limit=60)
 BOB = PersonPlan(name="bob", max_budget=2.5, expires=date(2099, 1, 31))
 NAMES: dict[RouterKind, str] = {"aristote": "demo-aristote-sender-0", "litellm": "demo-litellm-0"}
+BY_HAND = "made-by-hand"
 SCRIPTS: dict[RouterKind, str] = {"aristote": "aristote_people.py", "litellm": "router_api.py"}
 # what people.sh asks of Docker: whether a container runs, and a program in one
 DOCKER = """#!{python}
@@ -63,8 +64,7 @@ def sha(key: str) -> str:
     return hashlib.sha256(key.encode()).hexdigest()
 
 
-def people_of(*people: PersonPlan) -> PeoplePlan:
-    return PeoplePlan(teams=(TeamPlan(name="physics", tpm_limit=5000),), people=people)
+TEAMS = (TeamPlan(name="physics", tpm_limit=5000),)
 
 
 @dataclass
@@ -77,6 +77,7 @@ class Both:
     engine: Path
     kinds: tuple[RouterKind, ...] = ("aristote", "litellm")
     """Which of them the deployment has."""
+    teams: tuple[TeamPlan, ...] = TEAMS
     said: list[str] = field(default_factory=list)
 
     def found(self) -> Found:
@@ -84,7 +85,8 @@ class Both:
         return {kind: looks[kind]() for kind in self.kinds}
 
     def share(self, *people: PersonPlan) -> Shared:
-        return share(wanted(people_of(*people), TODAY), self.found(), "demo", TODAY)
+        plan = PeoplePlan(teams=self.teams, people=people)
+        return share(wanted(plan, TODAY), self.found(), "demo", TODAY)
 
     def announced(self, *people: PersonPlan) -> dict[str, dict[str, tuple[str, str]]]:
         """What is to change: by action and resource, each field's old and new value."""
@@ -245,7 +247,8 @@ def test_a_key_of_aristote_that_litellm_would_not_take(both: Both) -> None:
     both.kinds = ("aristote",)
     both.deploy(BOB)
     both.container.execute("UPDATE users SET token = 'made-by-hand' WHERE name = 'bob'")
-    body = [{"path": "/key/generate", "body": {KEY_OF: sha("made-by-hand")}}]
+    both.container.execute("UPDATE atelier_people SET id = ? WHERE kind = 'key'", sha(BY_HAND))
+    body = [{"path": "/key/generate", "body": {KEY_OF: sha(BY_HAND)}}]
     scripts = [read_script(SCRIPTS[kind]) for kind in ("litellm", "aristote")]
     done = both.sh(
         *("copy", scripts[0], both.port, NAMES["litellm"], "--", scripts[1], NAMES["aristote"]),
@@ -254,6 +257,45 @@ def test_a_key_of_aristote_that_litellm_would_not_take(both: Both) -> None:
     assert done.returncode != 0
     assert "the token of bob does not begin with sk-, as LiteLLM wants" in done.stderr
     assert not [path for path, _ in both.fake.asked if path == "/key/generate"]
+    # so its person gets another one, and the dry run says so
+    both.kinds = ("aristote", "litellm")
+    announced = both.announced(BOB)
+    assert announced["replace key of bob in aristote"]["key"] == ("another one", "a new one")
+    assert announced["create key of bob in litellm"]["key"] == ("(none)", "a new one")
+    keys = both.deploy(BOB)
+    assert both.require_one_key("bob") == keys["bob"]
+
+
+@pytest.mark.parametrize("kind", ["aristote", "litellm"])
+@pytest.mark.parametrize("moved", [False, True])
+def test_a_team_that_was_removed_while_a_router_was_away(
+    both: Both, people: People, kind: RouterKind, moved: bool
+) -> None:
+    """Its keys go from the router that comes back; who has one at the other one keeps one."""
+    both.deploy()
+    people.add([PersonSpec(name="eve", team="physics"), PersonSpec(name="bob", team="physics")])
+    both.deploy()
+    both.kinds, both.teams = (kind,), ()
+    alone = People(people.artefacts, {kind: people.routers[kind]}, people.handover)
+    if moved:
+        # by hand, out of the team
+        key = alone.found()[kind].find("key", "eve")
+        assert key
+        fields = {"key": key.id, "team_id": None}
+        alone.routers[kind].send([Request("/key/update", fields)])
+    both.deploy()
+    if not moved:
+        alone.add([PersonSpec(name="eve")])
+    both.kinds = ("aristote", "litellm")
+    both.deploy()
+    token = both.require_one_key("eve")
+    assert not token.startswith("blocked ")
+    assert not merge(both.found()).find("key", "bob")
+    for live in both.found().values():
+        assert not live.find("team", "physics")
+        person = live.find("person", "eve")
+        assert person
+        assert person.fields["teams"] == ()
 
 
 @pytest.mark.parametrize("kind", ["aristote", "litellm"])
@@ -458,6 +500,20 @@ def test_what_litellm_refuses_is_told_and_mended_by_a_deployment(
     assert said.found == "Aristote has the change, LiteLLM has not"
     assert said.fix == "deploy: what is missing is made, with the same key"
     assert both.deploy() == {}
+    assert both.require_one_key("eve") == handed_over(people, "eve")
+
+
+def test_keys_are_handed_over_where_aristote_dies_last(
+    both: Both, people: People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(*_: Any) -> Any:
+        raise ServiceError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(People, "_note", gone)
+        assert people.add([PersonSpec(name="eve")]) == [people.handover.path("eve", None)]
+    assert "update key of eve in aristote" in both.announced()
+    both.deploy()
     assert both.require_one_key("eve") == handed_over(people, "eve")
 
 

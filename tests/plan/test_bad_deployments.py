@@ -744,7 +744,7 @@ CASES: dict[str, dict[str, Any]] = {
     },
     "many senders": {"router": {**ARISTOTE, "replicas": 8}, "postgres": {}, "entry": {}},
     "one router and two": {"router": {"port": 4002}, "routers": [ARISTOTE, LITELLM]},
-    "two routers of a kind": {"routers": [LITELLM, {**LITELLM, "port": 4002}]},
+    "two routers of a kind": {"routers": [ARISTOTE, LITELLM, {**LITELLM, "port": 4002}]},
     "two routers on a port": {"routers": [ARISTOTE, {}], "postgres": {}},
     "two routers on two hosts": {
         "hosts": TWO_HOSTS,

@@ -9,6 +9,7 @@ import pytest
 from deploy.artefacts import Artefacts
 from deploy.cli.plan_text import plan_text
 from deploy.endpoints import completions_url, router_url
+from deploy.errors import PlanError
 from deploy.inventory import Deployment
 from deploy.plan.to_json import plan_to_json
 from tests.conftest import MakeArtefacts
@@ -63,6 +64,15 @@ def test_an_operator_says_otherwise(lab: Any) -> None:
     assert answers(lab(ARISTOTE, every))[1] == ("litellm", [types, both, search])
     less = ARISTOTE | {"models": [chat], "port": 4002}
     assert answers(lab(LITELLM, less))[1] == ("aristote", [chat])
+
+
+def test_a_web_ui_has_something_to_chat_with(lab: Any) -> None:
+    """It would ask Aristote for a model that only LiteLLM answers for, and no chat would begin."""
+    models = {"models": [TYPE, SEARCH]}
+    with pytest.raises(PlanError, match=r"Aristote, the main router, .* no model for chat"):
+        lab(ARISTOTE, LITELLM, **models)
+    assert lab(ARISTOTE, LITELLM, web_ui=None, **models).plan.web_ui is None
+    assert lab(LITELLM, ARISTOTE | {"port": 4002}, **models).plan.web_ui
 
 
 @pytest.mark.parametrize("kind", ["aristote", "litellm"])
@@ -134,3 +144,14 @@ def test_a_profile_speaks_of_both() -> None:
     assert [each.replicas for each in made.all_routers] == [2, 1]
     assert [each.kind for each in made.all_routers] == ["aristote", "litellm"]
     assert made.router_of("litellm") is made.all_routers[1]
+
+
+def test_no_routers_are_the_one_of_the_profile() -> None:
+    made = Deployment(
+        name="demo",
+        profile="20-users",
+        hosts=[{"name": "10.0.0.1", "gpus": "2x l40s"}],
+        models=[CHAT],
+        routers=[],
+    )
+    assert [each.replicas for each in made.all_routers] == [2]

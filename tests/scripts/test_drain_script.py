@@ -14,13 +14,15 @@ import pytest
 from deploy.scripts import read_script
 
 DOCKER = """#!/bin/sh
-# state: entry, health, sockets, servers (a name, sessions and a status each), later, asked, log
+# state: entry, health, sockets, backend, servers (a name, sessions and a status each), later,
+# asked, log
 cd "$FAKE"
 echo "docker $*" >>log
 said() { echo "$*" | grep -o 'set server.*' >>asked; }
 show() {
+  case "$*" in *"show stat $(cat backend) "*) ;; *) return ;; esac
   while read -r name sessions status; do
-    echo "router,$name,0,0,$sessions,0,0,0,0,0,0,0,0,0,0,0,0,$status,1"
+    echo "$(cat backend),$name,0,0,$sessions,0,0,0,0,0,0,0,0,0,0,0,0,$status,1"
   done <servers
   if [ -f later ]; then mv later servers; fi
 }
@@ -32,7 +34,7 @@ case "$*" in
   "container inspect"*Running*) cat entry ;;
   "container inspect"*) cat health ;;
   *"cat /proc/net/tcp"*) cat sockets; sed -i 1d sockets ;;
-  *"show stat"*) show ;;
+  *"show stat"*) show "$*" ;;
   *"state drain"*) said "$*"; drain ;;
   *"state ready"*) said "$*"; sed -i 's/DRAIN/UP/' servers ;;
 esac
@@ -58,6 +60,7 @@ class Host:
         (self.directory / "sleep").chmod(0o755)
         for name, text in {"entry": "true", "health": "healthy", "log": "", "asked": ""}.items():
             self.write(name, text)
+        self.write("backend", "router")
         self.write("servers", "r0 1 UP\nr1 0 UP\n")
         self.write("sockets", "")
 
@@ -103,6 +106,19 @@ def test_the_entry_is_told_and_waited_for(host: Host) -> None:
     host.run("drain.sh", "back", str(host.marker), "demo-haproxy-0")
     assert host.read("asked").splitlines()[-1] == "set server router/r0 state ready"
     assert not host.marker.exists()
+
+
+def test_a_server_is_found_where_the_running_entry_has_it(host: Host) -> None:
+    """A LiteLLM that gets an Aristote in front of it completes; the entry is told that later."""
+    away(host, "demo-haproxy-0", "completions/r0", "router/r0")
+    assert host.read("asked") == "set server router/r0 state drain\n"
+    assert host.marker.read_text().split()[1:] == ["router/r0"]
+    host.run("drain.sh", "back", str(host.marker), "demo-haproxy-0")
+    assert host.read("asked").splitlines()[-1] == "set server router/r0 state ready"
+
+    host.write("backend", "completions")
+    away(host, "demo-haproxy-0", "completions/r0", "router/r0")
+    assert host.read("asked").splitlines()[-1] == "set server completions/r0 state drain"
 
 
 def test_an_entry_that_does_not_run_is_not_told(host: Host) -> None:
