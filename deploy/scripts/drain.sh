@@ -58,8 +58,11 @@ away() {
   fi
   [ "$(docker container inspect --format '{{.State.Running}}' "$entry" 2>/dev/null)" = true ] || return 0
   split "$1"
+  # one that this run puts into another backend is still in the one before: the entry changes after it
+  found=$(ask "show stat -1 4 -1" | awk -F, -v s="$server" '$2 == s { b = $1 } END { print b }')
+  backend=${found:-$backend}
   until_true "$PATIENCE" another_serves || return 0
-  write_down "$@"
+  write_down "$backend/$server"
   ask "set server $backend/$server state drain" >/dev/null
   until_true "$wait" has_no_session || true
 }
