@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -38,7 +38,7 @@ from deploy.plan.replica_plan import ReplicaPlan
 from deploy.plan.service_plans import RouterPlan
 from deploy.services import engines, links, llama_cpp, open_webui, routers, routes
 from deploy.services.upstream import Upstream
-from deploy.spec import HostSpec, SecretName
+from deploy.spec import SecretName
 
 AT_ONCE = 8
 """How many questions are asked at the same time."""
@@ -99,13 +99,6 @@ def _checks(
         questions = list(_questions(artefacts, hosts, token))
         pool = stack.enter_context(ThreadPoolExecutor(AT_ONCE))
         yield from pool.map(lambda asked: run_check(asked.name, asked.host, asked.ask), questions)
-
-
-def _connect(
-    artefacts: Artefacts, host: HostSpec, logins: Mapping[str, Login]
-) -> AbstractContextManager[Connection]:
-    needs_docker = artefacts.stack.needs_docker(host.name)
-    return connect(host, logins.get(host.name), needs_docker=needs_docker)
 
 
 def _questions(
