@@ -54,7 +54,7 @@ def host_findings(
         yield from _engine(subject, found, docker)
         yield from _cgroups(subject, found)
     yield from service_findings(subject, found)
-    yield from _ports(subject.units, found)
+    yield from _ports(subject, found)
     yield _memory(subject.units, found)
     yield from room_findings(found, [*room_needs(subject, found), *more])
     yield from directory_findings(subject.spec, found)
@@ -161,12 +161,13 @@ def _missing_engine(
         yield Finding("Docker", "ok", f"{found_here}; the deployment will {action} it")
 
 
-def _ports(units: tuple[Unit, ...], found: HostState) -> Iterator[Finding]:
+def _ports(subject: Subject, found: HostState) -> Iterator[Finding]:
     taken = found.listening_ports - found.own_ports
     wanted = [
-        (_setting(unit, port).partition(".")[0], _setting(unit, port), port)
-        for unit in units
+        (setting.partition(".")[0], setting, port)
+        for unit in subject.units
         for _, port in unit.runs.listens
+        for setting in [_setting(unit, port, subject)]
     ]
     for service, setting, port in wanted:
         if port in taken:
@@ -182,10 +183,12 @@ def _ports(units: tuple[Unit, ...], found: HostState) -> Iterator[Finding]:
         yield Finding("ports", "ok", f"free or ours: {', '.join(free)}")
 
 
-def _setting(unit: Unit, port: int) -> str:
+def _setting(unit: Unit, port: int, subject: Subject) -> str:
     """Where a port is declared."""
     if unit.tier == Tier.LISTENER:
         return f"entry.{'https' if port == unit.runs.listens[0][1] else 'http'}_port"
+    if unit.tier == Tier.ROUTER:
+        return f"{subject.router_settings.get(port, 'router')}.port"
     return "links.port" if unit.tier == Tier.LINK else f"{unit.tier.value}.port"
 
 

@@ -41,6 +41,8 @@ class Subject:
     """Names that an authority issues the entry's certificate for; empty on other hosts."""
     authority_url: str = ""
     """Where that authority is, if systems know what proves it."""
+    router_settings: Mapping[int, str] = field(default_factory=dict)
+    """Where the routers on the host are declared, by their ports."""
     web_ui: WebUISpec | None = None
     """The web UI, on its host, if people log in with accounts of the site."""
     login_authorities: Mapping[str, str] = field(default_factory=dict)

@@ -97,11 +97,19 @@ def subject_of(artefacts: Artefacts, host: str) -> Subject:
         elsewhere=tuple(unit for unit in artefacts.stack.units if unit.host != host),
         certificate=secrets.value(ENTRY_CERTIFICATE) if has_entry else "",
         own_certificates=secrets.certificates if has_entry and is_own else None,
+        router_settings=_router_settings(artefacts, host),
         web_ui=_with_logins(artefacts, host),
         login_authorities=artefacts.context.login_authorities,
         link_certificates=tuple(_link_certificates(artefacts, host)),
         **_issued(entry if entry and entry.host == host else None),
     )
+
+
+def _router_settings(artefacts: Artefacts, host: str) -> dict[int, str]:
+    """Where the routers of a host are declared, by their ports."""
+    if artefacts.plan.router.host != host:
+        return {}
+    return {router.port: path for path, router in artefacts.spec.router_settings()}
 
 
 def _with_logins(artefacts: Artefacts, host: str) -> WebUISpec | None:

@@ -30,6 +30,12 @@ from deploy.operations.whole_replica import WholeCommand
 from deploy.services import ContainerSpec, Tier, Unit
 
 NO_REPLICAS = ReplicaChanges()
+ASK_INSIDE = (
+    'end=$(($(date +%s) + 30)); until docker exec "$@"; do'
+    ' [ "$(date +%s)" -lt "$end" ] || exit 1; sleep 1; done'
+)
+"""Shell: runs a command in a container that may be starting again just now, as an entry does when
+its listener was replaced."""
 
 
 @changes_host
@@ -125,7 +131,7 @@ def _write(change: UnitChange, artefacts: Artefacts) -> Commands:
     if tree.watch and change.runs is None:
         wait = tree.watch.wait
         if isinstance(runs, ContainerSpec):
-            wait = ("docker", "exec", change.unit.name, *wait)
+            wait = ("sh", "-c", ASK_INSIDE, "-", change.unit.name, *wait)
     yield from file_tree.write(tree, artefacts.secrets, check, wait)
 
 

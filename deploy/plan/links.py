@@ -12,6 +12,7 @@ from deploy.plan.replica_plan import ReplicaPlan
 from deploy.plan.service_plans import Hop, LinksPlan
 from deploy.spec import DeploymentSpec, HostSpec
 from deploy.spec.endpoint import EndpointSpec
+from deploy.tls.pair import LinkEnd
 
 NAMES = {"entry": "the entry", "router": "the router", "web_ui": "the web UI"}
 """What asks, as people call it."""
@@ -45,6 +46,8 @@ def _hops(spec: DeploymentSpec, replicas: Sequence[ReplicaPlan]) -> Iterator[Hop
 def link_problems(spec: DeploymentSpec, replicas: Sequence[ReplicaPlan]) -> Iterator[Problem]:
     """Hosts that a link could not end on, and a port that something else has there."""
     plan = links_plan(spec, replicas)
+    if plan:
+        yield from _name_problems(spec, plan)
     for index, host in enumerate(spec.hosts):
         hop = next((hop for hop in plan.hops if hop.server == host.name), None) if plan else None
         if hop:
@@ -69,6 +72,25 @@ def link_warnings(spec: DeploymentSpec) -> Iterator[str]:
                 f"{setting}.listen: port {service.port} of {host} is open at {service.listen},"
                 " without encryption; the entry goes through a link. Remove listen unless"
                 f" {use} there directly"
+            )
+
+
+def _name_problems(spec: DeploymentSpec, plan: LinksPlan) -> Iterator[Problem]:
+    """Hosts that one could take for each other: a certificate has one name, in small letters."""
+    linked = {name for hop in plan.hops for name in (hop.client, hop.server)}
+    taken: dict[str, str] = {}
+    for index, host in enumerate(spec.hosts):
+        if host.name not in linked:
+            continue
+        shown = LinkEnd(host.name, "server").common_name
+        other = taken.setdefault(shown, host.name)
+        if other != host.name:
+            yield Problem(
+                f"hosts[{index}].name",
+                f"{host.name!r}, and another host is {other!r}: the certificates of both would be"
+                f" for {shown}",
+                "names that differ in more than capitals and signs, within 59 characters",
+                "give it another name, and say where it is: address",
             )
 
 

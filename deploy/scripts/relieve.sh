@@ -31,6 +31,13 @@ settle() {
 }
 
 let_go() {
+  # of a release without a listener: it has ports of its own, and knows no SIGHUP
+  ports=$(docker container inspect --format '{{len .HostConfig.PortBindings}}' "$1" 2>/dev/null) || ports=0
+  if [ "$ports" -gt 0 ]; then
+    quietly docker container stop "$1" || true
+    remove "$1"
+    return
+  fi
   # else Docker starts it again when it has ended
   if ! quietly docker container update --restart no "$1" || ! quietly docker container kill --signal HUP "$1"; then
     remove "$1"

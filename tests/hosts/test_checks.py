@@ -27,6 +27,7 @@ from deploy.hosts.state import (
 )
 from deploy.hosts.subject import Subject
 from deploy.hosts.surroundings import library_urls, registry_of, surroundings_findings
+from deploy.operations.questions import subject_of
 from deploy.spec import HostSpec
 from tests.conftest import MakeArtefacts
 from tests.services.test_gpu_engines import made
@@ -74,6 +75,15 @@ def test_what_is_wrong(
     assert finding.status == status
     assert words in finding.found
     assert finding.fix
+
+
+def test_a_taken_port_of_the_second_router(make: MakeArtefacts) -> None:
+    made = make(routers=[{"kind": "aristote"}, {"port": 4001}], postgres={"web_ui": False})
+    subject = subject_of(made, "@local")
+    taken = replace(GOOD, listening_ports=frozenset({4001}))
+    found = {each.name: each for each in host_findings(subject, taken, None, time.time())}
+    assert found["routers[1].port"].status == "problem"
+    assert found["routers[1].port"].fix.endswith("declare another port for routers[1]")
 
 
 @pytest.mark.parametrize("setting", ["http_port", "https_port"])

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -350,3 +353,28 @@ def test_what_serves_is_drained_before_it_is_replaced(make: MakeArtefacts) -> No
     assert [unit.name for unit, _ in command.routed] == [there.name]
     [command] = converge(changed, tier=Tier.ENGINE).commands
     assert not isinstance(command, DrainedCommand)
+
+
+@pytest.mark.parametrize(("works_after", "status"), [(0, 0), (2, 0), (99, 1)])
+def test_files_that_are_read_are_waited_for_while_who_reads_them_starts_again(
+    tmp_path: Path, works_after: int, status: int
+) -> None:
+    """An entry does when its listener was replaced, by another port that is in its files, too."""
+    docker = (
+        f'#!/bin/sh\necho "$*" >>{tmp_path}/asked\n'
+        f'[ "$(wc -l <{tmp_path}/asked)" -gt {works_after} ]\n'
+    )
+    clock = f"#!/bin/sh\necho >>{tmp_path}/clock\necho $(($(wc -l <{tmp_path}/clock) * 5))\n"
+    scripts = {"docker": docker, "date": clock, "sleep": "#!/bin/sh\n"}
+    for name, text in scripts.items():
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    done = subprocess.run(
+        ["sh", "-c", units.ASK_INSIDE, "-", "demo-haproxy-0", "sh", "-c", "read it"],
+        env={"PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        timeout=60,
+    )
+    assert done.returncode == status
+    asked = (tmp_path / "asked").read_text().splitlines()
+    assert set(asked) == {"exec demo-haproxy-0 sh -c read it"}
+    assert len(asked) == min(works_after + 1, 6)

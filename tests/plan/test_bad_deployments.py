@@ -602,6 +602,15 @@ CASES: dict[str, dict[str, Any]] = {
         "router": {"port": 8443},
         "entry": {"host": "10.0.0.2"},
     },
+    "two hosts whose certificates have one name": {
+        "hosts": [
+            {"name": "front", "address": "10.0.0.1"},
+            {"name": "gpu_1", "address": "10.0.0.2", "gpus": "1x l40s"},
+            {"name": "GPU-1", "address": "10.0.0.3", "gpus": "1x l40s"},
+        ],
+        "models": [{"name": "qwen2.5-coder-7b", "replicas": 2}],
+        "engine": VLLM,
+    },
     "people only, and no one has a key": {"web_ui": {"people_only": True}},
     "one database for both": {
         "postgres": {

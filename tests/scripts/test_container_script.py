@@ -437,8 +437,9 @@ def test_what_has_ended_is_removed_without_another_run(engine: Engine) -> None:
     (engine.directory / "answered").touch()
     assert relieve(engine, "slow").returncode == 0
     deadline = time.monotonic() + 60
-    while ENDING in engine.containers:
+    while (engine.directory / "containers" / ENDING).exists():
         assert time.monotonic() < deadline
+        time.sleep(0.05)
     assert engine.containers == {NAME: ("slow", "running")}
 
 
@@ -461,6 +462,16 @@ def test_one_that_was_stopped_by_hand_is_not_waited_for(engine: Engine) -> None:
     engine.add(NAME, "good", "exited")
     assert relieve(engine, "slow").returncode == 0
     assert engine.containers == {NAME: ("slow", "running")}
+
+
+def test_one_with_ports_of_its_own_does_not_go_on_at_them(engine: Engine) -> None:
+    """It is of a release without a listener: it knows no SIGHUP, and would never end."""
+    engine.add(NAME, "published")
+    assert relieve(engine, "slow").returncode == 0
+    assert engine.containers == {NAME: ("slow", "running")}
+    assert "kill" not in engine.verbs
+    # with time for what it has begun
+    assert engine.verbs.index("stop") > engine.verbs.index("start")
 
 
 def test_several_end_at_the_same_time(engine: Engine) -> None:

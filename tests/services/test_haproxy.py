@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from typing import Any
 
 import pytest
 
@@ -209,6 +210,19 @@ def test_administration_is_for_declared_networks(make: MakeArtefacts) -> None:
         people = sections(entry(made))["frontend people"]
         assert rules(people, "acl", "from_administrators") == wanted
         assert rules(people, "acl", "is_admin", "path")[0] == list(ADMIN)
+
+
+@pytest.mark.parametrize("routers", [{}, {"routers": [{"kind": "aristote"}, {"port": 4001}]}])
+@pytest.mark.parametrize("web_ui", [None, {}])
+def test_what_is_answered_comes_before_what_is_handed_on(
+    make: MakeArtefacts, routers: dict[str, Any], web_ui: dict[str, Any] | None
+) -> None:
+    """Whatever the order in the file; HAProxy warns at each start where that is another one."""
+    made = make(entry={}, web_ui=web_ui, postgres={"web_ui": False}, **routers)
+    words = [line[0] for line in sections(entry(made))["frontend people"]]
+    handed_on = [place for place, word in enumerate(words) if word == "use_backend"]
+    answered = [place for place, word in enumerate(words) if word == "http-request"]
+    assert max(answered) < min(handed_on)
 
 
 def test_without_a_web_ui_the_rest_is_not_found(make: MakeArtefacts) -> None:
