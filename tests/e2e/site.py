@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import random
@@ -9,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -232,6 +234,15 @@ class Site(Operator):
 
     def container(self, service: str) -> Container:
         return self.client.containers.get(f"{self.name}-{service}-0")
+
+    def read(self, service: str, path: str) -> bytes:
+        """A file of a service's container, whole; what commands print there can get lost."""
+        packed, _ = self.container(service).get_archive(path)
+        with tarfile.open(fileobj=io.BytesIO(b"".join(packed))) as archive:
+            [member] = archive.getmembers()
+            file = archive.extractfile(member)
+            assert file
+            return file.read()
 
     def snapshot(self) -> dict[str, tuple[str, str, str]]:
         """Everything that identifies what runs: id, state and start time by container name."""

@@ -69,8 +69,7 @@ def assert_only(site: Site, new: str, old: str, replicas: int) -> None:
     """Engines take the new key alone, and the router knows no other one."""
     for index in range(replicas):
         assert (taken_by(site, index, new), taken_by(site, index, old)) == (200, 401)
-    _, known = site.container("litellm").exec_run(["cat", "/etc/atelier/engine_keys"])
-    assert known == f"{new}\n".encode()
+    assert site.read("litellm", "/etc/atelier/engine_keys") == f"{new}\n".encode()
 
 
 def test_no_request_fails(site: Site) -> None:
