@@ -557,12 +557,16 @@ def test_nobody_is_refused_while_its_settings_change(site: Site, settings: Setti
 class Page:
     """The connection of a page of the web UI, for as long as it is open.
 
-    It answers ``2`` with ``3`` (https://socket.io/docs/v4/engine-io-protocol/#heartbeat). A frame
-    of a client is masked, here with zeros (https://www.rfc-editor.org/rfc/rfc6455#section-5.2).
+    It answers ``2`` with ``3`` (https://socket.io/docs/v4/engine-io-protocol/#heartbeat), and the
+    server's pings as browsers do. A frame of a client is masked, here with zeros
+    (https://www.rfc-editor.org/rfc/rfc6455#section-5.2).
     """
 
+    TEXT, CLOSE, PING, PONG = 1, 8, 9, 10
+
     def __init__(self, client: httpx.Client, site: Site) -> None:
-        self.said, self.asks, self.ends = b"", threading.Event(), threading.Event()
+        self.said, self.unread = b"", b""
+        self.asks, self.ends = threading.Event(), threading.Event()
         self.client, self.site = client, site
 
     def run(self) -> None:
@@ -573,13 +577,35 @@ class Page:
                 with suppress(httpcore.ReadTimeout):
                     read = stream.read(4096, timeout=0.5)
                     assert read, "it was cut"
-                    self.said += read
-                    if read == b"\x81\x012":
-                        stream.write(b"\x81\x81\0\0\0\x003")
+                    self.unread += read
+                for kind, content in self.frames():
+                    assert kind != self.CLOSE, content
+                    if kind == self.PING:
+                        stream.write(self.frame(self.PONG, content))
+                    elif content == b"2":
+                        stream.write(self.frame(self.TEXT, b"3"))
+                    else:
+                        self.said += content
                 if self.asks.is_set():
                     # for the namespace, which is answered whether there is a login or not
-                    stream.write(b"\x81\x82\0\0\0\x0040")
+                    stream.write(self.frame(self.TEXT, b"40"))
                     self.asks.clear()
+
+    def frames(self) -> Iterator[tuple[int, bytes]]:
+        """Kind and content of those that have come as a whole; here none is of 64 KiB."""
+        while len(self.unread) >= 4 or (len(self.unread) >= 2 and self.unread[1] < 126):
+            length, begin = self.unread[1], 2
+            if length == 126:
+                length, begin = int.from_bytes(self.unread[2:4]), 4
+            if len(self.unread) < begin + length:
+                return
+            yield self.unread[0] & 15, self.unread[begin : begin + length]
+            self.unread = self.unread[begin + length :]
+
+    @staticmethod
+    def frame(kind: int, content: bytes) -> bytes:
+        """One of a client, whose content is short."""
+        return bytes([128 | kind, 128 | len(content), 0, 0, 0, 0]) + content
 
     def is_answered(self) -> bool:
         """Whether the connection works in both directions."""
@@ -601,7 +627,7 @@ def open_page(client: httpx.Client, site: Site) -> Iterator[Page]:
             yield page
         finally:
             page.ends.set()
-        running.result()
+            running.result()
 
 
 def tag_image(container: Container, tag: str) -> None:
