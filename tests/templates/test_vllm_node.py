@@ -62,7 +62,7 @@ def arguments(
 
 
 def close_when_seen(node: ModuleType, *ends: socket.socket) -> None:
-    """Close them once the program has looked at them more than once, however busy the machine is."""
+    """Close them once the program has looked at them several times, however busy it is here."""
     look, looks = node._now, itertools.count(1)
 
     def look_and_close() -> Any:
@@ -71,7 +71,7 @@ def close_when_seen(node: ModuleType, *ends: socket.socket) -> None:
             close(*ends)
         return found
 
-    node._now = look_and_close
+    vars(node)["_now"] = look_and_close
 
 
 def close(*ends: socket.socket) -> None:
