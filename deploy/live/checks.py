@@ -11,7 +11,7 @@ import httpx
 
 from deploy.errors import Problem, ServiceError
 from deploy.live.http import Base, get, post, stream
-from deploy.live.web_ui import WrongPasswordError, sign_in
+from deploy.live.web_ui import TooManyLoginsError, WrongPasswordError, sign_in
 
 PROMPT = {"prompt": "def fib(n):"}
 MESSAGES = {"messages": [{"role": "user", "content": "ping"}]}
@@ -24,6 +24,11 @@ DATABASE_SECONDS = 30
 LISTINGS = 3
 """How often the web UI may ask the router for its models."""
 NOT_LISTED = "Model not found"
+NOT_TRIED = "answers, and looks at no login for now"
+TOO_MANY_LOGINS = (
+    "it has had 15 logins of its administrator in 3 minutes: login and chat were not tried; wait"
+    " three minutes, then run atelier verify"
+)
 
 
 @dataclass(frozen=True)
@@ -146,8 +151,12 @@ def rerank(base_url: Base, key: str, model: str) -> str:
     return f"answered {scores[0]:.3f} and {scores[1]:.3f}"
 
 
-def chat_in_web_ui(base_url: Base, email: str, password: str, model: str, token: str = "") -> str:
+def chat_in_web_ui(
+    base_url: Base, email: str, password: str, model: str, token: str = ""
+) -> str | Answer:
     """Log in to Open WebUI and chat through its API.
+
+    Of a web UI that has had too many logins to look at another one, that is said: it answers.
 
     Args:
         base_url: address of the web UI.
@@ -161,6 +170,8 @@ def chat_in_web_ui(base_url: Base, email: str, password: str, model: str, token:
     """
     try:
         token = token or sign_in(base_url, email, password)
+    except TooManyLoginsError:
+        return Answer(NOT_TRIED, TOO_MANY_LOGINS)
     except WrongPasswordError as error:
         raise ServiceError(
             *error.problems,

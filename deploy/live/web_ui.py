@@ -17,8 +17,16 @@ WRONG = "password provided is incorrect"
 """Part of the sentence: ``ERROR_MESSAGES.INVALID_CRED`` in ``open_webui/constants.py``."""
 
 
+LIMITED = "rate limit exceeded"
+"""Part of another one, ``RATE_LIMIT_EXCEEDED``: 15 logins of an address in 3 minutes."""
+
+
 class WrongPasswordError(ServiceError):
     """The web UI says that the address or the password is wrong."""
+
+
+class TooManyLoginsError(ServiceError):
+    """The web UI has had so many logins that it does not look at another one."""
 
 
 def sign_in(base: Base, email: str, password: str) -> str:
@@ -31,6 +39,7 @@ def sign_in(base: Base, email: str, password: str) -> str:
 
     Raises:
         WrongPasswordError: if the web UI says so, and only then.
+        TooManyLoginsError: the same.
         ServiceError: if it gives no token for another reason, or does not answer.
     """
     try:
@@ -42,7 +51,8 @@ def sign_in(base: Base, email: str, password: str) -> str:
     except TooManyError as error:
         found = "refuses so many logins (15 times in 3 minutes)"
         fix = "wait three minutes, then try again"
-        raise ServiceError(*error.problems, Problem("web UI", found, fix=fix)) from None
+        own = TooManyLoginsError if LIMITED in str(error) else ServiceError
+        raise own(*error.problems, Problem("web UI", found, fix=fix)) from None
     except httpx.HTTPError as error:
         found = f"does not answer: {type(error).__name__}"
         fix = "see what `atelier status` says of it"
