@@ -681,6 +681,7 @@ def test_nobody_is_refused_while_it_is_replaced(site: Site, settings: Settings) 
 def test_one_that_does_not_work_never_takes_the_place(site: Site, settings: Settings) -> None:
     """Here its image is Python's, which has no HAProxy."""
     tag_image(site.container("listener"), "broken")
+    wait_until_alone(site)
     before = entries(site)
     try:
         with new_visitors(site):
