@@ -45,7 +45,7 @@ shell:
 	$(BIN)/shellcheck --shell sh deploy/scripts/*.sh templates/*/*.sh
 
 quick:
-	$(BIN)/pytest -q -n 2 --dist worksteal -m "not e2e and not slow"
+	$(BIN)/pytest -q -n 3 --dist worksteal -m "not e2e and not slow"
 
 unit:
 	$(BIN)/pytest -q -n 2 --dist worksteal -m "not e2e"
