@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Collection
-from typing import cast, get_args
+from typing import cast
 
 from deploy.hosts.state import FileSystem, Place
 
-PLACES: tuple[Place, ...] = get_args(Place)
 FUNCTION = r"""
 place() {
   at=$2

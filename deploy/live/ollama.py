@@ -19,7 +19,7 @@ TIMEOUT_SECONDS = 30
 TRIES = 3
 UNLOADED = (
     "it was unloaded for another model each time before its GPU could be looked at: run it again"
-    " when nobody uses the others"
+    " when no one uses the others"
 )
 NO_GPU = (
     "run nvidia-smi (rocm-smi) in the container; if it fails: install the GPU's container toolkit,"

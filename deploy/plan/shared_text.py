@@ -42,7 +42,7 @@ def _stays(engine: EngineSpec, others: tuple[str, ...]) -> str:
         return "it is unloaded after each answer (keep_alive 0)"
     until = []
     if engine.keep_alive != "-1":
-        until.append(f"nobody has asked it for {engine.keep_alive}")
+        until.append(f"no one has asked it for {engine.keep_alive}")
     if len(others) >= engine.most_loaded:
         until.append("another one needs its place")
     how = f" until {' or '.join(until)}" if until else ""

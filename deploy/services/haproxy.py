@@ -30,9 +30,7 @@ from deploy.services.host_files import ConfigFile
 from deploy.services.link_files import AUTHORITY, HEADER, link_files
 from deploy.services.link_files import CERTIFICATE as LINK_CERTIFICATE
 from deploy.services.listener import PLAIN_PORT, TLS_PORT
-from deploy.services.routes import (
-    web_ui_name,
-)
+from deploy.services.routes import web_ui_name
 from deploy.services.unit import Tier, Unit
 from deploy.spec import SecretText
 from deploy.spec.entry import EntrySpec

@@ -37,7 +37,13 @@ from deploy.services.host_files import ConfigFile
 from deploy.services.link_files import AUTHORITY, CERTIFICATE, HEADER, link_files
 from deploy.services.link_places import Place
 from deploy.services.link_targets import Target, targets
-from deploy.services.routes import LINK_CLIENT, LINK_PORT, from_routers, link_client_name
+from deploy.services.routes import (
+    LINK_CLIENT,
+    LINK_PORT,
+    from_routers,
+    link_client_name,
+    together,
+)
 from deploy.services.unit import Route, Tier, Unit
 from deploy.tls.pair import LinkEnd, Role, plain_name
 
@@ -230,11 +236,7 @@ def _route(context: ServiceContext, replicas: Sequence[ReplicaPlan], port: int) 
     """Requests to all replicas behind it are kept away while it is replaced, if they can be."""
     reached = [engines.upstream(context, each) for each in replicas]
     found = [from_routers(context, each.model, each.name, port, *each.adapters) for each in reached]
-    routes = [route for route in found if route]
-    if not routes:
-        return None
-    names = tuple(name for route in routes for name in route.names)
-    return routes[0].model_copy(update={"names": names})
+    return together(found)
 
 
 def _files(

@@ -29,7 +29,7 @@ from deploy.services.ollama_model import (
     model_file,
     stored_model,
 )
-from deploy.services.routes import from_routers
+from deploy.services.routes import from_routers, together
 from deploy.services.unit import Route, Tier, Unit
 from deploy.services.upstream import Upstream, address
 from deploy.spec.engine import QUANTISED_CACHES
@@ -92,19 +92,10 @@ def _unit(context: ServiceContext, replicas: tuple[ReplicaPlan, ...]) -> Unit:
 
 def _route(context: ServiceContext, replicas: tuple[ReplicaPlan, ...], port: int) -> Route | None:
     """How requests for all of its models come to it."""
-    routes = [
-        route
+    return together(
+        from_routers(context, replica.served_model_name, _router_name(context, replica), port)
         for replica in replicas
-        if (
-            route := from_routers(
-                context, replica.served_model_name, _router_name(context, replica), port
-            )
-        )
-    ]
-    if not routes:
-        return None
-    names = tuple(name for route in routes for name in route.names)
-    return routes[0].model_copy(update={"names": names})
+    )
 
 
 def _in_container(context: ServiceContext, replicas: tuple[ReplicaPlan, ...]) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from deploy.plan.service_plans import RouterPlan
 from deploy.services.container import Port
 from deploy.services.context import ServiceContext
@@ -53,6 +55,15 @@ def from_routers(
         names=(name, *(f"{name}-{adapter}" for adapter in adapters)),
         port=port,
     )
+
+
+def together(routes: Iterable[Route | None]) -> Route | None:
+    """One route for all that requests come to by several names; ``None`` where they do not come."""
+    found = [route for route in routes if route]
+    if not found:
+        return None
+    names = tuple(name for route in found for name in route.names)
+    return found[0].model_copy(update={"names": names})
 
 
 def router_name(context: ServiceContext, router: RouterPlan, index: int) -> str:

@@ -39,7 +39,7 @@ class RoutersSpec(Spec):
             if router.models is not None and len(self.all_routers) == 1:
                 raise refusal(
                     f"{path}.models is declared, and there is one router",
-                    "models of a router beside another one",
+                    "models of a router next to another one",
                     f"remove {path}.models: one router serves all models",
                 )
         return self

@@ -170,7 +170,7 @@ def test_the_plan_says_who_waits_and_for_what() -> None:
     found = row(plan, SMALL)
     assert found.reasons[-1] == (
         "in the Ollama 'desk' with qwen2.5-coder-14b: the first request to a model that is not"
-        " loaded waits for its load; it stays loaded until nobody has asked it for 30m or another"
+        " loaded waits for its load; it stays loaded until no one has asked it for 30m or another"
         " one needs its place (keep_alive 30m)"
     )
     assert found.at_the_limit.endswith(
@@ -186,7 +186,7 @@ def test_the_plan_says_who_waits_and_for_what() -> None:
     ("keep_alive", "stays"),
     [
         ("-1", "it stays loaded (keep_alive -1)"),
-        ("5m", "it stays loaded until nobody has asked it for 5m (keep_alive 5m)"),
+        ("5m", "it stays loaded until no one has asked it for 5m (keep_alive 5m)"),
         ("0", "it is unloaded after each answer (keep_alive 0)"),
     ],
 )
