@@ -50,11 +50,14 @@ while kill -0 "$main" 2>/dev/null; do
   [ "$directory" -nt "$seen" ] || continue
   touch -r "$directory" "$seen"
   if haproxy -c -C "$directory" -f haproxy.cfg >/dev/null; then
+    # one that was told to end meanwhile would listen again
+    [ -z "$ends" ] || continue
     before=$(workers) looks=0
     kill -USR2 "$main" || break
     while [ "$(workers)" = "$before" ] && [ "$((looks += 1))" -le "$LOOKS" ]; do sleep 0.2; done
     # from HAProxy 3.1 on the new one reads them when it has started
     sleep 1
+    [ -z "$ends" ] || kill -USR1 "$main"
     if [ "$(workers)" = "$before" ]; then echo "HAProxy has not read what is there"; else touch -r "$seen" "$taken"; fi
   else
     echo "what is there is not taken; what was before goes on"

@@ -16,16 +16,29 @@ from deploy.services.haproxy_watch import LOOKS, watch
 
 PROGRAM = (TEMPLATES / "haproxy" / "watch.sh").read_text()
 HAPROXY = """#!/bin/sh
-if [ "$1" = -c ]; then ! grep -q wrong "$3/$5"; exit; fi
-echo "$*" >>"$LOG"
+if [ "$1" = -c ]; then
+  echo looks >>"$LOG.looks"
+  if grep -q slow "$3/$5"; then sleep 2; fi
+  ! grep -q wrong "$3/$5"
+  exit
+fi
+options=$*
 if [ "$1" = -x ]; then shift 2; fi
 read_again() {
   # as one that cannot: its worker stays, and the shell goes on waiting for it
   if grep -q stuck "$4/$6"; then wait $!; return; fi
   echo read again >>"$LOG"
 }
+end() {
+  echo ends >>"$LOG"
+  # as one that has answers to finish
+  if grep -q slow "$4/$6"; then return; fi
+  kill $!
+  exit 0
+}
 trap 'read_again "$@"' USR2
-trap 'echo ends >>"$LOG"; kill $!; exit 0' USR1
+trap 'end "$@"' USR1
+echo "$options" >>"$LOG"
 while :; do sleep 60 >/dev/null & wait $!; done
 """
 
@@ -179,3 +192,23 @@ def test_one_that_gives_way_reads_nothing_any_more(tmp_path: Path) -> None:
     made.write("second")
     made.wait_for("ends")
     assert made.process.wait(60) == 0
+
+
+def test_one_that_gives_way_while_it_looks_at_its_files_does_not_read_them(given: Link) -> None:
+    given.wait_for()
+    given.write("slow")
+    deadline = time.monotonic() + 60
+    while not given.log.with_suffix(".looks").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    given.process.send_signal(signal.SIGHUP)
+    given.wait_for("ends")
+    time.sleep(3)
+    given.wait_for("ends")
+    given.process.send_signal(signal.SIGTERM)
+    os.kill(int(child_of(given.process.pid)), signal.SIGKILL)
+
+
+def child_of(pid: int) -> str:
+    """The first one that a process has started."""
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0]
