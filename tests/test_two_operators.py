@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from deploy.artefacts import Artefacts
-from deploy.fingerprint import make_fingerprint
+from deploy.secrets.fingerprint import make_fingerprint
 from deploy.spec import SecretName, SecretText
 from tests.fake_host import ENGINE, Responses, converged, fresh
 from tests.recognisable import SECRETS

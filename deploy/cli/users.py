@@ -165,7 +165,7 @@ def remove(inventory: InventoryArgument, name: NameArgument, yes: YesOption = Fa
 @contextmanager
 def _people(inventory: Path) -> Iterator[People]:
     from deploy.cli.load import load_artefacts
-    from deploy.handover import handover
+    from deploy.endpoints import handover
     from deploy.live.people import People
     from deploy.live.router import open_routers
 

@@ -18,11 +18,10 @@ from deploy.spec.image import ImageSource, ImageSpec
 from deploy.spec.links import LinksSpec
 from deploy.spec.model import ModelSpec
 from deploy.spec.people import LimitsSpec, PersonSpec, TeamSpec
-from deploy.spec.postgres import PostgresSpec
 from deploy.spec.registry import RegistrySpec
 from deploy.spec.routers import RoutersSpec
 from deploy.spec.secrets import SecretName, SecretSource
-from deploy.spec.valkey import ValkeySpec
+from deploy.spec.stores import PostgresSpec, ValkeySpec
 from deploy.spec.web_ui import WebUISpec
 
 REGISTRY = re.compile(r"[\w.-]+(:\d+)?(/[\w.-]+)*/?")

@@ -105,8 +105,3 @@ class DriverSpec(Spec):
     def wanted_branch(self) -> str | None:
         """The branch that is asked for, in whichever way."""
         return self.version.partition(".")[0] if self.version else self.branch
-
-    @property
-    def asks_for_more(self) -> bool:
-        """Whether something certain is asked for, so that any driver that serves is not enough."""
-        return any((self.branch, self.version, self.flavour))

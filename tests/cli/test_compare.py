@@ -152,7 +152,7 @@ def test_weights_that_the_plan_refuses_are_not_sized(monkeypatch: pytest.MonkeyP
             raise PlanError(Problem(f"{path}.quantization", f"{traits.title} has no {method}"))
         return WeightsPlan(repository="org/awq")
 
-    monkeypatch.setattr("deploy.plan.side_by_side.safetensors_weights", refuse)
+    monkeypatch.setattr("deploy.plan.weights_to_try.safetensors_weights", refuse)
     found = compare("qwen2.5-coder-7b", "--gpus", "l40s")
     assert found["vllm"]["quantizations"] == [
         {"quantization": "awq", "fits": "yes", "weights": "org/awq"}

@@ -36,7 +36,6 @@ from deploy.facts.host import Host
 from deploy.facts.images import Images, ImagesState
 from deploy.facts.old_images import BroughtImage, OldImages
 from deploy.facts.units import FileState, Units, UnitsState
-from deploy.fingerprint import KnownSecrets
 from deploy.hosts.state import DockerState, FileSystem, HostState
 from deploy.hosts.subject import Subject
 from deploy.images import ImageArchive, ImageUse, RegistryAccess
@@ -63,6 +62,7 @@ from deploy.operations.known_secrets import KNOWN
 from deploy.operations.questions import host_question
 from deploy.operations.script import ScriptCommand
 from deploy.secrets import SecretStore
+from deploy.secrets.fingerprint import KnownSecrets
 from deploy.services import ConfigFile, ConfigTree, HostModelFile, Tier, haproxy_watch
 from deploy.spec import SecretName, SecretText
 from tests.conftest import MakeArtefacts

@@ -19,8 +19,6 @@ FIRST_VERSION = 14
 """The oldest macOS that Ollama runs on: https://docs.ollama.com/macos."""
 FIRST_HAPROXY = (2, 6)
 """The oldest HAProxy that links were run with; Homebrew has newer ones."""
-MAC = "macos"
-"""What a Mac's operating system is called among those that Linux systems call themselves."""
 
 
 def system_findings(spec: HostSpec, system: System) -> Iterator[Finding]:
