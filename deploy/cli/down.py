@@ -30,7 +30,7 @@ def down(
     task = ["deploy.tasks.down.remove", f"volumes={volumes}", *_limit(inventory, host)]
     pending = run_pyinfra(inventory, *task, "--dry", "--json").changes
     if not pending:
-        console.print("nothing of this deployment is there")
+        console.print("Nothing to remove.")
         return
     for change in pending:
         console.print(f"  {change['host']}: remove {change['resource']}")

@@ -61,7 +61,7 @@ def gpus(
         print_table("GPUs", COLUMNS, [_row(name, gpu) for name, gpu in chosen.items()], COLUMNS[1:])
         console.print(LEGEND, markup=False)
     else:
-        console.print("No GPU of the catalogue is like that.")
+        console.print("No GPU of the catalogue matches.")
 
 
 def gpu_to_json(name: str, gpu: Gpu) -> dict[str, Any]:

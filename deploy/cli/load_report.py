@@ -34,14 +34,15 @@ def load(  # noqa: PLR0913, PLR0917  one parameter per option
     minutes: Annotated[float, typer.Option(help="For how long.")] = 2.0,
     use: Annotated[Choice, typer.Option(help="What they do.")] = Choice.BOTH,
     model: Annotated[
-        str | None, typer.Option(help="What they ask for; else what is made for it.")
+        str | None,
+        typer.Option(help="The model that they ask; by default the one that is made for it."),
     ] = None,
     key_env: Annotated[
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Variable of the environment with the key they ask with, e.g. somebody's; else"
-            " the master key.",
+            help="Environment variable with the key that they ask with, e.g. a person's; the"
+            " master key by default.",
         ),
     ] = None,
     seed: Annotated[int, typer.Option(help="The same seed asks the same.")] = 0,

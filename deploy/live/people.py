@@ -185,7 +185,7 @@ class People:
         each = [{team.name for team in live.of("team")} for live in found.values()]
         teams = sorted(set.intersection(*each))
         if person.team is not None and person.team not in teams:
-            allowed = ", ".join(teams) or "a team of the inventory, and there is none"
+            allowed = ", ".join(teams) or "a team of the inventory; it declares none"
             problems.append(Problem(f"{person.name}: team", repr(person.team), allowed))
         spec = self.artefacts.spec
         if spec.router_of("aristote"):
@@ -196,7 +196,7 @@ class People:
                 problems.append(Problem(f"{person.name}: models", repr(model), ", ".join(served)))
         if is_expired(person, datetime.now(UTC).date()):
             problems.append(
-                Problem(f"{person.name}: expires", str(person.expires), "a day to come")
+                Problem(f"{person.name}: expires", str(person.expires), "a day in the future")
             )
         return problems
 

@@ -388,8 +388,8 @@ def test_a_release_is_unpacked_whole(tmp_path: Path) -> None:
     ("check", "wait", "found", "said"),
     [
         (["grep", "new", "{root}/.new/a"], ["grep", "new", "{root}/current/a"], "new", ""),
-        (["false"], ["true"], "old", "the new files would not be taken, so those before stay"),
-        (["true"], ["false"], "new", "the new files are there, and are not read"),
+        (["false"], ["true"], "old", "the new files would be refused, so those before them stay"),
+        (["true"], ["false"], "new", "the new files are there, but were not read"),
     ],
 )
 def test_what_reads_its_files_again_is_asked_before_and_after(
