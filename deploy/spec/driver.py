@@ -32,8 +32,8 @@ class DriverSpec(Spec):
     which are signed, and NVIDIA's elsewhere. AMD: by default the kernel's own amdgpu where it is
     new enough for the card, and amdgpu-dkms elsewhere."""
     repository: str | None = None
-    """Address of a mirror of NVIDIA's repository: the part before ``debian12/x86_64``; of AMD's: the
-    part before ``31.40.1/ubuntu``, with the key ``rocm.gpg.key`` next to it."""
+    """Address of a mirror of NVIDIA's repository: the part before ``debian12/x86_64``; of AMD's:
+    the part before ``31.40.1/ubuntu``, with the key ``rocm.gpg.key`` next to it."""
     key_fingerprint: str | None = None
     """Fingerprint of the key that signs the repository, if it is not the known one: for a mirror
     that has its own key, or after NVIDIA changed its key."""
