@@ -262,7 +262,7 @@ def test_a_bare_host_with_a_card_gets_its_driver_first(site: Site) -> None:
         (
             "",
             [line for line in BARE_DOCKER if line != "0"],
-            ["docker: Docker can only be installed and configured by root", "sudo=True"],
+            ["docker: only root can install and configure Docker", "sudo=True"],
         ),
     ],
     ids=["left alone", "not root"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -79,7 +80,7 @@ def test_the_text_is_as_kept() -> None:
 def test_the_documented_output_is_real() -> None:
     text = (DOCS.parent / "engines.md").read_text(encoding="utf-8")
     command = '    $ atelier compare qwen2.5-coder-32b --gpus "2x l40s" --users 20\n'
-    shown = text.split(command)[1].split("\nAn engine loads")[0].splitlines()
+    shown = re.split(r"\n(?=\S)", text.split(command)[1])[0].splitlines()
     kept = (GOLDEN / "compare_32b.txt").read_text(encoding="utf-8").splitlines()
     real = {" ".join(line.split()) for line in kept}
     lines = [" ".join(line.split()) for line in shown if "\u2500" not in line]
