@@ -154,7 +154,7 @@ class People:
         return tuple(TITLES[kind] for kind in lacking(found, name))
 
     def remove(self, name: str) -> None:
-        """Take a person and their key away; what they used stays in the figures.
+        """Remove a person and their key; what they used stays in the figures.
 
         Raises:
             PeopleError: if there is no such person, or they are declared.
