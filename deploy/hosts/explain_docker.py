@@ -61,7 +61,7 @@ FIXES = {
     ),
     r"unresolvable CDI devices": (
         "no CDI specification on the host names this card: see nvidia-ctk cdi list, and write it "
-        "anew: sudo systemctl restart nvidia-cdi-refresh"
+        "again: sudo systemctl restart nvidia-cdi-refresh"
     ),
     r"could not select device driver \"cdi\"": (
         'Docker has CDI switched off: write "features": {"cdi": true} into /etc/docker/daemon.json '

@@ -205,7 +205,7 @@ class People:
             raise PeopleError(declared_person(name, setting))
 
     def _hand_over_and_send(
-        self, requests: Mapping[RouterKind, list[Request]], keys: NewKeys, mend: str
+        self, requests: Mapping[RouterKind, list[Request]], keys: NewKeys, fix: str
     ) -> list[Path]:
         try:
             paths = keys.hand_over(self.handover)
@@ -213,7 +213,7 @@ class People:
             found = f"a new key cannot be written: {error}"
             raise PeopleError(Problem(str(self.handover.directory), found)) from None
         try:
-            self._send(requests, mend)
+            self._send(requests, fix)
         except AtelierError as error:
             said = [replace(each, found=keys.redact(each.found)) for each in error.problems]
             raise type(error)(*said) from None
@@ -226,7 +226,7 @@ class People:
         noted = [PersonChange("update", "key", key.name, (), key, key) for key in keys]
         self.routers["aristote"].send(requests.of(PeopleChanges(tuple(noted))))
 
-    def _send(self, requests: Mapping[RouterKind, list[Request]], mend: str) -> None:
+    def _send(self, requests: Mapping[RouterKind, list[Request]], fix: str) -> None:
         """Send each router its requests; a later one that refuses does not undo an earlier one."""
         done: list[str] = []
         for kind in (each for each in ORDER if each in requests):
@@ -236,7 +236,7 @@ class People:
                 if not done:
                     raise
                 found = f"{' and '.join(done)} has the change, {TITLES[kind]} has not"
-                raise type(error)(*error.problems, Problem("people", found, fix=mend)) from None
+                raise type(error)(*error.problems, Problem("people", found, fix=fix)) from None
             done.append(TITLES[kind])
 
 
