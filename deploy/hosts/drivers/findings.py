@@ -161,7 +161,7 @@ def _specification(state: DriverState) -> Iterator[Finding]:
         yield Finding(
             "GPU containers",
             "warning",
-            f"CDI: {devices}; nothing makes the specification again after a restart or a new driver",
+            f"CDI: {devices}; nothing renews the specification after a restart or a new driver",
             "nvidia-cdi-refresh.service, which the toolkit has since 1.18",
             "upgrade the container toolkit, or declare gpu_runtime='nvidia' for the host",
         )
