@@ -130,13 +130,3 @@ def break_even_million_tokens(
     if saas_eur_per_million_tokens <= 0:
         return None
     return eur_per_month / saas_eur_per_million_tokens
-
-
-def break_even_users(
-    eur_per_month: float,
-    million_tokens_per_user_per_month: float,
-    saas_eur_per_million_tokens: float,
-) -> int | None:
-    """Users from which a service priced per token costs at least as much; ``None`` for never."""
-    per_user = million_tokens_per_user_per_month * saas_eur_per_million_tokens
-    return math.ceil(eur_per_month / per_user) if per_user > 0 else None

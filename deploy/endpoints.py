@@ -1,8 +1,9 @@
-"""Addresses under which users reach a deployment."""
+"""Where users reach a deployment, and where the operator finds their new keys."""
 
 from __future__ import annotations
 
 from deploy.artefacts import Artefacts
+from deploy.people.new_keys import Handover
 from deploy.plan.addresses import host_and_port
 from deploy.plan.service_plans import RouterPlan
 from deploy.spec import HostSpec
@@ -39,6 +40,12 @@ def web_ui_url(artefacts: Artefacts) -> str | None:
     if web_ui.spec.url is None and artefacts.plan.entry:
         return artefacts.plan.entry.urls[0]
     return web_ui.spec.url or _url(artefacts.host(web_ui.host), web_ui.spec)
+
+
+def handover(artefacts: Artefacts) -> Handover:
+    """New keys, in a directory of this machine next to the file of secrets."""
+    name = artefacts.plan.name
+    return Handover(artefacts.secrets.path.parent / f"{name}-keys", name, router_url(artefacts))
 
 
 def _url(host: HostSpec, endpoint: EndpointSpec) -> str:

@@ -42,6 +42,15 @@ class AtelierError(Exception):
         """The text that pyinfra shows when it wraps this error."""
         return str(self)
 
+    @property
+    def in_one_line(self) -> str:
+        """What was found and what is allowed, for a cell of a table."""
+        return "; ".join(
+            f"{problem.path}: {problem.found}"
+            + (f" ({problem.allowed})" if problem.allowed else "")
+            for problem in self.problems
+        )
+
 
 class InventoryFileError(AtelierError):
     """The inventory file cannot be read, or declares no deployment."""

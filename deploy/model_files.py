@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,6 +43,17 @@ class ModelFile:
         if len(self.parts) == 1:
             return self.parts[0].sha256
         return hashlib.sha256("".join(part.sha256 for part in self.parts).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where models are looked up."""
+
+    catalog: Catalog
+    files: Mapping[str, ModelFile]
+    """Files on this machine, by the model's name."""
+    directory: Path
+    """What relative paths are relative to."""
 
 
 def draft_of(name: str) -> str:

@@ -28,7 +28,7 @@ deployment = Deployment(
     models=[
         # to chat with; a file of your own: Model(name="mine", path="mine.gguf", roles=["chat"])
         Model(name="qwen2.5-coder-14b", roles=["chat"], max_model_len=16384),
-        # to complete while you type: small, because it has to answer within a blink
+        # to complete while you type: small, because it has to answer at once
         Model(name="qwen2.5-coder-1.5b-base", max_model_len=4096),
     ],
     # where editors ask; on the workstation itself alone: ssh -L 4000:127.0.0.1:4000 leads there

@@ -13,8 +13,8 @@ from itertools import pairwise
 from typing import Any
 
 from deploy.artefacts import Artefacts
-from deploy.fingerprint import make_fingerprint
 from deploy.operations.questions import questions
+from deploy.secrets.fingerprint import make_fingerprint
 from deploy.services import ConfigFile, HostModelFile, HostWeights, Unit
 from deploy.services.weights import distinct_weights
 from deploy.spec import SecretName

@@ -13,9 +13,9 @@ import yaml
 from deploy.artefacts import Artefacts, make_artefacts
 from deploy.certificates import provide_certificate, root_certificate, trusted_by_clients
 from deploy.errors import PlanError, SecretError
-from deploy.fingerprint import KnownSecrets, find_disagreement, make_fingerprint
 from deploy.operations import file_tree
 from deploy.secrets import SecretStore
+from deploy.secrets.fingerprint import KnownSecrets, find_disagreement, make_fingerprint
 from deploy.services import Tier, Unit
 from deploy.tls.pair import ENTRY_CERTIFICATE, ENTRY_KEY, Pair
 from deploy.tls.read import read_certificate

@@ -11,7 +11,6 @@ from deploy.cost import (
     Rates,
     bought,
     break_even_million_tokens,
-    break_even_users,
     efficiency,
     eur_per_million_tokens,
     eur_per_user,
@@ -115,19 +114,8 @@ def test_a_dearer_service_is_overtaken_by_fewer_tokens(
     assert tokens * saas == pytest.approx(cost)
 
 
-@given(cost=money, tokens=st.floats(0.01, 1000), saas=st.floats(0.01, 1000))
-def test_from_those_users_on_a_service_costs_as_much(
-    cost: float, tokens: float, saas: float
-) -> None:
-    users = break_even_users(cost, tokens, saas)
-    assert users is not None
-    assert users * tokens * saas >= cost * (1 - 1e-9)
-    assert (users - 1) * tokens * saas < cost
-
-
 def test_a_service_for_nothing_is_never_overtaken() -> None:
     assert break_even_million_tokens(100, 0) is None
-    assert break_even_users(100, 0, 5) is None
 
 
 def test_a_token_a_second_is_2_6_million_a_month() -> None:

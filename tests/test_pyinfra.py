@@ -67,7 +67,7 @@ EVERYTHING = [
     "Tell who sends requests",
     "Run the engines",
     "All engines run",
-    "Forget the engines' key of before",
+    "Forget the engines' old key",
     "Run the routers",
     "All routers run",
     "Run the web UIs",
@@ -79,7 +79,7 @@ UNCHANGING = [
     "Check the host",
     "Install and configure Docker",
     "All engines run",
-    "Forget the engines' key of before",
+    "Forget the engines' old key",
     "All routers run",
     "All web UIs run",
     "Remove what the plan no longer has",
@@ -262,7 +262,7 @@ def test_a_bare_host_with_a_card_gets_its_driver_first(site: Site) -> None:
         (
             "",
             [line for line in BARE_DOCKER if line != "0"],
-            ["docker: Docker can only be installed and configured by root", "sudo=True"],
+            ["docker: only root can install and configure Docker", "sudo=True"],
         ),
     ],
     ids=["left alone", "not root"],
@@ -418,7 +418,7 @@ def test_two_hosts_get_their_parts_tier_by_tier(site: Site) -> None:
     turns = [f"Change the engines of @fake/{name} while others serve" for name in ("h1", "h2")]
     assert names[names.index("Run the engines") : names.index("All routers run")] == [
         *("Run the engines", *turns, "All engines run"),
-        *("Forget the engines' key of before", "Run the links", "All links run"),
+        *("Forget the engines' old key", "Run the links", "All links run"),
         "Run the routers",
     ]
     # on a first deployment nobody serves yet: all engines start at once

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from deploy.artefacts import Artefacts, make_artefacts
-from deploy.fingerprint import make_fingerprint
 from deploy.hosts.mac.setup import daemons
 from deploy.inventory import load_inventory
+from deploy.secrets.fingerprint import make_fingerprint
 from deploy.services.host_service import sha256
 from deploy.services.ollama_model import manifest_path
 from tests.fake_host import LOCK, Responses, converged, fresh, units_answer

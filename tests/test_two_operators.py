@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from deploy.artefacts import Artefacts
-from deploy.fingerprint import make_fingerprint
+from deploy.secrets.fingerprint import make_fingerprint
 from deploy.spec import SecretName, SecretText
 from tests.fake_host import ENGINE, Responses, converged, fresh
 from tests.recognisable import SECRETS
@@ -135,7 +135,7 @@ def test_an_operator_may_insist(
     changed = [row["name"] for row in json.loads(result.stdout)["plan"] if row["hosts_with_change"]]
     assert changed == [
         *("Keep generated secrets", "Tell who sends requests"),
-        *("Run the engines", "Forget the engines' key of before"),
+        *("Run the engines", "Forget the engines' old key"),
         *("Run the routers", "Run the web UIs"),
     ]
 

@@ -91,11 +91,6 @@ class Architecture:
         return self.vision.parameters if self.vision else 0
 
     @property
-    def is_multimodal(self) -> bool:
-        """Whether it takes images."""
-        return self.vision_parameters > 0
-
-    @property
     def keeps_tokens(self) -> bool:
         """Whether there is a KV cache: encoders have none."""
         return not self.family.encodes

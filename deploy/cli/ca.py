@@ -29,7 +29,7 @@ def ca(
         Path | None, typer.Option("--out", help="Write it to this file instead of printing it.")
     ] = None,
 ) -> None:
-    """Print the root certificate of the deployment's own authority, and how clients take it.
+    """Print the root certificate of the deployment's own authority, and how clients install it.
 
     The certificate goes to standard output, everything else to standard error.
     """

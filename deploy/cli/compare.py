@@ -45,7 +45,7 @@ def compare(  # noqa: PLR0913, PLR0917  one parameter per option
     output_tokens: OutputTokensOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Compare the engines for one model on GPUs: what each gives, and what one gives up."""
+    """Compare the engines for one model on GPUs: what each gives, and what you give up."""
     from deploy.cli.compare_text import print_comparison
     from deploy.plan.compared_to_json import comparison_to_json
     from deploy.plan.side_by_side import Question, side_by_side

@@ -34,7 +34,7 @@ def print_comparison(question: Question, answers: Sequence[EngineAnswer]) -> Non
     print_list("GPUs", map(_arrangement, shared if len(question.devices) > 1 else ()))
     print_list("images", (line for answer in fitting for line in _images(answer)))
     print_list("to know", _to_know(fitting))
-    print_list("what one gives up", map(_gives_up, fitting))
+    print_list("what you give up", map(_gives_up, fitting))
 
 
 def _row(answer: EngineAnswer) -> list[str]:

@@ -17,7 +17,7 @@ def down(
         bool, typer.Option("--volumes", help="Remove volumes too: users and chats are lost.")
     ] = False,
     host: Annotated[
-        str | None, typer.Option("--host", help="Remove it from this host alone.")
+        str | None, typer.Option("--host", help="Remove it from this host only.")
     ] = None,
     yes: YesOption = False,
 ) -> None:
@@ -30,7 +30,7 @@ def down(
     task = ["deploy.tasks.down.remove", f"volumes={volumes}", *_limit(inventory, host)]
     pending = run_pyinfra(inventory, *task, "--dry", "--json").changes
     if not pending:
-        console.print("nothing of this deployment is there")
+        console.print("Nothing to remove.")
         return
     for change in pending:
         console.print(f"  {change['host']}: remove {change['resource']}")

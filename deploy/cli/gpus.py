@@ -31,9 +31,10 @@ class VendorName(StrEnum):
 
 def gpus(
     inventory: Annotated[
-        Path | None, typer.Argument(metavar="[INVENTORY]", help="Show its hosts' own cards.")
+        Path | None,
+        typer.Argument(metavar="[INVENTORY]", help="Show the cards of its hosts at work."),
     ] = None,
-    host: Annotated[str | None, typer.Option(help="With INVENTORY: of this host alone.")] = None,
+    host: Annotated[str | None, typer.Option(help="With INVENTORY: only of this host.")] = None,
     vendor: Annotated[VendorName | None, typer.Option(help="Only this vendor's.")] = None,
     min_memory: Annotated[
         float, typer.Option(metavar="GIB", min=0, help="Only with this much memory, in GiB.")
@@ -61,7 +62,7 @@ def gpus(
         print_table("GPUs", COLUMNS, [_row(name, gpu) for name, gpu in chosen.items()], COLUMNS[1:])
         console.print(LEGEND, markup=False)
     else:
-        console.print("No GPU of the catalogue is like that.")
+        console.print("No GPU of the catalogue matches.")
 
 
 def gpu_to_json(name: str, gpu: Gpu) -> dict[str, Any]:

@@ -14,7 +14,7 @@ HOW = (
     "half, 95 %, 99 %: so many are no worse than this; requests that were given up before their"
     " first token are not in it",
     "the plan: what it estimates for so many people who all ask at once, docs/sizing.md",
-    "made-up people ask made-up code: how they pause is an assumption, docs/load.md",
+    "simulated people ask for made-up code: how long they pause is an assumption, docs/load.md",
 )
 MOST_POINTS = 200
 

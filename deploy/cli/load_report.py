@@ -34,28 +34,29 @@ def load(  # noqa: PLR0913, PLR0917  one parameter per option
     minutes: Annotated[float, typer.Option(help="For how long.")] = 2.0,
     use: Annotated[Choice, typer.Option(help="What they do.")] = Choice.BOTH,
     model: Annotated[
-        str | None, typer.Option(help="What they ask for; else what is made for it.")
+        str | None,
+        typer.Option(help="The model that they ask; by default the one that is made for it."),
     ] = None,
     key_env: Annotated[
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Variable of the environment with the key they ask with, e.g. somebody's; else"
-            " the master key.",
+            help="Environment variable with the key that they ask with, e.g. a person's; the"
+            " master key by default.",
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="The same seed asks the same.")] = 0,
+    seed: Annotated[int, typer.Option(help="With the same seed the requests are the same.")] = 0,
     html: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write a page (HTML) with diagrams.")
     ] = None,
     as_json: JsonOption = False,
     yes: YesOption = False,
 ) -> None:
-    """Let made-up people use a deployment, and compare what they meet with what the plan promises.
+    """Let simulated people use a deployment, and compare the speed with what the plan promises.
 
-    It goes the way that people go. It is real load: whoever works there meanwhile waits longer.
-    Ctrl-C ends it, and shows what was measured until then. Exit status 1 if nothing was answered.
-    See docs/load.md for the JSON.
+    Requests go where people's requests go. This is real load: people who work there meanwhile
+    wait longer. Ctrl-C ends it, and shows what was measured until then. Exit status 1 if nothing
+    was answered. See docs/load.md for the JSON.
     """
     from deploy.cli.load import load_artefacts
     from deploy.live.load.parts import asked_router, choose_parts, require_sensible
@@ -115,8 +116,8 @@ def _say(parts: Sequence[Part], target: Target, users: int, minutes: float) -> N
     lines = [
         f"{people(users)} at {target.shown} for {minutes:g} minutes:",
         *(part_text(part) for part in parts),
-        "This is real load: whoever works there meanwhile waits longer, and each request counts in"
-        " limits, budgets and figures of the key's owner.",
+        "This is real load: people who work there meanwhile wait longer, and each request counts"
+        " in limits, budgets and figures of the key's owner.",
     ]
     if target.through_ssh:
         lines.append("The way there leads through SSH, which is part of what is measured.")

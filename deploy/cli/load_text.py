@@ -138,7 +138,7 @@ def _speed(use: UseReport, verdict: Verdict, found: float) -> str:
 def _first(use: UseReport, verdict: Verdict, found: float) -> str:  # noqa: ARG001
     return (
         f"half of the first tokens came within {found:.2f} s, the plan promises"
-        f" {verdict.wanted:.2f} s to a prompt that no one is before: {_judgement(verdict)}"
+        f" {verdict.wanted:.2f} s to a prompt that waits for nothing: {_judgement(verdict)}"
     )
 
 
@@ -151,7 +151,7 @@ def _pace(use: UseReport, verdict: Verdict, found: float) -> str:  # noqa: ARG00
 
 
 def _in_time(use: UseReport, verdict: Verdict, found: float) -> str:  # noqa: ARG001
-    late = "in time" if verdict.kind is Kind.KEPT else "later than anybody still looks at them"
+    late = "in time" if verdict.kind is Kind.KEPT else "so late that nobody looks at them any more"
     return f"95 % were whole within {found:.2f} s: {late} ({verdict.wanted:g} s)."
 
 

@@ -51,14 +51,14 @@ def status(inventory: InventoryArgument, as_json: JsonOption = False) -> None:
 def release(
     inventory: InventoryArgument,
     host: Annotated[
-        str | None, typer.Option("--host", help="Release it on this host alone.")
+        str | None, typer.Option("--host", help="Release it on this host only.")
     ] = None,
     yes: YesOption = False,
 ) -> None:
     """Take the lock from a run that hangs, or whose machine is gone, after saying which.
 
-    If that run is still at work, it ends before its next change. After a run that was killed
-    nothing need be released: the next run notices that and goes on.
+    If that run still works, it ends before its next change. After a run that was killed, you
+    need not release anything: the next run notices that and goes on.
     """
     from deploy.cli.load import load_hosts
     from deploy.live.lock import read_lock, release_lock

@@ -15,8 +15,12 @@ def logs(
     service: Annotated[
         str, typer.Argument(help="Name of a service, or a part that only one name has.")
     ],
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until stopped.")] = False,
-    tail: Annotated[int, typer.Option("--tail", "-n", min=0, help="Lines from the end.")] = 100,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Show new lines as they come, until stopped.")
+    ] = False,
+    tail: Annotated[
+        int, typer.Option("--tail", "-n", min=0, help="How many of the last lines.")
+    ] = 100,
 ) -> None:
     """Print the last log lines of a service; secrets in them are replaced by their names."""
     from deploy.cli.load import load_artefacts

@@ -65,9 +65,7 @@ def models(  # noqa: PLR0913, PLR0917  one parameter per option
         Path | None,
         typer.Option(metavar="CONFIG", help="Print a catalogue row made from a config.json."),
     ] = None,
-    lacking: Annotated[
-        bool, typer.Option("--lacking", help="What each row has not, and could have.")
-    ] = False,
+    lacking: Annotated[bool, typer.Option("--lacking", help="What each row lacks.")] = False,
     json: JsonOption = False,
 ) -> None:
     """List the models of the catalogue, or write a row for a new one (--add).
@@ -107,7 +105,7 @@ def models(  # noqa: PLR0913, PLR0917  one parameter per option
         print_table("Models", COLUMNS, table, ["params", "ctx"])
         console.print(LEGEND, markup=False)
     else:
-        console.print("No model of the catalogue is like that.")
+        console.print("No model of the catalogue matches.")
 
 
 def _print_new_row(path: Path, as_json: bool) -> None:

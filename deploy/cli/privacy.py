@@ -72,7 +72,7 @@ def _print(found: Silence, deployment: str) -> None:
     for line in advice(found):
         console.print(line, markup=False, style="red")
     if found.ok:
-        console.print("nothing of them is kept, but what is kept by design", style="green")
+        console.print("nothing of them is kept, except what is kept by design", style="green")
 
 
 def found_text(place: Place) -> str:

@@ -23,10 +23,10 @@ def prune(
 ) -> None:
     """Remove old images and programs of the deployment from its hosts, after saying which.
 
-    Images that a container uses stay, and so does everything that Atelier did not bring. With
-    --models, weights go that neither this deployment nor a container of any other names. JSON:
-    {"images": [{"host", "reference", "size"}], "programs": ...}, with --models "weights", too;
-    without --yes nothing is removed.
+    Images that a container uses stay, and so does everything that Atelier did not bring.
+    --models also removes weights that neither this deployment nor a container of another one
+    names. JSON: {"images": [{"host", "reference", "size"}], "programs": ...}, with --models
+    "weights", too; without --yes nothing is removed.
     """
     from deploy.cli.pyinfra_run import run_pyinfra
 

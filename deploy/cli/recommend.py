@@ -28,7 +28,10 @@ class WorkName(StrEnum):
 def recommend(  # noqa: PLR0913, PLR0917  one parameter per option
     users: Annotated[int, typer.Option(help="People who use it; all may ask at once.")],
     gpus: Annotated[
-        str | None, typer.Option(help="What there is, e.g. '2x l40s'; else what can be had.")
+        str | None,
+        typer.Option(
+            help="GPUs that you have, e.g. '2x l40s'; by default all that can be bought or rented."
+        ),
     ] = None,
     budget: Annotated[
         float | None,
@@ -38,7 +41,7 @@ def recommend(  # noqa: PLR0913, PLR0917  one parameter per option
         float | None, typer.Option(metavar="EUR", help="The most it may cost a month.")
     ] = None,
     use: Annotated[
-        UseName, typer.Option(help="What it is for: decides which licences will do.")
+        UseName, typer.Option(help="What it is for; decides which licences are possible.")
     ] = UseName.INTERNAL_COMMERCIAL,
     context: Annotated[
         int | None,
@@ -51,12 +54,14 @@ def recommend(  # noqa: PLR0913, PLR0917  one parameter per option
         bool,
         typer.Option("--with-completion", help="A small model completes code on the same GPUs."),
     ] = False,
-    years: Annotated[float, typer.Option(help="Over which bought GPUs are paid.")] = RATES.years,
+    years: Annotated[
+        float, typer.Option(help="Years over which bought GPUs are paid.")
+    ] = RATES.years,
     eur_per_kwh: Annotated[
         float, typer.Option(metavar="EUR", help="Price of electricity.")
     ] = RATES.eur_per_kwh,
     utilization: Annotated[
-        float, typer.Option(help="Share of all hours at full load; 0.2: working hours.")
+        float, typer.Option(help="Share of all hours at full load; 0.2 is about working hours.")
     ] = RATES.utilization,
     saas_eur_per_million_tokens: Annotated[
         float | None, typer.Option(metavar="EUR", help="Price of a service to compare with.")
@@ -66,7 +71,7 @@ def recommend(  # noqa: PLR0913, PLR0917  one parameter per option
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Recommend GPUs and a model for so many users, side by side with what else there is."""
+    """Recommend GPUs and a model for so many users, side by side with the alternatives."""
     from deploy.cli.recommend_page import write_recommendation_page
     from deploy.cli.recommend_text import print_recommendation
     from deploy.recommend import RecommendRequest, recommendation_to_json

@@ -26,7 +26,7 @@ def write_recommendation_page(path: Path, answer: Recommendation, catalog: Catal
         for letter, option in zip("ABCD", answer.options, strict=False)
     ]
     sections = [
-        ("Side by side", text_list(options or ["Nothing will do."])),
+        ("Side by side", text_list(options or ["Nothing is enough."])),
         ("Memory of each card", stacked_bars(PARTS, bars) if bars else ""),
         ("EUR a month, against users", lines("users", "EUR a month", _costs(request, catalog))),
         ("Why A", text_list(answer.reasons)),

@@ -39,7 +39,7 @@ def print_recommendation(answer: Recommendation) -> None:
     )
     print_text("")
     if answer.best is None:
-        print_text("Nothing will do: give more GPUs or budget, less context, or fewer users.")
+        print_text("Nothing is enough: allow more GPUs or budget, less context, or fewer users.")
     else:
         _print_options(answer)
         print_list("why A", answer.reasons)

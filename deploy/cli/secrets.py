@@ -12,14 +12,14 @@ from deploy.errors import Problem, SecretError
 
 secrets = typer.Typer(
     name="secrets",
-    help="Show which secrets a deployment has, never their values; give one another value.",
+    help="Show which secrets a deployment has, never their values; make a new value for one.",
     no_args_is_help=True,
 )
 
 
 @secrets.command(name="list")
 def list_secrets(inventory: InventoryArgument, as_json: JsonOption = False) -> None:
-    """List the deployment's secrets: where each comes from, and what another value brings about.
+    """List the deployment's secrets: where each comes from, and what happens with another value.
 
     JSON: {"secrets": [{"name", "from", "rotation", "rotates"}]}; "from" is "inventory" or "file".
     """
@@ -48,10 +48,10 @@ def rotate(
     inventory: InventoryArgument,
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the secret.")],
 ) -> None:
-    """Make up another value for a secret in the file of secrets; the next deployment uses it.
+    """Write a new value for a secret into the file of secrets; the next deployment uses it.
 
-    Nothing changes on a host before that, but the password of the web UI's administrator, which the
-    web UI is told. What will change: pyinfra INVENTORY deploy.py --dry --diff.
+    Nothing changes on a host before that, except the password of the web UI's administrator, which
+    the web UI gets at once. What will change: pyinfra INVENTORY deploy.py --dry --diff.
     """
     from deploy.cli.load import load_artefacts
     from deploy.live.admin_password import rotate_admin_password

@@ -81,7 +81,7 @@ def size(  # noqa: PLR0913, PLR0917  one parameter per option
         int | None, typer.Option(help="GPUs that share each layer; the best by default.")
     ] = None,
     pipeline_parallel_size: Annotated[
-        int | None, typer.Option(help="Groups of GPUs that share the layers out.")
+        int | None, typer.Option(help="Groups of GPUs that each have a part of the layers.")
     ] = None,
     gpu_memory_utilization: UtilizationOption = DEFAULT_UTILIZATION,
     max_model_len: MaxModelLenOption = None,
@@ -122,16 +122,17 @@ def size(  # noqa: PLR0913, PLR0917  one parameter per option
         bool, typer.Option("--language-model-only", help="No images: no encoder is profiled.")
     ] = False,
     enable_prefix_caching: Annotated[
-        bool, typer.Option("--enable-prefix-caching", help="Of models with a state, too.")
+        bool,
+        typer.Option("--enable-prefix-caching", help="Keep prefixes of models with a state, too."),
     ] = False,
     max_loras: Annotated[int, typer.Option(help="LoRA adapters at once.")] = 0,
-    max_lora_rank: Annotated[int, typer.Option(help="Their largest rank.")] = 16,
+    max_lora_rank: Annotated[int, typer.Option(help="Largest rank of the adapters.")] = 16,
     enforce_eager: Annotated[
-        bool, typer.Option("--enforce-eager", help="No CUDA graphs; it is slower than said then.")
+        bool, typer.Option("--enforce-eager", help="No CUDA graphs; slower than the estimate then.")
     ] = False,
     flash_attention: Annotated[
         bool | None,
-        typer.Option(help="Of llama.cpp and Ollama; Ollama's default for the model unless set."),
+        typer.Option(help="With llama.cpp and Ollama; Ollama's default for the model unless set."),
     ] = None,
     engine: Annotated[EngineName, typer.Option(help="What serves it.")] = EngineName.VLLM,
     engine_version: Annotated[

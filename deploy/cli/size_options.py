@@ -23,9 +23,9 @@ KvCacheDtypeOption = Annotated[
     str, typer.Option(help="auto or fp8 (fp8_e4m3, fp8_e5m2); of GGUF q8_0, q4_0.")
 ]
 SizedUsersOption = Annotated[int | None, typer.Option(help="Requests at the same time.")]
-ContextOption = Annotated[int | None, typer.Option(help="Tokens of each of them; 8192 by default.")]
+ContextOption = Annotated[int | None, typer.Option(help="Tokens of each request; 8192 by default.")]
 InputTokensOption = Annotated[
-    int | None, typer.Option(help="New tokens of each prompt: reading them slows all down.")
+    int | None, typer.Option(help="New tokens of each prompt; reading them slows down all answers.")
 ]
 OutputTokensOption = Annotated[
     int | None, typer.Option(help="Tokens of each answer, with --input-tokens.")

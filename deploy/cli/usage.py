@@ -37,7 +37,7 @@ class Part(StrEnum):
 
 def usage(
     inventory: InventoryArgument,
-    by: Annotated[Part, typer.Option(help="What is told apart.")] = Part.USER,
+    by: Annotated[Part, typer.Option(help="What each row is for.")] = Part.USER,
     since: Annotated[
         str, typer.Option(metavar="TIME", help="Days or weeks, or the first day: 7d, 2026-01-31.")
     ] = "7d",

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 users = typer.Typer(
     name="users",
-    help="Show who has a key for the router; add, change and remove people whom the inventory"
+    help="Show who has a key for the router; add, change and remove people that the inventory"
     " does not declare.",
     no_args_is_help=True,
 )
@@ -30,7 +30,7 @@ COLUMNS = ["person", "team", "models", "limits", "spent", "key"]
 
 @users.command(name="list")
 def list_users(inventory: InventoryArgument, as_json: JsonOption = False) -> None:
-    """List everybody with a key: team, models, limits, what is spent, whether the key is good.
+    """List everybody with a key: team, models, limits, what is spent, whether the key is valid.
 
     JSON: {"people": [{"name", "email", "team", "models", "limits", "spend", "expires", "disabled",
     "kept_by"}], "teams": [{"name", "models", "limits", "spend", "kept_by"}]}; of two routers each
@@ -55,9 +55,9 @@ def list_users(inventory: InventoryArgument, as_json: JsonOption = False) -> Non
 
 @users.command()
 def show(inventory: InventoryArgument, name: NameArgument, as_json: JsonOption = False) -> None:
-    """Show one person and the limits of their key; never the key itself, which nothing keeps.
+    """Show one person and the limits of their key; never the key itself, which is kept nowhere.
 
-    JSON: as one of the people of ``list``.
+    JSON: like one of the people of ``list``.
     """
     from deploy.people.summary import all_rows
 
@@ -89,7 +89,8 @@ def add(  # noqa: PLR0913, PLR0917  one parameter per option
     ] = None,
     max_budget: Annotated[float | None, typer.Option(help="What may be spent.")] = None,
     budget_duration: Annotated[
-        str | None, typer.Option(metavar="TIME", help="In which time, e.g. 24h, 7d or 1mo.")
+        str | None,
+        typer.Option(metavar="TIME", help="Time for which the budget is, e.g. 24h, 7d or 1mo."),
     ] = None,
     tpm_limit: Annotated[int | None, typer.Option(help="Tokens per minute.")] = None,
     rpm_limit: Annotated[int | None, typer.Option(help="Requests per minute.")] = None,
@@ -154,18 +155,18 @@ def enable(inventory: InventoryArgument, name: NameArgument) -> None:
 
 @users.command()
 def remove(inventory: InventoryArgument, name: NameArgument, yes: YesOption = False) -> None:
-    """Take a person and their key away; what they used stays in the figures."""
+    """Remove a person and their key; what they used stays in the figures."""
     with _people(inventory) as people:
         if not yes:
-            typer.confirm(f"Take {name} and their key away?", abort=True)
+            typer.confirm(f"Remove {name} and their key?", abort=True)
         people.remove(name)
-    console.print(f"{name}: gone, and the key with them", markup=False)
+    console.print(f"{name}: removed, with their key", markup=False)
 
 
 @contextmanager
 def _people(inventory: Path) -> Iterator[People]:
     from deploy.cli.load import load_artefacts
-    from deploy.handover import handover
+    from deploy.endpoints import handover
     from deploy.live.people import People
     from deploy.live.router import open_routers
 

@@ -17,15 +17,15 @@ def verify(
         bool,
         typer.Option(
             "--privacy",
-            help="Send marked requests through every door, and look for them and for keys in every"
-            " log, database, store and file.",
+            help="Send marked requests in every way, and search every log, database, store and"
+            " file for them and for keys.",
         ),
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Ask every engine, the router and the web UI, and believe only the answers.
+    """Ask every engine, the router and the web UI whether they answer.
 
-    Exit status 0 if every answer is as it should be, else 1. JSON: {"ok": bool, "checks":
+    Exit status 0 if every answer is right, else 1. JSON: {"ok": bool, "checks":
     [{"name", "host", "ok", "seconds", "detail", "warning"}]}. With --privacy: docs/privacy.md.
     """
     from deploy.cli.load import load_artefacts

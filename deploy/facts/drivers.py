@@ -14,7 +14,6 @@ from deploy.facts.system import SYSTEM_SECTIONS, parse_system
 from deploy.hosts.drivers.files import FILES
 from deploy.hosts.drivers.state import (
     Amd,
-    DkmsModule,
     DriverState,
     Flavour,
     GpuSettings,
@@ -25,10 +24,6 @@ from deploy.hosts.drivers.state import (
 from deploy.scripts import read_script
 
 VERSION = re.compile(r"\b\d{3}\.\d+(?:\.\d+)?")
-DKMS = re.compile(
-    r"(?P<name>[\w-]+)/(?P<version>[^,:]+)(?:, (?P<kernel>[^,]+), [^:]+)?: (?P<status>\w+)"
-)
-"""https://github.com/dell/dkms: ``module/version, kernel, architecture: status``"""
 SETTINGS = 7
 """How many values look_at_drivers.sh asks of each GPU."""
 XID = re.compile(r"NVRM: (Xid \(PCI:[\w:.]+\): \d+.*|.*fallen off the bus.*)")
@@ -74,13 +69,11 @@ class Drivers(FactBase[DriverState]):
             secure_boot=_secure_boot(sections.get("secure_boot", [])),
             packages=_packages(sections),
             holds=_holds(sections),
-            dkms=tuple(_dkms(sections.get("dkms", []))),
             dkms_errors=tuple(line.strip() for line in sections.get("dkms_errors", [])),
             gpu_settings=_gpu_settings(sections),
             services=_services(sections.get("services", [])),
             files=_files(sections),
             iommu=first(sections.get("iommu")),
-            reboot_asked=bool(sections.get("reboot")),
             boot_free_bytes=int(boot) * 1024 if boot.isdigit() else None,
             usr_free_bytes=int(usr) * 1024 if usr.isdigit() else None,
         )
@@ -229,15 +222,6 @@ def _holds(sections: dict[str, list[str]]) -> frozenset[str]:
     locked = (line.strip() for line in sections.get("versionlock", []))
     names = (re.match(r"([\w+.-]+?)-(?:\d+:)?\d", line) for line in locked if line[:1] != "#")
     return frozenset(held | {name[1] for name in names if name})
-
-
-def _dkms(lines: list[str]) -> list[DkmsModule]:
-    rows = (DKMS.match(line.strip()) for line in lines)
-    return [
-        DkmsModule(row["name"], row["version"], row["kernel"] or "", row["status"])
-        for row in rows
-        if row
-    ]
 
 
 def _services(lines: list[str]) -> dict[str, str]:

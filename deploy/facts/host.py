@@ -64,7 +64,6 @@ class Host(FactBase[HostState]):
                 f"echo '@own_holds'; {of_deployment('holds', deployment)}",
                 *look_at_common(deployment, directory),
                 *SYSTEM_SECTIONS,
-                "echo '@selinux'; cat /sys/fs/selinux/enforce 2>/dev/null",
                 "true",
             ]
         )
@@ -83,7 +82,6 @@ class Host(FactBase[HostState]):
             engine_error=" ".join(sections.get("engine_error", [])),
             memory_bytes=int(float(first(sections.get("memory"), "0"))),
             daemon=parse_daemon(sections) if engine else Daemon(),
-            selinux_enforcing=first(sections.get("selinux")) == "1",
             images=frozenset(sections.get("images", [])),
             listening_ports=_listening(sections.get("sockets", [])),
             own_ports=_published(sections.get("own", []))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 
 from deploy.facts.sections import first
-from deploy.fingerprint import FILE, KnownSecrets, secrets_in_labels
+from deploy.secrets.fingerprint import FILE, KnownSecrets, secrets_in_labels
 from deploy.services.container import LABEL_DEPLOYMENT, LABEL_SPEC
 
 

@@ -94,8 +94,8 @@ def _root(days: int) -> Iterator[Finding]:
     if days >= ROOT_SOON_DAYS:
         return
     fix = (
-        "take a week in which every client is given another one: remove certificates from the file"
-        " of secrets, and deploy with --data new_secrets=yes"
+        "choose a week in which you can give every client a new root: remove certificates from the"
+        " file of secrets, and deploy with --data new_secrets=yes"
     )
     yield Finding(
         "root certificate",

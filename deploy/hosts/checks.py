@@ -96,7 +96,7 @@ def _engine(subject: Subject, found: HostState, docker: DockerState | None) -> I
         yield Finding(
             "Docker",
             "problem",
-            f"version {found.engine_version}, which knows no CDI, by which containers get GPUs",
+            f"version {found.engine_version}, which has no CDI, the way that containers get GPUs",
             f"{'.'.join(map(str, FIRST_DOCKER))} or newer, or gpu_runtime='nvidia'",
             "upgrade Docker, or declare gpu_runtime='nvidia' for the host",
         )
@@ -104,10 +104,11 @@ def _engine(subject: Subject, found: HostState, docker: DockerState | None) -> I
         yield Finding(
             "Docker",
             "problem",
-            f"version {found.engine_version} with CDI, by which containers get GPUs, switched off",
+            f"version {found.engine_version} with CDI switched off, the way that containers get"
+            " GPUs",
             "CDI switched on, or gpu_runtime='nvidia'",
             'write "features": {"cdi": true} into /etc/docker/daemon.json and restart Docker, or '
-            "declare docker='distribution' for the host, and the deployment does",
+            "declare docker='distribution' for the host, and the deployment does it",
         )
     else:
         yield Finding("Docker", "ok", f"version {found.engine_version}")
@@ -129,8 +130,8 @@ def _cgroups(subject: Subject, found: HostState) -> Iterator[Finding]:
         yield Finding(
             "GPU containers",
             "warning",
-            "Docker's cgroup driver is systemd: every systemctl daemon-reload takes the GPUs from "
-            "containers that have them by the toolkit's hook",
+            "Docker's cgroup driver is systemd: every systemctl daemon-reload takes the GPUs from"
+            " containers that got them through the toolkit's hook",
             "gpu_runtime='cdi', or the cgroup driver cgroupfs",
             "declare gpu_runtime='cdi' for the host, or "
             f"docker_settings={{'exec-opts': ['{CGROUPFS}']}}",

@@ -33,8 +33,8 @@ def explain(message: str, host: HostSpec) -> str:
             "or declare ssh_host_keys='accept-new' for a network you trust"
         ),
         r"does not match|host key error": (
-            f"if the host was installed anew, remove its old key: ssh-keygen -R '{known}'; "
-            "else somebody answers in its place"
+            f"if the host was reinstalled, remove its old key: ssh-keygen -R '{known}'; if"
+            " not, another machine answers in its place"
         ),
         r"resolve|Name or service|gaierror|nodename nor": (
             f"check the spelling of {target.address}, or declare address='...' for the host"
@@ -48,8 +48,8 @@ def explain(message: str, host: HostSpec) -> str:
             "or declare ssh_port"
         ),
         r"timed out|unreachable|No route": (
-            f"{target.address} is off, or a firewall is between: declare ssh_jump "
-            "for a host that is reached through another"
+            f"{target.address} is switched off, or a firewall blocks the way:"
+            " declare ssh_jump for a host that is reached through another one"
         ),
         r"banner|EOF": f"what answers on port {target.port} is no SSH server, or it is overloaded",
         r"open failed|[Aa]dministratively|Unable to open channel": (

@@ -7,9 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from deploy.hosts.finding import Finding
 from deploy.services import Tier, Unit
 
-SETTINGS = {Tier.STORE: "router"}
-"""Settings that say where services run which have none of their own."""
-
 
 def unreadable(units: Sequence[Unit], found: Mapping[str, str]) -> Iterator[Finding]:
     """Data that the wanted version of a service does not read, or would leave behind.
@@ -31,7 +28,7 @@ def unreadable(units: Sequence[Unit], found: Mapping[str, str]) -> Iterator[Find
 
 
 def stranded(
-    elsewhere: Sequence[Unit], owners: Mapping[str, str], deployment: str
+    elsewhere: Sequence[Unit], owners: Mapping[str, str], deployment: str, main_router: str
 ) -> Iterator[Finding]:
     """Volumes with data of units that are to run on another host from now on.
 
@@ -40,9 +37,10 @@ def stranded(
         owners: deployments that the networks and volumes of this host belong to, by
             ``<kind> <name>``.
         deployment: name of the deployment.
+        main_router: where the router is declared that stores run next to.
     """
     for unit in elsewhere:
-        setting = SETTINGS.get(unit.tier, unit.tier.value)
+        setting = main_router if unit.tier == Tier.STORE else unit.tier.value
         for volume in unit.volumes if unit.is_stateful else ():
             if owners.get(f"volume {volume}") == deployment:
                 yield Finding(

@@ -72,7 +72,7 @@ def find_packages(system: System, source: DockerSource | None, *, cdi: bool = Fa
 def _too_old_for_cdi(system: System) -> Problem:
     return Problem(
         "docker",
-        f"the Docker of {system.name or system.id} knows no CDI, by which containers get GPUs",
+        f"the Docker of {system.name or system.id} has no CDI, the way that containers get GPUs",
         "docker='upstream', or gpu_runtime='nvidia'",
         "leave docker out for the host, or declare gpu_runtime='nvidia'",
     )

@@ -116,7 +116,7 @@ def _needs_root(changes: list[Change]) -> Problem:
     needed = ", ".join(f"{change.action} {change.resource}" for change in changes)
     return Problem(
         "docker",
-        f"Docker can only be installed and configured by root, and this is to be done: {needed}",
+        f"only root can install and configure Docker, and this has to be done: {needed}",
         "sudo=True, or ssh_user='root'",
         "declare sudo=True for the host, or let its administrator do it",
     )

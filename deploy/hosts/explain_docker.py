@@ -21,7 +21,7 @@ NOT_SEEN = (
 FIXES = {
     r"iptables.*No chain/target/match by that name|chain '?DOCKER\S* does not exist"
     r"|iptables: .*(Bad rule|does a matching rule exist)": (
-        "the firewall was loaded anew and Docker's chains are gone. "
+        "the firewall was reloaded and Docker's rules are gone. "
         f"{RESTART}; and load the firewall before Docker starts"
     ),
     r"iptables.*(not found|Permission denied|can't initialize)": (
@@ -56,11 +56,12 @@ FIXES = {
         "start Docker on the host: sudo systemctl start docker"
     ),
     r"client version \S+ is too (old|new)|Minimum supported API version": (
-        "Docker's client and daemon on the host are too far apart: install both in one version"
+        "Docker's client and daemon on the host have versions that do not work together: install "
+        "both in one version"
     ),
     r"unresolvable CDI devices": (
         "no CDI specification on the host names this card: see nvidia-ctk cdi list, and write it "
-        "anew: sudo systemctl restart nvidia-cdi-refresh"
+        "again: sudo systemctl restart nvidia-cdi-refresh"
     ),
     r"could not select device driver \"cdi\"": (
         'Docker has CDI switched off: write "features": {"cdi": true} into /etc/docker/daemon.json '

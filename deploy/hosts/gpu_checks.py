@@ -137,7 +137,7 @@ def _cuda(found: GpuState, images: Mapping[str, str]) -> Iterator[Finding]:
             fix = "update the driver, or declare an image made for an older CUDA"
             yield Finding("GPU driver", "problem", has, allowed, fix)
         elif driver < wanted:
-            fix = "it works but for kernels that are compiled when first used: update the driver"
+            fix = "it works, except for kernels that are compiled at first use: update the driver"
             yield Finding("GPU driver", "warning", has, allowed, fix)
 
 

@@ -56,7 +56,8 @@ def clock_finding(skew: float) -> Finding:
         "clock",
         "problem",
         f"{abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} this machine's",
-        f"at most {LEEWAY_SECONDS} s on the web UI's host: else no login at the provider is valid",
+        f"at most {LEEWAY_SECONDS} s on the web UI's host: with more, no login at the provider is"
+        " valid",
         "run a time service there, e.g. chrony, and see that this machine's clock is right",
     )
 
@@ -79,13 +80,13 @@ def _provider(oidc: OidcSpec, answer: Mapping[str, str]) -> Finding:
             "the issuer's own address",
             f"declare issuer={answer['issuer']!r}, if that is your provider"
             if answer["issuer"]
-            else "give the address below which its .well-known/openid-configuration is",
+            else "give the address that its .well-known/openid-configuration is below",
         )
     missing = [each for each in ("authorization_endpoint", "token_endpoint") if not answer[each]]
     if missing:
         found = f"the provider says no {' and no '.join(missing)}"
         return Finding(name, "problem", found, "a provider of OpenID Connect")
-    ends = "" if answer["end_session_endpoint"] else "; who logs out stays logged in there"
+    ends = "" if answer["end_session_endpoint"] else "; people who log out stay logged in there"
     return Finding(name, "ok", f"{oidc.issuer} answers{ends}")
 
 

@@ -10,7 +10,7 @@ from deploy.hosts.subject import Subject
 
 INSTALLING = {
     "haproxy": "on the Mac: brew install haproxy (it ends the link to the engines); or declare"
-    " trusted_network=True of the engine for none"
+    " trusted_network=True of the engine, which needs no link"
 }
 """How a program is installed, where there is one way."""
 
@@ -46,7 +46,7 @@ def _systemd(system: System) -> Finding:
         return Finding(
             "services",
             "problem",
-            "this user is not root, and services of the host are root's to change",
+            "this user is not root, and only root can change services of the host",
             "root, or a user with sudo",
             "declare sudo=True for the host",
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from deploy.fingerprint import KnownSecrets
+from deploy.secrets.fingerprint import KnownSecrets
 
 Place = Literal["images", "volumes", "directory", "weights", "temporary files"]
 """What is kept on a host: Docker's images, its volumes, files of Atelier, a cache of weights
@@ -125,8 +125,6 @@ class HostState:
     """References of the images that it has, as Docker shows them."""
     daemon: Daemon = field(default_factory=Daemon)
     """Its Docker daemon, where one answers."""
-    selinux_enforcing: bool = False
-    """Whether SELinux enforces: containers cannot read directories of the host without a label."""
     known_secrets: KnownSecrets = field(default_factory=KnownSecrets)
     """What it knows of the secrets that it was deployed with."""
 

@@ -30,6 +30,8 @@ class Subject:
     """The deployment's own directory there."""
     elsewhere: tuple[Unit, ...] = ()
     """The units of the deployment on other hosts."""
+    main_router: str = "router"
+    """Where the router is declared that stores run next to."""
 
     certificate: str = ""
     """PEM of what the entry serves with; empty on hosts without one."""

@@ -16,8 +16,8 @@ DOCKER_HUB_SERVER = "registry-1.docker.io"
 """Where images without a registry's name come from."""
 WITHOUT_NAMES = "without names no image can be pulled"
 NAMELESS = (
-    "an authority must find the entry by it: add it to the DNS that the authority asks; only its"
-    " answer counts, this host's may be another"
+    "an authority must find the entry by this name: add it to the DNS that the authority asks;"
+    " the answer on this host may differ"
 )
 
 

@@ -70,8 +70,8 @@ def require_issued(artefacts: Artefacts, renewal: Renewal | None) -> None:
     if "external account" in found.lower() and entry.spec.acme.external_account is None:
         correct = "declare entry.acme.external_account: the authority gives its customers a key"
     fix = (
-        f"{correct}, and deploy again: it is asked at once then. What was"
-        f" served before is served meanwhile; more stands in: docker logs {name}"
+        f"{correct}, and deploy again: it is asked at once then. Until it issues one, the"
+        f" certificate that was served before is served; details: docker logs {name}"
     )
     raise ServiceError(Problem("entry.acme", f"{asked}: {found}", fix=fix))
 

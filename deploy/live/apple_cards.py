@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from deploy.live.card import CardUser, LiveCard, to_number
 from deploy.units import MIB
 
-NOT_TOLD = "macOS tells temperature and power of its GPU to root alone: sudo powermetrics."
+NOT_TOLD = "macOS tells temperature and power of its GPU to root only: sudo powermetrics."
 MODEL = re.compile(r'"model" = "([^"]+)"')
 CORES = re.compile(r'"gpu-core-count" = (\d+)')
 USED = re.compile(r'"In use system memory"=(\d+)')

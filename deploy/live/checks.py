@@ -24,7 +24,7 @@ DATABASE_SECONDS = 30
 LISTINGS = 3
 """How often the web UI may ask the router for its models."""
 NOT_LISTED = "Model not found"
-NOT_TRIED = "answers, and looks at no login for now"
+NOT_TRIED = "answers, but refuses every login for now"
 TOO_MANY_LOGINS = (
     "it has had 15 logins of its administrator in 3 minutes: login and chat were not tried; wait"
     " three minutes, then run atelier verify"

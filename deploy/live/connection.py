@@ -173,8 +173,8 @@ def _problem(host: HostSpec, error: Exception) -> Problem:
         return Problem(
             f"host {host.name}",
             f"Docker on {where} has not answered within {TIMEOUT_SECONDS} s",
-            fix="restart it there: sudo systemctl restart docker; why it hangs may stand in: "
-            "sudo journalctl -u docker",
+            fix="restart it there: sudo systemctl restart docker; its log may say why it"
+            " hangs: sudo journalctl -u docker",
         )
     where = "this machine" if host.is_local else f"{host.name} over SSH"
     return Problem(

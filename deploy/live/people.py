@@ -154,7 +154,7 @@ class People:
         return tuple(TITLES[kind] for kind in lacking(found, name))
 
     def remove(self, name: str) -> None:
-        """Take a person and their key away; what they used stays in the figures.
+        """Remove a person and their key; what they used stays in the figures.
 
         Raises:
             PeopleError: if there is no such person, or they are declared.
@@ -185,7 +185,7 @@ class People:
         each = [{team.name for team in live.of("team")} for live in found.values()]
         teams = sorted(set.intersection(*each))
         if person.team is not None and person.team not in teams:
-            allowed = ", ".join(teams) or "a team of the inventory, and there is none"
+            allowed = ", ".join(teams) or "a team of the inventory; it declares none"
             problems.append(Problem(f"{person.name}: team", repr(person.team), allowed))
         spec = self.artefacts.spec
         if spec.router_of("aristote"):
@@ -196,7 +196,7 @@ class People:
                 problems.append(Problem(f"{person.name}: models", repr(model), ", ".join(served)))
         if is_expired(person, datetime.now(UTC).date()):
             problems.append(
-                Problem(f"{person.name}: expires", str(person.expires), "a day to come")
+                Problem(f"{person.name}: expires", str(person.expires), "a day in the future")
             )
         return problems
 
@@ -205,7 +205,7 @@ class People:
             raise PeopleError(declared_person(name, setting))
 
     def _hand_over_and_send(
-        self, requests: Mapping[RouterKind, list[Request]], keys: NewKeys, mend: str
+        self, requests: Mapping[RouterKind, list[Request]], keys: NewKeys, fix: str
     ) -> list[Path]:
         try:
             paths = keys.hand_over(self.handover)
@@ -213,7 +213,7 @@ class People:
             found = f"a new key cannot be written: {error}"
             raise PeopleError(Problem(str(self.handover.directory), found)) from None
         try:
-            self._send(requests, mend)
+            self._send(requests, fix)
         except AtelierError as error:
             said = [replace(each, found=keys.redact(each.found)) for each in error.problems]
             raise type(error)(*said) from None
@@ -226,7 +226,7 @@ class People:
         noted = [PersonChange("update", "key", key.name, (), key, key) for key in keys]
         self.routers["aristote"].send(requests.of(PeopleChanges(tuple(noted))))
 
-    def _send(self, requests: Mapping[RouterKind, list[Request]], mend: str) -> None:
+    def _send(self, requests: Mapping[RouterKind, list[Request]], fix: str) -> None:
         """Send each router its requests; a later one that refuses does not undo an earlier one."""
         done: list[str] = []
         for kind in (each for each in ORDER if each in requests):
@@ -236,7 +236,7 @@ class People:
                 if not done:
                     raise
                 found = f"{' and '.join(done)} has the change, {TITLES[kind]} has not"
-                raise type(error)(*error.problems, Problem("people", found, fix=mend)) from None
+                raise type(error)(*error.problems, Problem("people", found, fix=fix)) from None
             done.append(TITLES[kind])
 
 

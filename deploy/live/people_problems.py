@@ -39,4 +39,4 @@ def declared_person(name: str, setting: str) -> Problem:
 def no_such_person(name: str, found: Live) -> Problem:
     """Nobody of that name has a key."""
     names = ", ".join(sorted({record.name for record in found.of("key")}))
-    return Problem(name, "has no key", names or "somebody with a key, and there is no one")
+    return Problem(name, "has no key", names or "somebody with a key; there is no one")

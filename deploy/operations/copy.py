@@ -85,7 +85,7 @@ class CopyCommand(PyinfraCommand):
             host.log(f"{self._name}: going on after {offset / MB:.0f} MB")
         status, message = self._send(host, arguments, offset)
         if status == WRONG_DIGEST and offset:
-            host.log(f"{self._name}: what an earlier copy left was corrupt, copying it anew")
+            host.log(f"{self._name}: what an earlier copy left was corrupt, copying it again")
             status, message = self._send(host, arguments, 0)
         if status == WRONG_DIGEST:
             message = "it arrived with a wrong digest and was thrown away: run it again"

@@ -41,7 +41,7 @@ def running(spec: HostSpec, *, cgroupfs: bool = False, cdi: bool = False) -> Com
     announce_all(setup.changes)
     yield from _carry_out(setup)
     if not setup.changes:
-        host.noop("Docker is as it should be, or not Atelier's to look after")
+        host.noop("Docker is as declared, or Atelier does not manage it")
 
 
 def _carry_out(setup: DockerSetup) -> Commands:

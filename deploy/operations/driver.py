@@ -108,7 +108,7 @@ def installed(
         quiet = "" if step.arguments[0] in LOUD else step.progress or "configuring the driver"
         yield DriverCommand(SCRIPT, *step.arguments, stdin=step.stdin, redact=str, progress=quiet)
     if not setup.changes:
-        host.noop("the driver is as it should be, or not Atelier's to look after")
+        host.noop("the driver is as declared, or Atelier does not manage it")
 
 
 @changes_host
@@ -129,7 +129,7 @@ def gpus_set_up(spec: HostSpec, artefacts: Artefacts) -> Commands:
     units, leaving = on_gpus(artefacts) if interrupts(setup) else ((), ())
     first, *others = setup.changes or (None,)
     if first is None:
-        host.noop("the settings of its GPUs are as they should be, or not Atelier's")
+        host.noop("the settings of its GPUs are as declared, or Atelier does not manage them")
         return
     announce_all([replace(first, diff=told(units, artefacts)), *others])
     steps = [

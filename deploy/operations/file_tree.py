@@ -24,8 +24,8 @@ from deploy.services.host_files import NEW
 Releases = dict[str, Files]
 """By directory."""
 HIDDEN = "(secret)\n"
-NOT_TAKEN = "the new files would not be taken, so those before stay"
-NOT_READ = "the new files are there, and are not read"
+NOT_TAKEN = "the new files would be refused, so those before them stay"
+NOT_READ = "the new files are there, but were not read"
 
 
 def is_written(tree: ConfigTree, releases: Releases, secrets: SecretStore) -> bool:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pyinfra import host
 
 from deploy.errors import Problem
-from deploy.fingerprint import SETTING, KnownSecrets, are_new_wanted, find_disagreement
 from deploy.secrets import SecretStore
+from deploy.secrets.fingerprint import SETTING, KnownSecrets, are_new_wanted, find_disagreement
 
 KNOWN = "atelier_known_secrets"
 

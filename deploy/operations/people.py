@@ -13,9 +13,9 @@ from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
 from deploy.artefacts import Artefacts
+from deploy.endpoints import handover
 from deploy.facts import look
 from deploy.facts.people import IN_CONTAINER, SCRIPT, People, PeopleState
-from deploy.handover import handover
 from deploy.operations.change import announce_all
 from deploy.operations.commands import Commands, refuse, show_failure
 from deploy.operations.lock import changes_host

@@ -68,7 +68,8 @@ def refusal(deployment: str, subject: Subject, secrets: SecretStore) -> str:
     """
     seen = list(findings(deployment, subject, secrets, gpus=subject.has_gpus))
     owners = look.ask(Resources)
-    found = problems([*seen, *stranded(subject.elsewhere, owners, deployment)])
+    left = stranded(subject.elsewhere, owners, deployment, subject.main_router)
+    found = problems([*seen, *left])
     found += known_secrets.disagreements(deployment, secrets)
     return f"{host.name} cannot be deployed to\n{HostError(*found)}" if found else ""
 

@@ -40,7 +40,7 @@ FIXES = {
     ),
     r"nvidia-smi.*(executable file not found|no such file)|NVIDIA-SMI couldn't find": (
         "the toolkit put nothing of the driver into the container: see nvidia-ctk cdi list, and "
-        "write the specification anew: sudo systemctl restart nvidia-cdi-refresh"
+        "write the specification again: sudo systemctl restart nvidia-cdi-refresh"
     ),
     r"/dev/kfd|/dev/dri": (
         "the container may not open the cards: declare gpu_groups, the numbers that "

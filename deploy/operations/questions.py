@@ -97,6 +97,7 @@ def subject_of(artefacts: Artefacts, host: str) -> Subject:
         elsewhere=tuple(unit for unit in artefacts.stack.units if unit.host != host),
         certificate=secrets.value(ENTRY_CERTIFICATE) if has_entry else "",
         own_certificates=secrets.certificates if has_entry and is_own else None,
+        main_router=artefacts.plan.router.setting,
         router_settings=_router_settings(artefacts, host),
         web_ui=_with_logins(artefacts, host),
         login_authorities=artefacts.context.login_authorities,

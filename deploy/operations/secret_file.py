@@ -9,12 +9,12 @@ from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
 from deploy.changes.change import Change
-from deploy.fingerprint import FILE, make_fingerprint
 from deploy.operations import known_secrets
 from deploy.operations.change import announce, announce_all
 from deploy.operations.commands import Commands
 from deploy.operations.lock import changes_host
 from deploy.secrets import SecretStore
+from deploy.secrets.fingerprint import FILE, make_fingerprint
 
 
 @changes_host

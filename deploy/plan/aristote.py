@@ -193,8 +193,8 @@ def aristote_warnings(
         f" refused it: clients must read the body, as atelier verify does ({DOCS})"
     )
     yield (
-        "Aristote has no budgets, no limits of requests or tokens a minute, no models for some keys"
-        " alone, no other names for models, no second try at another replica"
+        "Aristote has no budgets, no limits of requests or tokens a minute, no models that only"
+        " some keys may use, no other names for models, no second try at another replica"
         + ("; limits is not used" if is_alone else "")
     )
     if is_alone:

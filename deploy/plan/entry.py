@@ -68,8 +68,7 @@ def _replica_problems(spec: DeploymentSpec) -> Iterator[Problem]:
         elif count > 1 and not spec.is_behind_entry(router):
             yield Problem(
                 f"{setting}.replicas",
-                f"{count} of Aristote, but the entry leads to LiteLLM alone, as that is the main"
-                " router",
+                f"{count} of Aristote, but the entry leads only to LiteLLM, the main router",
                 "1, or Aristote as the main router",
                 f"declare {setting}.replicas = 1, or Aristote first",
             )

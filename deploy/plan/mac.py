@@ -73,7 +73,7 @@ def _services(spec: DeploymentSpec) -> Iterator[tuple[str, str, str]]:
 
 def _linux(spec: DeploymentSpec) -> str:
     others = [host.name for host in spec.hosts if not host.is_mac]
-    return " or ".join(map(repr, others)) or "a host with Linux, which is to be declared, too"
+    return " or ".join(map(repr, others)) or "a host with Linux: declare one"
 
 
 def _engine_problems(replica: ReplicaPlan) -> Iterator[Problem]:

@@ -9,14 +9,14 @@ from pathlib import Path
 from deploy.catalog import Catalog
 from deploy.errors import AtelierError, PlanError, Problem
 from deploy.licence import licence_problems
-from deploy.model_files import ModelFile
+from deploy.model_files import ModelFile, Sources
 from deploy.plan.aristote import aristote_problems, aristote_warnings
 from deploy.plan.deployment_plan import DeploymentPlan, ModelPlan
 from deploy.plan.entry import entry_plan, entry_problems
 from deploy.plan.host_gpus import gpus_of, host_plan, host_problems, takes_gpus
 from deploy.plan.links import link_problems, link_warnings, links_plan
 from deploy.plan.mac import mac_problems
-from deploy.plan.make_claims import Sources, make_claim
+from deploy.plan.make_claims import make_claim
 from deploy.plan.model_plans import Outcome, model_plan
 from deploy.plan.native import native_problems, with_native
 from deploy.plan.on_cpu import cpu_hosts

@@ -135,7 +135,7 @@ def _team_problems(spec: DeploymentSpec, declared: Declared) -> Iterator[Problem
             yield Problem(
                 f"{where}.team",
                 f"{person.team!r}, which is not declared",
-                ", ".join(teams) or "a declared team, and there is none",
+                ", ".join(teams) or "a declared team; there is none",
                 f"declare teams=[Team(name={person.team!r})], or leave team out",
             )
 

@@ -157,7 +157,7 @@ class ReplicaPlan(PlanPart):
     tensor_parallel_size: int = 1
     """GPUs that share each layer."""
     pipeline_parallel_size: int = 1
-    """Groups of GPUs that share the layers out."""
+    """Groups of GPUs that each have a part of the layers."""
     gpu_memory_utilization: float | None = None
     """Share of each GPU's memory; ``None`` on a CPU."""
     memory: MemoryPlan | None = None

@@ -7,8 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from deploy.errors import PlanError, Problem
-from deploy.model_files import ModelFile, draft_of
-from deploy.plan.make_claims import Sources
+from deploy.model_files import ModelFile, Sources, draft_of
 from deploy.plan.memory import container_memory_bytes, cpu_memory_bytes, memory_next_to_gpus
 from deploy.plan.on_cpu import cpu_max_model_len, gguf_bytes, gguf_held_bytes
 from deploy.plan.placement import Claim, Gpus, Seat

@@ -2,32 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from deploy.catalog import Catalog, Image, Model, Variant
-from deploy.catalog.quantization import BY_NAME
-from deploy.errors import AtelierError, PlanError, Problem, UnsupportedModelError
-from deploy.plan.weights import safetensors_weights
+from deploy.catalog import Catalog, Image
+from deploy.errors import PlanError, Problem, UnsupportedModelError
+from deploy.plan.weights_to_try import BITS, no_such_weights, weights_to_try
 from deploy.sizing.arrangement import DEFAULT_CONTEXT_TOKENS
 from deploy.sizing.check import check_request
 from deploy.sizing.declared import DeclaredModel, find_model
 from deploy.sizing.device import Device
 from deploy.sizing.engines import DEFAULT_VERSIONS, size_request
 from deploy.sizing.fit import Fit
-from deploy.sizing.gguf import DEFAULT_QUANTIZATION
-from deploy.sizing.gguf_memory import BITS_PER_WEIGHT
 from deploy.sizing.reasons import Reason, ReasonKind, reason
 from deploy.sizing.request import Sizing, SizingRequest
 from deploy.sizing.trade_offs import trade_offs
-from deploy.spec import ModelSpec
-from deploy.spec.engine_kinds import ENGINES, EngineKind, EngineTraits, WeightFormat, serves_any
-
-BITS: Mapping[WeightFormat, Mapping[str, float]] = {
-    "gguf": BITS_PER_WEIGHT,
-    "safetensors": {name: scheme.bits for name, scheme in BY_NAME.items()},
-}
-"""Bits of a weight, of every quantisation that a format has."""
+from deploy.spec.engine_kinds import ENGINES, EngineKind, EngineTraits
 
 
 @dataclass(frozen=True)
@@ -111,7 +101,7 @@ def side_by_side(question: Question, catalog: Catalog) -> tuple[EngineAnswer, ..
         try:
             answer = _answer(kind, question, catalog)
         except (PlanError, UnsupportedModelError) as error:
-            why = reason(ReasonKind.DECLINED, why=_in_one_line(error))
+            why = reason(ReasonKind.DECLINED, why=error.in_one_line)
             answer = _refused(kind, question, why)
             errors.append(error)
         answers.append(replace(answer, images=tuple(_images(kind, question, catalog))))
@@ -128,16 +118,9 @@ def _check_quantizations(names: tuple[str, ...]) -> None:
             raise PlanError(Problem("quantization", repr(name), ", ".join(known)))
 
 
-def _in_one_line(error: AtelierError) -> str:
-    return "; ".join(
-        f"{problem.path}: {problem.found}" + (f" ({problem.allowed})" if problem.allowed else "")
-        for problem in error.problems
-    )
-
-
 def _answer(kind: EngineKind, question: Question, catalog: Catalog) -> EngineAnswer:
     entry = catalog.models.get(question.model.lower())
-    refusal = _no_such_weights(kind, entry)
+    refusal = no_such_weights(kind, entry)
     if refusal is not None:
         return _refused(kind, question, refusal)
     found = find_model(question.model, catalog, None, kind)
@@ -145,7 +128,7 @@ def _answer(kind: EngineKind, question: Question, catalog: Catalog) -> EngineAns
     question = replace(question, context_tokens=_context(question, found))
     # engines with slots are asked for as many as fit once their weights are chosen
     each = question if ENGINES[kind].shares_cache else replace(question, users=1)
-    sources, declined = _sources(kind, question, entry, found)
+    sources, declined = weights_to_try(kind, question.quantizations, entry, found)
     if not sources:
         return _refused(kind, question, declined[0])
     sizings = {method: _size(kind, each, catalog, method) for method in sources}
@@ -184,74 +167,6 @@ def _refused(kind: EngineKind, question: Question, why: Reason) -> EngineAnswer:
     model = question.model
     sizing = Sizing(False, Fit.NO, (why,), model, kind, names, engine_version=version)
     return EngineAnswer(kind, sizing, sizing)
-
-
-def _no_such_weights(kind: EngineKind, entry: Model | None) -> Reason | None:
-    traits = ENGINES[kind]
-    if entry is None:
-        return None
-    if not serves_any(kind, entry.roles):
-        roles = " and ".join(entry.roles)
-        return reason(ReasonKind.OTHER_ROLE, engine=traits.title, roles=roles)
-    if all(variant.format != traits.weights for variant in entry.variants):
-        return reason(ReasonKind.NO_WEIGHTS, engine=traits.title, format=traits.weights)
-    return None
-
-
-def _methods(
-    kind: EngineKind, question: Question, entry: Model | None, found: DeclaredModel
-) -> tuple[str, ...]:
-    """The weights to try: what the plan would load first, then what takes less memory."""
-    traits = ENGINES[kind]
-    bits = BITS[traits.weights]
-    wanted = [name for name in question.quantizations if name in bits]
-    if wanted:
-        return (wanted[0],)
-    own = found.architecture.quantization.method
-    first = DEFAULT_QUANTIZATION if traits.weights == "gguf" else own
-    variants: list[str] = [
-        variant.quantization
-        for variant in (entry.variants if entry else ())
-        if variant.format == traits.weights and variant.quantization in bits
-    ]
-    known = list(dict.fromkeys(variants)) or [first]
-    if "none" in known:
-        known += [method for method in traits.in_flight if method not in known]
-    ordered = sorted(known, key=lambda method: -bits.get(method, 16.0))
-    return tuple(dict.fromkeys([first, *ordered] if first in known else ordered))
-
-
-def _sources(
-    kind: EngineKind, question: Question, entry: Model | None, found: DeclaredModel
-) -> tuple[dict[str, str | None], tuple[Reason, ...]]:
-    """Where the weights to try are, and why the plan would refuse others."""
-    sources: dict[str, str | None] = {}
-    declined = []
-    for method in _methods(kind, question, entry, found):
-        try:
-            sources[method] = _source(kind, entry, found.name, method)
-        except PlanError as error:
-            declined.append(reason(ReasonKind.DECLINED, why=_in_one_line(error)))
-    return sources, tuple(declined)
-
-
-def _source(kind: EngineKind, entry: Model | None, name: str, method: str) -> str | None:
-    """Where the catalogue has weights; ``None`` for those that an operator would declare.
-
-    Raises:
-        PlanError: if it has them, and the plan refuses them.
-    """
-    traits, variants = ENGINES[kind], entry.variants if entry else ()
-    known: dict[str, Variant] = {
-        each.quantization: each for each in variants if each.format == traits.weights
-    }
-    if entry is None or not (method in known or method in traits.in_flight):
-        return None
-    if traits.weights == "safetensors":
-        model = ModelSpec(name=name)
-        return safetensors_weights("model", model, entry, method, traits).repository
-    own = known[method].ollama if kind == "ollama" else known[method].huggingface
-    return own or entry.file
 
 
 def _size(kind: EngineKind, question: Question, catalog: Catalog, method: str) -> Sizing:

@@ -95,12 +95,13 @@ def _replica_problems(spec: DeploymentSpec, web_ui: WebUISpec) -> Iterator[Probl
         ),
         (
             spec.postgres is None or not spec.postgres.web_ui,
-            "there is no database that they could share: one file of SQLite is one web UI's",
+            "there is no database that they could share: only one web UI can use a file of SQLite",
             "postgres=Postgres()",
         ),
         (
             spec.valkey is None,
-            "there is no Valkey, by which an answer comes to who is connected to another one",
+            "there is no Valkey, through which an answer gets to people who are connected to"
+            " another one",
             "valkey=Valkey()",
         ),
     ]
@@ -134,7 +135,7 @@ def _address_problems(spec: DeploymentSpec, web_ui: WebUISpec) -> Iterator[Probl
     elif web_ui.url and not web_ui.url.startswith("https://") and not _is_here(web_ui.url):
         yield Problem(
             "web_ui.url",
-            f"{web_ui.url!r}: a login would be seen by whoever listens on the way",
+            f"{web_ui.url!r}: anybody who listens on the way would see logins",
             "https://, which providers ask for, too",
             "declare entry=Entry() without url, or the proxy's address with https://",
         )

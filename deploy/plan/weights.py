@@ -101,7 +101,7 @@ def ollama_weights(
     tags = {v.quantization: v.ollama for v in (entry.variants if entry else ()) if v.ollama}
     if wanted in tags:
         return WeightsPlan(tag=tags[wanted])
-    found = f"{wanted} weights of {model.name} are not in Ollama's library, as far as we know"
+    found = f"{wanted} weights of {model.name} are not in Ollama's library, as far as Atelier knows"
     fix = "declare path with a GGUF file, or weights with a tag"
     raise PlanError(Problem(f"{path}.quantization", found, ", ".join(sorted(tags)), fix))
 

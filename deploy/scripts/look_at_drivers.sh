@@ -1,6 +1,6 @@
 # Prints what the fact Drivers reads: sections that begin with @. Changes nothing, and needs no root.
 #
-# Files are read rather than tools started; dkms and journalctl, which are slow, are asked only where
+# Files are read rather than tools started; journalctl, which is slow, is asked only where
 # something is wrong. In $pci are lines of lspci -Dnn, in the arguments files whose texts are wanted.
 export LC_ALL=C
 PATH=$PATH:/usr/sbin:/sbin
@@ -46,8 +46,6 @@ look_at_kernels() {
   df -Pk /boot 2>/dev/null | awk 'NR == 2 {print $4}'
   section usr
   df -Pk /usr 2>/dev/null | awk 'NR == 2 {print $4}'
-  section reboot
-  if [ -e /run/reboot-required ]; then echo yes; fi
   section secure_boot
   variable=/sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c
   if [ ! -d /sys/firmware/efi ]; then
@@ -135,8 +133,6 @@ ask_nvidia_smi() {
 }
 
 look_at_dkms() {
-  section dkms
-  dkms status 2>/dev/null
   section dkms_errors
   for log in /var/lib/dkms/"$1"/*/build/make.log; do
     if [ -r "$log" ]; then

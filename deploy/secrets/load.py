@@ -9,6 +9,7 @@ from pathlib import Path
 
 from deploy.errors import Problem, SecretError
 from deploy.secrets.store import ALWAYS, SecretStore
+from deploy.secrets.store_urls import require_database_url, require_redis_url
 from deploy.secrets.values import (
     require_base64url,
     require_one_line,
@@ -20,7 +21,6 @@ from deploy.spec import DeploymentSpec, SecretName, SecretSource
 from deploy.spec.base import Spec
 from deploy.spec.ldap import LDAP_BIND_PASSWORD
 from deploy.spec.oidc import OIDC_CLIENT_SECRET
-from deploy.store_urls import require_database_url, require_redis_url
 from deploy.tls.pair import EXTERNAL_ACCOUNT_KEY
 
 

@@ -49,12 +49,12 @@ ROTATIONS: dict[SecretName, Rotation] = {
         instead="rotate what was encrypted: keys of people, with atelier users rotate",
     ),
     SecretName.ROUTER_DATABASE_PASSWORD: Rotation(
-        "PostgreSQL gives its role the new one as it starts anew, then the routers are replaced;"
+        "PostgreSQL sets the new password when it starts again, then the routers are replaced;"
         " until then keys that a router has not seen within the last minute are not looked up,"
         " and Aristote answers no one"
     ),
     SecretName.WEB_UI_DATABASE_PASSWORD: Rotation(
-        "PostgreSQL gives its role the new one as it starts anew, then the web UI is replaced,"
+        "PostgreSQL sets the new password when it starts again, then the web UI is replaced,"
         " which does not answer until then"
     ),
     SecretName.VALKEY_PASSWORD: Rotation(

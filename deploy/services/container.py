@@ -83,13 +83,6 @@ HOST_NETWORK = "host"
 """Docker's name for no network of its own: the container is where its host is."""
 
 
-def http_get(port: int, path: str, address: str = LOOPBACK, seconds: int = 4) -> str:
-    """A health command for images that have Python, but not always curl."""
-    url = f"http://{host_and_port(address, port)}{path}"
-    code = f"import urllib.request as request; request.urlopen('{url}', timeout={seconds})"
-    return f'python3 -c "{code}"'
-
-
 class ContainerSpec(Part):
     """Everything that decides how a container runs.
 

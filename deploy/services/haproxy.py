@@ -191,7 +191,7 @@ def _errors(spec: EntrySpec) -> dict[str, str]:
             "too_many_connections",
         ),
         "path": quoted_error(
-            "The path of this request goes up with two dots.", "invalid_request_error", "bad_path"
+            "The path of this request has a part of two dots.", "invalid_request_error", "bad_path"
         ),
         "unknown": quoted_error(
             "Nothing is served at this path. The API is at /v1/chat/completions, /v1/completions,"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from deploy.plan.addresses import host_and_port
-from deploy.services.container import LOOPBACK, http_get
+from deploy.services.container import LOOPBACK
 
 TIMEOUT_SECONDS = 4
 
@@ -32,5 +32,12 @@ def http_check(
     return (
         f"if command -v curl >/dev/null; then {curl} http://{place}{path};"
         f" elif command -v bash >/dev/null; then bash -c '{bash}';"
-        f" else no_proxy='*' {http_get(port, path, address, seconds)}; fi"
+        f" else no_proxy='*' {_http_get(port, path, address, seconds)}; fi"
     )
+
+
+def _http_get(port: int, path: str, address: str, seconds: int) -> str:
+    """The same for images that have Python, but neither curl nor bash."""
+    url = f"http://{host_and_port(address, port)}{path}"
+    code = f"import urllib.request as request; request.urlopen('{url}', timeout={seconds})"
+    return f'python3 -c "{code}"'

@@ -14,22 +14,18 @@ from pathlib import PurePosixPath
 from deploy.plan.replica_plan import ReplicaPlan
 from deploy.render import TEMPLATES
 from deploy.services.compiled import caches_of
-from deploy.services.container import HealthCheck, Mount, environment
+from deploy.services.container import Mount, environment
 from deploy.services.context import ServiceContext
 from deploy.services.gpu_access import (
-    checked,
-    gpu_shares,
     gpu_variables,
     image_name,
-    worker_access,
 )
-from deploy.services.health import http_check
 from deploy.services.host_files import ConfigFile
-from deploy.services.routes import from_routers
+from deploy.services.hub_engine import replica_unit
 from deploy.services.sglang_arguments import CONTAINER_PORT, arguments
-from deploy.services.unit import Tier, Unit
+from deploy.services.unit import Unit
 from deploy.services.upstream import Upstream, openai_upstream
-from deploy.services.weights import host_weights, weights_mounts, weights_variables
+from deploy.services.weights import weights_mounts, weights_variables
 from deploy.spec import SecretName, SecretText
 
 IMAGE = "sglang"
@@ -59,44 +55,24 @@ def upstream(context: ServiceContext, replica: ReplicaPlan) -> Upstream:
 
 
 def _unit(context: ServiceContext, replica: ReplicaPlan) -> Unit:
-    engine, name = replica.engine, context.replica_name(IMAGE, replica)
-    image = _image(replica)
     files = {each: ConfigFile(content=_template(each)) for each in (START, LOGGING)}
     config = context.config_tree(replica.host, IMAGE, files)
-    return Unit(
-        host=replica.host,
-        tier=Tier.ENGINE,
-        serves=replica.served_model_name,
-        image_name=image,
-        start_timeout_seconds=engine.start_timeout_seconds,
-        route=from_routers(context, replica.served_model_name, name, PORT),
-        drain_seconds=engine.drain_seconds,
-        gpu_shares=gpu_shares(replica),
-        weights=host_weights(context, replica, image),
+    return replica_unit(
+        context,
+        replica,
+        IMAGE,
+        _image(replica),
+        port=PORT,
+        health_seconds=(HEALTH_SECONDS, HEALTH_SECONDS + 3),
         config=config,
-        runs=context.container(
-            name,
-            IMAGE,
-            image,
-            tmpfs=(),
-            entrypoint="sh",
-            command=(str(CONFIG / START), *arguments(replica)),
-            env=_environment(replica),
-            mounts={
-                CACHE: Mount(kind="volume", source=_cache_volume(context, replica)),
-                **weights_mounts(context, replica),
-                CONFIG: Mount(kind="bind", source=str(config.directory), read_only=True),
-            },
-            memory_bytes=replica.memory_limit_bytes,
-            pids_limit=8192,
-            stop_timeout_seconds=30,
-            healthcheck=HealthCheck(
-                command=checked(replica, http_check(PORT, "/health", seconds=HEALTH_SECONDS)),
-                timeout_seconds=HEALTH_SECONDS + 3,
-                start_period_seconds=engine.start_timeout_seconds,
-            ),
-            **worker_access(replica, context.host(replica)),
-        ),
+        entrypoint="sh",
+        command=(str(CONFIG / START), *arguments(replica)),
+        env=_environment(replica),
+        mounts={
+            CACHE: Mount(kind="volume", source=_cache_volume(context, replica)),
+            **weights_mounts(context, replica),
+            CONFIG: Mount(kind="bind", source=str(config.directory), read_only=True),
+        },
     )
 
 

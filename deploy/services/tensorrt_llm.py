@@ -16,16 +16,14 @@ from typing import Any
 import yaml
 
 from deploy.plan.replica_plan import ReplicaPlan
-from deploy.services.container import HealthCheck, Mount, environment
+from deploy.services.container import Mount, environment
 from deploy.services.context import ServiceContext
-from deploy.services.gpu_access import checked, gpu_shares, gpu_variables, worker_access
-from deploy.services.health import http_check
+from deploy.services.gpu_access import gpu_variables
 from deploy.services.host_files import ConfigFile
-from deploy.services.routes import from_routers
-from deploy.services.unit import Tier, Unit
+from deploy.services.hub_engine import replica_unit
+from deploy.services.unit import Unit
 from deploy.services.upstream import Upstream, openai_upstream
 from deploy.services.weights import (
-    host_weights,
     model_directory,
     weights_mounts,
     weights_variables,
@@ -35,7 +33,6 @@ from deploy.spec import SecretText
 IMAGE = "tensorrt-llm"
 PORT = 8000
 CONFIG, FILE = PurePosixPath("/etc/atelier"), "config.yaml"
-STOP_SECONDS = 30
 TOOL_PARSERS = {"hermes": "qwen3", "deepseek_v3": "deepseekv3", "deepseek_v31": "deepseekv3.1"}
 """What it calls vLLM's parsers, which the catalogue names; qwen3's takes what Hermes's does."""
 NO_TOOL_PARSERS = frozenset(
@@ -127,40 +124,22 @@ def _parsers(replica: ReplicaPlan) -> Iterator[str]:
 
 
 def _unit(context: ServiceContext, replica: ReplicaPlan) -> Unit:
-    engine, name = replica.engine, context.replica_name(IMAGE, replica)
     text = yaml.safe_dump(settings(replica), sort_keys=False)
+    name = context.replica_name(IMAGE, replica)
     config = context.config_tree(replica.host, name, {FILE: ConfigFile(content=text)})
-    return Unit(
-        host=replica.host,
-        tier=Tier.ENGINE,
-        serves=replica.served_model_name,
-        image_name=IMAGE,
-        start_timeout_seconds=engine.start_timeout_seconds,
-        route=from_routers(context, replica.served_model_name, name, PORT),
-        drain_seconds=engine.drain_seconds,
-        gpu_shares=gpu_shares(replica),
-        weights=host_weights(context, replica, IMAGE),
+    return replica_unit(
+        context,
+        replica,
+        IMAGE,
+        IMAGE,
+        port=PORT,
         config=config,
-        runs=context.container(
-            name,
-            IMAGE,
-            IMAGE,
-            tmpfs=(),
-            command=arguments(replica),
-            env=_environment(replica),
-            mounts={
-                **weights_mounts(context, replica),
-                CONFIG: Mount(kind="bind", source=str(config.directory), read_only=True),
-            },
-            memory_bytes=replica.memory_limit_bytes,
-            pids_limit=8192,
-            stop_timeout_seconds=STOP_SECONDS,
-            healthcheck=HealthCheck(
-                command=checked(replica, http_check(PORT, "/health")),
-                start_period_seconds=engine.start_timeout_seconds,
-            ),
-            **worker_access(replica, context.host(replica)),
-        ),
+        command=arguments(replica),
+        env=_environment(replica),
+        mounts={
+            **weights_mounts(context, replica),
+            CONFIG: Mount(kind="bind", source=str(config.directory), read_only=True),
+        },
     )
 
 

@@ -12,16 +12,14 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 
 from deploy.plan.replica_plan import ReplicaPlan
-from deploy.services.container import HealthCheck, environment
+from deploy.services.container import environment
 from deploy.services.context import ServiceContext
-from deploy.services.gpu_access import checked, gpu_shares, gpu_variables, worker_access
-from deploy.services.health import http_check
-from deploy.services.routes import from_routers
-from deploy.services.unit import Tier, Unit
+from deploy.services.gpu_access import gpu_variables
+from deploy.services.hub_engine import STOP_SECONDS, replica_unit
+from deploy.services.unit import Unit
 from deploy.services.upstream import Upstream, openai_upstream
 from deploy.services.weights import (
     HUGGINGFACE,
-    host_weights,
     model_directory,
     weights_mounts,
     weights_variables,
@@ -34,7 +32,6 @@ ITSELF = "tgi"
 """What it calls its model; other names are those of adapters, of which it has none here."""
 LEAST_IN_QUEUE = 512
 """Requests that wait or are answered before it refuses more."""
-STOP_SECONDS = 30
 KV_CACHE_DTYPES = {"fp8": "fp8_e4m3fn"}
 
 
@@ -91,34 +88,15 @@ def _optional(replica: ReplicaPlan) -> Iterator[str]:
 
 
 def _unit(context: ServiceContext, replica: ReplicaPlan) -> Unit:
-    engine, name = replica.engine, context.replica_name(IMAGE, replica)
-    return Unit(
-        host=replica.host,
-        tier=Tier.ENGINE,
-        serves=replica.served_model_name,
-        image_name=IMAGE,
-        start_timeout_seconds=engine.start_timeout_seconds,
-        route=from_routers(context, replica.served_model_name, name, PORT),
-        drain_seconds=engine.drain_seconds,
-        gpu_shares=gpu_shares(replica),
-        weights=host_weights(context, replica, IMAGE),
-        runs=context.container(
-            name,
-            IMAGE,
-            IMAGE,
-            tmpfs=(),
-            command=arguments(replica),
-            env=_environment(replica),
-            mounts=weights_mounts(context, replica),
-            memory_bytes=replica.memory_limit_bytes,
-            pids_limit=8192,
-            stop_timeout_seconds=STOP_SECONDS,
-            healthcheck=HealthCheck(
-                command=checked(replica, http_check(PORT, "/health")),
-                start_period_seconds=engine.start_timeout_seconds,
-            ),
-            **worker_access(replica, context.host(replica)),
-        ),
+    return replica_unit(
+        context,
+        replica,
+        IMAGE,
+        IMAGE,
+        port=PORT,
+        command=arguments(replica),
+        env=_environment(replica),
+        mounts=weights_mounts(context, replica),
     )
 
 

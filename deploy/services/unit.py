@@ -41,7 +41,6 @@ class Tier(StrEnum):
     LISTENER = "listener"
     """What listens on the ports of the entry."""
     ENTRY = "entry"
-    MONITORING = "monitoring"
 
     @property
     def position(self) -> int:
@@ -51,9 +50,7 @@ class Tier(StrEnum):
     @property
     def plural(self) -> str:
         """What its services are called, e.g. ``engines``."""
-        return {"web_ui": "web UIs", "entry": "entries", "monitoring": "monitoring"}.get(
-            self.value, f"{self.value}s"
-        )
+        return {"web_ui": "web UIs", "entry": "entries"}.get(self.value, f"{self.value}s")
 
 
 class Route(Part):

@@ -13,23 +13,21 @@ from typing import Any
 from deploy.plan.replica_plan import ReplicaPlan
 from deploy.render import TEMPLATES
 from deploy.services.compiled import caches_of
-from deploy.services.container import HOST_NETWORK, HealthCheck, Mount, Port, environment
+from deploy.services.container import HOST_NETWORK, Mount, Port, environment
 from deploy.services.context import ServiceContext
 from deploy.services.gpu_access import (
     checked,
-    gpu_shares,
     gpu_variables,
     image_name,
-    worker_access,
 )
 from deploy.services.hang_watch import files, watched
 from deploy.services.health import http_check
 from deploy.services.host_files import CompileCache, ConfigFile, ConfigTree
-from deploy.services.routes import from_routers
+from deploy.services.hub_engine import replica_unit
 from deploy.services.unit import Tier, Unit
 from deploy.services.upstream import Upstream, openai_upstream
 from deploy.services.vllm_arguments import CONTAINER_PORT, Node, adapter_directories, arguments
-from deploy.services.weights import host_weights, weights_mounts, weights_variables
+from deploy.services.weights import weights_mounts, weights_variables
 from deploy.spec import SecretName, SecretText
 
 IMAGE = "vllm"
@@ -153,49 +151,23 @@ def _mount(config: ConfigTree) -> Mount:
 
 
 def _unit(context: ServiceContext, replica: ReplicaPlan) -> Unit:
-    engine = replica.engine
-    name = CPU_IMAGE if replica.cpu else image_name(replica, IMAGE)
     watching = files(replica)
     config = context.config_tree(replica.host, IMAGE, watching) if watching else None
-    return Unit(
-        host=replica.host,
-        tier=Tier.ENGINE,
-        serves=replica.served_model_name,
-        image_name=name,
-        start_timeout_seconds=engine.start_timeout_seconds,
-        route=from_routers(
-            context,
-            replica.served_model_name,
-            context.replica_name(IMAGE, replica),
-            PORT,
-            *replica.lora_adapters,
-        ),
-        drain_seconds=engine.drain_seconds,
-        gpu_shares=gpu_shares(replica),
-        weights=host_weights(context, replica, name),
+    return replica_unit(
+        context,
+        replica,
+        IMAGE,
+        CPU_IMAGE if replica.cpu else image_name(replica, IMAGE),
+        port=PORT,
+        config=config,
         compiled=CompileCache(
             volume=cache_volume(context, replica),
             directory=CACHE,
             gpus=tuple(context.host(replica).gpu_names[index] for index in replica.gpus),
         ),
-        config=config,
-        runs=context.container(
-            context.replica_name(IMAGE, replica),
-            IMAGE,
-            name,
-            tmpfs=(),
-            **_started(replica),
-            env=_environment(replica),
-            mounts=_mounts(context, replica) | ({CONFIG: _mount(config)} if config else {}),
-            memory_bytes=replica.memory_limit_bytes,
-            pids_limit=8192,
-            stop_timeout_seconds=30,
-            healthcheck=HealthCheck(
-                command=checked(replica, http_check(PORT, "/health")),
-                start_period_seconds=engine.start_timeout_seconds,
-            ),
-            **worker_access(replica, context.host(replica)),
-        ),
+        **_started(replica),
+        env=_environment(replica),
+        mounts=_mounts(context, replica) | ({CONFIG: _mount(config)} if config else {}),
     )
 
 

@@ -59,7 +59,7 @@ REASONS = {
         "Atelier does not deploy {engine} on cards of {vendor}: it reads prompts whole there, which"
         " is not modelled"
     ),
-    ReasonKind.NVIDIA_ALONE: "{engine} runs on NVIDIA's cards alone, not on {vendor}'s",
+    ReasonKind.NVIDIA_ALONE: "{engine} runs only on NVIDIA's cards, not on {vendor}'s",
     ReasonKind.UNEVEN_STAGES: (
         "{layers} layers are not shared out evenly over {stages} pipeline stages, and how {engine}"
         " shares them is not modelled"
@@ -80,7 +80,7 @@ REASONS = {
         "speculative decoding with mtp: its config.json names no layers for multi-token prediction"
     ),
     ReasonKind.STATES_DRAFTED: (
-        "what llama.cpp keeps to take drafted tokens back is not known of models with states"
+        "for models with states it is not known what llama.cpp keeps to undo drafted tokens"
     ),
     ReasonKind.OTHER_VOCABULARY: (
         "the draft model's vocabulary has {draft} entries, the model's {own}: they must be the same"
@@ -90,7 +90,7 @@ REASONS = {
         " vLLM lays both out is not modelled"
     ),
     ReasonKind.UNEVEN_EXPERTS: (
-        "{experts} experts do not divide by {gpus} GPUs, which keep as many whole ones each"
+        "{experts} whole experts cannot be shared out evenly over {gpus} GPUs"
     ),
     ReasonKind.UPCAST: (
         "SGLang turns whole experts in mxfp4 into 16 bits on {device}, where they take four times"
@@ -121,8 +121,8 @@ REASONS = {
         " leaves {usable_gib:.1f} GiB"
     ),
     ReasonKind.CACHE_NOT_READ: (
-        "llama.cpp does not start {model} with a KV cache in {dtype}: that takes flash attention,"
-        " which this model or GPU has not, and heads of a multiple of 32"
+        "llama.cpp does not start {model} with a KV cache in {dtype}: that needs flash attention,"
+        " which this model or GPU does not have, and heads of a multiple of 32"
     ),
     ReasonKind.BEYOND_MODEL: (
         "the model was made for {limit} tokens, and {set[max_model_len]} is {tokens}"
@@ -155,12 +155,12 @@ REASONS = {
         " {context_tokens} tokens, and CUDA graphs take {outside_gib:.1f} GiB on top"
     ),
     ReasonKind.OLD_RELEASE: (
-        "probably fits, but start-ups of releases like {version} ended out of memory that had room"
-        " to spare: take a newer one"
+        "probably fits, but releases like {version} ran out of memory at start-ups that had room"
+        " to spare: use a newer one"
     ),
     ReasonKind.NOT_MEASURED: (
-        "probably fits: what a step of {engine} {version} takes was worked out from its source and"
-        " measured by no one here; {kv_cache_gib:.1f} GiB are left for the KV cache"
+        "probably fits: what a step of {engine} {version} takes was worked out from its source,"
+        " and not measured here; {kv_cache_gib:.1f} GiB are left for the KV cache"
     ),
     ReasonKind.PROBABLY_ON_GPU: (
         "probably fits: {needed_gib:.1f} to {most_gib:.1f} GiB are needed for weights and slots,"

@@ -6,12 +6,15 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from deploy.catalog.architecture import Architecture
+from deploy.catalog.decoder_sizes import DTYPES
 from deploy.catalog.experts import ExpertSplit
-from deploy.sizing import sglang, sglang_models, tensorrt_llm, tgi
-from deploy.sizing.device import Device
+from deploy.catalog.quantization import BY_NAME, Quantization
+from deploy.errors import PlanError, Problem
+from deploy.sizing import sglang, sglang_models, tensorrt_llm, tensorrt_llm_models, tgi
+from deploy.sizing.device import Device, weakest
 from deploy.sizing.overhead import Batch, default_batch
-from deploy.sizing.precision import Precision
-from deploy.sizing.release import Release
+from deploy.sizing.precision import MXFP4_ALIGNMENT, Precision
+from deploy.sizing.release import Release, release_for
 from deploy.sizing.request import SizingRequest
 from deploy.sizing.speculation import mtp_file_bytes
 from deploy.sizing.splits import legal_splits
@@ -123,3 +126,53 @@ class Setup:
         model, precision = self.model, self.precision
         computed = file_bytes(model, precision) + mtp_file_bytes(model, precision)
         return self.request.weights_gib * GIB / computed
+
+
+def make_setup(request: SizingRequest) -> Setup:
+    """What all arrangements of a request share."""
+    device = weakest(request.devices)
+    dtype = _dtype(request, device)
+    precision = Precision(dtype, _quantization(request), _mxfp4_alignment(request, device))
+    kv_dtype = _kv_dtype(request, device, dtype)
+    own = {
+        "sglang": sglang.RELEASE,
+        "tensorrt_llm": tensorrt_llm.RELEASE,
+        "tgi": tgi.RELEASE,
+    }
+    release = own.get(request.engine) or release_for(request.model, request.engine_version)
+    return Setup(request, request.model, precision, device, release, kv_dtype)
+
+
+def _mxfp4_alignment(request: SizingRequest, device: Device) -> tuple[int, int]:
+    if request.engine == "sglang":
+        return sglang_models.mxfp4_alignment(device)
+    if request.engine == "tensorrt_llm":
+        return tensorrt_llm_models.MXFP4_ALIGNMENT
+    return MXFP4_ALIGNMENT, 1 if device.is_hopper_or_later else MXFP4_ALIGNMENT
+
+
+def _kv_dtype(request: SizingRequest, device: Device, dtype: str) -> str:
+    if request.kv_cache_dtype != "auto":
+        return "fp8"
+    if request.engine == "sglang":
+        return sglang_models.kv_dtype(request.model, device, dtype)
+    return dtype
+
+
+def _dtype(request: SizingRequest, device: Device) -> str:
+    """The engine's "auto": 16 bits for models published in 32, float16 where bfloat16 is not."""
+    if request.dtype is not None:
+        return DTYPES[request.dtype]
+    dtype = "bfloat16" if request.model.dtype == "float32" else request.model.dtype
+    old = (0, 0) < device.compute_capability < (8, 0)
+    return "float16" if dtype == "bfloat16" and old else dtype
+
+
+def _quantization(request: SizingRequest) -> Quantization:
+    declared = request.model.quantization
+    if request.quantization is None or request.quantization == declared.method:
+        return declared
+    if request.quantization not in BY_NAME:
+        allowed = ", ".join(BY_NAME)
+        raise PlanError(Problem("quantization", repr(request.quantization), allowed))
+    return BY_NAME[request.quantization]

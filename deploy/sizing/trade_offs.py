@@ -9,7 +9,7 @@ from deploy.spec.engine_kinds import ENGINES, PARSERS, EngineKind, kinds_with
 
 ABILITIES = {
     "enable_expert_parallel": "whole experts on a GPU",
-    "hang_seconds": "a watch that starts one anew which hangs",
+    "hang_seconds": "a watch that restarts one that hangs",
     "lora_adapters": "LoRA adapters",
     "nnodes": "one replica on several hosts",
     "scheduling_policy": "priorities of requests",
@@ -44,15 +44,15 @@ def _trade_offs(kind: EngineKind, *, has_experts: bool) -> Iterator[str]:
         " no faster": not traits.shares_cache,
         f"Atelier serves no {OTHER_FORMAT[traits.weights]} with it": True,
         "it does not share the layers out over groups of GPUs": not traits.has_pipelines,
-        "it has each of its GPUs for itself": not traits.shares_cards,
-        "its file is not fetched, but declared (path)": not traits.fetches,
+        "it shares no GPU with other engines": not traits.shares_cards,
+        "Atelier does not fetch its file: declare path": not traits.fetches,
         "Atelier runs it on GPUs only": not traits.on_cpus,
     }
     yield from (sentence for sentence, is_so in said.items() if is_so)
     abilities = {n: what for n, what in ABILITIES.items() if has_experts or n not in OF_EXPERTS}
     missing = [f"{what} ({name})" for name, what in abilities.items() if kind not in owners(name)]
     if missing:
-        yield f"Atelier does not deploy with it: {', '.join(missing)}"
+        yield f"not available with it: {', '.join(missing)}"
     parsers = sorted(PARSERS - traits.model_settings)
     if traits.weights == "safetensors" and parsers:
         yield f"there is no {' and no '.join(parsers)} for it"

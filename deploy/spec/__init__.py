@@ -13,13 +13,12 @@ from deploy.spec.links import LinksSpec
 from deploy.spec.model import ModelSpec
 from deploy.spec.oidc import OidcSpec
 from deploy.spec.people import LimitsSpec, PersonSpec, TeamSpec
-from deploy.spec.postgres import PostgresSpec
 from deploy.spec.program import ProgramSpec
 from deploy.spec.registry import RegistrySpec
 from deploy.spec.router import PriceSpec, RouterSpec
 from deploy.spec.secrets import EnvironmentValue, SecretName, SecretSource, SecretText
 from deploy.spec.speculative import SpeculativeSpec
-from deploy.spec.valkey import ValkeySpec
+from deploy.spec.stores import PostgresSpec, ValkeySpec
 from deploy.spec.web_ui import WebUISpec
 
 __all__ = [

@@ -46,10 +46,10 @@ class AcmeSpec(Spec):
     directory: str = LETS_ENCRYPT
     """Address of the authority's ACME directory; Let's Encrypt's by default."""
     external_account: ExternalAccountSpec | None = None
-    """For authorities that issue to known customers alone, as those of institutions do."""
+    """For authorities that issue only to known customers, as those of institutions do."""
     ca_file: Path | None = None
-    """PEM file of this machine with the certificates that prove the directory and what it issues,
-    of an authority that systems do not know; relative to the inventory."""
+    """PEM file of this machine with the authority's certificates, if systems do not know it;
+    relative to the inventory."""
     port_80_is_forwarded: bool = False
     """Whether something in front leads port 80 of the names to another ``http_port``."""
     env: dict[str, EnvironmentValue] = Field(default_factory=dict)

@@ -21,7 +21,7 @@ HIGHEST_PRIORITY = 5
 
 
 class AristoteSpec(Spec):
-    """What Aristote has and LiteLLM has not; each setting has a value where it is not declared."""
+    """Settings that only Aristote has; each has a default."""
 
     own_variables: ClassVar[dict[str, str]] = {
         "ATELIER_ACCOUNT": "router=Router(aristote=Aristote(priority=..., threshold=...))",

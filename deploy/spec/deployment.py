@@ -18,11 +18,10 @@ from deploy.spec.image import ImageSource, ImageSpec
 from deploy.spec.links import LinksSpec
 from deploy.spec.model import ModelSpec
 from deploy.spec.people import LimitsSpec, PersonSpec, TeamSpec
-from deploy.spec.postgres import PostgresSpec
 from deploy.spec.registry import RegistrySpec
 from deploy.spec.routers import RoutersSpec
 from deploy.spec.secrets import SecretName, SecretSource
-from deploy.spec.valkey import ValkeySpec
+from deploy.spec.stores import PostgresSpec, ValkeySpec
 from deploy.spec.web_ui import WebUISpec
 
 REGISTRY = re.compile(r"[\w.-]+(:\d+)?(/[\w.-]+)*/?")
@@ -40,10 +39,10 @@ class DeploymentSpec(RoutersSpec):
     users: int = Field(default=1, ge=1, le=100_000)
     """How many people use it."""
     use: Use = "internal_commercial"
-    """What for; licences allow one and not another."""
+    """What it is used for; the licence of a model may not allow it."""
     context_tokens: int | None = Field(default=None, ge=1, le=10_000_000)
-    """Tokens of a typical request, which users are counted at; 8192 by default, 2048 of models
-    that only complete."""
+    """Tokens of a typical request, with which the plan counts users; 8192 by default, 2048 for
+    models that only complete code."""
     hosts: tuple[HostSpec, ...] = Field(min_length=1)
     """The machines it runs on."""
     models: tuple[ModelSpec, ...] = Field(min_length=1)
@@ -62,7 +61,7 @@ class DeploymentSpec(RoutersSpec):
     links: LinksSpec = LinksSpec()
     """How requests go from one host to another."""
     limits: LimitsSpec = LimitsSpec()
-    """What each person may use, where nothing else is said of them."""
+    """What each person may use, unless they have limits of their own."""
     teams: tuple[TeamSpec, ...] = ()
     """Groups of people, with the models and the budget that they share."""
     people: tuple[PersonSpec, ...] = ()

@@ -16,7 +16,7 @@ URL = re.compile(r"(https?|file)://[^\s@?#]+")
 
 
 class DriverSpec(Spec):
-    """NVIDIA's driver and container toolkit, or AMD's driver, brought about by Atelier."""
+    """NVIDIA's driver and container toolkit, or AMD's driver, which Atelier installs."""
 
     branch: str | None = Field(default=None, pattern=r"^\d{3}$")
     """NVIDIA: branch of the driver, e.g. ``"580"``; by default one that serves every card and
@@ -32,17 +32,17 @@ class DriverSpec(Spec):
     which are signed, and NVIDIA's elsewhere. AMD: by default the kernel's own amdgpu where it is
     new enough for the card, and amdgpu-dkms elsewhere."""
     repository: str | None = None
-    """Where a mirror of NVIDIA's repository is: what stands before ``debian12/x86_64``; of AMD's:
-    before ``31.40.1/ubuntu``, with the key ``rocm.gpg.key`` next to it."""
+    """Address of a mirror of NVIDIA's repository: the part before ``debian12/x86_64``; of AMD's:
+    the part before ``31.40.1/ubuntu``, with the key ``rocm.gpg.key`` next to it."""
     key_fingerprint: str | None = None
-    """Fingerprint of the key that signs it, where that is another one than NVIDIA's: of a mirror
-    that signs itself, or after NVIDIA changed its key."""
+    """Fingerprint of the key that signs the repository, if it is not the known one: for a mirror
+    that has its own key, or after NVIDIA changed its key."""
     toolkit: Literal["install", "present"] = "install"
     """Whether the container toolkit is installed as well, or left alone."""
     toolkit_repository: str | None = None
-    """Where a mirror of its repository is: what stands before ``stable/deb``."""
+    """Address of a mirror of the toolkit's repository: the part before ``stable/deb``."""
     toolkit_key_fingerprint: str | None = None
-    """Fingerprint of the key that signs that one."""
+    """Fingerprint of the key that signs the toolkit's repository."""
     reboot: Literal["ask", "allowed", "never"] = "ask"
     """What happens where a driver needs a restart of the host: ``ask``: the run ends and says how
     to go on; ``allowed``: the host is restarted while its units rest, one host after the other;
@@ -105,8 +105,3 @@ class DriverSpec(Spec):
     def wanted_branch(self) -> str | None:
         """The branch that is asked for, in whichever way."""
         return self.version.partition(".")[0] if self.version else self.branch
-
-    @property
-    def asks_for_more(self) -> bool:
-        """Whether something certain is asked for, so that any driver that serves is not enough."""
-        return any((self.branch, self.version, self.flavour))

@@ -90,7 +90,7 @@ KV_CACHE_DTYPES = {
 
 
 class EngineSpec(Spec):
-    """How models are served. Settings bear the engine's own names; each engine refuses others'."""
+    """How models are served. Settings have the engine's own names; others are refused."""
 
     kind: EngineKind = "llama_cpp"
     """Which engine: ``llama_cpp``, ``ollama`` and ``vllm`` on GPUs, or on CPUs where no host has
@@ -112,11 +112,11 @@ class EngineSpec(Spec):
     """llama.cpp on GPUs: ``auto`` takes CUDA on NVIDIA's cards and ROCm on AMD's; ``vulkan`` is for
     AMD's cards that ROCm does not serve well."""
     split_mode: Literal["layer", "row"] = "layer"
-    """llama.cpp on several GPUs: each ``layer`` with its cache is on one of them; with ``row`` each
-    has rows of every layer, and the first one the whole cache."""
+    """llama.cpp on several GPUs: with ``layer`` each layer and its cache are on one GPU; with
+    ``row`` each GPU has rows of every layer, and the first one has the whole cache."""
     tensor_split: tuple[float, ...] = ()
-    """llama.cpp: the part that each of its GPUs has, e.g. ``(3, 1)``: so many GPUs serve a replica;
-    as few as hold it, with equal parts, by default."""
+    """llama.cpp: the parts of the model that its GPUs have, e.g. ``(3, 1)`` for two GPUs; by
+    default as few GPUs as hold it, with equal parts."""
     flash_attn: Literal["auto", "on", "off"] = "auto"
     """llama.cpp, Ollama: attention that keeps no matrix over the whole context; by default on where
     the model and its GPUs can."""
@@ -127,18 +127,20 @@ class EngineSpec(Spec):
     """vLLM, SGLang, TensorRT-LLM: groups of GPUs that share the layers of one replica out; the best
     by default."""
     nnodes: int = Field(default=1, ge=1, le=16)
-    """vLLM: hosts that one replica lies on, all of their GPUs, for a model that none of them holds:
-    each has some of the layers. They are alike, and nothing else is served there."""
+    """vLLM: how many hosts one replica runs on, with all of their GPUs, for a model that is too
+    large for one of them: each has some of the layers. The hosts must be alike, and serve nothing
+    else."""
     master_port: int = Field(default=29501, ge=1024, le=65000)
-    """vLLM: port of its first host that a replica's hosts meet at; a second one takes the next."""
+    """vLLM: port of the first host, where the hosts of a replica meet; a second replica takes the
+    next port."""
     gpu_memory_utilization: float = Field(default=0.9, ge=0.05, le=0.99)
-    """Share of each GPU's memory that vLLM, SGLang, TensorRT-LLM or TGI take, together where they
-    share it. What the others than vLLM are told follows from it, see docs/sizing.md."""
+    """Share of each GPU's memory that vLLM, SGLang, TensorRT-LLM or TGI take; engines that share a
+    GPU take it together. What engines other than vLLM are told follows from it: docs/sizing.md."""
     max_num_batched_tokens: int | None = Field(default=None, ge=256, le=1_000_000)
     """vLLM, SGLang, TensorRT-LLM, TGI: tokens of one step; the engine's default unless set."""
     scheduling_policy: Literal["fcfs", "priority"] = "fcfs"
-    """vLLM, SGLang: who goes first where requests wait: who came first, or who has priority:
-    completions before all else, unless ``router.priorities`` says otherwise."""
+    """vLLM, SGLang: which of the requests that wait is answered first: the oldest one (``fcfs``),
+    or the one with ``priority``: completions first, unless ``router.priorities`` says otherwise."""
     kv_cache_dtype: KvCacheDtype = "auto"
     """How the KV cache is kept: vLLM and SGLang ``auto`` or ``fp8``, llama.cpp and Ollama ``f16``,
     ``q8_0`` or ``q4_0``."""
@@ -181,9 +183,9 @@ class EngineSpec(Spec):
     """First port of the host that engines without a container, and those on several hosts, listen
     on; others need none."""
     trusted_network: bool = False
-    """vLLM on several hosts: only trusted machines are in the network of these hosts; what is said
-    there has no key and is not encrypted. On macOS: the same, and the engine listens in that
-    network, with no link to it."""
+    """vLLM on several hosts: says that only trusted machines are in the network of these hosts,
+    where messages have no key and no encryption. On macOS: the same, and the engine listens in that
+    network, without a link."""
     memory_limit: MemoryLimit | None = None
     """Memory limit of one replica, e.g. ``8GiB``; derived from the model's size by default."""
     start_timeout_seconds: int = Field(default=600, ge=5, le=7200)
@@ -192,9 +194,8 @@ class EngineSpec(Spec):
     """How long answers that have begun may go on before a replica is replaced; meanwhile new
     requests go to other replicas, or wait for this one at the router."""
     hang_seconds: int | None = Field(default=None, ge=0, le=7200)
-    """vLLM, SGLang: how long it may stand still while somebody waits for an answer, before it is
-    taken to hang and started again; 0 for ever. Unless set, vLLM 45 on GPUs and 300 on a CPU,
-    SGLang 300."""
+    """vLLM, SGLang: after how long without progress, while somebody waits for an answer, it is
+    restarted; 0 for never. By default 45 for vLLM on GPUs, 300 on a CPU, 300 for SGLang."""
     env: dict[str, EnvironmentValue] = Field(default_factory=dict)
     """Environment variables added to the container; secrets as ``Secret(...)``."""
     extra_args: tuple[str, ...] = ()

@@ -200,8 +200,8 @@ ENGINES: dict[EngineKind, EngineTraits] = {
         most_of_card=0.9,
         reserves=True,
         quantised_by="nvidia",
-        caveat="TensorRT-LLM's code is under Apache-2.0, its image under terms of NVIDIA's own, and"
-        " NGC, where it comes from, may ask for a login: docs/engines.md#tensorrt-llm",
+        caveat="TensorRT-LLM's code is under Apache-2.0, its image under NVIDIA's own terms, and"
+        " NGC, from which it is pulled, may ask for a login: docs/engines.md#tensorrt-llm",
     ),
     "tgi": EngineTraits(
         "TGI",
@@ -228,7 +228,7 @@ ENGINES: dict[EngineKind, EngineTraits] = {
         reserves=True,
         quotes_nothing=True,
         caveat="TGI is archived upstream (its last release is of December 2025): it gets no fixes"
-        " any more, not of security either; upstream itself names vLLM and SGLang in its place",
+        " any more, not even for security; upstream itself recommends vLLM and SGLang instead",
     ),
     "vllm": EngineTraits(
         "vLLM",

@@ -74,8 +74,8 @@ class HostSpec(Spec):
     """NVIDIA: lowest and highest clock of each of its GPUs, in MHz, e.g. ``(210, 1410)``; after
     each start of the host as well."""
     driver: DriverSpec | None = None
-    """Its driver: ``Driver()`` for one that Atelier installs and keeps. ``present``, which is what
-    holds unless it is declared, for one that is left alone."""
+    """Its driver: ``Driver()`` for one that Atelier installs and keeps. ``present``, the default,
+    for one that is left alone."""
     gpu_runtime: Literal["nvidia", "cdi"] | None = None
     """How containers reach NVIDIA GPUs: ``cdi``: by the names of CDI devices, which Docker 25 and
     newer know; ``nvidia``: by the hook of the container toolkit. By default ``cdi`` where Atelier

@@ -27,11 +27,12 @@ class LdapSpec(Spec):
     url: str
     """Where the directory is, e.g. ``ldaps://ldap.lab.example``; at port 636 unless it has one."""
     search_base: str
-    """Below which people are, e.g. ``ou=people,dc=lab,dc=example``."""
+    """The entry that people are below, e.g. ``ou=people,dc=lab,dc=example``."""
     bind_dn: str | None = None
-    """Who looks people up, e.g. ``cn=reader,dc=lab,dc=example``; no one, where everybody may."""
+    """The account that looks people up, e.g. ``cn=reader,dc=lab,dc=example``; not needed where
+    anybody may do that."""
     bind_password: SecretSource | None = None
-    """Their password."""
+    """The password of that account."""
     username_attribute: str = "uid"
     """The attribute with what people type as their name: ``uid``, or ``sAMAccountName`` in Active
     Directory."""
@@ -43,7 +44,7 @@ class LdapSpec(Spec):
     """Groups whose people may log in, by distinguished name, e.g.
     ``cn=chat,ou=groups,dc=lab,dc=example``; everybody below ``search_base`` by default."""
     filter: str = ""
-    """What people must match besides, in parentheses, e.g. ``(objectClass=person)``."""
+    """What people must match, too, in parentheses, e.g. ``(objectClass=person)``."""
     label: str = "LDAP"
     """What the form says that people log in with."""
     ca_file: Path | None = None

@@ -15,6 +15,7 @@ class LinksSpec(Spec):
     """Port of each host with engines, routers or a web UI that are asked from another host; the
     only one that these need there."""
     memory_limit: MemoryLimit = ByteSize(256 * MIB)
-    """Memory limit of each end's container, e.g. ``256MiB``; what is counted of one on a Mac."""
+    """Memory limit of each end's container, e.g. ``256MiB``; on a Mac, what the plan counts for
+    it."""
     start_timeout_seconds: int = Field(default=60, ge=5, le=3600)
     """How long an end may take until it is healthy."""

@@ -31,17 +31,16 @@ class ModelSpec(Spec):
     """A GGUF file on this machine, or the first of its parts (``-00001-of-00005.gguf``);
     relative to the inventory, for models outside the catalogue."""
     config: Path | None = None
-    """vLLM, SGLang: the ``config.json`` of a model outside the catalogue, relative to the
-    inventory."""
+    """``config.json`` of a model outside the catalogue, which its memory is planned by; relative to
+    the inventory."""
     weights: str | None = None
-    """vLLM, SGLang: a repository on Hugging Face (``org/name`` or ``org/name@revision``) or a
-    directory of the host; Ollama: a tag such as ``qwen2.5-coder:7b``. The catalogue's by
-    default."""
+    """A repository on Hugging Face (``org/name`` or ``org/name@revision``) or a directory of the
+    host; with Ollama a tag such as ``qwen2.5-coder:7b``. The catalogue's by default."""
     extra_weights: tuple[str, ...] = ()
-    """vLLM, SGLang: other repositories that its arguments name, e.g. of a draft model or an
+    """Other repositories on Hugging Face that its arguments name, e.g. of a draft model or an
     adapter: ``org/name`` or ``org/name@revision``."""
     weights_gib: float | None = Field(default=None, gt=0, le=100_000)
-    """Size of the weight files, where it is known better than by their number."""
+    """Size of the weight files in GiB, if you know it; worked out from the model by default."""
     quantization: str | None = None
     """How the weights are kept, e.g. ``awq``, ``fp8`` or ``q4_k_m``; as published by default."""
     served_model_name: str | None = None
@@ -50,22 +49,22 @@ class ModelSpec(Spec):
     """What it is for: ``chat``, ``completion`` or both, or with vLLM ``embedding`` or ``rerank``;
     what the catalogue says by default."""
     replicas: int | None = Field(default=None, ge=1, le=256)
-    """How many engines serve it; as many as are best by default."""
+    """How many engines serve it; by default as many as serve the most people."""
     gpus: float | None = Field(default=None, gt=0, le=1024)
     """Below 1: the share of a GPU's memory that each replica takes. From 1: how many GPUs of each
     host it has for itself. What is best by default."""
     engine: EngineSpec | None = None
     """Settings of the engine for this model alone; another ``kind`` starts from its defaults."""
     max_model_len: int | None = Field(default=None, ge=256, le=10_000_000)
-    """Context length in tokens; the longest that fits of the model's own by default."""
+    """Context length in tokens; by default the longest that fits, at most the model's own."""
     max_num_seqs: int | None = Field(default=None, ge=1, le=4096)
     """Requests answered at the same time by one replica; the engine's setting by default."""
     tool_call_parser: str | None = None
-    """vLLM, SGLang: how it reads calls of tools from what the model says, e.g. ``hermes``; the
-    catalogue's by default, ``none`` for no calls but those that a client demands."""
+    """vLLM, SGLang, TensorRT-LLM: how it reads calls of tools from what the model says, e.g.
+    ``hermes``; the catalogue's by default, ``none`` to switch that off."""
     reasoning_parser: str | None = None
-    """vLLM, SGLang: how it tells thoughts from answers, e.g. ``qwen3``; the catalogue's by default,
-    ``none`` to leave them together."""
+    """vLLM, SGLang, TensorRT-LLM: how it tells thoughts from answers, e.g. ``qwen3``; the
+    catalogue's by default, ``none`` to leave them together."""
     lora_adapters: dict[str, str] = Field(default_factory=dict)
     """vLLM: LoRA adapters of this model by the name that clients ask for; each a directory of the
     host or a repository on Hugging Face."""

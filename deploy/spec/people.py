@@ -29,7 +29,7 @@ class SharedLimits(Spec):
     """What may be spent in a period, in the currency of ``Router(prices=...)``."""
     budget_duration: str | None = None
     """The period, after which spending starts from 0 again: hours, days, weeks or months, e.g.
-    ``24h``, ``7d``, ``1mo``; for ever by default."""
+    ``24h``, ``7d``, ``1mo``; by default it never does."""
     tpm_limit: int | None = Field(default=None, ge=1, le=1_000_000_000)
     """Tokens per minute, of prompts and answers together."""
     rpm_limit: int | None = Field(default=None, ge=1, le=1_000_000)
@@ -80,7 +80,7 @@ class PersonSpec(LimitsSpec):
     models: tuple[str, ...] | None = Field(default=None, min_length=1)
     """Served model names and aliases that they may ask for; their team's by default."""
     expires: date | None = None
-    """The last day on which the key is valid, in UTC, e.g. ``2026-12-31``; for ever by default."""
+    """The last day on which the key is valid, in UTC, e.g. ``2026-12-31``; no end by default."""
     disabled: bool = False
     """Whether the key is refused for now, and kept."""
     public_key: str | None = None

@@ -52,7 +52,7 @@ class RouterSpec(EndpointSpec):
     host: str | None = None
     """Name of the host that it runs on; the first by default."""
     replicas: int = Field(default=1, ge=1, le=16)
-    """How many of it run; of several, they are changed one after the other."""
+    """How many of it run; several are changed one after the other."""
     drain_seconds: int = Field(default=120, ge=0, le=7200)
     """How long answers that have begun may go on before one of several is replaced; meanwhile the
     entry sends new requests to the others."""
@@ -72,7 +72,7 @@ class RouterSpec(EndpointSpec):
     and 300 for one on a CPU, unless set."""
     request_log_days: int = Field(default=30, ge=1, le=3650)
     """How many days the database keeps a row of about 4 KB for each request: who, when, which
-    model, how many tokens, no text. What ``atelier usage`` shows is kept for ever."""
+    model, how many tokens, no text. What ``atelier usage`` shows stays."""
     aliases: dict[str, str] = Field(default_factory=dict)
     """Other names that clients may ask for, and the served model that answers, e.g.
     ``{"gpt-4o": "qwen2.5-coder-32b"}``."""

@@ -17,8 +17,8 @@ class RoutersSpec(Spec):
     router: RouterSpec = RouterSpec()
     """What takes requests and hands them to the engines."""
     routers: tuple[RouterSpec, ...] = ()
-    """In the place of ``router``: both routers side by side, one of each kind. The first is the
-    main one, whose address people and the web UI have."""
+    """Instead of ``router``: both routers side by side, one of each kind. People and the web UI use
+    the address of the first one, the main router."""
 
     @model_validator(mode="after")
     def _routers_stand_side_by_side(self) -> RoutersSpec:

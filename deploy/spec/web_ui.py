@@ -56,10 +56,10 @@ class WebUISpec(EndpointSpec):
     port: int = Field(default=3000, ge=1, le=65535)
     """Port on the host; of several web UIs, the first one's. An entry reaches them without it."""
     replicas: int = Field(default=1, ge=1, le=8)
-    """How many of it run, on one host; of several, they are changed one after the other."""
+    """How many of it run, on one host; several are changed one after the other."""
     drain_seconds: int = Field(default=60, ge=0, le=7200)
     """How long answers that have begun may go on before one of several is replaced; meanwhile the
-    entry sends people to the others. As long as somebody has a page open, it is waited for."""
+    entry sends people to the others. While somebody has a page open, it waits that long."""
     memory_limit: MemoryLimit = ByteSize(2 * GIB)
     """Memory limit of the container, e.g. ``2GiB``."""
     title: str | None = None
@@ -71,7 +71,7 @@ class WebUISpec(EndpointSpec):
     """Login of the first administrator."""
     people_only: bool = False
     """Whether only people with a key, known by their e-mail address, and the first administrator
-    are answered; otherwise whoever has no key is answered without limits."""
+    are answered; otherwise people without a key are answered without limits."""
 
     oidc: OidcSpec | None = None
     """Where people log in with the account that they have: Keycloak, Authentik, Entra ID and
@@ -82,8 +82,8 @@ class WebUISpec(EndpointSpec):
     """Whether names and passwords are asked for; without it ``oidc`` alone is offered, and the
     first administrator logs in at ``/auth?form=1``."""
     session_hours: int | None = Field(default=None, ge=1, le=8760)
-    """How long a login lasts; 4 weeks, or 7 days with ``oidc`` or ``ldap``: whoever may not come
-    any more is let in for so long."""
+    """How long a login lasts; 4 weeks by default, 7 days with ``oidc`` or ``ldap``. Somebody whose
+    account there has ended stays logged in for that long."""
 
     @field_validator("admin_email")
     @classmethod

@@ -89,7 +89,7 @@ def converge(deployment: Artefacts) -> None:
                 )
         barrier.reached(name=f"All {tier.plural} run")
         if tier == Tier.ENGINE and host.name == deployment.plan.router.host:
-            routing.settled(name="Forget the engines' key of before", artefacts=deployment)
+            routing.settled(name="Forget the engines' old key", artefacts=deployment)
     orphan.removed(name="Remove what the plan no longer has", artefacts=deployment)
 
 

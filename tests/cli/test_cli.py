@@ -203,7 +203,7 @@ BELONGING = {**ROUTER_CHANGE, "action": "remove"}
 def test_down_where_nothing_is(atelier: Atelier, inventory: Path, pyinfra: list[Any]) -> None:
     pyinfra.append([])
     status, out, _ = atelier("down", inventory)
-    assert (status, out) == (0, "nothing of this deployment is there\n")
+    assert (status, out) == (0, "Nothing to remove.\n")
 
 
 def test_down_says_what_and_does_it(atelier: Atelier, inventory: Path, pyinfra: list[Any]) -> None:

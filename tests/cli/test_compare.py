@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -79,7 +80,7 @@ def test_the_text_is_as_kept() -> None:
 def test_the_documented_output_is_real() -> None:
     text = (DOCS.parent / "engines.md").read_text(encoding="utf-8")
     command = '    $ atelier compare qwen2.5-coder-32b --gpus "2x l40s" --users 20\n'
-    shown = text.split(command)[1].split("\nAn engine loads")[0].splitlines()
+    shown = re.split(r"\n(?=\S)", text.split(command)[1])[0].splitlines()
     kept = (GOLDEN / "compare_32b.txt").read_text(encoding="utf-8").splitlines()
     real = {" ".join(line.split()) for line in kept}
     lines = [" ".join(line.split()) for line in shown if "\u2500" not in line]
@@ -152,7 +153,7 @@ def test_weights_that_the_plan_refuses_are_not_sized(monkeypatch: pytest.MonkeyP
             raise PlanError(Problem(f"{path}.quantization", f"{traits.title} has no {method}"))
         return WeightsPlan(repository="org/awq")
 
-    monkeypatch.setattr("deploy.plan.side_by_side.safetensors_weights", refuse)
+    monkeypatch.setattr("deploy.plan.weights_to_try.safetensors_weights", refuse)
     found = compare("qwen2.5-coder-7b", "--gpus", "l40s")
     assert found["vllm"]["quantizations"] == [
         {"quantization": "awq", "fits": "yes", "weights": "org/awq"}

@@ -65,5 +65,5 @@ def test_measured_and_derived_memory_are_told_apart() -> None:
 
 def test_no_match_is_said() -> None:
     assert run("gpus", "--vendor", "apple", "--min-memory", "1000") == (
-        "No GPU of the catalogue is like that.\n"
+        "No GPU of the catalogue matches.\n"
     )

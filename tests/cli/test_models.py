@@ -73,7 +73,7 @@ def test_the_table_fits_80_columns() -> None:
 
 def test_no_match_is_said() -> None:
     assert run("models", "--role", "embedding", "--licence", "qwen-research") == (
-        "No model of the catalogue is like that.\n"
+        "No model of the catalogue matches.\n"
     )
 
 

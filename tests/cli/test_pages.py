@@ -36,4 +36,4 @@ def test_a_page_is_self_contained(
 def test_where_nothing_fits_the_page_says_so(tmp_path: Path) -> None:
     path = tmp_path / "page.html"
     run("recommend", "--users", "20", "--budget", "100", "--html", str(path))
-    assert "Nothing will do." in path.read_text(encoding="utf-8")
+    assert "Nothing is enough." in path.read_text(encoding="utf-8")

@@ -75,7 +75,7 @@ def test_bad_options(arguments: list[str], message: str) -> None:
 
 def test_where_nothing_will_do_it_says_so() -> None:
     printed = run("recommend", "--users", "20", "--budget", "100")
-    assert "Nothing will do: give more GPUs or budget" in printed
+    assert "Nothing is enough: allow more GPUs or budget" in printed
     assert "over the budget: 1x rtx-3060 (261 EUR, --budget is 100)" in printed
     answer = json.loads(run("recommend", "--users", "20", "--budget", "100", "--json"))
     assert (answer["recommended"], answer["options"]) == (None, [])

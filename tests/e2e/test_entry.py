@@ -500,7 +500,7 @@ def test_a_broken_configuration_leaves_the_one_before(site: Site, settings: Sett
     result = site.deploy()
     assert result.status == 1
     assert "key too small" in result.output
-    assert "the new files would not be taken, so those before stay" in result.output
+    assert "the new files would be refused, so those before them stay" in result.output
     assert served(site) == certificate
     site.write(settings)
     # nor are they there when it starts the next time

@@ -127,7 +127,7 @@ def test_a_user_without_sudo_is_told_so(site: Site) -> None:
     result = site.run("--dry")
     site.declare()
     assert result.status == 1
-    assert "Docker can only be installed and configured by root" in result.output
+    assert "only root can install and configure Docker" in result.output
 
 
 def test_doctor_before_docker_is_there(site: Site) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from deploy.facts.drivers import Drivers
-from deploy.hosts.drivers.state import Amd, DkmsModule, DriverState, Nvidia, Package
+from deploy.hosts.drivers.state import Amd, DriverState, Nvidia, Package
 
 FIXTURES = Path(__file__).parent / "fixtures" / "drivers"
 
@@ -108,11 +108,7 @@ def test_a_build_that_failed() -> None:
         "nvidia-driver": (False, True),
         "dkms": (True, False),
     }
-    assert found.dkms == (DkmsModule("nvidia-current-open", "550.163.01", "", "added"),)
     assert "too few arguments to function 'pci_resize_resource'" in found.dkms_errors[0]
-    assert read("other_kernel").dkms == (
-        DkmsModule("nvidia", "580.178.04", "6.1.0-56-amd64", "installed"),
-    )
 
 
 @pytest.mark.parametrize(

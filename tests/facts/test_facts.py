@@ -144,7 +144,6 @@ def test_host() -> None:
             routes=("10.8.0.0/24", "172.17.0.0/16"),
             volumes=frozenset({"demo-open-webui"}),
         ),
-        selinux_enforcing=True,
         images=frozenset({"litellm:v1", "registry.lab:5000/x:1"}),
         listening_ports=frozenset({22, 4000, 3000}),
         own_ports=frozenset({4000}),
@@ -158,11 +157,6 @@ def test_a_host_without_docker() -> None:
     assert state.memory_bytes == 33524700000
     assert state.daemon == Daemon()
     assert state.file_systems["images"].mount == "/"
-
-
-@pytest.mark.parametrize(("value", "enforces"), [("1", True), ("0", False), ("", False)])
-def test_whether_selinux_enforces(value: str, enforces: bool) -> None:
-    assert Host().process(["@engine", "@selinux", value]).selinux_enforcing is enforces
 
 
 def test_places_of_a_real_machine(bare_path: Path, tmp_path: Path) -> None:
@@ -325,7 +319,6 @@ def test_a_bare_machine_says_why_there_is_no_engine(bare_path: Path, tmp_path: P
     assert "not found" in state.engine_error
     assert state.memory_bytes > 1024**3
     assert state.file_systems["directory"].free_bytes > 0
-    assert not state.selinux_enforcing
 
 
 @pytest.mark.parametrize(("fact", "arguments"), AWKWARD_FACTS, ids=name_of)

@@ -97,8 +97,14 @@ def test_a_taken_port_of_the_entry(make: MakeArtefacts, setting: str) -> None:
 @pytest.mark.parametrize(
     ("version", "daemon_json", "declared", "status", "words"),
     [
-        ("20.10.24", None, {}, "problem", "which knows no CDI"),
-        ("26.1.5", None, {"docker": "present"}, "problem", "CDI, by which containers get GPUs"),
+        ("20.10.24", None, {}, "problem", "which has no CDI"),
+        (
+            "26.1.5",
+            None,
+            {"docker": "present"},
+            "problem",
+            "CDI switched off, the way that containers get GPUs",
+        ),
         ("26.1.5", '{"features": {"cdi": true}}', {"docker": "present"}, "ok", "26.1.5"),
         ("28.5.2", None, {"docker": "present"}, "ok", "28.5.2"),
         (
@@ -242,7 +248,7 @@ def test_an_authority_and_the_names_that_it_looks_for(answer: str, status: str) 
     found = Surroundings({"ca.lab": True, own: False}, {url: answer})
     [name, _, authority] = surroundings_findings(found, (own,), url)
     assert (name.name, name.status) == ("DNS", "warning")
-    assert name.fix.startswith("an authority must find the entry by it")
+    assert name.fix.startswith("an authority must find the entry by this name")
     assert (authority.name, authority.status) == ("authority", status)
 
 

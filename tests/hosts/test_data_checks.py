@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from deploy.artefacts import Artefacts
 from deploy.hosts.data_checks import stranded, unreadable
+from deploy.operations.questions import subject_of
 from tests.conftest import MakeArtefacts
 
 
@@ -37,6 +38,16 @@ def test_users_in_sqlite(make: MakeArtefacts) -> None:
 
 def test_a_database_on_another_host_than_its_data(make: MakeArtefacts) -> None:
     owners = {"volume demo-postgres": "demo", "volume demo-valkey": "demo"}
-    (finding,) = stranded(stored(make).stack.units, owners, "demo")
+    (finding,) = stranded(stored(make).stack.units, owners, "demo", "router")
     assert finding.name == "volume demo-postgres"
     assert finding.fix.startswith("declare router.host for this host")
+
+
+def test_a_database_is_left_behind_by_the_first_of_two_routers(make: MakeArtefacts) -> None:
+    hosts = [{"name": name, "address": f"192.0.2.{n}"} for n, name in enumerate(("h1", "h2"), 1)]
+    routers = [{"kind": "aristote", "host": "h2"}, {"port": 4001}]
+    artefacts = make(hosts=hosts, routers=routers, postgres={}, web_ui=None)
+    subject = subject_of(artefacts, "h1")
+    owners = {"volume demo-postgres": "demo"}
+    (finding,) = stranded(subject.elsewhere, owners, "demo", subject.main_router)
+    assert finding.fix.startswith("declare routers[0].host for this host")

@@ -45,7 +45,7 @@ def said(web_ui: Any, **answers: Any) -> Finding:
         (
             {"end_session_endpoint": ""},
             "ok",
-            "https://id.lab/realm answers; who logs out stays logged in there",
+            "https://id.lab/realm answers; people who log out stay logged in there",
             "",
         ),
         (
@@ -54,7 +54,12 @@ def said(web_ui: Any, **answers: Any) -> Finding:
             "the provider at https://id.lab/realm calls itself 'https://id.lab/other'",
             "declare issuer='https://id.lab/other', if that is your provider",
         ),
-        ({"issuer": ""}, "problem", "calls itself 'nothing'", "give the address below which"),
+        (
+            {"issuer": ""},
+            "problem",
+            "calls itself 'nothing'",
+            "give the address that its .well-known",
+        ),
         ({"token_endpoint": ""}, "problem", "the provider says no token_endpoint", ""),
         (
             {"failure": "HTTP 404"},

@@ -35,7 +35,7 @@ def test_a_failed_connection_is_explained_and_kept(
     record = logging.makeLogRecord({"msg": message})
     assert Explain(declare(hosts=[{"name": "gpu1"}])).filter(record)
     assert record.msg.startswith(message)
-    assert "[gpu1] fix: gpu1 is off, or a firewall is between" in record.msg
+    assert "[gpu1] fix: gpu1 is switched off, or a firewall blocks the way" in record.msg
     [finding] = [json.loads(line) for line in (tmp_path / "findings").read_text().splitlines()]
     assert (finding["host"], finding["found"]) == ("gpu1", "Could not connect (timed out)")
 

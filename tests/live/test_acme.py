@@ -125,7 +125,7 @@ def test_why_there_is_none(made: Artefacts, renewal: Renewal | None, found: str)
         acme.require_issued(made, renewal)
     text = str(refused.value)
     assert f"/directory was asked for ai.lab.example: {found}" in text
-    assert "What was served before is served meanwhile" in text
+    assert "the certificate that was served before is served" in text
 
 
 def test_a_missing_account_is_named_as_the_inventory_does(made: Artefacts) -> None:

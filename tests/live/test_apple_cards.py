@@ -101,4 +101,4 @@ def test_the_command(mac: Path) -> None:
     said = " ".join(run("gpus", str(inventory), "--host", "@local").split())
     for word in ("0: Apple M3 Ultra", "80.0 / 256.0", "llama-server (912)", "- / -"):
         assert word in said, said
-    assert "tells temperature and power of its GPU to root alone" in said
+    assert "tells temperature and power of its GPU to root only" in said

@@ -512,7 +512,7 @@ def test_a_web_ui_that_has_had_too_many_logins_answers(serve: Serve) -> None:
     check = checks.run_check(
         "web UI", "h1", lambda: checks.chat_in_web_ui(url, "a@b.c", "secret", "tiny")
     )
-    assert (check.ok, check.detail) == (True, "answers, and looks at no login for now")
+    assert (check.ok, check.detail) == (True, "answers, but refuses every login for now")
     assert "wait three minutes, then run atelier verify" in check.warning
 
 

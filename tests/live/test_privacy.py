@@ -217,7 +217,7 @@ def test_a_table_that_does_not_answer_is_a_problem(needles: Needles) -> None:
 
 
 def test_a_blind_search_is_found_out(needles: Needles) -> None:
-    assert "blind" in _not_blind(rows(needles, "atelier-table public.chat\nx\n")).problem
+    assert "does not work" in _not_blind(rows(needles, "atelier-table public.chat\nx\n")).problem
 
 
 # what is said

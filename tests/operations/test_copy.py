@@ -119,7 +119,7 @@ def test_a_corrupt_part_is_thrown_away(file: LocalFile, target: Path, sent: list
     assert succeeded
     assert target.read_bytes() == CONTENT
     assert sent == [1000, 0]
-    assert "x.gguf: what an earlier copy left was corrupt, copying it anew" in host.said
+    assert "x.gguf: what an earlier copy left was corrupt, copying it again" in host.said
 
 
 def test_a_part_that_is_too_large_is_no_part(

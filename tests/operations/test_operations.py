@@ -36,7 +36,6 @@ from deploy.facts.host import Host
 from deploy.facts.images import Images, ImagesState
 from deploy.facts.old_images import BroughtImage, OldImages
 from deploy.facts.units import FileState, Units, UnitsState
-from deploy.fingerprint import KnownSecrets
 from deploy.hosts.state import DockerState, FileSystem, HostState
 from deploy.hosts.subject import Subject
 from deploy.images import ImageArchive, ImageUse, RegistryAccess
@@ -63,6 +62,7 @@ from deploy.operations.known_secrets import KNOWN
 from deploy.operations.questions import host_question
 from deploy.operations.script import ScriptCommand
 from deploy.secrets import SecretStore
+from deploy.secrets.fingerprint import KnownSecrets
 from deploy.services import ConfigFile, ConfigTree, HostModelFile, Tier, haproxy_watch
 from deploy.spec import SecretName, SecretText
 from tests.conftest import MakeArtefacts
@@ -388,8 +388,8 @@ def test_a_release_is_unpacked_whole(tmp_path: Path) -> None:
     ("check", "wait", "found", "said"),
     [
         (["grep", "new", "{root}/.new/a"], ["grep", "new", "{root}/current/a"], "new", ""),
-        (["false"], ["true"], "old", "the new files would not be taken, so those before stay"),
-        (["true"], ["false"], "new", "the new files are there, and are not read"),
+        (["false"], ["true"], "old", "the new files would be refused, so those before them stay"),
+        (["true"], ["false"], "new", "the new files are there, but were not read"),
     ],
 )
 def test_what_reads_its_files_again_is_asked_before_and_after(

@@ -39,6 +39,25 @@ def test_the_document_is_not_stale() -> None:
     assert_golden(DOCUMENT, document())
 
 
+def test_the_table_of_the_readme_is_not_stale() -> None:
+    names = ("individual", "users_20", "users_100")
+    plans = [json.loads((GOLDEN / f"{name}.json").read_text(encoding="utf-8")) for name in names]
+    chats, costs = [plan["models"][0] for plan in plans], [plan["cost"] for plan in plans]
+    rows = {
+        "at once, 8192 tokens each": [str(chat["concurrent_users"]) for chat in chats],
+        "tokens/s for each (estimate)": [
+            f"{chat['tokens_per_second_per_user']:.0f}" for chat in chats
+        ],
+        "GPUs bought, a month": [
+            f"{cost['eur_per_month']:.0f} EUR, {cost['eur_per_month_per_user']:.2f} for each user"
+            for cost in costs
+        ],
+    }
+    lines = [f"| {name} | {' | '.join(cells)} |" for name, cells in rows.items()]
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert [line for line in lines if line not in readme] == []
+
+
 def test_the_command_prints_the_same() -> None:
     path = str(ROOT / "inventories" / "users_20.py")
     assert run("plan", path) == (GOLDEN / "users_20.txt").read_text(encoding="utf-8")

@@ -77,7 +77,7 @@ CASES: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     ({}, {"web_ui": {"host": "mac"}}, "web_ui.host: 'mac', which runs macOS"),
     ({}, {"entry": {"host": "mac", "names": ["ai.lab"]}}, "entry.host: 'mac', which runs macOS"),
     ({}, {"hosts": [MAC, WEB]}, "router.host: 'mac', which runs macOS"),
-    ({}, {"hosts": [MAC]}, "a host with Linux, which is to be declared, too"),
+    ({}, {"hosts": [MAC]}, "a host with Linux: declare one"),
 ]
 
 

@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from deploy.errors import SecretError
-from deploy.fingerprint import PERMANENT
 from deploy.secrets import SecretStore
+from deploy.secrets.fingerprint import PERMANENT
 from deploy.secrets.rotation import ROTATIONS, rotate
 from deploy.spec import SecretName
 from tests.cli.run import run

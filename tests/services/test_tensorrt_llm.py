@@ -202,7 +202,7 @@ def test_parsers_that_it_calls_otherwise_or_does_not_have(tmp_path: Path) -> Non
 
 def test_every_deployment_is_told_of_the_terms(tmp_path: Path) -> None:
     [said] = [text for text in made(tmp_path).plan.warnings if "NGC" in text]
-    assert "terms of NVIDIA's own" in said
+    assert "NVIDIA's own terms" in said
 
 
 def test_each_request_has_room_for_all_that_it_may_become(tmp_path: Path) -> None:

@@ -16,10 +16,10 @@ from deploy.sizing.kv_pools import pool_layout
 from deploy.sizing.observed import compare
 from deploy.sizing.reasons import Reason, ReasonKind
 from deploy.sizing.reasons_text import INVENTORY, reason_text
+from deploy.sizing.setup import make_setup
 from deploy.sizing.sglang import mem_fraction_static
 from deploy.sizing.sglang_models import WINDOW_SHARE, window_share
 from deploy.sizing.sglang_states import slots_of
-from deploy.sizing.size_model import make_setup
 from deploy.units import GIB
 
 CATALOG = load_catalog()

@@ -135,7 +135,7 @@ BAD_PLANS: list[tuple[dict[str, Any], str]] = [
         STORE | {"people": [{"name": "ada", "team": "teaching"}]},
         """
         people[0].team: 'teaching', which is not declared
-            allowed: a declared team, and there is none
+            allowed: a declared team; there is none
             fix: declare teams=[Team(name='teaching')], or leave team out
         """,
     ),

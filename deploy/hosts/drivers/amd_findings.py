@@ -59,8 +59,8 @@ def _of_the_module(state: DriverState) -> Iterator[tuple[str, str]]:
         return
     if amd.disk_version and state.secure_boot:
         yield (
-            f"Secure Boot refuses amdgpu-dkms {amd.disk_version}: no one whom the firmware trusts "
-            "has signed it",
+            f"Secure Boot refuses amdgpu-dkms {amd.disk_version}: its signature is none that the"
+            " firmware trusts",
             SECURE_BOOT_WAYS,
         )
     yield (

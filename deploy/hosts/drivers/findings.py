@@ -67,8 +67,8 @@ def _of_the_module(state: DriverState) -> Iterator[tuple[str, str]]:
     nvidia = state.nvidia
     if not nvidia.loaded_version and nvidia.disk_version and state.secure_boot:
         yield (
-            f"Secure Boot refuses the module {nvidia.disk_version}: no one whom the firmware "
-            "trusts has signed it",
+            f"Secure Boot refuses the module {nvidia.disk_version}: its signature is none"
+            " that the firmware trusts",
             SECURE_BOOT_WAYS,
         )
     if reason := reboot_reason(state, installs=False):
@@ -161,7 +161,7 @@ def _specification(state: DriverState) -> Iterator[Finding]:
         yield Finding(
             "GPU containers",
             "warning",
-            f"CDI: {devices}; nothing makes the specification anew after a restart or a new driver",
+            f"CDI: {devices}; nothing renews the specification after a restart or a new driver",
             "nvidia-cdi-refresh.service, which the toolkit has since 1.18",
             "upgrade the container toolkit, or declare gpu_runtime='nvidia' for the host",
         )

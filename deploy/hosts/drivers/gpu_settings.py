@@ -234,7 +234,7 @@ def _needs_root(setup: HostSetup) -> Problem:
     needed = ", ".join(f"{change.action} {change.resource}" for change in setup.changes)
     return Problem(
         "mig, power_limit_watts, gpu_clocks_mhz",
-        f"only root can do this, and it is to be done: {needed}",
+        f"only root can do this, and it has to be done: {needed}",
         "sudo=True, or ssh_user='root'",
         "declare sudo=True for the host",
     )

@@ -271,7 +271,7 @@ def needs_root(setup: HostSetup) -> Problem:
     needed = ", ".join(f"{change.action} {change.resource}" for change in setup.changes)
     return Problem(
         "driver",
-        f"only root can do this, and it is to be done: {needed}",
+        f"only root can do this, and it has to be done: {needed}",
         "sudo=True, or ssh_user='root'",
         "declare sudo=True for the host, or let its administrator do it and declare "
         "driver='present'",

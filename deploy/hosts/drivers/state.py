@@ -37,18 +37,6 @@ class Package:
 
 
 @dataclass(frozen=True)
-class DkmsModule:
-    """A module that DKMS builds for each kernel."""
-
-    name: str
-    version: str
-    kernel: str
-    """The kernel that it is for; empty if it was built for none."""
-    status: str
-    """``added``, ``built`` or ``installed``."""
-
-
-@dataclass(frozen=True)
 class Nvidia:
     """NVIDIA's driver on a host."""
 
@@ -170,10 +158,8 @@ class DriverState:
     """Packages that have to do with GPUs."""
     holds: frozenset[str] = frozenset()
     """Packages that the package manager keeps as they are."""
-    dkms: tuple[DkmsModule, ...] = ()
-    """What DKMS builds, where there is no module for the running kernel."""
     dkms_errors: tuple[str, ...] = ()
-    """Lines of the log of the build that failed."""
+    """Lines of the log of the build that failed, where DKMS made no module for this kernel."""
     gpu_settings: tuple[GpuSettings, ...] = ()
     """Of each GPU of NVIDIA, as the driver numbers them; empty if it does not work."""
     services: dict[str, str] = field(default_factory=dict)
@@ -182,8 +168,6 @@ class DriverState:
     """The texts of Atelier's own files there."""
     iommu: str = ""
     """How the first IOMMU group is, e.g. ``identity`` or ``DMA-FQ``; empty without IOMMU."""
-    reboot_asked: bool = False
-    """Whether the distribution asks for a restart."""
     boot_free_bytes: int | None = None
     """Free space where kernels are."""
     usr_free_bytes: int | None = None

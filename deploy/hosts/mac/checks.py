@@ -19,8 +19,6 @@ FIRST_VERSION = 14
 """The oldest macOS that Ollama runs on: https://docs.ollama.com/macos."""
 FIRST_HAPROXY = (2, 6)
 """The oldest HAProxy that links were run with; Homebrew has newer ones."""
-MAC = "macos"
-"""What a Mac's operating system is called among those that Linux systems call themselves."""
 
 
 def system_findings(spec: HostSpec, system: System) -> Iterator[Finding]:
@@ -64,7 +62,7 @@ def _root(system: System) -> Finding:
     return Finding(
         "services",
         "problem",
-        "this user is not root, and daemons of launchd are root's to change",
+        "this user is not root, and only root can change daemons of launchd",
         "root, or a user with sudo",
         "declare sudo=True for the host",
     )
@@ -109,7 +107,8 @@ def mac_findings(
             "warning",
             "on: after a restart nothing runs until somebody types a password at the Mac",
             "off, where the Mac is to serve again by itself",
-            "sudo fdesetup disable, if its disk may be read by whoever takes it away",
+            "sudo fdesetup disable, if it does not matter that somebody who takes the disk away"
+            " can read it",
         )
 
 

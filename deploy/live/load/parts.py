@@ -183,7 +183,7 @@ def limit_warnings(parts: Sequence[Part], limits: Limits | None) -> Iterator[str
         yield (
             f"about {rate:.0f} requests a minute come from this one address, and the entry lets"
             f" {limits.requests_per_minute} pass (entry.requests_per_minute): the others are"
-            " answered 429, and counted apart"
+            " answered with 429, and counted separately"
         )
     if people > limits.connections:
         yield (

@@ -21,7 +21,6 @@ CHAT, COMPLETION, MESSAGES, RESPONSES = (
 MAX_TOKENS = 8
 MOST_CHARACTERS = 2_000_000
 """Of a prompt that is too long."""
-ANY_ANSWER = ""
 
 
 @dataclass(frozen=True)

@@ -169,7 +169,7 @@ def _not_blind(place: Place) -> Place:
     """The chat that the web UI keeps must be seen."""
     if place.problem or any(hit.request == CHAT_DOOR for hit in place.kept_by_design):
         return place
-    problem = "the chat that was kept there was not found: the search is blind"
+    problem = "the chat that was kept there was not found: the search does not work"
     return Place(**(vars(place) | {"problem": problem}))
 
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from deploy.catalog import Model
 from deploy.sizing import DeclaredModel, Speculation
+from deploy.sizing.arrangement import DEFAULT_CONTEXT_TOKENS
 from deploy.spec import EngineSpec, ModelSpec
 
-DEFAULT_CONTEXT_TOKENS = 8192
 COMPLETION_CONTEXT_TOKENS = 2048
 """Requests of editors are short: what stands around the cursor."""
 DEFAULT_SLOTS = 2

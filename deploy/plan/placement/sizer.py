@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from deploy.plan.placement.claim import Claim
 from deploy.sizing import Device, Sizing, SizingRequest, size_gguf, size_model
 from deploy.sizing.choose import split_problems, split_sizes, stages_are_legal
-from deploy.sizing.size_model import make_setup
+from deploy.sizing.setup import make_setup
 from deploy.sizing.together import size_together
 
 Split = tuple[int, int]

@@ -111,7 +111,7 @@ SERVING = replace(read("serving_ubuntu"), nvswitches=0)
         (replace(SERVING, toolkit=replace(SERVING.toolkit, specification_version="580.173.02")),
          {}, {"gpu_runtime": "cdi"}, "made for driver 580.173.02, 580.178.04 is loaded"),
         (replace(SERVING, services={"docker": "enabled active"}), {}, {"gpu_runtime": "cdi"},
-         "nothing makes the specification anew"),
+         "nothing renews the specification"),
     ],
 )  # fmt: skip
 def test_what_works_less_well(

@@ -210,7 +210,7 @@ def test_only_root_can_set_gpus_up() -> None:
     state = host(system=System(id="debian", version="12", is_root=False))
     with pytest.raises(HostError) as refused:
         plan(declare(mig=MIG), state)
-    assert "only root can do this, and it is to be done" in str(refused.value)
+    assert "only root can do this, and it has to be done" in str(refused.value)
 
 
 def test_a_unit_that_failed_is_started_again() -> None:

@@ -122,7 +122,7 @@ def test_no_haproxy_for_a_link(make: MakeArtefacts) -> None:
             (
                 "services",
                 "problem",
-                "this user is not root, and daemons of launchd are root's to change",
+                "this user is not root, and only root can change daemons of launchd",
             ),
         ),
         ({"kernel": "Linux x86_64", "name": "Debian"}, ("operating system", "problem", "Debian")),

@@ -109,7 +109,7 @@ def _changed_for_ever(known: KnownSecrets, secrets: SecretStore, host: str) -> P
             return Problem(
                 f"secrets.{name}",
                 f"another value than that of the last deployment to {host}",
-                f"the same value for ever: {why}",
+                f"always the same value: {why}",
                 f"put the value of the last deployment back into {secrets.path}, or where it is"
                 f" declared; or insist on another: --data {SETTING}=yes, or {VARIABLE}=1",
             )

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from deploy.fingerprint import (
+from deploy.secrets import ALWAYS, SecretStore
+from deploy.secrets.fingerprint import (
     KnownSecrets,
     are_new_wanted,
     find_disagreement,
     make_fingerprint,
     secrets_in_labels,
 )
-from deploy.secrets import ALWAYS, SecretStore
 from deploy.spec import SecretName, SecretText
 from tests.recognisable import LEAK, SECRETS, write_secrets
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from deploy.errors import SecretError
-from deploy.store_urls import require_database_url, require_redis_url
+from deploy.secrets.store_urls import require_database_url, require_redis_url
 from tests.recognisable import LEAK
 
 
