@@ -104,7 +104,7 @@ def _due(
 
 def _part(group: Group, replicas: ReplicaChanges) -> Part | None:
     """The part of a replica on several hosts that is in a group."""
-    found = (replicas.part(member.name) for member in group.members)
+    found = (replicas.part(member.name, host.name) for member in group.members)
     return next((part for part in found if part), None)
 
 

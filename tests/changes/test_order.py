@@ -76,6 +76,15 @@ def test_two_services_exchange_ports_in_the_order_of_their_tiers() -> None:
     assert group.tier == Tier.WEB_UI
 
 
+def test_what_waits_for_a_later_tier_waits_for_no_turn() -> None:
+    """Hosts take turns with the engines; with the routers there is no turn for this one."""
+    serves = Pending("m-0", Tier.ENGINE, "recreate", "m", rolls=True, old=port(1), new=port(2))
+    router = Pending("router", Tier.ROUTER, "recreate", "router", old=port(2), new=port(1))
+    [alone], [group] = form_groups([serves], []), form_groups([serves, router], [])
+    assert (alone.tier, alone.rolls) == (Tier.ENGINE, True)
+    assert (group.tier, group.rolls) == (Tier.ROUTER, False)
+
+
 def test_a_chain_is_one_group() -> None:
     chain = [
         engine("a", "recreate", port(1), port(2)),
