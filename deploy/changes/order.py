@@ -25,7 +25,8 @@ class Pending:
     name: str
     tier: Tier
     action: str
-    """``create``, ``recreate``, ``start`` ..., or ``remove`` of one that is no longer wanted."""
+    """``create``, ``recreate``, ``start`` ..., ``remove`` of one that is no longer wanted, or
+    ``keep`` of one that runs on, and whose files or models change."""
     serves: str = ""
     """What it answers for."""
     rolls: bool = False
@@ -107,6 +108,8 @@ def _largest_share(member: Pending, index: int) -> float:
 
 
 def _conflict(one: Pending, other: Pending, crowded: frozenset[int]) -> bool:
+    if "keep" in {one.action, other.action}:
+        return False
     if one.new.ports & other.old.ports or other.new.ports & one.old.ports:
         return True
     return bool(_gpus(one) & _gpus(other) & crowded)

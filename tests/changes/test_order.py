@@ -52,6 +52,16 @@ def test_what_fits_beside_the_others_changes_alone() -> None:
     assert names(form_groups([comes, changes], [gpu(g0=0.4)])) == [["comes"], ["changes"]]
 
 
+def test_what_runs_on_while_its_models_change_is_not_stopped_for_others() -> None:
+    """It keeps its share; the others, which share its GPU, change together, before or after it."""
+    keeps = engine("keeps", "keep", gpu(g0=0.6), gpu(g0=0.4))
+    goes = engine("goes", "remove", gpu(g0=0.3))
+    comes = engine("comes", "create", new=gpu(g0=0.5))
+    groups = form_groups([keeps, goes, comes], [])
+    assert names(groups) == [["keeps"], ["goes", "comes"]]
+    assert [names(lane) for lane in lanes(groups)] == [[["keeps"], ["goes", "comes"]]]
+
+
 def test_units_that_stay_count() -> None:
     comes = engine("comes", "create", new=gpu(g0=0.4))
     goes = engine("goes", "remove", gpu(g0=0.3))
