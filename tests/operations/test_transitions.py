@@ -113,6 +113,12 @@ ON_GPUS: Deployments = {
     "all three": {"hosts": [A_CARD], "engine": VLLM, "models": [SMALL, MIDDLE, LARGE]},
     "SGLang": {"hosts": [A_CARD], "engine": {"kind": "sglang", "offline": True}, "models": [LARGE]},
     "Ollama": {"hosts": [A_CARD], "engine": {"kind": "ollama"}, "models": [LARGE, SMALL]},
+    "Ollama, all three": {
+        "hosts": [A_CARD],
+        "engine": {"kind": "ollama"},
+        "models": [SMALL, MIDDLE, LARGE],
+    },
+    "Ollama, one of three": {"hosts": [A_CARD], "engine": {"kind": "ollama"}, "models": [SMALL]},
     "llama.cpp": {"hosts": [A_CARD], "models": [{"name": "tiny-coder"}]},
     "replicas": {
         "hosts": [A_CARD, B_CARD],
