@@ -25,6 +25,7 @@ SLOW = (
         "hub/test_client",
         "hub/test_here",
         "live/load/test_session",
+        "operations/test_transitions",
         "operations/test_whole_replica",
     ),
     *("people/test_aristote_people", "people/test_both", "people/test_people"),

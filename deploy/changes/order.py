@@ -25,7 +25,8 @@ class Pending:
     name: str
     tier: Tier
     action: str
-    """``create``, ``recreate``, ``start`` ..., or ``remove`` of one that is no longer wanted."""
+    """``create``, ``recreate``, ``start`` ..., ``remove`` of one that is no longer wanted, or
+    ``keep`` of one that runs on, and whose files or models change."""
     serves: str = ""
     """What it answers for."""
     rolls: bool = False
@@ -49,8 +50,8 @@ class Group:
 
     @property
     def rolls(self) -> bool:
-        """Whether its host must wait for its turn."""
-        return any(member.rolls for member in self.members)
+        """Whether its host must wait for its turn: hosts take turns tier by tier."""
+        return any(member.rolls and member.tier == self.tier for member in self.members)
 
     @property
     def gpus(self) -> frozenset[int]:
@@ -107,6 +108,8 @@ def _largest_share(member: Pending, index: int) -> float:
 
 
 def _conflict(one: Pending, other: Pending, crowded: frozenset[int]) -> bool:
+    if "keep" in {one.action, other.action}:
+        return False
     if one.new.ports & other.old.ports or other.new.ports & one.old.ports:
         return True
     return bool(_gpus(one) & _gpus(other) & crowded)

@@ -50,10 +50,13 @@ class ReplicaChanges:
     Those that have a host which this run does not go to are not among them.
     """
 
-    def part(self, name: str) -> Part | None:
-        """What happens on the host of a unit, if its replica changes."""
+    def part(self, name: str, host: str) -> Part | None:
+        """What happens to a unit on a host, if it belongs to a replica that changes.
+
+        Of a replica that moves, an old unit on one host is called as a new one on another.
+        """
         parts = (part for parts in self.replicas.values() for part in parts)
-        return next((part for part in parts if part.unit.name == name), None)
+        return next((p for p in parts if (p.unit.name, p.unit.host) == (name, host)), None)
 
 
 def decide(artefacts: Artefacts) -> ReplicaChanges:

@@ -123,7 +123,7 @@ def _with_its_replica(
 def _without_lone_orphans(groups: tuple[Group, ...]) -> Iterator[Group]:
     """What no one waits for goes last, when everything else runs."""
     for group in groups:
-        if len(group.members) > 1 or group.members[0].action != "remove":
+        if any(member.action != "remove" for member in group.members):
             yield group
 
 

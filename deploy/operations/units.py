@@ -67,9 +67,8 @@ def converged(
         return
     changes = host_changes(artefacts, host.name, found, replicas.restarting)
     groups = _due(changes, tier, replicas, rolling=rolling)
-    # replicas share their files: those of replicas that do not wait for a turn are there by then
-    earlier = _due(changes, tier, replicas, rolling=False) if rolling else ()
-    told = set(_outdated(earlier, changes))
+    # replicas share their files: those of replicas that change earlier are there by then
+    told = set(_outdated(_earlier(changes, tier, replicas, rolling=rolling), changes))
     if groups and tier == Tier.WEB_UI and state.is_executing:
         sign_in_again()
     for group in groups:
@@ -102,9 +101,20 @@ def _due(
     return (*(group for group in due if group not in nodes), *ready)
 
 
+def _earlier(
+    changes: HostChanges, tier: Tier, replicas: ReplicaChanges, *, rolling: bool
+) -> tuple[Group, ...]:
+    """The groups whose turn comes before."""
+    turns = [(each, rolls) for each in Tier for rolls in (False, True)]
+    before = turns[: turns.index((tier, rolling))]
+    return tuple(
+        group for each, rolls in before for group in _due(changes, each, replicas, rolling=rolls)
+    )
+
+
 def _part(group: Group, replicas: ReplicaChanges) -> Part | None:
     """The part of a replica on several hosts that is in a group."""
-    found = (replicas.part(member.name) for member in group.members)
+    found = (replicas.part(member.name, host.name) for member in group.members)
     return next((part for part in found if part), None)
 
 

@@ -52,6 +52,16 @@ def test_what_fits_beside_the_others_changes_alone() -> None:
     assert names(form_groups([comes, changes], [gpu(g0=0.4)])) == [["comes"], ["changes"]]
 
 
+def test_what_runs_on_while_its_models_change_is_not_stopped_for_others() -> None:
+    """It keeps its share; the others, which share its GPU, change together, before or after it."""
+    keeps = engine("keeps", "keep", gpu(g0=0.6), gpu(g0=0.4))
+    goes = engine("goes", "remove", gpu(g0=0.3))
+    comes = engine("comes", "create", new=gpu(g0=0.5))
+    groups = form_groups([keeps, goes, comes], [])
+    assert names(groups) == [["keeps"], ["goes", "comes"]]
+    assert [names(lane) for lane in lanes(groups)] == [[["keeps"], ["goes", "comes"]]]
+
+
 def test_units_that_stay_count() -> None:
     comes = engine("comes", "create", new=gpu(g0=0.4))
     goes = engine("goes", "remove", gpu(g0=0.3))
@@ -74,6 +84,15 @@ def test_two_services_exchange_ports_in_the_order_of_their_tiers() -> None:
     [group] = form_groups([web_ui, router], [])
     assert [member.name for member in group.members] == ["router", "web"]
     assert group.tier == Tier.WEB_UI
+
+
+def test_what_waits_for_a_later_tier_waits_for_no_turn() -> None:
+    """Hosts take turns with the engines; with the routers there is no turn for this one."""
+    serves = Pending("m-0", Tier.ENGINE, "recreate", "m", rolls=True, old=port(1), new=port(2))
+    router = Pending("router", Tier.ROUTER, "recreate", "router", old=port(2), new=port(1))
+    [alone], [group] = form_groups([serves], []), form_groups([serves, router], [])
+    assert (alone.tier, alone.rolls) == (Tier.ENGINE, True)
+    assert (group.tier, group.rolls) == (Tier.ROUTER, False)
 
 
 def test_a_chain_is_one_group() -> None:

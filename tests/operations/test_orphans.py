@@ -13,6 +13,7 @@ from deploy.facts.engine import Resources
 from deploy.facts.model_store import MadeModel, ModelStore
 from deploy.facts.units import Units
 from deploy.operations import orphan
+from deploy.services import Holds
 from tests.conftest import MakeArtefacts
 from tests.operations.found import found, live, releases, stranger
 from tests.operations.harness import FakeHost, Outcome, run, words
@@ -45,6 +46,21 @@ def test_orphans_are_removed(demo: Artefacts, announced: Announced) -> None:
     assert rows(announced) == [
         ("remove", "container demo-old-0"),
         ("remove", f"configuration {LITELLM}/old"),
+    ]
+
+
+def test_orphans_that_shared_a_gpu_for_which_no_one_waits_are_removed(
+    demo: Artefacts, announced: Announced
+) -> None:
+    """As a run that was killed when the new engine served leaves them."""
+    both = [
+        stranger(demo, f"demo-{name}-0.previous", holds=Holds(gpus={0: 0.6}), state="exited")
+        for name in ("one", "two")
+    ]
+    remove(demo, *both)
+    assert rows(announced) == [
+        ("remove", "container demo-one-0.previous"),
+        ("remove", "container demo-two-0.previous"),
     ]
 
 

@@ -10,13 +10,17 @@ import pytest
 
 from deploy.artefacts import Artefacts
 from deploy.changes.live import LiveContainer
+from deploy.facts.files import Contents
+from deploy.facts.units import Units
+from deploy.operations import units
 from deploy.operations.replica_changes import Part, ReplicaChanges, decide_for
-from deploy.services import Holds
+from deploy.services import Holds, Tier
 from tests.conftest import MakeArtefacts
 from tests.operations.found import found, stranger
 from tests.operations.found import live as any_live
+from tests.operations.harness import FakeHost, run, words
 
-FIRST, SECOND, THIRD = "10.0.0.1", "10.0.0.2", "10.0.0.3"
+FIRST, SECOND, THIRD, FOURTH = "10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4"
 MODEL = "qwen2.5-coder-0.5b"
 ASKED = f"demo-vllm-{MODEL}-0"
 NODE = f"{ASKED}-node-1"
@@ -107,7 +111,7 @@ def test_what_a_killed_run_only_made_ready_never_ran(wide: Artefacts) -> None:
 def test_what_has_a_hosts_gpu_goes_with_the_change(wide: Artefacts) -> None:
     orphan = stranger(wide, "demo-vllm-old-0", holds=Holds(gpus={0: 0.9}))
     changes = decide(wide, [], [orphan])
-    part = changes.part(NODE)
+    part = changes.part(NODE, SECOND)
     assert part is not None
     assert set(part.names) == {NODE, "demo-vllm-old-0"}
     assert part.gone == {"demo-vllm-old-0"}
@@ -115,7 +119,42 @@ def test_what_has_a_hosts_gpu_goes_with_the_change(wide: Artefacts) -> None:
     assert part.new == {NODE}
 
 
+def test_a_replica_that_moves_on_by_a_host_changes_as_one(make: MakeArtefacts) -> None:
+    """What was its node on the second host is the one that is asked now; the next one has the node.
+
+    An old unit on one host is called as the new one on another.
+    """
+    before, after = (
+        make(
+            hosts=[*({"name": name, "gpus": "1x l40s"} for name in names), {"name": THIRD}],
+            models=[{"name": MODEL}],
+            engine={"kind": "vllm", "nnodes": 2, "trusted_network": True, "offline": True},
+            router={"host": THIRD},
+            web_ui=None,
+        )
+        for names in ((FIRST, SECOND), (SECOND, FOURTH))
+    )
+    router = found(after, [any_live(after, "demo-litellm-0")])
+    seen = {THIRD: router, SECOND: found(after, [live(before, NODE)]), FOURTH: found(after, [])}
+    changes = decide_for(after, seen)
+    [parts] = changes.replicas.values()
+    assert [(part.unit.name, part.unit.host, set(part.names)) for part in parts] == [
+        (ASKED, SECOND, {ASKED, NODE}),
+        (NODE, FOURTH, {NODE}),
+    ]
+
+    def commands(name: str, tier: Tier) -> list[str]:
+        host = FakeHost({Units: seen[name], Contents: {}}, name=name)
+        arguments: dict[str, Any] = {"artefacts": after, "tier": tier, "replicas": changes}
+        return [words(each)[0] for each in run(units.converged, host, **arguments).commands]
+
+    assert commands(SECOND, Tier.NODE) == []
+    assert commands(FOURTH, Tier.NODE) == ["prepare"]
+    assert commands(SECOND, Tier.ENGINE) == ["prepare", "halt"]
+    assert commands(FOURTH, Tier.ENGINE) == []
+
+
 def test_a_run_that_does_not_go_to_all_hosts_changes_no_replica_as_one(wide: Artefacts) -> None:
     changes = decide_for(wide, {SECOND: found(wide, [])})
     assert changes.replicas == {}
-    assert changes.part(NODE) is None
+    assert changes.part(NODE, SECOND) is None

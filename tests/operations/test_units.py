@@ -305,6 +305,23 @@ def test_files_that_replicas_share_are_announced_and_written_once(
     assert ["tar -xz" in command for command in outcome.shell].count(True) == 1
 
 
+def test_files_are_announced_once_where_replicas_change_with_different_tiers(
+    make: MakeArtefacts, announced: Announced
+) -> None:
+    """One router waits for the web UI, with which it exchanges its port; the new one does not."""
+    before = make(router={"port": 3000}, web_ui={"port": 4000})
+    after = make(router={"replicas": 2}, web_ui={}, postgres={}, entry={})
+    there = [any_live(before, unit.name) for unit in before.stack.units]
+    facts: dict[Any, Any] = {Units: found(after, there, releases=releases(before))}
+    host = FakeHost(facts | {Contents: {}, Health: ""}, name="@local")
+    for tier in (Tier.ROUTER, Tier.WEB_UI):
+        run(units.converged, host, artefacts=after, tier=tier)
+    names = [row["resource"].split("/")[-1] for row in announced()]
+    assert names.count("config.yaml") == 1
+    changed = ("litellm-1", "litellm-0", "open-webui-0")
+    assert names[-3:] == [f"container demo-{name}" for name in changed]
+
+
 def of_containers(outcome: Outcome) -> list[StringCommand]:
     """Without those that write files."""
     return [command for command in outcome.commands if isinstance(command, ScriptCommand)]
