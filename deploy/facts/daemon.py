@@ -14,6 +14,14 @@ ROOT = "/var/lib/docker"
 """Where Docker keeps everything unless it is told otherwise."""
 CONTAINERD = "/var/lib/containerd"
 
+ENDPOINT = (
+    'if [ -z "$DOCKER_HOST" ] && { [ -n "$DOCKER_CONTEXT" ] || '
+    'grep -qs currentContext "${DOCKER_CONFIG:-$HOME/.docker}/config.json"; }; then '
+    "docker context inspect --format '{{.Endpoints.docker.Host}}' 2>/dev/null; "
+    'else echo "$DOCKER_HOST"; fi'
+)
+"""Prints where Docker's client goes, if that is not its usual socket."""
+
 
 def look_at_daemon(network: str, root: str) -> list[str]:
     """Shell commands after ``ENGINE`` that print the sections which parse_daemon reads.
@@ -32,7 +40,7 @@ def look_at_daemon(network: str, root: str) -> list[str]:
         "images=$root",
         f'case "$info" in *io.containerd.snapshotter*) images={CONTAINERD} ;; esac',
         "echo '@info'; printf '%s\\n' \"${info#*|}\"",
-        'echo "@endpoint"; echo "$DOCKER_HOST"',
+        f'echo "@endpoint"; {ENDPOINT}',
         f"echo '@volumes'; {show('volumes')} | cut -d ' ' -f 2",
         f"echo '@network'; if {show('networks')} | grep -q {name}; then echo yes; else "
         "echo '@subnets'; ids=$(docker network ls --quiet 2>/dev/null); "

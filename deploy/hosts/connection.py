@@ -39,9 +39,18 @@ def explain(message: str, host: HostSpec) -> str:
         r"resolve|Name or service|gaierror|nodename nor": (
             f"check the spelling of {target.address}, or declare address='...' for the host"
         ),
+        r"wanted besides": (
+            f"let {target.user} in with a key alone, at least from this machine: "
+            "AuthenticationMethods publickey in a Match block of the host's sshd_config"
+        ),
         r"Authentication|No authentication methods|PasswordRequired": (
             f"try: ssh -p {target.port} {who}; declare ssh_user and ssh_key, unlock a key that has "
             f"a passphrase (ssh-add), or copy your key there: ssh-copy-id -p {target.port} {who}"
+        ),
+        r"Incompatible ssh": (
+            "allow one more way in the host's sshd_config, e.g. KexAlgorithms "
+            "+curve25519-sha256, Ciphers +aes256-gcm@openssh.com, MACs "
+            "+hmac-sha2-512-etm@openssh.com: this program knows none of those that are allowed"
         ),
         r"refused": (
             f"nothing answers on port {target.port}: start the SSH server there, "

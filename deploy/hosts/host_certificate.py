@@ -1,4 +1,4 @@
-"""A host key that an authority has signed.
+"""Keys that an authority has signed: those of hosts, and what a certificate is for.
 
 Format: https://cvsweb.openbsd.org/src/usr.bin/ssh/PROTOCOL.certkeys
 """
@@ -14,7 +14,10 @@ import paramiko
 from paramiko.message import Message
 
 SUFFIX = "-cert-v01@openssh.com"
-KEY_FIELDS = {"ssh-ed25519": 1, "ecdsa-sha2": 2, "ssh-rsa": 2}
+KEY_FIELDS = {
+    **{"ssh-ed25519": 1, "ecdsa-sha2": 2, "ssh-rsa": 2},
+    **{"sk-ssh-ed25519": 2, "sk-ecdsa-sha2": 3},
+}
 """How many fields the key itself has, by the beginning of its kind."""
 ALGORITHMS = tuple(
     f"{kind}{SUFFIX}"
@@ -78,11 +81,27 @@ class HostCertificate:
         return not weak and bool(authority.verify_ssh_sig(self.signed, Message(self.signature)))
 
 
-def _parse(blob: bytes) -> HostCertificate:
+def key_in(blob: bytes) -> bytes:
+    """The public key that a certificate is for; another public key as it is."""
     message = Message(blob)
     kind = message.get_text()
-    count = next(count for begin, count in KEY_FIELDS.items() if kind.startswith(begin))
-    for _ in range(count + 1):  # a random number before the key
+    if not kind.endswith(SUFFIX):
+        return blob
+    message.get_binary()  # a random number before the key
+    key = Message()
+    key.add_string(kind.removesuffix(SUFFIX) + ("@openssh.com" if kind.startswith("sk-") else ""))
+    for _ in range(_fields(kind)):
+        key.add_string(message.get_binary())
+    return bytes(key.asbytes())
+
+
+def _fields(kind: str) -> int:
+    return next(count for begin, count in KEY_FIELDS.items() if kind.startswith(begin))
+
+
+def _parse(blob: bytes) -> HostCertificate:
+    message = Message(blob)
+    for _ in range(_fields(message.get_text()) + 1):  # a random number before the key
         message.get_binary()
     message.get_int64()  # serial number
     what = message.get_int()

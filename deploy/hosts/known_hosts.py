@@ -13,7 +13,9 @@ import hashlib
 import hmac
 import os
 import re
+import subprocess
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import lru_cache
@@ -24,6 +26,7 @@ import paramiko
 from deploy.hosts.host_certificate import ALGORITHMS as CERTIFICATES
 from deploy.hosts.host_certificate import HostCertificate
 
+TIMEOUT_SECONDS = 30
 AUTHORITY, REVOKED = "@cert-authority", "@revoked"
 WITH_PORT = re.compile(r"\[(?P<name>.+)\]:\d+")
 SPECIAL = re.compile(r"[*?!]")
@@ -74,11 +77,17 @@ class KnownHosts(paramiko.MissingHostKeyPolicy):
 
     Args:
         files: files of known hosts; a new key is added to the first one.
+        command: prints further lines, if there is one.
         accept_new: whether the key of a host that was never seen is accepted.
+
+    Raises:
+        SSHException: if the command fails.
     """
 
-    def __init__(self, files: Sequence[str], *, accept_new: bool) -> None:
-        self._lines = [line for path in files for line in _read(path)]
+    def __init__(
+        self, files: Sequence[str], command: Sequence[str] = (), *, accept_new: bool
+    ) -> None:
+        self._lines = [*_said(command), *(line for path in files for line in _read(path))]
         self._new = Path(files[0]) if accept_new and files else None
         self._accept_new = accept_new
 
@@ -133,10 +142,32 @@ class KnownHosts(paramiko.MissingHostKeyPolicy):
         self._lines.append(Line("", hostname, key.get_name(), key.asbytes()))
         if self._new is None:
             return
-        self._new.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        flags = os.O_APPEND | os.O_CREAT | os.O_WRONLY
-        with os.fdopen(os.open(self._new, flags, 0o600), "a") as file:
-            file.write(f"{hostname} {key.get_name()} {key.get_base64()}\n")
+        # as OpenSSH does it: where it cannot be kept, the host is known until the run ends
+        with suppress(OSError):
+            self._new.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _append(self._new, f"{hostname} {key.get_name()} {key.get_base64()}\n".encode())
+
+
+def _append(path: Path, line: bytes) -> None:
+    flags = os.O_APPEND | os.O_CREAT | os.O_RDWR
+    with os.fdopen(os.open(path, flags, 0o600), "a+b") as file:
+        if file.seek(0, os.SEEK_END):
+            file.seek(-1, os.SEEK_END)
+            # the last line may have been written without its end
+            line = line if file.read(1) == b"\n" else b"\n" + line
+        file.write(line)
+
+
+def _said(command: Sequence[str]) -> Iterator[Line]:
+    if not command:
+        return
+    try:
+        text = subprocess.run(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, timeout=TIMEOUT_SECONDS
+        ).stdout
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise paramiko.SSHException(f"KnownHostsCommand: {error}") from None
+    yield from parse(text.decode("utf-8", "replace"))
 
 
 def _read(path: str) -> tuple[Line, ...]:

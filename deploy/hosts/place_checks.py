@@ -65,9 +65,10 @@ def _seen(spec: HostSpec, daemon: Daemon) -> Iterator[Finding]:
         yield Finding(
             "Docker",
             "problem",
-            f"DOCKER_HOST is {daemon.endpoint}: Docker is on another machine",
+            f"Docker's client goes to {daemon.endpoint}: that is another machine",
             "Docker on the host itself, which its containers' files are put on",
-            "declare that machine as the host, or unset DOCKER_HOST there",
+            "declare that machine as the host, or unset DOCKER_HOST there and use the client's own "
+            "context: docker context use default",
         )
     kind = _kind(daemon)
     seen = SEEN.get(kind, ())

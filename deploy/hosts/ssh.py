@@ -15,6 +15,7 @@ from typing import Any
 import paramiko
 from paramiko.channel import ChannelFile, ChannelStderrFile, ChannelStdinFile
 
+from deploy.hosts.jump_hosts import JumpHost, enter
 from deploy.hosts.known_hosts import KnownHosts
 from deploy.hosts.ssh_config import Declared, Endpoint, ask_ahead, read_endpoint
 from deploy.hosts.ssh_keys import Keys
@@ -63,9 +64,9 @@ def _declared(host: HostSpec) -> Declared:
 
 
 class Client(paramiko.SSHClient):
-    """A connection, and those to the hosts that it goes through."""
+    """A connection, and the jump host that it goes through."""
 
-    through: Client | None = None
+    through: JumpHost | None = None
 
     def exec_command(
         self,
@@ -88,10 +89,11 @@ class Client(paramiko.SSHClient):
         return stdin, Output(channel, "r", bufsize), Errors(channel, "r", bufsize)
 
     def close(self) -> None:
-        """Close all of them, the one to the host first."""
+        """Close it, and leave the jump host."""
         super().close()
-        if self.through is not None:
-            self.through.close()
+        through, self.through = self.through, None
+        if through is not None:
+            through.leave()
 
 
 def open_ssh(host: HostSpec) -> Client:
@@ -104,8 +106,9 @@ def open_ssh(host: HostSpec) -> Client:
     return _open_with_room(find_endpoint(host), host)
 
 
-def _open(endpoint: Endpoint, host: HostSpec) -> Client:
-    through, sock = _way(endpoint, host)
+def _open(endpoint: Endpoint, host: HostSpec, behind: tuple[Endpoint, ...] = ()) -> Client:
+    """Connect; ``behind`` are those that it leads to."""
+    through, sock = _way(endpoint, host, behind)
     client = Client()
     client.through = through
     try:
@@ -126,17 +129,25 @@ def _open_with_room(endpoint: Endpoint, host: HostSpec) -> Client:
     return client
 
 
-def _way(endpoint: Endpoint, host: HostSpec) -> tuple[Client | None, Any]:
+def _way(
+    endpoint: Endpoint, host: HostSpec, behind: tuple[Endpoint, ...]
+) -> tuple[JumpHost | None, Any]:
     """What carries the connection: TCP, a command, or a channel of the last jump host."""
     if endpoint.jump:
-        through = _open(_last_hop(endpoint.jump, host), host)
+        hop, behind = _last_hop(endpoint.jump, host), (*behind, endpoint)
+        if hop in behind:
+            raise paramiko.SSHException(f"ProxyJump {endpoint.jump}: leads to {hop.address} again")
+        through = enter((hop, host.ssh_host_keys), partial(_open, hop, host, behind))
         place, nowhere = (endpoint.address, endpoint.port), ("127.0.0.1", 0)
-        transport = transport_of(through)
-        return through, transport.open_channel(
-            "direct-tcpip", place, nowhere, timeout=endpoint.connect_timeout_seconds
-        )
+        try:
+            return through, transport_of(through.client).open_channel(
+                "direct-tcpip", place, nowhere, timeout=endpoint.connect_timeout_seconds
+            )
+        except BaseException:
+            through.leave()
+            raise
     if endpoint.proxy_command:
-        return None, _run_proxy(endpoint.proxy_command)
+        return None, _run_proxy(endpoint)
     return None, _dial(endpoint)
 
 
@@ -168,21 +179,34 @@ def _last_hop(jump: str, host: HostSpec) -> Endpoint:
     )
 
 
-def _run_proxy(command: str) -> socket.socket:
+def _run_proxy(endpoint: Endpoint) -> socket.socket:
     """A socket to a command's standard input and output; the command ends when it closes."""
     ours, theirs = socket.socketpair()
     with theirs:
         subprocess.Popen(
-            ["sh", "-c", f"exec {command}"],
+            ["sh", "-c", f"exec {endpoint.proxy_command}"],
             stdin=theirs.fileno(),
             stdout=theirs.fileno(),
             start_new_session=True,
         )
-    return ours
+    return _passed_through(ours) if endpoint.proxy_passes_socket else ours
+
+
+def _passed_through(ours: socket.socket) -> socket.socket:
+    """The connection that a command makes and hands over (ProxyUseFdpass)."""
+    with ours:
+        _, passed, _, _ = socket.recv_fds(ours, 1, 1)
+    if not passed:
+        raise paramiko.SSHException("ProxyCommand ended without a connection")
+    return socket.socket(fileno=passed[0])
 
 
 def _log_in(client: Client, endpoint: Endpoint, sock: Any, *, accept_new: bool) -> None:
-    known = KnownHosts(endpoint.known_hosts, accept_new=accept_new or endpoint.accept_new)
+    known = KnownHosts(
+        endpoint.known_hosts,
+        endpoint.known_hosts_command,
+        accept_new=accept_new or endpoint.accept_new,
+    )
     client.set_missing_host_key_policy(known)
     port = 22 if endpoint.known_as else endpoint.port
     name = endpoint.known_as or endpoint.address
@@ -202,8 +226,9 @@ def _log_in(client: Client, endpoint: Endpoint, sock: Any, *, accept_new: bool) 
         )
     except paramiko.AuthenticationException:
         offered = ", ".join(keys.offered) or "no key, as none was found"
+        wanted = f"; wanted besides: {', '.join(sorted(keys.wanted))}" if keys.wanted else ""
         raise paramiko.AuthenticationException(
-            f"Authentication failed for {endpoint.user}; offered: {offered}"
+            f"Authentication failed for {endpoint.user}; offered: {offered}{wanted}"
         ) from None
     transport_of(client).set_keepalive(endpoint.keepalive_seconds)
 

@@ -48,8 +48,12 @@ class Endpoint:
     """Socket of the agent."""
     jump: str | None
     proxy_command: str | None
+    proxy_passes_socket: bool
+    """Whether that command connects, and hands the connection over."""
     known_hosts: tuple[str, ...]
     """Files with host keys; a new key is added to the first one."""
+    known_hosts_command: tuple[str, ...]
+    """Prints lines as they stand in such files."""
     known_as: str | None
     """The name that the host's key is kept under, where that is not its address."""
     accept_new: bool
@@ -196,6 +200,7 @@ def _endpoint(name: str, settings: Settings) -> Endpoint:
     port = one("port", "22")
     user = one("user") or pwd.getpwuid(os.getuid()).pw_name
     alias = one("hostkeyalias")
+    known_as = alias or (address if port == "22" else f"[{address}]:{port}")
     tokens = {
         **{"%": "%", "h": address, "n": name, "p": port, "r": user, "k": alias or name},
         **{"d": str(Path.home()), "i": str(os.getuid()), "j": one("proxyjump")},
@@ -220,8 +225,13 @@ def _endpoint(name: str, settings: Settings) -> Endpoint:
         agent=_agent(settings.get("identityagent", ["SSH_AUTH_SOCK"])[0], tokens),
         jump=one("proxyjump") or None,
         proxy_command=_expand(one("proxycommand"), tokens) or None,
+        proxy_passes_socket=one("proxyusefdpass") == "yes",
         known_hosts=tuple(
             _path(path, tokens) for text in known for path in shlex.split(text) if path != "none"
+        ),
+        known_hosts_command=tuple(
+            _expand(word, tokens | {"H": known_as, "I": "ORDER"} | dict.fromkeys("Kft", "NONE"))
+            for word in shlex.split(one("knownhostscommand"))
         ),
         known_as=alias or None,
         accept_new=one("stricthostkeychecking") in ACCEPT_NEW,

@@ -17,13 +17,18 @@ from getpass import getpass
 from pathlib import Path
 
 import paramiko
+from cryptography.exceptions import UnsupportedAlgorithm
 from paramiko.agent import AgentKey, AgentSSH
 from paramiko.auth_strategy import AuthSource, AuthStrategy, InMemoryPrivateKey, NoneAuth
+from paramiko.pkey import PublicBlob
 
+from deploy.hosts.host_certificate import key_in
 from deploy.hosts.ssh_config import Endpoint
 
 MAGIC = b"openssh-key-v1\0"
-_unlocked: dict[str, paramiko.PKey | None] = {}
+NO_KEY = (paramiko.SSHException, UnsupportedAlgorithm, ValueError, TypeError, OSError)
+"""What is raised for a file that is no key, or one of a kind that cannot be used here."""
+_unlocked: dict[str, list[paramiko.PKey]] = {}
 _one_question = threading.Lock()
 
 
@@ -40,37 +45,76 @@ class Agent(AgentSSH):
             connection.close()
 
 
+class Key(InMemoryPrivateKey):
+    """A key that lets nobody in if the server wants more than it."""
+
+    def __init__(self, user: str, key: paramiko.PKey, wanted: set[str]) -> None:
+        super().__init__(user, key)
+        self._wanted = wanted
+
+    def authenticate(self, transport: paramiko.Transport) -> list[str]:
+        """Offer it.
+
+        Raises:
+            AuthenticationException: if it is not enough.
+        """
+        more: list[str] = super().authenticate(transport)
+        if more:
+            self._wanted.update(more)
+            raise paramiko.AuthenticationException("the server wants more than this key")
+        return more
+
+
 class Keys(AuthStrategy):
-    """Offers one key after the other."""
+    """Offers one key after the other, each with the certificates that it has before it alone."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         super().__init__(ssh_config=paramiko.SSHConfig())
         self._endpoint = endpoint
         self.offered: list[str] = []
+        self.wanted: set[str] = set()
+        """What the server wants besides a key that it knows."""
 
     def get_sources(self) -> Iterator[AuthSource]:
-        """Configured keys of the agent, those in files, other keys of the agent, none at all."""
-        in_agent = {key.asbytes(): key for key in Agent(self._endpoint.agent).get_keys()}
-        files = [path for path in self._endpoint.keys if _is_there(path)]
-        ready = {path: in_agent.pop(public_part(path), None) or _load(path) for path in files}
-        others = [] if self._endpoint.only_these_keys else in_agent.values()
-        for path, key in ready.items():
-            yield from self._offer(key, path)
-        for other in others:
-            yield from self._offer(other, _name(other))
-        for path in (path for path, key in ready.items() if key is None):
-            yield from self._offer(_unlock(path), path)
+        """Configured keys, of the agent or a file, other keys of the agent, none at all."""
+        in_agent = list(Agent(self._endpoint.agent).get_keys())
+        locked = []
+        for path in filter(_is_there, self._endpoint.keys):
+            public = public_part(path)
+            keys = [key for key in in_agent if _public(key) == public] or _load(path)
+            in_agent = [key for key in in_agent if _public(key) != public]
+            for key in keys:
+                yield from self._offer(key, path)
+            if not keys:
+                locked.append(path)
+        for key in [] if self._endpoint.only_these_keys else in_agent:
+            yield from self._offer(key, _name(key))
+        for path in locked:
+            for key in _unlock(path):
+                yield from self._offer(key, path)
         yield NoneAuth(self._endpoint.user)
 
-    def _offer(self, key: paramiko.PKey | None, name: str) -> Iterator[AuthSource]:
-        if key is None:
-            return
-        certificates = [*self._endpoint.certificates, f"{name}-cert.pub"]
-        existing = [path for path in certificates if Path(path).is_file()]
-        if existing and not isinstance(key, AgentKey):
-            key.load_certificate(existing[0])
+    def _offer(self, key: paramiko.PKey, name: str) -> Iterator[AuthSource]:
         self.offered.append(name)
-        yield InMemoryPrivateKey(self._endpoint.user, key)
+        for certificate in (*self._certificates(key, name), None):
+            key.public_blob = certificate
+            yield Key(self._endpoint.user, key, self.wanted)
+
+    def _certificates(self, key: paramiko.PKey, name: str) -> Iterator[PublicBlob]:
+        """Those in files that are for this key."""
+        beside = f"{name.removesuffix('.pub')}-cert.pub"
+        for path in dict.fromkeys([*self._endpoint.certificates, beside]):
+            try:
+                found = PublicBlob.from_file(path)
+            except NO_KEY:
+                continue
+            if key_in(found.key_blob) == _public(key):
+                yield found
+
+
+def _public(key: paramiko.PKey) -> bytes:
+    """The public part of a key, or of the key that a certificate of the agent is for."""
+    return key_in(key.blob if isinstance(key, AgentKey) else key.asbytes())
 
 
 def _is_there(path: str) -> bool:
@@ -109,24 +153,24 @@ def _field(data: bytes) -> tuple[bytes, bytes]:
     return data[4 : 4 + length], data[4 + length :]
 
 
-def _load(path: str) -> paramiko.PKey | None:
-    """A key that needs no passphrase; None for one that does, and for what is no private key."""
+def _load(path: str) -> list[paramiko.PKey]:
+    """A key that needs no passphrase; none where it needs one, or is no private key."""
     try:
-        return paramiko.PKey.from_path(path)
-    except (paramiko.SSHException, ValueError, TypeError, OSError):
-        return None
+        return [paramiko.PKey.from_path(path)]
+    except NO_KEY:
+        return []
 
 
-def _unlock(path: str) -> paramiko.PKey | None:
+def _unlock(path: str) -> list[paramiko.PKey]:
     """Ask for a passphrase once a run, if somebody is there who knows it."""
     with _one_question:
         if path not in _unlocked and sys.stdin.isatty() and _is_private(path):
             try:
                 passphrase = getpass(f"Passphrase of {path}: ").encode()
-                _unlocked[path] = paramiko.PKey.from_path(path, passphrase)
-            except (paramiko.SSHException, ValueError, TypeError, OSError):
-                _unlocked[path] = None
-        return _unlocked.get(path)
+                _unlocked[path] = [paramiko.PKey.from_path(path, passphrase)]
+            except NO_KEY:
+                _unlocked[path] = []
+        return _unlocked.get(path, [])
 
 
 def _is_private(path: str) -> bool:

@@ -8,7 +8,10 @@ from collections.abc import Callable
 from typing import Any
 
 import paramiko
+from paramiko.kex_curve25519 import KexCurve25519
 
+CURVE = "curve25519-sha256"
+"""paramiko knows it by the name alone that it had before it was a standard."""
 SILENCE_SECONDS = 90
 UNKNOWN_REASON = "Unable to open channel."
 """What paramiko says of a refusal whose reason it has given to another one."""
@@ -25,6 +28,9 @@ class Transport(paramiko.Transport):
     Of several channels that are refused at the same time, paramiko gives the reason of one to
     another. So after the first refusal channels are opened one after the other.
     """
+
+    _kex_info = paramiko.Transport._kex_info | {CURVE: KexCurve25519}
+    _preferred_kex = (CURVE, *paramiko.Transport._preferred_kex)
 
     def __init__(self, sock: Any, **options: Any) -> None:
         super().__init__(sock, **options)

@@ -15,7 +15,8 @@ from deploy.errors import ConnectionFailedError, Problem, ServiceError
 from deploy.hosts.connection import explain
 from deploy.hosts.ssh import CONNECTION_ERRORS
 from deploy.live import shell
-from deploy.live.login import Login, log_in, with_sudo
+from deploy.live.local_command import open_local_command
+from deploy.live.login import Login, log_in
 from deploy.live.tunnel import open_command, open_port
 from deploy.plan.addresses import host_and_port
 from deploy.spec import HostSpec
@@ -204,15 +205,17 @@ def _open(host: HostSpec, login: Login | None, stack: ExitStack) -> docker.Docke
     """Both clients ask for the engine's version, so that one that does not answer is noticed."""
     import docker
 
-    if login is None:
+    if login is None and not host.sudo:
         client = docker.from_env(timeout=TIMEOUT_SECONDS)
     else:
         # the engine's socket through the docker command of the host, as the docker CLI does it
-        command, first_line = "docker system dial-stdio", ""
-        if host.sudo:
-            wants_password = login.sudo_wants_password
-            command, first_line = with_sudo(host, command, wants_password=wants_password)
-        path = stack.enter_context(open_command(login.ssh, command, first_line))
+        command, first_line = shell.as_declared(host, login, "docker system dial-stdio")
+        opened = (
+            open_command(login.ssh, command, first_line)
+            if login
+            else open_local_command(command, first_line)
+        )
+        path = stack.enter_context(opened)
         client = docker.DockerClient(base_url=f"unix://{path}", timeout=TIMEOUT_SECONDS)
     stack.callback(client.close)
     _name_host_in_errors(client, host)

@@ -49,7 +49,7 @@ def run(host: HostSpec, login: Login | None, command: str) -> tuple[int, str]:
     Raises:
         SSHException, EOFError, OSError: if the connection breaks.
     """
-    command, first_line = _as_declared(host, login, command)
+    command, first_line = as_declared(host, login, command)
     if login is None:
         finished = subprocess.run(
             ["sh", "-c", command],
@@ -77,7 +77,7 @@ def stream(host: HostSpec, login: Login | None, command: str) -> Iterator[bytes]
     Raises:
         SSHException, EOFError, OSError: if the connection breaks.
     """
-    command, first_line = _as_declared(host, login, command)
+    command, first_line = as_declared(host, login, command)
     if login is None:
         with subprocess.Popen(
             ["sh", "-c", command], stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -94,7 +94,8 @@ def stream(host: HostSpec, login: Login | None, command: str) -> Iterator[bytes]
     yield from (line.encode() for line in stdout)
 
 
-def _as_declared(host: HostSpec, login: Login | None, command: str) -> tuple[str, str]:
+def as_declared(host: HostSpec, login: Login | None, command: str) -> tuple[str, str]:
+    """A command with sudo where that is declared, and the line that it reads first then."""
     if not host.sudo:
         return command, ""
     if login is not None:

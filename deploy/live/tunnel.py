@@ -9,6 +9,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from weakref import WeakSet
 
@@ -27,6 +28,8 @@ Way = tuple[paramiko.Channel, bytes]
 _forwarding_nothing: WeakSet[paramiko.Transport] = WeakSet()
 """Connections whose server forwards no ports."""
 OpenChannel = Callable[[], Way]
+Answer = Callable[[socket.socket], None]
+"""Talks to a connection until it closes."""
 
 
 @contextmanager
@@ -51,7 +54,8 @@ def open_port(ssh: paramiko.SSHClient, address: str, port: int) -> Iterator[int]
         # AllowTcpForwarding no: a command on the host reaches the port instead
         return _run(ssh, command)
 
-    with _serve(socket.create_server(("127.0.0.1", 0)), open_channel) as listening:
+    answer = partial(_answer, open_channel=open_channel)
+    with _serve(socket.create_server(("127.0.0.1", 0)), answer) as listening:
         yield int(listening.getsockname()[1])
 
 
@@ -71,12 +75,19 @@ def open_command(ssh: paramiko.SSHClient, command: str, first_line: str = "") ->
     def open_channel() -> Way:
         return _run(ssh, command, first_line)
 
+    with open_socket(partial(_answer, open_channel=open_channel)) as path:
+        yield path
+
+
+@contextmanager
+def open_socket(answer: Answer) -> Iterator[Path]:
+    """Make a socket file for this user alone; each connection to it is answered in a thread."""
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "socket"
         listening = socket.socket(socket.AF_UNIX)
         listening.bind(str(path))
         listening.listen()
-        with _serve(listening, open_channel):
+        with _serve(listening, answer):
             yield path
 
 
@@ -98,7 +109,7 @@ def _answer(local: socket.socket, open_channel: OpenChannel) -> None:
         except CONNECTION_ERRORS as error:
             with suppress(OSError):
                 local.recv(CHUNK_BYTES)
-            _refuse(local, f"no way there through SSH: {error}")
+            refuse(local, f"no way there through SSH: {error}")
             return
         # either side may go away before everything has arrived; then closing fails, too
         with suppress(*CONNECTION_ERRORS), channel:
@@ -106,7 +117,7 @@ def _answer(local: socket.socket, open_channel: OpenChannel) -> None:
                 local.sendall(begun)
             answered, errors = _relay(local, channel)
             if not (begun or answered) and _has_failed(channel):
-                _refuse(local, errors.rpartition(MARK)[2].decode("utf-8", "replace"))
+                refuse(local, errors.rpartition(MARK)[2].decode("utf-8", "replace"))
 
 
 def _has_failed(channel: paramiko.Channel) -> bool:
@@ -117,7 +128,7 @@ def _has_failed(channel: paramiko.Channel) -> bool:
     )
 
 
-def _refuse(local: socket.socket, reason: str) -> None:
+def refuse(local: socket.socket, reason: str) -> None:
     """Answer whoever asks over HTTP, as everybody does here, so that the reason is shown."""
     head = f"HTTP/1.1 502 Bad Gateway\r\nContent-Length: {len(reason.encode())}\r\n"
     with suppress(OSError):
@@ -125,9 +136,9 @@ def _refuse(local: socket.socket, reason: str) -> None:
 
 
 @contextmanager
-def _serve(listening: socket.socket, open_channel: OpenChannel) -> Iterator[socket.socket]:
-    """Answer every connection with a channel, in a thread of its own, until the context ends."""
-    threading.Thread(target=_accept, args=(listening, open_channel), daemon=True).start()
+def _serve(listening: socket.socket, answer: Answer) -> Iterator[socket.socket]:
+    """Answer every connection in a thread of its own, until the context ends."""
+    threading.Thread(target=_accept, args=(listening, answer), daemon=True).start()
     with listening:
         try:
             yield listening
@@ -137,11 +148,11 @@ def _serve(listening: socket.socket, open_channel: OpenChannel) -> Iterator[sock
                 listening.shutdown(socket.SHUT_RDWR)
 
 
-def _accept(listening: socket.socket, open_channel: OpenChannel) -> None:
+def _accept(listening: socket.socket, answer: Answer) -> None:
     with suppress(OSError):
         while True:
             local, _ = listening.accept()
-            threading.Thread(target=_answer, args=(local, open_channel), daemon=True).start()
+            threading.Thread(target=answer, args=(local,), daemon=True).start()
 
 
 def _relay(local: socket.socket, channel: paramiko.Channel) -> tuple[bool, bytes]:

@@ -37,6 +37,9 @@ from deploy.operations.questions import images_question, trusted_registries
 from deploy.operations.script import ScriptCommand
 from deploy.secrets import SecretStore
 
+NOT_ALLOWED = "permission denied"
+"""Part of what Docker says to a user who may not use it."""
+
 
 @changes_host
 def present(
@@ -62,8 +65,9 @@ def present(
         use for use in uses if not use.is_there(found.image_id(use.image.reference), found.loaded)
     ]
     builds = [use.build for use in missing if use.build]
-    problem = "" if place.is_local or not builds else engine_problem()
-    if problem:
+    problem = engine_problem() if builds else ""
+    # Docker may be brought here in this run; but it is this user who builds, without sudo
+    if problem and (not place.is_local or NOT_ALLOWED in problem):
         yield from refuse(str(_no_engine_here(problem)))
         return
     outdated = [registry for registry in trusted if not _is_trusted(registry, found)]
@@ -135,7 +139,8 @@ def _no_engine_here(problem: str) -> Problem:
         "image_source",
         f"images are built on this machine, but its Docker cannot be used: {problem}",
         "'pull', 'load', or 'build' where Docker runs on this machine",
-        "install and start Docker here, pull the images, or load them from archives",
+        "install and start Docker here, put this user into the group docker, pull the images, or "
+        "load them from archives",
     )
 
 

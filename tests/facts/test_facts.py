@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from pyinfra.api import FactBase
 
+from deploy.facts.daemon import ENDPOINT
 from deploy.facts.deployment import Belongings, Deployment
 from deploy.facts.engine import Resources
 from deploy.facts.files import Contents, PathState, PathStates
@@ -34,6 +35,32 @@ AWKWARD = "it's; touch broken #"
 
 def read(name: str) -> list[str]:
     return (FIXTURES / name).read_text().splitlines()
+
+
+@pytest.mark.parametrize(
+    ("environment", "config", "endpoint"),
+    [
+        ({}, None, ""),
+        ({}, '{"auths": {}}', ""),
+        ({}, '{"currentContext": "prod"}', "ssh://prod"),
+        ({"DOCKER_CONTEXT": "prod"}, None, "ssh://prod"),
+        ({"DOCKER_CONTEXT": "prod", "DOCKER_HOST": "tcp://10.0.0.1"}, None, "tcp://10.0.0.1"),
+    ],
+)
+def test_where_the_client_of_docker_goes(
+    environment: dict[str, str], config: str | None, endpoint: str, tmp_path: Path
+) -> None:
+    docker = tmp_path / "docker"
+    docker.write_text('#!/bin/sh\n[ "$1 $2" = "context inspect" ] && echo ssh://prod\n')
+    docker.chmod(0o755)
+    if config:
+        (tmp_path / ".docker").mkdir()
+        (tmp_path / ".docker/config.json").write_text(config)
+    own = {"PATH": f"{tmp_path}:/usr/bin:/bin", "HOME": str(tmp_path)}
+    asked = subprocess.run(
+        ["sh", "-c", ENDPOINT], env=own | environment, capture_output=True, text=True, check=True
+    )
+    assert asked.stdout.strip() == endpoint
 
 
 def test_units() -> None:

@@ -14,8 +14,9 @@ import paramiko
 
 HOST_KEY = paramiko.ECDSAKey.generate()
 MAX_KEYS = 6
-SUCCESSFUL, FAILED = 0, 2
-"""What paramiko calls AUTH_SUCCESSFUL and AUTH_FAILED."""
+SUCCESSFUL, PARTLY, FAILED = 0, 1, 2
+"""What paramiko calls AUTH_SUCCESSFUL and so on."""
+_one_accepts = threading.Lock()
 OPENED, PROHIBITED, FULL = 0, 1, 2
 
 
@@ -26,7 +27,9 @@ class Server:
     port: int = 0
     user: str = "alice"
     allowed: bytes = b""
-    """The public key that gets in; with none, everybody does."""
+    """The public key, or certificate, that gets in; with none, everybody does."""
+    wanted_besides: str = ""
+    """What is asked for after that key, e.g. a password."""
     shell: tuple[str, ...] = ("sh", "-c")
     forwards: bool = False
     max_sessions: int = 10
@@ -74,18 +77,19 @@ class _Interface(paramiko.ServerInterface):
         server.logins += 1
 
     def get_allowed_auths(self, username: str) -> str:
-        return "publickey"
+        return self._server.wanted_besides or "publickey"
 
     def check_auth_none(self, username: str) -> int:
         return FAILED if self._server.allowed else SUCCESSFUL
 
     def check_auth_publickey(self, username: str, key: paramiko.PKey) -> int:
         self._tried += 1
-        self._server.offered.append(key.asbytes())
+        shown = key.public_blob.key_blob if key.public_blob else key.asbytes()
+        self._server.offered.append(shown)
         if self._tried > MAX_KEYS:
             self._transport.close()
-        if (username, key.asbytes()) == (self._server.user, self._server.allowed):
-            return SUCCESSFUL
+        if (username, shown) == (self._server.user, self._server.allowed):
+            return PARTLY if self._server.wanted_besides else SUCCESSFUL
         return FAILED
 
     def check_channel_request(self, kind: str, chanid: int) -> int:
@@ -150,7 +154,9 @@ def _copy(pipe, send) -> None:  # type: ignore[no-untyped-def]
 
 
 def _forward(transport: paramiko.Transport, destination: tuple[str, int]) -> None:
-    channel = transport.accept(10)
+    # of several who wait for a channel, paramiko wakes one that another has taken it from
+    with _one_accepts:
+        channel = transport.accept(10)
     assert channel
     with socket.create_connection(destination) as there:
 

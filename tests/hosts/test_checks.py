@@ -282,6 +282,7 @@ def test_the_library_of_ollama(make: MakeArtefacts, answer: str, status: str) ->
         ("SSH error (ChannelException(1, 'Administratively prohibited'))", "AllowTcpForwarding"),
         ("Could not connect (timed out)", "ssh_jump"),
         ("SSH error (Error reading SSH protocol banner)", "no SSH server"),
+        ("SSH error (Incompatible ssh server (no acceptable ciphers))", "aes256-gcm@openssh.com"),
         ("something else", ""),
     ],
 )

@@ -169,6 +169,31 @@ def test_a_new_key_is_added_where_that_is_declared(tmp_path: Path, make: Make) -
     decide(tmp_path, file.read_text(), key_of(host))
 
 
+@pytest.mark.parametrize("before", ["", "# mine", "# mine\n"])
+def test_a_new_key_is_a_line_of_its_own(before: str, tmp_path: Path, make: Make) -> None:
+    host = make("host")
+    file = decide(tmp_path, before, key_of(host), accept_new=True)
+    assert f"{NAME} {public(host)}" in file.read_text().splitlines()
+    assert file.read_text().startswith(before)
+
+
+def test_a_new_key_that_cannot_be_kept_is_known_until_the_run_ends(make: Make) -> None:
+    known = KnownHosts(["/proc/nothing/known_hosts"], accept_new=True)
+    known.missing_host_key(paramiko.SSHClient(), NAME, key_of(make("host")))
+    with pytest.raises(paramiko.BadHostKeyException):
+        known.missing_host_key(paramiko.SSHClient(), NAME, key_of(make("other")))
+
+
+def test_a_command_that_knows_hosts(tmp_path: Path, make: Make) -> None:
+    host = make("host")
+    known = KnownHosts([], ["printf", f"{NAME} {public(host)}\n"], accept_new=False)
+    known.missing_host_key(paramiko.SSHClient(), NAME, key_of(host))
+    with pytest.raises(paramiko.BadHostKeyException):
+        known.missing_host_key(paramiko.SSHClient(), NAME, key_of(make("other")))
+    with pytest.raises(paramiko.SSHException, match="KnownHostsCommand: "):
+        KnownHosts([], [str(tmp_path / "gone")], accept_new=False)
+
+
 def test_a_new_key_with_no_file_to_keep_it_in(make: Make) -> None:
     known = KnownHosts([], accept_new=True)
     host = key_of(make("host"))

@@ -48,6 +48,7 @@ def test_everything_that_openssh_says_counts(answer: Path, home: Path) -> None:
         "certificatefile ~/.ssh/cert.pub\nproxycommand nc %h %p # %r%%\nproxyjump none\n"
         "userknownhostsfile ~/.ssh/lab_hosts /etc/other\nglobalknownhostsfile /etc/known\n"
         "stricthostkeychecking accept-new\nserveraliveinterval 7\nconnecttimeout 9\n"
+        'proxyusefdpass yes\nknownhostscommand /bin/known "%H of" %r %t\n'
     )
     assert find_endpoint(HostSpec(name="gpu1")) == Endpoint(
         address="10.0.0.9",
@@ -59,7 +60,9 @@ def test_everything_that_openssh_says_counts(answer: Path, home: Path) -> None:
         agent=f"{home}/agent",
         jump=None,
         proxy_command="nc 10.0.0.9 22022 # you%",
+        proxy_passes_socket=True,
         known_hosts=(f"{home}/.ssh/lab_hosts", "/etc/other", "/etc/known"),
+        known_hosts_command=("/bin/known", "lab of", "you", "NONE"),
         known_as="lab",
         accept_new=True,
         connect_timeout_seconds=9,

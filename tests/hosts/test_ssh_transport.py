@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import socket
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import paramiko
@@ -12,9 +14,9 @@ import pytest
 
 from deploy.hosts import ssh_config
 from deploy.hosts.ssh import Client, open_ssh, transport_of
-from deploy.hosts.ssh_transport import SILENCE_SECONDS
+from deploy.hosts.ssh_transport import SILENCE_SECONDS, Transport
 from deploy.spec import HostSpec
-from tests.hosts.ssh_server import PROHIBITED, Server, serve, write_known_hosts
+from tests.hosts.ssh_server import HOST_KEY, PROHIBITED, Server, serve, write_known_hosts
 
 
 @pytest.fixture
@@ -86,6 +88,16 @@ def test_every_channel_is_told_why_it_was_refused_itself(server: Server) -> None
             with connect(server) as client:
                 said = list(pool.map(ask, range(12)))
             assert said == [str(PROHIBITED), "ran\n"] * 6
+
+
+def test_a_server_that_knows_only_the_standard_name_of_the_usual_key_exchange() -> None:
+    ours, theirs = socket.socketpair()
+    with closing(Transport(ours)) as client, closing(Transport(theirs)) as server:
+        server.add_server_key(HOST_KEY)
+        server.get_security_options().kex = ("curve25519-sha256",)
+        server.start_server(event=threading.Event())
+        client.start_client(timeout=5)
+        assert client.get_remote_server_key().asbytes() == HOST_KEY.asbytes()
 
 
 def test_a_server_that_allows_no_command(server: Server) -> None:

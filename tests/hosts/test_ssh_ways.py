@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import socket
+import struct
 import subprocess
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import paramiko
 import pytest
 
-from deploy.hosts import ssh_config
+from deploy.hosts import ssh, ssh_config
+from deploy.hosts.connection import explain
 from deploy.hosts.ssh import open_ssh, transport_of
 from deploy.hosts.ssh_keys import public_part
 from deploy.spec import HostSpec
@@ -63,12 +68,16 @@ def agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         for number in range(7):
             make_key(tmp_path / f"other{number}")
         make_key(tmp_path / "locked", PASSPHRASE)
-        more = {"SSH_ASKPASS": str(askpass), "SSH_ASKPASS_REQUIRE": "force"}
-        names = [*(f"other{number}" for number in range(7)), "locked"]
-        command = ["ssh-add", "-q", *(str(tmp_path / name) for name in names)]
-        subprocess.run(command, check=True, env=os.environ | more, stdin=subprocess.DEVNULL)
+        add_to_agent(*(tmp_path / f"other{number}" for number in range(7)), tmp_path / "locked")
         yield place
         process.terminate()
+
+
+def add_to_agent(*keys: Path) -> None:
+    askpass = keys[0].parent / "askpass"
+    more = {"SSH_ASKPASS": str(askpass), "SSH_ASKPASS_REQUIRE": "force"}
+    command = ["ssh-add", "-q", *map(str, keys)]
+    subprocess.run(command, check=True, env=os.environ | more, stdin=subprocess.DEVNULL)
 
 
 @pytest.mark.parametrize("with_public_file", [True, False])
@@ -114,6 +123,123 @@ def test_the_agent_that_is_configured(
     open_ssh(configure(home, server, *lines)).close()
 
 
+# certificates
+
+
+@pytest.fixture
+def certify(home: Path) -> Callable[[str, str], bytes]:
+    """Makes a certificate in a file, as an authority signs it; gives what a server is shown."""
+    make_key(home / "authority")
+
+    def certify(key: str, file: str) -> bytes:
+        command = ["ssh-keygen", "-q", "-s", "authority", "-I", "x", "-n", "alice", f"{key}.pub"]
+        subprocess.run(command, check=True, cwd=home)
+        (home / f"{key}-cert.pub").rename(home / file)
+        return base64.b64decode((home / file).read_text().split()[1])
+
+    return certify
+
+
+CERTIFICATES = {
+    "beside its key": ("mine-cert.pub", ["IdentityFile {home}/mine"]),
+    "configured": ("c.pub", ["IdentityFile {home}/mine", "CertificateFile {home}/c.pub"]),
+    "after one that is not this key's": (
+        "c.pub",
+        [
+            *("IdentityFile {home}/mine", "CertificateFile {home}/strange.pub"),
+            "CertificateFile {home}/c.pub",
+        ],
+    ),
+    "of the second key": (
+        "c.pub",
+        [
+            *("IdentityFile {home}/rsa", "IdentityFile {home}/mine"),
+            "CertificateFile {home}/c.pub",
+        ],
+    ),
+    "of a key in the agent": (
+        "c.pub",
+        [
+            *("IdentityFile {home}/locked", "IdentitiesOnly yes"),
+            "CertificateFile {home}/c.pub",
+        ],
+    ),
+    "in the agent alone": ("gone", ["IdentityFile {home}/locked", "IdentitiesOnly yes"]),
+    "in the agent, with no key configured": ("gone", ["IdentityFile none"]),
+}
+
+
+@pytest.mark.parametrize("name", CERTIFICATES)
+def test_a_certificate_gets_in(
+    name: str, home: Path, server: Server, agent: Path, certify: Callable[[str, str], bytes]
+) -> None:
+    file, lines = CERTIFICATES[name]
+    in_agent = "agent" in name
+    subprocess.run(["ssh-add", "-q", "-D"], check=True)
+    command = ["ssh-keygen", "-q", "-t", "rsa", "-b", "2048", "-N", "", "-f", home / "rsa"]
+    subprocess.run(command, check=True)
+    for key in ("mine", "strange"):
+        make_key(home / key)
+    certify("strange", "strange.pub")
+    key = "locked" if in_agent else "mine"
+    server.allowed = certify(key, f"{key}-cert.pub" if file == "gone" else file)
+    if in_agent:
+        add_to_agent(home / key)
+        (home / f"{key}-cert.pub").unlink(missing_ok=True)
+    open_ssh(configure(home, server, *(line.format(home=home) for line in lines))).close()
+
+
+def test_a_key_gets_in_whose_certificate_does_not(
+    home: Path, server: Server, certify: Callable[[str, str], bytes]
+) -> None:
+    server.allowed = make_key(home / "mine")
+    certificate = certify("mine", "mine-cert.pub")
+    open_ssh(configure(home, server, f"IdentityFile {home}/mine")).close()
+    assert list(dict.fromkeys(server.offered)) == [certificate, server.allowed]
+
+
+# other keys
+
+
+def field(data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + data
+
+
+def key_of_a_card() -> str:
+    """What ssh-keygen -t ed25519-sk leaves on a disk: the key itself is in the card."""
+    public = field(b"sk-ssh-ed25519@openssh.com") + field(b"k" * 32) + field(b"ssh:")
+    private = bytes(8) + public + b"\1" + field(b"h" * 64) + field(b"") + field(b"card")
+    private += bytes(range(1, 1 + -len(private) % 8))
+    head = b"openssh-key-v1\0" + field(b"none") + field(b"none") + field(b"") + bytes([0, 0, 0, 1])
+    text = base64.encodebytes(head + field(public) + field(private)).decode()
+    return f"-----BEGIN OPENSSH PRIVATE KEY-----\n{text}-----END OPENSSH PRIVATE KEY-----\n"
+
+
+@pytest.mark.parametrize("kind", ["a card", "a cipher", "no key"])
+def test_a_key_that_cannot_be_used_here_keeps_no_other_from_it(
+    kind: str, home: Path, server: Server
+) -> None:
+    odd = home / "odd"
+    if kind == "a cipher":
+        cipher = "chacha20-poly1305@openssh.com"
+        command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", PASSPHRASE, "-Z", cipher, "-f", odd]
+        subprocess.run(command, check=True)
+    else:
+        odd.write_text(key_of_a_card() if kind == "a card" else "hello\n")
+    server.allowed = make_key(home / "mine")
+    open_ssh(configure(home, server, f"IdentityFile {odd}", f"IdentityFile {home}/mine")).close()
+
+
+def test_a_server_that_wants_more_than_a_key_says_so_at_once(home: Path, server: Server) -> None:
+    server.allowed = make_key(home / "mine")
+    server.wanted_besides = "keyboard-interactive"
+    host = configure(home, server, f"IdentityFile {home}/mine")
+    with pytest.raises(paramiko.AuthenticationException) as refused:
+        open_ssh(host)
+    assert str(refused.value).endswith("/mine; wanted besides: keyboard-interactive")
+    assert explain(str(refused.value), host).startswith("let alice in with a key alone")
+
+
 def test_an_alias_for_the_host_key_and_a_file_of_its_own(home: Path, server: Server) -> None:
     known = home / ".ssh/known_hosts"
     (home / "lab").write_text(server.known_host.replace(f"[127.0.0.1]:{server.port}", "lab"))
@@ -151,6 +277,84 @@ def test_a_proxy_command(home: Path, server: Server) -> None:
         assert ssh.exec_command("echo through")[1].read() == b"through\n"
 
 
+PASSING = """
+import socket, sys
+there = socket.create_connection((sys.argv[1], int(sys.argv[2])))
+socket.send_fds(socket.socket(fileno=1), [b"x"], [there.fileno()])
+"""
+
+
+def test_a_proxy_command_that_hands_the_connection_over(home: Path, server: Server) -> None:
+    (home / "pass.py").write_text(PASSING)
+    lines = [f"ProxyCommand python3 {home}/pass.py %h %p", "ProxyUseFdpass yes"]
+    with open_ssh(configure(home, server, *lines)) as ssh:
+        assert ssh.exec_command("echo through")[1].read() == b"through\n"
+    ssh_config.read_endpoint.cache_clear()
+    host = configure(home, server, "ProxyCommand true", "ProxyUseFdpass yes")
+    with pytest.raises(paramiko.SSHException, match="ProxyCommand ended without a connection"):
+        open_ssh(host)
+
+
+def behind_a_jump_host(home: Path, server: Server, name: str) -> HostSpec:
+    own = f"Host *\n  Port {server.port}\n  HostName 127.0.0.1\n  User alice\n"
+    behind = f"Host gpu*\n  HostKeyAlias [127.0.0.1]:{server.port}\n  ProxyJump hop\n"
+    (home / ".ssh/config").write_text(behind + own)
+    return HostSpec(name=name)
+
+
+def test_many_hosts_behind_a_jump_host_take_one_connection_to_it(
+    home: Path, server: Server
+) -> None:
+    """A server drops clients after ten that log in at the same time (MaxStartups)."""
+    server.forwards = True
+    hosts = [behind_a_jump_host(home, server, f"gpu{number}") for number in range(12)]
+    with ThreadPoolExecutor(len(hosts)) as pool:
+        clients = list(pool.map(open_ssh, hosts))
+    assert server.logins == 1 + len(hosts)
+    clients.pop().close()
+    with clients[0] as ssh:
+        assert ssh.exec_command("echo through")[1].read() == b"through\n"
+    for client in clients:
+        client.close()
+    open_ssh(hosts[0]).close()
+    assert server.logins == 1 + len(hosts) + 2, "it is connected to anew after the last has left"
+
+
+def test_all_hosts_behind_a_jump_host_that_is_off_are_told_at_once(
+    home: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hosts = [behind_a_jump_host(home, server, f"gpu{number}") for number in range(4)]
+    dialled: list[int] = []
+
+    def dial(endpoint: ssh_config.Endpoint) -> socket.socket:
+        dialled.append(endpoint.port)
+        time.sleep(0.3)
+        raise OSError("no connection")
+
+    monkeypatch.setattr(ssh, "_dial", dial)
+    with ThreadPoolExecutor(len(hosts)) as pool:
+        tries = [pool.submit(open_ssh, host) for host in hosts]
+    assert [str(each.exception()) for each in tries] == ["no connection"] * 4
+    assert len(dialled) == 1
+
+
+def test_a_jump_host_that_is_gone_is_connected_to_again(home: Path, server: Server) -> None:
+    server.forwards = True
+    host = behind_a_jump_host(home, server, "gpu1")
+    with open_ssh(host) as first:
+        assert first.through
+        transport_of(first.through.client).close()
+        with open_ssh(host) as second:
+            assert second.exec_command("echo through")[1].read() == b"through\n"
+
+
+def test_jump_hosts_in_a_circle_are_refused(home: Path, server: Server) -> None:
+    config = f"Host *\n  ProxyJump hop\n  HostName 127.0.0.1\n  Port {server.port}\n"
+    (home / ".ssh/config").write_text(config)
+    with pytest.raises(paramiko.SSHException, match=r"ProxyJump hop: leads to 127\.0\.0\.1 again"):
+        open_ssh(HostSpec(name="box"))
+
+
 def test_two_jump_hosts(home: Path, server: Server) -> None:
     """The way to the second one goes through the first one, and each is asked for itself."""
     server.forwards = True
@@ -159,8 +363,7 @@ def test_two_jump_hosts(home: Path, server: Server) -> None:
         for name in ("first", "second"):
             config.write(f"Host {name}\n  Port {server.port}\n  HostName 127.0.0.1\n  User alice\n")
     with open_ssh(host) as ssh:
-        assert ssh.through is not None
-        assert ssh.through.through is not None
+        assert server.logins == 3
         assert ssh.exec_command("echo through")[1].read() == b"through\n"
 
 

@@ -125,7 +125,11 @@ def test_a_missing_image_is_pulled(demo: Artefacts, announced: Announced) -> Non
     assert rows(announced) == [("pull", f"image {first.image.reference}")]
 
 
-def test_missing_images_are_built_together(make: MakeArtefacts, announced: Announced) -> None:
+def test_missing_images_are_built_together(
+    make: MakeArtefacts, announced: Announced, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # the deployment may bring Docker first
+    monkeypatch.setattr(image, "engine_problem", lambda: "docker is not installed")
     uses = list(make(image_source="build").images.values())
     command, record = provide({}, [use for use in uses if use.build]).commands
     uses = [use for use in uses if use.build]
@@ -154,18 +158,27 @@ def test_what_is_built_here_is_copied_to_hosts_over_ssh(
     assert provide(everything, [first, *others], OVER_SSH).commands == []
 
 
+@pytest.mark.parametrize(
+    ("place", "problem"),
+    [(OVER_SSH, "docker is not installed"), (HERE, "permission denied while trying to connect")],
+)
 def test_without_an_engine_here_nothing_is_built(
-    make: MakeArtefacts, announced: Announced, monkeypatch: pytest.MonkeyPatch
+    make: MakeArtefacts,
+    announced: Announced,
+    monkeypatch: pytest.MonkeyPatch,
+    place: ImagePlace,
+    problem: str,
 ) -> None:
-    monkeypatch.setattr(image, "engine_problem", lambda: "docker is not installed")
+    monkeypatch.setattr(image, "engine_problem", lambda: problem)
     uses = list(make(image_source="build").images.values())
     with pytest.raises(OperationError) as refused:
-        provide({}, uses, OVER_SSH)
+        provide({}, uses, place)
     assert str(refused.value) == (
         "image_source: images are built on this machine, but its Docker cannot be used: "
-        "docker is not installed\n"
+        f"{problem}\n"
         "    allowed: 'pull', 'load', or 'build' where Docker runs on this machine\n"
-        "    fix: install and start Docker here, pull the images, or load them from archives"
+        "    fix: install and start Docker here, put this user into the group docker, pull the "
+        "images, or load them from archives"
     )
     assert announced() == []
 

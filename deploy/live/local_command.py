@@ -1,0 +1,58 @@
+"""A local socket that leads to a command on this machine, such as one with sudo."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import IO
+
+from deploy.live.tunnel import CHUNK_BYTES, open_socket, refuse
+
+
+@contextmanager
+def open_local_command(command: str, first_line: str = "") -> Iterator[Path]:
+    """Make a socket file, for this user alone, that talks to a command's standard input and output.
+
+    Args:
+        command: for ``sh``.
+        first_line: what it reads before anything else, e.g. sudo a password.
+
+    Yields:
+        Path of the socket; each connection to it runs the command anew.
+    """
+    with open_socket(partial(_answer, command=command, first_line=first_line)) as path:
+        yield path
+
+
+def _answer(local: socket.socket, command: str, first_line: str) -> None:
+    pipe = subprocess.PIPE
+    with (
+        local,
+        subprocess.Popen(
+            ["sh", "-c", f"exec {command}"], stdin=pipe, stdout=pipe, stderr=pipe, bufsize=0
+        ) as process,
+    ):
+        assert process.stdin is not None  # noqa: S101 - pipes, see above
+        assert process.stdout is not None  # noqa: S101
+        assert process.stderr is not None  # noqa: S101
+        threading.Thread(target=_feed, args=(local, process.stdin, first_line), daemon=True).start()
+        answered = False
+        with suppress(OSError):
+            while data := process.stdout.read(CHUNK_BYTES):
+                answered = True
+                local.sendall(data)
+        if process.wait() and not answered:
+            refuse(local, process.stderr.read().decode("utf-8", "replace"))
+
+
+def _feed(local: socket.socket, stdin: IO[bytes], first_line: str) -> None:
+    """Pass on what is asked until nobody asks any more; then the command ends."""
+    with suppress(OSError, ValueError), stdin:
+        stdin.write(first_line.encode())
+        while data := local.recv(CHUNK_BYTES):
+            stdin.write(data)
