@@ -62,7 +62,7 @@ def test_on_cpus(make: MakeArtefacts) -> None:
     assert found.env["VLLM_CPU_KVCACHE_SPACE"] == "4"
     assert found.env["VLLM_CPU_OMP_THREADS_BIND"] == "nobind"
     assert "CUDA_DEVICE_ORDER" not in found.env
-    assert (found.cap_add, found.gpus, found.ulimits) == (("SYS_NICE",), (), {})
+    assert (found.cap_add, found.gpus, found.ulimits) == (("SYS_NICE",), (), {"core": 0})
     assert found.image == load_catalog().images["vllm-cpu"].reference
 
 
