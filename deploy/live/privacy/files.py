@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import PurePosixPath
 
 from docker.errors import DockerException, NotFound
@@ -40,9 +40,10 @@ def search_container(
         container = connection.client.containers.get(unit.name)
         tops = [*_writable(container), *(f"!{path}" for path in left_out)]
         command = _command(needles, minutes, tops)
-        said = "".join(f"{value}\n" for _, value in needles.secrets) + ".\n"
+        said = "".join(f"{form}\n" for form, _ in needles.forms) + ".\n"
         chunks = execs.stream(connection.client, unit.name, command, said)
-        return _place(place, b"".join(chunks).decode("utf-8", "replace"), needles)
+        output = b"".join(chunks).decode("utf-8", "replace")
+        return _place(place, output, needles, [hit for _, hit in needles.forms])
     except NotFound:
         return Place(*place, "", problem="there is no such container")
     except DockerException as error:
@@ -57,9 +58,12 @@ def search_host(
     needles: Needles,
 ) -> Place:
     """Search directories of a host for marks alone: secrets are there by design."""
-    command = _command(needles, minutes, map(str, directories))
-    _, output = connection.run(shlex.join(command))
-    return _place(("files", ", ".join(map(str, directories)), host, "host"), output, needles)
+    forms = [form for form, _ in needles.mark_forms]
+    said = shlex.join(["printf", r"%s\n", *forms, "."])
+    search = shlex.join(_command(needles, minutes, map(str, directories)))
+    _, output = connection.run(shlex.join(["sh", "-c", f"{said} | {search}"]))
+    place = ("files", ", ".join(map(str, directories)), host, "host")
+    return _place(place, output, needles, [hit for _, hit in needles.mark_forms])
 
 
 def _count(files: str) -> str:
@@ -82,8 +86,9 @@ def _writable(container: Container) -> Iterator[str]:
         yield from sorted({"/" + str(row["Path"]).split("/")[1] for row in changed})
 
 
-def _place(place: tuple[str, str, str, str], output: str, needles: Needles) -> Place:
-    names = [name for name, _ in needles.secrets]
+def _place(
+    place: tuple[str, str, str, str], output: str, needles: Needles, hits: Sequence[Hit]
+) -> Place:
     found: set[Hit] = set()
     where: list[str] = []
     files, unread = "", []
@@ -93,8 +98,8 @@ def _place(place: tuple[str, str, str, str], output: str, needles: Needles) -> P
         if word == "mark":
             found.add(needles.prompt(first[:3]))
             where.append(path)
-        elif word == "secret":
-            found.add(Hit(names[int(first)]))
+        elif word == "form":
+            found.add(hits[int(first)])
             where.append(path)
         elif word in {"large", "unreadable"}:
             unread.append(rest)

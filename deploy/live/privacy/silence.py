@@ -32,6 +32,8 @@ ROWS: dict[RouterKind, str] = {
     "litellm": 'public."LiteLLM_SpendLogs"',
 }
 """Where each router writes who asked what when."""
+WITHOUT_A_ROW = ("cut off", "embedding of", "rerank of")
+"""Requests that need not have one, of all routers."""
 Say = Callable[[str], None]
 
 
@@ -99,7 +101,10 @@ def _wait_for_rows(look: Look) -> Iterator[Place]:
         return
     kinds = [router.spec.kind for router in plan.routers]
     database = " and ".join(postgres.DATABASES[kind].name for kind in kinds)
-    wanted = sum(each.ended == "200" and "cut off" not in each.request for each in look.asked)
+    wanted = sum(
+        each.ended == "200" and not any(kind in each.request for kind in WITHOUT_A_ROW)
+        for each in look.asked
+    )
     deadline = time.monotonic() + ROWS_SECONDS
     while (found := _new_rows(look.server, kinds)) < wanted:
         if time.monotonic() > deadline:
@@ -174,8 +179,8 @@ def _not_blind(place: Place) -> Place:
 
 
 def _minutes(look: Look, host: str, connection: Connection) -> int:
-    """Since it began, rounded up, as find counts them."""
-    return (now(connection) - look.since[host]) // 60 + 1
+    """Since it began, as find counts them, and a minute more: it takes some time to begin."""
+    return (now(connection) - look.since[host]) // 60 + 2
 
 
 def _search_files(look: Look, unit: Unit) -> Place:
