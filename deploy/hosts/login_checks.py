@@ -115,13 +115,17 @@ def _directory(ldap: LdapSpec, answer: Mapping[str, Any]) -> Finding:
             if ldap.bind_dn
             else "declare an account that may look people up",
         )
-    if int(answer["base"]) == NO_SUCH_ENTRY:
+    if code := int(answer["base"]):
+        found = f"{ldap.url} does not let {who} look at {ldap.search_base}: result {code}"
+        if code == NO_SUCH_ENTRY:
+            found = f"{ldap.search_base} is not in {ldap.url}, or {who} may not see it"
         return Finding(
             "web_ui.ldap.search_base",
             "problem",
-            f"{ldap.search_base} is not in {ldap.url}, or {who} may not see it" + said,
+            found + said,
             "an entry below which people are",
-            "correct search_base, or let the account see it",
+            "correct search_base, or "
+            + ("let the account see it" if ldap.bind_dn else "declare bind_dn and bind_password"),
         )
     return Finding(name, "ok", f"{ldap.url} answers, and has {ldap.search_base}")
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import socket
 import ssl
 import sys
@@ -21,22 +22,44 @@ LONGEST = 100_000
 
 
 def trust(authorities: str) -> ssl.SSLContext:
-    """TLS that believes these authorities, or those that the system knows."""
-    return ssl.create_default_context(cadata=authorities or None)
+    """TLS that believes these authorities, or those that the system knows, as the web UI does.
+
+    Python 3.13 and newer refuse authorities for less, and believe what is none.
+    """
+    context = ssl.create_default_context(cadata=authorities or None)
+    for name in ("VERIFY_X509_STRICT", "VERIFY_X509_PARTIAL_CHAIN"):
+        context.verify_flags &= ~getattr(ssl, name, 0)
+    return context
 
 
-def ask_provider(url: str, authorities: str = "", proxy: str = "") -> dict[str, str]:
+def through(proxies: dict[str, str]) -> None:
+    """Take the way that the web UI takes, whatever the host's own environment says."""
+    for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
+        del os.environ[name]
+    os.environ.update(proxies)
+
+
+class Unfollowed(urllib.request.HTTPRedirectHandler):
+    """The web UI follows no redirect to where a provider describes itself."""
+
+    def redirect_request(self, *_: Any) -> None:
+        """Leave it."""
+
+
+def ask_provider(
+    url: str, authorities: str = "", proxies: dict[str, str] | None = None
+) -> dict[str, str]:
     """How a provider describes itself."""
-    proxies = {"http": proxy, "https": proxy} if proxy else {}
+    through(proxies or {})
     opener = urllib.request.build_opener(
-        urllib.request.ProxyHandler(proxies),
-        urllib.request.HTTPSHandler(context=trust(authorities)),
+        Unfollowed, urllib.request.HTTPSHandler(context=trust(authorities))
     )
     try:
         with opener.open(url, timeout=SECONDS) as reply:
             described = json.loads(reply.read(LONGEST))
     except urllib.error.HTTPError as error:
-        return {"failure": f"HTTP {error.code}"}
+        place = error.headers.get("Location")
+        return {"failure": f"HTTP {error.code}" + (f", a redirect to {place}" if place else "")}
     except urllib.error.URLError as error:
         return {"failure": str(error.reason)}
     except ValueError:

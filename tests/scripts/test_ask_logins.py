@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import http.server
 import json
+import os
+import ssl
 import subprocess
 import sys
 import threading
@@ -64,11 +66,12 @@ def serve(server: TCPServer) -> Iterator[int]:
         server.server_close()
 
 
-def ask(question: dict[str, Any]) -> Any:
+def ask(question: dict[str, Any], **environment: str) -> Any:
     """As a host does: what is asked is on standard input."""
     finished = subprocess.run(
         [sys.executable, "-c", SCRIPT.read_text()],
         input=json.dumps(question),
+        env=os.environ | environment,
         capture_output=True,
         text=True,
         check=True,
@@ -102,7 +105,10 @@ class Provider(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         known = {"/right": b'{"issuer": "https://id.lab", "token_endpoint": "t"}', "/text": b"hi"}
-        self.send_response(200 if self.path in known else 404)
+        status = 302 if self.path == "/moved" else 404
+        self.send_response(200 if self.path in known else status)
+        if status == 302:
+            self.send_header("Location", "/right")
         self.end_headers()
         self.wfile.write(known.get(self.path, b""))
 
@@ -124,8 +130,37 @@ class Provider(http.server.BaseHTTPRequestHandler):
         ),
         ("text", {"failure": "what it answers is not JSON"}),
         ("other", {"failure": "HTTP 404"}),
+        # the web UI would not follow it
+        ("moved", {"failure": "HTTP 302, a redirect to /right"}),
     ],
 )
 def test_a_provider(path: str, found: dict[str, str]) -> None:
     with serve(http.server.HTTPServer(("127.0.0.1", 0), Provider)) as port:
         assert ask({"oidc": {"url": f"http://127.0.0.1:{port}/{path}"}}) == {"oidc": found}
+
+
+@pytest.mark.parametrize(
+    ("proxies", "answers"),
+    [
+        ({}, True),
+        ({"http_proxy": "http://127.0.0.1:1"}, False),
+        ({"http_proxy": "http://127.0.0.1:1", "no_proxy": "127.0.0.1"}, True),
+    ],
+)
+def test_a_provider_is_asked_the_way_the_web_ui_takes(
+    proxies: dict[str, str], *, answers: bool
+) -> None:
+    """Not the way that the host's own environment says."""
+    with serve(http.server.HTTPServer(("127.0.0.1", 0), Provider)) as port:
+        question = {"url": f"http://127.0.0.1:{port}/right", "proxies": proxies}
+        found = ask({"oidc": question}, http_proxy="http://127.0.0.1:2", no_proxy="lab")["oidc"]
+    assert ("failure" not in found) is answers
+
+
+def test_newer_pythons_are_as_strict_as_the_web_ui(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of hosts from 3.13 on refuse many authorities of sites; the web UI has an older one."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    usual = context.verify_flags
+    context.verify_flags |= ssl.VERIFY_X509_STRICT | ssl.VERIFY_X509_PARTIAL_CHAIN
+    monkeypatch.setattr(ssl, "create_default_context", lambda **_: context)
+    assert ask_logins.trust("").verify_flags == usual
