@@ -92,9 +92,9 @@ def public_authorities() -> str:
 
     Those that a site has added to its hosts are not among them.
     """
-    from requests.certs import where
+    from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
-    return Path(where()).read_text(encoding="utf-8")
+    return Path(DEFAULT_CA_BUNDLE_PATH).read_text(encoding="utf-8")
 
 
 def provide_certificate(

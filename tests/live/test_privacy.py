@@ -209,9 +209,10 @@ def test_files_are_searched_for_other_forms(tmp_path: Path, needles: Needles) ->
 
 def test_a_host_is_searched_for_marks_alone(tmp_path: Path, needles: Needles) -> None:
     word = needles.mark.carried_by("whole, entry")
-    (tmp_path / "plain").write_text(word)
-    (tmp_path / "encoded").write_text(word.encode().hex())
-    (tmp_path / "keys").write_text(KEY)
+    (tmp_path / "deployment").mkdir()
+    (tmp_path / "deployment/plain").write_text(word)
+    (tmp_path / "deployment/encoded").write_text(word.encode().hex())
+    (tmp_path / "deployment/keys").write_text(KEY)
 
     def run(command: str) -> tuple[int, str]:
         # as sudo does it: the first word is a program
@@ -219,9 +220,19 @@ def test_a_host_is_searched_for_marks_alone(tmp_path: Path, needles: Needles) ->
         return finished.returncode, finished.stdout
 
     host: Any = SimpleNamespace(run=run)
-    found = files.search_host(host, "h", [PurePosixPath(tmp_path)], 5, needles)
+    directory, data = PurePosixPath(tmp_path / "deployment"), PurePosixPath(tmp_path / "data")
+    found = files.search_host(host, "h", directory, data, [], 5, needles)
     assert found.found == {Hit("prompt", "whole, entry"), Hit("prompt")}
     assert (found.amount, found.problem) == ("3 new files", "")
+    assert found.name == str(directory)
+    # as systemd makes it for accounts that are there only while a service runs
+    (tmp_path / "private").mkdir()
+    (tmp_path / "private/state").write_text(needles.mark.carried_by("streamed, entry"))
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/an engine").symlink_to("../private")
+    found = files.search_host(host, "h", directory, data, ["an engine"], 5, needles)
+    assert Hit("prompt", "streamed, entry") in found.found
+    assert found.name == f"{directory}, {data}"
 
 
 def test_what_cannot_be_searched_is_no_silence(tmp_path: Path, needles: Needles) -> None:

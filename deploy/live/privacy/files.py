@@ -50,20 +50,44 @@ def search_container(
         return Place(*place, "", problem=f"it has no shell to search with: {type(error).__name__}")
 
 
-def search_host(
+def search_host(  # noqa: PLR0913, PLR0917
     connection: Connection,
     host: str,
-    directories: Iterable[PurePosixPath],
+    directory: PurePosixPath,
+    data: PurePosixPath,
+    services: Iterable[str],
     minutes: int,
     needles: Needles,
 ) -> Place:
-    """Search directories of a host for marks alone: secrets are there by design."""
+    """Search directories of a host for marks alone: secrets are there by design.
+
+    Args:
+        connection: to the host.
+        host: its name.
+        directory: the deployment's.
+        data: where its services without a container keep their data.
+        services: names of those.
+        minutes: how long ago files were changed at most.
+        needles: what is looked for.
+    """
     forms = [form for form, _ in needles.mark_forms]
     said = shlex.join(["printf", r"%s\n", *forms, "."])
-    search = shlex.join(_command(needles, minutes, map(str, directories)))
-    _, output = connection.run(shlex.join(["sh", "-c", f"{said} | {search}"]))
-    place = ("files", ", ".join(map(str, directories)), host, "host")
+    search = shlex.join(_command(needles, minutes, [str(directory)]))
+    words = [search, *(word for name in services for word in _own_places(data, shlex.quote(name)))]
+    _, output = connection.run(shlex.join(["sh", "-c", f"{said} | {' '.join(words)}"]))
+    shown = [directory, data] if len(words) > 1 else [directory]
+    place = ("files", ", ".join(map(str, shown)), host, "host")
     return _place(place, output, needles, [hit for _, hit in needles.mark_forms])
+
+
+def _own_places(data: PurePosixPath, service: str) -> Iterator[str]:
+    """What a service can write to, as words for ``sh``.
+
+    systemd makes a link of its data, and gives it temporary directories of its own.
+    """
+    yield f"{data}/{service}/."
+    yield f"/tmp/systemd-private-*-{service}.service-*"  # noqa: S108 - systemd's
+    yield f"/var/tmp/systemd-private-*-{service}.service-*"  # noqa: S108
 
 
 def _count(files: str) -> str:

@@ -124,7 +124,7 @@ Searching = Callable[[], Place]
 
 
 def _searches(look: Look) -> Iterator[Searching]:
-    artefacts, needles = look.artefacts, look.needles
+    needles = look.needles
     for unit in look.units():
         connection = look.host_of(unit)
         yield partial(search_log, connection, unit, look.since[unit.host], needles)
@@ -136,10 +136,7 @@ def _searches(look: Look) -> Iterator[Searching]:
         if unit.image_name:
             yield partial(_search_files, look, unit)
     for host, connection in look.hosts.items():
-        directories = [artefacts.context.directory(host)]
-        if any(unit.image_name is None for unit in artefacts.stack.on(host)):
-            directories.append(data_directory(artefacts.plan.name))
-        yield partial(_search_host, look, host, connection, directories)
+        yield partial(_search_host, look, host, connection)
 
 
 def _database_searches(look: Look) -> Iterator[Searching]:
@@ -196,11 +193,11 @@ def _search_files(look: Look, unit: Unit) -> Place:
     return search_container(connection, unit, minutes, look.needles, paths)
 
 
-def _search_host(
-    look: Look, host: str, connection: Connection, directories: list[PurePosixPath]
-) -> Place:
-    minutes = _minutes(look, host, connection)
+def _search_host(look: Look, host: str, connection: Connection) -> Place:
+    artefacts, minutes = look.artefacts, _minutes(look, host, connection)
+    directory, data = artefacts.context.directory(host), data_directory(artefacts.plan.name)
+    services = [unit.name for unit in artefacts.stack.on(host) if unit.image_name is None]
     try:
-        return search_host(connection, host, directories, minutes, look.needles)
+        return search_host(connection, host, directory, data, services, minutes, look.needles)
     except AtelierError as error:
         return Place("files", host, host, "host", "", problem=str(error))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -39,13 +40,12 @@ def find_doors(look: Look) -> Iterator[Door]:
         connection, who = look.hosts[router.host], "router"
         if len(plan.routers) > 1:
             who = router.title
-        door = _door(artefacts, router, router)
+        door, others = _door(artefacts, router, router), tuple(_others(artefacts, router))
         for index, name in enumerate(routes.router_names(artefacts.context, router)):
             address = container_address(connection, name, plan.name)
             # the engines are the same, whichever replica asks them
-            others = () if index else tuple(_others(artefacts, router))
-            base = connection.reach(address, routers.port(router))
-            yield door(f"{who} {index}", base, others=others)
+            asked = door(f"{who} {index}", connection.reach(address, routers.port(router)))
+            yield asked if index else replace(asked, others=others)
     people: Base | None = None
     if plan.entry:
         people = entry_base(artefacts, plan.entry, look.hosts[plan.entry.host])

@@ -8,9 +8,9 @@ from xml.etree import ElementTree
 
 import pytest
 
-from deploy.cli import load_text
 from deploy.cli.load_page import write_load_page
 from deploy.cli.load_text import folded, load_to_json, summary, verdict_text
+from deploy.cli.output import console
 from deploy.live.load import sample as outcomes
 from deploy.live.load.promise import Promise
 from deploy.live.load.queue import WAITING, Queue, read
@@ -152,7 +152,7 @@ def test_what_most_failures_were() -> None:
 
 
 def test_sentences_fit_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(load_text.console, "width", 40)
+    monkeypatch.setattr(console, "width", 40)
     assert max(map(len, folded("so many words " * 20))) <= 40
 
 
