@@ -61,6 +61,7 @@ def question(web_ui: WebUISpec, subject: Subject, secrets: SecretStore) -> dict[
             "port": ldap.port,
             "tls": ldap.has_tls,
             "base": ldap.search_base,
+            "groups": ldap.allowed_groups,
             "name": ldap.bind_dn or "",
             "password": secrets.value(LDAP_BIND_PASSWORD) if ldap.bind_password else "",
             "authorities": authorities["ldap"],

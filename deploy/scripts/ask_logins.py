@@ -13,11 +13,13 @@ import ssl
 import sys
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from typing import Any
 
 SECONDS = 10
 BIND, BOUND, SEARCH, DONE = 0x60, 0x61, 0x63, 0x65
 """Kinds of messages: https://www.rfc-editor.org/rfc/rfc4511."""
+NO_SUCH_ENTRY = 32
 LONGEST = 100_000
 
 
@@ -160,8 +162,9 @@ def ask_directory(  # noqa: PLR0913, PLR0917
     name: str = "",
     password: str = "",
     authorities: str = "",
+    groups: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Whether a directory takes a name and its password, and has an entry."""
+    """Whether a directory takes a name and its password, and has an entry and groups."""
     try:
         with socket.create_connection((host, port), timeout=SECONDS) as plain:
             connection = plain
@@ -171,7 +174,12 @@ def ask_directory(  # noqa: PLR0913, PLR0917
             if code:
                 return {"bind": code, "words": words}
             code, words = ask(connection, 2, base_request(base), DONE)
-            return {"bind": 0, "base": code, "words": words}
+            missing = [
+                group
+                for number, group in enumerate(groups, 3)
+                if ask(connection, number, base_request(group), DONE)[0] == NO_SUCH_ENTRY
+            ]
+            return {"bind": 0, "base": code, "words": words, "missing": missing}
     except (OSError, ValueError) as error:
         return {"failure": str(error) or type(error).__name__}
 

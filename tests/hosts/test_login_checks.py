@@ -116,6 +116,14 @@ def test_a_directory_that_nobody_may_ask() -> None:
     assert finding.fix == "declare an account that may look people up"
 
 
+def test_a_group_that_is_not_there_is_told() -> None:
+    answer = {"bind": 0, "base": 0, "words": "", "missing": ["cn=ai-user,dc=lab"]}
+    fine, missing = login_findings(WebUI(ldap=LDAP), LoginAnswers(ldap=answer))
+    assert fine.status == "ok"
+    assert (missing.name, missing.status) == ("web_ui.ldap.allowed_groups", "warning")
+    assert f"cn=ai-user,dc=lab is not in ldaps://ldap.lab, or {READER} may not" in missing.found
+
+
 def test_a_directory_that_binds_anybody_and_shows_them_nothing() -> None:
     """As Active Directory does."""
     anybody = LDAP.model_copy(update={"bind_dn": None, "bind_password": None})

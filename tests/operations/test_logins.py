@@ -17,6 +17,7 @@ LDAP = {
     "search_base": "dc=lab",
     "bind_dn": "cn=reader",
     "bind_password": {"env": "LDAP"},
+    "allowed_groups": ["cn=ai,dc=lab"],
 }
 
 
@@ -57,6 +58,7 @@ def test_what_is_asked(make: MakeArtefacts, env: dict[str, Any], proxies: dict[s
             "port": 636,
             "tls": True,
             "base": "dc=lab",
+            "groups": ("cn=ai,dc=lab",),
             "name": "cn=reader",
             "password": "bind-password-0123",
         },

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from deploy.facts.logins import Logins
 from deploy.scripts import ask_logins
 from deploy.scripts.ask_logins import BIND, BOUND, DONE, SEARCH, element, split, text
 
@@ -82,12 +83,19 @@ def ask(question: dict[str, Any], **environment: str) -> Any:
 @pytest.mark.parametrize(
     ("asked", "found"),
     [
-        ({"password": "right" * 40}, {"bind": 0, "base": 0, "words": ""}),
+        ({"password": "right" * 40}, {"bind": 0, "base": 0, "words": "", "missing": []}),
+        (
+            {"password": "right" * 40, "groups": ["dc=lab", "cn=gröup\\, x,dc=lab"]},
+            {"bind": 0, "base": 0, "words": "", "missing": ["cn=gröup\\, x,dc=lab"]},
+        ),
         ({"password": "wrong"}, {"bind": 49, "words": "no" * 90}),
-        ({"password": "right" * 40, "base": "dc=no"}, {"bind": 0, "base": 32, "words": ""}),
+        (
+            {"password": "right" * 40, "base": "dc=no"},
+            {"bind": 0, "base": 32, "words": "", "missing": []},
+        ),
     ],
 )
-def test_a_directory(asked: dict[str, str], found: dict[str, Any]) -> None:
+def test_a_directory(asked: dict[str, Any], found: dict[str, Any]) -> None:
     with serve(TCPServer(("127.0.0.1", 0), Directory)) as port:
         question = {"host": "127.0.0.1", "port": port, "tls": False, "base": "dc=lab"}
         assert ask({"ldap": question | {"name": "cn=reader"} | asked}) == {"ldap": found}
@@ -164,3 +172,18 @@ def test_newer_pythons_are_as_strict_as_the_web_ui(monkeypatch: pytest.MonkeyPat
     context.verify_flags |= ssl.VERIFY_X509_STRICT | ssl.VERIFY_X509_PARTIAL_CHAIN
     monkeypatch.setattr(ssl, "create_default_context", lambda **_: context)
     assert ask_logins.trust("").verify_flags == usual
+
+
+@pytest.mark.parametrize("python", ["", "#!/bin/sh\necho SyntaxError >&2; exit 1\n"])
+def test_a_host_without_python_or_with_an_old_one_asks_nobody(tmp_path: Path, python: str) -> None:
+    if python:
+        (tmp_path / "python3").write_text(python)
+        (tmp_path / "python3").chmod(0o755)
+    finished = subprocess.run(
+        ["/bin/sh", "-c", Logins().command()],
+        input="{}",
+        env={"PATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert (finished.returncode, finished.stdout) == (0, "")
