@@ -236,7 +236,6 @@ def _retrieval(context: ServiceContext, plan: WebUIPlan) -> dict[str, str | Secr
     UIs: Chroma's files are one process's.
     """
     replicas, router = context.plan.replicas, f"http://{_router_address(context, plan)}/v1"
-    key = SecretText.of(SecretName.ROUTER_MASTER_KEY)
     embedding = next((each.served_model_name for each in replicas if each.embeds), "")
     reranker = next((each.served_model_name for each in replicas if each.reranks), "")
     # else it loads a model of its own, which is not in its image
@@ -250,7 +249,7 @@ def _retrieval(context: ServiceContext, plan: WebUIPlan) -> dict[str, str | Secr
         "USE_SLIM_DOCKER": "false",
         "ANONYMIZED_TELEMETRY": "false",
         "RAG_EMBEDDING_MODEL": embedding,
-        "RAG_OPENAI_API_KEY": key,
+        **_key_for("RAG_OPENAI_API_KEY", "RAG_OPENAI_API_BASE_URL", plan),
         "RAG_EMBEDDING_BATCH_SIZE": "32",
     }
     if reranker:
@@ -260,9 +259,14 @@ def _retrieval(context: ServiceContext, plan: WebUIPlan) -> dict[str, str | Secr
             "RAG_RERANKING_ENGINE": "external",
             "RAG_RERANKING_MODEL": reranker,
             "RAG_EXTERNAL_RERANKER_URL": f"{router}/rerank",
-            "RAG_EXTERNAL_RERANKER_API_KEY": key,
+            **_key_for("RAG_EXTERNAL_RERANKER_API_KEY", "RAG_EXTERNAL_RERANKER_URL", plan),
         }
     return found
+
+
+def _key_for(name: str, address: str, plan: WebUIPlan) -> dict[str, str | SecretText]:
+    """The router's key, unless an address of somebody else is declared."""
+    return {} if address in plan.spec.env else {name: SecretText.of(SecretName.ROUTER_MASTER_KEY)}
 
 
 def _origins(plan: WebUIPlan, entry: EntryPlan | None) -> list[str]:

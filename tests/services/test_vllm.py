@@ -205,6 +205,11 @@ def test_the_web_ui_searches_documents_with_the_models_that_there_are(make: Make
     assert "RAG_RERANKING_ENGINE" not in env
     assert keys == {"OPENAI_API_KEYS", "RAG_OPENAI_API_KEY"}
 
+    elsewhere = {"env": {"RAG_OPENAI_API_BASE_URL": "https://vectors.example/v1"}}
+    env, keys = web_ui_env(make, "bge-m3", web_ui=elsewhere)
+    assert env["RAG_OPENAI_API_BASE_URL"] == "https://vectors.example/v1"
+    assert keys == {"OPENAI_API_KEYS"}
+
     env, keys = web_ui_env(make, "bge-m3", "bge-reranker-v2-m3")
     assert env["ENABLE_RAG_HYBRID_SEARCH"] == "true"
     assert env["RAG_RERANKING_MODEL"] == "bge-reranker-v2-m3"
