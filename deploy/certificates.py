@@ -87,6 +87,16 @@ def read_login_authorities(plan: WebUIPlan, directory: Path) -> dict[str, str]:
     return found
 
 
+def public_authorities() -> str:
+    """PEM of the authorities that the web UI believes where none are declared.
+
+    Those that a site has added to its hosts are not among them.
+    """
+    from requests.utils import DEFAULT_CA_BUNDLE_PATH
+
+    return Path(DEFAULT_CA_BUNDLE_PATH).read_text(encoding="utf-8")
+
+
 def provide_certificate(
     deployment: str, plan: EntryPlan, secrets: SecretStore, now: datetime
 ) -> None:

@@ -1,6 +1,7 @@
 """LiteLLM's management API over HTTP, as far as people are kept with it: written after 1.106.2.
 
-It refuses what LiteLLM refuses: an alias that is taken, a team that somebody is not a member of.
+It refuses what LiteLLM refuses: an alias or an address that is taken, a team that somebody is not a
+member of.
 As there, other routers do not learn that a key was deleted.
 """
 
@@ -110,6 +111,11 @@ class FakeLiteLLM:
         return {"users": rows, "total_pages": pages}
 
     def _user_new(self, asked: Row) -> Any:
+        address = str(asked["user_email"] or "").lower()
+        if address and any(
+            str(user.get("user_email") or "").lower() == address for user in self.users.values()
+        ):
+            raise NotAllowedError(409, f"User with email {address} already exists")
         self.users[asked["user_id"]] = {"teams": [], **asked}
         return {}
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from deploy.cli.options import InventoryArgument
+from deploy.cli.options import InventoryArgument, writable
 from deploy.cli.output import error_console
 
 HOW = """give it to each client once:
@@ -26,7 +26,10 @@ it ends on {ends}; its SHA-256 fingerprint is
 def ca(
     inventory: InventoryArgument,
     out: Annotated[
-        Path | None, typer.Option("--out", help="Write it to this file instead of printing it.")
+        Path | None,
+        typer.Option(
+            "--out", callback=writable, help="Write it to this file instead of printing it."
+        ),
     ] = None,
 ) -> None:
     """Print the root certificate of the deployment's own authority, and how clients install it.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deploy.cli.options import InventoryArgument, JsonOption, YesOption
+from deploy.cli.options import InventoryArgument, JsonOption, PageOption, YesOption
 from deploy.cli.output import error_console, print_json
 from deploy.live.load.workload import Choice
 
@@ -46,9 +46,7 @@ def load(  # noqa: PLR0913, PLR0917  one parameter per option
         ),
     ] = None,
     seed: Annotated[int, typer.Option(help="With the same seed the requests are the same.")] = 0,
-    html: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write a page (HTML) with diagrams.")
-    ] = None,
+    html: PageOption = None,
     as_json: JsonOption = False,
     yes: YesOption = False,
 ) -> None:
@@ -134,6 +132,7 @@ def _run(
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     from deploy.errors import Problem, ServiceError
+    from deploy.live.load.parts import serving
     from deploy.live.load.people import make_people
     from deploy.live.load.queue import open_queue
     from deploy.live.load.session import run
@@ -144,9 +143,10 @@ def _run(
         found = f"does not answer ({type(error).__name__})"
         fix = "see what `atelier status` says"
         raise ServiceError(Problem(target.shown, found, fix=fix)) from None
+    asked = [replica for part in parts for replica in serving(artefacts, part.model)]
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
     with (
-        open_queue(artefacts, {part.model for part in parts}) as look,
+        open_queue(artefacts, asked) as look,
         Progress(*columns, console=error_console, transient=True) as progress,
     ):
         return run(people, target, seconds, look, _progress(progress, seconds))

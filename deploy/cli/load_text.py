@@ -1,4 +1,4 @@
-"""What a load met, for people, in 80 columns; and as plain data."""
+"""What a load met, for people, in 80 columns or fewer; and as plain data."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from deploy.live.load.report import Kind, LoadReport, Measure, Part, Spread, Use
 from deploy.live.load.workload import Use
 
 WIDTH = 78
+MOST_LATE_SECONDS = 0.05
+"""By which this machine may be late until figures mean little."""
 COLUMNS = ["", "half", "95 %", "99 %", "the plan"]
 COLOURS = {Kind.KEPT: "green", Kind.WITHIN_ERROR: "yellow", Kind.MISSED: "red"}
 
@@ -56,8 +58,8 @@ def _print(line: str, style: str) -> None:
 
 
 def folded(line: str) -> list[str]:
-    """A sentence in lines."""
-    return textwrap.wrap(line, WIDTH, subsequent_indent="  ")
+    """A sentence in lines, where the terminal has room for them."""
+    return textwrap.wrap(line, min(WIDTH, console.width), subsequent_indent="  ")
 
 
 def title_of(use: UseReport) -> str:
@@ -104,6 +106,11 @@ def summary(found: LoadReport) -> Iterator[str]:
         yield (
             f"In the engines {queue.most_running} at once and {queue.most_waiting} waiting at most;"
             f" {queue.mean_waiting:.1f} waiting on average."
+        )
+    if found.late_seconds > MOST_LATE_SECONDS:
+        yield (
+            f"This machine was late itself, by up to {found.late_seconds:.2f} s 95 % of the time:"
+            " answers seem later than they were; play fewer people on it, or take another one."
         )
 
 
@@ -158,8 +165,8 @@ def _in_time(use: UseReport, verdict: Verdict, found: float) -> str:  # noqa: AR
 def _errors(use: UseReport, verdict: Verdict, found: float) -> str:
     if verdict.kind is Kind.KEPT:
         return f"{found:.1%} of the requests failed."
-    most = next(iter(use.errors), "") if sum(use.errors.values()) > use.too_many else ""
-    return f"{found:.0%} of the requests failed, most with {most or '429, too many requests'}."
+    kinds = {"429, too many requests": use.too_many} | use.errors
+    return f"{found:.0%} of the requests failed, most with {max(kinds, key=kinds.__getitem__)}."
 
 
 SENTENCES = {

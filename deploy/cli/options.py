@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+
+def writable(path: Path | None) -> Path | None:
+    """Refuse a file that cannot be written, before there is something to write.
+
+    Raises:
+        typer.BadParameter: if it cannot.
+    """
+    if path is not None:
+        place = path if path.exists() else path.parent
+        if path.is_dir() or not place.exists() or not os.access(place, os.W_OK):
+            raise typer.BadParameter(f"{path} cannot be written: name a file in a folder of yours")
+    return path
+
 
 InventoryArgument = Annotated[
     Path,
@@ -13,3 +28,9 @@ InventoryArgument = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
+PageOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--html", metavar="FILE", callback=writable, help="Write a page (HTML) with diagrams."
+    ),
+]

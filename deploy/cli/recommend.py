@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from deploy.catalog import Use, load_catalog, parse_gpus
 from deploy.cli.models import UseName
-from deploy.cli.options import JsonOption
+from deploy.cli.options import JsonOption, PageOption
 from deploy.cli.output import print_json
 from deploy.cost import Rates
 
@@ -66,9 +65,7 @@ def recommend(  # noqa: PLR0913, PLR0917  one parameter per option
     saas_eur_per_million_tokens: Annotated[
         float | None, typer.Option(metavar="EUR", help="Price of a service to compare with.")
     ] = None,
-    html: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write a page (HTML) with diagrams.")
-    ] = None,
+    html: PageOption = None,
     json: JsonOption = False,
 ) -> None:
     """Recommend GPUs and a model for so many users, side by side with the alternatives."""

@@ -38,12 +38,13 @@ def login_findings(web_ui: WebUISpec, answers: LoginAnswers) -> Iterator[Finding
         if spec is None:
             continue
         if answer is None:
-            found = "not asked: there is no python3 on the host to ask with"
+            found = "not asked: there is no python3 on the host to ask with, of 3.7 or newer"
             yield Finding(setting, "warning", found, fix="install python3 there")
         elif isinstance(spec, OidcSpec):
             yield _provider(spec, answer)
         else:
             yield _directory(spec, answer)
+            yield from _groups(spec, answer)
 
 
 def _provider(oidc: OidcSpec, answer: Mapping[str, str]) -> Finding:
@@ -100,15 +101,31 @@ def _directory(ldap: LdapSpec, answer: Mapping[str, Any]) -> Finding:
             if ldap.bind_dn
             else "declare an account that may look people up",
         )
-    if int(answer["base"]) == NO_SUCH_ENTRY:
+    if code := int(answer["base"]):
+        found = f"{ldap.url} does not let {who} look at {ldap.search_base}: result {code}"
+        if code == NO_SUCH_ENTRY:
+            found = f"{ldap.search_base} is not in {ldap.url}, or {who} may not see it"
         return Finding(
             "web_ui.ldap.search_base",
             "problem",
-            f"{ldap.search_base} is not in {ldap.url}, or {who} may not see it" + said,
+            found + said,
             "an entry below which people are",
-            "correct search_base, or let the account see it",
+            "correct search_base, or "
+            + ("let the account see it" if ldap.bind_dn else "declare bind_dn and bind_password"),
         )
     return Finding(name, "ok", f"{ldap.url} answers, and has {ldap.search_base}")
+
+
+def _groups(ldap: LdapSpec, answer: Mapping[str, Any]) -> Iterator[Finding]:
+    """A warning: people may have a group that the account does not see."""
+    for group in answer.get("missing", ()):
+        who = ldap.bind_dn or "an anonymous bind"
+        yield Finding(
+            "web_ui.ldap.allowed_groups",
+            "warning",
+            f"{group} is not in {ldap.url}, or {who} may not see it: it may let no one in",
+            fix="correct allowed_groups",
+        )
 
 
 def _fix(failure: str, setting: str, has_authorities: bool, kind: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -75,7 +75,8 @@ class People:
         """
         found = self.found()
         planned = [person_plan(person, self.plan.limits) for person in people]
-        if problems := [each for person in planned for each in self._unwanted(person, found)]:
+        problems = [each for person in planned for each in self._unwanted(person, found)]
+        if problems := [*problems, *self._taken(planned, found)]:
             raise PeopleError(*problems)
         keys = NewKeys.of([person.name for person in planned], planned)
         records = [
@@ -199,6 +200,18 @@ class People:
                 Problem(f"{person.name}: expires", str(person.expires), "a day in the future")
             )
         return problems
+
+    def _taken(self, people: Iterable[PersonPlan], found: Found) -> Iterator[Problem]:
+        """Addresses of somebody else, by which requests in the web UI would count as theirs."""
+        records = merge(found).of("person")
+        owners = {str(each.fields["email"] or "").lower(): each.name for each in records}
+        owners |= {(each.email or "").lower(): each.name for each in self.plan.people}
+        for person in people:
+            address = (person.email or "").lower()
+            owner = owners.setdefault(address, person.name)
+            if address and owner != person.name:
+                said = f"{person.email} is the address of {owner}"
+                yield Problem(f"{person.name}: email", said, "one person each")
 
     def _require_undeclared(self, name: str, setting: str) -> None:
         if self.plan.person(name):

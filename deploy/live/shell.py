@@ -11,6 +11,7 @@ import paramiko
 from deploy.errors import ConnectionFailedError, Problem
 from deploy.hosts.connection import explain
 from deploy.hosts.ssh import CONNECTION_ERRORS
+from deploy.hosts.ssh_shell import Output
 from deploy.live.login import Login, log_in, with_sudo
 from deploy.spec import HostSpec
 
@@ -91,7 +92,8 @@ def stream(host: HostSpec, login: Login | None, command: str) -> Iterator[bytes]
     stdin, stdout, _ = login.ssh.exec_command(command)
     stdin.write(first_line)
     stdin.channel.shutdown_write()
-    yield from (line.encode() for line in stdout)
+    # its own file would want UTF-8, which programs need not print
+    yield from Output(stdout.channel, "rb")
 
 
 def as_declared(host: HostSpec, login: Login | None, command: str) -> tuple[str, str]:

@@ -157,18 +157,21 @@ def _accept(listening: socket.socket, answer: Answer) -> None:
 
 def _relay(local: socket.socket, channel: paramiko.Channel) -> tuple[bool, bytes]:
     """Copy both ways until one side closes; whether the host answered, and what errors it said."""
-    ends: list[socket.socket | paramiko.Channel] = [local, channel]
+    # select would take no more than a thousand open files
+    ends = select.poll()
+    ends.register(local, select.POLLIN)
+    ends.register(channel, select.POLLIN)
     answered, errors = False, b""
     while True:
-        readable, _, _ = select.select(ends, [], [])
-        if local in readable:
+        readable = {file for file, _ in ends.poll()}
+        if local.fileno() in readable:
             data = local.recv(CHUNK_BYTES)
             if not data:
                 return answered, errors
             # a command that has ended says why below
             with suppress(*CONNECTION_ERRORS):
                 channel.sendall(data)
-        if channel in readable:
+        if channel.fileno() in readable:
             # it is readable for errors too, which recv would not return for
             while channel.recv_stderr_ready():
                 errors += channel.recv_stderr(CHUNK_BYTES)

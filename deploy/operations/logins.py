@@ -10,6 +10,7 @@ from pyinfra import host
 from pyinfra.api.host import Host
 from pyinfra.context import ctx_host
 
+from deploy.certificates import public_authorities
 from deploy.facts.logins import Logins
 from deploy.hosts.login_checks import LoginAnswers
 from deploy.hosts.subject import Subject
@@ -19,7 +20,8 @@ from deploy.spec import WebUISpec
 from deploy.spec.ldap import LDAP_BIND_PASSWORD
 
 _answers: WeakKeyDictionary[Host, LoginAnswers] = WeakKeyDictionary()
-PROXY = "HTTPS_PROXY"
+PROXIES = {"HTTPS_PROXY", "NO_PROXY"}
+"""What leads the web UI to the provider, in capitals or not."""
 
 
 def login_answers(subject: Subject, secrets: SecretStore) -> LoginAnswers:
@@ -41,13 +43,17 @@ def login_answers(subject: Subject, secrets: SecretStore) -> LoginAnswers:
 def question(web_ui: WebUISpec, subject: Subject, secrets: SecretStore) -> dict[str, Any]:
     """What the script is asked; the password is in it."""
     asked: dict[str, Any] = {}
-    authorities = subject.login_authorities
+    authorities = {kind: public_authorities() for kind in ("oidc", "ldap")}
+    authorities |= subject.login_authorities
     if web_ui.oidc:
-        proxy = web_ui.env.get(PROXY, "")
         asked["oidc"] = {
             "url": web_ui.oidc.discovery_url,
-            "authorities": authorities.get("oidc", ""),
-            "proxy": proxy if isinstance(proxy, str) else secrets.value(proxy.name),
+            "authorities": authorities["oidc"],
+            "proxies": {
+                name: value if isinstance(value, str) else secrets.value(value.name)
+                for name, value in web_ui.env.items()
+                if name.upper() in PROXIES
+            },
         }
     if ldap := web_ui.ldap:
         asked["ldap"] = {
@@ -55,8 +61,9 @@ def question(web_ui: WebUISpec, subject: Subject, secrets: SecretStore) -> dict[
             "port": ldap.port,
             "tls": ldap.has_tls,
             "base": ldap.search_base,
+            "groups": ldap.allowed_groups,
             "name": ldap.bind_dn or "",
             "password": secrets.value(LDAP_BIND_PASSWORD) if ldap.bind_password else "",
-            "authorities": authorities.get("ldap", ""),
+            "authorities": authorities["ldap"],
         }
     return asked

@@ -57,18 +57,19 @@ class Requests:
 
         Teams come before their people, and people before their keys; who leaves a team leaves it
         when their key has left it, because LiteLLM deletes the keys that a member has in a team.
+        Who goes does so before others come: LiteLLM refuses somebody with another one's address.
         """
         return [
             *(self._team(change) for change in changes.of("team", "create", "update")),
-            *self._people(changes),
             *revoked(change.live.id for change in changes.of("key", "revoke") if change.live),
-            *(self._key(change) for change in changes.of("key", "create", "update")),
-            *(each for change in changes.of("key", "replace") for each in self._other_key(change)),
-            *self._leave(changes),
             *(
                 Request("/user/delete", {"user_ids": [change.name]})
                 for change in changes.of("person", "remove")
             ),
+            *self._people(changes),
+            *(self._key(change) for change in changes.of("key", "create", "update")),
+            *(each for change in changes.of("key", "replace") for each in self._other_key(change)),
+            *self._leave(changes),
             *(
                 Request("/team/delete", {"team_ids": [change.name]})
                 for change in changes.of("team", "remove")
@@ -89,7 +90,7 @@ class Requests:
         return Request("/team/new", body)
 
     def _people(self, changes: PeopleChanges) -> Iterator[Request]:
-        for change in changes.of("person", "create", "update"):
+        for change in (*changes.of("person", "update"), *changes.of("person", "create")):
             record = _wanted(change)
             body = {
                 "user_id": record.name,

@@ -120,9 +120,10 @@ def _repeats(declared: Declared) -> Iterator[Problem]:
                 "each person once",
                 f"remove the second {person.name!r}",
             )
-    emails = Counter(person.address for _, person in declared if person.address)
+    # routers know people by it, whatever its case
+    emails = Counter(person.address.lower() for _, person in declared if person.address)
     for where, person in declared:
-        if person.address and emails.pop(person.address, 1) > 1:
+        if person.address and emails.pop(person.address.lower(), 1) > 1:
             yield Problem(
                 where, f"{person.address} is the address of more than one person", "one person each"
             )

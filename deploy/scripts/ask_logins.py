@@ -7,36 +7,61 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import socket
 import ssl
 import sys
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from typing import Any
 
 SECONDS = 10
 BIND, BOUND, SEARCH, DONE = 0x60, 0x61, 0x63, 0x65
 """Kinds of messages: https://www.rfc-editor.org/rfc/rfc4511."""
+NO_SUCH_ENTRY = 32
 LONGEST = 100_000
 
 
 def trust(authorities: str) -> ssl.SSLContext:
-    """TLS that believes these authorities, or those that the system knows."""
-    return ssl.create_default_context(cadata=authorities or None)
+    """TLS that believes these authorities, or those that the system knows, as the web UI does.
+
+    Python 3.13 and newer refuse authorities for less, and believe what is none.
+    """
+    context = ssl.create_default_context(cadata=authorities or None)
+    for name in ("VERIFY_X509_STRICT", "VERIFY_X509_PARTIAL_CHAIN"):
+        context.verify_flags &= ~getattr(ssl, name, 0)
+    return context
 
 
-def ask_provider(url: str, authorities: str = "", proxy: str = "") -> dict[str, str]:
+def through(proxies: dict[str, str]) -> None:
+    """Take the way that the web UI takes, whatever the host's own environment says."""
+    for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
+        del os.environ[name]
+    os.environ.update(proxies)
+
+
+class Unfollowed(urllib.request.HTTPRedirectHandler):
+    """The web UI follows no redirect to where a provider describes itself."""
+
+    def redirect_request(self, *_: Any) -> None:
+        """Leave it."""
+
+
+def ask_provider(
+    url: str, authorities: str = "", proxies: dict[str, str] | None = None
+) -> dict[str, str]:
     """How a provider describes itself."""
-    proxies = {"http": proxy, "https": proxy} if proxy else {}
+    through(proxies or {})
     opener = urllib.request.build_opener(
-        urllib.request.ProxyHandler(proxies),
-        urllib.request.HTTPSHandler(context=trust(authorities)),
+        Unfollowed, urllib.request.HTTPSHandler(context=trust(authorities))
     )
     try:
         with opener.open(url, timeout=SECONDS) as reply:
             described = json.loads(reply.read(LONGEST))
     except urllib.error.HTTPError as error:
-        return {"failure": f"HTTP {error.code}"}
+        place = error.headers.get("Location")
+        return {"failure": f"HTTP {error.code}" + (f", a redirect to {place}" if place else "")}
     except urllib.error.URLError as error:
         return {"failure": str(error.reason)}
     except ValueError:
@@ -137,8 +162,9 @@ def ask_directory(  # noqa: PLR0913, PLR0917
     name: str = "",
     password: str = "",
     authorities: str = "",
+    groups: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Whether a directory takes a name and its password, and has an entry."""
+    """Whether a directory takes a name and its password, and has an entry and groups."""
     try:
         with socket.create_connection((host, port), timeout=SECONDS) as plain:
             connection = plain
@@ -148,7 +174,12 @@ def ask_directory(  # noqa: PLR0913, PLR0917
             if code:
                 return {"bind": code, "words": words}
             code, words = ask(connection, 2, base_request(base), DONE)
-            return {"bind": 0, "base": code, "words": words}
+            missing = [
+                group
+                for number, group in enumerate(groups, 3)
+                if ask(connection, number, base_request(group), DONE)[0] == NO_SUCH_ENTRY
+            ]
+            return {"bind": 0, "base": code, "words": words, "missing": missing}
     except (OSError, ValueError) as error:
         return {"failure": str(error) or type(error).__name__}
 

@@ -1,21 +1,23 @@
-# Looks for a word and for secrets in files that were changed lately, on a host or in a container.
+# Looks for a word and for other texts in files that were changed lately, on a host or in a container.
 #
 #   sh -c "$(cat search_files.sh)" atelier WORD MINUTES KIB PLACE...
 #
-# PLACE is a directory, or !PATH of what is left out. Secrets are on standard input, one a line, up
-# to a line ".": everybody may see arguments. Nothing of a file is printed but three digits:
+# PLACE is a directory, or !PATH of what is left out. The other texts, secrets among them, are on
+# standard input, one a line, up to a line ".": everybody may see arguments. Nothing of a file is
+# printed but three digits:
 #
 #   mark NNN PATH     WORD stands there, with these digits after it
-#   secret N PATH     the secret of line N, from 0, stands there
+#   form N PATH       the text of line N, from 0, stands there
 #   large PATH        it has more than KIB, and was not read
-#   unreadable PATH
-#   files N           so many were read
+#   unreadable PATH   a file or a directory
+#   files N           so many were read; without this line, there was nothing to search with
 set -u
+command -v find >/dev/null && command -v grep >/dev/null || exit 1
 word=$1 minutes=$2 kib=$3
 shift 3
-secrets='' newline='
+forms='' newline='
 '
-while IFS= read -r line && [ "$line" != . ]; do secrets="$secrets$line$newline"; done
+while IFS= read -r line && [ "$line" != . ]; do forms="$forms$line$newline"; done
 
 is_left_out() {
   path=$1
@@ -27,16 +29,16 @@ is_left_out() {
 }
 
 # the shell's own printf is no process, and so has no arguments
-has_secret() { printf '%s\n' "$1" | grep -q -a -F -f - -- "$2"; }
+has_form() { printf '%s\n' "$1" | grep -q -a -F -f - -- "$2"; }
 
 look() {
   for digits in $(grep -a -o -e "${word}[0-9a-f][0-9a-f][0-9a-f]" -- "$1" | sort -u | head -n 32); do
     echo "mark ${digits#"$word"} $1"
   done
-  if [ -n "$secrets" ] && has_secret "${secrets%"$newline"}" "$1"; then
+  if [ -n "$forms" ] && has_form "${forms%"$newline"}" "$1"; then
     number=0
-    printf '%s' "$secrets" | while IFS= read -r secret; do
-      if has_secret "$secret" "$1"; then echo "secret $number $1"; fi
+    printf '%s' "$forms" | while IFS= read -r form; do
+      if has_form "$form" "$1"; then echo "form $number $1"; fi
       number=$((number + 1))
     done
   fi
@@ -44,7 +46,9 @@ look() {
 
 for place in "$@"; do
   case $place in '!'*) continue ;; esac
-  if [ -d "$place" ]; then find "$place" -xdev -type f -mmin "-$minutes" 2>/dev/null; fi
+  if [ -d "$place" ]; then
+    find "$place" -xdev \( -type f -o -type d \) -mmin "-$minutes" 2>/dev/null
+  fi
 done | {
   count=0
   while IFS= read -r path; do
@@ -53,6 +57,8 @@ done | {
     if [ ! -r "$path" ]; then
       # some are gone by now
       if [ -e "$path" ]; then echo "unreadable $path"; fi
+    elif [ -d "$path" ]; then
+      continue
     elif [ -n "$(find "$path" -size "+${kib}k" 2>/dev/null)" ]; then
       echo "large $path"
     else

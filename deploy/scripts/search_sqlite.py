@@ -1,9 +1,9 @@
-"""Runs in a container with a database of SQLite: looks for a word and for secrets in all of it.
+"""Runs in a container with a database of SQLite: looks for a word and for other texts in all of it.
 
     python3 -c TEXT DATABASE SECONDS
 
-A line of JSON on standard input has {"word": .., "secrets": [..]}: everybody may see arguments.
-Prints a line of JSON for each table: {"table", "rows", "marks": ["NNN"], "secrets": [N], "whole"}.
+A line of JSON on standard input has {"word": .., "forms": [..]}: everybody may see arguments.
+Prints a line of JSON for each table: {"table", "rows", "marks": ["NNN"], "forms": [N], "whole"}.
 Only the standard library is used.
 """
 
@@ -23,7 +23,7 @@ def search_table(
     """What is in one table."""
     mark = re.compile(re.escape(asked["word"]) + "([0-9a-f]{3})")
     marks: set[str] = set()
-    secrets: set[int] = set()
+    forms: set[int] = set()
     rows, whole = 0, True
     name = table.replace('"', '""')
     for row in connection.execute(f'SELECT * FROM "{name}"'):  # noqa: S608 - its own table
@@ -31,13 +31,13 @@ def search_table(
             if isinstance(value, (str, bytes)):
                 text = value if isinstance(value, str) else value.decode("utf-8", "replace")
                 marks.update(mark.findall(text))
-                numbered = enumerate(asked["secrets"])
-                secrets.update(number for number, secret in numbered if secret in text)
+                numbered = enumerate(asked["forms"])
+                forms.update(number for number, form in numbered if form in text)
         rows += 1
         if time.monotonic() > until:
             whole = False
             break
-    found = {"marks": sorted(marks), "secrets": sorted(secrets)}
+    found = {"marks": sorted(marks), "forms": sorted(forms)}
     return {"table": table, "rows": rows, "whole": whole, **found}
 
 

@@ -43,6 +43,12 @@ PROXIES = tuple(
 ITSELF = "localhost,127.0.0.1"
 
 
+NO_DUMPS = {"core": 0}
+"""A program that crashes must not write its memory to a disk, with what people asked in it.
+
+Docker's own service has no limit (``LimitCORE=infinity``), and containers inherit that."""
+
+
 class Mount(Part):
     """A volume or a directory of the host, seen inside the container."""
 
@@ -131,7 +137,7 @@ class ContainerSpec(Part):
     """``host`` for the host's shared memory."""
     shm_size_bytes: int = 0
     """Shared memory."""
-    ulimits: dict[str, int] = Field(default_factory=dict)
+    ulimits: dict[str, int] = Field(default_factory=NO_DUMPS.copy)
     """Resource limits, soft and hard, e.g. ``{"memlock": -1}``."""
     gives_way: bool = False
     """Whether another one may run beside it, and SIGHUP has it end with its last answer: then the

@@ -6,7 +6,7 @@ from typing import Any
 
 from deploy.plan.deployment_plan import HostPlan
 from deploy.plan.replica_plan import ReplicaPlan
-from deploy.services.container import ContainerSpec
+from deploy.services.container import NO_DUMPS, ContainerSpec
 
 RENDER_DEVICES = ("/dev/dri",)
 AMD_DEVICES = ("/dev/kfd", *RENDER_DEVICES)
@@ -85,7 +85,7 @@ def worker_access(replica: ReplicaPlan, host: HostPlan) -> dict[str, Any]:
         "ipc": "host" if engine.ipc == "host" else "",
         "shm_size_bytes": 0 if engine.ipc == "host" else engine.shm_size,
         # pinned memory is for copies to GPUs
-        "ulimits": {} if replica.cpu else {"memlock": -1, "stack": 67108864},
+        "ulimits": NO_DUMPS | ({} if replica.cpu else {"memlock": -1, "stack": 67108864}),
         **gpu_access(replica, host),
     }
 

@@ -35,6 +35,14 @@ CHATS = ("chat",)
 """How the tables begin that keep what people ask and are answered, by design."""
 SLIM = "-slim"
 PROXIES = {"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"}
+OPENAI_ADDRESSES = (
+    "RAG_OPENAI_API_BASE_URL",
+    "AUDIO_STT_OPENAI_API_BASE_URL",
+    "AUDIO_TTS_OPENAI_API_BASE_URL",
+    "IMAGES_OPENAI_API_BASE_URL",
+    "IMAGES_EDIT_OPENAI_API_BASE_URL",
+)
+"""What is api.openai.com unless it is set, whatever answers chats (config.py of 0.12.4)."""
 
 
 def volume_name(context: ServiceContext) -> str:
@@ -95,8 +103,8 @@ def _all_variables(context: ServiceContext, plan: WebUIPlan) -> dict[str, str | 
         **_environment(context, plan),
         **_retrieval(context, plan),
         **login_environment(context, plan.spec, address),
-        **_past_proxies(context, plan),
         **environment(plan.spec.env),
+        **_past_proxies(context, plan),
         **_database(context),
         **_shared(context, plan),
         **_forwarded(context),
@@ -131,11 +139,16 @@ def _shared(context: ServiceContext, plan: WebUIPlan) -> dict[str, str | SecretT
 
 def _past_proxies(context: ServiceContext, plan: WebUIPlan) -> dict[str, str | SecretText]:
     """With a proxy declared, only what is outside is asked through it."""
-    declared = {name.upper() for name in plan.spec.env}
-    if not declared & PROXIES or "NO_PROXY" in declared:
+    declared = environment(plan.spec.env)
+    if not {name.upper() for name in declared} & PROXIES:
         return {}
     inside = (_router_address(context, plan).partition(":")[0], "localhost", "127.0.0.1")
-    return {"NO_PROXY": ",".join(inside)}
+    names = [name for name in declared if name.upper() == "NO_PROXY"] or ["NO_PROXY"]
+    return {
+        name: ",".join([value, *inside] if value else inside)
+        for name in names
+        if isinstance(value := declared.get(name, ""), str)
+    }
 
 
 def _database(context: ServiceContext) -> dict[str, str | SecretText]:
@@ -194,6 +207,8 @@ def _environment(context: ServiceContext, plan: WebUIPlan) -> dict[str, str]:
         "ENABLE_OLLAMA_API": "false",
         "ENABLE_OPENAI_API": "true",
         "OPENAI_API_BASE_URLS": router,
+        # else memories, recordings and sound files would be sent to OpenAI
+        **dict.fromkeys(OPENAI_ADDRESSES, router),
         "DEFAULT_MODELS": context.plan.default_model,
         # models are the router's business: without this, users see none
         "BYPASS_MODEL_ACCESS_CONTROL": "true",
@@ -221,21 +236,20 @@ def _retrieval(context: ServiceContext, plan: WebUIPlan) -> dict[str, str | Secr
     UIs: Chroma's files are one process's.
     """
     replicas, router = context.plan.replicas, f"http://{_router_address(context, plan)}/v1"
-    key = SecretText.of(SecretName.ROUTER_MASTER_KEY)
     embedding = next((each.served_model_name for each in replicas if each.embeds), "")
     reranker = next((each.served_model_name for each in replicas if each.reranks), "")
     # else it loads a model of its own, which is not in its image
     found: dict[str, str | SecretText] = {"RAG_EMBEDDING_ENGINE": "openai"}
     is_slim = context.images[IMAGE].reference.endswith(SLIM)
     if not embedding or is_slim or plan.spec.replicas > 1:
-        return found | {"BYPASS_EMBEDDING_AND_RETRIEVAL": "true"}
+        # what people have it remember is found by embeddings, too
+        return found | {"BYPASS_EMBEDDING_AND_RETRIEVAL": "true", "ENABLE_MEMORIES": "false"}
     found |= {
         # else it would not look at Chroma, which is in its image and keeps all in the volume
         "USE_SLIM_DOCKER": "false",
         "ANONYMIZED_TELEMETRY": "false",
         "RAG_EMBEDDING_MODEL": embedding,
-        "RAG_OPENAI_API_BASE_URL": router,
-        "RAG_OPENAI_API_KEY": key,
+        **_key_for("RAG_OPENAI_API_KEY", "RAG_OPENAI_API_BASE_URL", plan),
         "RAG_EMBEDDING_BATCH_SIZE": "32",
     }
     if reranker:
@@ -245,9 +259,14 @@ def _retrieval(context: ServiceContext, plan: WebUIPlan) -> dict[str, str | Secr
             "RAG_RERANKING_ENGINE": "external",
             "RAG_RERANKING_MODEL": reranker,
             "RAG_EXTERNAL_RERANKER_URL": f"{router}/rerank",
-            "RAG_EXTERNAL_RERANKER_API_KEY": key,
+            **_key_for("RAG_EXTERNAL_RERANKER_API_KEY", "RAG_EXTERNAL_RERANKER_URL", plan),
         }
     return found
+
+
+def _key_for(name: str, address: str, plan: WebUIPlan) -> dict[str, str | SecretText]:
+    """The router's key, unless an address of somebody else is declared."""
+    return {} if address in plan.spec.env else {name: SecretText.of(SecretName.ROUTER_MASTER_KEY)}
 
 
 def _origins(plan: WebUIPlan, entry: EntryPlan | None) -> list[str]:

@@ -81,6 +81,8 @@ def _oidc(oidc: OidcSpec, address: str) -> Environment:
         "OAUTH_EMAIL_CLAIM": oidc.email_claim,
         "OAUTH_USERNAME_CLAIM": oidc.name_claim,
         "OAUTH_UPDATE_NAME_ON_LOGIN": "true",
+        # else the router would not know who has another address than at their first login
+        "OAUTH_UPDATE_EMAIL_ON_LOGIN": "true",
         # else it fetches pictures from wherever a claim says
         "OAUTH_PICTURE_CLAIM": "",
         # with many groups in it, browsers would drop this cookie or the entry refuse requests; the

@@ -31,6 +31,9 @@ CONTENTS = frozenset(
     | {"documents"}
 )
 """Parts that hold what is asked, where only LiteLLM's view of a request is there."""
+OF_VALUES = (ValueError, TypeError, LookupError)
+"""Errors that name the value; pydantic's are the first of these, which LiteLLM checks what is asked
+with before any engine does."""
 LOGGERS = ("LiteLLM", "LiteLLM Proxy", "LiteLLM Router", "uvicorn.error", "asyncio")
 
 
@@ -38,13 +41,15 @@ def may_quote(error: BaseException) -> bool:
     """Whether its text may hold what was asked or answered.
 
     A refused key, a time-out, overload and faults of a database do not; what an engine says of a
-    request may.
+    request may, and so may what Python or pydantic says of a value.
     """
     status = _status(error)
     if status in ENGINE_FAILED:
         return False
-    modules = (type(each).__module__ for each in causes(error))
-    return status is not None or any(each.startswith(("litellm", "openai")) for each in modules)
+    return status is not None or any(
+        isinstance(each, OF_VALUES) or type(each).__module__.startswith(("litellm", "openai"))
+        for each in causes(error)
+    )
 
 
 def _status(error: BaseException) -> int | None:

@@ -6,6 +6,8 @@ import io
 import json
 import re
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +16,9 @@ import yaml
 
 from deploy.cli.load import load_artefacts
 from deploy.cli.load_report import _key
-from deploy.live.load import workload
+from deploy.live.load import queue, workload
+from deploy.live.load.queue import Queue
+from deploy.plan.replica_plan import ReplicaPlan
 from tests.cli.run import run
 from tests.e2e.site import free_port
 from tests.live.load.server import serving
@@ -39,7 +43,7 @@ def inventory(tmp_path: Path) -> str:
         "profile": "individual",
         "hosts": [{"name": "@local"}],
         "models": [{"name": "tiny-coder"}],
-        "router": {"port": PORT},
+        "router": {"port": PORT, "aliases": {"gpt-4o": "tiny-coder"}},
         "web_ui": None,
     }
     (tmp_path / "deployment.yaml").write_text(yaml.safe_dump(settings))
@@ -80,6 +84,33 @@ def test_in_a_table(inventory: str) -> None:
     assert "2 people completing code with tiny-coder" in text
     assert "the plan" in text
     assert "No engine says how many requests wait." in text
+
+
+def test_engines_of_an_alias_are_looked_at(inventory: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_at: list[str] = []
+
+    @contextmanager
+    def open_queue(_: object, replicas: list[ReplicaPlan]) -> Iterator[Callable[[float], Queue]]:
+        looked_at.extend(replica.served_model_name for replica in replicas)
+        yield lambda seconds: Queue(seconds, 1, 2)
+
+    monkeypatch.setattr(queue, "open_queue", open_queue)
+    asked = ("--users", "2", "--minutes", "0.05", "--yes", "--use", "completions")
+    with serving(200.0, port=PORT):
+        found = json.loads(run("load", inventory, *asked, "--model", "gpt-4o", "--json"))
+    assert looked_at == ["tiny-coder"]
+    assert found["queue"]["most_waiting"] == 1
+
+
+@pytest.mark.parametrize("page", ["no/such/folder/page.html", "."])
+def test_a_page_that_cannot_be_written_is_told_before(
+    inventory: str, tmp_path: Path, page: str
+) -> None:
+    with serving(200.0, port=PORT):
+        asked = ("--users", "2", "--yes", "--html", str(tmp_path / page))
+        said = run("load", inventory, *asked, stream="stderr", status=2)
+    assert "cannot be written" in said
+    assert "people at" not in said
 
 
 def test_nobody_is_asked_without_a_yes(inventory: str, monkeypatch: pytest.MonkeyPatch) -> None:

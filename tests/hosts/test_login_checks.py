@@ -99,6 +99,12 @@ def test_a_provider(answer: dict[str, str], status: str, found: str, fix: str) -
             "problem",
             f"ou=people,dc=lab is not in ldaps://ldap.lab, or {READER} may not see it",
         ),
+        (
+            {"bind": 0, "base": 50, "words": "no read access"},
+            "search_base",
+            "problem",
+            f"does not let {READER} look at ou=people,dc=lab: result 50 (no read access)",
+        ),
         ({"failure": "Connection refused"}, "url", "problem", "host: Connection refused"),
     ],
 )
@@ -113,6 +119,24 @@ def test_a_directory_that_nobody_may_ask() -> None:
     finding = said(WebUI(ldap=anybody), ldap={"bind": 48, "words": ""})
     assert "refuses an anonymous bind: result 48" in finding.found
     assert finding.fix == "declare an account that may look people up"
+
+
+def test_a_group_that_is_not_there_is_told() -> None:
+    answer = {"bind": 0, "base": 0, "words": "", "missing": ["cn=ai-user,dc=lab"]}
+    fine, missing = login_findings(WebUI(ldap=LDAP), LoginAnswers(ldap=answer))
+    assert fine.status == "ok"
+    assert (missing.name, missing.status) == ("web_ui.ldap.allowed_groups", "warning")
+    assert f"cn=ai-user,dc=lab is not in ldaps://ldap.lab, or {READER} may not" in missing.found
+
+
+def test_a_directory_that_binds_anybody_and_shows_them_nothing() -> None:
+    """As Active Directory does."""
+    anybody = LDAP.model_copy(update={"bind_dn": None, "bind_password": None})
+    words = "000004DC: LdapErr: DSID-0C090A5C, comment: a successful bind must be completed"
+    finding = said(WebUI(ldap=anybody), ldap={"bind": 0, "base": 1, "words": words})
+    assert (finding.name, finding.status) == ("web_ui.ldap.search_base", "problem")
+    assert "does not let an anonymous bind look at ou=people,dc=lab: result 1" in finding.found
+    assert finding.fix == "correct search_base, or declare bind_dn and bind_password"
 
 
 def test_a_host_without_python() -> None:

@@ -22,6 +22,7 @@ import pytest
 from deploy.hosts import ssh_config
 from deploy.hosts.ssh import Client, open_ssh, transport_of
 from deploy.hosts.ssh_shell import MARK, Output, frame, frame_merged
+from deploy.live.connection import connect
 from deploy.live.tunnel import open_command, open_port
 from deploy.scripts import read_script
 from deploy.spec import HostSpec
@@ -75,6 +76,14 @@ def test_what_a_profile_prints_is_dropped(server: Server, ssh: Client) -> None:
     assert stdout.read() == b"in\nout\n"
     assert stderr.read() == b"err\n"
     assert stdout.channel.recv_exit_status() == 3
+
+
+def test_a_log_need_not_be_utf_8(server: Server) -> None:
+    server.shell = ("sh", "-c", f'{PRINTING} eval "$0"')
+    host = HostSpec(name="127.0.0.1", ssh_port=server.port, ssh_user="alice")
+    with connect(host, needs_docker=False) as connection:
+        lines = list(connection.stream(r"printf 'one\n\377\376 two\n'; echo three"))
+    assert lines == [b"one\n", b"\xff\xfe two\n", b"three\n"]
 
 
 def test_errors_among_the_output_in_their_order(server: Server, ssh: Client) -> None:

@@ -110,6 +110,20 @@ def test_a_file_with_one_who_is_there_adds_nobody(inventory: Path, fake: FakeLit
     assert {"cy", "dee"} < set(fake.users)
 
 
+def test_an_address_is_one_persons(inventory: Path, fake: FakeLiteLLM) -> None:
+    """Routers know by it who asks in the web UI, and LiteLLM refuses another one with it."""
+    run("users", "add", str(inventory), "bob", "--email", "b@lab.example")
+    add = ("users", "add", str(inventory))
+    said = run(*add, "eve", "--email", "B@lab.example", stream="stderr", status=1)
+    assert "eve: email: B@lab.example is the address of bob" in said
+    file = inventory.parent / "guests.csv"
+    file.write_text("name,email\ncy,x@lab.example\ndee,X@lab.example\n")
+    said = run(*add, "--file", str(file), stream="stderr", status=1)
+    assert "dee: email: X@lab.example is the address of cy" in said
+    assert not {"cy", "dee", "eve"} & fake.users.keys()
+    assert not (inventory.parent / ".secrets" / "demo-keys" / "cy.env").exists()
+
+
 def test_a_rotated_key_keeps_limits_and_spending(inventory: Path, fake: FakeLiteLLM) -> None:
     run("users", "add", str(inventory), "bob", "--expires", "2099-01-31")
     [old] = [row for row in fake.keys.values() if row["key_alias"] == "bob"]

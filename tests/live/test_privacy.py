@@ -5,15 +5,17 @@ from __future__ import annotations
 import base64
 import json
 import os
+import shlex
 import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import nullcontext
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import quote, urlencode
 
 import pytest
 from hypothesis import given
@@ -21,7 +23,7 @@ from hypothesis import strategies as st
 
 from deploy.artefacts import Artefacts
 from deploy.cli.privacy import advice, found_text, remedy
-from deploy.live.privacy import databases, doors, execs, files, silence, stores
+from deploy.live.privacy import databases, doors, execs, files, silence, stores, ways
 from deploy.live.privacy.doors import Asked, Door
 from deploy.live.privacy.look import Look
 from deploy.live.privacy.needles import Hit, Mark, Needles
@@ -29,6 +31,9 @@ from deploy.live.privacy.places import Place
 from deploy.live.privacy.silence import Silence, _not_blind
 from deploy.live.privacy.ways import CHAT_DOOR
 from deploy.scripts import read_script
+from tests.conftest import MakeArtefacts
+from tests.services.test_vllm import CODER
+from tests.services.test_vllm import made as on_gpus
 
 KEY = "sk-a-key-0123456789abcdef"
 
@@ -57,6 +62,17 @@ def test_it_is_found_across_chunks(cut: int, position: int) -> None:
     search.feed(text[:cut])
     search.feed(text[cut:])
     assert search.found == {Hit("prompt", "a"), Hit("router_master_key")}
+
+
+def test_a_secret_with_signs_is_found_in_json_and_in_addresses() -> None:
+    password = 'pä "ss\\wörd &1'
+    needles = Needles(Mark.new(), {"web_ui_admin_password": password})
+    body = json.dumps({"password": password})
+    unescaped = json.dumps({"password": password}, ensure_ascii=False)
+    for text in (password, body, unescaped, urlencode({"p": password}, quote_via=quote)):
+        search = needles.search()
+        search.feed(text.encode())
+        assert search.found == {Hit("web_ui_admin_password")}, text
 
 
 @pytest.mark.parametrize("before", [b"", b"a", b"ab", b"abc"])
@@ -92,8 +108,13 @@ def test_every_request_carries_its_own_mark(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(doors, "prepare", prepare)
     mark = Mark.new()
-    asked = list(doors.ask_all(Door("entry", "http://x", KEY, "m", "m", 2048), mark))
-    assert len(asked) == len(sent) == len(mark.requests) == 17
+    others: tuple[tuple[str, doors.Use], ...] = (
+        *(("m", "chat"), ("other", "chat"), ("fim", "completion")),
+        *(("bge", "embedding"), ("ranks", "rerank")),
+    )
+    door = Door("entry", "http://x", KEY, "m", "m", 2048, others=others)
+    asked = list(doors.ask_all(door, mark))
+    assert len(asked) == len(sent) == len(mark.requests) == 17 + 2 * 4
     for number, text in enumerate(sent):
         assert f"{mark.word}{number:03x}" in text
         assert doors.MARK not in text
@@ -101,6 +122,26 @@ def test_every_request_carries_its_own_mark(monkeypatch: pytest.MonkeyPatch) -> 
     assert {"whole", "streamed", "cut off", "too long", "no JSON", "a wrong key"} <= kinds
     [too_long] = [text for text in sent if len(text) > 4 * 2048]
     assert "chat/completions" in too_long
+    # an engine that no one asks would keep nothing, whatever it logs
+    for model, path in (
+        ("other", doors.CHAT),
+        ("fim", doors.COMPLETION),
+        ("bge", doors.EMBEDDINGS),
+        ("ranks", doors.RERANK),
+    ):
+        asked_of_it = [text for text in sent if f'"model": "{model}"' in text]
+        assert [text.split()[0] for text in asked_of_it] == [path, path]
+
+
+def test_every_model_is_asked(make: MakeArtefacts) -> None:
+    more = [{"name": "qwen2.5-coder-1.5b-base"}, {"name": "bge-m3"}, {"name": "bge-reranker-v2-m3"}]
+    made = on_gpus(make, CODER, models=[CODER, *more])
+    assert dict(ways._others(made, made.plan.router)) == {
+        made.plan.default_model: "chat",
+        "qwen2.5-coder-1.5b-base": "completion",
+        "bge-m3": "embedding",
+        "bge-reranker-v2-m3": "rerank",
+    }
 
 
 # files: the script runs for real
@@ -109,15 +150,16 @@ def test_every_request_carries_its_own_mark(monkeypatch: pytest.MonkeyPatch) -> 
 def look(needles: Needles, *tops: Path | str, minutes: int = 5, kib: int = 64) -> Place:
     script = read_script("search_files.sh")
     word = needles.mark.word
+    forms, hits = zip(*needles.forms, strict=True)
     finished = subprocess.run(
         ["sh", "-c", script, "atelier", word, str(minutes), str(kib), *map(str, tops)],
-        input=f"{KEY}\n.\n",
+        input="".join(f"{form}\n" for form in (*forms, ".")),
         capture_output=True,
         text=True,
         check=True,
     )
     assert KEY not in finished.stdout
-    return files._place(("files", "c", "h", "litellm"), finished.stdout, needles)
+    return files._place(("files", "c", "h", "litellm"), finished.stdout, needles, hits)
 
 
 def test_new_files_are_searched(tmp_path: Path, needles: Needles) -> None:
@@ -156,10 +198,60 @@ def test_large_files_are_named(tmp_path: Path, needles: Needles) -> None:
     assert found.problem.endswith(str(tmp_path / "large"))
 
 
-def test_what_cannot_be_searched_is_no_silence(needles: Needles) -> None:
-    found = files._place(("files", "c", "h", "s"), "sh: find: not found\n", needles)
+def test_files_are_searched_for_other_forms(tmp_path: Path, needles: Needles) -> None:
+    word = needles.mark.carried_by("a").encode()
+    (tmp_path / "prompts").write_bytes(b"x" + base64.b64encode(b"say " + word + b" now"))
+    (tmp_path / "keys").write_text(KEY.encode().hex())
+    found = look(needles, tmp_path)
+    assert found.found == {Hit("prompt"), Hit("router_master_key")}
+    assert set(found.where) == {str(tmp_path / "prompts"), str(tmp_path / "keys")}
+
+
+def test_a_host_is_searched_for_marks_alone(tmp_path: Path, needles: Needles) -> None:
+    word = needles.mark.carried_by("whole, entry")
+    (tmp_path / "deployment").mkdir()
+    (tmp_path / "deployment/plain").write_text(word)
+    (tmp_path / "deployment/encoded").write_text(word.encode().hex())
+    (tmp_path / "deployment/keys").write_text(KEY)
+
+    def run(command: str) -> tuple[int, str]:
+        # as sudo does it: the first word is a program
+        finished = subprocess.run(shlex.split(command), capture_output=True, text=True)
+        return finished.returncode, finished.stdout
+
+    host: Any = SimpleNamespace(run=run)
+    directory, data = PurePosixPath(tmp_path / "deployment"), PurePosixPath(tmp_path / "data")
+    found = files.search_host(host, "h", directory, data, [], 5, needles)
+    assert found.found == {Hit("prompt", "whole, entry"), Hit("prompt")}
+    assert (found.amount, found.problem) == ("3 new files", "")
+    assert found.name == str(directory)
+    # as systemd makes it for accounts that are there only while a service runs
+    (tmp_path / "private").mkdir()
+    (tmp_path / "private/state").write_text(needles.mark.carried_by("streamed, entry"))
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/an engine").symlink_to("../private")
+    found = files.search_host(host, "h", directory, data, ["an engine"], 5, needles)
+    assert Hit("prompt", "streamed, entry") in found.found
+    assert found.name == f"{directory}, {data}"
+
+
+def test_what_cannot_be_searched_is_no_silence(tmp_path: Path, needles: Needles) -> None:
+    script = read_script("search_files.sh")
+    finished = subprocess.run(
+        ["/bin/sh", "-c", script, "atelier", needles.mark.word, "5", "64", "/tmp"],
+        input=".\n",
+        env={"PATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    found = files._place(("files", "c", "h", "s"), finished.stdout, needles, [])
     assert found.problem == "it cannot be searched"
     assert not found.ok
+
+
+def test_a_new_directory_that_is_closed_is_no_silence(needles: Needles) -> None:
+    closed = "unreadable /tmp/closed\nfiles 3\n"
+    assert files._place(("files", "c", "h", "s"), closed, needles, []).problem.endswith("closed")
 
 
 # databases
@@ -173,7 +265,9 @@ def test_sqlite_is_searched_table_by_table(tmp_path: Path, needles: Needles) -> 
         word = needles.mark.carried_by(CHAT_DOOR)
         connection.execute("INSERT INTO chat VALUES (?)", [json.dumps({"said": word})])
         connection.execute("INSERT INTO config VALUES (?)", [f"key {KEY}".encode()])
-    asked = {"word": needles.mark.word, "secrets": [KEY]}
+        connection.execute("CREATE TABLE cache (key TEXT)")
+        connection.execute("INSERT INTO cache VALUES (?)", [word.encode().hex()])
+    asked = {"word": needles.mark.word, "forms": [form for form, _ in needles.forms]}
     finished = subprocess.run(
         [sys.executable, "-c", read_script("search_sqlite.py"), str(path), "60"],
         input=json.dumps(asked) + "\n",
@@ -189,15 +283,15 @@ def test_sqlite_is_searched_table_by_table(tmp_path: Path, needles: Needles) -> 
         connection_: Any = SimpleNamespace(client=client)
         found = stores.search_sqlite(connection_, unit, path, needles, ("chat",))  # type: ignore[arg-type]
     assert found.kept_by_design == {Hit("prompt", CHAT_DOOR)}
-    assert found.found == {Hit("router_master_key")}
-    assert found.where == ("config",)
+    assert found.found == {Hit("router_master_key"), Hit("prompt")}
+    assert found.where == ("config", "cache")
     assert _not_blind(found) == found
 
 
-def rows(needles: Needles, text: str) -> Place:
+def rows(needles: Needles, text: str, errors: bytes = b"") -> Place:
     server = databases.Server(SimpleNamespace(), "db", "h", "7")  # type: ignore[arg-type]
-    chunks = iter([text[:50].encode(), text[50:].encode()])
-    found = databases._read(databases._lines(chunks), needles)
+    chunks = iter([(text[:50].encode(), b""), (b"", errors), (text[50:].encode(), b"")])
+    found = databases._read(chunks, needles)
     return server._of("open_webui", found, ("chat",))
 
 
@@ -212,8 +306,23 @@ def test_new_rows_of_postgresql(needles: Needles) -> None:
 
 
 def test_a_table_that_does_not_answer_is_a_problem(needles: Needles) -> None:
-    found = rows(needles, "atelier-table public.a\nERROR:  canceling statement due to timeout\n")
-    assert not found.ok
+    """Errors come before the rest of a line that psql has not printed yet."""
+    word = needles.mark.carried_by("whole, entry")
+    text = f"atelier-table public.a\n1\t{word}\n"
+    found = rows(needles, text, b"ERROR:  canceling statement due to timeout\n")
+    assert found.problem == "one of its tables did not answer in time, or not at all"
+    assert found.found == {Hit("prompt", "whole, entry")}
+
+
+def test_warnings_of_postgresql_are_no_answers(
+    monkeypatch: pytest.MonkeyPatch, needles: Needles
+) -> None:
+    """Each psql gets them where an image has newer collations than those that made the database."""
+    warning = b'WARNING:  database "litellm" has a collation version mismatch\n'
+    monkeypatch.setattr(execs, "stream_apart", lambda *_: iter([(b"", warning), (b"812\n", b"")]))
+    connection: Any = SimpleNamespace(client=None)
+    assert databases.open_server(connection, "db", "h").transaction == "812"
+    assert rows(needles, "atelier-table public.a\nx\n", warning).ok
 
 
 def test_a_blind_search_is_found_out(needles: Needles) -> None:

@@ -17,6 +17,7 @@ LDAP = {
     "search_base": "dc=lab",
     "bind_dn": "cn=reader",
     "bind_password": {"env": "LDAP"},
+    "allowed_groups": ["cn=ai,dc=lab"],
 }
 
 
@@ -28,32 +29,38 @@ def secrets(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("env", "proxy"),
+    ("env", "proxies"),
     [
-        ({}, ""),
-        ({"HTTPS_PROXY": "http://proxy.lab"}, "http://proxy.lab"),
-        ({"HTTPS_PROXY": {"env": "PROXY"}}, "http://me:secret@proxy.lab"),
+        ({}, {}),
+        ({"https_proxy": "http://proxy.lab", "A": "b"}, {"https_proxy": "http://proxy.lab"}),
+        (
+            {"HTTPS_PROXY": {"env": "PROXY"}, "NO_PROXY": "id.lab"},
+            {"HTTPS_PROXY": "http://me:secret@proxy.lab", "NO_PROXY": "id.lab"},
+        ),
     ],
 )
-def test_what_is_asked(make: MakeArtefacts, env: dict[str, Any], proxy: str) -> None:
+def test_what_is_asked(make: MakeArtefacts, env: dict[str, Any], proxies: dict[str, str]) -> None:
     made = make(entry={}, web_ui={"oidc": OIDC, "ldap": LDAP, "env": env})
     subject = subject_of(made, "@local")
     assert subject.web_ui
     asked = question(subject.web_ui, subject, made.secrets)
+    # what the web UI believes, not what was added to the host
+    for answer in asked.values():
+        authorities = answer.pop("authorities")
+        assert authorities.count("-----BEGIN CERTIFICATE-----") > 50
     assert asked == {
         "oidc": {
             "url": "https://id.lab/realm/.well-known/openid-configuration",
-            "authorities": "",
-            "proxy": proxy,
+            "proxies": proxies,
         },
         "ldap": {
             "host": "ldap.lab",
             "port": 636,
             "tls": True,
             "base": "dc=lab",
+            "groups": ("cn=ai,dc=lab",),
             "name": "cn=reader",
             "password": "bind-password-0123",
-            "authorities": "",
         },
     }
     assert "0123" not in repr(Unshown([str(asked)]))

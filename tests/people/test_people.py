@@ -126,6 +126,23 @@ def test_who_is_no_longer_declared_goes(router: InContainer, fake: FakeLiteLLM) 
     assert fake.taken_elsewhere == set()
 
 
+def test_an_address_goes_to_somebody_else(router: InContainer, fake: FakeLiteLLM) -> None:
+    """To who is declared under another name, and to who comes as its owner gets another one."""
+    address, other = "ada@lab.example", "eve@lab.example"
+    before = [{"name": "ada", "email": address}, {"name": "eve", "email": other}]
+    router.deploy(plan_people(people=before))
+    after = [
+        {"name": "a.lovelace", "email": "Ada@lab.example"},
+        {"name": "bob", "email": other},
+        {"name": "eve", "email": "eve@home.example"},
+    ]
+    plan = plan_people(people=after)
+    assert set(router.deploy(plan)) == {"a.lovelace", "bob"}
+    addresses = {name: user["user_email"] for name, user in fake.users.items() if "@" in str(user)}
+    assert addresses == {each["name"]: each["email"] for each in after}
+    assert not router.compare(plan).changes
+
+
 def test_keys_that_go_with_a_team_or_a_person_are_announced(
     router: InContainer, fake: FakeLiteLLM
 ) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import http.server
 import json
+import os
+import ssl
 import subprocess
 import sys
 import threading
@@ -15,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from deploy.facts.logins import Logins
 from deploy.scripts import ask_logins
 from deploy.scripts.ask_logins import BIND, BOUND, DONE, SEARCH, element, split, text
 
@@ -64,11 +67,12 @@ def serve(server: TCPServer) -> Iterator[int]:
         server.server_close()
 
 
-def ask(question: dict[str, Any]) -> Any:
+def ask(question: dict[str, Any], **environment: str) -> Any:
     """As a host does: what is asked is on standard input."""
     finished = subprocess.run(
         [sys.executable, "-c", SCRIPT.read_text()],
         input=json.dumps(question),
+        env=os.environ | environment,
         capture_output=True,
         text=True,
         check=True,
@@ -79,12 +83,19 @@ def ask(question: dict[str, Any]) -> Any:
 @pytest.mark.parametrize(
     ("asked", "found"),
     [
-        ({"password": "right" * 40}, {"bind": 0, "base": 0, "words": ""}),
+        ({"password": "right" * 40}, {"bind": 0, "base": 0, "words": "", "missing": []}),
+        (
+            {"password": "right" * 40, "groups": ["dc=lab", "cn=gröup\\, x,dc=lab"]},
+            {"bind": 0, "base": 0, "words": "", "missing": ["cn=gröup\\, x,dc=lab"]},
+        ),
         ({"password": "wrong"}, {"bind": 49, "words": "no" * 90}),
-        ({"password": "right" * 40, "base": "dc=no"}, {"bind": 0, "base": 32, "words": ""}),
+        (
+            {"password": "right" * 40, "base": "dc=no"},
+            {"bind": 0, "base": 32, "words": "", "missing": []},
+        ),
     ],
 )
-def test_a_directory(asked: dict[str, str], found: dict[str, Any]) -> None:
+def test_a_directory(asked: dict[str, Any], found: dict[str, Any]) -> None:
     with serve(TCPServer(("127.0.0.1", 0), Directory)) as port:
         question = {"host": "127.0.0.1", "port": port, "tls": False, "base": "dc=lab"}
         assert ask({"ldap": question | {"name": "cn=reader"} | asked}) == {"ldap": found}
@@ -102,7 +113,10 @@ class Provider(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         known = {"/right": b'{"issuer": "https://id.lab", "token_endpoint": "t"}', "/text": b"hi"}
-        self.send_response(200 if self.path in known else 404)
+        status = 302 if self.path == "/moved" else 404
+        self.send_response(200 if self.path in known else status)
+        if status == 302:
+            self.send_header("Location", "/right")
         self.end_headers()
         self.wfile.write(known.get(self.path, b""))
 
@@ -124,8 +138,52 @@ class Provider(http.server.BaseHTTPRequestHandler):
         ),
         ("text", {"failure": "what it answers is not JSON"}),
         ("other", {"failure": "HTTP 404"}),
+        # the web UI would not follow it
+        ("moved", {"failure": "HTTP 302, a redirect to /right"}),
     ],
 )
 def test_a_provider(path: str, found: dict[str, str]) -> None:
     with serve(http.server.HTTPServer(("127.0.0.1", 0), Provider)) as port:
         assert ask({"oidc": {"url": f"http://127.0.0.1:{port}/{path}"}}) == {"oidc": found}
+
+
+@pytest.mark.parametrize(
+    ("proxies", "answers"),
+    [
+        ({}, True),
+        ({"http_proxy": "http://127.0.0.1:1"}, False),
+        ({"http_proxy": "http://127.0.0.1:1", "no_proxy": "127.0.0.1"}, True),
+    ],
+)
+def test_a_provider_is_asked_the_way_the_web_ui_takes(
+    proxies: dict[str, str], *, answers: bool
+) -> None:
+    """Not the way that the host's own environment says."""
+    with serve(http.server.HTTPServer(("127.0.0.1", 0), Provider)) as port:
+        question = {"url": f"http://127.0.0.1:{port}/right", "proxies": proxies}
+        found = ask({"oidc": question}, http_proxy="http://127.0.0.1:2", no_proxy="lab")["oidc"]
+    assert ("failure" not in found) is answers
+
+
+def test_newer_pythons_are_as_strict_as_the_web_ui(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of hosts from 3.13 on refuse many authorities of sites; the web UI has an older one."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    usual = context.verify_flags
+    context.verify_flags |= ssl.VERIFY_X509_STRICT | ssl.VERIFY_X509_PARTIAL_CHAIN
+    monkeypatch.setattr(ssl, "create_default_context", lambda **_: context)
+    assert ask_logins.trust("").verify_flags == usual
+
+
+@pytest.mark.parametrize("python", ["", "#!/bin/sh\necho SyntaxError >&2; exit 1\n"])
+def test_a_host_without_python_or_with_an_old_one_asks_nobody(tmp_path: Path, python: str) -> None:
+    if python:
+        (tmp_path / "python3").write_text(python)
+        (tmp_path / "python3").chmod(0o755)
+    finished = subprocess.run(
+        ["/bin/sh", "-c", Logins().command()],
+        input="{}",
+        env={"PATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert (finished.returncode, finished.stdout) == (0, "")

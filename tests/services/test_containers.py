@@ -54,6 +54,14 @@ def test_it_has_no_privileges(arguments: list[str]) -> None:
     assert not any("docker.sock" in argument for argument in arguments)
 
 
+def test_none_of_them_writes_its_memory_to_a_disk_when_it_crashes(make: MakeArtefacts) -> None:
+    made = make(postgres={}, valkey={}, entry={})
+    assert len(made.stack.units) > 5
+    for unit in made.stack.units:
+        arguments = unit.create_arguments("demo", made.secrets.digest)
+        assert "core=0:0" in values(arguments, "--ulimit"), unit.name
+
+
 def test_it_inherits_no_proxy_of_dockers_client(arguments: list[str]) -> None:
     """Named without a value, a variable is not set: tests/e2e shows that Docker takes it so."""
     unset = {value for value in values(arguments, "--env") if "=" not in value}
@@ -241,6 +249,16 @@ def test_the_web_ui_knows_the_router_and_lets_nobody_sign_up(demo: Artefacts) ->
     assert web_ui.env["ENABLE_PERSISTENT_CONFIG"] == "false"
     assert web_ui.secret_env["OPENAI_API_KEYS"] == router.secret_env["LITELLM_MASTER_KEY"]
     assert web_ui.env["CORS_ALLOW_ORIGIN"] == "http://127.0.0.1:3000;http://localhost:3000"
+
+
+def test_the_web_ui_sends_nothing_to_openai(demo: Artefacts) -> None:
+    """Its own default for memories, sound and pictures, whoever answers chats (config.py)."""
+    env = find(demo, "open-webui").container.env
+    by_default = ["RAG", "AUDIO_STT", "AUDIO_TTS", "IMAGES", "IMAGES_EDIT"]
+    for name in by_default:
+        assert env[f"{name}_OPENAI_API_BASE_URL"] == env["OPENAI_API_BASE_URLS"]
+    # they are found by embeddings, and there is no model for that
+    assert env["ENABLE_MEMORIES"] == "false"
 
 
 def test_a_public_address_is_an_allowed_origin(make: MakeArtefacts) -> None:

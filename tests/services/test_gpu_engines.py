@@ -12,7 +12,7 @@ from deploy.catalog import load_catalog
 from deploy.errors import PlanError
 from deploy.inventory import Deployment
 from deploy.services import ContainerSpec, Tier
-from deploy.services.container import HARDWARE
+from deploy.services.container import HARDWARE, NO_DUMPS
 from deploy.services.hang_watch import hang_seconds
 from deploy.services.weights import distinct_weights
 from deploy.sizing.release import DEFAULT_VERSION
@@ -271,7 +271,9 @@ def test_labels_without_gpus_say_nothing_of_them(tmp_path: Path) -> None:
     hosts, own = [{"name": "@local"}], {"kind": "llama_cpp"}
     artefacts = made(tmp_path, hosts=hosts, engine=own, models=[{"name": "tiny-coder"}])
     for unit in artefacts.stack.units:
-        assert not set(HARDWARE) & set(unit.container.public(digest))
+        public = unit.container.public(digest)
+        assert public["ulimits"] == NO_DUMPS
+        assert set(HARDWARE) & set(public) == {"ulimits"}
 
 
 def test_the_image_of_vllm_is_the_release_that_is_sized() -> None:

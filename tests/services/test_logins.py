@@ -84,6 +84,8 @@ def test_a_provider(make: MakeArtefacts) -> None:
     assert env["ENABLE_OAUTH_SIGNUP"] == "true"
     assert env["ENABLE_OAUTH_PERSISTENT_CONFIG"] == "false"
     assert env["OAUTH_MERGE_ACCOUNTS_BY_EMAIL"] == "false"
+    # the router knows people by the address that they have now
+    assert env["OAUTH_UPDATE_EMAIL_ON_LOGIN"] == "true"
     assert env["JWT_EXPIRES_IN"] == "168h"
     assert env["WEBUI_SESSION_COOKIE_SECURE"] == env["WEBUI_AUTH_COOKIE_SECURE"] == "true"
     # everybody at the provider may come, and none of them administers
@@ -208,8 +210,12 @@ def test_an_address_of_a_proxy_in_front(make: MakeArtefacts) -> None:
 def test_what_is_inside_is_not_asked_through_a_proxy(make: MakeArtefacts) -> None:
     env = variables(make(web_ui={"env": {"HTTPS_PROXY": "http://proxy.lab:3128"}}))
     assert env["NO_PROXY"] == "demo-litellm-0,localhost,127.0.0.1"
-    own = {"HTTPS_PROXY": "http://proxy.lab:3128", "NO_PROXY": "lab"}
-    assert variables(make(web_ui={"env": own}))["NO_PROXY"] == "lab"
+    # also where somebody has declared what else is not
+    own = {"http_proxy": "http://proxy.lab:3128", "no_proxy": ".lab"}
+    env = variables(make(web_ui={"env": own}))
+    assert env["no_proxy"] == ".lab,demo-litellm-0,localhost,127.0.0.1"
+    assert "NO_PROXY" not in env
+    assert "NO_PROXY" not in variables(make(web_ui={"env": {"PROXY": "none"}}))
 
 
 def test_several_share_everything_but_their_names(make: MakeArtefacts) -> None:

@@ -249,6 +249,8 @@ def test_the_unit_file_follows_from_every_field(make: MakeArtefacts) -> None:
     runs, digest = service_of(artefacts), artefacts.secrets.digest
     marks = Marks("demo", "{}")
     before = runs.unit_file(marks, digest).split("[X-Atelier]")[0]
+    # its memory is written to no disk when it crashes
+    assert "\nLimitCORE=0\n" in before
     changes: dict[str, Any] = {
         "command": ("/bin/x",),
         "env": {"A": "1"},

@@ -276,7 +276,7 @@ def test_nvidia_gpus(tmp_path: Path) -> None:
     created = unit.create_arguments("lab", digest)
     assert created[created.index("--shm-size") + 1] == str(8 * 1024**3)
     assert created[created.index("--gpus") + 1].startswith('"device=')
-    assert unit.container.ulimits == {"memlock": -1, "stack": 67108864}
+    assert unit.container.ulimits == {"core": 0, "memlock": -1, "stack": 67108864}
     assert unit.image_name == "sglang"
     assert set(unit.gpu_shares.values()) == {0.9}
 

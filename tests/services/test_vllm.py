@@ -62,7 +62,7 @@ def test_on_cpus(make: MakeArtefacts) -> None:
     assert found.env["VLLM_CPU_KVCACHE_SPACE"] == "4"
     assert found.env["VLLM_CPU_OMP_THREADS_BIND"] == "nobind"
     assert "CUDA_DEVICE_ORDER" not in found.env
-    assert (found.cap_add, found.gpus, found.ulimits) == (("SYS_NICE",), (), {})
+    assert (found.cap_add, found.gpus, found.ulimits) == (("SYS_NICE",), (), {"core": 0})
     assert found.image == load_catalog().images["vllm-cpu"].reference
 
 
@@ -204,6 +204,11 @@ def test_the_web_ui_searches_documents_with_the_models_that_there_are(make: Make
     assert env["RAG_OPENAI_API_BASE_URL"] == env["OPENAI_API_BASE_URLS"]
     assert "RAG_RERANKING_ENGINE" not in env
     assert keys == {"OPENAI_API_KEYS", "RAG_OPENAI_API_KEY"}
+
+    elsewhere = {"env": {"RAG_OPENAI_API_BASE_URL": "https://vectors.example/v1"}}
+    env, keys = web_ui_env(make, "bge-m3", web_ui=elsewhere)
+    assert env["RAG_OPENAI_API_BASE_URL"] == "https://vectors.example/v1"
+    assert keys == {"OPENAI_API_KEYS"}
 
     env, keys = web_ui_env(make, "bge-m3", "bge-reranker-v2-m3")
     assert env["ENABLE_RAG_HYBRID_SEARCH"] == "true"

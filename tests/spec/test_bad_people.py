@@ -160,9 +160,9 @@ BAD_PLANS: list[tuple[dict[str, Any], str]] = [
         """,
     ),
     (
-        STORE | {"people": [{"name": "ada", "email": "a@b.c"}, {"name": "eve", "email": "a@b.c"}]},
+        STORE | {"people": [{"name": "ada", "email": "A@b.c"}, {"name": "eve", "email": "a@b.c"}]},
         """
-        people[0]: a@b.c is the address of more than one person
+        people[0]: A@b.c is the address of more than one person
             allowed: one person each
         """,
     ),

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from pydantic import TypeAdapter
 
 ASKED = "def my_secret_function(password):"
 QUOTED = '{"messages": [{"content": "' + ASKED + '"}]}'
@@ -51,6 +52,25 @@ def test_texts_that_may_quote_are_left_out_of_the_log(silence: Any, status: int 
     said = logged(silence, f"failed: {error}", error=error)
     assert ASKED not in said
     assert "in logged" in said
+
+
+def of_pydantic() -> Exception:
+    try:
+        TypeAdapter(int).validate_python(ASKED)
+    except ValueError as error:
+        return error
+    raise AssertionError
+
+
+@pytest.mark.parametrize(
+    "error", [of_pydantic(), ValueError(f"not a number: {ASKED}"), KeyError(ASKED)], ids=repr
+)
+def test_errors_that_name_a_value_are_left_out(silence: Any, error: Exception) -> None:
+    """LiteLLM looks at what is to be ranked before it asks an engine, and logs what is wrong."""
+    assert ASKED in str(error)
+    assert ASKED not in logged(silence, "Error in rerank: %s", error)
+    keep = silence.without_text(lambda found, **_: found)
+    assert ASKED not in str(keep({"error_message": str(error)}, original_exception=error))
 
 
 def test_causes_are_left_out_too(silence: Any) -> None:

@@ -86,7 +86,11 @@ class Client:
         if data == DONE:
             sample.outcome = outcomes.ANSWERED if sample.parts else outcomes.EMPTY
             return False
-        event = json.loads(data)
+        try:
+            event: Mapping[str, Any] = dict(json.loads(data))
+        except (TypeError, ValueError):
+            sample.outcome = outcomes.NO_JSON
+            return False
         if "error" in event:
             sample.outcome = _error_of(event["error"])
             return False

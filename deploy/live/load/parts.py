@@ -102,7 +102,7 @@ def _shared_out(users: int, parts: int) -> Iterator[int]:
 def _part(
     artefacts: Artefacts, planned: DeploymentPlan | None, use: Use, name: str, people: int
 ) -> Part:
-    replicas = _replicas(artefacts, name)
+    replicas = serving(artefacts, name)
     shape = SHAPES[use].within(min(replica.max_model_len for replica in replicas))
     served = replicas[0].served_model_name
     rows = {row.served_model_name: row for row in planned.models} if planned else {}
@@ -113,7 +113,7 @@ def _part(
 def _model(artefacts: Artefacts, use: Use, asked: str | None) -> str | None:
     plan = artefacts.plan
     if asked:
-        replicas = _replicas(artefacts, asked)
+        replicas = serving(artefacts, asked)
         return asked if replicas and _can(artefacts, replicas[0], use) else None
     if use is Use.CHATS:
         return plan.default_model if plan.is_for_chat(plan.default_model) else None
@@ -139,8 +139,8 @@ def _can(artefacts: Artefacts, replica: ReplicaPlan, use: Use) -> bool:
     return engines.upstream(artefacts.context, replica).completes
 
 
-def _replicas(artefacts: Artefacts, name: str) -> Sequence[ReplicaPlan]:
-    """Who serves a model, an alias of one, or an adapter."""
+def serving(artefacts: Artefacts, name: str) -> Sequence[ReplicaPlan]:
+    """The replicas that serve a model, an alias of one, or an adapter."""
     plan = artefacts.plan
     name = plan.aliases.get(name, name)
     return [r for r in plan.replicas if name in {r.served_model_name, *r.lora_adapters}]
@@ -149,7 +149,7 @@ def _replicas(artefacts: Artefacts, name: str) -> Sequence[ReplicaPlan]:
 def _no_model(artefacts: Artefacts, wanted: list[Use], model: str | None) -> Problem:
     uses = " and ".join(wanted)
     names = ", ".join(artefacts.plan.served_models)
-    if model and not _replicas(artefacts, model):
+    if model and not serving(artefacts, model):
         return Problem("--model", f"{model!r} is not served", names)
     if model:
         return Problem("--model", f"{model} is not for {uses}", fix="choose another --use")
@@ -158,7 +158,7 @@ def _no_model(artefacts: Artefacts, wanted: list[Use], model: str | None) -> Pro
 
 def markers_of(artefacts: Artefacts, name: str) -> FillInTheMiddle | None:
     """The tokens that ask a model for what is between two texts; none of models not known."""
-    entry = load_catalog().models.get(_replicas(artefacts, name)[0].model)
+    entry = load_catalog().models.get(serving(artefacts, name)[0].model)
     return entry.fill_in_the_middle if entry else None
 
 

@@ -8,7 +8,7 @@ metrics.md
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 
@@ -18,6 +18,7 @@ from deploy.artefacts import Artefacts
 from deploy.errors import AtelierError
 from deploy.live.connection import Connection, connect
 from deploy.live.engine_questions import engine_url
+from deploy.plan.replica_plan import ReplicaPlan
 from deploy.services import engines
 from deploy.spec import SecretName
 from deploy.spec.engine_kinds import EngineKind
@@ -66,24 +67,28 @@ def read(text: str, name: str) -> int:
 
 
 @contextmanager
-def open_queue(artefacts: Artefacts, models: set[str]) -> Iterator[Callable[[float], Queue | None]]:
-    """Something that looks at the queues of the engines of some models.
+def open_queue(
+    artefacts: Artefacts, replicas: Iterable[ReplicaPlan]
+) -> Iterator[Callable[[float], Queue | None]]:
+    """Something that looks at the queues of some engines.
 
     Yields:
         A function of the seconds since the load began; what it returns is ``None`` where no
         engine says.
     """
     with ExitStack() as stack:
-        places = list(_places(artefacts, models, stack))
+        places = list(dict.fromkeys(_places(artefacts, replicas, stack)))
         http = stack.enter_context(httpx.Client(timeout=TIMEOUT_SECONDS, trust_env=False))
         yield lambda seconds: _look(http, places, seconds)
 
 
-def _places(artefacts: Artefacts, models: set[str], stack: ExitStack) -> Iterator[Metrics]:
+def _places(
+    artefacts: Artefacts, replicas: Iterable[ReplicaPlan], stack: ExitStack
+) -> Iterator[Metrics]:
     hosts: dict[str, Connection] = {}
-    for replica in artefacts.plan.replicas:
+    for replica in replicas:
         kind = replica.engine.kind
-        if replica.served_model_name not in models or kind not in WAITING:
+        if kind not in WAITING:
             continue
         # a load is worth measuring where this host does not say
         with suppress(AtelierError):

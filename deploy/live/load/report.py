@@ -119,6 +119,8 @@ class LoadReport:
     tokens_per_second: float
     queue: QueueReport | None
     """``None`` where no engine says."""
+    late_seconds: float
+    """By how much this machine itself was late, 95 % of the time at most."""
 
 
 @dataclass(frozen=True)
@@ -136,6 +138,7 @@ def report(
 ) -> LoadReport:
     """The figures of a load."""
     uses = tuple(_use(measured, part) for part in parts)
+    late = spread(measured.late)
     return LoadReport(
         deployment=deployment,
         address=address,
@@ -146,6 +149,7 @@ def report(
         uses=uses,
         tokens_per_second=sum(use.tokens_per_second for use in uses),
         queue=_queue(measured.queue),
+        late_seconds=late.p95 if late else 0.0,
     )
 
 

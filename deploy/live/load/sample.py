@@ -11,6 +11,7 @@ EMPTY = "answered without text"
 """Which a model may do, e.g. where there is nothing to complete."""
 TOO_MANY = "too many requests (429)"
 NO_CONNECTION, TIMED_OUT, CUT = "no connection", "timed out", "the stream was cut"
+NO_JSON = "no JSON in the stream"
 
 
 @dataclass

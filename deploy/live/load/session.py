@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import signal
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -16,8 +17,11 @@ from deploy.live.load.target import Target
 from deploy.live.load.workload import Person
 
 LOOK_SECONDS = 1.0
+TICK_SECONDS = 0.1
 AFTER_ERROR_SECONDS = 2.0
 """Before somebody tries again."""
+FILES, FILES_OF_ONE = 128, 4
+"""That are open at most: all others, and those of somebody's connection through SSH."""
 WELL = {outcomes.ANSWERED, outcomes.EMPTY, outcomes.CANCELLED}
 LookAtQueue = Callable[[float], Queue | None]
 Report = Callable[[float, Sequence[Sample]], None]
@@ -29,6 +33,8 @@ class Measured:
 
     samples: list[Sample] = field(default_factory=list)
     queue: list[Queue] = field(default_factory=list)
+    late: list[float] = field(default_factory=list)
+    """By how many seconds this machine itself was late, again and again."""
     seconds: float = 0.0
     stopped: bool = False
     """Whether somebody stopped it before its time."""
@@ -50,7 +56,18 @@ def run(
         look: says how many wait in the engines.
         report: is told how it goes, every second.
     """
+    _allow_files(FILES + FILES_OF_ONE * len(people))
     return asyncio.run(_run(people, target, seconds, look, report))
+
+
+def _allow_files(count: int) -> None:
+    """Connections are files, of which macOS lets a program open 256, and Linux 1024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < count:
+        most = count if hard == resource.RLIM_INFINITY else min(count, hard)
+        # the system may have yet another limit
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 async def _run(
@@ -63,6 +80,7 @@ async def _run(
     async with open_client(target, len(people)) as client:
         tasks = [asyncio.create_task(_use(each, client, measured.samples)) for each in people]
         tasks.append(asyncio.create_task(_watch(client, measured, look, report)))
+        tasks.append(asyncio.create_task(_watch_itself(client, measured)))
         try:
             async with asyncio.timeout(seconds):
                 await stop.wait()
@@ -104,3 +122,11 @@ async def _watch(client: Client, measured: Measured, look: LookAtQueue, report: 
                 measured.queue.append(found)
         report(client.now(), measured.samples)
         await asyncio.sleep(LOOK_SECONDS)
+
+
+async def _watch_itself(client: Client, measured: Measured) -> None:
+    """Whoever plays too many people looks at the clock too late, and measures that of answers."""
+    while True:
+        wanted = client.now() + TICK_SECONDS
+        await asyncio.sleep(TICK_SECONDS)
+        measured.late.append(client.now() - wanted)

@@ -52,11 +52,10 @@ class Server:
             by_design: how tables begin that keep prompts by design.
         """
         try:
-            names = _psql(self.connection, self.container, database, [TABLES]).split()
-            lines = _lines(
-                execs.stream(self.connection.client, self.container, _dump(self, database, names))
-            )
-            found = _read(lines, needles)
+            names = _psql(self.connection, self.container, database, [TABLES]).splitlines()
+            command = _dump(self, database, names)
+            chunks = execs.stream_apart(self.connection.client, self.container, command)
+            found = _read(chunks, needles)
         except DockerException as error:
             return self._place(database, problem=f"it cannot be asked: {type(error).__name__}")
         return self._of(database, found, by_design)
@@ -140,28 +139,31 @@ def _quoted(text: str) -> str:
     return "'" + text.replace("\\", "\\\\").replace("'", "''") + "'"
 
 
-def _read(lines: Iterator[bytes], needles: Needles) -> _Found:
+def _read(chunks: Iterator[tuple[bytes, bytes]], needles: Needles) -> _Found:
     found, search, read = _Found(), needles.search(), 0
-    for line in lines:
+    errors: list[bytes] = []
+    for line in _lines(chunks, errors):
         read += len(line)
         if line.startswith(TABLE.encode()):
             search = needles.search()
             found.tables[line.decode("utf-8", "replace").removeprefix(TABLE).strip()] = search
-        elif line.startswith(FAILED):
-            found.problem = "one of its tables did not answer in time, or not at all"
         else:
             found.rows += 1
             search.feed(line)
         if read > MOST_BYTES:
             found.problem = f"only the first {size(MOST_BYTES)} were searched"
             break
+    if any(line.startswith(FAILED) for line in b"".join(errors).splitlines()):
+        found.problem = "one of its tables did not answer in time, or not at all"
     return found
 
 
-def _lines(chunks: Iterator[bytes]) -> Iterator[bytes]:
+def _lines(chunks: Iterator[tuple[bytes, bytes]], errors: list[bytes]) -> Iterator[bytes]:
+    """Whole lines; errors come in the middle of them, for psql does not keep those back."""
     pending = b""
-    for chunk in chunks:
-        *whole, pending = (pending + chunk).split(b"\n")
+    for printed, said in chunks:
+        errors.append(said)
+        *whole, pending = (pending + printed).split(b"\n")
         for line in whole:
             yield line + b"\n"
     if pending:
@@ -175,5 +177,6 @@ def _start(database: str) -> list[str]:
 
 def _psql(connection: Connection, container: str, database: str, statements: list[str]) -> str:
     command = [*_start(database), *(part for each in statements for part in ("-c", each))]
-    chunks = execs.stream(connection.client, container, command)
-    return b"".join(chunks).decode("utf-8", "replace").strip()
+    # warnings, e.g. of a newer image's collations, are no part of an answer
+    chunks = execs.stream_apart(connection.client, container, command)
+    return b"".join(printed for printed, _ in chunks).decode("utf-8", "replace").strip()

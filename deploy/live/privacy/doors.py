@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 
@@ -18,6 +18,9 @@ CHAT, COMPLETION, MESSAGES, RESPONSES = (
     "/v1/messages",
     "/v1/responses",
 )
+EMBEDDINGS, RERANK = "/v1/embeddings", "/v1/rerank"
+Use = Literal["chat", "completion", "embedding", "rerank"]
+"""What a model is asked for."""
 MAX_TOKENS = 8
 MOST_CHARACTERS = 2_000_000
 """Of a prompt that is too long."""
@@ -38,6 +41,8 @@ class Door:
     chat_path: str = CHAT
     is_router: bool = True
     """Whether it has the router's other paths."""
+    others: tuple[tuple[str, Use], ...] = ()
+    """Models that are asked briefly, each with an engine and a log of its own, and their uses."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +99,24 @@ def _bodies(door: Door) -> Iterator[tuple[str, str, Any]]:
     response = {"model": door.model, "max_output_tokens": 16, "input": f"Repeat: {MARK}"}
     yield "a response", RESPONSES, response
     yield "a wrong response", RESPONSES, response | {"temperature": MARK}
+    for model, use in door.others:
+        if model in {door.model, door.completion_model}:
+            continue
+        path, body, wrong = _asked(model, use)
+        yield f"a {use} of {model}", path, body
+        yield f"a wrong {use} of {model}", path, body | {wrong: MARK}
+
+
+def _asked(model: str, use: Use) -> tuple[str, dict[str, Any], str]:
+    """Path, body, and the name of a parameter that is a number."""
+    if use == "embedding":
+        return EMBEDDINGS, {"model": model, "input": MARK}, "dimensions"
+    if use == "rerank":
+        return RERANK, {"model": model, "query": MARK, "documents": [MARK, "ping"]}, "top_n"
+    if use == "completion":
+        asked = {"model": model, "prompt": f"# {MARK}\n", "max_tokens": MAX_TOKENS}
+        return COMPLETION, asked, "temperature"
+    return CHAT, _chat(model), "temperature"
 
 
 def _chat(model: str) -> dict[str, Any]:

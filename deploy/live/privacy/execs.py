@@ -12,6 +12,24 @@ import docker
 from docker.utils.socket import frames_iter
 
 
+def stream_apart(
+    client: docker.DockerClient, container: str, command: Sequence[str]
+) -> Iterator[tuple[bytes, bytes]]:
+    """What a program in a container prints and, apart from it, its errors, as they come.
+
+    Args:
+        client: Docker of its host.
+        container: name of the container.
+        command: the program and its arguments.
+
+    Raises:
+        docker.errors.APIError: if it cannot be started.
+    """
+    made = client.api.exec_create(container, list(command))
+    for printed, errors in client.api.exec_start(made["Id"], stream=True, demux=True):
+        yield printed or b"", errors or b""
+
+
 def stream(
     client: docker.DockerClient, container: str, command: Sequence[str], said: str = ""
 ) -> Iterator[bytes]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import PurePosixPath
 
 from docker.errors import DockerException, NotFound
@@ -40,26 +40,54 @@ def search_container(
         container = connection.client.containers.get(unit.name)
         tops = [*_writable(container), *(f"!{path}" for path in left_out)]
         command = _command(needles, minutes, tops)
-        said = "".join(f"{value}\n" for _, value in needles.secrets) + ".\n"
+        said = "".join(f"{form}\n" for form, _ in needles.forms) + ".\n"
         chunks = execs.stream(connection.client, unit.name, command, said)
-        return _place(place, b"".join(chunks).decode("utf-8", "replace"), needles)
+        output = b"".join(chunks).decode("utf-8", "replace")
+        return _place(place, output, needles, [hit for _, hit in needles.forms])
     except NotFound:
         return Place(*place, "", problem="there is no such container")
     except DockerException as error:
         return Place(*place, "", problem=f"it has no shell to search with: {type(error).__name__}")
 
 
-def search_host(
+def search_host(  # noqa: PLR0913, PLR0917
     connection: Connection,
     host: str,
-    directories: Iterable[PurePosixPath],
+    directory: PurePosixPath,
+    data: PurePosixPath,
+    services: Iterable[str],
     minutes: int,
     needles: Needles,
 ) -> Place:
-    """Search directories of a host for marks alone: secrets are there by design."""
-    command = _command(needles, minutes, map(str, directories))
-    _, output = connection.run(shlex.join(command))
-    return _place(("files", ", ".join(map(str, directories)), host, "host"), output, needles)
+    """Search directories of a host for marks alone: secrets are there by design.
+
+    Args:
+        connection: to the host.
+        host: its name.
+        directory: the deployment's.
+        data: where its services without a container keep their data.
+        services: names of those.
+        minutes: how long ago files were changed at most.
+        needles: what is looked for.
+    """
+    forms = [form for form, _ in needles.mark_forms]
+    said = shlex.join(["printf", r"%s\n", *forms, "."])
+    search = shlex.join(_command(needles, minutes, [str(directory)]))
+    words = [search, *(word for name in services for word in _own_places(data, shlex.quote(name)))]
+    _, output = connection.run(shlex.join(["sh", "-c", f"{said} | {' '.join(words)}"]))
+    shown = [directory, data] if len(words) > 1 else [directory]
+    place = ("files", ", ".join(map(str, shown)), host, "host")
+    return _place(place, output, needles, [hit for _, hit in needles.mark_forms])
+
+
+def _own_places(data: PurePosixPath, service: str) -> Iterator[str]:
+    """What a service can write to, as words for ``sh``.
+
+    systemd makes a link of its data, and gives it temporary directories of its own.
+    """
+    yield f"{data}/{service}/."
+    yield f"/tmp/systemd-private-*-{service}.service-*"  # noqa: S108 - systemd's
+    yield f"/var/tmp/systemd-private-*-{service}.service-*"  # noqa: S108
 
 
 def _count(files: str) -> str:
@@ -82,8 +110,9 @@ def _writable(container: Container) -> Iterator[str]:
         yield from sorted({"/" + str(row["Path"]).split("/")[1] for row in changed})
 
 
-def _place(place: tuple[str, str, str, str], output: str, needles: Needles) -> Place:
-    names = [name for name, _ in needles.secrets]
+def _place(
+    place: tuple[str, str, str, str], output: str, needles: Needles, hits: Sequence[Hit]
+) -> Place:
     found: set[Hit] = set()
     where: list[str] = []
     files, unread = "", []
@@ -93,8 +122,8 @@ def _place(place: tuple[str, str, str, str], output: str, needles: Needles) -> P
         if word == "mark":
             found.add(needles.prompt(first[:3]))
             where.append(path)
-        elif word == "secret":
-            found.add(Hit(names[int(first)]))
+        elif word == "form":
+            found.add(hits[int(first)])
             where.append(path)
         elif word in {"large", "unreadable"}:
             unread.append(rest)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
 import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from urllib.parse import quote
 
 WORD = "atelierprivacy"
 SHORTEST = 8
@@ -64,24 +66,35 @@ class Needles:
         return Hit("prompt", self.mark.request(number))
 
     @property
-    def secrets(self) -> list[tuple[str, str]]:
-        """Names and values that are long enough to be looked for."""
-        return [(name, value) for name, value in self.keys.items() if len(value) >= SHORTEST]
+    def forms(self) -> list[tuple[str, Hit]]:
+        """How marks and secrets that are long enough may be written.
+
+        Marks as they are are not among them: their digits say more.
+        """
+        secrets = [
+            (form, Hit(name))
+            for name, value in self.keys.items()
+            if len(value) >= SHORTEST
+            for form in (value, *encoded(value))
+        ]
+        return [*secrets, *self.mark_forms]
+
+    @property
+    def mark_forms(self) -> list[tuple[str, Hit]]:
+        """Those of marks alone."""
+        return [(form, Hit("prompt")) for form in encoded(self.mark.word)]
 
 
 class Search:
     """Looks through bytes as they come; keeps nothing of them but the last few.
 
-    It also finds what is written in hexadecimal digits or in base64.
+    It also finds what is written in one of its other forms.
     """
 
     def __init__(self, needles: Needles) -> None:
         self._needles = needles
         self._mark = re.compile(re.escape(needles.mark.word.encode()) + rb"([0-9a-f]{3})")
-        self._others = {
-            form: Hit(name) for name, value in needles.secrets for form in forms(value.encode())
-        }
-        self._others |= dict.fromkeys(list(forms(needles.mark.word.encode()))[1:], Hit("prompt"))
+        self._others = {form.encode(): hit for form, hit in needles.forms}
         self._overlap = max(map(len, self._others), default=0) + len(needles.mark.word) + 3
         self._before = b""
         self.found: set[Hit] = set()
@@ -105,13 +118,15 @@ class Search:
         return True
 
 
-def forms(value: bytes) -> Iterable[bytes]:
-    """How a value may be written: as it is, in hexadecimal digits, and in base64."""
-    yield value
-    yield value.hex().encode()
+def encoded(text: str) -> Iterable[str]:
+    """How a text is written in JSON, in an address, in hexadecimal digits, and in base64."""
+    others = {json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1], quote(text, "")}
+    yield from sorted(others - {text})
+    value = text.encode()
+    yield value.hex()
     for shift in range(3):
         # where it stands in a longer text decides on its letters, but not in its middle
-        encoded = base64.b64encode(b"\0" * shift + value)
+        letters = base64.b64encode(b"\0" * shift + value).decode()
         first = (shift * 8 + 5) // 6
         last = (shift + len(value)) * 8 // 6
-        yield encoded[first:last]
+        yield letters[first:last]

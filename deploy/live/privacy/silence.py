@@ -32,6 +32,8 @@ ROWS: dict[RouterKind, str] = {
     "litellm": 'public."LiteLLM_SpendLogs"',
 }
 """Where each router writes who asked what when."""
+WITHOUT_A_ROW = ("cut off", "embedding of", "rerank of")
+"""Requests that need not have one, of all routers."""
 Say = Callable[[str], None]
 
 
@@ -99,7 +101,10 @@ def _wait_for_rows(look: Look) -> Iterator[Place]:
         return
     kinds = [router.spec.kind for router in plan.routers]
     database = " and ".join(postgres.DATABASES[kind].name for kind in kinds)
-    wanted = sum(each.ended == "200" and "cut off" not in each.request for each in look.asked)
+    wanted = sum(
+        each.ended == "200" and not any(kind in each.request for kind in WITHOUT_A_ROW)
+        for each in look.asked
+    )
     deadline = time.monotonic() + ROWS_SECONDS
     while (found := _new_rows(look.server, kinds)) < wanted:
         if time.monotonic() > deadline:
@@ -119,7 +124,7 @@ Searching = Callable[[], Place]
 
 
 def _searches(look: Look) -> Iterator[Searching]:
-    artefacts, needles = look.artefacts, look.needles
+    needles = look.needles
     for unit in look.units():
         connection = look.host_of(unit)
         yield partial(search_log, connection, unit, look.since[unit.host], needles)
@@ -131,10 +136,7 @@ def _searches(look: Look) -> Iterator[Searching]:
         if unit.image_name:
             yield partial(_search_files, look, unit)
     for host, connection in look.hosts.items():
-        directories = [artefacts.context.directory(host)]
-        if any(unit.image_name is None for unit in artefacts.stack.on(host)):
-            directories.append(data_directory(artefacts.plan.name))
-        yield partial(_search_host, look, host, connection, directories)
+        yield partial(_search_host, look, host, connection)
 
 
 def _database_searches(look: Look) -> Iterator[Searching]:
@@ -174,8 +176,8 @@ def _not_blind(place: Place) -> Place:
 
 
 def _minutes(look: Look, host: str, connection: Connection) -> int:
-    """Since it began, rounded up, as find counts them."""
-    return (now(connection) - look.since[host]) // 60 + 1
+    """Since it began, as find counts them, and a minute more: it takes some time to begin."""
+    return (now(connection) - look.since[host]) // 60 + 2
 
 
 def _search_files(look: Look, unit: Unit) -> Place:
@@ -191,11 +193,11 @@ def _search_files(look: Look, unit: Unit) -> Place:
     return search_container(connection, unit, minutes, look.needles, paths)
 
 
-def _search_host(
-    look: Look, host: str, connection: Connection, directories: list[PurePosixPath]
-) -> Place:
-    minutes = _minutes(look, host, connection)
+def _search_host(look: Look, host: str, connection: Connection) -> Place:
+    artefacts, minutes = look.artefacts, _minutes(look, host, connection)
+    directory, data = artefacts.context.directory(host), data_directory(artefacts.plan.name)
+    services = [unit.name for unit in artefacts.stack.on(host) if unit.image_name is None]
     try:
-        return search_host(connection, host, directories, minutes, look.needles)
+        return search_host(connection, host, directory, data, services, minutes, look.needles)
     except AtelierError as error:
         return Place("files", host, host, "host", "", problem=str(error))

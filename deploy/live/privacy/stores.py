@@ -78,23 +78,24 @@ def search_sqlite(
     place = ("database", f"{unit.name}, {path.name}", unit.host, "open_webui")
     script = read_script("search_sqlite.py")
     command = ["python3", "-c", script, str(path), str(SQLITE_SECONDS)]
-    asked = {"word": needles.mark.word, "secrets": [value for _, value in needles.secrets]}
+    asked = {"word": needles.mark.word, "forms": [form for form, _ in needles.forms]}
     try:
         chunks = execs.stream(connection.client, unit.name, command, json.dumps(asked) + "\n")
         rows = [json.loads(line) for line in b"".join(chunks).splitlines()]
     except (DockerException, ValueError) as error:
         return Place(*place, "", problem=f"it cannot be read: {type(error).__name__}")
-    names = [name for name, _ in needles.secrets]
+    hits = [hit for _, hit in needles.forms]
     wrong: set[Hit] = set()
     declared: set[Hit] = set()
     where = []
     for row in rows:
-        prompts = {needles.prompt(number) for number in row["marks"]}
-        keys = {Hit(names[index]) for index in row["secrets"]}
-        kept = prompts if row["table"].startswith(by_design) else set()
+        seen = {needles.prompt(number) for number in row["marks"]}
+        seen |= {hits[index] for index in row["forms"]}
+        is_kept = row["table"].startswith(by_design)
+        kept = {hit for hit in seen if hit.what == "prompt"} if is_kept else set()
         declared |= kept
-        wrong |= (prompts - kept) | keys
-        where += [row["table"]] if (prompts - kept) | keys else []
+        wrong |= seen - kept
+        where += [row["table"]] if seen - kept else []
     amount = f"{sum(row['rows'] for row in rows)} rows of {len(rows)} tables"
     whole = rows and all(row["whole"] for row in rows)
     problem = "" if whole else f"not all of it was searched within {SQLITE_SECONDS} s"

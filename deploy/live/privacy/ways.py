@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -13,7 +14,7 @@ from deploy.artefacts import Artefacts
 from deploy.live.connection import container_address
 from deploy.live.entry import entry_base
 from deploy.live.http import Base, post, prepare
-from deploy.live.privacy.doors import Door
+from deploy.live.privacy.doors import Door, Use
 from deploy.live.privacy.look import Look, WebUI
 from deploy.live.privacy.needles import Needles
 from deploy.live.verify import loopback
@@ -39,10 +40,12 @@ def find_doors(look: Look) -> Iterator[Door]:
         connection, who = look.hosts[router.host], "router"
         if len(plan.routers) > 1:
             who = router.title
-        door = _door(artefacts, router, router)
+        door, others = _door(artefacts, router, router), tuple(_others(artefacts, router))
         for index, name in enumerate(routes.router_names(artefacts.context, router)):
             address = container_address(connection, name, plan.name)
-            yield door(f"{who} {index}", connection.reach(address, routers.port(router)))
+            # the engines are the same, whichever replica asks them
+            asked = door(f"{who} {index}", connection.reach(address, routers.port(router)))
+            yield asked if index else replace(asked, others=others)
     people: Base | None = None
     if plan.entry:
         people = entry_base(artefacts, plan.entry, look.hosts[plan.entry.host])
@@ -77,6 +80,20 @@ def _door(
         completion_model=next(iter(completing), None),
         max_model_len=_longest(artefacts, model),
     )
+
+
+def _others(artefacts: Artefacts, router: RouterPlan) -> Iterator[tuple[str, Use]]:
+    """Every model of a router, and what it is for."""
+    for model in router.models:
+        replica: ReplicaPlan = artefacts.plan.replicas_of(model)[0]
+        if replica.embeds:
+            yield model, "embedding"
+        elif replica.reranks:
+            yield model, "rerank"
+        elif artefacts.plan.is_for_chat(model) or not _completes(artefacts, model):
+            yield model, "chat"
+        else:
+            yield model, "completion"
 
 
 def _longest(artefacts: Artefacts, model: str) -> int:

@@ -17,6 +17,8 @@ REFUSALS = {
     "cut": b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\ndata: {}\n\n",
     "error": b"HTTP/1.1 200 OK\r\nContent-Length: 33\r\n\r\n"
     + b'data: {"error": {"code": "oom"}}\n',
+    "text": b"HTTP/1.1 200 OK\r\nContent-Length: 19\r\n\r\ndata: out of memory",
+    "list": b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\ndata: [7]",
 }
 
 

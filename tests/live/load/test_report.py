@@ -9,7 +9,8 @@ from xml.etree import ElementTree
 import pytest
 
 from deploy.cli.load_page import write_load_page
-from deploy.cli.load_text import load_to_json, summary, verdict_text
+from deploy.cli.load_text import folded, load_to_json, summary, verdict_text
+from deploy.cli.output import console
 from deploy.live.load import sample as outcomes
 from deploy.live.load.promise import Promise
 from deploy.live.load.queue import WAITING, Queue, read
@@ -141,6 +142,27 @@ def test_in_plain_words() -> None:
     assert said[2].startswith("In the engines 4 at once and 6 waiting at most; 4.0 waiting")
     nothing = Verdict(Measure.PACE, Kind.NOT_MEASURED, None, 10)
     assert verdict_text(use, nothing) == "Completions: too few answers to judge pace."
+
+
+def test_what_most_failures_were() -> None:
+    failures = ["HTTP 500", "HTTP 500", outcomes.CUT, outcomes.CUT, *[outcomes.TOO_MANY] * 3]
+    [use] = load(answer(0, 0.1, 70), *(failed(kind) for kind in failures)).uses
+    said = verdict_text(use, use.verdicts[-1])
+    assert said.endswith("88% of the requests failed, most with 429, too many requests.")
+
+
+def test_sentences_fit_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(console, "width", 40)
+    assert max(map(len, folded("so many words " * 20))) <= 40
+
+
+def test_a_machine_that_plays_too_many_says_so() -> None:
+    part = Part(SHAPES[Use.COMPLETIONS], "m", 3, None)
+    for late, says_so in ((0.0, False), (0.4, True)):
+        measured = Measured([answer(0, 0.1, 70)], late=[late] * 20, seconds=10.0)
+        found = report(measured, [part], "lab", "ai.lab", through_ssh=False)
+        assert found.late_seconds == late
+        assert any("was late itself, by up to 0.40 s" in line for line in summary(found)) is says_so
 
 
 def test_json_has_every_figure() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
+import time
 from collections.abc import Sequence
 
 import pytest
@@ -72,6 +74,8 @@ def test_completions_are_given_up_as_editors_do() -> None:
         ("broken", "HTTP 500"),
         ("cut", outcomes.CUT),
         ("error", "an error in the stream (oom)"),
+        ("text", outcomes.NO_JSON),
+        ("list", outcomes.NO_JSON),
     ],
 )
 def test_failures_are_told_apart(model: str, outcome: str) -> None:
@@ -85,6 +89,28 @@ def test_nobody_there() -> None:
         pass
     found = measure(target, [Person(0, 0, "m", shape(Use.CHATS))], 1)
     assert found.samples[0].outcome == outcomes.NO_CONNECTION
+
+
+def test_a_busy_machine_is_late() -> None:
+    def report(_now: float, _: Sequence[Sample]) -> None:
+        time.sleep(0.5)
+
+    with serving(20.0) as target:
+        people = [Person(0, 0, "m", shape(Use.CHATS))]
+        found = run(people, target, 2, lambda _: None, report)
+    assert max(found.late) > 0.3
+
+
+def test_more_people_than_a_program_may_open_files() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with serving(50.0) as target:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (48, hard))
+        try:
+            people = [Person(number, 0, "m", shape(Use.CHATS)) for number in range(60)]
+            found = measure(target, people, 80)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert {each.outcome for each in found.samples} <= {outcomes.ANSWERED, outcomes.UNFINISHED}
 
 
 def test_tokens_are_counted_by_the_model_itself() -> None:
