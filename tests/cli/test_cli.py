@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 import typer
 
-from deploy.artefacts import Artefacts
 from deploy.cli import main as command
 from deploy.cli import output, pyinfra_run
 from deploy.cli.pyinfra_run import Run, run_pyinfra
@@ -194,6 +193,39 @@ def test_a_failed_run_of_pyinfra_is_reported_without_its_progress(
     assert str(failed.value) == f"pyinfra {inventory}: [h1] port 4000 is in use"
 
 
+@pytest.mark.parametrize("verb", ["check", "doctor", "down", "prune"])
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("nowhere.py", "", "nowhere.py: no such file"),
+        ("none.py", "x = 1\n", "none.py: 0 deployments"),
+        (
+            "lab.yaml",
+            'name: demo\nhosts: [{name: "@local"}]\nmodels: [{name: tiny-coder}]\n',
+            "lab.yaml: an inventory in YAML, which pyinfra does not read",
+        ),
+    ],
+)
+def test_an_inventory_without_hosts_is_not_all_well(
+    atelier: Atelier, tmp_path: Path, verb: str, name: str, text: str, message: str
+) -> None:
+    inventory = tmp_path / name
+    if text:
+        inventory.write_text(text)
+    status, out, err = atelier(verb, inventory)
+    assert (status, out) == (1, "")
+    assert f"{tmp_path}/{message}" in err
+
+
+def test_what_an_inventory_prints_is_no_part_of_the_answer(
+    atelier: Atelier, inventory: Path
+) -> None:
+    inventory.write_text(f"print('read')\n{INVENTORY}")
+    status, out, err = atelier("plan", inventory, "--json")
+    assert (status, err) == (0, "read\n")
+    assert json.loads(out)["name"] == "demo"
+
+
 # down
 
 
@@ -296,8 +328,10 @@ def test_status_as_a_table(
         assert text in out
 
 
-def checks(*oks: bool) -> Callable[[Artefacts], list[Check]]:
-    return lambda _: [Check(f"check {i}", "h1", ok, 0.5, "said [x]") for i, ok in enumerate(oks)]
+def checks(*oks: bool) -> Callable[..., list[Check]]:
+    return lambda *_, **__: [
+        Check(f"check {i}", "h1", ok, 0.5, "said [x]") for i, ok in enumerate(oks)
+    ]
 
 
 @pytest.mark.parametrize(("oks", "status"), [((True, True), 0), ((True, False), 1)])
