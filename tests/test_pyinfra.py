@@ -310,6 +310,16 @@ def test_an_inventory_without_a_deployment_is_explained(site: Site) -> None:
     assert "Traceback" not in result.stderr
 
 
+def test_hosts_of_two_deployments_are_not_mixed(site: Site) -> None:
+    another = "pyinfra_hosts(deployment.model_copy(update={'name': 'other'}), __file__)"
+    site.inventory.write_text(f"{INVENTORY}\nothers = {another}\n")
+    site.answer(fresh())
+    result = site.run("--dry")
+    assert result.returncode == 1
+    assert f"{site.inventory}: 2 deployments" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
 def atelier(site: Site, verb: str, *arguments: str, status: int = 0) -> str:
     """What the command prints of the site."""
     site.write_responses()

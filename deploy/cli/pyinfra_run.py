@@ -13,7 +13,7 @@ from pathlib import Path
 from textwrap import dedent
 from typing import Any
 
-from deploy.errors import HostError, Problem
+from deploy.errors import HostError, InventoryFileError, Problem
 from deploy.hosts.finding import FINDINGS_FILE
 
 PROJECT = Path(__file__).parent.parent.parent
@@ -67,7 +67,13 @@ def run_doctor(inventory: Path) -> list[dict[str, Any]]:
 def _run(
     inventory: Path, operations: tuple[str, ...], file_variable: str
 ) -> tuple[subprocess.CompletedProcess[str], list[dict[str, Any]]]:
-    """How pyinfra ended, and the lines of JSON that it wrote to the file of that variable."""
+    """How pyinfra ended, and the lines of JSON that it wrote to the file of that variable.
+
+    Raises:
+        InventoryFileError: if the inventory cannot be read: pyinfra would find no hosts in it, and
+            say that all is well.
+    """
+    _require_hosts(inventory)
     command = [sys.executable, "-m", "pyinfra", str(inventory.resolve()), *operations]
     with tempfile.TemporaryDirectory() as directory:
         written = Path(directory) / "written.jsonl"
@@ -81,6 +87,24 @@ def _run(
         )
         rows = written.read_text(encoding="utf-8").splitlines() if written.exists() else []
     return result, [json.loads(row) for row in rows]
+
+
+def _require_hosts(inventory: Path) -> None:
+    from deploy.inventory import is_yaml, load_inventory
+
+    load_inventory(inventory)
+    if is_yaml(inventory):
+        python = inventory.with_suffix(".py").name
+        raise InventoryFileError(
+            Problem(
+                str(inventory),
+                "an inventory in YAML, which pyinfra does not read",
+                "an inventory in Python",
+                f"write {python} next to it, with the three lines: from deploy import Deployment,"
+                f" pyinfra_hosts; deployment = Deployment.load({inventory.name!r});"
+                " hosts = pyinfra_hosts(deployment, __file__)",
+            )
+        )
 
 
 def _essence(messages: str) -> str:

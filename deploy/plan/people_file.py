@@ -6,11 +6,10 @@ import csv
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from deploy.errors import InventoryFileError, Problem
 from deploy.spec import PersonSpec
 from deploy.spec.validation import validate
+from deploy.yaml_file import parse_yaml
 
 LISTS = {"models"}
 NO_LIMIT = "none"
@@ -56,10 +55,7 @@ def _cell(name: str, cell: Any) -> Any:
 
 
 def _yaml_rows(path: Path) -> list[tuple[str, dict[str, Any]]]:
-    try:
-        data = yaml.safe_load(_read(path))
-    except yaml.YAMLError as error:
-        raise InventoryFileError(Problem(str(path), f"not YAML: {error}", "a list")) from None
+    data = parse_yaml(_read(path), path, "a list of people")
     if not isinstance(data, list):
         found = "an empty file" if data is None else f"a {type(data).__name__}"
         raise InventoryFileError(Problem(str(path), found, "a list of people"))

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 from pydantic import ByteSize, Field, field_validator, model_validator
 
-from deploy.spec.base import MemoryLimit, Spec, refusal
+from deploy.spec.base import LocalPath, MemoryLimit, Spec, refusal
 from deploy.spec.secrets import EnvironmentValue, SecretSource, refuse_plain_secrets
 from deploy.units import MIB
 
@@ -47,7 +46,7 @@ class AcmeSpec(Spec):
     """Address of the authority's ACME directory; Let's Encrypt's by default."""
     external_account: ExternalAccountSpec | None = None
     """For authorities that issue to known customers alone, as those of institutions do."""
-    ca_file: Path | None = None
+    ca_file: LocalPath | None = None
     """PEM file of this machine with the certificates that prove the directory and what it issues,
     of an authority that systems do not know; relative to the inventory."""
     port_80_is_forwarded: bool = False

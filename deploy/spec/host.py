@@ -6,7 +6,14 @@ import re
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveInt, WithJsonSchema, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    PositiveInt,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
 from deploy.spec.base import Spec, refusal
 from deploy.spec.driver import DriverSpec
@@ -14,7 +21,20 @@ from deploy.spec.program import HOMEBREW_HAPROXY, ProgramName, ProgramSpec
 
 HOP = re.compile(r"([\w.-]+@)?[\w.-]+(:\d{1,5})?")
 """A jump host: ``user@name:port``, of which only the name is needed."""
-MigProfileName = Annotated[str, Field(pattern=r"^[1-9]g\.\d+gb$")]
+MIG_PROFILE = re.compile(r"[1-9]g\.[0-9]+gb")
+
+
+def _profile_is_one(name: str) -> str:
+    if not MIG_PROFILE.fullmatch(name):
+        raise refusal(repr(name), "a profile such as '3g.40gb'")
+    return name
+
+
+MigProfileName = Annotated[
+    str,
+    AfterValidator(_profile_is_one),
+    Field(json_schema_extra={"pattern": f"^{MIG_PROFILE.pattern}$"}),
+]
 HostKeys = Literal["known", "accept-new"]
 WeightsSource = Literal["download", "copy"]
 Engines = Literal["containers", "native"]
@@ -44,7 +64,7 @@ class HostSpec(Spec):
     ssh_port: int | None = Field(default=None, ge=1, le=65535)
     """Port of the SSH server."""
     ssh_key: str | None = None
-    """Path of the private key on this machine."""
+    """Path of the private key on this machine; a relative one starts next to the inventory."""
     ssh_jump: str | None = None
     """Host to go through, e.g. ``me@bastion.lab:2222``; several with commas between them."""
     ssh_host_keys: HostKeys = "known"
