@@ -310,6 +310,17 @@ def test_an_inventory_without_a_deployment_is_explained(site: Site) -> None:
     assert "Traceback" not in result.stderr
 
 
+def test_secrets_that_cannot_be_kept_are_given_to_no_host(site: Site) -> None:
+    # a place that nobody, not even root, may write to
+    site.inventory.write_text(INVENTORY.replace("# more", "secrets_file='/proc/nowhere/lab.yaml',"))
+    site.answer(fresh())
+    result = site.execute()
+    assert result.returncode == 1
+    assert "/proc/nowhere/lab.yaml: the file of secrets cannot be written: No such" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert "Starting operation: Provide images" not in result.stderr
+
+
 def test_hosts_of_two_deployments_are_not_mixed(site: Site) -> None:
     another = "pyinfra_hosts(deployment.model_copy(update={'name': 'other'}), __file__)"
     site.inventory.write_text(f"{INVENTORY}\nothers = {another}\n")
