@@ -25,6 +25,7 @@ from tests.fake_host import (
     BARE_DOCKER,
     BARE_ENGINE,
     ENGINE,
+    LOCK,
     Responses,
     bare,
     converged,
@@ -352,6 +353,21 @@ def test_check_lists_each_pending_change(site: Site) -> None:
             "action": "recreate",
             "fields": [{"field": "ports[0].host_port", "old": "4000", "new": "4001"}],
         }
+    ]
+
+
+def test_what_can_not_be_deployed_any_more_can_be_removed(site: Site) -> None:
+    key, weights = "Secret(env='ATELIER_NOT_SET')", "Model(name='mine', path='gone.gguf')"
+    site.inventory.write_text(
+        INVENTORY.replace("# more", f"secrets={{'router_master_key': {key}}},").replace(
+            'Model(name="tiny-coder")', weights
+        )
+    )
+    site.answer({"echo '@directory'": ["@directory", "@containers", "demo-litellm-0"], **LOCK})
+    assert "models[0].path: no file at" in atelier(site, "doctor", "--json", status=1)
+    assert atelier(site, "down", "--yes").splitlines() == [
+        "  @fake/h1: remove container demo-litellm-0",
+        "removed 1",
     ]
 
 

@@ -30,14 +30,14 @@ def down(
     task = ["deploy.tasks.down.remove", f"volumes={volumes}", *_limit(inventory, host)]
     pending = run_pyinfra(inventory, *task, "--dry", "--json").changes
     if not pending:
-        console.print("nothing of this deployment is there")
+        console.print("Nothing to remove.")
         return
     for change in pending:
         console.print(f"  {change['host']}: remove {change['resource']}")
     if not yes:
         typer.confirm("Remove all of this?", abort=True)
     run_pyinfra(inventory, *task, "-y")
-    console.print(f"removed {len(pending)} things")
+    console.print(f"removed {len(pending)}")
 
 
 def _limit(inventory: Path, host: str | None) -> list[str]:

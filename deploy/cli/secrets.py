@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Annotated
 
 import typer
@@ -67,7 +68,7 @@ def rotate(
         rotate_admin_password(artefacts)
     else:
         rotate_secret(store, SecretName(name))
-    deploy = DEPLOY.replace("INVENTORY", str(inventory))
+    deploy = DEPLOY.replace("INVENTORY", shlex.quote(str(inventory)))
     for line in (
         f"{name} has another value in {store.path}. Now deploy: {deploy}",
         f"Then: {ROTATIONS[SecretName(name)].effect}.",

@@ -235,14 +235,14 @@ BELONGING = {**ROUTER_CHANGE, "action": "remove"}
 def test_down_where_nothing_is(atelier: Atelier, inventory: Path, pyinfra: list[Any]) -> None:
     pyinfra.append([])
     status, out, _ = atelier("down", inventory)
-    assert (status, out) == (0, "nothing of this deployment is there\n")
+    assert (status, out) == (0, "Nothing to remove.\n")
 
 
 def test_down_says_what_and_does_it(atelier: Atelier, inventory: Path, pyinfra: list[Any]) -> None:
     pyinfra += [[BELONGING], []]
     status, out, _ = atelier("down", inventory, "--yes", "--volumes")
     assert status == 0
-    assert out == "  h1: remove container demo-litellm-0\nremoved 1 things\n"
+    assert out == "  h1: remove container demo-litellm-0\nremoved 1\n"
     task = ("deploy.tasks.down.remove", "volumes=True")
     assert pyinfra == [(*task, "--dry", "--json"), (*task, "-y")]
 
@@ -270,6 +270,19 @@ def test_down_asks_first(
 def _decline(*_: Any, abort: bool) -> None:
     assert abort
     raise typer.Abort
+
+
+def test_prune_that_fails_is_one_object_with_json(
+    atelier: Atelier, inventory: Path, pyinfra: list[Any]
+) -> None:
+    old = {"host": "h1", "resource": "image old", "action": "remove", "fields": [{"old": "2 GB"}]}
+    pyinfra += [[old], HostError(Problem("pyinfra site.py", "no route to host"))]
+    status, out, _ = atelier("prune", inventory, "--json", "--yes")
+    assert status == 1
+    assert json.loads(out)["error"] == "pyinfra site.py: no route to host"
+    pyinfra[:] = [[old], []]
+    status, out, _ = atelier("prune", inventory, "--json", "--yes")
+    assert (status, json.loads(out)["images"][0]["reference"]) == (0, "old")
 
 
 # status, verify and logs
