@@ -20,18 +20,18 @@ hosts = pyinfra_hosts(deployment, __file__)
 PYINFRA = """#!/bin/sh
 # stands in for Python with pyinfra, which needs a while to end
 cd DIRECTORY
-trap 'rm works; sleep 0.3; touch ended; exit 130' INT
+trap 'rm works; sleep PAUSE; touch ended; exit 130' INT
 touch works
 while :; do sleep 0.1; done
 """
 
 
 @pytest.fixture
-def down(tmp_path: Path) -> Any:
+def down(tmp_path: Path, pause: float) -> Any:
     """A run of atelier down, in a group of its own, as a shell makes one."""
     (tmp_path / "site.py").write_text(INVENTORY)
     python = tmp_path / "python"
-    python.write_text(PYINFRA.replace("DIRECTORY", str(tmp_path)))
+    python.write_text(PYINFRA.replace("DIRECTORY", str(tmp_path)).replace("PAUSE", str(pause)))
     python.chmod(0o755)
     code = f"import sys; sys.executable = {str(python)!r}; from deploy.cli.main import main; main()"
     process = subprocess.Popen(
@@ -54,6 +54,7 @@ def wait_for(path: Path, *, gone: bool = False) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.parametrize("pause", [1])
 def test_pyinfra_ends_by_itself(down: subprocess.Popen[str], tmp_path: Path) -> None:
     os.killpg(down.pid, signal.SIGINT)
     _, said = down.communicate(timeout=30)
@@ -62,6 +63,7 @@ def test_pyinfra_ends_by_itself(down: subprocess.Popen[str], tmp_path: Path) -> 
     assert said.splitlines()[0].startswith("interrupted: waiting until the commands that run on")
 
 
+@pytest.mark.parametrize("pause", [60])
 def test_a_second_one_ends_it_at_once(down: subprocess.Popen[str], tmp_path: Path) -> None:
     os.killpg(down.pid, signal.SIGINT)
     wait_for(tmp_path / "works", gone=True)
