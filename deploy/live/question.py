@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
@@ -34,7 +34,7 @@ class Question:
     """How long its answer may take, where that is long."""
 
 
-def answers(turns: Iterable[Sequence[Question]], tell: Tell) -> Iterator[Check]:
+def answers(turns: Iterable[Sequence[Question]], tell: Tell) -> Generator[Check, None, None]:
     """Ask, and return what was answered in the order of the questions.
 
     Args:
