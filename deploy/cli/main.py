@@ -100,9 +100,11 @@ def _report(error: AtelierError) -> None:
 
 def _report_usage(error: typer.TyperException) -> int:
     message = error.format_message().replace("Value error, ", "")
+    message = message.replace("Input should be", "it must be")
     if "--json" in sys.argv:
         print_json({"error": message, "problems": []})
         return 1
     error_console.print("[bold red]error:[/] ", end="")
     error_console.print(message, markup=False, soft_wrap=True)
-    return error.exit_code
+    # of a check, 2 says that changes are pending
+    return 1 if sys.argv[1:2] == ["check"] else error.exit_code

@@ -14,7 +14,7 @@ USAGE = [
         ["gpus", "--vendor", "intel"],
         "Invalid value for '--vendor': 'intel' is not one of 'nvidia', 'amd', 'apple', 'cpu'.",
     ),
-    (["gpus", "--min-memory", "much"], "Invalid value for '--min-memory'"),
+    (["gpus", "--min-memory", "much"], "Invalid value for '--min-memory': it must be a valid"),
     (["models", "--rolle", "chat"], "No such option: --rolle"),
     (["modells"], "No such command 'modells'."),
 ]
@@ -25,6 +25,11 @@ def test_usage_errors_are_explained_without_a_traceback(arguments: list[str], me
     error = " ".join(run(*arguments, stream="stderr", status=2).split())
     assert error.startswith(f"error: {message}")
     assert "Traceback" not in error
+
+
+@pytest.mark.parametrize("arguments", [[], ["--dry"], ["a.py", "b.py"]])
+def test_a_check_that_is_called_wrongly_is_no_pending_change(arguments: list[str]) -> None:
+    assert run("check", *arguments, stream="stderr", status=1).startswith("error: ")
 
 
 def test_with_json_a_usage_error_is_an_object() -> None:
