@@ -59,7 +59,8 @@ class SecretSource(Spec):
     file: LocalPath | None = None
     """A file on this machine, relative to the inventory; its last newline is dropped."""
     command: tuple[str, ...] | None = None
-    """A command and its arguments that print the secret, e.g. ``["pass", "show", "router"]``."""
+    """A command and its arguments that print the secret, e.g. ``["pass", "show", "router"]``; it
+    runs in the inventory's directory."""
 
     @property
     def name(self) -> str:

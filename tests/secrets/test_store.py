@@ -253,9 +253,12 @@ def test_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         secrets={
             "router_master_key": {"env": "ROUTER_KEY"},
             "engine_api_key": {"file": "engine.key"},
-            "web_ui_admin_password": {"command": ["echo", "from command"]},
+            "web_ui_admin_password": {"command": ["./bin/password", "command"]},
         }
     )
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "password").write_text('#!/bin/sh\necho "from $1"\n')
+    (tmp_path / "bin" / "password").chmod(0o755)
     store = load_secrets(spec, tmp_path)
     assert store.value(SecretName.ROUTER_MASTER_KEY) == "sk-from-env"
     assert store.value(SecretName.ENGINE_API_KEY) == "from-file"
