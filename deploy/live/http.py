@@ -85,7 +85,7 @@ def post(
         ServiceError: if the answer is an error, or no JSON.
         httpx.HTTPError: if there is none.
     """
-    client, request = prepare("POST", base, path, key, json=body, timeout=seconds)
+    client, request = prepare("POST", base, path, key, json=body, timeout=_answered_in(seconds))
     reply = client.send(request)
     _raise_for_status(reply)
     answer = _read(path, reply.text)
@@ -103,7 +103,7 @@ def stream(
         httpx.HTTPError: if there is none.
     """
     client, request = prepare(
-        "POST", base, path, key, json=body | {"stream": True}, timeout=seconds
+        "POST", base, path, key, json=body | {"stream": True}, timeout=_answered_in(seconds)
     )
     with closing(client.send(request, stream=True)) as reply:
         if reply.is_error:
@@ -180,6 +180,11 @@ def trusting(trusted: str) -> ssl.SSLContext:
     if trusted:
         context.load_verify_locations(cadata=trusted)
     return context
+
+
+def _answered_in(seconds: float) -> httpx.Timeout:
+    """An answer may take long; a connection does not."""
+    return httpx.Timeout(seconds, connect=min(seconds, TIMEOUT_SECONDS))
 
 
 def _bearer(key: str) -> dict[str, str]:
