@@ -91,7 +91,8 @@ def _run(
                 command,
                 cwd=PROJECT,
                 env=os.environ | {file_variable: str(written), "PYINFRA_PROGRESS": "off"},
-                stdin=subprocess.DEVNULL,
+                # at a terminal, sudo's password is asked for
+                stdin=None if sys.stdin.isatty() else subprocess.DEVNULL,
                 capture_output=True,
                 text=True,
             )

@@ -6,6 +6,7 @@ import json
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -177,6 +178,22 @@ def test_a_run_of_pyinfra_reads_the_announced_changes(
     monkeypatch.setattr(subprocess, "run", run)
     changes = run_pyinfra(inventory, "deploy.py", "--dry").changes
     assert changes == [{"action": "pull"}, {"action": "create"}]
+
+
+@pytest.mark.parametrize(("is_there", "stdin"), [(True, None), (False, subprocess.DEVNULL)])
+def test_pyinfra_asks_for_a_password_where_there_is_a_terminal(
+    inventory: Path, monkeypatch: pytest.MonkeyPatch, is_there: bool, stdin: int | None
+) -> None:
+    given: list[Any] = []
+
+    def run(arguments: list[str], **options: Any) -> Any:
+        given.append(options["stdin"])
+        return subprocess.CompletedProcess(arguments, 0, "{}", "")
+
+    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(isatty=lambda: is_there))
+    run_pyinfra(inventory, "deploy.py", "--dry")
+    assert given == [stdin]
 
 
 def test_a_failed_run_of_pyinfra_is_reported_without_its_progress(
