@@ -21,6 +21,9 @@ from deploy.spec.program import HOMEBREW_HAPROXY, ProgramName, ProgramSpec
 
 HOP = re.compile(r"([\w.-]+@)?[\w.-]+(:\d{1,5})?")
 """A jump host: ``user@name:port``, of which only the name is needed."""
+LOCAL = "@local"
+CONNECTORS = ("@ssh/", "@fake/")
+"""pyinfra's ways to a host over SSH, and to one that is made up, for trials."""
 MIG_PROFILE = re.compile(r"[1-9]g\.[0-9]+gb")
 
 
@@ -131,8 +134,10 @@ class HostSpec(Spec):
     @field_validator("name")
     @classmethod
     def _name_is_connectable(cls, name: str) -> str:
-        if not name or any(character.isspace() for character in name):
-            raise refusal(repr(name), "a host name, an address or '@local'")
+        other_place = name.startswith("@") and name != LOCAL and not name.startswith(CONNECTORS)
+        if not name or other_place or any(character.isspace() for character in name):
+            fix = f"did you mean {LOCAL!r}?" if name.lower().startswith(LOCAL[:4]) else ""
+            raise refusal(repr(name), f"a host name, an address or {LOCAL!r}", fix)
         return name
 
     @field_validator("gpus", mode="before")
@@ -257,7 +262,7 @@ class HostSpec(Spec):
     @property
     def is_local(self) -> bool:
         """Whether this is the machine that Atelier runs on."""
-        return self.name == "@local"
+        return self.name == LOCAL
 
 
 def deployment_directory(directory: PurePosixPath, deployment: str) -> PurePosixPath:

@@ -281,6 +281,16 @@ weights, wired_limit_mib
         """,
     ),
     (
+        {"hosts": [{"name": "@Locale"}, {"name": "@docker/ubuntu"}, {"name": "@ssh/gpu1"}]},
+        """
+        hosts[0].name: '@Locale'
+            allowed: a host name, an address or '@local'
+            fix: did you mean '@local'?
+        hosts[1].name: '@docker/ubuntu'
+            allowed: a host name, an address or '@local'
+        """,
+    ),
+    (
         {"hosts": [{"name": "my host"}]},
         """
         hosts[0].name: 'my host'
@@ -1085,6 +1095,21 @@ def test_inventory_files_that_are_refused(
     with pytest.raises(AtelierError) as refused:
         load_inventory(tmp_path / name)
     assert str(refused.value) == lines(message, tmp_path)
+
+
+def test_what_is_wrong_in_several_places_is_told_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NOT_SET", raising=False)
+    models = [{"name": name, "path": f"{name}.gguf"} for name in ("one", "two")]
+    more = {"models": models, "images": {"litelm": {"reference": "x:1"}}, **key(env="NOT_SET")}
+    with pytest.raises(AtelierError) as refused:
+        make_artefacts(Deployment(**DEMO | more), tmp_path)
+    assert [problem.path for problem in refused.value.problems] == [
+        "models[0].path",
+        "models[1].path",
+        "secrets.router_master_key",
+    ]
 
 
 def test_a_missing_inventory_file(tmp_path: Path) -> None:
