@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import atexit
 import gc
+import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -73,6 +75,12 @@ __all__ = [
 gc.set_threshold(100_000)
 # at its end Python would look once more among all that was imported, for 0.15 s
 atexit.register(gc.freeze)
+
+try:
+    Path.home()
+except RuntimeError:
+    # a user without a name, as in some containers, and no HOME
+    os.environ["HOME"] = "/"
 
 
 def __getattr__(name: str) -> Any:

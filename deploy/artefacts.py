@@ -14,7 +14,7 @@ from deploy.certificates import (
     read_login_authorities,
     read_site_pair,
 )
-from deploy.errors import PlanError, Problem
+from deploy.errors import AtelierError, PlanError, Problem, collecting, raise_together
 from deploy.images import ImageUse, RegistryAccess, make_registries, resolve_images
 from deploy.model_files import read_model_files
 from deploy.plan.deployment_plan import DeploymentPlan
@@ -61,8 +61,14 @@ def make_artefacts(spec: DeploymentSpec, directory: Path) -> Artefacts:
         AtelierError: if it cannot be carried out as declared.
     """
     catalog = load_catalog()
-    plan = make_plan(spec, catalog, read_model_files(spec, catalog, directory), directory)
-    images = resolve_images(spec, catalog, directory)
+    errors: list[AtelierError] = []
+    with collecting(errors):
+        plan = make_plan(spec, catalog, read_model_files(spec, catalog, directory), directory)
+    with collecting(errors):
+        images = resolve_images(spec, catalog, directory)
+    with collecting(errors):
+        secrets = load_secrets(spec, directory)
+    raise_together(errors)
     site = read_site_pair(plan.entry, directory) if plan.entry else None
     context = ServiceContext(
         plan=plan,
@@ -84,7 +90,6 @@ def make_artefacts(spec: DeploymentSpec, directory: Path) -> Artefacts:
     used = {name: images[name] for name in names}
     _require_recipes(used)
     _require_archives(used)
-    secrets = load_secrets(spec, directory)
     if site:
         secrets.serve_with(site)
     elif plan.entry:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 
@@ -102,3 +104,26 @@ class ServiceError(AtelierError):
 
 class PeopleError(AtelierError):
     """Somebody cannot be given what was asked for, or has it already."""
+
+
+@contextmanager
+def collecting(errors: list[AtelierError]) -> Iterator[None]:
+    """Go on after an error: what else is wrong is told with it.
+
+    Args:
+        errors: it is added to these.
+    """
+    try:
+        yield
+    except AtelierError as error:
+        errors.append(error)
+
+
+def raise_together(errors: list[AtelierError]) -> None:
+    """Raise what was collected as one error, if there is any.
+
+    Raises:
+        AtelierError: of the first one's kind, with the problems of all.
+    """
+    if errors:
+        raise type(errors[0])(*(problem for error in errors for problem in error.problems))

@@ -10,12 +10,10 @@ import runpy
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
-
-import yaml
 
 from deploy.ahead import read_ahead
 from deploy.catalog import with_profile
@@ -52,9 +50,11 @@ from deploy.spec import (
 )
 from deploy.spec.base import Spec
 from deploy.spec.validation import refuse_unnamed, validate
+from deploy.yaml_file import parse_yaml
 
 SpecType = TypeVar("SpecType", bound=Spec)
 PyinfraHosts = list[tuple[str, dict[str, Any]]]
+MAPPING = "a mapping of settings"
 
 
 @contextmanager
@@ -103,12 +103,16 @@ class DeploymentDeclaration:
     def load(self, path: str | Path) -> DeploymentSpec:
         """Read the same settings from a YAML file.
 
+        Args:
+            path: where it is; a relative one starts next to the file that this is called in.
+
         Raises:
             InventoryFileError: if the file cannot be read as a mapping.
             SpecError: with one problem per invalid setting.
         """
+        caller = sys._getframe(1).f_globals.get("__file__", "")
         with errors_for_operators():
-            return _deployment(_read_yaml(Path(path)))
+            return _deployment(_read_yaml(Path(caller).parent / path))
 
 
 Acme = Declaration(AcmeSpec)
@@ -160,8 +164,10 @@ def pyinfra_hosts(deployment: DeploymentSpec, inventory_file: str) -> PyinfraHos
         deployment: what is deployed.
         inventory_file: ``__file__`` of the inventory; relative paths start next to it.
     """
-    declared = Declared(deployment, Path(inventory_file).resolve().parent)
+    declared = _declare(deployment, Path(inventory_file))
+    deployment = declared.spec
     if "pyinfra_cli" in sys.modules:
+        _refuse_another(deployment, inventory_file)
         explain_connection_errors(deployment)
         connect_as_declared(deployment)
         interrupt_where_it_waits()
@@ -169,6 +175,39 @@ def pyinfra_hosts(deployment: DeploymentSpec, inventory_file: str) -> PyinfraHos
         read_ahead(tuple(model.name for model in deployment.models))
         _stop_at_failures()
     return [(host.name, _host_data(host) | {"atelier": declared}) for host in deployment.hosts]
+
+
+def _declare(deployment: DeploymentSpec, inventory_file: Path) -> Declared:
+    """A deployment whose keys are found from anywhere: relative paths start at the inventory."""
+    directory = inventory_file.resolve().parent
+    hosts = tuple(
+        host.model_copy(update={"ssh_key": str(directory / host.ssh_key)})
+        if host.ssh_key and not host.ssh_key.startswith("~")
+        else host
+        for host in deployment.hosts
+    )
+    return Declared(deployment.model_copy(update={"hosts": hosts}), directory)
+
+
+FOR_PYINFRA: list[DeploymentSpec] = []
+"""The deployment that pyinfra was given hosts of, if it was."""
+
+
+def _refuse_another(deployment: DeploymentSpec, inventory_file: str) -> None:
+    """Of two deployments, pyinfra would mix the hosts."""
+    with errors_for_operators():
+        if any(deployment != other for other in FOR_PYINFRA):
+            raise InventoryFileError(_not_one(inventory_file, 2))
+    FOR_PYINFRA[:] = [deployment]
+
+
+def _not_one(path: str | Path, count: int) -> Problem:
+    fix = (
+        "give each deployment an inventory of its own"
+        if count
+        else "end the file with: hosts = pyinfra_hosts(deployment, __file__)"
+    )
+    return Problem(str(path), f"{count} deployments", "one", fix)
 
 
 def _stop_at_failures() -> None:
@@ -191,31 +230,35 @@ def load_inventory(path: Path) -> Declared:
         AtelierError: if it cannot be read or what it declares is not valid.
     """
     if not path.is_file():
+        found = "a directory" if path.is_dir() else "no such file"
         raise InventoryFileError(
-            Problem(str(path), "no such file", fix="give the path of an inventory file")
+            Problem(str(path), found, fix="give the path of an inventory file")
         )
-    if path.suffix in {".yaml", ".yml"}:
-        return Declared(Deployment.load(path), path.resolve().parent)
+    if is_yaml(path):
+        return _declare(_deployment(_read_yaml(path)), path)
+    if "." not in sys.path:
+        # as pyinfra does
+        sys.path.append(".")
     try:
-        variables = runpy.run_path(str(path))
+        # what it prints is no part of what a verb prints
+        with redirect_stdout(sys.stderr):
+            variables = runpy.run_path(str(path))
     except AtelierError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise InventoryFileError(_python_problem(path, error)) from error
     found_here = {id(declared): declared for declared in _declared(variables)}
     if len(found_here) != 1:
-        raise InventoryFileError(
-            Problem(
-                str(path),
-                f"{len(found_here)} deployments",
-                "one",
-                "end the file with: hosts = pyinfra_hosts(deployment, __file__)",
-            )
-        )
+        raise InventoryFileError(_not_one(path, len(found_here)))
     return next(iter(found_here.values()))
 
 
-def _python_problem(path: Path, error: Exception) -> Problem:
+def is_yaml(path: Path) -> bool:
+    """Whether an inventory file is YAML, which pyinfra does not read."""
+    return path.suffix.lower() in {".yaml", ".yml"}
+
+
+def _python_problem(path: Path, error: BaseException) -> Problem:
     """What Python says of an inventory file, and in which of its lines."""
     if isinstance(error, SyntaxError):
         line, message = error.lineno, error.msg
@@ -252,20 +295,16 @@ def _deployment(settings: dict[str, Any]) -> DeploymentSpec:
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         raise InventoryFileError(
-            Problem(f"{path}{where}", f"not YAML: {error.problem}", "a mapping of settings")
+            Problem(str(path), f"cannot be read: {reason}", "a YAML file")
         ) from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InventoryFileError(
-            Problem(str(path), f"cannot be read: {error}", "a YAML file")
-        ) from None
+    data = parse_yaml(text, path, MAPPING)
     if not isinstance(data, dict):
         found = "an empty file" if data is None else f"a {type(data).__name__}"
-        raise InventoryFileError(Problem(str(path), found, "a mapping of settings"))
+        raise InventoryFileError(Problem(str(path), found, MAPPING))
     return data
 
 

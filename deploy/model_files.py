@@ -10,7 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.catalog import Catalog
-from deploy.errors import InventoryFileError, Problem
+from deploy.errors import (
+    AtelierError,
+    InventoryFileError,
+    Problem,
+    collecting,
+    raise_together,
+)
 from deploy.local_file import LocalFile, read_local_file
 from deploy.spec import DeploymentSpec
 
@@ -76,18 +82,22 @@ def read_model_files(
             model whose other parts are not next to it.
     """
     files = {}
+    errors: list[AtelierError] = []
     for index, model in enumerate(spec.models):
         draft = model.speculative and model.speculative.path
         if draft:
             setting = f"models[{index}].speculative.path"
-            files[draft_of(model.name)] = _read_own(draft, directory, setting)
+            with collecting(errors):
+                files[draft_of(model.name)] = _read_own(draft, directory, setting)
         if model.path is not None:
-            files[model.name] = _read_own(model.path, directory, f"models[{index}].path")
+            with collecting(errors):
+                files[model.name] = _read_own(model.path, directory, f"models[{index}].path")
         else:
             entry = catalog.models.get(model.name)
             if entry and entry.path and entry.sha256:
                 file = LocalFile(entry.path, entry.path.stat().st_size, entry.sha256)
                 files[model.name] = ModelFile((file,))
+    raise_together(errors)
     return files
 
 

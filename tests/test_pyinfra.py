@@ -25,6 +25,7 @@ from tests.fake_host import (
     BARE_DOCKER,
     BARE_ENGINE,
     ENGINE,
+    LOCK,
     Responses,
     bare,
     converged,
@@ -310,6 +311,27 @@ def test_an_inventory_without_a_deployment_is_explained(site: Site) -> None:
     assert "Traceback" not in result.stderr
 
 
+def test_secrets_that_cannot_be_kept_are_given_to_no_host(site: Site) -> None:
+    # a place that nobody, not even root, may write to
+    site.inventory.write_text(INVENTORY.replace("# more", "secrets_file='/proc/nowhere/lab.yaml',"))
+    site.answer(fresh())
+    result = site.execute()
+    assert result.returncode == 1
+    assert "/proc/nowhere/lab.yaml: the file of secrets cannot be written: No such" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert "Starting operation: Provide images" not in result.stderr
+
+
+def test_hosts_of_two_deployments_are_not_mixed(site: Site) -> None:
+    another = "pyinfra_hosts(deployment.model_copy(update={'name': 'other'}), __file__)"
+    site.inventory.write_text(f"{INVENTORY}\nothers = {another}\n")
+    site.answer(fresh())
+    result = site.run("--dry")
+    assert result.returncode == 1
+    assert f"{site.inventory}: 2 deployments" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
 def atelier(site: Site, verb: str, *arguments: str, status: int = 0) -> str:
     """What the command prints of the site."""
     site.write_responses()
@@ -331,6 +353,21 @@ def test_check_lists_each_pending_change(site: Site) -> None:
             "action": "recreate",
             "fields": [{"field": "ports[0].host_port", "old": "4000", "new": "4001"}],
         }
+    ]
+
+
+def test_what_can_not_be_deployed_any_more_can_be_removed(site: Site) -> None:
+    key, weights = "Secret(env='ATELIER_NOT_SET')", "Model(name='mine', path='gone.gguf')"
+    site.inventory.write_text(
+        INVENTORY.replace("# more", f"secrets={{'router_master_key': {key}}},").replace(
+            'Model(name="tiny-coder")', weights
+        )
+    )
+    site.answer({"echo '@directory'": ["@directory", "@containers", "demo-litellm-0"], **LOCK})
+    assert "models[0].path: no file at" in atelier(site, "doctor", "--json", status=1)
+    assert atelier(site, "down", "--yes").splitlines() == [
+        "  @fake/h1: remove container demo-litellm-0",
+        "removed 1",
     ]
 
 

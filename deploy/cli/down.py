@@ -37,7 +37,7 @@ def down(
     if not yes:
         typer.confirm("Remove all of this?", abort=True)
     run_pyinfra(inventory, *task, "-y")
-    console.print(f"removed {len(pending)} things")
+    console.print(f"removed {len(pending)}")
 
 
 def _limit(inventory: Path, host: str | None) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 from deploy.cli.options import InventoryArgument, JsonOption
 from deploy.cli.output import console, print_json
 
@@ -16,6 +18,7 @@ def info(inventory: InventoryArgument, as_json: JsonOption = False) -> None:
     from deploy.endpoints import completions_url, router_url, web_ui_url
 
     artefacts = load_artefacts(inventory)
+    path = shlex.quote(str(inventory))
     web_ui = artefacts.spec.web_ui
     models = artefacts.plan.served_models
     facts = {
@@ -43,15 +46,15 @@ def info(inventory: InventoryArgument, as_json: JsonOption = False) -> None:
         ]
     entry = artefacts.spec.entry
     if entry and entry.has_own_authority:
-        lines.append(f"  root certificate   atelier ca {inventory}     for each client, once")
+        lines.append(f"  root certificate   atelier ca {path}     for each client, once")
     lines += [
         f"  secrets            {facts['secrets_file']}",
         "",
         "  try next",
-        f'    eval "$(atelier env {inventory})"     then any OpenAI client works',
-        f"    atelier status {inventory}",
-        f"    pyinfra {inventory} deploy.py --dry --diff     after changing a value",
-        f"    atelier down {inventory}     removes it",
+        f'    eval "$(atelier env {path})"     then any OpenAI client works',
+        f"    atelier status {path}",
+        f"    pyinfra {path} deploy.py --dry --diff     after changing a value",
+        f"    atelier down {path}     removes it",
     ]
     console.print(f"\n[bold]{artefacts.plan.name}[/] answers at\n")
     console.print("\n".join(lines) + "\n", markup=False, soft_wrap=True)

@@ -57,10 +57,13 @@ def load(  # noqa: PLR0913, PLR0917  one parameter per option
     was answered. See docs/load.md for the JSON.
     """
     from deploy.cli.load import load_artefacts
+    from deploy.errors import PlanError, Problem
     from deploy.live.load.parts import asked_router, choose_parts, require_sensible
     from deploy.live.load.target import open_target
 
     require_sensible(users, minutes)
+    if html is not None and not html.parent.is_dir():
+        raise PlanError(Problem("--html", str(html), "a file in a directory that is there"))
     artefacts = load_artefacts(inventory)
     parts = choose_parts(artefacts, _planned(inventory, artefacts, users), users, use, model)
     router = asked_router(artefacts, parts)
@@ -185,11 +188,11 @@ def _show(  # noqa: PLR0913
     found: LoadReport = report(
         measured, parts, artefacts.plan.name, target.shown, through_ssh=target.through_ssh
     )
-    if html is not None:
-        write_load_page(html, found, measured)
     if as_json:
         print_json(load_to_json(found))
     else:
         print_load(found)
+    if html is not None:
+        write_load_page(html, found, measured)
     answered = sum(use.answered for use in found.uses)
     raise typer.Exit(INTERRUPTED if found.stopped else 0 if answered else 1)

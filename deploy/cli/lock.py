@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeGuard
 
 import typer
 
 from deploy.cli.options import InventoryArgument, JsonOption, YesOption
 from deploy.cli.output import console, print_json
-from deploy.errors import AtelierError
+from deploy.errors import AtelierError, HostError
 
 if TYPE_CHECKING:
     from deploy.lock import LockState
+    from deploy.spec import HostSpec
 
 lock = typer.Typer(
     name="lock",
@@ -31,15 +33,11 @@ def status(inventory: InventoryArgument, as_json: JsonOption = False) -> None:
     goes on from there) or "unreachable".
     """
     from deploy.cli.load import load_hosts
-    from deploy.live.lock import read_lock
 
     deployment, hosts = load_hosts(inventory)
     rows = []
-    for host in hosts:
-        try:
-            rows.append(_row(host.name, read_lock(host, deployment)))
-        except AtelierError as error:
-            rows.append(_row(host.name, error))
+    for host, found in _read(deployment, hosts):
+        rows.append(_row(host.name, found))
         if not as_json:
             console.print(f"{host.name}: {_text(rows[-1])}", markup=False, soft_wrap=True)
     if as_json:
@@ -58,24 +56,45 @@ def release(
     """Take the lock from a run that hangs, or whose machine is gone, after saying which.
 
     If that run still works, it ends before its next change. After a run that was killed, you
-    need not release anything: the next run notices that and goes on.
+    need not release anything: the next run notices that and goes on. A host that cannot be asked
+    does not keep the others from it.
     """
     from deploy.cli.load import load_hosts
-    from deploy.live.lock import read_lock, release_lock
+    from deploy.live.lock import release_lock
 
     deployment, hosts = load_hosts(inventory, host)
-    locks = [(each, read_lock(each, deployment)) for each in hosts]
-    held = [(each, found.record) for each, found in locks if found.lock == "held"]
-    if not held:
-        console.print("Nothing to release: no run has the lock.")
-        return
-    for each, found in locks:
-        console.print(f"{each.name}: {_text(_row(each.name, found))}", markup=False, soft_wrap=True)
-    if not yes:
-        typer.confirm("Release it?", abort=True)
+    locks = list(_read(deployment, hosts))
+    held = [(each, found.record) for each, found in locks if _is_held(found)]
+    if held:
+        for each, found in locks:
+            said = f"{each.name}: {_text(_row(each.name, found))}"
+            console.print(said, markup=False, soft_wrap=True)
+        if not yes:
+            typer.confirm("Release it?", abort=True)
     for each, record in held:
         release_lock(each, deployment, record.pid if record else 0)
         console.print(f"{each.name}: released", markup=False)
+    errors = [found for _, found in locks if isinstance(found, AtelierError)]
+    if errors:
+        raise HostError(*(problem for error in errors for problem in error.problems))
+    if not held:
+        console.print("Nothing to release: no run has the lock.")
+
+
+def _read(
+    deployment: str, hosts: Iterable[HostSpec]
+) -> Iterator[tuple[HostSpec, LockState | AtelierError]]:
+    from deploy.live.lock import read_lock
+
+    for host in hosts:
+        try:
+            yield host, read_lock(host, deployment)
+        except AtelierError as error:
+            yield host, error
+
+
+def _is_held(found: LockState | AtelierError) -> TypeGuard[LockState]:
+    return not isinstance(found, AtelierError) and found.lock == "held"
 
 
 def _row(host: str, found: LockState | AtelierError) -> dict[str, Any]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from pathlib import Path
+from typing import TextIO
 
 import typer
 
@@ -30,7 +33,7 @@ from deploy.cli.status import status
 from deploy.cli.usage import usage
 from deploy.cli.users import users
 from deploy.cli.verify import verify
-from deploy.errors import AtelierError
+from deploy.errors import AtelierError, Problem
 
 app = typer.Typer(
     name="atelier",
@@ -58,6 +61,8 @@ app.add_typer(secrets, rich_help_panel="Look after")
 
 def main() -> None:
     """Run the command; an operator's mistake ends it with its explanation and exit status 1."""
+    # a caller may have closed them
+    sys.stdout, sys.stderr = sys.stdout or _nowhere(), sys.stderr or _nowhere()
     try:
         status = app(prog_name="atelier", standalone_mode=False)
     except AtelierError as error:
@@ -66,10 +71,23 @@ def main() -> None:
     except typer.TyperException as error:
         # typer carries a click of its own: its errors are not those of the click package
         status = _report_usage(error)
+    except BrokenPipeError:
+        # whoever reads has seen enough; what is left is not written at the end, either
+        with _nowhere() as nowhere:
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+        status = 1
+    except OSError as error:
+        where, found = error.filename or "this machine", error.strerror or str(error)
+        _report(AtelierError(Problem(str(where), found)))
+        status = 1
     except (typer.Abort, KeyboardInterrupt):
         error_console.print("stopped")
         status = 130
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _nowhere() -> TextIO:
+    return Path(os.devnull).open("w", encoding="utf-8")
 
 
 def _report(error: AtelierError) -> None:
@@ -82,9 +100,11 @@ def _report(error: AtelierError) -> None:
 
 def _report_usage(error: typer.TyperException) -> int:
     message = error.format_message().replace("Value error, ", "")
+    message = message.replace("Input should be", "it must be")
     if "--json" in sys.argv:
         print_json({"error": message, "problems": []})
         return 1
     error_console.print("[bold red]error:[/] ", end="")
     error_console.print(message, markup=False, soft_wrap=True)
-    return error.exit_code
+    # of a check, 2 says that changes are pending
+    return 1 if sys.argv[1:2] == ["check"] else error.exit_code

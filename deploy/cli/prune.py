@@ -37,17 +37,16 @@ def prune(
         for kind, begin in KINDS.items()
         if models or kind != "weights"
     }
+    if not as_json:
+        _show(old)
+    if changes and (yes or not as_json):
+        if not yes:
+            typer.confirm("Remove them?", abort=True)
+        run_pyinfra(inventory, *task, "-y")
+        if not as_json:
+            console.print(f"removed {len(changes)}")
     if as_json:
         print_json(old)
-    else:
-        _show(old)
-    if not changes or (as_json and not yes):
-        return
-    if not yes:
-        typer.confirm("Remove them?", abort=True)
-    run_pyinfra(inventory, *task, "-y")
-    if not as_json:
-        console.print(f"removed {len(changes)}")
 
 
 def _show(old: dict[str, list[dict[str, str]]]) -> None:

@@ -5,20 +5,29 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import dedent
+from types import FrameType
 from typing import Any
 
-from deploy.errors import HostError, Problem
+from deploy.cli.output import error_console
+from deploy.errors import HostError, InventoryFileError, Problem
 from deploy.hosts.finding import FINDINGS_FILE
 
 PROJECT = Path(__file__).parent.parent.parent
 READY = re.compile(r"\] (Connected|Ready: \S+)\s*$")
 CHANGES_FILE = "ATELIER_CHANGES_FILE"
+INTERRUPTED = (
+    "interrupted: waiting until the commands that run on hosts have ended. Press Ctrl-C again to"
+    " end at once."
+)
 
 
 @dataclass(frozen=True)
@@ -67,20 +76,69 @@ def run_doctor(inventory: Path) -> list[dict[str, Any]]:
 def _run(
     inventory: Path, operations: tuple[str, ...], file_variable: str
 ) -> tuple[subprocess.CompletedProcess[str], list[dict[str, Any]]]:
-    """How pyinfra ended, and the lines of JSON that it wrote to the file of that variable."""
+    """How pyinfra ended, and the lines of JSON that it wrote to the file of that variable.
+
+    Raises:
+        InventoryFileError: if the inventory cannot be read: pyinfra would find no hosts in it, and
+            say that all is well.
+    """
+    _require_hosts(inventory)
     command = [sys.executable, "-m", "pyinfra", str(inventory.resolve()), *operations]
     with tempfile.TemporaryDirectory() as directory:
         written = Path(directory) / "written.jsonl"
-        result = subprocess.run(
-            command,
-            cwd=PROJECT,
-            env=os.environ | {file_variable: str(written), "PYINFRA_PROGRESS": "off"},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-        )
+        with _pyinfra_ends_by_itself():
+            result = subprocess.run(
+                command,
+                cwd=PROJECT,
+                env=os.environ | {file_variable: str(written), "PYINFRA_PROGRESS": "off"},
+                # at a terminal, sudo's password is asked for
+                stdin=None if sys.stdin.isatty() else subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+            )
         rows = written.read_text(encoding="utf-8").splitlines() if written.exists() else []
     return result, [json.loads(row) for row in rows]
+
+
+@contextmanager
+def _pyinfra_ends_by_itself() -> Iterator[None]:
+    """Wait for pyinfra at Ctrl-C, which it gets, too: subprocess would kill it.
+
+    It ends what it does on hosts, and gives locks back. A second Ctrl-C ends all at once.
+    """
+    is_interrupted = False
+
+    def interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - a handler's
+        nonlocal is_interrupted
+        is_interrupted = True
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        error_console.print(INTERRUPTED, markup=False, soft_wrap=True)
+
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if is_interrupted:
+        raise KeyboardInterrupt
+
+
+def _require_hosts(inventory: Path) -> None:
+    from deploy.inventory import is_yaml, load_inventory
+
+    load_inventory(inventory)
+    if is_yaml(inventory):
+        python = inventory.with_suffix(".py").name
+        raise InventoryFileError(
+            Problem(
+                str(inventory),
+                "an inventory in YAML, which pyinfra does not read",
+                "an inventory in Python",
+                f"write {python} next to it, with the three lines: from deploy import Deployment,"
+                f" pyinfra_hosts; deployment = Deployment.load({inventory.name!r});"
+                " hosts = pyinfra_hosts(deployment, __file__)",
+            )
+        )
 
 
 def _essence(messages: str) -> str:

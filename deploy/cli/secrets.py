@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import shlex
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from deploy.cli.options import InventoryArgument, JsonOption
 from deploy.cli.output import console, print_json, print_table
 from deploy.errors import Problem, SecretError
+
+if TYPE_CHECKING:
+    from deploy.secrets import SecretStore
+    from deploy.spec import SecretName
 
 secrets = typer.Typer(
     name="secrets",
@@ -21,7 +26,8 @@ secrets = typer.Typer(
 def list_secrets(inventory: InventoryArgument, as_json: JsonOption = False) -> None:
     """List the deployment's secrets: where each comes from, and what happens with another value.
 
-    JSON: {"secrets": [{"name", "from", "rotation", "rotates"}]}; "from" is "inventory" or "file".
+    JSON: {"secrets": [{"name", "from", "rotation", "rotates"}]}; "from" is "inventory", "file" or,
+    of one that the next deployment makes up, "nowhere yet".
     """
     from deploy.cli.load import load_artefacts
     from deploy.secrets.rotation import ROTATIONS
@@ -30,7 +36,7 @@ def list_secrets(inventory: InventoryArgument, as_json: JsonOption = False) -> N
     rows = [
         {
             "name": str(name),
-            "from": "inventory" if store.is_declared(name) else "file",
+            "from": _from(store, name),
             "rotation": ROTATIONS[name].effect,
             "rotates": not ROTATIONS[name].refusal,
         }
@@ -41,6 +47,12 @@ def list_secrets(inventory: InventoryArgument, as_json: JsonOption = False) -> N
         return
     cells = [[str(row[column]) for column in ("name", "from", "rotation")] for row in rows]
     print_table(store.path.name, ["secret", "from", "with another value"], cells)
+
+
+def _from(store: SecretStore, name: SecretName) -> str:
+    if name in store.generated:
+        return "nowhere yet"
+    return "inventory" if store.is_declared(name) else "file"
 
 
 @secrets.command()
@@ -67,7 +79,7 @@ def rotate(
         rotate_admin_password(artefacts)
     else:
         rotate_secret(store, SecretName(name))
-    deploy = DEPLOY.replace("INVENTORY", str(inventory))
+    deploy = DEPLOY.replace("INVENTORY", shlex.quote(str(inventory)))
     for line in (
         f"{name} has another value in {store.path}. Now deploy: {deploy}",
         f"Then: {ROTATIONS[SecretName(name)].effect}.",

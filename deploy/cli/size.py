@@ -196,13 +196,18 @@ def size(  # noqa: PLR0913, PLR0917  one parameter per option
         flash_attention=flash_attention,
     )
     sizing = size_request(request)
-    log = None if observed is None else observed.read_text(encoding="utf-8", errors="replace")
-    _print(sizing, json, () if log is None else compare(sizing, log))
-    if log is not None and not compare(sizing, log):
-        allowed = "a start-up log of vLLM, SGLang or llama.cpp, with its lines about memory"
-        raise PlanError(Problem("observed", str(observed), allowed))
+    differences = () if observed is None else _differences(sizing, observed)
     if plot is not None:
         write_sizing_page(plot, request, sizing)
+    _print(sizing, json, differences)
+
+
+def _differences(sizing: Sizing, log: Path) -> tuple[Difference, ...]:
+    """What an engine's log says otherwise."""
+    if found := compare(sizing, log.read_text(encoding="utf-8", errors="replace")):
+        return found
+    allowed = "a start-up log of vLLM, SGLang or llama.cpp, with its lines about memory"
+    raise PlanError(Problem("observed", str(log), allowed))
 
 
 def _version(engine: EngineName, declared: str | None) -> str:
@@ -221,7 +226,9 @@ def _speculation(text: str | None, engine: EngineName, catalog: Catalog) -> Spec
     try:
         said = json_module.loads(text)
         method, tokens = str(said["method"]), int(said["num_speculative_tokens"])
-        draft, acceptance = said.get("model"), said.get("acceptance")
+        draft, accepted = said.get("model"), said.get("acceptance")
+        draft = None if draft is None else str(draft)
+        acceptance = None if accepted is None else float(accepted)
     except (ValueError, TypeError, KeyError, AttributeError):
         raise PlanError(Problem("speculative_config", text, SPECULATIVE_CONFIG)) from None
     return find_speculation(method, tokens, draft, acceptance, catalog)

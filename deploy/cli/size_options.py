@@ -43,6 +43,8 @@ def prompt_per_output(prompt: int | None, answer: int | None) -> float:
         raise PlanError(Problem("input_tokens, output_tokens", found, "both, or none of them"))
     if prompt is None or answer is None:
         return 0.0
-    if prompt < 0 or answer < 1:
+    if prompt < 0:
+        raise PlanError(Problem("input_tokens", str(prompt), "a whole number from 0"))
+    if answer < 1:
         raise PlanError(Problem("output_tokens", str(answer), "a whole number from 1"))
     return prompt / answer

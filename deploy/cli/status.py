@@ -31,7 +31,8 @@ def status(inventory: InventoryArgument, as_json: JsonOption = False) -> None:
     Exit status 0 if everything runs, healthy and as planned, else 1. JSON: {"ok": bool,
     "services": [{"service", "host", "image", "state", "health", "drift", "url",
     "uptime_seconds", "memory_bytes", "memory_limit_bytes", "restarts": {"count", "exit_status",
-    "out_of_memory"}, "certificate_days", "health_said", "hangs": {"times", "at", "why"} or null}]}.
+    "out_of_memory"}, "certificate_days", "certificate_problem", "health_said", "hangs": {"times",
+    "at", "why"} or null}]}.
     """
     from deploy.cli.load import load_artefacts
     from deploy.live.status import read_status

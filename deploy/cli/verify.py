@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from deploy.cli.options import InventoryArgument, JsonOption
-from deploy.cli.output import console, print_json
+from deploy.cli.output import console, error_console, print_json
 
 
 def verify(
@@ -35,7 +35,7 @@ def verify(
     if privacy:
         raise typer.Exit(0 if verify_privacy(inventory, as_json=as_json) else 1)
     checks = []
-    for check in ask(load_artefacts(inventory)):
+    for check in ask(load_artefacts(inventory), tell=_tell):
         checks.append(check)
         if not as_json:
             mark = "[green]ok[/]    " if check.ok else "[red]failed[/]"
@@ -48,3 +48,7 @@ def verify(
     if as_json:
         print_json({"ok": ok, "checks": [asdict(check) for check in checks]})
     raise typer.Exit(0 if ok else 1)
+
+
+def _tell(waiting: str) -> None:
+    error_console.print(waiting, markup=False, soft_wrap=True)

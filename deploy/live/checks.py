@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 
 from deploy.errors import Problem, ServiceError
-from deploy.live.http import Base, get, post, stream
+from deploy.live.http import TIMEOUT_SECONDS, Base, get, post, stream
 from deploy.live.web_ui import TooManyLoginsError, WrongPasswordError, sign_in
 
 PROMPT = {"prompt": "def fib(n):"}
@@ -68,6 +68,9 @@ def run_check(name: str, host: str, ask: Callable[[], str | Answer]) -> Check:
         )
     except ServiceError as error:
         detail, ok = str(error), False
+    except httpx.ReadTimeout as error:
+        allowed = error.request.extensions["timeout"]["read"]
+        detail, ok = f"no answer within {allowed:g} s", False
     except httpx.HTTPError as error:
         detail, ok = f"{type(error).__name__}: {error}", False
     except (AttributeError, LookupError, TypeError, ValueError) as error:
@@ -76,7 +79,9 @@ def run_check(name: str, host: str, ask: Callable[[], str | Answer]) -> Check:
     return Check(name, host, ok, round(time.monotonic() - started, 3), detail, warning)
 
 
-def complete(base_url: Base, key: str, model: str, expected: str | None) -> str:
+def complete(
+    base_url: Base, key: str, model: str, expected: str | None, seconds: float = TIMEOUT_SECONDS
+) -> str:
     """Ask an OpenAI-compatible API to complete ``def fib(n):``.
 
     Args:
@@ -84,75 +89,83 @@ def complete(base_url: Base, key: str, model: str, expected: str | None) -> str:
         key: its key; empty where it wants none.
         model: the served model name.
         expected: text that the answer must contain; any answer will do if ``None``.
+        seconds: how long it may take.
 
     Raises:
         ServiceError: if the answer is an error, empty or not the expected one.
     """
-    answer = post(base_url, "/v1/completions", key, _body(model, expected) | PROMPT)
+    answer = post(base_url, "/v1/completions", key, _body(model, expected) | PROMPT, seconds)
     return _believed(model, answer["choices"][0]["text"], expected)
 
 
-def stream_completion(base_url: Base, key: str, model: str, expected: str | None) -> str:
+def stream_completion(
+    base_url: Base, key: str, model: str, expected: str | None, seconds: float = TIMEOUT_SECONDS
+) -> str:
     """The same with a streamed answer, each part of which must have a text.
 
     OpenAI's own client fails at a part without one.
     """
     body = _body(model, expected) | PROMPT
-    events = stream(base_url, "/v1/completions", key, body)
+    events = stream(base_url, "/v1/completions", key, body, seconds)
     texts = [choice.get("text") for event in events for choice in event["choices"]]
     if not all(isinstance(text, str) for text in texts):
         raise ServiceError(Problem(model, "a part of the stream has no text", "a text in each"))
     return f"{_believed(model, ''.join(texts), expected)} ({len(events)} events)"
 
 
-def chat(base_url: Base, key: str, model: str) -> str:
+def chat(base_url: Base, key: str, model: str, seconds: float = TIMEOUT_SECONDS) -> str:
     """Chat with an OpenAI-compatible API.
 
     Raises:
         ServiceError: if the answer is an error or empty.
     """
-    answer = post(base_url, "/v1/chat/completions", key, _body(model) | MESSAGES)
+    answer = post(base_url, "/v1/chat/completions", key, _body(model) | MESSAGES, seconds)
     return _believed(model, _content(answer["choices"][0]["message"]))
 
 
-def stream_chat(base_url: Base, key: str, model: str) -> str:
+def stream_chat(base_url: Base, key: str, model: str, seconds: float = TIMEOUT_SECONDS) -> str:
     """The same with a streamed answer."""
-    events = stream(base_url, "/v1/chat/completions", key, _body(model) | MESSAGES)
+    events = stream(base_url, "/v1/chat/completions", key, _body(model) | MESSAGES, seconds)
     deltas = [choice.get("delta", {}) for event in events for choice in event.get("choices", [])]
     text = "".join(_content(delta) for delta in deltas)
     return f"{_believed(model, text)} ({len(events)} events)"
 
 
-def embed(base_url: Base, key: str, model: str) -> str:
+def embed(base_url: Base, key: str, model: str, seconds: float = TIMEOUT_SECONDS) -> str:
     """Ask an OpenAI-compatible API for the embedding of a text.
 
     Raises:
         ServiceError: if the answer is an error, or not a list of numbers.
     """
     body = {"model": model, "input": PROMPT["prompt"]}
-    answer = post(base_url, "/v1/embeddings", key, body)
+    answer = post(base_url, "/v1/embeddings", key, body, seconds)
     numbers = [float(number) for number in answer["data"][0]["embedding"]]
     if not any(numbers):
         raise ServiceError(Problem(model, f"{len(numbers)} zeros", "an embedding"))
     return f"answered {len(numbers)} numbers"
 
 
-def rerank(base_url: Base, key: str, model: str) -> str:
+def rerank(base_url: Base, key: str, model: str, seconds: float = TIMEOUT_SECONDS) -> str:
     """Ask how relevant two texts are, as Cohere's and Jina's APIs are asked.
 
     Raises:
         ServiceError: if the answer is an error, or has no number for each of them.
     """
     body = {"model": model, "query": PROMPT["prompt"], "documents": ["return n", "a garden"]}
-    results = post(base_url, "/v1/rerank", key, body)["results"]
+    results = post(base_url, "/v1/rerank", key, body, seconds)["results"]
     scores = {int(each["index"]): float(each["relevance_score"]) for each in results}
     if scores.keys() != {0, 1}:
         raise ServiceError(Problem(model, f"{len(scores)} scores", "one for each of 2 texts"))
     return f"answered {scores[0]:.3f} and {scores[1]:.3f}"
 
 
-def chat_in_web_ui(
-    base_url: Base, email: str, password: str, model: str, token: str = ""
+def chat_in_web_ui(  # noqa: PLR0913, PLR0917  who asks whom, and for how long
+    base_url: Base,
+    email: str,
+    password: str,
+    model: str,
+    token: str = "",
+    seconds: float = TIMEOUT_SECONDS,
 ) -> str | Answer:
     """Log in to Open WebUI and chat through its API.
 
@@ -164,6 +177,7 @@ def chat_in_web_ui(
         password: of that person.
         model: the served model name.
         token: what it gave for the same login before, if that was done.
+        seconds: how long the chat may take.
 
     Raises:
         ServiceError: if the login or the chat fails.
@@ -182,25 +196,25 @@ def chat_in_web_ui(
             ),
         ) from None
     body = {"model": model, "messages": [{"role": "user", "content": "ping"}], "stream": False}
-    answer = _chat(base_url, token, body)
+    answer = _chat(base_url, token, body, seconds)
     text = str(answer["choices"][0]["message"]["content"])
     if not text.strip():
         raise ServiceError(Problem("web UI", "the chat had no text", "some text"))
     return f"logged in as {email}; {_first_words(text)}"
 
 
-def _chat(base_url: Base, token: str, body: dict[str, Any]) -> Any:
+def _chat(base_url: Base, token: str, body: dict[str, Any], seconds: float) -> Any:
     """An answer of the web UI, which may know no model yet on a busy host.
 
     Open WebUI gives the router 10 s to list its models, and asks again for the next chat.
     """
     for _ in range(LISTINGS - 1):
         try:
-            return post(base_url, "/api/chat/completions", token, body)
+            return post(base_url, "/api/chat/completions", token, body, seconds)
         except ServiceError as error:
             if NOT_LISTED not in str(error):
                 raise
-    return post(base_url, "/api/chat/completions", token, body)
+    return post(base_url, "/api/chat/completions", token, body, seconds)
 
 
 def web_ui_is_ready(base_url: str) -> str:

@@ -8,10 +8,12 @@ from deploy.artefacts import Artefacts
 from deploy.catalog import load_catalog
 from deploy.live.checks import Answer, complete, embed, rerank, stream_chat
 from deploy.live.connection import Connection, container_address
+from deploy.live.http import TIMEOUT_SECONDS
 from deploy.live.kv_cache import kv_cache_text, kv_cache_warning, read_kv_cache
 from deploy.live.metal import metal_device
 from deploy.live.ollama import answer_and_share
 from deploy.live.question import Question
+from deploy.plan.deployment_plan import DeploymentPlan
 from deploy.plan.replica_plan import ReplicaPlan
 from deploy.services import engines, llama_cpp, routes
 from deploy.services.upstream import Upstream
@@ -31,7 +33,8 @@ def engine_question(
     upstream = engines.upstream(artefacts.context, replica)
     key = artefacts.secrets.value(SecretName.ENGINE_API_KEY) if upstream.has_key else ""
     model = upstream.upstream_model
-    ask_at = partial(_ask_engine, replica, upstream, key)
+    seconds = patience(artefacts.plan, replica)
+    ask_at = partial(_ask_engine, replica, upstream, key, seconds=seconds)
 
     def ask() -> str | Answer:
         url = engine_url(artefacts, replica, hosts)
@@ -46,18 +49,29 @@ def engine_question(
         return answer
 
     name = replica.served_model_name
-    return Question(f"engine {name}", replica.host, ask, name)
+    return Question(f"engine {name}", replica.host, ask, name, seconds)
 
 
-def _ask_engine(replica: ReplicaPlan, upstream: Upstream, key: str, url: str) -> str:
+def patience(plan: DeploymentPlan, replica: ReplicaPlan) -> int:
+    """How many seconds a model's answer may take: its engine may have to load the model first.
+
+    Routers give a request up themselves, and say so.
+    """
+    start_seconds = replica.engine.start_timeout_seconds
+    return max(TIMEOUT_SECONDS, start_seconds, plan.request_timeout_seconds)
+
+
+def _ask_engine(
+    replica: ReplicaPlan, upstream: Upstream, key: str, url: str, *, seconds: int
+) -> str:
     model = upstream.upstream_model
     if replica.embeds:
-        return embed(url, key, model)
+        return embed(url, key, model, seconds)
     if replica.reranks:
-        return rerank(url, key, model)
+        return rerank(url, key, model, seconds)
     if upstream.completes:
-        return complete(url, key, model, expected_answer(replica))
-    return stream_chat(url, key, model)
+        return complete(url, key, model, expected_answer(replica), seconds)
+    return stream_chat(url, key, model, seconds)
 
 
 def _metal(artefacts: Artefacts, replica: ReplicaPlan, host: Connection) -> str:

@@ -17,6 +17,7 @@ from deploy.plan.addresses import host_and_port
 from deploy.plan.service_plans import HTTPS_PORT
 
 TIMEOUT_SECONDS = 120
+"""How long an answer may take, or a part of it, unless more is allowed."""
 PUBLIC_AUTHORITIES = "public authorities"
 """Stands for the certificates that this machine and browsers believe."""
 
@@ -68,14 +69,23 @@ def get(
     return _read(path, reply.text)
 
 
-def post(base: Base, path: str, key: str, body: dict[str, Any]) -> Any:
+def post(
+    base: Base, path: str, key: str, body: dict[str, Any], seconds: float = TIMEOUT_SECONDS
+) -> Any:
     """Send JSON and read JSON.
+
+    Args:
+        base: where the service is.
+        path: what is asked.
+        key: its key; empty where it wants none.
+        body: what is sent.
+        seconds: how long the answer may take.
 
     Raises:
         ServiceError: if the answer is an error, or no JSON.
         httpx.HTTPError: if there is none.
     """
-    client, request = prepare("POST", base, path, key, json=body)
+    client, request = prepare("POST", base, path, key, json=body, timeout=_answered_in(seconds))
     reply = client.send(request)
     _raise_for_status(reply)
     answer = _read(path, reply.text)
@@ -83,14 +93,18 @@ def post(base: Base, path: str, key: str, body: dict[str, Any]) -> Any:
     return answer
 
 
-def stream(base: Base, path: str, key: str, body: dict[str, Any]) -> list[dict[str, Any]]:
-    """Send JSON and read a stream of events to its end.
+def stream(
+    base: Base, path: str, key: str, body: dict[str, Any], seconds: float = TIMEOUT_SECONDS
+) -> list[dict[str, Any]]:
+    """Send JSON and read a stream of events to its end, each of which may take so long.
 
     Raises:
         ServiceError: if the answer is an error, holds one, is no JSON, or ends early.
         httpx.HTTPError: if there is none.
     """
-    client, request = prepare("POST", base, path, key, json=body | {"stream": True})
+    client, request = prepare(
+        "POST", base, path, key, json=body | {"stream": True}, timeout=_answered_in(seconds)
+    )
     with closing(client.send(request, stream=True)) as reply:
         if reply.is_error:
             reply.read()
@@ -166,6 +180,11 @@ def trusting(trusted: str) -> ssl.SSLContext:
     if trusted:
         context.load_verify_locations(cadata=trusted)
     return context
+
+
+def _answered_in(seconds: float) -> httpx.Timeout:
+    """An answer may take long; a connection does not."""
+    return httpx.Timeout(seconds, connect=min(seconds, TIMEOUT_SECONDS))
 
 
 def _bearer(key: str) -> dict[str, str]:

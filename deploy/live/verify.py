@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
@@ -18,27 +17,23 @@ from deploy.live.checks import (
     embed,
     rerank,
     router_is_ready,
-    run_check,
     sender_is_ready,
     stream_chat,
     stream_completion,
     web_ui_is_ready,
 )
 from deploy.live.connection import Addresses, Connection, connect, container_address
-from deploy.live.engine_questions import engine_question, expected_answer
+from deploy.live.engine_questions import engine_question, expected_answer, patience
 from deploy.live.entry import ask_entry, entry_base
 from deploy.live.http import Base
 from deploy.live.links import ask_end
 from deploy.live.login import Login
-from deploy.live.question import Question
+from deploy.live.question import Question, Tell, answers
 from deploy.plan.deployment_plan import DeploymentPlan
 from deploy.plan.replica_plan import ReplicaPlan
 from deploy.plan.service_plans import RouterPlan
 from deploy.services import engines, links, open_webui, routers, routes
 from deploy.spec import SecretName
-
-AT_ONCE = 8
-"""How many questions are asked at the same time."""
 
 
 def verify(
@@ -46,6 +41,7 @@ def verify(
     logins: Mapping[str, Login] | None = None,
     addresses: Mapping[str, Addresses | None] | None = None,
     token: str = "",
+    tell: Tell = str,
 ) -> Iterator[Check]:
     """Ask every engine, the entry, the router for every model, and the web UI.
 
@@ -54,13 +50,14 @@ def verify(
         logins: connections to its hosts that are open already, by name of the host.
         addresses: of the containers of hosts where they are known, by name of the host.
         token: of the web UI, where somebody has signed in already; see early_login.
+        tell: is told every few seconds what is waited for.
 
     Raises:
         ConnectionFailedError: if a host's Docker does not answer.
         SecretError: if the deployment's secrets are not known here.
     """
     artefacts.secrets.require_kept()
-    for check in _checks(artefacts, logins or {}, addresses or {}, token):
+    for check in _checks(artefacts, logins or {}, addresses or {}, token, tell):
         # a service may echo what it was sent
         yield replace(check, detail=artefacts.secrets.redact(check.detail))
 
@@ -70,6 +67,7 @@ def _checks(
     logins: Mapping[str, Login],
     addresses: Mapping[str, Addresses | None],
     token: str,
+    tell: Tell,
 ) -> Iterator[Check]:
     with ExitStack() as stack:
         hosts = {
@@ -84,13 +82,7 @@ def _checks(
             for host in artefacts.spec.hosts
         }
         questions = list(_questions(artefacts, hosts, token))
-        pool = stack.enter_context(ThreadPoolExecutor(AT_ONCE))
-        for checks in pool.map(_ask_in_turn, in_turns(artefacts.plan, questions)):
-            yield from checks
-
-
-def _ask_in_turn(questions: Iterable[Question]) -> list[Check]:
-    return [run_check(each.name, each.host, each.ask) for each in questions]
+        yield from answers(in_turns(artefacts.plan, questions), tell)
 
 
 def in_turns(plan: DeploymentPlan, questions: Iterable[Question]) -> list[list[Question]]:
@@ -153,14 +145,15 @@ def _router_questions(
     url = url or connection.reach(loopback(str(router.spec.listen)), router.spec.port)
     who, host = _called(artefacts, router), router.host
     for model in router.models:
-        asked = (url, key, model)
-        for name, ask in _asked(artefacts, router, plan.replicas_of(model)[0], asked):
-            yield Question(f"{who} {name}", host, ask, model)
+        replica = plan.replicas_of(model)[0]
+        seconds = patience(plan, replica)
+        for name, ask in _asked(artefacts, router, replica, (url, key, model)):
+            yield Question(f"{who} {name}", host, partial(ask, seconds=seconds), model, seconds)
 
 
 def _asked(
     artefacts: Artefacts, router: RouterPlan, replica: ReplicaPlan, asked: tuple[Base, str, str]
-) -> Iterator[tuple[str, Callable[[], str]]]:
+) -> Iterator[tuple[str, Callable[..., str]]]:
     """What a router is asked of one model, and what each question is called."""
     (url, key, model), plan = asked, artefacts.plan
     completes, does_all_else = router == plan.completing_router, plan.does_all_else(router)
@@ -227,11 +220,13 @@ def _web_ui_question(
     password = artefacts.secrets.value(SecretName.WEB_UI_ADMIN_PASSWORD)
     url = people or connection.reach(loopback(str(web_ui.spec.listen)), web_ui.spec.port)
     model = artefacts.plan.default_model
+    seconds = patience(artefacts.plan, artefacts.plan.replicas_of(model)[0])
     return Question(
         "web UI login and chat",
         web_ui.host,
-        lambda: chat_in_web_ui(url, web_ui.spec.admin_email, password, model, token),
+        lambda: chat_in_web_ui(url, web_ui.spec.admin_email, password, model, token, seconds),
         model,
+        seconds,
     )
 
 

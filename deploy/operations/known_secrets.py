@@ -7,6 +7,7 @@ from pyinfra import host
 from deploy.errors import Problem
 from deploy.secrets import SecretStore
 from deploy.secrets.fingerprint import SETTING, KnownSecrets, are_new_wanted, find_disagreement
+from deploy.secrets.kept import unwritable
 
 KNOWN = "atelier_known_secrets"
 
@@ -23,7 +24,12 @@ def recall() -> KnownSecrets:
 
 
 def disagreements(deployment: str, secrets: SecretStore) -> list[Problem]:
-    """Why this machine's secrets are not the host's, unless the operator wants it so."""
+    """Why this machine's secrets are not the host's, unless the operator wants it so.
+
+    Also why those that this run made up cannot be kept.
+    """
+    if (secrets.generated or secrets.issued) and (unkept := unwritable(secrets.path)):
+        return [unkept]
     problem = find_disagreement(recall(), secrets, host.name, deployment)
     if problem is None or are_new_wanted(host.data.get(SETTING)):
         return []

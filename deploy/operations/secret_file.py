@@ -9,9 +9,10 @@ from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
 from deploy.changes.change import Change
+from deploy.errors import SecretError
 from deploy.operations import known_secrets
 from deploy.operations.change import announce, announce_all
-from deploy.operations.commands import Commands
+from deploy.operations.commands import Commands, show_failure
 from deploy.operations.lock import changes_host
 from deploy.secrets import SecretStore
 from deploy.secrets.fingerprint import FILE, make_fingerprint
@@ -53,5 +54,9 @@ def _write(path: PurePosixPath, text: str) -> StringCommand:
 
 
 def _save(state: State, host: Host, secrets: SecretStore) -> bool:  # noqa: ARG001
-    secrets.save()
+    try:
+        secrets.save()
+    except SecretError as error:
+        show_failure(host, str(error))
+        return False
     return True

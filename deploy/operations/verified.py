@@ -61,7 +61,7 @@ def _ask(artefacts: Artefacts) -> str:
 
     failed = []
     try:
-        for check in verify(artefacts, _logins(), _addresses(), _token(artefacts)):
+        for check in verify(artefacts, _logins(), _addresses(), _token(artefacts), host.log):
             mark = format_text("ok", fg="green") if check.ok else format_text("failed", fg="red")
             where = f" on {check.host}" if len(artefacts.spec.hosts) > 1 else ""
             host.log(f"{check.name}{where}: {mark} in {check.seconds:.2f} s, {check.detail}")

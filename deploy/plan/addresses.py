@@ -25,3 +25,9 @@ def is_address(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def is_of_no_network(address: str) -> bool:
+    """Whether an IP address is one that no other host reaches."""
+    found = ip_address(address)
+    return found.is_loopback or found.is_unspecified

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from ipaddress import ip_address
 from itertools import chain
 
 from deploy.errors import Problem
-from deploy.plan.addresses import is_address
+from deploy.plan.addresses import is_address, is_of_no_network
 from deploy.plan.replica_plan import ReplicaPlan
 from deploy.plan.service_plans import Hop, LinksPlan
 from deploy.spec import DeploymentSpec, HostSpec
@@ -128,7 +127,7 @@ def _address_problems(path: str, host: HostSpec, hop: Hop) -> Iterator[Problem]:
             f"an IP address of this host, in the network that {asks} on {hop.client} is in",
             "declare address",
         )
-    elif ip_address(host.address or host.name).is_loopback:
+    elif is_of_no_network(host.address or host.name):
         yield Problem(
             path,
             f"{host.address or host.name}, which {asks} on {hop.client} does not reach",

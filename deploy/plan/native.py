@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from ipaddress import ip_address
 
 from deploy.errors import Problem
+from deploy.plan.addresses import is_of_no_network
 from deploy.plan.replica_plan import ReplicaPlan
 from deploy.spec import DeploymentSpec, HostSpec
 from deploy.spec.engine_kinds import EngineKind
@@ -84,7 +85,7 @@ def _address_problems(path: str, host: HostSpec, router_host: str) -> Iterator[P
             "declare address; not 127.0.0.1, which the router's container does not reach",
         )
     else:
-        if ip_address(address).is_loopback:
+        if is_of_no_network(address):
             yield Problem(
                 f"{path}.address",
                 f"{address}, which the router's container does not reach",

@@ -6,13 +6,14 @@ import csv
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from deploy.errors import InventoryFileError, Problem
+from deploy.errors import InventoryFileError, Problem, SpecError
 from deploy.spec import PersonSpec
 from deploy.spec.validation import validate
+from deploy.yaml_file import parse_yaml
 
 LISTS = {"models"}
+DELIMITERS = ",;\t"
+"""What separates columns: spreadsheets write the second one where a comma is in numbers."""
 NO_LIMIT = "none"
 """In a cell: no limit; an empty cell is the default."""
 WORDS = {"yes": True, "no": False}
@@ -26,12 +27,35 @@ def read_people_file(path: Path) -> tuple[PersonSpec, ...]:
         SpecError: with one problem per invalid setting.
     """
     rows = _yaml_rows(path) if path.suffix in {".yaml", ".yml"} else _csv_rows(path)
-    return tuple(validate(PersonSpec, row, f"{path.name}, {where}") for where, row in rows)
+    people: list[PersonSpec] = []
+    problems: list[Problem] = []
+    for where, row in rows:
+        try:
+            people.append(validate(PersonSpec, row, f"{path.name}, {where}"))
+        except SpecError as error:
+            problems += error.problems
+    if problems:
+        raise SpecError(*problems)
+    return tuple(people)
 
 
 def _csv_rows(path: Path) -> list[tuple[str, dict[str, Any]]]:
     """Columns are the settings of a person; models are separated by spaces or semicolons."""
-    reader = csv.DictReader(_read(path).splitlines(), restkey="more cells than columns")
+    lines = _read(path).splitlines()
+    if not lines:
+        # an export that failed would take everybody's key away
+        found = f"{path} is empty"
+        raise InventoryFileError(Problem("people_file", found, "a line with the names of columns"))
+    delimiter = next((each for each in DELIMITERS if each in lines[0]), DELIMITERS[0])
+    reader = csv.DictReader(lines, restkey="more cells than columns", delimiter=delimiter)
+    try:
+        return _settings_of_rows(reader)
+    except csv.Error as error:
+        found = f"{path}, line {reader.line_num}: {error}"
+        raise InventoryFileError(Problem("people_file", found, "a CSV or YAML file")) from None
+
+
+def _settings_of_rows(reader: csv.DictReader[str]) -> list[tuple[str, dict[str, Any]]]:
     rows = []
     for row in reader:
         settings = {
@@ -56,10 +80,7 @@ def _cell(name: str, cell: Any) -> Any:
 
 
 def _yaml_rows(path: Path) -> list[tuple[str, dict[str, Any]]]:
-    try:
-        data = yaml.safe_load(_read(path))
-    except yaml.YAMLError as error:
-        raise InventoryFileError(Problem(str(path), f"not YAML: {error}", "a list")) from None
+    data = parse_yaml(_read(path), path, "a list of people")
     if not isinstance(data, list):
         found = "an empty file" if data is None else f"a {type(data).__name__}"
         raise InventoryFileError(Problem(str(path), found, "a list of people"))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from deploy.errors import Problem, SecretError
 from deploy.secrets.values import require_usable
 from deploy.spec import SecretName
 from deploy.tls.pair import LinkCertificates, OwnCertificates, Pair
+from deploy.yaml_file import UniqueKeysLoader
 
 CERTIFICATES = "certificates"
 """Where the file keeps what an entry with an authority of its own has."""
@@ -38,35 +41,88 @@ class Kept:
 
 
 def read_kept(path: Path) -> Kept:
-    """What the file holds; nothing if there is none.
+    """What the file holds; nothing if there is none. It is closed to others than its group.
 
     Raises:
         SecretError: if it cannot be read, or a secret in it is too short.
     """
-    if not path.exists():
-        return Kept()
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        _close_to_others(path)
+    except FileNotFoundError:
+        return Kept()
+    except OSError as error:
+        found = f"the file of secrets cannot be read: {error.strerror}"
+        raise SecretError(Problem(str(path), found, "a file that this user may read")) from None
+    except UnicodeDecodeError:
+        raise _broken(path, "not text") from None
+    try:
+        data = yaml.load(text, Loader=UniqueKeysLoader)  # noqa: S506 - a safe one
+    except yaml.YAMLError as error:
+        # the parser's message may quote the file: its place is all that is said
+        mark = getattr(error, "problem_mark", None)
+        raise _broken(path, f"line {mark.line + 1}" if mark else "no YAML") from None
+    if data is None:
+        raise _broken(path, "empty")
+    try:
         certificates = _certificates(data.pop(CERTIFICATES, None))
         links = _links(data.pop(LINKS, None))
-        before = {SecretName(name): str(value) for name, value in data.pop(BEFORE, {}).items()}
-        kept = {SecretName(name): str(value) for name, value in data.items()}
-    except (OSError, yaml.YAMLError, ValueError, AttributeError, TypeError) as error:
-        # the parser's message may quote the file: name its kind only
-        found = f"not a file of secrets ({type(error).__name__})"
-        fix = "restore it from a backup; deleting it changes every secret"
-        raise SecretError(Problem(str(path), found, ", ".join(SecretName), fix)) from None
+        before = {SecretName(name): _text(value) for name, value in data.pop(BEFORE, {}).items()}
+        kept = {SecretName(name): _text(value) for name, value in data.items()}
+    except (ValueError, AttributeError, TypeError) as error:
+        raise _broken(path, type(error).__name__) from None
     for name, value in kept.items():
         require_usable(name, value, f"{path}: {name}")
     return Kept(kept, certificates, links, before)
 
 
+def _close_to_others(path: Path) -> None:
+    """A file that was copied may have become readable by everybody; a group may share it."""
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & stat.S_IRWXO:
+        with suppress(OSError):
+            path.chmod(mode & ~stat.S_IRWXO)
+
+
+def _broken(path: Path, found: str) -> SecretError:
+    fix = (
+        "restore it from a backup, or copy it from the machine that deployed last; deleting it"
+        " changes every secret"
+    )
+    allowed = f"text by name, in quotes where it is a number: {', '.join(SecretName)}"
+    return SecretError(Problem(str(path), f"not a file of secrets ({found})", allowed, fix))
+
+
+def _text(value: Any) -> str:
+    """A value as it is written: YAML takes 0123 for 83.
+
+    Raises:
+        TypeError: if it is no text.
+    """
+    if not isinstance(value, str):
+        raise TypeError
+    return value
+
+
+def unwritable(path: Path) -> Problem | None:
+    """Why the file cannot be written, as far as that can be told before."""
+    directory = next(each for each in path.absolute().parents if each.exists())
+    if os.access(directory, os.W_OK):
+        return None
+    return _unwritable(path, f"this user may not write to {directory}")
+
+
+def _unwritable(path: Path, why: str) -> Problem:
+    fix = "let this user write there, or declare another secrets_file"
+    return Problem(str(path), f"the file of secrets cannot be written: {why}", fix=fix)
+
+
 def write_kept(path: Path, kept: Kept) -> None:
-    """Put these in the place of what the file holds; its owner alone can read it."""
-    directory = path.parent
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if directory.name == ".secrets" and not (directory / ".gitignore").exists():
-        (directory / ".gitignore").write_text("*\n", encoding="utf-8")
+    """Put these in the place of what the file holds; its owner alone can read it.
+
+    Raises:
+        SecretError: if that is not possible.
+    """
     data: dict[str, Any] = {str(name): kept.values[name] for name in sorted(kept.values)}
     if kept.certificates:
         data[CERTIFICATES] = _plain(kept.certificates)
@@ -77,11 +133,22 @@ def write_kept(path: Path, kept: Kept) -> None:
         }
     if kept.before:
         data[BEFORE] = {str(name): value for name, value in kept.before.items()}
+    try:
+        _replace(path, HEADER + yaml.safe_dump(data))
+    except OSError as error:
+        raise SecretError(_unwritable(path, error.strerror or str(error))) from None
+
+
+def _replace(path: Path, text: str) -> None:
+    directory = path.parent
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if directory.name == ".secrets" and not (directory / ".gitignore").exists():
+        (directory / ".gitignore").write_text("*\n", encoding="utf-8")
     temporary = path.with_suffix(".new")
     temporary.unlink(missing_ok=True)
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(HEADER + yaml.safe_dump(data))
+        file.write(text)
     temporary.replace(path)
 
 

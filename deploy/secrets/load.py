@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from deploy.errors import Problem, SecretError
+from deploy.errors import AtelierError, collecting, raise_together
 from deploy.secrets.store import ALWAYS, SecretStore
 from deploy.secrets.store_urls import require_database_url, require_redis_url
 from deploy.secrets.values import (
@@ -36,30 +35,29 @@ def load_secrets(spec: DeploymentSpec, directory: Path) -> SecretStore:
     """
     declared: dict[SecretName, str] = {}
     passwords: dict[str, str] = {}
-    problems: list[Problem] = []
+    errors: list[AtelierError] = []
     for name, source in spec.secrets.items():
-        with _collecting(problems):
+        with collecting(errors):
             declared[name] = resolve(source, directory, f"secrets.{name}")
             require_usable(name, declared[name], f"secrets.{name}")
             if spec.router_of("aristote") and name is SecretName.ENGINE_API_KEY:
                 require_plain(declared[name], f"secrets.{name}")
     for index, registry in enumerate(spec.registries):
         if registry.password:
-            with _collecting(problems):
+            with collecting(errors):
                 setting = f"registries[{index}].password"
                 passwords[registry.address] = resolve(registry.password, directory, setting)
                 require_usable(None, passwords[registry.address], setting)
     others = {}
     for setting, source in _environment_secrets(spec):
-        with _collecting(problems):
+        with collecting(errors):
             others[source.name] = resolve(source, directory, setting)
             require_usable(None, others[source.name], setting)
     known = (*_store_urls(spec), *_external_account(spec), *_logins(spec))
     for setting, source, require in known:
-        with _collecting(problems):
+        with collecting(errors):
             others[setting] = require(resolve(source, directory, setting), setting)
-    if problems:
-        raise SecretError(*problems)
+    raise_together(errors)
     path = directory / (spec.secrets_file or Path(".secrets") / f"{spec.name}.yaml")
     return SecretStore(path, declared, passwords, others, needed_secrets(spec))
 
@@ -125,11 +123,3 @@ def _environment_secrets(spec: DeploymentSpec) -> Iterator[tuple[str, SecretSour
         for name, value in getattr(part, "env", {}).items():
             if isinstance(value, SecretSource):
                 yield f"{path}.env.{name}", value
-
-
-@contextmanager
-def _collecting(problems: list[Problem]) -> Iterator[None]:
-    try:
-        yield
-    except SecretError as error:
-        problems += error.problems

@@ -76,6 +76,7 @@ class SecretStore:
         self._values |= {str(name): generate(name) for name in self.made_up}
 
         self._public: dict[str, str] = {}
+        self._renewed: set[SecretName] = set()
 
     def serve_with(self, pair: Pair, own: OwnCertificates | None = None) -> None:
         """Let the entry have a certificate.
@@ -130,6 +131,7 @@ class SecretStore:
             name: one of ``names`` that is not declared.
         """
         self._values[name] = generate(name)
+        self._renewed.add(name)
         self.save()
 
     def before(self, name: SecretName) -> str:
@@ -155,6 +157,7 @@ class SecretStore:
         before = self._before.pop(name)
         if not told:
             self._values[name] = before
+            self._renewed.add(name)
         self.save()
 
     def value(self, name: str) -> str:
@@ -218,15 +221,36 @@ class SecretStore:
             )
 
     def save(self) -> None:
-        """Keep the generated secrets, readable by their owner only."""
-        kept = self._kept.union(self.generated)
-        values = {name: self._values[name] for name in kept}
+        """Keep the generated secrets, readable by their owner only.
+
+        What another run has kept meanwhile stays.
+
+        Raises:
+            SecretError: if that is not possible, or another run has made up the same ones.
+        """
+        found = read_kept(self.path)
+        self._refuse_rivals(found)
+        own = {name: self._values[name] for name in (*self.generated, *self._renewed)}
+        before = {name: self._values[name] for name in self._kept}
+        values = before | dict(found.values) | own
         write_kept(self.path, Kept(values, self.certificates, self.links, self._before))
         if self.certificates:
             self.certificates = replace(self.certificates, is_new=False)
         if self.links:
             self.links = replace(self.links, is_new=False)
-        self._kept = kept
+        self._kept = frozenset(values)
+        self._renewed.clear()
+
+    def _refuse_rivals(self, found: Kept) -> None:
+        made = [str(name) for name in self.generated if name in found.values]
+        if self.certificates and self.certificates.is_new and found.certificates:
+            made.append("certificate authority")
+        if self.links and self.links.is_new and found.links:
+            made.append("certificate authority for links")
+        if made:
+            said = f"another run has just made up {', '.join(made)}"
+            fix = "run this again: it then uses what the other one made"
+            raise SecretError(Problem(str(self.path), said, fix=fix))
 
 
 def _recognisable_parts(value: str) -> list[str]:

@@ -57,7 +57,7 @@ def resolve(source: SecretSource, directory: Path, setting: str) -> str:
             fix = f"make it readable{_otherwise(setting)}"
             found = f"cannot read {path}: {reason}"
             raise SecretError(Problem(setting, found, fix=fix)) from None
-    return _run(source.command or (), setting)
+    return _run(source.command or (), directory, setting)
 
 
 def _otherwise(setting: str) -> str:
@@ -67,11 +67,16 @@ def _otherwise(setting: str) -> str:
     return ", or leave the secret out to have it generated" if own else ""
 
 
-def _run(command: tuple[str, ...], setting: str) -> str:
+def _run(command: tuple[str, ...], directory: Path, setting: str) -> str:
     fix = "run it by hand to see what it needs"
     try:
         result = subprocess.run(
-            command, capture_output=True, check=True, text=True, timeout=COMMAND_TIMEOUT_SECONDS
+            command,
+            cwd=directory,
+            capture_output=True,
+            check=True,
+            text=True,
+            timeout=COMMAND_TIMEOUT_SECONDS,
         )
     except subprocess.CalledProcessError as error:
         found = f"{command[0]!r} failed with exit status {error.returncode}: {error.stderr.strip()}"

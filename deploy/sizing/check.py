@@ -13,6 +13,7 @@ from deploy.sizing.trade_offs import owners
 from deploy.spec.engine_kinds import ENGINES
 
 MOST_DRAFTED = 64
+MOST_LORAS = 1024
 GGUF_CACHES = ("auto", "fp8", "f16", "q8_0", "q4_0")
 """KV caches of llama.cpp and Ollama; fp8 is their q8_0."""
 
@@ -122,6 +123,8 @@ def _speculation_problems(speculation: Speculation | None) -> Iterator[Problem]:
 
 
 def _speed_problems(request: SizingRequest) -> Iterator[Problem]:
+    if not 0 <= request.lora_slots <= MOST_LORAS:
+        yield Problem("lora_slots", str(request.lora_slots), f"a whole number up to {MOST_LORAS}")
     if not (math.isfinite(request.prompt_per_output) and 0 <= request.prompt_per_output <= 10**6):
         yield Problem("prompt_per_output", str(request.prompt_per_output), "from 0 to 1000000")
     if not (math.isfinite(request.pace) and 0 < request.pace <= 10**4):

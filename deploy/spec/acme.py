@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 from pydantic import ByteSize, Field, field_validator, model_validator
 
-from deploy.spec.base import MemoryLimit, Spec, refusal
+from deploy.spec.base import LocalPath, MemoryLimit, Spec, refusal
 from deploy.spec.secrets import EnvironmentValue, SecretSource, refuse_plain_secrets
 from deploy.units import MIB
 
@@ -47,9 +46,9 @@ class AcmeSpec(Spec):
     """Address of the authority's ACME directory; Let's Encrypt's by default."""
     external_account: ExternalAccountSpec | None = None
     """For authorities that issue only to known customers, as those of institutions do."""
-    ca_file: Path | None = None
-    """PEM file of this machine with the authority's certificates, if systems do not know it;
-    relative to the inventory."""
+    ca_file: LocalPath | None = None
+    """PEM file of this machine with the certificates that prove the directory and what it issues,
+    of an authority that systems do not know; relative to the inventory."""
     port_80_is_forwarded: bool = False
     """Whether something in front leads port 80 of the names to another ``http_port``."""
     env: dict[str, EnvironmentValue] = Field(default_factory=dict)

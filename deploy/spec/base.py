@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 import re
+from ipaddress import IPv4Address
+from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
-from pydantic import AfterValidator, BaseModel, ByteSize, ConfigDict, GetJsonSchemaHandler
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ByteSize,
+    ConfigDict,
+    GetJsonSchemaHandler,
+)
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError
 
@@ -57,3 +66,33 @@ def _enough_to_start(size: ByteSize) -> ByteSize:
 MINIMUM_MEMORY_BYTES = 64 * MIB
 MemoryLimit = Annotated[ByteSize, AfterValidator(_enough_to_start)]
 """Memory limit of a container; Docker takes 0 for no limit at all."""
+
+
+def _at_home(path: Path) -> Path:
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        raise refusal(
+            repr(str(path)), "a path; '~' stands for the home directory of a user who is known here"
+        ) from None
+
+
+def _may_be_at_home(text: str) -> str:
+    return str(_at_home(Path(text))) if text.startswith("~") else text
+
+
+LocalPath = Annotated[Path, AfterValidator(_at_home)]
+"""A path on this machine; a relative one starts next to the inventory."""
+LocalPathOr = Annotated[str, AfterValidator(_may_be_at_home)]
+"""The same, or something else, such as a URL."""
+
+
+def _written_out(address: Any) -> Any:
+    if isinstance(address, int | float):
+        # 0 and True would be addresses, too
+        raise refusal(repr(address), "an address in quotes, e.g. '127.0.0.1' or '0.0.0.0'")
+    return address
+
+
+ListenAddress = Annotated[IPv4Address, BeforeValidator(_written_out)]
+"""Address of the host that a port is bound to."""

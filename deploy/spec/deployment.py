@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from deploy.spec.base import NAME, refusal
+from deploy.spec.base import NAME, LocalPath, refusal
 from deploy.spec.engine import EngineSpec
 from deploy.spec.entry import EntrySpec
 from deploy.spec.host import HostSpec
@@ -66,12 +65,12 @@ class DeploymentSpec(RoutersSpec):
     """Groups of people, with the models and the budget that they share."""
     people: tuple[PersonSpec, ...] = ()
     """Who has a key of their own."""
-    people_file: Path | None = None
+    people_file: LocalPath | None = None
     """More people: a CSV file with the settings of a person as its columns, or a YAML file with a
     list of them; relative to the inventory."""
     image_source: ImageSource = "pull"
     """Where images come from unless said otherwise: ``pull``, ``build`` or ``load``."""
-    image_archives: Path | None = None
+    image_archives: LocalPath | None = None
     """``load``: directory of archives called ``<image>.tar.gz`` or ``<image>.tar``, relative to the
     inventory."""
     registry_mirror: str | None = None
@@ -84,7 +83,7 @@ class DeploymentSpec(RoutersSpec):
     """Images that should differ from the catalogue's, by catalogue name."""
     secrets: dict[SecretName, SecretSource] = Field(default_factory=dict)
     """Secrets that come from elsewhere; every other one is generated once."""
-    secrets_file: Path | None = None
+    secrets_file: LocalPath | None = None
     """Where generated secrets are kept; by default ``.secrets/<name>.yaml``."""
 
     @field_validator("name")

@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from deploy.spec.base import Spec, refusal
 
+BRANCH = re.compile(r"[0-9]{3}")
 VERSION = re.compile(r"\d{2,3}\.\d+(\.\d+)?")
 FINGERPRINT = re.compile(r"[0-9A-F]{40}")
 WINDOW = re.compile(r"([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d")
@@ -18,7 +19,7 @@ URL = re.compile(r"(https?|file)://[^\s@?#]+")
 class DriverSpec(Spec):
     """NVIDIA's driver and container toolkit, or AMD's driver, which Atelier installs."""
 
-    branch: str | None = Field(default=None, pattern=r"^\d{3}$")
+    branch: str | None = Field(default=None, json_schema_extra={"pattern": r"^\d{3}$"})
     """NVIDIA: branch of the driver, e.g. ``"580"``; by default one that serves every card and
     image. A driver that is there and serves is left alone unless branch, version or flavour is
     named."""
@@ -51,6 +52,13 @@ class DriverSpec(Spec):
     """When it may be restarted, in the host's own time, e.g. ``"02:00-05:00"``."""
     reboot_timeout_seconds: int = Field(default=900, ge=60, le=7200)
     """How long a restarted host may take to answer."""
+
+    @field_validator("branch")
+    @classmethod
+    def _branch_is_one(cls, branch: str | None) -> str | None:
+        if branch is not None and not BRANCH.fullmatch(branch):
+            raise refusal(repr(branch), "a branch such as '580'")
+        return branch
 
     @field_validator("version")
     @classmethod

@@ -7,14 +7,14 @@ from typing import ClassVar
 
 from pydantic import Field, field_validator
 
-from deploy.spec.base import MemoryLimit, Spec
+from deploy.spec.base import ListenAddress, MemoryLimit, Spec
 from deploy.spec.secrets import EnvironmentValue, refuse_own_variables, refuse_plain_secrets
 
 
 class EndpointSpec(Spec):
     """A service with a port of its own."""
 
-    listen: IPv4Address = IPv4Address("127.0.0.1")
+    listen: ListenAddress = IPv4Address("127.0.0.1")
     """Address of the host that the port is bound to; ``0.0.0.0`` for every interface."""
     port: int = Field(ge=1, le=65535)
     """Port on the host."""

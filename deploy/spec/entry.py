@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 from ipaddress import IPv4Address, ip_address, ip_network
-from pathlib import Path
 from typing import Literal
 
 from pydantic import ByteSize, Field, field_validator, model_validator
 
 from deploy.spec.acme import AcmeSpec
-from deploy.spec.base import MemoryLimit, Spec, refusal
+from deploy.spec.base import ListenAddress, LocalPath, MemoryLimit, Spec, refusal
 from deploy.units import MIB
 
 EntryKind = Literal["haproxy"]
@@ -29,7 +28,7 @@ class EntrySpec(Spec):
     """Which entry."""
     host: str | None = None
     """Name of the host that it runs on; the router's by default."""
-    listen: IPv4Address = IPv4Address("0.0.0.0")  # noqa: S104 - it is there to be reached
+    listen: ListenAddress = IPv4Address("0.0.0.0")  # noqa: S104 - it is there to be reached
     """Address of the host that both ports are bound to; ``0.0.0.0`` for every interface."""
     http_port: int = Field(default=80, ge=1, le=65535)
     """Port that sends browsers on to ``https_port``."""
@@ -38,11 +37,11 @@ class EntrySpec(Spec):
     names: tuple[str, ...] = ()
     """DNS names and IP addresses that people type, the first one in addresses that Atelier shows;
     by default the host's address."""
-    certificate: Path | None = None
+    certificate: LocalPath | None = None
     """PEM file of this machine with the site's own certificate and those between it and its
     authority, relative to the inventory; by default Atelier makes one, with an authority of the
     deployment's own."""
-    key: Path | None = None
+    key: LocalPath | None = None
     """PEM file of this machine with the private key of ``certificate``."""
     acme: AcmeSpec | None = None
     """An authority that issues the certificate and renews it, over ACME; e.g. Let's Encrypt."""

@@ -6,7 +6,14 @@ import re
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveInt, WithJsonSchema, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    PositiveInt,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
 from deploy.spec.base import Spec, refusal
 from deploy.spec.driver import DriverSpec
@@ -14,7 +21,23 @@ from deploy.spec.program import HOMEBREW_HAPROXY, ProgramName, ProgramSpec
 
 HOP = re.compile(r"([\w.-]+@)?[\w.-]+(:\d{1,5})?")
 """A jump host: ``user@name:port``, of which only the name is needed."""
-MigProfileName = Annotated[str, Field(pattern=r"^[1-9]g\.\d+gb$")]
+LOCAL = "@local"
+CONNECTORS = ("@ssh/", "@fake/")
+"""pyinfra's ways to a host over SSH, and to one that is made up, for trials."""
+MIG_PROFILE = re.compile(r"[1-9]g\.[0-9]+gb")
+
+
+def _profile_is_one(name: str) -> str:
+    if not MIG_PROFILE.fullmatch(name):
+        raise refusal(repr(name), "a profile such as '3g.40gb'")
+    return name
+
+
+MigProfileName = Annotated[
+    str,
+    AfterValidator(_profile_is_one),
+    Field(json_schema_extra={"pattern": f"^{MIG_PROFILE.pattern}$"}),
+]
 HostKeys = Literal["known", "accept-new"]
 WeightsSource = Literal["download", "copy"]
 Engines = Literal["containers", "native"]
@@ -44,7 +67,7 @@ class HostSpec(Spec):
     ssh_port: int | None = Field(default=None, ge=1, le=65535)
     """Port of the SSH server."""
     ssh_key: str | None = None
-    """Path of the private key on this machine."""
+    """Path of the private key on this machine; a relative one starts next to the inventory."""
     ssh_jump: str | None = None
     """Host to go through, e.g. ``me@bastion.lab:2222``; several with commas between them."""
     ssh_host_keys: HostKeys = "known"
@@ -111,8 +134,10 @@ class HostSpec(Spec):
     @field_validator("name")
     @classmethod
     def _name_is_connectable(cls, name: str) -> str:
-        if not name or any(character.isspace() for character in name):
-            raise refusal(repr(name), "a host name, an address or '@local'")
+        other_place = name.startswith("@") and name != LOCAL and not name.startswith(CONNECTORS)
+        if not name or other_place or any(character.isspace() for character in name):
+            fix = f"did you mean {LOCAL!r}?" if name.lower().startswith(LOCAL[:4]) else ""
+            raise refusal(repr(name), f"a host name, an address or {LOCAL!r}", fix)
         return name
 
     @field_validator("gpus", mode="before")
@@ -237,7 +262,7 @@ class HostSpec(Spec):
     @property
     def is_local(self) -> bool:
         """Whether this is the machine that Atelier runs on."""
-        return self.name == "@local"
+        return self.name == LOCAL
 
 
 def deployment_directory(directory: PurePosixPath, deployment: str) -> PurePosixPath:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Literal
 
 from pydantic import field_validator, model_validator
 
-from deploy.spec.base import Spec, refusal
+from deploy.spec.base import LocalPath, Spec, refusal
 
 ImageSource = Literal["pull", "build", "load"]
 REFERENCE = re.compile(
@@ -24,7 +23,7 @@ class ImageSpec(Spec):
     ``image_source`` by default."""
     reference: str | None = None
     """A reference with a version or digest instead of the catalogue's."""
-    archive: Path | None = None
+    archive: LocalPath | None = None
     """An archive made by ``docker image save`` to load, relative to the inventory."""
 
     @field_validator("reference")

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 from pydantic import field_validator, model_validator
 
-from deploy.spec.base import Spec, refusal
+from deploy.spec.base import LocalPath, Spec, refusal
 from deploy.spec.secrets import SecretSource
 
 LDAP_BIND_PASSWORD = "web_ui.ldap.bind_password"  # noqa: S105 - what it is called
@@ -47,7 +46,7 @@ class LdapSpec(Spec):
     """What people must match, too, in parentheses, e.g. ``(objectClass=person)``."""
     label: str = "LDAP"
     """What the form says that people log in with."""
-    ca_file: Path | None = None
+    ca_file: LocalPath | None = None
     """PEM file of this machine with the authorities that prove the directory, relative to the
     inventory. By default those that systems know."""
     trusted_network: bool = False

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, field_validator
 
-from deploy.spec.base import NAME, Spec, refusal
+from deploy.spec.base import NAME, LocalPath, Spec, refusal
 from deploy.spec.engine import EngineSpec
 from deploy.spec.speculative import SpeculativeSpec
 
@@ -27,10 +26,10 @@ class ModelSpec(Spec):
 
     name: str
     """Name in the catalogue, or a name of your own together with ``path`` or ``config``."""
-    path: Path | None = None
+    path: LocalPath | None = None
     """A GGUF file on this machine, or the first of its parts (``-00001-of-00005.gguf``);
     relative to the inventory, for models outside the catalogue."""
-    config: Path | None = None
+    config: LocalPath | None = None
     """``config.json`` of a model outside the catalogue, which its memory is planned by; relative to
     the inventory."""
     weights: str | None = None

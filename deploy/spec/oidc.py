@@ -6,11 +6,10 @@ https://openid.net/specs/openid-connect-core-1_0.html
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 from pydantic import field_validator, model_validator
 
-from deploy.spec.base import Spec, refusal
+from deploy.spec.base import LocalPath, Spec, refusal
 from deploy.spec.secrets import SecretSource
 
 OIDC_CLIENT_SECRET = "web_ui.oidc.client_secret"  # noqa: S105 - what it is called
@@ -55,7 +54,7 @@ class OidcSpec(Spec):
     merge_accounts_by_email: bool = False
     """Whether whoever has the address of an account at the provider gets that account; only of a
     provider where people cannot choose an address that is not theirs."""
-    ca_file: Path | None = None
+    ca_file: LocalPath | None = None
     """PEM file of this machine with the authorities that prove the provider, and all that the web
     UI trusts then; relative to the inventory. By default those that systems know."""
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import field_validator, model_validator
 
-from deploy.spec.base import Spec, refusal
+from deploy.spec.base import LocalPathOr, Spec, refusal
 
 ProgramName = Literal["haproxy", "llama-server", "ollama"]
 ENDS = (".tar.gz", ".tgz", ".tar")
@@ -19,7 +19,7 @@ SHA256 = re.compile(r"[0-9a-f]{64}")
 class ProgramSpec(Spec):
     """A program: an archive that is unpacked on the host, or one that is there already."""
 
-    archive: str | None = None
+    archive: LocalPathOr | None = None
     """A ``.tar.gz`` or ``.tar`` with the program and its libraries: a path on this machine,
     relative to the inventory, or a URL that this machine fetches it from."""
     sha256: str | None = None

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 from pydantic import field_validator, model_validator
 
-from deploy.spec.base import Spec, refusal
+from deploy.spec.base import LocalPath, Spec, refusal
 from deploy.spec.secrets import SecretSource
 
 ADDRESS = re.compile(r"[A-Za-z0-9.-]+(:\d{1,5})?")
@@ -22,7 +21,7 @@ class RegistrySpec(Spec):
     """Who pulls."""
     password: SecretSource | None = None
     """Where the password or token comes from; it is used for pulling and stays nowhere."""
-    ca: Path | None = None
+    ca: LocalPath | None = None
     """Certificate of the authority that signed the registry's, a PEM file relative to the
     inventory."""
 

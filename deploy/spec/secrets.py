@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 from pydantic import (
@@ -17,7 +16,7 @@ from pydantic import (
     model_validator,
 )
 
-from deploy.spec.base import Spec, refusal
+from deploy.spec.base import LocalPath, Spec, refusal
 
 
 class SecretName(StrEnum):
@@ -57,10 +56,11 @@ class SecretSource(Spec):
 
     env: str | None = None
     """Name of an environment variable of this machine."""
-    file: Path | None = None
+    file: LocalPath | None = None
     """A file on this machine, relative to the inventory; its last newline is dropped."""
     command: tuple[str, ...] | None = None
-    """A command and its arguments that print the secret, e.g. ``["pass", "show", "router"]``."""
+    """A command and its arguments that print the secret, e.g. ``["pass", "show", "router"]``; it
+    runs in the inventory's directory."""
 
     @property
     def name(self) -> str:
@@ -139,12 +139,15 @@ URL_WITH_PASSWORD = re.compile(r"\w+://[^/\s:@]*:[^/\s@]+@")
 
 
 def refuse_plain_secrets(env: dict[str, EnvironmentValue]) -> dict[str, EnvironmentValue]:
-    """Refuse secrets that are written into the inventory.
+    """Refuse secrets that are written into the inventory, and what is no variable.
 
     Raises:
-        PydanticCustomError: if a variable's name or value says that it is a secret in plain text.
+        PydanticCustomError: if a variable's name or value says that it is a secret in plain text,
+            or its name is none.
     """
     for name, value in env.items():
+        if not VARIABLE.fullmatch(name):
+            raise refusal(f"a variable called {name!r}", "letters, digits and underscores")
         if not isinstance(value, str) or not value:
             continue
         if SECRET_NAMES.search(name.upper()) or URL_WITH_PASSWORD.search(value):

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, model_validator
 
-from deploy.spec.base import Spec, refusal
+from deploy.spec.base import LocalPath, LocalPathOr, Spec, refusal
 
 REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+(@[\w.-]+)?")
 DRAFTED = ("eagle3", "draft_model")
@@ -27,13 +26,13 @@ class SpeculativeSpec(Spec):
     llama.cpp: the last two."""
     num_speculative_tokens: int = Field(ge=1, le=64)
     """Tokens drafted at a time."""
-    draft: str | None = None
+    draft: LocalPathOr | None = None
     """``eagle3`` and ``draft_model``: a name in the catalogue, or the ``config.json`` of the draft,
     relative to the inventory."""
     weights: str | None = None
     """vLLM: its repository on Hugging Face (``org/name`` or ``org/name@revision``); the catalogue's
     by default."""
-    path: Path | None = None
+    path: LocalPath | None = None
     """llama.cpp: its GGUF file on this machine, relative to the inventory."""
     acceptance: float | None = Field(default=None, ge=0, le=1)
     """Share of drafted tokens that are accepted, each given the ones before it; a cautious guess by

@@ -24,15 +24,22 @@ ALLOWED = {
     "date_from_datetime_parsing": "a date such as 2026-12-31",
     "date_type": "a date such as 2026-12-31",
     "dict_type": "a mapping of names to values",
+    "finite_number": "a whole number",
+    "float_parsing": "a number",
+    "float_type": "a number",
     "greater_than": "more than {gt:g}",
     "greater_than_equal": "at least {ge}",
     "int_from_float": "a whole number",
     "int_parsing": "a whole number",
+    "int_parsing_size": "a smaller number",
     "int_type": "a whole number",
+    "invalid_key": "settings by name",
     "ip_v4_address": "an IPv4 address such as 127.0.0.1, or 0.0.0.0 for every interface",
     "less_than_equal": "at most {le}",
+    "multiple_of": "a multiple of {multiple_of}",
     "path_type": "a path in quotes",
     "string_type": "text in quotes",
+    "string_unicode": "text in quotes",
     "tuple_type": "a list",
 }
 """What may be there instead, by pydantic's name for what is wrong."""
@@ -103,7 +110,8 @@ def _problem(model: type[Spec], details: ErrorDetails, root: str) -> Problem:
             settings = ", ".join(_settings(_annotation_at(model, location)))
             return Problem(path, found, f"its settings by name: {settings}")
         case kind:
-            return Problem(path, found, ALLOWED.get(kind, details["msg"]).format_map(context))
+            allowed = ALLOWED[kind].format_map(context) if kind in ALLOWED else details["msg"]
+            return Problem(path, found, allowed)
 
 
 def _title(model: type[Spec]) -> str:
@@ -119,7 +127,8 @@ def _found(model: type[Spec], details: ErrorDetails) -> str:
         for part in _specs(_annotation_at(model, details["loc"][:length]))
     )
     value = details["input"]
-    return f"a {type(value).__name__}, not shown" if hidden and not is_key else repr(value)
+    is_shown = is_key or value is None or not hidden
+    return repr(value) if is_shown else f"a {type(value).__name__}, not shown"
 
 
 def _unknown_setting(model: type[Spec], location: tuple[int | str, ...], path: str) -> Problem:

@@ -6,12 +6,12 @@ import json
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import typer
 
-from deploy.artefacts import Artefacts
 from deploy.cli import main as command
 from deploy.cli import output, pyinfra_run
 from deploy.cli.pyinfra_run import Run, run_pyinfra
@@ -180,6 +180,22 @@ def test_a_run_of_pyinfra_reads_the_announced_changes(
     assert changes == [{"action": "pull"}, {"action": "create"}]
 
 
+@pytest.mark.parametrize(("is_there", "stdin"), [(True, None), (False, subprocess.DEVNULL)])
+def test_pyinfra_asks_for_a_password_where_there_is_a_terminal(
+    inventory: Path, monkeypatch: pytest.MonkeyPatch, is_there: bool, stdin: int | None
+) -> None:
+    given: list[Any] = []
+
+    def run(arguments: list[str], **options: Any) -> Any:
+        given.append(options["stdin"])
+        return subprocess.CompletedProcess(arguments, 0, "{}", "")
+
+    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(isatty=lambda: is_there))
+    run_pyinfra(inventory, "deploy.py", "--dry")
+    assert given == [stdin]
+
+
 def test_a_failed_run_of_pyinfra_is_reported_without_its_progress(
     inventory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -192,6 +208,39 @@ def test_a_failed_run_of_pyinfra_is_reported_without_its_progress(
     with pytest.raises(HostError) as failed:
         run_pyinfra(inventory, "deploy.py")
     assert str(failed.value) == f"pyinfra {inventory}: [h1] port 4000 is in use"
+
+
+@pytest.mark.parametrize("verb", ["check", "doctor", "down", "prune"])
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("nowhere.py", "", "nowhere.py: no such file"),
+        ("none.py", "x = 1\n", "none.py: 0 deployments"),
+        (
+            "lab.yaml",
+            'name: demo\nhosts: [{name: "@local"}]\nmodels: [{name: tiny-coder}]\n',
+            "lab.yaml: an inventory in YAML, which pyinfra does not read",
+        ),
+    ],
+)
+def test_an_inventory_without_hosts_is_not_all_well(
+    atelier: Atelier, tmp_path: Path, verb: str, name: str, text: str, message: str
+) -> None:
+    inventory = tmp_path / name
+    if text:
+        inventory.write_text(text)
+    status, out, err = atelier(verb, inventory)
+    assert (status, out) == (1, "")
+    assert f"{tmp_path}/{message}" in err
+
+
+def test_what_an_inventory_prints_is_no_part_of_the_answer(
+    atelier: Atelier, inventory: Path
+) -> None:
+    inventory.write_text(f"print('read')\n{INVENTORY}")
+    status, out, err = atelier("plan", inventory, "--json")
+    assert (status, err) == (0, "read\n")
+    assert json.loads(out)["name"] == "demo"
 
 
 # down
@@ -210,7 +259,7 @@ def test_down_says_what_and_does_it(atelier: Atelier, inventory: Path, pyinfra: 
     pyinfra += [[BELONGING], []]
     status, out, _ = atelier("down", inventory, "--yes", "--volumes")
     assert status == 0
-    assert out == "  h1: remove container demo-litellm-0\nremoved 1 things\n"
+    assert out == "  h1: remove container demo-litellm-0\nremoved 1\n"
     task = ("deploy.tasks.down.remove", "volumes=True")
     assert pyinfra == [(*task, "--dry", "--json"), (*task, "-y")]
 
@@ -238,6 +287,19 @@ def test_down_asks_first(
 def _decline(*_: Any, abort: bool) -> None:
     assert abort
     raise typer.Abort
+
+
+def test_prune_that_fails_is_one_object_with_json(
+    atelier: Atelier, inventory: Path, pyinfra: list[Any]
+) -> None:
+    old = {"host": "h1", "resource": "image old", "action": "remove", "fields": [{"old": "2 GB"}]}
+    pyinfra += [[old], HostError(Problem("pyinfra site.py", "no route to host"))]
+    status, out, _ = atelier("prune", inventory, "--json", "--yes")
+    assert status == 1
+    assert json.loads(out)["error"] == "pyinfra site.py: no route to host"
+    pyinfra[:] = [[old], []]
+    status, out, _ = atelier("prune", inventory, "--json", "--yes")
+    assert (status, json.loads(out)["images"][0]["reference"]) == (0, "old")
 
 
 # status, verify and logs
@@ -296,8 +358,10 @@ def test_status_as_a_table(
         assert text in out
 
 
-def checks(*oks: bool) -> Callable[[Artefacts], list[Check]]:
-    return lambda _: [Check(f"check {i}", "h1", ok, 0.5, "said [x]") for i, ok in enumerate(oks)]
+def checks(*oks: bool) -> Callable[..., list[Check]]:
+    return lambda *_, **__: [
+        Check(f"check {i}", "h1", ok, 0.5, "said [x]") for i, ok in enumerate(oks)
+    ]
 
 
 @pytest.mark.parametrize(("oks", "status"), [((True, True), 0), ((True, False), 1)])

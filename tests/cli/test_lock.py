@@ -136,6 +136,17 @@ def test_release_on_one_host_alone(locks: dict[str, Any], atelier: Atelier) -> N
     assert locks["released"] == [("a", "lab", 7)]
     code, _, error = atelier("release", "--yes", "--host", "c")
     assert (code, "'c' is not in the inventory" in error) == (1, True)
-    # of a host that is down nobody knows whether it is held
-    code, _, error = atelier("release", "--yes")
+
+
+def test_a_host_that_is_down_keeps_no_other_from_its_release(
+    locks: dict[str, Any], atelier: Atelier
+) -> None:
+    locks |= {"a": DOWN, "b": HELD}
+    code, out, error = atelier("release", "--yes")
+    assert locks["released"] == [("b", "lab", 7)]
+    assert out.endswith("b: released\n")
+    # whether it is held there nobody knows
     assert (code, "host b: is down" in error) == (1, True)
+    locks["b"] = FREE
+    code, out, error = atelier("release", "--yes")
+    assert (code, out, "host b: is down" in error) == (1, "", True)

@@ -14,7 +14,7 @@ USAGE = [
         ["gpus", "--vendor", "intel"],
         "Invalid value for '--vendor': 'intel' is not one of 'nvidia', 'amd', 'apple', 'cpu'.",
     ),
-    (["gpus", "--min-memory", "much"], "Invalid value for '--min-memory'"),
+    (["gpus", "--min-memory", "much"], "Invalid value for '--min-memory': it must be a valid"),
     (["models", "--rolle", "chat"], "No such option: --rolle"),
     (["modells"], "No such command 'modells'."),
 ]
@@ -27,6 +27,11 @@ def test_usage_errors_are_explained_without_a_traceback(arguments: list[str], me
     assert "Traceback" not in error
 
 
+@pytest.mark.parametrize("arguments", [[], ["--dry"], ["a.py", "b.py"]])
+def test_a_check_that_is_called_wrongly_is_no_pending_change(arguments: list[str]) -> None:
+    assert run("check", *arguments, stream="stderr", status=1).startswith("error: ")
+
+
 def test_with_json_a_usage_error_is_an_object() -> None:
     error = json.loads(run("gpus", "--vendor", "intel", "--json", status=1))
     assert error == {"error": USAGE[0][1], "problems": []}
@@ -37,6 +42,37 @@ def test_the_installed_command() -> None:
     done = subprocess.run([command, "modells"], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("error: No such command 'modells'.")
+
+
+def test_a_caller_may_have_closed_what_the_command_writes_to() -> None:
+    code = "import sys; sys.stdout = sys.stderr = None; from deploy.cli.main import main; main()"
+    done = subprocess.run([sys.executable, "-c", code, "gpus"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_what_the_system_refuses_is_explained_without_a_traceback(tmp_path: Path) -> None:
+    page = tmp_path / "nowhere" / "page.html"
+    size = ["size", "qwen2.5-coder-7b", "--gpus", "l40s", "--plot", str(page)]
+    error = run(*size, stream="stderr", status=1)
+    assert error == f"error: {page}: No such file or directory\n"
+
+
+def test_who_reads_may_stop_reading() -> None:
+    code = (
+        "from unittest.mock import patch; from deploy.cli import main\n"
+        "with patch.object(main, 'app', side_effect=BrokenPipeError): main.main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code, "schema"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", "")
+
+
+def test_a_user_without_a_name_has_a_home_directory() -> None:
+    code = (
+        "import os, pwd; os.environ.pop('HOME', None); pwd.getpwuid = lambda _: {}[0];"
+        " import deploy; from pathlib import Path; print(Path.home())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "/\n"
 
 
 def test_bytecode_is_kept_although_pyinfra_keeps_none() -> None:

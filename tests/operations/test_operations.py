@@ -701,7 +701,7 @@ def test_verification_fails_with_what_does_not_answer(
     demo: Artefacts, monkeypatch: pytest.MonkeyPatch, ok: bool
 ) -> None:
     check = Check("router", "h1", ok, 1.0, "said x", "less than planned")
-    monkeypatch.setattr("deploy.live.verify.verify", lambda *_: iter([check]))
+    monkeypatch.setattr("deploy.live.verify.verify", lambda *_, **__: iter([check]))
     outcome = run(verified.answers, {}, executing=True, artefacts=demo)
     assert "said x" in outcome.host.said[0]
     assert "less than planned" in outcome.host.said[1]
@@ -719,7 +719,7 @@ def test_verification_uses_the_connections_that_are_open(
     host = FakeHost({}, connector=ssh, connector_data=data)
     used: list[Any] = []
 
-    def verify(_: Artefacts, logins: Any, addresses: Any, _token: str) -> Iterator[Any]:
+    def verify(_: Artefacts, logins: Any, addresses: Any, *_more: Any) -> Iterator[Any]:
         used.append((logins, addresses))
         return iter(())
 
@@ -753,7 +753,9 @@ def test_verification_uses_a_login_that_was_begun_if_no_web_ui_has_changed_since
 ) -> None:
     used: list[str] = []
 
-    def verify(_: Artefacts, _logins: Any, _addresses: Any, token: str) -> Iterator[Any]:
+    def verify(
+        _: Artefacts, _logins: Any, _addresses: Any, token: str, _tell: Any
+    ) -> Iterator[Any]:
         used.append(token)
         return iter(())
 

@@ -47,6 +47,11 @@ CASES: list[tuple[dict[str, Any], dict[str, Any], str]] = [
         {"engine": {"kind": "ollama"}},
         "hosts[1].address: 127.0.0.1, which the router on web does not reach",
     ),
+    (
+        {"address": "0.0.0.0"},  # noqa: S104 - refused
+        {"engine": {"kind": "ollama"}},
+        "hosts[1].address: 0.0.0.0, which the router on web does not reach",
+    ),
     ({}, {"engine": {"kind": "vllm"}}, "vLLM does not run on Apple GPUs"),
     ({}, {"engine": {"kind": "sglang"}}, "SGLang does not run on Apple GPUs"),
     ({}, {"engine": OLLAMA | {"tensor_parallel_size": 2}}, "engine.tensor_parallel_size: ollama"),

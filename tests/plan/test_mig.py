@@ -102,7 +102,7 @@ def test_memory_that_nobody_has_published(
         ({"mig": {0: ["3g.40gb"]}}, "mig without gpus"),
         ({"gpus": "h100", "mig": {0: []}}, "mig={0: ()}"),
         ({"gpus": "h100", "mig": {0: ["3g.40gb"]}, "engines": "native"}, "without containers"),
-        ({"gpus": "h100", "mig": {0: ["half"]}}, "should match pattern"),
+        ({"gpus": "h100", "mig": {0: ["half"]}}, "'half'"),
         ({"power_limit_watts": 300}, "power_limit_watts without gpus"),
         ({"gpus": "h100", "gpu_clocks_mhz": (1980, 210)}, "gpu_clocks_mhz=(1980, 210)"),
     ],

@@ -66,6 +66,14 @@ def test_a_file_of_people(name: str, text: str, tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_spreadsheets_separate_columns_in_their_own_way(tmp_path: Path, separator: str) -> None:
+    rows = (("name", "email", "tpm_limit"), ("eve", "eve@lab.example", "9"))
+    (tmp_path / "p.csv").write_text("\n".join(separator.join(row) for row in rows))
+    found = people(tmp_path, people_file="p.csv")["eve"]
+    assert (found.email, found.tpm_limit) == ("eve@lab.example", 9)
+
+
 def test_a_file_adds_to_the_inventory(tmp_path: Path) -> None:
     (tmp_path / "p.csv").write_text("name\neve\n")
     assert list(people(tmp_path, people=[{"name": "ada"}], people_file="p.csv")) == ["ada", "eve"]

@@ -112,6 +112,15 @@ hosts = pyinfra_hosts(deployment, __file__)
 """
 
 
+def test_what_is_kept_nowhere_yet_is_said(tmp_path: Path) -> None:
+    (tmp_path / "lab.py").write_text(INVENTORY)
+    listed = json.loads(run("secrets", "list", str(tmp_path / "lab.py"), "--json"))["secrets"]
+    assert {row["from"] for row in listed} == {"nowhere yet"}
+    write_secrets(tmp_path / ".secrets" / "demo.yaml")
+    listed = json.loads(run("secrets", "list", str(tmp_path / "lab.py"), "--json"))["secrets"]
+    assert {row["from"] for row in listed} == {"file"}
+
+
 def test_the_command_shows_no_value(tmp_path: Path, path: Path) -> None:
     inventory = tmp_path / "lab.py"
     inventory.write_text(INVENTORY)

@@ -12,6 +12,7 @@ import yaml
 
 from deploy.errors import SecretError
 from deploy.secrets import ALWAYS, SecretStore, load_secrets, needed_secrets
+from deploy.secrets.kept import unwritable
 from deploy.spec import SecretName, SecretText
 from tests.conftest import declare
 from tests.recognisable import LEAK, SECRETS, write_secrets
@@ -103,9 +104,41 @@ def test_save_is_atomic(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "replace", full_disk)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(SecretError, match="cannot be written: No space left"):
         SecretStore(path, {}).save()
     assert path.read_text() == before
+
+
+def test_what_another_run_kept_meanwhile_stays(path: Path) -> None:
+    SecretStore(path, {}).save()
+    first = SecretStore(path, {}, needed=ALWAYS | {SecretName.VALKEY_PASSWORD})
+    second = SecretStore(path, {})
+    second.renew(SecretName.ENGINE_API_KEY)
+    first.save()
+    kept = SecretStore(path, {}, needed=ALWAYS | {SecretName.VALKEY_PASSWORD})
+    assert kept.generated == ()
+    for store, name in (
+        (second, SecretName.ENGINE_API_KEY),
+        (first, SecretName.VALKEY_PASSWORD),
+        (first, SecretName.DIGEST_KEY),
+    ):
+        assert kept.value(name) == store.value(name)
+
+
+def test_of_two_runs_that_make_up_secrets_the_second_one_ends(path: Path) -> None:
+    first, second = SecretStore(path, {}), SecretStore(path, {})
+    first.save()
+    with pytest.raises(SecretError, match="another run has just made up router_master_key, engine"):
+        second.save()
+    assert SecretStore(path, {}).fingerprint == first.fingerprint
+
+
+def test_kept_secrets_stay_although_the_file_is_gone_meanwhile(path: Path) -> None:
+    SecretStore(path, {}).save()
+    store = SecretStore(path, {}, needed=ALWAYS | {SecretName.VALKEY_PASSWORD})
+    path.unlink()
+    store.save()
+    assert SecretStore(path, {}).fingerprint == store.fingerprint
 
 
 def test_kept_secrets_stay_when_a_new_one_is_needed(path: Path) -> None:
@@ -176,6 +209,10 @@ def test_asking_before_deploying_is_refused(path: Path) -> None:
         "engine_api_key: leaked\n",
         'engine_api_key: "leaked-\\nengine"\n',
         "router_master_key: leaked-engine-api\n",
+        "<<<<<<< leaked\nengine_api_key: leaked-engine-api\n=======\n",
+        "engine_api_key: leaked-engine\nengine_api_key: leaked-engine\n",
+        "engine_api_key: 0123456701234567\n",
+        "",
         b"\xff\xfe leaked",
     ],
 )
@@ -188,6 +225,27 @@ def test_a_broken_file_is_refused_without_quoting_it(path: Path, text: str | byt
     assert LEAK not in str(refused.value)
 
 
+def test_a_file_that_everybody_could_read_is_closed(path: Path) -> None:
+    SecretStore(path, {}).save()
+    path.chmod(0o644)
+    SecretStore(path, {})
+    assert mode(path) == 0o640
+
+
+def test_a_place_that_cannot_be_written(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert unwritable(path) is None
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    found = unwritable(path)
+    assert found is not None
+    assert f"this user may not write to {path.parent.parent}" in found.found
+
+
+def test_a_file_that_cannot_be_read(path: Path) -> None:
+    path.mkdir(parents=True)
+    with pytest.raises(SecretError, match="the file of secrets cannot be read: Is a directory"):
+        SecretStore(path, {})
+
+
 def test_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ROUTER_KEY", "sk-from-env")
     (tmp_path / "engine.key").write_text("from-file\n")
@@ -195,9 +253,12 @@ def test_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         secrets={
             "router_master_key": {"env": "ROUTER_KEY"},
             "engine_api_key": {"file": "engine.key"},
-            "web_ui_admin_password": {"command": ["echo", "from command"]},
+            "web_ui_admin_password": {"command": ["./bin/password", "command"]},
         }
     )
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "password").write_text('#!/bin/sh\necho "from $1"\n')
+    (tmp_path / "bin" / "password").chmod(0o755)
     store = load_secrets(spec, tmp_path)
     assert store.value(SecretName.ROUTER_MASTER_KEY) == "sk-from-env"
     assert store.value(SecretName.ENGINE_API_KEY) == "from-file"

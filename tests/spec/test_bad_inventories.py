@@ -118,6 +118,52 @@ weights, wired_limit_mib
         """,
     ),
     (
+        {
+            "hosts": [
+                {"name": "g1", "gpus": "l40s", "driver": {"branch": "R580"}, "mig": {0: ["1g"]}}
+            ],
+            "engine": {"gpu_memory_utilization": "most", "block_size": 17},
+            "router": {"port": float("nan"), "listen": True, "recycle_at": []},
+            "models": [{"name": "tiny-coder", "max_lora_rank": 10**30}],
+        },
+        """
+        router.listen: True
+            allowed: an address in quotes, e.g. '127.0.0.1' or '0.0.0.0'
+        router.port: nan
+            allowed: a whole number
+        router.recycle_at: []
+            allowed: a number
+        hosts[0].mig[0][0]: '1g'
+            allowed: a profile such as '3g.40gb'
+        hosts[0].driver.branch: 'R580'
+            allowed: a branch such as '580'
+        models[0].max_lora_rank: 1000000000000000000000000000000
+            allowed: a smaller number
+        engine.gpu_memory_utilization: 'most'
+            allowed: a number
+        engine.block_size: 17
+            allowed: a multiple of 16
+        """,
+    ),
+    (
+        {"router": {"env": {"A B": "c"}}, "web_ui": {"env": {"": "c"}}},
+        """
+        router.env: a variable called 'A B'
+            allowed: letters, digits and underscores
+        web_ui.env: a variable called ''
+            allowed: letters, digits and underscores
+        """,
+    ),
+    (
+        {"secrets_file": "~nobody-here/lab.yaml", "secrets": None},
+        """
+        secrets: None
+            allowed: a mapping of names to values
+        secrets_file: '~nobody-here/lab.yaml'
+            allowed: a path; '~' stands for the home directory of a user who is known here
+        """,
+    ),
+    (
         {"hosts": [{"name": "gpu1", "ssh_jump": "bastion:x"}]},
         """
         hosts[0].ssh_jump: 'bastion:x'
@@ -232,6 +278,16 @@ weights, wired_limit_mib
         """
         hosts[0].name: not set
             fix: this setting is required: declare it
+        """,
+    ),
+    (
+        {"hosts": [{"name": "@Locale"}, {"name": "@docker/ubuntu"}, {"name": "@ssh/gpu1"}]},
+        """
+        hosts[0].name: '@Locale'
+            allowed: a host name, an address or '@local'
+            fix: did you mean '@local'?
+        hosts[1].name: '@docker/ubuntu'
+            allowed: a host name, an address or '@local'
         """,
     ),
     (
@@ -899,6 +955,32 @@ BAD_FILES: list[tuple[str, str, str]] = [
         """,
     ),
     (
+        "twice.yaml",
+        "name: demo\nengine: {threads: 2, kind: llama_cpp, threads: 4}\n",
+        """
+        DIRECTORY/twice.yaml, line 2, column 39: not YAML: threads is there more than once
+            allowed: a mapping of settings
+        """,
+    ),
+    (
+        "day.YML",
+        "name: demo\npeople: [{name: ada, expires: 2026-02-30}]\n",
+        """
+        DIRECTORY/day.YML: not YAML: day is out of range for month
+            allowed: a mapping of settings
+        """,
+    ),
+    (
+        "number.yaml",
+        "1: demo\nhosts: [{name: gpu1, 2: 3}]\nmodels: [{name: tiny-coder}]\nname: demo\n",
+        """
+        hosts[0][2]: 2
+            allowed: settings by name
+        [1]: 1
+            allowed: settings by name
+        """,
+    ),
+    (
         "unknown.yaml",
         "name: demo\nhost: [{name: a}]\nmodels: [{name: tiny-coder}]\n",
         """
@@ -933,7 +1015,23 @@ two = pyinfra_hosts(make("two"), __file__)
         """
         DIRECTORY/two.py: 2 deployments
             allowed: one
-            fix: end the file with: hosts = pyinfra_hosts(deployment, __file__)
+            fix: give each deployment an inventory of its own
+        """,
+    ),
+    (
+        "ends.py",
+        "import sys\nsys.exit(0)\n",
+        """
+        DIRECTORY/ends.py, line 2: SystemExit: 0
+            fix: correct the inventory file
+        """,
+    ),
+    (
+        "loads.py",
+        "from deploy import Deployment\nDeployment.load('lab.yaml')\n",
+        """
+        DIRECTORY/lab.yaml: cannot be read: No such file or directory
+            allowed: a YAML file
         """,
     ),
     (
@@ -999,6 +1097,21 @@ def test_inventory_files_that_are_refused(
     assert str(refused.value) == lines(message, tmp_path)
 
 
+def test_what_is_wrong_in_several_places_is_told_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NOT_SET", raising=False)
+    models = [{"name": name, "path": f"{name}.gguf"} for name in ("one", "two")]
+    more = {"models": models, "images": {"litelm": {"reference": "x:1"}}, **key(env="NOT_SET")}
+    with pytest.raises(AtelierError) as refused:
+        make_artefacts(Deployment(**DEMO | more), tmp_path)
+    assert [problem.path for problem in refused.value.problems] == [
+        "models[0].path",
+        "models[1].path",
+        "secrets.router_master_key",
+    ]
+
+
 def test_a_missing_inventory_file(tmp_path: Path) -> None:
     with pytest.raises(AtelierError) as refused:
         load_inventory(tmp_path / "prod.py")
@@ -1009,6 +1122,26 @@ def test_a_missing_inventory_file(tmp_path: Path) -> None:
         """,
         tmp_path,
     )
+
+
+def test_a_directory_is_no_inventory(tmp_path: Path) -> None:
+    with pytest.raises(AtelierError) as refused:
+        load_inventory(tmp_path)
+    assert str(refused.value).splitlines()[0] == f"{tmp_path}: a directory"
+
+
+def test_a_yaml_file_may_build_on_a_part_of_itself(tmp_path: Path) -> None:
+    path = tmp_path / "lab.yaml"
+    path.write_text(
+        "name: lab\nhosts:\n- &one {name: gpu1, ssh_port: 2222}\n- &two {<<: *one, name: gpu2}\n"
+        "- {<<: *two, name: gpu3}\nmodels: [{name: tiny-coder}]\n"
+    )
+    hosts = load_inventory(path).spec.hosts
+    assert [(host.name, host.ssh_port) for host in hosts] == [
+        ("gpu1", 2222),
+        ("gpu2", 2222),
+        ("gpu3", 2222),
+    ]
 
 
 def test_a_part_by_itself_says_which_part_it_is() -> None:

@@ -201,6 +201,29 @@ a million tokens
         """
         wrong.csv, line 3.rpm_limit: 'many'
             allowed: a whole number
+        wrong.csv, line 4.name: not set
+            fix: this setting is required: declare it
+        """,
+    ),
+    (
+        STORE | {"people_file": "empty.csv"},
+        """
+        people_file: DIRECTORY/empty.csv is empty
+            allowed: a line with the names of columns
+        """,
+    ),
+    (
+        STORE | {"people_file": "long.csv"},
+        """
+        people_file: DIRECTORY/long.csv, line 2: field larger than field limit (131072)
+            allowed: a CSV or YAML file
+        """,
+    ),
+    (
+        STORE | {"people_file": "day.yaml"},
+        """
+        DIRECTORY/day.yaml: not YAML: day is out of range for month
+            allowed: a list of people
         """,
     ),
     (
@@ -271,7 +294,10 @@ max_parallel_requests, models, name, public_key, rpm_limit, team, tpm_limit
 ]
 FILES = {
     "twice.csv": "name\nada\n",
-    "wrong.csv": "name,rpm_limit\nada,5\nbob,many\n",
+    "wrong.csv": "name,rpm_limit\nada,5\nbob,many\n,6\n",
+    "empty.csv": "",
+    "long.csv": f"name\nada\n{'a' * 200_000}\n",
+    "day.yaml": "- {name: ada, expires: 2026-02-30}\n",
     "wide.csv": "name\nada,5\n",
     "mapping.yaml": "name: ada\n",
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,8 @@ from deploy import (
     WebUI,
     pyinfra_hosts,
 )
-from deploy.spec import DeploymentSpec
+from deploy.inventory import load_inventory
+from deploy.spec import DeploymentSpec, SecretName
 from deploy.spec.base import Spec
 from tests.conftest import declare
 
@@ -403,6 +405,56 @@ def test_yaml_declares_the_same_as_python(tmp_path: Path) -> None:
     )
 
 
+def test_yaml_is_found_next_to_its_inventory_from_anywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "lab").mkdir()
+    (tmp_path / "lab" / "x.yaml").write_text(YAML)
+    (tmp_path / "lab" / "site.py").write_text(
+        "from deploy import Deployment, pyinfra_hosts\n"
+        "hosts = pyinfra_hosts(Deployment.load('x.yaml'), __file__)\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    assert load_inventory(Path("lab/site.py")).spec.name == "demo"
+
+
+def test_paths_below_the_home_directory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/ada")
+    program = {"llama-server": {"archive": "~/llama.tar.gz", "version": "b1"}}
+    spec = declare(
+        secrets={"router_master_key": {"file": "~/key"}},
+        secrets_file="~/lab.yaml",
+        image_archives="~/images",
+        hosts=[{"name": "gpu1", "engines": "native", "programs": program}],
+        models=[{"name": "mine", "path": "~/m/mine.gguf"}],
+    )
+    home = Path("/home/ada")
+    assert spec.secrets[SecretName.ROUTER_MASTER_KEY].file == home / "key"
+    assert (spec.secrets_file, spec.image_archives) == (home / "lab.yaml", home / "images")
+    assert spec.hosts[0].programs["llama-server"].archive == "/home/ada/llama.tar.gz"
+    assert spec.models[0].path == home / "m/mine.gguf"
+
+
+@pytest.mark.parametrize(
+    ("declared", "key"),
+    [("keys/lab", "DIRECTORY/keys/lab"), ("~/.ssh/lab", "~/.ssh/lab"), ("/k", "/k"), (None, None)],
+)
+def test_keys_are_found_next_to_their_inventory(
+    tmp_path: Path, declared: str | None, key: str | None
+) -> None:
+    (tmp_path / "lab.yaml").write_text(
+        json.dumps(
+            {
+                "name": "lab",
+                "hosts": [{"name": "gpu1", "ssh_key": declared}],
+                "models": [{"name": "tiny-coder"}],
+            }
+        )
+    )
+    [host] = load_inventory(tmp_path / "lab.yaml").spec.hosts
+    assert host.ssh_key == (key and key.replace("DIRECTORY", str(tmp_path)))
+
+
 def test_a_spec_survives_json() -> None:
     spec = declare(
         engine={"memory_limit": "8GiB"}, secrets={"router_master_key": {"env": "KEY"}}, web_ui=None
@@ -451,8 +503,8 @@ def test_an_inventory_gives_pyinfra_its_hosts(tmp_path: Path) -> None:
         "ssh_hostname": "10.0.0.1",
         "ssh_user": "me",
         "ssh_port": 22,
-        "ssh_key": "k",
+        "ssh_key": f"{tmp_path}/k",
         "_sudo": True,
     }
-    assert (declared.spec, declared.directory) == (spec, tmp_path)
+    assert (declared.spec.models, declared.directory) == (spec.models, tmp_path)
     assert declared.to_json()["spec"]["name"] == "demo"
