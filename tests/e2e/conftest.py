@@ -22,7 +22,7 @@ from tests.e2e.site import (
 LEFT_OUT = {
     "long": (
         *("test_lock", "test_recycling", "test_several", "test_ssh_deployment"),
-        *("test_ssh_faults", "test_ssh_gpu", "test_users_100"),
+        *("test_ssh_faults", "test_ssh_gpu"),
     ),
     "wide": ("test_wide",),
     "drivers": ("test_drivers",),

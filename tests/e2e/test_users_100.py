@@ -346,7 +346,6 @@ def test_what_does_not_answer_is_found_before_anything_is_touched(lab: Lab) -> N
     assert lab.containers() == before
 
 
-@pytest.mark.long
 def test_what_is_replaced_is_not_missed(lab: Lab, ada: Visitor) -> None:
     """Engines, routers and web UIs, while programs and people ask; both ends of the link, too."""
     before, token = lab.containers(), ada.token
@@ -430,7 +429,6 @@ def state_of(host: Host, name: str) -> str:
     return router_states(said)[name]
 
 
-@pytest.mark.long
 def test_a_group_of_the_directory_logs_in(lab: Lab) -> None:
     """As it is declared since everything was replaced."""
     with lab.api() as client:
