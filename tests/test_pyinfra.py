@@ -65,7 +65,7 @@ EVERYTHING = [
     "Provide images",
     "Create network and volumes",
     "Copy model file tiny-coder-q8_0.gguf",
-    "Tell who sends requests",
+    "Prepare routers and entry",
     "Run the engines",
     "All engines run",
     "Forget the engines' old key",

@@ -134,7 +134,7 @@ def test_an_operator_may_insist(
     assert result.returncode == 0, result.stderr
     changed = [row["name"] for row in json.loads(result.stdout)["plan"] if row["hosts_with_change"]]
     assert changed == [
-        *("Keep generated secrets", "Tell who sends requests"),
+        *("Keep generated secrets", "Prepare routers and entry"),
         *("Run the engines", "Forget the engines' old key"),
         *("Run the routers", "Run the web UIs"),
     ]

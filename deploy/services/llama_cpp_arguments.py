@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from deploy.plan.replica_plan import ReplicaPlan
-from deploy.spec.engine import QUANTISED_CACHES
+from deploy.spec.engine_settings import QUANTISED_CACHES
 
 DEVICES = {"nvidia": "CUDA", "amd": "ROCm", "apple": "MTL"}
 VULKAN = "Vulkan"

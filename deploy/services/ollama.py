@@ -32,7 +32,7 @@ from deploy.services.ollama_model import (
 from deploy.services.routes import from_routers, together
 from deploy.services.unit import Route, Tier, Unit
 from deploy.services.upstream import Upstream, address
-from deploy.spec.engine import QUANTISED_CACHES
+from deploy.spec.engine_settings import QUANTISED_CACHES
 
 IMAGE = "ollama"
 PROGRAM = "ollama"

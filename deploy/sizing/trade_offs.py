@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from deploy.spec.engine import OWN_SETTINGS
 from deploy.spec.engine_kinds import ENGINES, PARSERS, EngineKind, kinds_with
+from deploy.spec.engine_settings import OWN_SETTINGS
 
 ABILITIES = {
     "enable_expert_parallel": "whole experts on a GPU",

@@ -68,7 +68,7 @@ def converge(deployment: Artefacts) -> None:
     What an older plan left behind goes last, when everything else runs.
     """
     if sends_requests(deployment, host.name):
-        routing.prepared(name="Tell who sends requests", artefacts=deployment)
+        routing.prepared(name="Prepare routers and entry", artefacts=deployment)
     replicas = replica_changes.decide(deployment)
     for tier in host.loop(deployment.stack.tiers()):
         if any(unit.tier == tier for unit in deployment.stack.on(host.name)):
