@@ -218,6 +218,8 @@ def _log_in(client: Client, endpoint: Endpoint, sock: Any, *, accept_new: bool) 
             port=port,
             username=endpoint.user,
             timeout=endpoint.connect_timeout_seconds,
+            banner_timeout=endpoint.connect_timeout_seconds,
+            auth_timeout=endpoint.connect_timeout_seconds,
             sock=sock,
             auth_strategy=keys,
             transport_factory=partial(

@@ -367,6 +367,12 @@ def test_two_jump_hosts(home: Path, server: Server) -> None:
         assert ssh.exec_command("echo through")[1].read() == b"through\n"
 
 
+def test_a_slow_server_has_the_time_that_is_configured(home: Path, server: Server) -> None:
+    with open_ssh(configure(home, server, "ConnectTimeout 70")) as ssh:
+        transport = transport_of(ssh)
+        assert (transport.banner_timeout, transport.auth_timeout) == (70, 70)
+
+
 def test_packets_are_sent_at_once_and_silence_is_noticed(home: Path, server: Server) -> None:
     with open_ssh(configure(home, server, "ServerAliveInterval 7")) as ssh:
         transport = transport_of(ssh)
