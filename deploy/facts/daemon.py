@@ -58,6 +58,7 @@ def parse_daemon(sections: dict[str, list[str]]) -> Daemon:
         operating_system=info.get("os") or "",
         root=info.get("root") or "",
         cgroup_driver=info.get("cgroups") or "",
+        maps_users="name=userns" in (info.get("security") or ()),
         pools=tuple((pool["Base"], pool["Size"]) for pool in info.get("pools") or ()),
         has_network=bool(sections.get("network")),
         subnets=tuple(" ".join(sections.get("subnets", [])).split()),

@@ -27,7 +27,7 @@ INFO = (
     '"swarm":{{json .Swarm.LocalNodeState}},'
     '"root":{{json .DockerRootDir}},"os":{{json .OperatingSystem}},'
     '"pools":{{json .DefaultAddressPools}},"driver":{{json .DriverStatus}},'
-    '"cgroups":{{json .CgroupDriver}}}'
+    '"cgroups":{{json .CgroupDriver}},"security":{{json .SecurityOptions}}}'
 )
 # What live_container reads of a container; the environment is left out, because it holds secrets.
 CONTAINER = (

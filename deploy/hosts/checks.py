@@ -16,6 +16,7 @@ from deploy.hosts.mac.checks import system_findings
 from deploy.hosts.place_checks import (
     architecture_findings,
     directory_findings,
+    mapped_user_findings,
     network_findings,
 )
 from deploy.hosts.room import Need, room_findings, room_needs
@@ -63,6 +64,7 @@ def host_findings(
     yield from room_findings(found, [*room_needs(subject, found), *more])
     yield from directory_findings(subject.spec, found)
     yield from network_findings(subject.spec, found)
+    yield from mapped_user_findings(subject.units, found)
     yield from architecture_findings(subject.images, found)
     yield from _clock(subject, found, now)
     if subject.certificate:

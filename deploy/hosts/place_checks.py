@@ -10,6 +10,7 @@ from deploy.hosts.explain_docker import NO_RANGE
 from deploy.hosts.finding import Finding
 from deploy.hosts.state import Daemon, HostState
 from deploy.images import ImageUse
+from deploy.services import Unit
 from deploy.spec import HostSpec
 
 SNAP = PurePosixPath("/var/snap")
@@ -81,6 +82,31 @@ def _seen(spec: HostSpec, daemon: Daemon) -> Iterator[Finding]:
             "declare directory='/home/NAME/atelier' for the host, or install Docker from the "
             "distribution's packages instead",
         )
+
+
+def mapped_user_findings(units: Iterable[Unit], found: HostState) -> Iterator[Finding]:
+    """Whether containers are who the host's files belong to."""
+    if not found.daemon.maps_users:
+        return
+    hindered = [unit.name for unit in units if _needs_own_users(unit)]
+    if hindered:
+        yield Finding(
+            "Docker",
+            "problem",
+            "Docker makes root of a container another user of the host (userns-remap), so these "
+            f"have no access to their secret files, weights or network: {', '.join(hindered)}",
+            "Docker without userns-remap",
+            "remove userns-remap from /etc/docker/daemon.json and restart Docker; images and "
+            "volumes of before are not there then",
+        )
+
+
+def _needs_own_users(unit: Unit) -> bool:
+    if unit.runs.kind != "container":
+        return False
+    files = unit.config.files.values() if unit.config else ()
+    hidden = any(not file.mode & 0o004 for file in files)
+    return hidden or bool(unit.weights) or unit.container.is_on_host_network
 
 
 def _kind(daemon: Daemon) -> str:

@@ -25,6 +25,7 @@ FIXES: dict[Place, str] = {
     "images": "move Docker's data to a larger disk (data-root in docker_settings)",
     "directory": "declare another directory for the host, on a larger disk",
     "weights": "declare another huggingface_cache, on a larger disk",
+    "temporary files": "remove files that are not needed from there, or make it larger",
 }
 
 
@@ -136,13 +137,15 @@ def _room(system: FileSystem, places: list[Place], needs: list[Need]) -> Finding
     if system.free_bytes >= needed:
         return Finding("disk", "ok", free)
     rows = "".join(f"\n      {need.what}: {size_text(need.size_bytes)}" for need in needs)
-    others = [FIXES[place] for place in places if place in FIXES]
+    fixes = [FIXES[place] for place in places if place in FIXES]
+    if {"images", "volumes"} & {*places}:
+        fixes.insert(0, "free some, e.g. docker image prune --all")
     return Finding(
         "disk",
         "problem",
         free,
         f"at least {size_text(needed)}{rows}",
-        "; or ".join(["free some, e.g. docker image prune --all", *others]),
+        "; or ".join(fixes),
     )
 
 

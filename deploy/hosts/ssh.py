@@ -152,18 +152,19 @@ def _way(
 
 
 def _dial(endpoint: Endpoint) -> socket.socket:
-    place = (endpoint.address, endpoint.port)
-    try:
-        sock = socket.create_connection(place, endpoint.connect_timeout_seconds)
-    except socket.gaierror:
-        raise
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise OSError(
-            f"no connection to port {endpoint.port} of {endpoint.address}: {reason}"
-        ) from None
-    prepare_socket(sock)
-    return sock
+    source = (endpoint.bind_address, 0) if endpoint.bind_address else None
+    reason = ""
+    for *_, place in socket.getaddrinfo(
+        endpoint.address, endpoint.port, endpoint.family, socket.SOCK_STREAM
+    ):
+        try:
+            sock = socket.create_connection(place[:2], endpoint.connect_timeout_seconds, source)
+        except OSError as error:
+            reason = error.strerror or str(error)
+        else:
+            prepare_socket(sock)
+            return sock
+    raise OSError(f"no connection to port {endpoint.port} of {endpoint.address}: {reason}")
 
 
 def _last_hop(jump: str, host: HostSpec) -> Endpoint:
@@ -218,6 +219,8 @@ def _log_in(client: Client, endpoint: Endpoint, sock: Any, *, accept_new: bool) 
             port=port,
             username=endpoint.user,
             timeout=endpoint.connect_timeout_seconds,
+            banner_timeout=endpoint.connect_timeout_seconds,
+            auth_timeout=endpoint.connect_timeout_seconds,
             sock=sock,
             auth_strategy=keys,
             transport_factory=partial(

@@ -21,6 +21,7 @@ TIMEOUT_SECONDS = 30
 CONNECT_SECONDS = 30
 KEEPALIVE_SECONDS = 30
 ACCEPT_NEW = {"accept-new", "no", "off", "false"}
+FAMILIES = {"inet": socket.AF_INET, "inet6": socket.AF_INET6}
 RELATIVE_INCLUDE = re.compile(r"^(\s*Include[\s=]+\"?)(?![/~\s\"])", re.IGNORECASE | re.MULTILINE)
 DEFAULT_KEYS = [f"~/.ssh/id_{kind}" for kind in ("ed25519", "ecdsa", "rsa")]
 DEFAULT_KNOWN_HOSTS = ["~/.ssh/known_hosts ~/.ssh/known_hosts2"]
@@ -57,6 +58,10 @@ class Endpoint:
     known_as: str | None
     """The name that the host's key is kept under, where that is not its address."""
     accept_new: bool
+    family: socket.AddressFamily
+    """Which addresses its name stands for: IPv4, IPv6 or either."""
+    bind_address: str | None
+    """Own address that the connection comes from."""
     connect_timeout_seconds: int
     keepalive_seconds: int
 
@@ -99,6 +104,7 @@ def ask_ahead(servers: Iterable[tuple[str, Declared]]) -> None:
                 input="\n".join(lines),
                 capture_output=True,
                 text=True,
+                errors="replace",
                 timeout=TIMEOUT_SECONDS,
             ).stdout
         except subprocess.TimeoutExpired:
@@ -127,7 +133,9 @@ def _ask_openssh(name: str, declared: Declared) -> Settings:
     with _config_of_other_home() as source:
         command = _question(name, declared, source)
         try:
-            asked = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_SECONDS)
+            asked = subprocess.run(
+                command, capture_output=True, text=True, errors="replace", timeout=TIMEOUT_SECONDS
+            )
         except subprocess.TimeoutExpired:
             found = f"no answer within {TIMEOUT_SECONDS} s; see Match exec in the configuration"
             raise paramiko.SSHException(f"ssh -G {name}: {found}") from None
@@ -159,11 +167,12 @@ def _config_of_other_home() -> Iterator[list[str]]:
         yield []
         return
     config = Path("~/.ssh/config").expanduser()
-    text = config.read_text(encoding="utf-8") if config.is_file() else ""
+    text = config.read_text(encoding="latin-1") if config.is_file() else ""
     if not RELATIVE_INCLUDE.search(text):
         yield ["-F", str(config) if text else "none"]
         return
-    with NamedTemporaryFile("w", encoding="utf-8") as file:
+    # whatever its encoding is: it stays
+    with NamedTemporaryFile("w", encoding="latin-1") as file:
         file.write(RELATIVE_INCLUDE.sub(rf"\g<1>{config.parent}/", text))
         file.flush()
         yield ["-F", file.name]
@@ -227,17 +236,27 @@ def _endpoint(name: str, settings: Settings) -> Endpoint:
         proxy_command=_expand(one("proxycommand"), tokens) or None,
         proxy_passes_socket=one("proxyusefdpass") == "yes",
         known_hosts=tuple(
-            _path(path, tokens) for text in known for path in shlex.split(text) if path != "none"
+            _path(path, tokens) for text in known for path in _words(text) if path != "none"
         ),
         known_hosts_command=tuple(
             _expand(word, tokens | {"H": known_as, "I": "ORDER"} | dict.fromkeys("Kft", "NONE"))
-            for word in shlex.split(one("knownhostscommand"))
+            for word in _words(one("knownhostscommand"))
         ),
         known_as=alias or None,
         accept_new=one("stricthostkeychecking") in ACCEPT_NEW,
+        family=FAMILIES.get(one("addressfamily"), socket.AF_UNSPEC),
+        bind_address=one("bindaddress") or None,
         connect_timeout_seconds=int(one("connecttimeout") or 0) or CONNECT_SECONDS,
         keepalive_seconds=int(one("serveraliveinterval", "0")) or KEEPALIVE_SECONDS,
     )
+
+
+def _words(text: str) -> list[str]:
+    try:
+        return shlex.split(text)
+    except ValueError:
+        # OpenSSH prints paths without quotes around them, also those with a quote in them
+        return text.split()
 
 
 def _expand(text: str, tokens: dict[str, str]) -> str:

@@ -85,6 +85,8 @@ class Daemon:
     """Its directory."""
     cgroup_driver: str = ""
     """Who makes its containers' cgroups: ``cgroupfs``, itself, or ``systemd``."""
+    maps_users: bool = False
+    """Whether root of a container is another user of the host (``userns-remap``)."""
     pools: tuple[tuple[str, int], ...] = ()
     """Ranges that it takes networks from, and the size of those; empty for its own defaults."""
     has_network: bool = False

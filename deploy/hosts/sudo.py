@@ -52,9 +52,12 @@ def _nobody_to_ask(host: str) -> Problem:
 
 def wrong_password(host: str, said: str) -> Problem:
     """What is shown when sudo does not let the user in."""
+    fix = "check the password, and the host's sudoers file"
+    if "must have a tty" in said:
+        fix = "let this user run sudo without a terminal: Defaults !requiretty in the sudoers file"
     return Problem(
         f"host {host}",
         f"sudo does not let this user in: {said}",
         "a user who may run every command with sudo",
-        "check the password, and the host's sudoers file",
+        fix,
     )

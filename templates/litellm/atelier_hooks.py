@@ -41,7 +41,15 @@ from litellm.proxy.proxy_server import app
 
 LIVE = Path("/etc/atelier")
 """What Atelier changes while LiteLLM runs."""
-TIMEOUTS = frozenset({"timeout", "stream_timeout", "request_timeout"})
+OPERATORS = frozenset(
+    {
+        *("timeout", "stream_timeout", "request_timeout"),
+        *("api_key", "api_version", "azure", "custom_llm_provider", "deployment_id", "headers"),
+        *("organization", "provider_specific_header", "use_litellm_proxy"),
+    }
+)
+"""Of a request: how long an engine may take, how it is reached, and with which key. With another
+key, an engine that refuses it would be left out for all others."""
 
 log = logging.getLogger("LiteLLM Proxy")
 
@@ -66,10 +74,10 @@ class Hooks(CustomLogger):  # type: ignore[misc]
     async def async_pre_call_hook(
         self, user_api_key_dict: Any, cache: Any, data: dict[str, Any], call_type: Any
     ) -> dict[str, Any]:
-        """Only the operator says how long an engine may take, and who goes first."""
+        """Only the operator says how an engine is asked, and who goes first."""
         kind = str(getattr(call_type, "value", call_type))
         conversation.set(conversation_of(data, kind, getattr(user_api_key_dict, "api_key", None)))
-        allowed = {name: value for name, value in data.items() if name not in TIMEOUTS}
+        allowed = {name: value for name, value in data.items() if name not in OPERATORS}
         return self.priorities.put_on(allowed, kind)
 
     async def async_filter_deployments(

@@ -197,6 +197,21 @@ BAD: dict[str, tuple[str, dict[str, Any], int]] = {
         saying("x") | {"timeout": 0.0001, "max_tokens": 64},
         200,
     ),
+    "a key of its own": (
+        "chat/completions",
+        saying("x") | {"headers": {"Authorization": "Bearer wrong"}, "max_tokens": 4},
+        200,
+    ),
+    "another key of its own": (
+        "completions",
+        {"prompt": "x", "api_key": "wrong", "max_tokens": 4},
+        200,
+    ),
+    "another kind of engine": (
+        "chat/completions",
+        saying("x") | {"custom_llm_provider": "anthropic", "max_tokens": 4},
+        200,
+    ),
 }
 GOOD: list[tuple[str, dict[str, Any]]] = [
     ("chat/completions", saying("ping") | {"max_tokens": 4}),

@@ -90,6 +90,7 @@ CHECKING = {
     "UserKnownHostsFile {home}/more": ("", "{address} {key}"),
     "UserKnownHostsFile {home}/none {home}/more": ("", "{address} {key}"),
     "GlobalKnownHostsFile {home}/more": ("", "{address} {key}"),
+    "KnownHostsCommand /bin/echo %H {key}": ("", ""),
 }
 """Directives, with what stands in ~/.ssh/known_hosts and in another file."""
 

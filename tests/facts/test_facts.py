@@ -166,6 +166,7 @@ def test_host() -> None:
         daemon=Daemon(
             operating_system="Debian GNU/Linux 12 (bookworm)",
             root="/var/lib/docker",
+            maps_users=True,
             pools=(("10.200.0.0/16", 24),),
             subnets=("172.17.0.0/16", "10.200.0.0/24", "fd00::/64"),
             routes=("10.8.0.0/24", "172.17.0.0/16"),

@@ -191,6 +191,23 @@ def test_a_cgroup_driver_that_takes_cards_from_containers(
     assert all("declare gpu_runtime='cdi'" in row.fix for row in rows)
 
 
+@pytest.mark.parametrize(
+    ("entry", "maps_users", "is_said"),
+    [(True, True, True), (True, False, False), (False, True, False)],
+)
+def test_a_docker_that_makes_root_another_user(
+    entry: bool, maps_users: bool, is_said: bool, make: MakeArtefacts
+) -> None:
+    deployed = make(entry={"http_port": 8080, "https_port": 8443}) if entry else make()
+    subject = Subject(deployed.host("@local"), deployed.stack.units)
+    found = replace(GOOD, daemon=replace(GOOD.daemon, maps_users=maps_users))
+    rows = [
+        row for row in host_findings(subject, found, None, time.time()) if "userns" in row.allowed
+    ]
+    assert bool(rows) is is_said
+    assert all(row.status == "problem" and "demo-haproxy-0" in row.found for row in rows)
+
+
 def gpus(
     catalog: Catalog, declared: list[str], found: GpuState, cuda: dict[str, str] | None = None
 ) -> list[tuple[str, str, str]]:

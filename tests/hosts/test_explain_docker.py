@@ -23,6 +23,8 @@ from deploy.hosts.explain_docker import explain_docker
             "Chain 'DOCKER' does not exist",
             "load the firewall before Docker starts",
         ),
+        ("sh: 1: docker: not found", "secure_path in its sudoers"),
+        ("bash: line 1: docker: command not found", "docker='distribution'"),
         (
             "could not find an available, non-overlapping IPv4 address pool among the defaults",
             "docker network prune",

@@ -39,6 +39,22 @@ def problems(found: HostState, needs: list[Need]) -> list[tuple[str, str]]:
     return [(one.found, one.allowed) for one in findings if one.status == "problem"]
 
 
+@pytest.mark.parametrize(
+    ("place", "fix"),
+    [
+        ("images", "docker image prune --all; or move Docker's data"),
+        ("volumes", "docker image prune --all"),
+        ("directory", "declare another directory for the host, on a larger disk"),
+        ("temporary files", "remove files that are not needed from there, or make it larger"),
+    ],
+)
+def test_what_is_full_is_made_room_on_where_it_is_full(place: str, fix: str) -> None:
+    full = {place: FileSystem("/full", "1", 0)}
+    [finding] = room_findings(HostState(file_systems=full), [Need("x", "volumes", 1)])  # type: ignore[arg-type]
+    assert fix in finding.fix
+    assert finding.fix.startswith("free some") is ("docker" in fix)
+
+
 def test_what_goes_to_one_file_system_is_added_up() -> None:
     needs = [Need("engine:1", "images", 8 * GIB), Need("x.gguf", "directory", 3 * GIB)]
     apart = state(images=9 * GIB, directory=4 * GIB)

@@ -71,6 +71,12 @@ def test_nobody_to_ask(monkeypatch: pytest.MonkeyPatch) -> None:
         sudo.ask_password("gpu1")
 
 
+def test_sudo_that_wants_a_terminal() -> None:
+    said = "it says: sudo: sorry, you must have a tty to run sudo"
+    assert "Defaults !requiretty" in sudo.wrong_password("gpu1", said).fix
+    assert "check the password" in sudo.wrong_password("gpu1", "Sorry, try again.").fix
+
+
 def test_the_program_that_knows_the_password(tmp_path: Path) -> None:
     """It really runs, and is for its owner alone."""
     script = "#!/bin/sh\nbase64 -d <<'end'\neCB5Cg==\nend\n"

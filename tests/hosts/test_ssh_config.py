@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -48,6 +49,7 @@ def test_everything_that_openssh_says_counts(answer: Path, home: Path) -> None:
         "certificatefile ~/.ssh/cert.pub\nproxycommand nc %h %p # %r%%\nproxyjump none\n"
         "userknownhostsfile ~/.ssh/lab_hosts /etc/other\nglobalknownhostsfile /etc/known\n"
         "stricthostkeychecking accept-new\nserveraliveinterval 7\nconnecttimeout 9\n"
+        "addressfamily inet6\nbindaddress fd00::2\n"
         'proxyusefdpass yes\nknownhostscommand /bin/known "%H of" %r %t\n'
     )
     assert find_endpoint(HostSpec(name="gpu1")) == Endpoint(
@@ -65,9 +67,23 @@ def test_everything_that_openssh_says_counts(answer: Path, home: Path) -> None:
         known_hosts_command=("/bin/known", "lab of", "you", "NONE"),
         known_as="lab",
         accept_new=True,
+        family=socket.AF_INET6,
+        bind_address="fd00::2",
         connect_timeout_seconds=9,
         keepalive_seconds=7,
     )
+
+
+def test_a_path_with_a_quote_in_it(answer: Path) -> None:
+    answer.write_text("userknownhostsfile /home/o'brien/known /etc/known\n")
+    found = find_endpoint(HostSpec(name="gpu1"))
+    assert found.known_hosts[:2] == ("/home/o'brien/known", "/etc/known")
+
+
+def test_what_is_no_utf_8_is_no_traceback(answer: Path) -> None:
+    (answer.parent / "bin/ssh").write_bytes(b"#!/bin/sh\necho 'line 1: B\xfcro' >&2; exit 255\n")
+    with pytest.raises(paramiko.SSHException, match="ssh -G gpu1: line 1: B"):
+        find_endpoint(HostSpec(name="gpu1"))
 
 
 MANY = """#!/bin/sh
@@ -184,6 +200,13 @@ def test_openssh_itself(home: Path) -> None:
     assert find_endpoint(HostSpec(name="included")).address == "10.0.0.7"
     mine = find_endpoint(HostSpec(name="gpu1", ssh_user="me", ssh_key="~/k"))
     assert (mine.port, mine.user, mine.keys[0]) == (2022, "me", f"{home}/k")
+
+
+def test_the_configuration_of_another_home_directory_in_another_encoding(home: Path) -> None:
+    (home / ".ssh/conf.d").mkdir(parents=True)
+    (home / ".ssh/config").write_bytes(b"# B\xfcro\nInclude conf.d/*.conf\n")
+    (home / ".ssh/conf.d/lab.conf").write_bytes(b"Host gpu1 # B\xfcro\n  HostName 10.0.0.9\n")
+    assert find_endpoint(HostSpec(name="gpu1")).address == "10.0.0.9"
 
 
 def test_without_openssh(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

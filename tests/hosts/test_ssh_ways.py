@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import paramiko
 import pytest
@@ -365,6 +366,30 @@ def test_two_jump_hosts(home: Path, server: Server) -> None:
     with open_ssh(host) as ssh:
         assert server.logins == 3
         assert ssh.exec_command("echo through")[1].read() == b"through\n"
+
+
+def test_addresses_that_are_not_wanted_are_left_alone(
+    home: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where IPv6 leads nowhere, AddressFamily inet saves a time-out."""
+    families: list[int] = []
+    find = socket.getaddrinfo
+
+    def noted(*arguments: Any, **named: Any) -> list[Any]:
+        families.append(arguments[2])
+        return find(*arguments, **named)
+
+    monkeypatch.setattr(ssh.socket, "getaddrinfo", noted)
+    lines = ["AddressFamily inet", "BindAddress 127.0.0.7"]
+    with open_ssh(configure(home, server, *lines)) as client:
+        assert transport_of(client).sock.getsockname()[0] == "127.0.0.7"
+    assert families[0] == socket.AF_INET
+
+
+def test_a_slow_server_has_the_time_that_is_configured(home: Path, server: Server) -> None:
+    with open_ssh(configure(home, server, "ConnectTimeout 70")) as ssh:
+        transport = transport_of(ssh)
+        assert (transport.banner_timeout, transport.auth_timeout) == (70, 70)
 
 
 def test_packets_are_sent_at_once_and_silence_is_noticed(home: Path, server: Server) -> None:

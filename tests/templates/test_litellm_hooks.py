@@ -241,8 +241,20 @@ def test_other_errors_stay_as_they_are(module: Any, status: int) -> None:
     assert told(module, mapped(status, answered(status))) is None
 
 
-def test_a_client_says_nothing_about_time_outs(module: Any) -> None:
-    data = {"model": "m", "timeout": 0.001, "stream_timeout": 1, "request_timeout": 1}
+@pytest.mark.parametrize(
+    "own",
+    [
+        {"timeout": 0.001, "stream_timeout": 1, "request_timeout": 1},
+        {"headers": {"Authorization": "Bearer wrong"}, "api_key": "wrong", "organization": "o"},
+        {"provider_specific_header": {"extra_headers": {"Authorization": "Bearer wrong"}}},
+        {"custom_llm_provider": "anthropic", "azure": True, "api_version": "v0"},
+        {"deployment_id": "x", "use_litellm_proxy": True},
+    ],
+)
+def test_a_client_says_nothing_about_how_an_engine_is_asked(
+    own: dict[str, Any], module: Any
+) -> None:
+    data = {"model": "m"} | own
     kept = asyncio.run(module.hooks.async_pre_call_hook(NOBODY, None, data, "acompletion"))
     assert kept == {"model": "m"}
 
