@@ -19,6 +19,7 @@ from deploy.operations.questions import units_question
 from deploy.operations.script import DockerCommand, ScriptCommand
 from deploy.operations.unit_changes import host_changes
 from deploy.services import compiled
+from deploy.services.listener import SERVICE as LISTENER
 
 
 @changes_host
@@ -48,7 +49,8 @@ def removed(artefacts: Artefacts) -> Commands:
     announce_all(Change(f"volume {name}", "remove") for name in caches)
     for name, model in unwanted:
         yield ScriptCommand("ollama.sh", "remove", name, model, redact=str)
-    for live in orphans:
+    # what is open there is open in the network of its listener
+    for live in sorted(orphans, key=lambda live: live.service == LISTENER):
         yield remove(live)
     for path in stale:
         yield StringCommand("rm", "-rf", QuoteString(path))

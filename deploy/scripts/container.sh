@@ -353,6 +353,8 @@ case $action in
     ;;
   enable) install_service "$name" ;;
   remove)
+    # it answers what it has begun
+    if is_container "$name"; then quietly docker container stop "$name" || true; fi
     remove "$name"
     if exists "$name"; then
       say "$(noun_of "$name") $name cannot be removed: $(docker container rm --force "$name" 2>&1)"

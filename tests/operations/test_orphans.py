@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -45,6 +46,16 @@ def test_orphans_are_removed(demo: Artefacts, announced: Announced) -> None:
     assert rows(announced) == [
         ("remove", "container demo-old-0"),
         ("remove", f"configuration {LITELLM}/old"),
+    ]
+
+
+def test_an_entry_that_goes_answers_before_its_listener_goes(demo: Artefacts) -> None:
+    """What is open there is open in the network of the listener."""
+    listener = replace(stranger(demo, "demo-listener-0"), service="listener")
+    outcome = remove(demo, listener, stranger(demo, "demo-haproxy-0"))
+    assert [words(each)[:2] for each in outcome.commands] == [
+        ["remove", "demo-haproxy-0"],
+        ["remove", "demo-listener-0"],
     ]
 
 

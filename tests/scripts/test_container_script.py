@@ -279,6 +279,14 @@ def test_clean_removes_what_is_beside(engine: Engine) -> None:
     assert engine.containers == {NAME: ("good", "running")}
 
 
+def test_what_goes_is_told_to_end_before_it_is_removed(engine: Engine) -> None:
+    """What it has begun to answer it answers; Docker kills what it removes while it runs."""
+    engine.add(NAME, "good")
+    assert engine.run("remove").returncode == 0
+    assert engine.verbs[:2] == ["stop", "rm"]
+    assert engine.containers == {}
+
+
 @pytest.mark.parametrize("status", ["exited", "created", "paused"])
 @pytest.mark.parametrize("action", ["start", "restart"])
 def test_a_stopped_container_starts_and_becomes_healthy(
