@@ -11,7 +11,7 @@ from deploy.hosts.daemon_settings import CGROUPFS, read_daemon_json
 from deploy.hosts.docker_setup import is_managed, refusals_of_installing
 from deploy.hosts.explain_docker import explain_docker
 from deploy.hosts.finding import Finding
-from deploy.hosts.login_checks import LEEWAY_SECONDS, clock_finding
+from deploy.hosts.login_checks import LEEWAY_SECONDS
 from deploy.hosts.mac.checks import system_findings
 from deploy.hosts.place_checks import (
     architecture_findings,
@@ -23,11 +23,15 @@ from deploy.hosts.service_checks import service_findings
 from deploy.hosts.state import DockerState, HostState
 from deploy.hosts.subject import Subject
 from deploy.services import Tier, Unit
+from deploy.services.link_files import AUTHORITY
 from deploy.spec import HostSpec
 from deploy.units import GIB
 
 MINIMUM_ENGINE = (20, 10)
 CLOCK_SKEW_SECONDS = 30
+LINKS_BEHIND_SECONDS, LINKS_AHEAD_SECONDS = 86_400, 30 * 86_400
+"""Certificates of links are valid from a day before they are made, and renewed 30 days before they
+end."""
 TRIED_SYSTEMS = ("debian", "ubuntu", "rhel", "fedora", "centos")
 
 
@@ -214,17 +218,30 @@ def _clock(subject: Subject, found: HostState, now: float) -> Iterator[Finding]:
     if abs(skew) <= CLOCK_SKEW_SECONDS:
         yield Finding("clock", "ok", "agrees with this machine's")
         return
-    if subject.web_ui and subject.web_ui.oidc and abs(skew) > LEEWAY_SECONDS:
-        yield clock_finding(skew)
+    differs = f"{abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} this machine's"
+    limit = _clock_limit(subject, skew)
+    if limit:
+        fix = "run a time service there, e.g. chrony, and see that this machine's clock is right"
+        yield Finding("clock", "problem", differs, limit, fix)
         return
-    direction = "ahead of" if skew > 0 else "behind"
     yield Finding(
         "clock",
         "warning",
-        f"{abs(skew):.0f} s {direction} this machine's",
+        differs,
         f"at most {CLOCK_SKEW_SECONDS} s",
         "certificates and logins fail with wrong clocks: run a time service, e.g. chrony",
     )
+
+
+def _clock_limit(subject: Subject, skew: float) -> str:
+    """By how much the clock may differ at most, where it differs by more; else empty."""
+    if subject.web_ui and subject.web_ui.oidc and abs(skew) > LEEWAY_SECONDS:
+        where = "on the web UI's host: else no login at the provider is valid"
+        return f"at most {LEEWAY_SECONDS} s {where}"
+    is_linked = any(unit.config and AUTHORITY in unit.config.files for unit in subject.units)
+    if is_linked and not -LINKS_BEHIND_SECONDS < skew < LINKS_AHEAD_SECONDS:
+        return "at most a day behind, 30 days ahead: else certificates of links are not valid there"
+    return ""
 
 
 def _version(text: str) -> tuple[int, ...]:

@@ -46,21 +46,6 @@ def login_findings(web_ui: WebUISpec, answers: LoginAnswers) -> Iterator[Finding
             yield _directory(spec, answer)
 
 
-def clock_finding(skew: float) -> Finding:
-    """Clocks that differ by more than what a provider signs is valid for.
-
-    Args:
-        skew: by how many seconds the host's is ahead of this machine's.
-    """
-    return Finding(
-        "clock",
-        "problem",
-        f"{abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} this machine's",
-        f"at most {LEEWAY_SECONDS} s on the web UI's host: else no login at the provider is valid",
-        "run a time service there, e.g. chrony, and see that this machine's clock is right",
-    )
-
-
 def _provider(oidc: OidcSpec, answer: Mapping[str, str]) -> Finding:
     name, failure = "web_ui.oidc.issuer", answer.get("failure")
     if failure:

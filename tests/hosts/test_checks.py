@@ -94,6 +94,38 @@ def test_a_taken_port_of_the_entry(make: MakeArtefacts, setting: str) -> None:
     assert found[f"entry.{setting}"].status == "problem"
 
 
+def test_a_taken_port_of_a_link(make: MakeArtefacts) -> None:
+    hosts = [{"name": "a", "address": "10.0.0.1"}, {"name": "b", "address": "10.0.0.2"}]
+    made = make(hosts=hosts, router={"host": "b"}, entry={"host": "a"})
+    taken = replace(GOOD, listening_ports=frozenset({8443}))
+    found = {
+        each.name: each for each in host_findings(subject_of(made, "b"), taken, None, time.time())
+    }
+    assert found["links.port"].status == "problem"
+
+
+DAY = 86_400
+
+
+@pytest.mark.parametrize(
+    ("days", "status"), [(-0.9, "warning"), (-1.1, "problem"), (29, "warning"), (31, "problem")]
+)
+@pytest.mark.parametrize("host", ["a", "b"])
+def test_a_clock_that_breaks_links(
+    make: MakeArtefacts, host: str, days: float, status: str
+) -> None:
+    """At either end: a server, and an entry that asks it."""
+    hosts = [{"name": "a", "address": "10.0.0.1"}, {"name": "b", "address": "10.0.0.2"}]
+    made = make(hosts=hosts, router={"host": "b"}, entry={"host": "a"})
+    now = time.time()
+    found = host_findings(
+        subject_of(made, host), replace(GOOD, clock_seconds=now + days * DAY), None, now
+    )
+    [clock] = [finding for finding in found if finding.name == "clock"]
+    assert clock.status == status
+    assert ("links" in clock.allowed) == (status == "problem")
+
+
 @pytest.mark.parametrize(
     ("version", "daemon_json", "declared", "status", "words"),
     [
