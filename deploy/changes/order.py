@@ -1,8 +1,8 @@
 """Which units of a host change together, which at the same time and which one after the other.
 
 A port has one owner, and a GPU's memory is given out once: a unit cannot start while another one
-still has what it needs. Such units form a group: what runs is stopped, the new ones start, and if
-one of them fails everything of the group is as it was before.
+still has what it needs, nor before one that it needs. Such units form a group: what runs is
+stopped, the new ones start, and if one of them fails everything of the group is as it was before.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from deploy.services import Holds, Tier
 
+STARTS_ANEW = {"create", "recreate"}
 WHOLE = 1.0 + 1e-6
 """A GPU's memory, with room for the rounding of shares."""
 Item = TypeVar("Item")
@@ -28,6 +29,8 @@ class Pending:
     """``create``, ``recreate``, ``start`` ..., or ``remove`` of one that is no longer wanted."""
     serves: str = ""
     """What it answers for."""
+    needs: str = ""
+    """Name of the unit that it does not become healthy without."""
     rolls: bool = False
     """Whether it serves now, and a unit on another host serves meanwhile: hosts take turns."""
     old: Holds = field(default_factory=Holds)
@@ -109,7 +112,14 @@ def _largest_share(member: Pending, index: int) -> float:
 def _conflict(one: Pending, other: Pending, crowded: frozenset[int]) -> bool:
     if one.new.ports & other.old.ports or other.new.ports & one.old.ports:
         return True
+    if _waits(one, other) or _waits(other, one):
+        return True
     return bool(_gpus(one) & _gpus(other) & crowded)
+
+
+def _waits(one: Pending, other: Pending) -> bool:
+    """Whether one cannot start until the other has for the first time."""
+    return (one.needs, other.action) == (other.name, "create") and one.action in STARTS_ANEW
 
 
 def _gpus(member: Pending) -> frozenset[int]:

@@ -80,7 +80,7 @@ def engine_url(artefacts: Artefacts, replica: ReplicaPlan, hosts: dict[str, Conn
     """The way that the router takes: through a link, to a port of the host, or to a container."""
     plan = artefacts.plan
     if replica.is_linked:
-        client = routes.link_client_name(artefacts.context, plan.router.host)
+        client = routes.link_asked_name(artefacts.context, plan.router.host)
         router = hosts[plan.router.host]
         url = router.reach(container_address(router, client, plan.name), routes.LINK_PORT)
         return f"{url}/{engines.container_name(artefacts.context, replica)}"

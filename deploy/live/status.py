@@ -185,7 +185,7 @@ def _image_id(connection: Connection, reference: str) -> str | None:
 
 
 def _certificate_days(unit: Unit, artefacts: Artefacts, connection: Connection) -> int | None:
-    if unit.tier == Tier.LINK:
+    if unit.tier == Tier.LINK and unit.config:
         found = certificate_of(unit, connection)
         return found.days_left if found else None
     entry = artefacts.plan.entry

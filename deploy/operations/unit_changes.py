@@ -138,6 +138,7 @@ def _pending(
         tier=unit.tier,
         action=action,
         serves=unit.serves,
+        needs=unit.needs,
         rolls=action in INTERRUPTS and artefacts.stack.stands_in(unit),
         old=held(live),
         new=unit.holds,

@@ -222,7 +222,8 @@ def _restarts(change: UnitChange) -> bool:
 def _command(change: UnitChange, artefacts: Artefacts) -> StringCommand:
     action = change.runs.action if change.runs else ""
     if action in {"create", "recreate"}:
-        serving = [change.unit] if _replaces(change) else []
+        # the one before it answers what it has begun
+        serving = [change.unit] if _replaces(change) and not change.unit.gives_way else []
         return drained(replace(change.unit, artefacts), serving)
     if action in {"start", "restart", "enable"}:
         serving = [change.unit] if _restarts(change) and change.unit.replica else []

@@ -14,6 +14,7 @@ from deploy.spec import DeploymentSpec, HostSpec
 from deploy.spec.endpoint import EndpointSpec
 from deploy.tls.pair import LinkEnd
 
+IPV4 = 4
 NAMES = {"entry": "the entry", "router": "the router", "web_ui": "the web UI"}
 """What asks, as people call it."""
 ASKED = {"engine": "the engines", "router": "the router", "web_ui": "the web UI"}
@@ -55,10 +56,27 @@ def link_problems(spec: DeploymentSpec, replicas: Sequence[ReplicaPlan]) -> Iter
             yield from _port_problems(spec, host.name, replicas)
 
 
-def link_warnings(spec: DeploymentSpec) -> Iterator[str]:
+def link_warnings(spec: DeploymentSpec, replicas: Sequence[ReplicaPlan]) -> Iterator[str]:
+    """Addresses that containers do not reach by themselves, and ports that nothing here asks."""
+    yield from _address_warnings(spec, links_plan(spec, replicas))
+    if spec.entry:
+        yield from _port_warnings(spec)
+
+
+def _address_warnings(spec: DeploymentSpec, plan: LinksPlan | None) -> Iterator[str]:
+    """A link begins in a container, whose network has IPv4 alone."""
+    for index, host in enumerate(spec.hosts):
+        address = host.address or host.name
+        is_asked = plan is not None and host.name in plan.ends
+        if is_asked and is_address(address) and ip_address(address).version != IPV4:
+            yield (
+                f"hosts[{index}].address: containers reach {address} only where Docker gives each"
+                ' network IPv6 ("default-network-opts"); declare an IPv4 address'
+            )
+
+
+def _port_warnings(spec: DeploymentSpec) -> Iterator[str]:
     """Ports that earlier releases needed in the network, and that nothing here asks any more."""
-    if spec.entry is None:
-        return
     services: list[tuple[str, EndpointSpec, str, str]] = [
         (setting, router, spec.router_host, "programs ask the router")
         for setting, router in spec.router_settings()

@@ -124,7 +124,7 @@ def make_plan(
         use=spec.use,
         warnings=(
             *warnings(spec, claims, host_plans, models, replicas, outcome, catalog),
-            *link_warnings(spec),
+            *link_warnings(spec, replicas),
             *web_ui_warnings(spec, replicas, count, catalog),
             *side_by_side_warnings(routers, people),
             *aristote_warnings(spec, replicas, models, routers),

@@ -10,8 +10,9 @@ Settings: https://docs.haproxy.org/3.0/configuration.html
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
+from typing import Any
 
 from deploy.plan.service_plans import EntryPlan
 from deploy.render import render
@@ -26,7 +27,7 @@ from deploy.services.haproxy_backends import (
 )
 from deploy.services.haproxy_watch import CONFIG_FILE, LONGEST_ANSWER_SECONDS
 from deploy.services.health import http_check
-from deploy.services.host_files import ConfigFile
+from deploy.services.host_files import ConfigFile, ConfigTree
 from deploy.services.link_files import AUTHORITY, HEADER, link_files
 from deploy.services.link_files import CERTIFICATE as LINK_CERTIFICATE
 from deploy.services.listener import PLAIN_PORT, TLS_PORT
@@ -34,6 +35,7 @@ from deploy.services.routes import web_ui_name
 from deploy.services.unit import Tier, Unit
 from deploy.spec import SecretText
 from deploy.spec.entry import EntrySpec
+from deploy.spec.links import LinksSpec
 from deploy.tls.pair import ENTRY_CERTIFICATE, ENTRY_KEY, LinkEnd
 
 IMAGE = "haproxy"
@@ -84,10 +86,10 @@ def units(context: ServiceContext) -> Iterator[Unit]:
     plan = context.plan.entry
     if plan is None:
         return
-    files, watch = _files(context, plan), haproxy_watch.watch(CONFIG)
-    config = context.config_tree(plan.host, IMAGE, files, watch)
-    mounts = {CONFIG: Mount(kind="bind", source=str(config.root), read_only=True)}
-    mounts |= listener.shared_mount(context, read_only=True)
+    config = context.config_tree(
+        plan.host, IMAGE, _files(context, plan), haproxy_watch.watch(CONFIG)
+    )
+    mounts = listener.shared_mount(context, read_only=True)
     if plan.spec.acme:
         mounts |= certbot.served_mount(context)
     yield Unit(
@@ -98,22 +100,35 @@ def units(context: ServiceContext) -> Iterator[Unit]:
         start_timeout_seconds=plan.spec.start_timeout_seconds,
         config=config,
         runs=context.container(
-            container_name(context),
-            IMAGE,
-            IMAGE,
-            entrypoint="sh",
-            command=haproxy_watch.command(CONFIG, STOP_SECONDS, listener.SOCKET),
-            mounts=mounts,
-            memory_bytes=plan.spec.memory_limit,
-            cap_add=CAPABILITIES,
-            stop_timeout_seconds=STOP_SECONDS + 5,
-            gives_way=True,
-            healthcheck=HealthCheck(
-                command=f"{http_check(HEALTH_PORT, '/health')} && {haproxy_watch.HEARS}",
-                start_period_seconds=plan.spec.start_timeout_seconds,
-            ),
+            container_name(context), IMAGE, IMAGE, **fields(config, mounts, plan.spec)
         ),
     )
+
+
+def fields(
+    config: ConfigTree, mounts: Mapping[PurePosixPath, Mount], spec: EntrySpec | LinksSpec
+) -> dict[str, Any]:
+    """What the containers of HAProxy have in common: another one may run beside each.
+
+    Args:
+        config: its files.
+        mounts: what else it sees; its listener is there.
+        spec: how it is declared.
+    """
+    own = {CONFIG: Mount(kind="bind", source=str(config.root), read_only=True)}
+    return {
+        "entrypoint": "sh",
+        "command": haproxy_watch.command(CONFIG, STOP_SECONDS, listener.SOCKET),
+        "mounts": {**own, **mounts},
+        "memory_bytes": spec.memory_limit,
+        "cap_add": CAPABILITIES,
+        "stop_timeout_seconds": STOP_SECONDS + 5,
+        "gives_way": True,
+        "healthcheck": HealthCheck(
+            command=f"{http_check(HEALTH_PORT, '/health')} && {haproxy_watch.HEARS}",
+            start_period_seconds=spec.start_timeout_seconds,
+        ),
+    }
 
 
 def _files(context: ServiceContext, plan: EntryPlan) -> dict[str, ConfigFile]:

@@ -25,20 +25,16 @@ HEARS = "! grep -q '^ *[0-9]*: 00000000:[0-9A-F]* 00000000:0000 0A ' /proc/net/t
 not given sockets (https://docs.kernel.org/networking/proc_net_tcp.html, 0A is LISTEN)."""
 
 
-def command(
-    config: PurePosixPath, stop_seconds: int, listener: PurePosixPath | None = None
-) -> tuple[str, ...]:
+def command(config: PurePosixPath, stop_seconds: int, listener: PurePosixPath) -> tuple[str, ...]:
     """What ``sh`` runs in a container with such files.
 
     Args:
         config: where the directories of the files are in the container.
         stop_seconds: how long answers may go on when it stops.
-        listener: where HAProxy is given the sockets that it listens on; ``None`` where it opens
-            its own.
+        listener: where HAProxy is given the sockets that it listens on.
     """
     program = (TEMPLATES / "haproxy" / PROGRAM).read_text("utf-8")
-    asks = (str(listener),) if listener else ()
-    return ("-c", program, PROGRAM, str(config / WATCHED), str(stop_seconds), *asks)
+    return ("-c", program, PROGRAM, str(config / WATCHED), str(stop_seconds), str(listener))
 
 
 def watch(

@@ -14,25 +14,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import Any
 
 from deploy.plan.addresses import host_and_port
 from deploy.plan.replica_plan import ReplicaPlan
 from deploy.plan.service_plans import LinksPlan
 from deploy.render import render
-from deploy.services import engines, haproxy, haproxy_watch, link_places
-from deploy.services.container import HealthCheck, Mount, Port
+from deploy.services import engines, haproxy, haproxy_watch, link_places, listener
+from deploy.services.container import Port
 from deploy.services.context import ServiceContext
-from deploy.services.haproxy import (
-    CAPABILITIES,
-    HEALTH_PORT,
-    IMAGE,
-    SPARE_SECONDS,
-    quoted_error,
-)
+from deploy.services.haproxy import CONFIG, IMAGE, SPARE_SECONDS, quoted_error
 from deploy.services.haproxy_watch import CONFIG_FILE, LONGEST_ANSWER_SECONDS
-from deploy.services.health import http_check
 from deploy.services.host_files import ConfigFile
 from deploy.services.link_files import AUTHORITY, CERTIFICATE, HEADER, link_files
 from deploy.services.link_places import Place
@@ -42,6 +34,7 @@ from deploy.services.routes import (
     LINK_PORT,
     from_routers,
     link_client_name,
+    link_listener,
     together,
 )
 from deploy.services.unit import Route, Tier, Unit
@@ -50,12 +43,9 @@ from deploy.tls.pair import LinkEnd, Role, plain_name
 SERVER = "link-server"
 TLS_PORT = 8443
 """Where the server listens in its container."""
-CONFIG = PurePosixPath("/etc/atelier")
-STOP_SECONDS = 20
-"""How long answers may go on when it stops; it has had no new requests for a while then."""
-SERVER_RETRIES, CLIENT_RETRIES = 3, 1
+SERVER_RETRIES, CLIENT_RETRIES = 3, 0
 """A second apart. An engine that was just made anew has another address for a moment; a host that
-is gone is not waited for: there may be another replica."""
+is gone is not waited for twice, 5 s each time: there may be another replica."""
 
 
 @dataclass(frozen=True)
@@ -104,10 +94,10 @@ def units(context: ServiceContext) -> Iterator[Unit]:
         return
     for host in plan.ends:
         behind = [each for each in targets(context, plan) if each.host == host]
-        yield _server(context, plan, host, behind)
+        yield from _server(context, plan, host, behind)
     for end in plan.certified:
         if end.role == "client" and (asked := _asked_from(context, plan, end.host)):
-            yield _client(context, plan, end, asked)
+            yield from _client(context, plan, end, asked)
 
 
 def _asked_from(context: ServiceContext, plan: LinksPlan, host: str) -> list[Target]:
@@ -115,7 +105,9 @@ def _asked_from(context: ServiceContext, plan: LinksPlan, host: str) -> list[Tar
     return [each for each in targets(context, plan) if each.is_asked_through_client(host)]
 
 
-def _server(context: ServiceContext, plan: LinksPlan, host: str, behind: Sequence[Target]) -> Unit:
+def _server(
+    context: ServiceContext, plan: LinksPlan, host: str, behind: Sequence[Target]
+) -> Iterator[Unit]:
     backends = [
         Backend(
             each.name,
@@ -128,14 +120,15 @@ def _server(context: ServiceContext, plan: LinksPlan, host: str, behind: Sequenc
         for each in behind
     ]
     if context.plan.host(host).system == "macos":
-        return _on_mac(context, plan, host, backends, behind)
+        yield _on_mac(context, plan, host, backends, behind)
+        return
     published = Port(
         host_ip=context.plan.host(host).address,
         host_port=plan.spec.port,
         container_port=TLS_PORT,
     )
     end = LinkEnd(host, "server")
-    return _unit(context, plan, (end, TLS_PORT), backends, behind, ports=(published,))
+    yield from _in_containers(context, plan, (end, TLS_PORT), backends, behind, published)
 
 
 def _on_mac(
@@ -149,13 +142,16 @@ def _on_mac(
     end, place = LinkEnd(host, "server"), link_places.on_mac(context, plan, host)
     files = _files(context, end, place, backends)
     return Unit(
+        start_timeout_seconds=plan.spec.start_timeout_seconds,
         config=link_places.mac_files(context, host, SERVER, files),
-        **_common(context, plan, (end, plan.spec.port), behind),
+        **_common(context, (end, plan.spec.port), behind),
         **link_places.daemon(context, plan, host, _name(context, end), SERVER),
     )
 
 
-def _client(context: ServiceContext, plan: LinksPlan, end: LinkEnd, asked: list[Target]) -> Unit:
+def _client(
+    context: ServiceContext, plan: LinksPlan, end: LinkEnd, asked: list[Target]
+) -> Iterator[Unit]:
     backends = []
     for host in plan.ends:
         names = tuple(each.name for each in asked if each.host == host)
@@ -163,42 +159,32 @@ def _client(context: ServiceContext, plan: LinksPlan, end: LinkEnd, asked: list[
             address = host_and_port(context.plan.host(host).address, plan.spec.port)
             shows = LinkEnd(host, "server").name
             backends.append(Backend(f"host-{plain_name(host)}", names, address, shows))
-    return _unit(context, plan, (end, LINK_PORT), backends, asked)
+    yield from _in_containers(context, plan, (end, LINK_PORT), backends, asked)
 
 
-def _unit(
+def _in_containers(
     context: ServiceContext,
     plan: LinksPlan,
     listens: tuple[LinkEnd, int],
     backends: Sequence[Backend],
     behind: Sequence[Target],
-    **own: Any,
-) -> Unit:
-    """One end: it is replaced only where its image or its port is another one."""
+    *published: Port,
+) -> Iterator[Unit]:
+    """One end: what listens for it, and then HAProxy, which is replaced without anyone's notice."""
     end, port = listens
     service = SERVER if end.role == "server" else LINK_CLIENT
+    of, common = link_listener(context, end), _common(context, listens, behind)
+    yield listener.unit(context, (port,), *of, ports=published, **common)
     files = _files(context, end, link_places.in_container(port), backends)
     config = context.config_tree(end.host, service, files, haproxy_watch.watch(CONFIG))
-    return Unit(
+    mounts, name = listener.shared_mount(context, *of, read_only=True), _name(context, end)
+    yield Unit(
         image_name=IMAGE,
+        start_timeout_seconds=plan.spec.start_timeout_seconds,
         config=config,
-        **_common(context, plan, listens, behind),
-        runs=context.container(
-            _name(context, end),
-            service,
-            IMAGE,
-            entrypoint="sh",
-            command=haproxy_watch.command(CONFIG, STOP_SECONDS),
-            mounts={CONFIG: Mount(kind="bind", source=str(config.root), read_only=True)},
-            memory_bytes=plan.spec.memory_limit,
-            cap_add=CAPABILITIES,
-            stop_timeout_seconds=STOP_SECONDS + 5,
-            healthcheck=HealthCheck(
-                command=http_check(HEALTH_PORT, "/health"),
-                start_period_seconds=plan.spec.start_timeout_seconds,
-            ),
-            **own,
-        ),
+        needs=listener.container_name(context, *of),
+        runs=context.container(name, service, IMAGE, **haproxy.fields(config, mounts, plan.spec)),
+        **common,
     )
 
 
@@ -210,16 +196,15 @@ def _name(context: ServiceContext, end: LinkEnd) -> str:
 
 
 def _common(
-    context: ServiceContext, plan: LinksPlan, listens: tuple[LinkEnd, int], behind: Sequence[Target]
+    context: ServiceContext, listens: tuple[LinkEnd, int], behind: Sequence[Target]
 ) -> dict[str, Any]:
-    """What ends have in common wherever they run: fields of the unit."""
+    """What the units of an end have in common: they serve the same, so each waits for the other."""
     end, port = listens
     replicas = _replicas(context, behind)
     return {
         "host": end.host,
         "tier": Tier.LINK,
         "serves": _name(context, end),
-        "start_timeout_seconds": plan.spec.start_timeout_seconds,
         "route": _route(context, replicas, port),
         "drain_seconds": max((each.engine.drain_seconds for each in replicas), default=0),
     }

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from deploy.plan.service_plans import RouterPlan
+from deploy.services import listener
 from deploy.services.container import Port
 from deploy.services.context import ServiceContext
 from deploy.services.unit import Route
 from deploy.spec.endpoint import EndpointSpec
 from deploy.spec.router import RouterKind
-from deploy.tls.pair import plain_name
+from deploy.tls.pair import LinkEnd, plain_name
 
 LITELLM, OPEN_WEBUI, HAPROXY = "litellm", "open-webui", "haproxy"
 ARISTOTE = "aristote-sender"
@@ -88,13 +89,25 @@ def router_addresses(context: ServiceContext, router: RouterPlan, port: int) -> 
 
 
 def link_client_name(context: ServiceContext, host: str) -> str:
-    """Name of the container of a host that is asked for services on other hosts.
+    """Name of the container of a host that hands requests to services on other hosts."""
+    return context.container_name(LINK_CLIENT, *_but_for_routers(context, host))
 
-    The routers' is called as it was when there was no other.
-    """
-    if host == context.plan.router.host:
-        return context.container_name(LINK_CLIENT)
-    return context.container_name(LINK_CLIENT, plain_name(host))
+
+def link_listener(context: ServiceContext, end: LinkEnd) -> tuple[str, ...]:
+    """What the listener of an end listens for, as in its name."""
+    if end.role == "server":
+        return end.role, plain_name(end.host)
+    return end.role, *_but_for_routers(context, end.host)
+
+
+def link_asked_name(context: ServiceContext, host: str) -> str:
+    """Name of the container by which a host asks its client, which comes and goes behind it."""
+    return listener.container_name(context, *link_listener(context, LinkEnd(host, "client")))
+
+
+def _but_for_routers(context: ServiceContext, host: str) -> tuple[str, ...]:
+    """A host, as clients are called: the routers' as it was when there was no other."""
+    return () if host == context.plan.router.host else (plain_name(host),)
 
 
 def linked_address(context: ServiceContext, host: str, name: str) -> str:
@@ -105,7 +118,7 @@ def linked_address(context: ServiceContext, host: str, name: str) -> str:
         host: name of the host that asks.
         name: name of the container that is asked.
     """
-    return f"{link_client_name(context, host)}:{LINK_PORT}/{name}"
+    return f"{link_asked_name(context, host)}:{LINK_PORT}/{name}"
 
 
 def published(spec: EndpointSpec, index: int, port: int) -> tuple[Port, ...]:

@@ -32,7 +32,7 @@ class Tier(StrEnum):
     """Further hosts of an engine, which wait for the one that is asked."""
     ENGINE = "engine"
     LINK = "link"
-    """What takes requests of routers to engines on other hosts."""
+    """What takes requests to services on other hosts, and what listens for it."""
     CONSUMER = "consumer"
     """What says which engine a request of a router is for."""
     ROUTER = "router"
@@ -142,6 +142,8 @@ class Unit(Part):
     """Whether its volumes hold what people would miss."""
     route: Route | None = None
     """How requests come to it, if they can be kept away."""
+    needs: str = ""
+    """Name of another unit of its host that it does not become healthy without."""
     replica: str = ""
     """What it is one of several units of, on several hosts: they work together or not at all."""
     drain_seconds: int = 0

@@ -1,14 +1,14 @@
 # Runs HAProxy, and has it read its files again when they have changed: requests that are open go on.
 # https://docs.haproxy.org/3.0/management.html#4
 #
-#   sh -c "$(cat watch.sh)" watch.sh DIRECTORY STOP_SECONDS [LISTENER]
+#   sh -c "$(cat watch.sh)" watch.sh DIRECTORY STOP_SECONDS LISTENER
 #
 # /tmp/taken is as old as the directory whose files HAProxy goes by. LISTENER is the socket of who listens in its
-# place, if anyone does: it gives HAProxy the sockets that connections come to. SIGHUP lets HAProxy take no new
+# place, and gives HAProxy the sockets that connections come to. SIGHUP lets HAProxy take no new
 # connections and end with the last answer; any other signal that ends it, within STOP_SECONDS.
 set -u
 LOOKS=150
-directory=$1 stop_seconds=$2 listener=${3:-} seen=/tmp/seen taken=/tmp/taken heard=/tmp/heard ends=
+directory=$1 stop_seconds=$2 listener=$3 seen=/tmp/seen taken=/tmp/taken heard=/tmp/heard ends=
 workers() {
   for stat in /proc/[0-9]*/stat; do
     { read -r pid _ _ parent _ <"$stat"; } 2>/dev/null && [ "$parent" = "$main" ] && echo "$pid"
@@ -25,14 +25,10 @@ stop() {
 # it has not been given the sockets, and has opened its own, which no one reaches
 listens_itself() { grep -q '^ *[0-9]*: 00000000:[0-9A-F]* 00000000:0000 0A ' /proc/net/tcp; }
 # who listens has started again since: the sockets that HAProxy has are those of before
-is_deaf() { [ -n "$listener" ] && { [ "$listener" -nt "$heard" ] || listens_itself; }; }
+is_deaf() { [ "$listener" -nt "$heard" ] || listens_itself; }
 touch -r "$directory" "$seen" "$taken"
-set -- -W -db -C "$directory" -f haproxy.cfg
-if [ -n "$listener" ]; then
-  touch -r "$listener" "$heard" || exit 1
-  set -- -x "$listener" "$@"
-fi
-haproxy "$@" &
+touch -r "$listener" "$heard" || exit 1
+haproxy -x "$listener" -W -db -C "$directory" -f haproxy.cfg &
 main=$!
 trap stop USR1 TERM INT
 trap finish HUP

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -74,6 +75,21 @@ def test_two_services_exchange_ports_in_the_order_of_their_tiers() -> None:
     [group] = form_groups([web_ui, router], [])
     assert [member.name for member in group.members] == ["router", "web"]
     assert group.tier == Tier.WEB_UI
+
+
+def test_what_needs_one_that_is_new_starts_with_it_whatever_that_waits_for() -> None:
+    """Another service leaves the port that something listens on from now on."""
+    service = Pending("service", Tier.ROUTER, "recreate", old=port(8443), new=port(4000))
+    listener = Pending("listener", Tier.LINK, "create", "link", new=port(8443))
+    link = Pending("haproxy", Tier.LINK, "create", "link", needs="listener")
+    [group] = form_groups([listener, link, service], [])
+    assert names((group,)) == [["listener", "haproxy", "service"]]
+    assert group.tier == Tier.ROUTER
+    # one that is there is replaced while it is there, and one that stays is not touched
+    there = replace(listener, action="recreate")
+    assert names(form_groups([there, link], [])) == [["listener"], ["haproxy"]]
+    stays = replace(link, action="keep")
+    assert names(form_groups([listener, stays], [])) == [["listener"], ["haproxy"]]
 
 
 def test_a_chain_is_one_group() -> None:

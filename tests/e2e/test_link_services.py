@@ -27,12 +27,13 @@ from deploy.images import build_images, make_build_plan
 from deploy.services import Tier, Unit
 from deploy.tls.authority import issue, make_authority
 from deploy.tls.pair import Pair
+from deploy.units import MIB
 from tests.conftest import declare
 from tests.e2e.hosts import bridge, build_host_image, docker
 from tests.e2e.load import ASK_ENTRY, router_states
 from tests.e2e.names import NAME
 from tests.e2e.site import free_port
-from tests.e2e.test_links import PATIENCE_SECONDS, Link, answers, wait_until
+from tests.e2e.test_links import PATIENCE_SECONDS, Link, answers, ids, wait_until
 
 DEPLOYMENT = f"{NAME}-hops"
 ROUTERS = {f"{DEPLOYMENT}-litellm-{index}": 4000 for index in range(2)}
@@ -65,6 +66,7 @@ class Service(BaseHTTPRequestHandler):
             self.answer({"bytes": len(body)})
 
     def stream(self):
+        told.clear()
         self.send_response(200)
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
@@ -104,13 +106,9 @@ class Hops(Link):
     """The entry on host a, and the link of host b."""
 
     @property
-    def ends(self) -> tuple[Unit, ...]:
-        return (*super().ends, *self.artefacts.stack.tier(Tier.ENTRY))
-
-    @property
     def containers(self) -> tuple[Unit, ...]:
-        """All that is made here; the entry has its sockets from the listener."""
-        return (*self.artefacts.stack.tier(Tier.LISTENER), *self.ends)
+        tiers = (Tier.LINK, Tier.LISTENER, Tier.ENTRY)
+        return tuple(unit for tier in tiers for unit in self.artefacts.stack.tier(tier))
 
     @property
     def trusted(self) -> ssl.SSLContext:
@@ -162,19 +160,14 @@ def hops(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hops]:
             options = ("--detach", "--init", "--network", DEPLOYMENT, "--name", name)
             named = ("--env", f"NAME={name}", image)
             docker("run", *options, *named, "python3", "-c", STAND_IN, str(port))
-        made.write()
-        for unit in made.containers:
-            arguments = unit.create_arguments(DEPLOYMENT, made.artefacts.secrets.digest)
-            docker("container", "create", "--name", unit.name, *arguments)
-            docker("start", unit.name)
+        made.create()
         wait_until(lambda: ENTRY in docker("ps", "--format", "{{.Names}}"))
         wait_until(lambda: made.states() == dict.fromkeys(ROUTERS, "UP"))
         yield made
     finally:
-        docker("rm", "--force", *stand_ins, *(unit.name for unit in made.containers), check=False)
+        docker("rm", "--force", *stand_ins, check=False)
+        made.remove()
         docker("network", "rm", DEPLOYMENT, check=False)
-        volumes = [volume for unit in made.containers for volume in unit.volumes]
-        docker("volume", "rm", *volumes, check=False)
 
 
 def test_services_are_asked_and_told_who_asks(hops: Hops) -> None:
@@ -217,16 +210,42 @@ def test_a_stream_and_a_websocket_go_on_while_certificates_are_replaced(hops: Ho
             assert next(parts) == b"first"
             hops.rotate()
             say(way, b"after")
-            while client.get("/v1/models/go").json()["name"] not in ROUTERS:
-                pass
-            with ThreadPoolExecutor(1) as pool:
-                rest = pool.submit(lambda: b"".join(parts))
-                # the other router may have been told
-                while not rest.done():
-                    client.get("/v1/models/go")
-                assert rest.result() == b"second"
+            assert told_to_go_on(client, parts) == b"second"
     assert set(answered) == {200}
     assert answered[200] > 20
+
+
+def test_a_stream_and_a_websocket_go_on_while_the_link_is_replaced(hops: Hops) -> None:
+    """And everybody else is answered meanwhile."""
+    end, _ = hops.ends
+    before = ids(hops)[end.name]
+    with hops.client() as client, websocket(hops) as way, asking(hops) as answered:
+        say(way, b"before")
+        with client.stream("POST", "/v1/chat/completions", json={"stream": True}) as stream:
+            parts = stream.iter_raw()
+            assert next(parts) == b"first"
+            hops.replace(end, memory_bytes=300 * MIB)
+            say(way, b"after")
+            now = ids(hops)
+            assert now.pop(end.name) != before
+            # the one before has both
+            assert before in now.values()
+            rest = told_to_go_on(client, parts)
+        assert rest == b"second"
+    print(f"answered {answered}")  # noqa: T201 - measured
+    assert set(answered) == {200}
+    assert answered[200] > 50
+    wait_until(lambda: set(ids(hops)) == {unit.name for unit in hops.containers})
+
+
+def told_to_go_on(client: httpx.Client, parts: Iterator[bytes]) -> bytes:
+    """The rest of a stream, when both routers have been told that it may go on."""
+    with ThreadPoolExecutor(1) as pool:
+        rest = pool.submit(lambda: b"".join(parts))
+        # the other router may have been told
+        while not rest.done():
+            client.get("/v1/models/go")
+        return rest.result()
 
 
 def test_a_router_that_dies_is_left_out_and_no_one_notices(hops: Hops) -> None:

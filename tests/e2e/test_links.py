@@ -9,8 +9,13 @@ from __future__ import annotations
 import re
 import shutil
 import socket
+import subprocess
+import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,9 +25,12 @@ import pytest
 
 from deploy.artefacts import Artefacts, make_artefacts
 from deploy.catalog import load_catalog
+from deploy.changes.live import ENDING
 from deploy.images import build_images, make_build_plan
+from deploy.scripts import read_script
 from deploy.services import ConfigFile, Tier, Unit
 from deploy.tls.links import provide_links
+from deploy.units import MIB
 from tests.conftest import declare
 from tests.e2e.hosts import bridge, build_host_image, docker
 from tests.e2e.names import NAME
@@ -95,7 +103,41 @@ class Link:
 
     @property
     def ends(self) -> tuple[Unit, ...]:
+        return tuple(unit for unit in self.containers if unit.config)
+
+    @property
+    def containers(self) -> tuple[Unit, ...]:
+        """All that is made here; the ends have their sockets from the listeners."""
         return self.artefacts.stack.tier(Tier.LINK)
+
+    def create(self) -> None:
+        self.write()
+        for unit in self.containers:
+            arguments = unit.create_arguments(
+                self.artefacts.plan.name, self.artefacts.secrets.digest
+            )
+            docker("container", "create", "--name", unit.name, *arguments)
+            docker("start", unit.name)
+
+    def remove(self) -> None:
+        docker("rm", "--force", *(unit.name for unit in self.containers), check=False)
+        volumes = [volume for unit in self.containers for volume in unit.volumes]
+        docker("volume", "rm", *volumes, check=False)
+
+    def replace(self, unit: Unit, **differences: object) -> None:
+        """Replace a container as a deployment does, by one that differs."""
+        other = unit.model_copy(update={"runs": unit.runs.model_copy(update=differences)})
+        arguments = (
+            *("relieve", unit.name, str(unit.start_timeout_seconds), *unit.runs.create_options),
+            *other.create_arguments(self.artefacts.plan.name, self.artefacts.secrets.digest),
+        )
+        done = subprocess.run(
+            ["sh", "-c", read_script("container.sh"), "atelier", *arguments],
+            input="",
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
 
     def write(self) -> None:
         """Files as a deployment writes them: a directory takes the place of the one before."""
@@ -131,7 +173,8 @@ class Link:
 
 @pytest.fixture(scope="module")
 def link(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Link]:
-    build_images([make_build_plan("haproxy", load_catalog())], report=lambda _line: None)
+    plans = [make_build_plan(name, load_catalog()) for name in ("haproxy", "python")]
+    build_images(plans, report=lambda _line: None)
     home = tmp_path_factory.mktemp("links")
     hosts = [
         {"name": "a", "address": "127.0.0.1", "directory": str(home / "a")},
@@ -146,24 +189,20 @@ def link(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Link]:
         image_source="build",
     )
     made = Link(make_artefacts(spec, home), "")
-    names = [ENGINE, *(unit.name for unit in made.ends)]
     try:
         docker("network", "create", DEPLOYMENT)
         image = build_host_image(with_docker=True)
         options = ("--detach", "--init", "--network", DEPLOYMENT, "--name", ENGINE)
         docker("run", *options, image, "python3", "-c", STAND_IN)
-        made.write()
-        for unit in made.ends:
-            arguments = unit.create_arguments(DEPLOYMENT, made.artefacts.secrets.digest)
-            docker("container", "create", "--name", unit.name, *arguments)
-            docker("start", unit.name)
-        client = next(unit.name for unit in made.ends if unit.host == "a")
+        made.create()
+        client = next(unit.name for unit in made.containers if unit.host == "a")
         network = f'{{{{(index .NetworkSettings.Networks "{DEPLOYMENT}").IPAddress}}}}'
         made.url = f"http://{docker('inspect', '--format', network, client)}:8080/{ENGINE}"
         wait_until(lambda: answers(f"{made.url}/health"))
         yield made
     finally:
-        docker("rm", "--force", *names, check=False)
+        docker("rm", "--force", ENGINE, check=False)
+        made.remove()
         docker("network", "rm", DEPLOYMENT, check=False)
 
 
@@ -195,6 +234,75 @@ def test_a_stream_goes_on_while_certificates_are_replaced(link: Link) -> None:
         assert httpx.get(f"{link.url}/go", timeout=PATIENCE_SECONDS).text == "ok"
         assert next(parts) == b"second"
         assert list(parts) == []
+
+
+def test_nobody_notices_that_both_ends_are_replaced(link: Link) -> None:
+    """By ones with another memory limit, and back; a stream goes on through those it began in."""
+    before = ids(link)
+    with asking(f"{link.url}/health") as answered:
+        with httpx.stream("GET", f"{link.url}/stream", timeout=PATIENCE_SECONDS) as stream:
+            parts = stream.iter_raw()
+            assert next(parts) == b"first"
+            for unit in link.ends:
+                link.replace(unit, memory_bytes=300 * MIB)
+            between = ids(link)
+            for unit in link.ends:
+                link.replace(unit)
+            now = ids(link)
+            # three of each: the first has the stream
+            assert {before[unit.name] for unit in link.ends} < set(now.values())
+            assert all(
+                len({each[unit.name] for each in (before, between, now)}) == 3 for unit in link.ends
+            )
+            assert httpx.get(f"{link.url}/go", timeout=PATIENCE_SECONDS).text == "ok"
+            assert next(parts) == b"second"
+            assert list(parts) == []
+        wait_until(lambda: set(ids(link)) == {unit.name for unit in link.containers})
+    print(f"answered {answered}")  # noqa: T201 - measured
+    assert set(answered) == {200}
+    assert answered[200] > 50
+
+
+def test_new_requests_wait_while_one_that_died_starts_again(link: Link) -> None:
+    for unit in link.ends:
+        with asking(f"{link.url}/health") as answered:
+            # all but the first process, which ends when HAProxy has
+            docker("exec", unit.name, "sh", "-c", "kill -9 -1", check=False)
+            began = time.monotonic()
+            wait_until(lambda: answered[200] > 50)
+        print(f"{unit.name}: {answered}, {time.monotonic() - began:.1f} s")  # noqa: T201 - measured
+        # those that were being answered just then
+        assert answered.total() - answered[200] <= 4
+
+
+def ids(link: Link) -> dict[str, str]:
+    """Of every container of the link, also of those that only end."""
+    rows = docker("ps", "--no-trunc", "--format", "{{.Names}} {{.ID}}").splitlines()
+    found = dict(row.split() for row in rows)
+    names = [unit.name for unit in link.containers]
+    return {name: found[name] for name in found if name.partition(ENDING)[0] in names}
+
+
+@contextmanager
+def asking(*urls: str) -> Iterator[Counter[int | str]]:
+    """Who asks all the time, each time with a connection of its own; what they were answered."""
+    answered: Counter[int | str] = Counter()
+    over = threading.Event()
+
+    def ask(url: str) -> None:
+        while not over.wait(0.05):
+            try:
+                answered[httpx.get(url, timeout=PATIENCE_SECONDS).status_code] += 1
+            except httpx.HTTPError as error:
+                answered[repr(error)] += 1
+
+    with ThreadPoolExecutor(4) as pool:
+        for url in urls * 4:
+            pool.submit(ask, url)
+        try:
+            yield answered
+        finally:
+            over.set()
 
 
 def test_the_engine_notices_that_no_one_waits_any_more(link: Link) -> None:

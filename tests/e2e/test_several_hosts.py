@@ -38,6 +38,8 @@ NAMES = {name: host_name(name) for name in ("a", "b")}
 ENGINES = ("e2e-llama-cpp-tiny-coder-0", "e2e-llama-cpp-tiny-coder-1")
 ROUTER, ENTRY, WEB_UI = "e2e-litellm-0", "e2e-haproxy-0", "e2e-open-webui-0"
 CLIENT, SERVER = "e2e-link-client-0", "e2e-link-server-b-0"
+CLIENTS, SERVERS = {CLIENT, "e2e-listener-client-0"}, {SERVER, "e2e-listener-server-b-0"}
+"""With what listens for them."""
 ROUTERS = (ROUTER, "e2e-litellm-1")
 WIDE = "qwen2.5-coder-0.5b"
 ASKED = f"e2e-vllm-{WIDE}-0"
@@ -161,8 +163,8 @@ def test_a_first_deployment(pair: Pair) -> None:
     assert _without_stage(made) == _without_stage(dry)
     found = pair.snapshot()
     assert {name: set(rows) for name, rows in found.items()} == {
-        "a": {ENGINES[0], ROUTER, CLIENT},
-        "b": {ENGINES[1], SERVER},
+        "a": {ENGINES[0], ROUTER, *CLIENTS},
+        "b": {ENGINES[1], *SERVERS},
     }
     assert {state for rows in found.values() for _, state, _ in rows.values()} == {"running"}
     assert "engine tiny-coder on b: ok" in made.output
@@ -226,7 +228,9 @@ def test_looking_after_both(pair: Pair) -> None:
     assert [(row["service"], row["host"]) for row in status["services"]] == [
         (ENGINES[0], "a"),
         (ENGINES[1], "b"),
+        ("e2e-listener-server-b-0", "b"),
         (SERVER, "b"),
+        ("e2e-listener-client-0", "a"),
         (CLIENT, "a"),
         (ROUTER, "a"),
     ]
@@ -234,7 +238,7 @@ def test_looking_after_both(pair: Pair) -> None:
     assert answer.returncode == 0, answer.stdout + answer.stderr
     checks = json.loads(answer.stdout)["checks"]
     assert {row["service"]: row["certificate_days"] for row in status["services"]} == {
-        **dict.fromkeys((*ENGINES, ROUTER)),
+        **dict.fromkeys((*ENGINES, ROUTER, *CLIENTS, *SERVERS)),
         **dict.fromkeys((CLIENT, SERVER), CERTIFICATE_DAYS - 2),
     }
     assert [(check["name"], check["host"], check["ok"]) for check in checks][:4] == [
@@ -270,8 +274,8 @@ def test_a_host_that_is_down_stops_everything(pair: Pair) -> None:
     assert pair.snapshot() == before
     states = {row["service"]: row["state"] for row in json.loads(status.stdout)["services"]}
     assert states == {
-        **dict.fromkeys((ENGINES[0], ROUTER, CLIENT), "running"),
-        **dict.fromkeys((ENGINES[1], SERVER), "unreachable"),
+        **dict.fromkeys((ENGINES[0], ROUTER, *CLIENTS), "running"),
+        **dict.fromkeys((ENGINES[1], *SERVERS), "unreachable"),
     }
 
 
@@ -459,15 +463,15 @@ def test_a_model_moves_behind_the_link_of_one_that_leaves(pair: Pair) -> None:
     pair.declare(models=[m1, m2, m3])
     pair.deploy()
     assert {name: set(rows) for name, rows in pair.snapshot().items()} == {
-        "a": {"e2e-llama-cpp-m1-0", "e2e-llama-cpp-m3-0", ROUTER, CLIENT},
-        "b": {"e2e-llama-cpp-m2-0", SERVER},
+        "a": {"e2e-llama-cpp-m1-0", "e2e-llama-cpp-m3-0", ROUTER, *CLIENTS},
+        "b": {"e2e-llama-cpp-m2-0", *SERVERS},
     }
     ends = {host: pair.snapshot()[host][name] for host, name in (("a", CLIENT), ("b", SERVER))}
     pair.declare(models=[m1, m3])
     pair.site.apply()
     assert {name: set(rows) for name, rows in pair.snapshot().items()} == {
-        "a": {"e2e-llama-cpp-m1-0", ROUTER, CLIENT},
-        "b": {"e2e-llama-cpp-m3-0", SERVER},
+        "a": {"e2e-llama-cpp-m1-0", ROUTER, *CLIENTS},
+        "b": {"e2e-llama-cpp-m3-0", *SERVERS},
     }
     # the same processes as before lead there now
     assert ends == {h: pair.snapshot()[h][name] for h, name in (("a", CLIENT), ("b", SERVER))}
@@ -622,8 +626,9 @@ def test_routers_and_web_ui_move_away_from_the_entry(
     # it ends with a login and a chat in the web UI, through the entry
     pair.site.apply()
     found = pair.snapshot()
-    assert set(found["a"]) == {ENGINES[0], "e2e-listener-0", ENTRY, "e2e-link-server-a-0"}
-    assert set(found["b"]) == {ENGINES[1], *ROUTERS, WEB_UI, CLIENT, SERVER}
+    link = ("e2e-link-server-a-0", "e2e-listener-server-a-0")
+    assert set(found["a"]) == {ENGINES[0], "e2e-listener-0", ENTRY, *link}
+    assert set(found["b"]) == {ENGINES[1], *ROUTERS, WEB_UI, *CLIENTS, *SERVERS}
     # beside SSH and the entry there is the link, on each host
     ports = {name: third("ports", host.address) for name, host in pair.hosts.items()}
     assert ports == {"a": "[22, 80, 443, 8443]", "b": "[22, 8443]"}

@@ -67,8 +67,9 @@ STACK = {
     "gpu1": {
         *(*WEB_UIS, *ROUTERS, ENGINES[0], "coder-link-client-0"),
         *("coder-listener-0", "coder-haproxy-0", "coder-postgres-0", "coder-valkey-0"),
+        "coder-listener-client-0",
     },
-    "gpu2": {ENGINES[1], "coder-link-server-gpu2-0"},
+    "gpu2": {ENGINES[1], "coder-listener-server-gpu2-0", "coder-link-server-gpu2-0"},
 }
 STORED = ("litellm", "open-webui", "postgres")
 """Large images that are kept from one run of the tests to the next."""

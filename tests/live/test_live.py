@@ -106,6 +106,8 @@ def test_a_host_that_is_down_does_not_hide_the_others(
         "demo-llama-cpp-tiny-coder-0": "running",
         "demo-llama-cpp-tiny-coder-1": "unreachable",
         "demo-link-server-h2-0": "unreachable",
+        "demo-listener-server-h2-0": "unreachable",
+        "demo-listener-client-0": "running",
         "demo-link-client-0": "running",
         ROUTER: "running",
         "demo-open-webui-0": "running",

@@ -324,6 +324,30 @@ def test_the_entry_is_relieved_by_one_beside_it(make: MakeArtefacts) -> None:
     assert commands(before, replace(there, name=f"{name}.ending-0123456789ab")) == []
 
 
+def test_the_end_of_a_link_is_relieved_and_what_listens_for_it_is_drained(
+    make: MakeArtefacts,
+) -> None:
+    hosts = [{"name": "@local", "address": "10.0.0.1"}, {"name": "b", "address": "10.0.0.2"}]
+
+    def declared(**links: object) -> Artefacts:
+        return make(hosts=hosts, router={"host": "b"}, links=links)
+
+    haproxy, listener = "demo-link-server-local-0", "demo-listener-server-local-0"
+    before = declared()
+
+    def commands(wanted: Artefacts) -> list[Any]:
+        both = any_live(before, haproxy), any_live(before, listener)
+        made = converge(wanted, *both, tier=Tier.LINK).commands
+        return [each for each in made if isinstance(each, ScriptCommand | DrainedCommand)]
+
+    assert commands(before) == []
+    [command] = commands(declared(memory_limit="1GiB"))
+    assert words(command)[:2] == ["relieve", haproxy]
+    [command] = commands(declared(port=9443))
+    assert isinstance(command, DrainedCommand)
+    assert [unit.name for unit, _ in command.routed] == [listener]
+
+
 def test_an_entry_with_ports_of_its_own_makes_room_for_its_listener(make: MakeArtefacts) -> None:
     """As releases before this one made it: once, both change together."""
     made = make(entry={})

@@ -29,9 +29,14 @@ def test_an_engine_host_with_an_ipv6_address(make: MakeArtefacts) -> None:
         models=[{"name": "tiny-coder", "replicas": 2}],
         engine={"port": 8000},
     )
-    [client] = [unit for unit in artefacts.stack.on("a") if unit.tier == Tier.LINK]
+    [client] = [unit for unit in artefacts.stack.on("a") if unit.tier == Tier.LINK and unit.config]
     assert client.config
     assert "server link [fd00::11]:8443 ssl" in str(client.config.files["haproxy.cfg"].content)
+    # no link ends on the other host
+    assert [text for text in artefacts.plan.warnings if "IPv6" in text] == [
+        "hosts[1].address: containers reach fd00::11 only where Docker gives each network IPv6"
+        ' ("default-network-opts"); declare an IPv4 address'
+    ]
     [server] = [unit for unit in artefacts.stack.on("b") if unit.container.ports]
     published = server.create_arguments("demo", artefacts.secrets.digest)
     assert published[published.index("--publish") + 1] == "[fd00::11]:8443:8443"
@@ -45,8 +50,8 @@ def test_a_web_ui_on_another_host_than_the_router(make: MakeArtefacts) -> None:
     )
     [web_ui] = [unit for unit in artefacts.stack.on("b") if unit.serves == "web UI"]
     url = web_ui.container.env["OPENAI_API_BASE_URLS"]
-    assert url == "http://demo-link-client-b-0:8080/demo-litellm-0/v1"
-    [client] = [unit for unit in artefacts.stack.on("b") if unit.tier == Tier.LINK]
+    assert url == "http://demo-listener-client-b-0:8080/demo-litellm-0/v1"
+    [client] = [unit for unit in artefacts.stack.on("b") if unit.tier == Tier.LINK and unit.config]
     assert client.name == "demo-link-client-b-0"
     assert client.config
     assert "server link [fd00::10]:8443 ssl" in str(client.config.files["haproxy.cfg"].content)

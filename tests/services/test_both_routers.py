@@ -232,7 +232,7 @@ def test_an_entry_elsewhere_reaches_both_through_the_link(make: MakeArtefacts) -
     servers = [rules(found[f"backend {name}"], "server")[0] for name in ("router", "completions")]
     names = ["demo-aristote-sender-0", "demo-litellm-0"]
     assert [server[:2] for server in servers] == [[name, "10.0.0.1:8443"] for name in names]
-    [server] = artefacts.stack.tier(Tier.LINK)
+    [_, server] = artefacts.stack.tier(Tier.LINK)
     link = sections(server)
     for name, port in zip(names, (8080, 4000), strict=True):
         assert rules(link[f"backend {name}"], "server")[0][:2] == ["asked", f"{name}:{port}"]
@@ -251,10 +251,10 @@ def test_both_reach_engines_on_another_host_through_the_link(make: MakeArtefacts
     }
     found = make(**settings)
     asked = {row["litellm_params"]["api_base"] for row in config(found)["model_list"]}
-    assert all(base.startswith("http://demo-link-client-0:8080/") for base in asked)
+    assert all(base.startswith("http://demo-listener-client-0:8080/") for base in asked)
     consumer = container(found, f"aristote-consumer-{CHAT['name']}-0")
     [server] = json.loads(text(consumer.env["VLLM_SERVERS"]))
-    assert server.startswith("http://demo-link-client-0:8080/demo-vllm-")
+    assert server.startswith("http://demo-listener-client-0:8080/demo-vllm-")
 
 
 def test_the_longest_time_out_is_the_entrys(make: MakeArtefacts) -> None:

@@ -246,8 +246,8 @@ def test_engines_on_another_host_are_asked_through_its_link(tmp_path: Path) -> N
     artefacts = made(tmp_path, hosts=hosts, engine=engine, models=models)
     assert "--publish" not in arguments(artefacts)
     assert [upstream["api_base"] for upstream in upstreams(artefacts)] == [
-        "http://lab-link-client-0:8080/lab-vllm-qwen2.5-coder-7b-0/v1",
-        "http://lab-link-client-0:8080/lab-vllm-qwen2.5-coder-7b-1/v1",
+        "http://lab-listener-client-0:8080/lab-vllm-qwen2.5-coder-7b-0/v1",
+        "http://lab-listener-client-0:8080/lab-vllm-qwen2.5-coder-7b-1/v1",
         "http://lab-llama-cpp-tiny-coder-0:8080/v1",
     ]
     assert [upstream["model"].split("/")[0] for upstream in upstreams(artefacts)] == [

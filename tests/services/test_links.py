@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from deploy.artefacts import Artefacts
 from deploy.certificates import provide_link_certificates
+from deploy.changes.order import Pending, form_groups, lanes
 from deploy.errors import SecretError
 from deploy.services import Tier, Unit, links
 from deploy.spec import SecretText
@@ -36,20 +37,85 @@ def lab(make: MakeArtefacts) -> Artefacts:
 
 
 def ends(artefacts: Artefacts) -> dict[str, Unit]:
-    return {unit.name: unit for unit in artefacts.stack.tier(Tier.LINK)}
+    return {unit.name: unit for unit in artefacts.stack.tier(Tier.LINK) if unit.config}
+
+
+def listeners(artefacts: Artefacts) -> dict[str, Unit]:
+    return {unit.name: unit for unit in artefacts.stack.tier(Tier.LINK) if not unit.config}
 
 
 def test_a_server_on_each_other_host_and_one_client(lab: Artefacts) -> None:
     found = {name: (unit.host, unit.runs.listens) for name, unit in ends(lab).items()}
     assert found == {
-        "demo-link-server-h2-0": ("h2", (("10.0.0.2", 8443),)),
-        "demo-link-server-h3-0": ("h3", (("10.0.0.3", 8443),)),
+        "demo-link-server-h2-0": ("h2", ()),
+        "demo-link-server-h3-0": ("h3", ()),
         CLIENT: ("h1", ()),
+    }
+    found = {name: (unit.host, unit.runs.listens) for name, unit in listeners(lab).items()}
+    assert found == {
+        "demo-listener-server-h2-0": ("h2", (("10.0.0.2", 8443),)),
+        "demo-listener-server-h3-0": ("h3", (("10.0.0.3", 8443),)),
+        "demo-listener-client-0": ("h1", ()),
     }
 
 
 def test_they_start_after_engines_and_before_routers() -> None:
     assert Tier.ENGINE.position < Tier.LINK.position < Tier.ROUTER.position
+
+
+@pytest.mark.parametrize("action", ["create", "recreate"])
+def test_what_listens_for_an_end_starts_before_it(lab: Artefacts, action: str) -> None:
+    for host in ("h1", "h2", "h3"):
+        units = [unit for unit in lab.stack.on(host) if unit.tier == Tier.LINK]
+        pending = [
+            Pending(each.name, each.tier, action, each.serves, each.needs, new=each.holds)
+            for each in units
+        ]
+        [lane] = lanes(form_groups(pending, ()))
+        [listener, haproxy] = [member.name for group in lane for member in group.members]
+        assert listener in listeners(lab)
+        assert haproxy in ends(lab)
+
+
+@pytest.mark.parametrize(
+    ("end", "listener", "port"),
+    [
+        ("demo-link-server-h2-0", "demo-listener-server-h2-0", 8443),
+        (CLIENT, "demo-listener-client-0", 8080),
+    ],
+)
+def test_an_end_gives_way_and_has_its_sockets_from_its_listener(
+    lab: Artefacts, end: str, listener: str, port: int
+) -> None:
+    haproxy, own = ends(lab)[end], listeners(lab)[listener]
+    assert haproxy.gives_way
+    [(target, mount)] = own.container.mounts.items()
+    assert haproxy.container.mounts[target] == mount.model_copy(update={"read_only": True})
+    *_, socket, inside = own.container.command
+    assert haproxy.container.command[-1] == socket
+    found = sections(haproxy)
+    assert rules(found["frontend requests"], "bind")[0][0] == f":{inside}" == f":{port}"
+    assert rules(found["global"], "tune.listener.default-shards") == [["by-process"]]
+    # each has its own volume
+    sources = [
+        mount.source for each in listeners(lab).values() for mount in each.runs.mounts.values()
+    ]
+    assert len(set(sources)) == 3
+
+
+def test_only_another_port_or_address_changes_what_listens(
+    make: MakeArtefacts, lab: Artefacts
+) -> None:
+    def public(made: Artefacts) -> dict[str, object]:
+        return {name: unit.container.public(str) for name, unit in listeners(made).items()}
+
+    images = {"haproxy": {"source": "pull", "reference": "lab/haproxy:9"}}
+    larger = make(hosts=HOSTS, models=[TINY], links={"memory_limit": "1GiB"}, images=images)
+    assert public(larger) == public(lab)
+    assert all(ends(larger)[name].runs != unit.runs for name, unit in ends(lab).items())
+    other = public(make(hosts=HOSTS, models=[TINY], links={"port": 9443}))
+    changed = {name for name, text in public(lab).items() if other[name] != text}
+    assert changed == {"demo-listener-server-h2-0", "demo-listener-server-h3-0"}
 
 
 def test_there_is_none_on_one_host(demo: Artefacts) -> None:
@@ -103,6 +169,14 @@ def test_the_client_asks_each_host_for_its_own_certificate(lab: Artefacts) -> No
         assert server[-1] == "no-ssl-reuse"
 
 
+def test_a_host_that_is_gone_is_waited_for_once(lab: Artefacts) -> None:
+    """For as long as it may take to connect; another replica may answer."""
+    found = {name: sections(unit)["defaults"] for name, unit in ends(lab).items()}
+    assert rules(found[CLIENT], "timeout", "connect") == [["5s"]]
+    assert rules(found[CLIENT], "retries") == [["0"]]
+    assert rules(found["demo-link-server-h2-0"], "retries") == [["3"]]
+
+
 def test_replicas_are_asked_by_their_names(lab: Artefacts) -> None:
     [router] = lab.stack.tier(Tier.ROUTER)
     assert router.config
@@ -110,8 +184,8 @@ def test_replicas_are_asked_by_their_names(lab: Artefacts) -> None:
     engine = "demo-llama-cpp-tiny-coder"
     assert [row["litellm_params"]["api_base"] for row in config["model_list"]] == [
         f"http://{engine}-0:8080/v1",
-        f"http://{CLIENT}:8080/{engine}-1/v1",
-        f"http://{CLIENT}:8080/{engine}-2/v1",
+        f"http://demo-listener-client-0:8080/{engine}-1/v1",
+        f"http://demo-listener-client-0:8080/{engine}-2/v1",
         f"http://{engine}-3:8080/v1",
     ]
 
@@ -170,8 +244,9 @@ def test_routers_keep_requests_from_all_replicas_behind_one_that_is_replaced(
     make: MakeArtefacts,
 ) -> None:
     adapters = CODER | {"lora_adapters": {"sql": "/srv/sql"}, "replicas": 3}
-    found = ends(make(hosts=HOSTS, models=[TINY, adapters], router={"host": "h3"}))
-    for unit in found.values():
+    made = make(hosts=HOSTS, models=[TINY, adapters], router={"host": "h3"})
+    found = ends(made)
+    for unit in (*found.values(), *listeners(made).values()):
         assert unit.route
         assert unit.route.host == "h3"
         assert unit.drain_seconds == 120
@@ -179,6 +254,7 @@ def test_routers_keep_requests_from_all_replicas_behind_one_that_is_replaced(
     assert route
     coder = next(r for r in route.names if "vllm" in r and not r.endswith("sql"))
     assert set(route.names) >= {"demo-llama-cpp-tiny-coder-0", coder, f"{coder}-sql"}
+    assert listeners(made)["demo-listener-server-h1-0"].route == route
     client = found[CLIENT].route
     assert client
     assert set(client.names) > set(route.names)
@@ -310,7 +386,7 @@ def test_an_entry_names_what_it_asks_in_a_header(spread: Artefacts) -> None:
 
 def test_a_web_ui_asks_the_router_through_its_client(spread: Artefacts) -> None:
     [web_ui] = spread.stack.tier(Tier.WEB_UI)
-    url = "http://demo-link-client-h3-0:8080/demo-litellm-0/v1"
+    url = "http://demo-listener-client-h3-0:8080/demo-litellm-0/v1"
     assert web_ui.container.env["OPENAI_API_BASE_URLS"] == url
     client = sections(ends(spread)["demo-link-client-h3-0"])
     assert [name for name in client if name.startswith("backend ")] == ["backend host-h2"]
@@ -384,7 +460,7 @@ def test_no_engine_in_a_container_has_a_port_on_its_host(
     engines = made.stack.tier(Tier.ENGINE)
     assert len(engines) == replicas * len(models)
     assert [port for unit in engines for port in unit.runs.listens] == []
-    servers = {unit.host for unit in ends(made).values() if unit.runs.listens}
+    servers = {unit.host for unit in listeners(made).values() if unit.runs.listens}
     assert servers == {unit.host for unit in engines} - {host}
     # every engine on another host is behind the link of that host, and behind no other
     for unit in engines:

@@ -31,7 +31,7 @@ def artefacts(make: MakeArtefacts) -> Artefacts:
 
 
 def link_of(artefacts: Artefacts) -> tuple[Unit, LaunchdSpec, ConfigTree]:
-    [unit] = [unit for unit in artefacts.stack.on("mac") if unit.tier == Tier.LINK]
+    [unit] = [unit for unit in artefacts.stack.on("mac") if unit.tier == Tier.LINK and unit.config]
     assert isinstance(unit.runs, LaunchdSpec)
     assert unit.config is not None
     return unit, unit.runs, unit.config
@@ -73,13 +73,15 @@ def test_paths_of_sockets_are_short_enough_for_macos(make: MakeArtefacts) -> Non
 
 
 def test_the_same_tls_as_everywhere(artefacts: Artefacts, make: MakeArtefacts) -> None:
-    """But for who asks Docker where engines are, and which user HAProxy becomes."""
+    """But for what is a container's: who asks Docker where engines are, its user, its listener."""
     hosts = [{"name": "web", "address": "10.0.0.20"}, {"name": "h2", "address": "10.0.0.21"}]
     linux = make(hosts=hosts, models=[{"name": "tiny-coder", "replicas": 2}])
-    [unit] = [unit for unit in linux.stack.on("h2") if unit.tier == Tier.LINK]
+    [unit] = [unit for unit in linux.stack.on("h2") if unit.tier == Tier.LINK and unit.config]
     assert unit.config is not None
     theirs = str(unit.config.files["haproxy.cfg"].content)
-    wanted = re.compile(r"^ *(?:ssl-|tune|bind.* ssl|hard-stop|timeout (?:client|server)).*", re.M)
+    wanted = re.compile(
+        r"^ *(?:ssl-|tune\.(?!listener)|bind.* ssl|hard-stop|timeout (?:client|server)).*", re.M
+    )
 
     def told(text: str) -> list[str]:
         return [line.replace("10.0.0.21:", ":") for line in wanted.findall(text)]
@@ -123,7 +125,7 @@ def test_engines_listen_on_the_mac_alone(artefacts: Artefacts) -> None:
     assert router.config is not None
     config = yaml.safe_load(str(router.config.files["config.yaml"].content))
     [base] = {row["litellm_params"]["api_base"] for row in config["model_list"]}
-    assert base.removesuffix("/v1") == f"http://demo-link-client-0:8080/{ENGINE}"
+    assert base.removesuffix("/v1") == f"http://demo-listener-client-0:8080/{ENGINE}"
 
 
 def test_requests_are_kept_away_while_it_is_replaced(artefacts: Artefacts) -> None:

@@ -34,7 +34,7 @@ def test_the_router_knows_every_replica(name: str) -> None:
 def _way(unit: Unit) -> str:
     """Where routers on the first host ask an engine: itself, or through the link."""
     name = unit.container.name
-    return f"http://{name}:8000/" if unit.host != "gpu2" else "http://coder-link-client-0:"
+    return f"http://{name}:8000/" if unit.host != "gpu2" else "http://coder-listener-client-0:"
 
 
 @pytest.mark.parametrize("name", PROFILES)

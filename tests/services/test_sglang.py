@@ -338,7 +338,7 @@ def test_routers_know_it_as_vllm(tmp_path: Path) -> None:
     ] == [
         (
             "hosted_vllm/qwen2.5-coder-7b",
-            f"http://lab-link-client-0:8080/lab-sglang-qwen2.5-coder-7b-{index}/v1",
+            f"http://lab-listener-client-0:8080/lab-sglang-qwen2.5-coder-7b-{index}/v1",
         )
         for index in (0, 1)
     ]

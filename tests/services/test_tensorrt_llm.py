@@ -169,7 +169,7 @@ def test_nobody_but_routers_reaches_it(tmp_path: Path) -> None:
         assert not found.ports
         assert upstream(artefacts.context, replica).has_key is False
     # on another host by a link, and by nothing else
-    assert upstream(artefacts.context, replica).address.startswith("lab-link-client-0:")
+    assert upstream(artefacts.context, replica).address.startswith("lab-listener-client-0:")
 
 
 def test_routers_ask_it_for_chats_and_completions(tmp_path: Path) -> None:

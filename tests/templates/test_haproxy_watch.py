@@ -23,7 +23,7 @@ if [ "$1" = -c ]; then
   exit
 fi
 options=$*
-if [ "$1" = -x ]; then shift 2; fi
+shift 2
 read_again() {
   # as one that cannot: its worker stays, and the shell goes on waiting for it
   if grep -q stuck "$4/$6"; then wait $!; return; fi
@@ -38,13 +38,15 @@ end() {
 }
 trap 'read_again "$@"' USR2
 trap 'end "$@"' USR1
+# from now on no signal is lost: who runs it has its trap for SIGHUP, the last one
+until grep -q '^SigCgt:.*[13579bdf]$' "/proc/$PPID/status"; do sleep 0.02; done
 echo "$options" >>"$LOG"
 while :; do sleep 60 >/dev/null & wait $!; done
 """
 
 
 class Link:
-    def __init__(self, directory: Path, listener: Path | None = None) -> None:
+    def __init__(self, directory: Path) -> None:
         self.files, self.log = directory / "current", directory / "log"
         self.root = directory
         binary = directory / "bin" / "haproxy"
@@ -57,10 +59,10 @@ class Link:
         self.sockets = directory / "tcp"
         self.sockets.write_text("")
         program = program.replace("/proc/net/tcp", str(self.sockets))
-        self.asks = f"-x {listener} " if listener else ""
+        self.listener = directory / "sockets"
         path = f"{binary.parent}:{os.environ['PATH']}"
         self.process = subprocess.Popen(
-            ["sh", "-c", program, "watch.sh", str(self.files), "30", *filter(None, [listener])],
+            ["sh", "-c", program, "watch.sh", str(self.files), "30", str(self.listener)],
             env={"PATH": path, "LOG": str(self.log)},
             stdout=subprocess.PIPE,
             text=True,
@@ -77,7 +79,7 @@ class Link:
         new.rename(self.files)
 
     def wait_for(self, *lines: str) -> None:
-        wanted = [f"{self.asks}-W -db -C {self.files} -f haproxy.cfg", *lines]
+        wanted = [f"-x {self.listener} -W -db -C {self.files} -f haproxy.cfg", *lines]
         deadline = time.monotonic() + 60
         while self._lines() != wanted:
             assert time.monotonic() < deadline, (self._lines(), wanted)
@@ -100,9 +102,11 @@ class Link:
 
 @pytest.fixture
 def link(tmp_path: Path) -> Iterator[Link]:
+    (tmp_path / "sockets").touch()
     made = Link(tmp_path)
     yield made
-    made.process.send_signal(signal.SIGTERM)
+    if made.process.poll() is None:
+        made.process.send_signal(signal.SIGTERM)
     made.process.communicate(timeout=60)
 
 
@@ -144,69 +148,48 @@ def test_it_ends_with_haproxy(link: Link) -> None:
     assert link.process.wait(60) == 0
 
 
-# HAProxy that is given sockets
+def test_it_starts_again_with_its_listener(link: Link) -> None:
+    link.wait_for()
+    (link.root / "sockets").unlink()
+    (link.root / "sockets").touch()
+    assert link.process.wait(60) == 1
 
 
-@pytest.fixture
-def given(tmp_path: Path) -> Iterator[Link]:
-    (tmp_path / "sockets").touch()
-    made = Link(tmp_path, tmp_path / "sockets")
-    yield made
-    if made.process.poll() is None:
-        made.process.send_signal(signal.SIGTERM)
-    made.process.communicate(timeout=60)
-
-
-def test_it_asks_the_listener(given: Link) -> None:
-    given.wait_for()
-    given.write("second")
-    given.wait_for("read again")
-
-
-def test_it_starts_again_with_its_listener(given: Link) -> None:
-    given.wait_for()
-    (given.root / "sockets").unlink()
-    (given.root / "sockets").touch()
-    assert given.process.wait(60) == 1
-
-
-def test_it_starts_again_where_it_was_given_nothing(given: Link) -> None:
-    given.wait_for()
+def test_it_starts_again_where_it_was_given_nothing(link: Link) -> None:
+    link.wait_for()
     line = "   1: 00000000:20FB 00000000:0000 0A 00000000:00000000 00:00000000 00000000\n"
-    given.sockets.write_text(line)
-    assert given.process.wait(60) == 1
+    link.sockets.write_text(line)
+    assert link.process.wait(60) == 1
 
 
 def test_without_a_listener_it_does_not_start(tmp_path: Path) -> None:
-    made = Link(tmp_path, tmp_path / "sockets")
+    made = Link(tmp_path)
     assert made.process.wait(60) == 1
     assert not made.log.exists()
 
 
-def test_one_that_gives_way_reads_nothing_any_more(tmp_path: Path) -> None:
+def test_one_that_gives_way_reads_nothing_any_more(link: Link) -> None:
     """HAProxy would listen again; nor is there a limit: it ends with its last answer."""
-    (tmp_path / "sockets").touch()
-    made = Link(tmp_path, tmp_path / "sockets")
-    made.wait_for()
-    made.process.send_signal(signal.SIGHUP)
-    made.write("second")
-    made.wait_for("ends")
-    assert made.process.wait(60) == 0
+    link.wait_for()
+    link.process.send_signal(signal.SIGHUP)
+    link.write("second")
+    link.wait_for("ends")
+    assert link.process.wait(60) == 0
 
 
-def test_one_that_gives_way_while_it_looks_at_its_files_does_not_read_them(given: Link) -> None:
-    given.wait_for()
-    given.write("slow")
+def test_one_that_gives_way_while_it_looks_at_its_files_does_not_read_them(link: Link) -> None:
+    link.wait_for()
+    link.write("slow")
     deadline = time.monotonic() + 60
-    while not given.log.with_suffix(".looks").exists():
+    while not link.log.with_suffix(".looks").exists():
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    given.process.send_signal(signal.SIGHUP)
-    given.wait_for("ends")
+    link.process.send_signal(signal.SIGHUP)
+    link.wait_for("ends")
     time.sleep(3)
-    given.wait_for("ends")
-    given.process.send_signal(signal.SIGTERM)
-    os.kill(int(child_of(given.process.pid)), signal.SIGKILL)
+    link.wait_for("ends")
+    link.process.send_signal(signal.SIGTERM)
+    os.kill(int(child_of(link.process.pid)), signal.SIGKILL)
 
 
 def child_of(pid: int) -> str:

@@ -8,10 +8,13 @@ CONTAINERS = {
     "gpu1": {
         *("people-llama-cpp-tiny-coder-0", "people-link-client-0", "people-haproxy-0"),
         *("people-litellm-0", "people-litellm-1", "people-postgres-0", "people-valkey-0"),
-        "people-listener-0",
+        *("people-listener-0", "people-listener-client-0"),
         *("people-open-webui-0", "people-open-webui-1"),
     },
-    "gpu2": {"people-llama-cpp-tiny-coder-1", "people-link-server-gpu2-0"},
+    "gpu2": {
+        *("people-llama-cpp-tiny-coder-1", "people-link-server-gpu2-0"),
+        "people-listener-server-gpu2-0",
+    },
 }
 PORTS = {"gpu1": {"22", "80", "443"}, "gpu2": {"22", "8443"}}
 
