@@ -22,6 +22,7 @@ from deploy.plan.make_plan import make_plan
 from deploy.programs import read_programs
 from deploy.secrets import SecretStore, load_secrets
 from deploy.services import ServiceContext, Stack, make_stack
+from deploy.services.names import name_problems
 from deploy.spec import DeploymentSpec, HostSpec
 
 
@@ -76,6 +77,9 @@ def make_artefacts(spec: DeploymentSpec, directory: Path) -> Artefacts:
         service_users={host.name: host.service_user for host in spec.hosts if host.service_user},
     )
     stack = make_stack(context)
+    problems = name_problems(stack.units)
+    if problems:
+        raise PlanError(*problems)
     names = [unit.image_name for unit in stack.units if unit.image_name]
     used = {name: images[name] for name in names}
     _require_recipes(used)

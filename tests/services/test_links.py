@@ -348,7 +348,7 @@ def test_a_certificate_leads_to_what_its_host_asks_alone(spread: Artefacts) -> N
 
 def test_the_names_in_certificates_are_those_that_are_looked_at(make: MakeArtefacts) -> None:
     """Common names end after 64 characters."""
-    long = f"{'a' * 50}.{'b' * 30}.example"
+    long = f"{'a' * 30}.{'b' * 40}.example"
     hosts = [{"name": "h1", "address": "10.0.0.1"}, {"name": long, "address": "10.0.0.2"}]
     made = make(hosts=hosts, router={"host": "h1"}, web_ui={"host": long}, entry=None)
     [name] = may_ask(ends(made)["demo-link-server-h1-0"])["demo-litellm-0"]
