@@ -98,7 +98,7 @@ def test_an_end_gives_way_and_has_its_sockets_from_its_listener(
     assert rules(found["global"], "tune.listener.default-shards") == [["by-process"]]
     # each has its own volume
     sources = [
-        mount.source for each in listeners(lab).values() for mount in each.runs.mounts.values()
+        mount.source for each in listeners(lab).values() for mount in each.container.mounts.values()
     ]
     assert len(set(sources)) == 3
 
