@@ -39,6 +39,8 @@ def show_cards(inventory: Path | None, host: str | None, *, as_json: bool) -> No
     cards = [(each.name, card) for each in asked for card in read_cards(each)]
     if as_json:
         print_json({"cards": [{"host": name} | asdict(card) for name, card in cards]})
+    elif not asked:
+        console.print("No host declares GPUs; --host NAME asks one all the same.")
     else:
         print_table("GPUs", COLUMNS, [_row(name, card) for name, card in cards], COLUMNS[2:6])
         if any(card.vendor == "apple" for _, card in cards):

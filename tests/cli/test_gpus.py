@@ -1,6 +1,7 @@
 """``atelier gpus``."""
 
 import json
+from pathlib import Path
 
 from deploy.catalog import load_catalog
 from tests.cli.run import run
@@ -47,6 +48,13 @@ def test_json_has_what_the_reference_documents() -> None:
     assert (gpus["a10"]["price_eur"], gpus["a10"]["price"]) == (None, None)
     assert l40s["dense_tflops"]["bf16"] == 362
     assert gpus["cpu"]["memory_gib"] is None
+
+
+def test_hosts_without_cards_are_told_as_that(tmp_path: Path) -> None:
+    inventory = tmp_path / "lab.yaml"
+    inventory.write_text("name: lab\nhosts: [{name: gpu1}]\nmodels: [{name: tiny-coder}]\n")
+    assert run("gpus", str(inventory)).startswith("No host declares GPUs")
+    assert json.loads(run("gpus", str(inventory), "--json")) == {"cards": []}
 
 
 def test_the_table_fits_80_columns() -> None:
