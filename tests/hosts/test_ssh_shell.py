@@ -103,7 +103,7 @@ def test_a_login_shell_that_runs_nothing_is_heard(server: Server, ssh: Client) -
 @pytest.fixture
 def service() -> Iterator[SimpleNamespace]:
     """A web server that closes after each answer."""
-    from http.server import BaseHTTPRequestHandler, HTTPServer
+    from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
     asked: list[str] = []
 
@@ -118,7 +118,9 @@ def service() -> Iterator[SimpleNamespace]:
         def log_message(self, *_: object) -> None:
             pass
 
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        # a request that never ends does not keep it from ending
+        server.daemon_threads = True
         threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         yield SimpleNamespace(port=server.server_port, asked=asked)
         server.shutdown()
@@ -170,10 +172,11 @@ def test_ssh_may_break_while_a_port_is_used(
     raised: list[threading.ExceptHookArgs] = []
     monkeypatch.setattr(threading, "excepthook", raised.append)
     transport = transport_of(ssh)
+    before = _threads("answer")
     with open_port(ssh, "127.0.0.1", service.port) as port:
         local = socket.create_connection(("127.0.0.1", port))
         local.sendall(b"POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\n")
-        [answering] = _wait_for(lambda: _threads("(_answer)"))
+        [answering] = _wait_for(lambda: set(_threads("answer")) - set(before))
         _wait_for(lambda: service.asked)
         written: list[object] = []
 
