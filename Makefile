@@ -48,7 +48,7 @@ quick:
 	$(BIN)/pytest -q -n 3 --dist worksteal -m "not e2e and not slow"
 
 unit:
-	$(BIN)/pytest -q -n 2 --dist worksteal -m "not e2e"
+	$(BIN)/pytest -q -n 2 --dist worksteal -m "not e2e and not long"
 
 thorough: $(VENV)/dev ## try every property with ten times as many examples, other ones each time
 	$(BIN)/pytest -q -n 2 --hypothesis-profile thorough $$(grep -rl --include '*.py' '^@given' tests)
@@ -72,7 +72,7 @@ test-faults: $(VENV)/dev engine ## an engine and a router that die under a load,
 
 test-long: $(VENV)/dev engine ## what takes minutes each: several hosts, replacements under load, every point to be killed at, backups; not in make test
 	@scripts/install-packages mmdebstrap chromium fonts-dejavu-core docker-registry openssh-server
-	$(BIN)/pytest -v -n 3 --no-loadscope-reorder --durations 40 -m long tests/e2e
+	$(BIN)/pytest -v -n 3 --no-loadscope-reorder --durations 40 -m long tests
 
 test-drivers: $(VENV)/dev engine ## what takes long with drivers of GPUs: a Docker that has CDI, NVIDIA's own tools; not in make test
 	@scripts/install-packages mmdebstrap openssh-server gnupg

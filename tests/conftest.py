@@ -34,7 +34,7 @@ SLOW = (
     *("scripts/test_driver_script", "scripts/test_gpu_settings_script"),
     *("scripts/test_service_script", "templates/test_haproxy_watch", "templates/test_link"),
     *("templates/test_vllm_hang_watch",),
-    *("test_people_runs", "test_pyinfra", "test_real_locks", "test_two_operators"),
+    *("test_people_runs", "test_pyinfra", "test_real_locks", "test_two_operators", "test_world"),
 )
 """Modules, or what their names begin with, whose tests take seconds: real programs, sockets and
 runs of pyinfra. ``make check`` leaves them to ``make test``."""

@@ -24,6 +24,7 @@ from deploy.operations.drained import DrainedCommand
 from deploy.operations.file_tree import _wanted
 from deploy.operations.script import ScriptCommand
 from deploy.operations.together import TogetherCommand
+from deploy.operations.unit_changes import host_changes
 from deploy.operations.whole_replica import WholeCommand
 from deploy.services import Holds, Unit
 from deploy.tasks import units as tasks
@@ -69,9 +70,13 @@ def carry_out(before: Artefacts, after: Artefacts) -> list[str]:
     changing = {
         (name, unit)
         for name, state in seen.items()
-        for unit, each in replica_changes.host_changes(after, name, state).units.items()
+        for unit, each in host_changes(after, name, state).units.items()
         if each.starts_anew
     }
+    # of what stays the share may be another, where engines are not told it
+    for unit in after.stack.units:
+        if unit.name in hosts.running[unit.host] and (unit.host, unit.name) not in changing:
+            hosts.running[unit.host][unit.name] = unit.holds
     decided = replica_changes.decide_for(after, seen)
     steps = [step for name in seen for step in _steps(after, name, decided)]
     for _, name, operation, arguments in sorted(steps, key=lambda step: step[0]):
@@ -145,9 +150,9 @@ def _steps(after: Artefacts, name: str, decided: replica_changes.ReplicaChanges)
         steps.append(((99,), name, REMOVED, arguments))
 
     with (
-        mock.patch.object(tasks.units, "converged", converged),
-        mock.patch.object(tasks.orphan, "removed", removed),
-        mock.patch.object(tasks.replica_changes, "decide", return_value=decided),
+        mock.patch.object(units, "converged", converged),
+        mock.patch.object(orphan, "removed", removed),
+        mock.patch.object(replica_changes, "decide", return_value=decided),
         mock.patch.object(tasks, "barrier"),
         mock.patch.object(tasks, "routing"),
         ctx_host.use(_Looping({}, name=name)),
