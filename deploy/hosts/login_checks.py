@@ -38,7 +38,7 @@ def login_findings(web_ui: WebUISpec, answers: LoginAnswers) -> Iterator[Finding
         if spec is None:
             continue
         if answer is None:
-            found = "not asked: there is no python3 on the host to ask with"
+            found = "not asked: there is no python3 on the host to ask with, 3.7 or newer"
             yield Finding(setting, "warning", found, fix="install python3 there")
         elif isinstance(spec, OidcSpec):
             yield _provider(spec, answer)
