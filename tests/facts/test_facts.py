@@ -18,7 +18,7 @@ from deploy.facts.deployment import Belongings, Deployment
 from deploy.facts.engine import Resources
 from deploy.facts.files import Contents, PathState, PathStates
 from deploy.facts.health import Health
-from deploy.facts.host import Host
+from deploy.facts.host import ADDRESSES, Host
 from deploy.facts.images import Images, ImagesState
 from deploy.facts.logins import Logins
 from deploy.facts.look import Look
@@ -198,7 +198,14 @@ def test_host() -> None:
         images=frozenset({"litellm:v1", "registry.lab:5000/x:1"}),
         listening_ports=frozenset({22, 4000, 3000}),
         own_ports=frozenset({4000}),
+        addresses=frozenset({"10.0.0.11", "127.0.0.1", "fd00::2"}),
     )
+
+
+def test_addresses_of_a_real_machine() -> None:
+    printed = subprocess.run(["sh", "-c", ADDRESSES], capture_output=True, text=True, check=True)
+    found = Host().process(["@engine", "@addresses", *printed.stdout.splitlines()]).addresses
+    assert "127.0.0.1" in found
 
 
 def test_a_host_without_docker() -> None:
