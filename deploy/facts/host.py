@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Collection
+from ipaddress import ip_address
 
 from pyinfra.api import FactBase
 
@@ -18,6 +19,12 @@ from deploy.facts.system import SYSTEM_SECTIONS, parse_system
 from deploy.hosts.state import Daemon, HostState
 
 LISTEN_STATE = "0A"
+ADDRESSES = (
+    'if [ "$(cat /proc/sys/net/ipv4/ip_nonlocal_bind 2>/dev/null)" != 1 ]; then '
+    "awk '/32 host LOCAL/ { print at } { at = $2 }' /proc/net/fib_trie; "
+    "awk '{ print $1 }' /proc/net/if_inet6; fi 2>/dev/null"
+)
+"""Prints the host's own addresses; none where programs may listen on those of others, too."""
 
 
 class Host(FactBase[HostState]):
@@ -64,6 +71,7 @@ class Host(FactBase[HostState]):
                 f"echo '@own_holds'; {of_deployment('holds', deployment)}",
                 *look_at_common(deployment, directory),
                 *SYSTEM_SECTIONS,
+                f"echo '@addresses'; {ADDRESSES}",
                 "true",
             ]
         )
@@ -82,6 +90,7 @@ class Host(FactBase[HostState]):
             engine_error=" ".join(sections.get("engine_error", [])),
             memory_bytes=int(float(first(sections.get("memory"), "0"))),
             daemon=parse_daemon(sections) if engine else Daemon(),
+            addresses=_addresses(sections.get("addresses", [])),
             images=frozenset(sections.get("images", [])),
             listening_ports=_listening(sections.get("sockets", [])),
             own_ports=_published(sections.get("own", []))
@@ -96,6 +105,13 @@ def _listening(rows: list[str]) -> frozenset[int]:
     sockets = [row.split() for row in rows if ":" in row]
     return frozenset(
         int(socket[1].rsplit(":", 1)[1], 16) for socket in sockets if socket[3] == LISTEN_STATE
+    )
+
+
+def _addresses(rows: list[str]) -> frozenset[str]:
+    """IPv4 addresses as they are written, and IPv6 addresses of 32 digits."""
+    return frozenset(
+        str(ip_address(bytes.fromhex(row)) if len(row) == 32 else ip_address(row)) for row in rows
     )
 
 

@@ -11,17 +11,17 @@ from deploy.hosts.login_checks import LoginAnswers
 from deploy.scripts import read_script
 
 SCRIPT = "ask_logins.py"
-NEEDS = "from __future__ import annotations"
-"""What Python 3.6 does not know, which RHEL 8 and those like it have."""
+IS_NEW_ENOUGH = "python3 -c 'import sys; sys.exit(sys.version_info < (3, 7))'"
+"""RHEL 8 has 3.6."""
 
 
 class Logins(FactBase[LoginAnswers]):
     """Both answers; the question, with the password in it, is on standard input."""
 
     def command(self) -> str:
-        """Print the answers; nothing where there is no Python to ask with, or one before 3.7."""
+        """Print the answers; nothing where there is no Python to ask with, or one too old."""
         program = shlex.quote(read_script(SCRIPT))
-        return f"if python3 -c '{NEEDS}' 2>/dev/null; then python3 -c {program}; fi"
+        return f"if {IS_NEW_ENOUGH} 2>/dev/null; then python3 -c {program}; fi"
 
     @staticmethod
     def default() -> LoginAnswers:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from ipaddress import ip_address
 
 from deploy.hosts.cdi import FIRST_DOCKER, knows_cdi, must_be_switched_on, wants_cdi
 from deploy.hosts.certificate_checks import certificate_findings, link_finding
@@ -60,6 +61,7 @@ def host_findings(
         yield from _cgroups(subject, found)
     yield from service_findings(subject, found)
     yield from _ports(subject, found)
+    yield from _addresses(subject, found)
     yield _memory(subject.units, found)
     yield from room_findings(found, [*room_needs(subject, found), *more])
     yield from directory_findings(subject.spec, found)
@@ -188,6 +190,36 @@ def _ports(subject: Subject, found: HostState) -> Iterator[Finding]:
     free = [str(port) for _, _, port in wanted if port not in taken]
     if free:
         yield Finding("ports", "ok", f"free or ours: {', '.join(free)}")
+
+
+def _addresses(subject: Subject, found: HostState) -> Iterator[Finding]:
+    """Whether what services listen on are the host's own addresses."""
+    wanted = {
+        address: unit.name
+        for unit in subject.units
+        for address, _ in unit.runs.listens
+        if not _is_everywhere(address)
+    }
+    for address, name in wanted.items():
+        if found.addresses and address not in found.addresses:
+            own = sorted(each for each in found.addresses if not ip_address(each).is_loopback)
+            yield Finding(
+                "address",
+                "problem",
+                f"{name} is to listen on {address}, which is none of the host's",
+                f"an address of the host: {', '.join(own)}",
+                "declare address=... of the host, or listen=..., with one that it has itself: an "
+                "address that a router translates is for ssh_jump or ~/.ssh/config",
+            )
+
+
+def _is_everywhere(address: str) -> bool:
+    """Whether every host has it, or it is a name."""
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return True
+    return parsed.is_unspecified or parsed.is_loopback
 
 
 def _setting(unit: Unit, port: int, subject: Subject) -> str:

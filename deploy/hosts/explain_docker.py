@@ -56,8 +56,8 @@ FIXES = {
         "start Docker on the host: sudo systemctl start docker"
     ),
     r"docker: (command )?not found": (
-        "install Docker, or let the deployment: docker='distribution' for the host. If it is "
-        "there, add its directory to the user's PATH; with sudo, to secure_path in its sudoers"
+        "install and start Docker, or declare docker='distribution' for the host. If it is there, "
+        "add its directory to the user's PATH; with sudo, to secure_path in its sudoers"
     ),
     r"client version \S+ is too (old|new)|Minimum supported API version": (
         "Docker's client and daemon on the host have versions that do not work together: install "

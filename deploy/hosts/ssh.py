@@ -154,11 +154,12 @@ def _way(
 def _dial(endpoint: Endpoint) -> socket.socket:
     source = (endpoint.bind_address, 0) if endpoint.bind_address else None
     reason = ""
-    for *_, place in socket.getaddrinfo(
+    for *_, found in socket.getaddrinfo(
         endpoint.address, endpoint.port, endpoint.family, socket.SOCK_STREAM
     ):
+        place = (str(found[0]), endpoint.port)
         try:
-            sock = socket.create_connection(place[:2], endpoint.connect_timeout_seconds, source)
+            sock = socket.create_connection(place, endpoint.connect_timeout_seconds, source)
         except OSError as error:
             reason = error.strerror or str(error)
         else:

@@ -29,8 +29,8 @@ class Transport(paramiko.Transport):
     another. So after the first refusal channels are opened one after the other.
     """
 
-    _kex_info = paramiko.Transport._kex_info | {CURVE: KexCurve25519}
-    _preferred_kex = (CURVE, *paramiko.Transport._preferred_kex)
+    _kex_info = paramiko.Transport._kex_info | {CURVE: KexCurve25519}  # type: ignore[attr-defined]
+    _preferred_kex = (CURVE, *paramiko.Transport._preferred_kex)  # type: ignore[attr-defined]
 
     def __init__(self, sock: Any, **options: Any) -> None:
         super().__init__(sock, **options)

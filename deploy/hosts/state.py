@@ -111,6 +111,8 @@ class HostState:
     """Memory installed."""
     listening_ports: frozenset[int] = frozenset()
     """TCP ports that somebody listens on."""
+    addresses: frozenset[str] = field(default_factory=frozenset)
+    """Its own addresses; empty where they are not known, or others may be listened on."""
     own_ports: frozenset[int] = field(default_factory=frozenset)
     """TCP ports that units of this deployment have, or would if they ran."""
     system: System = field(default_factory=System)

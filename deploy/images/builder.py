@@ -19,7 +19,7 @@ from pathlib import Path
 
 from deploy.errors import ImageBuildError, Problem
 from deploy.images.build_plan import BaseBuildPlan, ImageBuildPlan
-from deploy.services.container import PROXIES
+from deploy.services.container import CLIENT_SETTINGS, PROXIES
 
 Report = Callable[[str], None]
 
@@ -102,7 +102,10 @@ def _build_base(base: BaseBuildPlan, report: Report) -> None:
         umask=0o022,
     ) as bootstrap:
         imported = subprocess.run(
-            ["docker", "import", "-", base.tag], stdin=bootstrap.stdout, capture_output=True
+            ["docker", "import", "-", base.tag],
+            stdin=bootstrap.stdout,
+            capture_output=True,
+            env=_environment(),
         )
         messages = bootstrap.stderr.read().decode() if bootstrap.stderr else ""
     if bootstrap.returncode or imported.returncode:
@@ -116,7 +119,11 @@ def _build_image(plan: ImageBuildPlan, report: Report) -> None:
     command = ["docker", "image", "build", "--tag", plan.tag, *_build_arguments(), "-"]
     lines: deque[str] = deque(maxlen=30)
     with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env=_environment(),
     ) as build:
         assert build.stdin is not None  # noqa: S101 - a pipe, see above
         assert build.stdout is not None  # noqa: S101
@@ -134,6 +141,10 @@ def _build_image(plan: ImageBuildPlan, report: Report) -> None:
 
 def _exists(tag: str) -> bool:
     return subprocess.run(["docker", "image", "inspect", tag], capture_output=True).returncode == 0
+
+
+def _environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name not in CLIENT_SETTINGS}
 
 
 def _build_arguments() -> list[str]:

@@ -28,8 +28,10 @@ from deploy.operations.unit_changes import HostChanges, UnitChange, host_changes
 from deploy.operations.verified import sign_in_again
 from deploy.operations.whole_replica import WholeCommand
 from deploy.services import ContainerSpec, Tier, Unit
+from deploy.services.container import CLIENT_SETTINGS
 
 NO_REPLICAS = ReplicaChanges()
+DOCKER = ("env", *(word for name in CLIENT_SETTINGS for word in ("-u", name)), "docker")
 ASK_INSIDE = (
     'end=$(($(date +%s) + 30)); until docker exec "$@"; do'
     ' [ "$(date +%s)" -lt "$end" ] || exit 1; sleep 1; done'
@@ -137,7 +139,7 @@ def _write(change: UnitChange, artefacts: Artefacts) -> Commands:
     if tree.watch and change.is_there:
         check = tree.watch.check
         if isinstance(runs, ContainerSpec):
-            check = ("docker", *runs.once_arguments(*check))
+            check = (*DOCKER, *runs.once_arguments(*check))
     if tree.watch and change.runs is None:
         wait = tree.watch.wait
         if isinstance(runs, ContainerSpec):

@@ -8,6 +8,8 @@
 # cache_key_factors.json stays behind: vLLM only writes it, and before vllm-project/vllm#52523 with the engine's key in it.
 set -eu
 export LC_ALL=C
+# shellcheck disable=SC1091 # read_script puts it here
+. docker_client.sh
 umask 077
 
 action=$1 directory=$2

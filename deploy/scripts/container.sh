@@ -25,8 +25,8 @@
 #   NAME.previous  the last one known to work; NAME next to it is not proven yet
 set -eu
 export LC_ALL=C
-# else --env NAME, which keeps the proxies of Docker's client away, would take the host's
-unset HTTP_PROXY HTTPS_PROXY FTP_PROXY ALL_PROXY NO_PROXY http_proxy https_proxy ftp_proxy all_proxy no_proxy
+# shellcheck disable=SC1091 # read_script puts it here
+. docker_client.sh
 trap '' PIPE # finish what was begun even when no one listens any more
 LC_ALL=C
 export LC_ALL

@@ -11,6 +11,8 @@
 # the model and the digests after it, so that what a killed run leaves is made anew or removed.
 set -eu
 export LC_ALL=C
+# shellcheck disable=SC1091 # read_script puts it here
+. docker_client.sh
 trap '' PIPE # finish what was begun even when no one listens any more
 
 action=$1 container=$2

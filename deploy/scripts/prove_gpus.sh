@@ -6,7 +6,8 @@
 # FIELDS are what nvidia-smi is asked for, empty for cards of AMD; ARGUMENTs give the container its devices.
 set -eu
 export LC_ALL=C
-unset HTTP_PROXY HTTPS_PROXY FTP_PROXY ALL_PROXY NO_PROXY http_proxy https_proxy ftp_proxy all_proxy no_proxy
+# shellcheck disable=SC1091 # read_script puts it here
+. docker_client.sh
 
 record=$1 name=$2 image=$3 key=$4 expected=$5 fields=$6
 shift 6

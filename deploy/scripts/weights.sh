@@ -10,6 +10,8 @@
 # "SIZE BLOB PATH" for each file. It is written last, and ends with .begun as long as something is missing.
 set -eu
 export LC_ALL=C
+# shellcheck disable=SC1091 # read_script puts it here
+. docker_client.sh
 umask 022 # what containers and other users read must not depend on the host's
 trap '' PIPE # finish what was begun even when no one listens any more
 

@@ -40,6 +40,9 @@ PROXIES = tuple(
 )
 """Environment variables that Docker's client sets in containers where its configuration has proxies
 (https://docs.docker.com/engine/cli/proxy/)."""
+CLIENT_SETTINGS = ("DOCKER_CONTENT_TRUST", "DOCKER_DEFAULT_PLATFORM")
+"""Environment variables with which Docker's client wants signatures that images from archives do
+not have, or another platform than the host's; docker_client.sh removes them on hosts."""
 ITSELF = "localhost,127.0.0.1"
 
 

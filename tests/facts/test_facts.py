@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,9 @@ from deploy.facts.deployment import Belongings, Deployment
 from deploy.facts.engine import Resources
 from deploy.facts.files import Contents, PathState, PathStates
 from deploy.facts.health import Health
-from deploy.facts.host import Host
+from deploy.facts.host import ADDRESSES, Host
 from deploy.facts.images import Images, ImagesState
+from deploy.facts.logins import Logins
 from deploy.facts.look import Look
 from deploy.facts.model_store import MadeModel, ModelStore
 from deploy.facts.old_images import BroughtImage, OldImages
@@ -61,6 +63,26 @@ def test_where_the_client_of_docker_goes(
         ["sh", "-c", ENDPOINT], env=own | environment, capture_output=True, text=True, check=True
     )
     assert asked.stdout.strip() == endpoint
+
+
+@pytest.mark.parametrize(("version", "is_asked"), [("3, 6", False), ("3, 7", True), ("", False)])
+def test_only_a_python_that_knows_the_script_asks_for_logins(
+    version: str, is_asked: bool, tmp_path: Path
+) -> None:
+    """RHEL 8 has 3.6, to which the script is a syntax error."""
+    if version:
+        python = tmp_path / "python3"
+        own = f"import sys; sys.version_info = ({version}); exec(sys.argv.pop(1))"
+        python.write_text(f"#!/bin/sh\nshift; exec {sys.executable} -c '{own}' \"$@\"\n")
+        python.chmod(0o755)
+    asked = subprocess.run(
+        ["/bin/sh", "-c", Logins().command()],
+        input="{}",
+        env={"PATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert (asked.returncode, asked.stdout) == (0, "{}\n" if is_asked else "")
 
 
 def test_units() -> None:
@@ -175,7 +197,14 @@ def test_host() -> None:
         images=frozenset({"litellm:v1", "registry.lab:5000/x:1"}),
         listening_ports=frozenset({22, 4000, 3000}),
         own_ports=frozenset({4000}),
+        addresses=frozenset({"10.0.0.11", "127.0.0.1", "fd00::2"}),
     )
+
+
+def test_addresses_of_a_real_machine() -> None:
+    printed = subprocess.run(["sh", "-c", ADDRESSES], capture_output=True, text=True, check=True)
+    found = Host().process(["@engine", "@addresses", *printed.stdout.splitlines()]).addresses
+    assert "127.0.0.1" in found
 
 
 def test_a_host_without_docker() -> None:

@@ -192,6 +192,34 @@ def test_a_cgroup_driver_that_takes_cards_from_containers(
 
 
 @pytest.mark.parametrize(
+    ("listen", "own", "is_said"),
+    [
+        ("10.0.0.9", {"127.0.0.1", "10.0.0.7"}, True),
+        ("10.0.0.7", {"127.0.0.1", "10.0.0.7"}, False),
+        ("0.0.0.0", {"127.0.0.1", "10.0.0.7"}, False),  # noqa: S104
+        ("127.0.0.1", {"10.0.0.7"}, False),
+        ("10.0.0.9", set(), False),
+    ],
+)
+def test_an_address_that_is_not_the_hosts(
+    listen: str, own: set[str], is_said: bool, make: MakeArtefacts
+) -> None:
+    deployed = make(router={"listen": listen})
+    subject = Subject(deployed.host("@local"), deployed.stack.units)
+    found = replace(GOOD, addresses=frozenset(own))
+    rows = [
+        row for row in host_findings(subject, found, None, time.time()) if row.name == "address"
+    ]
+    assert [(row.status, row.found, row.allowed) for row in rows] == [
+        (
+            "problem",
+            "demo-litellm-0 is to listen on 10.0.0.9, which is none of the host's",
+            "an address of the host: 10.0.0.7",
+        )
+    ] * is_said
+
+
+@pytest.mark.parametrize(
     ("entry", "maps_users", "is_said"),
     [(True, True, True), (True, False, False), (False, True, False)],
 )

@@ -177,7 +177,7 @@ def test_a_certificate_gets_in(
     file, lines = CERTIFICATES[name]
     in_agent = "agent" in name
     subprocess.run(["ssh-add", "-q", "-D"], check=True)
-    command = ["ssh-keygen", "-q", "-t", "rsa", "-b", "2048", "-N", "", "-f", home / "rsa"]
+    command = ["ssh-keygen", "-q", "-t", "rsa", "-b", "2048", "-N", "", "-f", f"{home}/rsa"]
     subprocess.run(command, check=True)
     for key in ("mine", "strange"):
         make_key(home / key)
@@ -223,7 +223,18 @@ def test_a_key_that_cannot_be_used_here_keeps_no_other_from_it(
     odd = home / "odd"
     if kind == "a cipher":
         cipher = "chacha20-poly1305@openssh.com"
-        command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", PASSPHRASE, "-Z", cipher, "-f", odd]
+        command = [
+            "ssh-keygen",
+            "-q",
+            "-t",
+            "ed25519",
+            "-N",
+            PASSPHRASE,
+            "-Z",
+            cipher,
+            "-f",
+            str(odd),
+        ]
         subprocess.run(command, check=True)
     else:
         odd.write_text(key_of_a_card() if kind == "a card" else "hello\n")
@@ -379,10 +390,12 @@ def test_addresses_that_are_not_wanted_are_left_alone(
         families.append(arguments[2])
         return find(*arguments, **named)
 
-    monkeypatch.setattr(ssh.socket, "getaddrinfo", noted)
+    monkeypatch.setattr(socket, "getaddrinfo", noted)
     lines = ["AddressFamily inet", "BindAddress 127.0.0.7"]
     with open_ssh(configure(home, server, *lines)) as client:
-        assert transport_of(client).sock.getsockname()[0] == "127.0.0.7"
+        own = transport_of(client).sock
+        assert isinstance(own, socket.socket)
+        assert own.getsockname()[0] == "127.0.0.7"
     assert families[0] == socket.AF_INET
 
 

@@ -21,6 +21,7 @@ def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     monkeypatch.setenv("FAKE_IMAGES", str(folder))
     monkeypatch.setenv("PATH", f"{BIN}:{os.environ['PATH']}")
+    monkeypatch.setenv("DOCKER_CONTENT_TRUST", "1")
     # locks of its own: somebody may build the real images meanwhile
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     return folder

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import time
 from collections.abc import Callable
@@ -21,7 +22,11 @@ PATIENCE = {"never": 1, "slow": 20, "sick": 20}
 SECRETS = "LITELLM_MASTER_KEY=sk-leaked-key\nENGINE_API_KEY=sk-leaked-engine"
 
 
-HOSTS_OWN = {"HTTP_PROXY": "http://proxy.lab", "no_proxy": "lab", "LC_ALL": "tr_TR.UTF-8"}
+SCRIPTS = HERE.parent.parent / "deploy" / "scripts"
+HOSTS_OWN = {
+    **{"HTTP_PROXY": "http://proxy.lab", "no_proxy": "lab", "LC_ALL": "tr_TR.UTF-8"},
+    **{"DOCKER_CONTENT_TRUST": "1", "DOCKER_DEFAULT_PLATFORM": "linux/riscv64"},
+}
 """What the environment of a host may have."""
 
 
@@ -120,8 +125,7 @@ def engine(new_engine: Callable[[], Engine]) -> Engine:
 
 
 def test_it_is_plain_shell() -> None:
-    script = HERE.parent.parent / "deploy" / "scripts" / "container.sh"
-    subprocess.run(["sh", "-n", str(script)], check=True)
+    subprocess.run(["sh", "-n", str(SCRIPTS / "container.sh")], check=True)
 
 
 @pytest.mark.parametrize("image", ["good", "slow"])
@@ -135,7 +139,14 @@ def test_the_engine_is_asked_without_the_hosts_own_environment(engine: Engine) -
     engine.replace("good")
     environment = (engine.directory / "environment").read_text().splitlines()
     assert "LC_ALL=C" in environment
-    assert not [line for line in environment if "proxy" in line.lower()]
+    assert not [line for line in environment if re.match(r"DOCKER_|.*_proxy=", line, re.I)]
+
+
+@pytest.mark.parametrize("script", sorted(SCRIPTS.glob("*.sh")), ids=lambda path: path.stem)
+def test_no_script_starts_a_container_with_the_hosts_own_environment(script: Path) -> None:
+    starts = re.search(r"docker (container )?(create|run) (--[^h]|\"\$@)", script.read_text())
+    says = "unset DOCKER_CONTENT_TRUST DOCKER_DEFAULT_PLATFORM" in read_script(script.name)
+    assert says or not starts
 
 
 def test_a_healthy_new_container_takes_the_olds_place(engine: Engine) -> None:
