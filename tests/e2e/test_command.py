@@ -151,7 +151,7 @@ def test_down_removes_only_its_own(site: Site, tmp_path: Path) -> None:
         assert not site.client.networks.list(names=[f"^{NAME}$"])
         assert other.snapshot() == theirs
         assert "a, b = b, a + b" in other.complete()
-        assert "nothing of this deployment" in site.atelier("down", "--yes").stdout
+        assert "Nothing to remove." in site.atelier("down", "--yes").stdout
 
 
 def test_down_asks_first(site: Site) -> None:
