@@ -167,7 +167,7 @@ def pyinfra_hosts(deployment: DeploymentSpec, inventory_file: str) -> PyinfraHos
     declared = _declare(deployment, Path(inventory_file))
     deployment = declared.spec
     if "pyinfra_cli" in sys.modules:
-        _refuse_another(deployment, inventory_file)
+        _refuse_another(deployment.name, inventory_file)
         explain_connection_errors(deployment)
         connect_as_declared(deployment)
         interrupt_where_it_waits()
@@ -189,16 +189,16 @@ def _declare(deployment: DeploymentSpec, inventory_file: Path) -> Declared:
     return Declared(deployment.model_copy(update={"hosts": hosts}), directory)
 
 
-FOR_PYINFRA: list[DeploymentSpec] = []
-"""The deployment that pyinfra was given hosts of, if it was."""
+FOR_PYINFRA: set[str] = set()
+"""Name of the deployment that pyinfra was given hosts of, if it was."""
 
 
-def _refuse_another(deployment: DeploymentSpec, inventory_file: str) -> None:
+def _refuse_another(name: str, inventory_file: str) -> None:
     """Of two deployments, pyinfra would mix the hosts."""
+    FOR_PYINFRA.add(name)
     with errors_for_operators():
-        if any(deployment != other for other in FOR_PYINFRA):
-            raise InventoryFileError(_not_one(inventory_file, 2))
-    FOR_PYINFRA[:] = [deployment]
+        if len(FOR_PYINFRA) > 1:
+            raise InventoryFileError(_not_one(inventory_file, len(FOR_PYINFRA)))
 
 
 def _not_one(path: str | Path, count: int) -> Problem:

@@ -128,7 +128,7 @@ def test_square_brackets_are_not_markup(atelier: Atelier, inventory: Path) -> No
     assert "models[0].name: 'tiny-codr'" in err
 
 
-@pytest.mark.parametrize("arguments", [["check"], ["nonsense"], ["status", "x", "--nonsense"]])
+@pytest.mark.parametrize("arguments", [["plan"], ["nonsense"], ["status", "x", "--nonsense"]])
 def test_wrong_usage(atelier: Atelier, arguments: list[str]) -> None:
     status, _, err = atelier(*arguments)
     assert status == 2
