@@ -16,7 +16,6 @@ HOST_KEY = paramiko.ECDSAKey.generate()
 MAX_KEYS = 6
 SUCCESSFUL, PARTLY, FAILED = 0, 1, 2
 """What paramiko calls AUTH_SUCCESSFUL and so on."""
-_one_accepts = threading.Lock()
 OPENED, PROHIBITED, FULL = 0, 1, 2
 
 
@@ -155,8 +154,9 @@ def _copy(pipe, send) -> None:  # type: ignore[no-untyped-def]
 
 def _forward(transport: paramiko.Transport, destination: tuple[str, int]) -> None:
     # of several who wait for a channel, paramiko wakes one that another has taken it from
-    with _one_accepts:
-        channel = transport.accept(10)
+    channel = None
+    for _ in range(10):
+        channel = channel or transport.accept(1)
     assert channel
     with socket.create_connection(destination) as there:
 
