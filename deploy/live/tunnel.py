@@ -152,7 +152,7 @@ def _accept(listening: socket.socket, answer: Answer) -> None:
     with suppress(OSError):
         while True:
             local, _ = listening.accept()
-            threading.Thread(target=answer, args=(local,), daemon=True).start()
+            threading.Thread(target=answer, args=(local,), name="answer", daemon=True).start()
 
 
 def _relay(local: socket.socket, channel: paramiko.Channel) -> tuple[bool, bytes]:

@@ -164,7 +164,7 @@ def test_ssh_may_break_while_a_port_is_used(
     with open_port(ssh, "127.0.0.1", service.port) as port:
         local = socket.create_connection(("127.0.0.1", port))
         local.sendall(b"POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\n")
-        [answering] = _wait_for(lambda: _threads("(_answer)"))
+        [answering] = _wait_for(lambda: _threads("answer"))
         _wait_for(lambda: service.asked)
         written: list[object] = []
 
