@@ -43,6 +43,8 @@ until grep -q '^SigCgt:.*[13579bdf]$' "/proc/$PPID/status"; do sleep 0.02; done
 echo "$arguments" >>"$LOG"
 while :; do sleep 60 >/dev/null & wait $!; done
 """
+SHELL = ("env", "--default-signal=HUP", "sh", "-c")
+"""No shell could trap a SIGHUP that is ignored, as it is in what nohup runs."""
 
 
 class Link:
@@ -62,7 +64,7 @@ class Link:
         self.listener = directory / "sockets"
         path = f"{binary.parent}:{os.environ['PATH']}"
         self.process = subprocess.Popen(
-            ["sh", "-c", program, "watch.sh", str(self.files), "30", str(self.listener)],
+            [*SHELL, program, "watch.sh", str(self.files), "30", str(self.listener)],
             env={"PATH": path, "LOG": str(self.log)},
             stdout=subprocess.PIPE,
             text=True,
