@@ -71,9 +71,7 @@ def test_as_many_whole_experts_on_each_gpu(kind: EngineKind, *, is_refused: bool
     model = read_architecture({**c.MIXTRAL, "num_local_experts": 6})
     problems = engine_split_problems(kind, model, NONE, 4, ExpertSplit(1, 4))
     assert [reason_text(each) for each in problems] == (
-        ["6 whole experts cannot be shared out evenly over 4 GPUs"]
-        if is_refused
-        else []
+        ["6 whole experts cannot be shared out evenly over 4 GPUs"] if is_refused else []
     )
 
 
