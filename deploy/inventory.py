@@ -189,16 +189,18 @@ def _declare(deployment: DeploymentSpec, inventory_file: Path) -> Declared:
     return Declared(deployment.model_copy(update={"hosts": hosts}), directory)
 
 
-FOR_PYINFRA: set[str] = set()
-"""Name of the deployment that pyinfra was given hosts of, if it was."""
+FOR_PYINFRA: dict[str, set[str]] = {}
+"""Names of the deployments that each file gives pyinfra hosts of: an inventory may start from
+another one, whose hosts it does not use."""
 
 
 def _refuse_another(name: str, inventory_file: str) -> None:
     """Of two deployments, pyinfra would mix the hosts."""
-    FOR_PYINFRA.add(name)
+    names = FOR_PYINFRA.setdefault(inventory_file, set())
+    names.add(name)
     with errors_for_operators():
-        if len(FOR_PYINFRA) > 1:
-            raise InventoryFileError(_not_one(inventory_file, len(FOR_PYINFRA)))
+        if len(names) > 1:
+            raise InventoryFileError(_not_one(inventory_file, len(names)))
 
 
 def _not_one(path: str | Path, count: int) -> Problem:

@@ -332,6 +332,17 @@ def test_hosts_of_two_deployments_are_not_mixed(site: Site) -> None:
     assert "Traceback" not in result.stderr
 
 
+def test_an_inventory_may_read_another_one(site: Site) -> None:
+    other = site.inventory.with_name("other.py")
+    other.write_text(INVENTORY.replace('"demo"', '"other"'))
+    site.inventory.write_text(f"import runpy\nrunpy.run_path({str(other)!r})\n{INVENTORY}")
+    site.answer(fresh())
+    result = site.run("--dry", "--diff")
+    assert result.returncode == 0, result.stderr
+    changes = "demo-litellm-0", "other-litellm-0"
+    assert [name in result.stdout + result.stderr for name in changes] == [True, False]
+
+
 def atelier(site: Site, verb: str, *arguments: str, status: int = 0) -> str:
     """What the command prints of the site."""
     site.write_responses()
