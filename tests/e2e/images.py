@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from deploy.catalog import load_catalog
 from deploy.images import build_images, make_build_plan
-from tests.e2e import fake_aristote, fake_vllm, pebble
+from tests.e2e import fake_aristote, fake_vllm, pebble, provider
 from tests.e2e.hosts import build_host_image
 
 NAMES = (
@@ -22,3 +22,4 @@ if __name__ == "__main__":
     fake_aristote.build()
     fake_vllm.build()
     pebble.build()
+    provider.build()
