@@ -158,7 +158,7 @@ def _pace(use: UseReport, verdict: Verdict, found: float) -> str:  # noqa: ARG00
 
 
 def _in_time(use: UseReport, verdict: Verdict, found: float) -> str:  # noqa: ARG001
-    late = "in time" if verdict.kind is Kind.KEPT else "so late that nobody looks at them any more"
+    late = "in time" if verdict.kind is Kind.KEPT else "so late that no one looks at them any more"
     return f"95 % were whole within {found:.2f} s: {late} ({verdict.wanted:g} s)."
 
 

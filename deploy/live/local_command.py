@@ -23,7 +23,7 @@ def open_local_command(command: str, first_line: str = "") -> Iterator[Path]:
         first_line: what it reads before anything else, e.g. sudo a password.
 
     Yields:
-        Path of the socket; each connection to it runs the command anew.
+        Path of the socket; each connection to it starts the command again.
     """
     with open_socket(partial(_answer, command=command, first_line=first_line)) as path:
         yield path
@@ -51,7 +51,7 @@ def _answer(local: socket.socket, command: str, first_line: str) -> None:
 
 
 def _feed(local: socket.socket, stdin: IO[bytes], first_line: str) -> None:
-    """Pass on what is asked until nobody asks any more; then the command ends."""
+    """Pass on what is asked until no one asks any more; then the command ends."""
     with suppress(OSError, ValueError), stdin:
         stdin.write(first_line.encode())
         while data := local.recv(CHUNK_BYTES):

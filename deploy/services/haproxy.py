@@ -108,7 +108,7 @@ def units(context: ServiceContext) -> Iterator[Unit]:
 def fields(
     config: ConfigTree, mounts: Mapping[PurePosixPath, Mount], spec: EntrySpec | LinksSpec
 ) -> dict[str, Any]:
-    """What the containers of HAProxy have in common: another one may run beside each.
+    """What the containers of HAProxy have in common: another one may run next to each.
 
     Args:
         config: its files.
