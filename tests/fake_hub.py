@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from tests.serving import running
+
 LARGE = (".safetensors", ".bin", ".pth", ".gguf", ".pt")
 API = re.compile(r"/api/models/([^/]+/[^/]+)/(revision|tree)/([^/]+)(?:/.*)?")
 RESOLVE = re.compile(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)")
@@ -120,21 +122,13 @@ def run_hub(
     hub.url, hub.content_url = (
         f"{scheme}://{address or listen}:{server.server_address[1]}" for server in servers
     )
-    for server in servers:
-        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-    try:
+    with running(servers[0]), running(servers[1]):
         yield hub
-    finally:
-        for server in servers:
-            server.shutdown()
-            server.server_close()
 
 
 def _server(hub: FakeHub, listen: str, kind: type[_Handler]) -> ThreadingHTTPServer:
     bound: Any = type(kind.__name__, (kind,), {"hub": hub})
-    server = ThreadingHTTPServer((listen, 0), bound)
-    server.daemon_threads = True
-    return server
+    return ThreadingHTTPServer((listen, 0), bound)
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
+
+from tests.serving import QuietHandler, running
 
 Row = dict[str, Any]
 EMPTY: Row = {
@@ -192,7 +193,7 @@ def run_fake_litellm() -> Iterator[FakeLiteLLM]:
     """It answers on a port of this machine until the context ends."""
     fake = FakeLiteLLM()
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         def do_GET(self) -> None:
             url = urlsplit(self.path)
             self._reply(url.path, dict(parse_qsl(url.query)))
@@ -215,13 +216,6 @@ def run_fake_litellm() -> Iterator[FakeLiteLLM]:
             self.end_headers()
             self.wfile.write(data)
 
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+    with running(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as server:
         fake.url = f"http://127.0.0.1:{server.server_port}"
-        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-        try:
-            yield fake
-        finally:
-            server.shutdown()
+        yield fake

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from deploy.errors import ProgramError
 from deploy.programs import ProgramArchive, fetch_archive
+from tests.serving import QuietHandler, running
 
 DATA = b"not really an archive" * 10_000
 SHA256 = hashlib.sha256(DATA).hexdigest()
@@ -30,7 +30,7 @@ class Release:
 def release(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Release]:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         def do_GET(self) -> None:
             page.asked.append(self.path)
             if self.path == "/latest.tar.gz":
@@ -44,14 +44,10 @@ def release(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Release
             else:
                 self.send_error(404)
 
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     page = Release(f"http://127.0.0.1:{server.server_address[1]}")
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield page
-    server.shutdown()
+    with running(server):
+        yield page
 
 
 def test_it_is_fetched_once(release: Release) -> None:

@@ -15,7 +15,6 @@ import hashlib
 import platform
 import shutil
 import subprocess
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -27,6 +26,7 @@ from typing import TypeVar
 from tests.e2e.hosts import Host, bridge
 from tests.fake_smi import SMI
 from tests.gpg import gpg
+from tests.serving import running
 
 KERNEL = platform.release()
 DEVICE = "0x2330"
@@ -312,12 +312,10 @@ def serve(directory: Path) -> Iterator[Repository]:
 def serve_as(directory: Path, kind: type[Served]) -> Iterator[Served]:
     """Repositories that hosts reach, signed with a new key, and empty."""
     handler = partial(_Quiet, directory=str(directory))
-    with ThreadingHTTPServer((bridge(), 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    with running(ThreadingHTTPServer((bridge(), 0), handler)) as server:
         repository = kind(directory, f"http://{bridge()}:{server.server_port}")
         repository.new_key()
         yield repository
-        server.shutdown()
 
 
 class _Quiet(SimpleHTTPRequestHandler):

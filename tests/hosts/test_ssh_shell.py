@@ -27,6 +27,7 @@ from deploy.live.tunnel import open_command, open_port
 from deploy.scripts import read_script
 from deploy.spec import HostSpec
 from tests.hosts.ssh_server import Server, serve, write_known_hosts
+from tests.serving import QuietHandler, running
 
 AWKWARD = "a'b\"c!d`id`$HOME\\n\\01\\c %d {x,y} ~ é\u20ac !! 'tab\t'1'\n'# ;"
 PRINTING = "echo welcome; printf 'no end of line'; echo warned >&2; set -x;"
@@ -103,11 +104,11 @@ def test_a_login_shell_that_runs_nothing_is_heard(server: Server, ssh: Client) -
 @pytest.fixture
 def service() -> Iterator[SimpleNamespace]:
     """A web server that closes after each answer."""
-    from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+    from http.server import ThreadingHTTPServer
 
     asked: list[str] = []
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         def do_POST(self) -> None:
             asked.append(self.path)
             body = self.rfile.read(int(self.headers["Content-Length"]))
@@ -115,15 +116,8 @@ def service() -> Iterator[SimpleNamespace]:
             self.end_headers()
             self.wfile.write(body[::-1])
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        # a request that never ends does not keep it from ending
-        server.daemon_threads = True
-        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    with running(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as server:
         yield SimpleNamespace(port=server.server_port, asked=asked)
-        server.shutdown()
 
 
 @pytest.mark.parametrize("forwards", [True, False])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import ssl
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -25,6 +24,7 @@ from deploy.tls.authority import issue
 from deploy.tls.pair import ENTRY_CERTIFICATE, ENTRY_KEY, Pair
 from tests.conftest import MakeArtefacts
 from tests.e2e.site import free_port
+from tests.serving import running
 from tests.tls.site import site_pair, write_pair
 
 LOCAL = Connection(HostSpec(name="@local"), None, lambda: None)  # type: ignore[arg-type, return-value]
@@ -60,12 +60,8 @@ def serving(port: int, handler: type[Handler], pair: Pair | None, path: Path) ->
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(path)
         server.socket = context.wrap_socket(server.socket, server_side=True)
-    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-    try:
+    with running(server):
         yield
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 @pytest.fixture

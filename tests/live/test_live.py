@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from functools import partial
+from http.server import ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -24,6 +25,8 @@ from deploy.live.status import read_status
 from tests.conftest import MakeArtefacts, declare
 from tests.live.fake_engine import USED_BYTES, running, use
 from tests.live.test_admin_password import WRONG
+from tests.serving import QuietHandler
+from tests.serving import running as served
 
 ROUTER = "demo-litellm-0"
 
@@ -249,32 +252,25 @@ Serve = Callable[[Answer], str]
 @pytest.fixture
 def serve() -> Iterator[Serve]:
     """Starts a server that answers each request with what a function says; gives its address."""
-    servers: list[ThreadingHTTPServer] = []
+    with ExitStack() as servers:
+        yield partial(_serve, servers)
 
-    def start(answer: Answer) -> str:
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                self.do_POST()
 
-            def do_POST(self) -> None:
-                size = int(self.headers["Content-Length"] or 0)
-                body = json.loads(self.rfile.read(size)) if size else {}
-                status, text = answer(self.path, dict(self.headers), body)
-                self.send_response(status)
-                self.end_headers()
-                self.wfile.write(text.encode())
+def _serve(servers: ExitStack, answer: Answer) -> str:
+    class Handler(QuietHandler):
+        def do_GET(self) -> None:
+            self.do_POST()
 
-            def log_message(self, *_: Any) -> None:
-                """Say nothing."""
+        def do_POST(self) -> None:
+            size = int(self.headers["Content-Length"] or 0)
+            body = json.loads(self.rfile.read(size)) if size else {}
+            status, text = answer(self.path, dict(self.headers), body)
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(text.encode())
 
-        servers.append(ThreadingHTTPServer(("127.0.0.1", 0), Handler))
-        threading.Thread(target=servers[-1].serve_forever, args=[0.01], daemon=True).start()
-        return f"http://127.0.0.1:{servers[-1].server_address[1]}"
-
-    yield start
-    for server in servers:
-        server.shutdown()
-        server.server_close()
+    server = servers.enter_context(served(ThreadingHTTPServer(("127.0.0.1", 0), Handler)))
+    return f"http://127.0.0.1:{server.server_address[1]}"
 
 
 def completion(text: str) -> str:

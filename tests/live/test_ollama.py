@@ -18,6 +18,7 @@ from deploy.artefacts import Artefacts
 from deploy.live.checks import Check
 from deploy.live.verify import verify
 from tests.conftest import MakeArtefacts
+from tests.serving import running
 
 MODEL = "qwen2.5-coder:7b-instruct-q4_K_M"
 # what Ollama 0.34.0 answered on a machine without GPUs, but for the model's name
@@ -56,11 +57,8 @@ class Answers(BaseHTTPRequestHandler):
 
 @contextmanager
 def serving(handler: type[Answers]) -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, args=[0.01], daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_address[1]}"
-    server.shutdown()
-    server.server_close()
+    with running(ThreadingHTTPServer(("127.0.0.1", 0), handler)) as server:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
 
 
 @contextmanager

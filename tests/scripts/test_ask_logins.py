@@ -8,7 +8,6 @@ import os
 import ssl
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +19,7 @@ import pytest
 from deploy.facts.logins import Logins
 from deploy.scripts import ask_logins
 from deploy.scripts.ask_logins import BIND, BOUND, DONE, SEARCH, element, split, text
+from tests.serving import running
 
 SCRIPT = Path(ask_logins.__file__)
 
@@ -59,12 +59,8 @@ class Directory(BaseRequestHandler):
 
 @contextmanager
 def serve(server: TCPServer) -> Iterator[int]:
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
+    with running(server):
         yield server.server_address[1]
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 def ask(question: dict[str, Any], **environment: str) -> Any:

@@ -6,7 +6,6 @@ import base64
 import os
 import shutil
 import subprocess
-import threading
 from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -16,6 +15,7 @@ import pytest
 
 from deploy.scripts import read_script
 from tests.gpg import gpg
+from tests.serving import running
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="its lock is a file of root"),
@@ -72,10 +72,8 @@ def keys(tmp_path: Path) -> Iterator[Keys]:
     served = tmp_path / "served"
     served.mkdir()
     handler = partial(_Quiet, directory=str(served))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    with running(ThreadingHTTPServer(("127.0.0.1", 0), handler)) as server:
         yield Keys(served, f"http://127.0.0.1:{server.server_port}/key.pub")
-        server.shutdown()
 
 
 def test_the_key_that_is_pinned_is_taken(keys: Keys, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -22,6 +22,7 @@ from typing import Any
 import pytest
 
 from deploy.render import TEMPLATES
+from tests.serving import QuietHandler, running
 
 FOLDER = TEMPLATES / "aristote"
 WANTED = {
@@ -146,24 +147,17 @@ class Answers:
 def serving() -> Iterator[Answers]:
     answers = Answers()
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         def do_GET(self) -> None:
             answers.asked.append((self.path, self.headers.get("Authorization", "")))
             self.send_response(answers.status)
             self.end_headers()
             self.wfile.write(json.dumps(answers.body).encode())
 
-        def log_message(self, *_: Any) -> None:
-            pass
-
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     answers.port = server.server_address[1]
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
+    with running(server):
         yield answers
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 @pytest.fixture
