@@ -54,7 +54,8 @@ is_ours() {
 
 tell() {
   seconds=0
-  while sleep $tick_seconds; do
+  # it outlives the step, whose output must end with the step
+  while sleep $tick_seconds </dev/null >/dev/null 2>&1; do
     seconds=$((seconds + tick_seconds))
     holder=$(lock_holder)
     if [ -n "$holder" ]; then

@@ -26,8 +26,13 @@ pytestmark = [
 def run(
     *arguments: str, stdin: str = "", tools: Path | None = None, dkms: Path | None = None
 ) -> tuple[int, str]:
-    """Exit status and output of one step; where DKMS builds is another place."""
+    """Exit status and output of one step; where DKMS builds is another place.
+
+    It times out where a step leaves something that keeps its output open: whoever reads it over SSH
+    waits for the end of that.
+    """
     script = read_script("driver.sh").replace("/var/lib/dkms", str(dkms or "/var/lib/dkms"))
+    script = script.replace("tick_seconds=15", "tick_seconds=3600")
     path = f"{tools}:{os.environ['PATH']}" if tools else os.environ["PATH"]
     finished = subprocess.run(
         ["sh", "-c", script, "atelier", *arguments],
