@@ -22,6 +22,7 @@ from deploy.cli.load_report import load
 from deploy.cli.lock import lock
 from deploy.cli.logs import logs
 from deploy.cli.models import models
+from deploy.cli.options import Verb
 from deploy.cli.output import error_console, print_json
 from deploy.cli.plan import plan
 from deploy.cli.prune import prune
@@ -53,7 +54,7 @@ PANELS = {
 }
 for panel, verbs in PANELS.items():
     for verb in verbs:
-        app.command(rich_help_panel=panel)(verb)
+        app.command(cls=Verb, rich_help_panel=panel)(verb)
 app.add_typer(users, rich_help_panel="People")
 app.add_typer(lock, rich_help_panel="Look after")
 app.add_typer(secrets, rich_help_panel="Look after")
