@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+import deploy
 from deploy import Deployment, Host, Model, Secret
 from deploy.artefacts import make_artefacts
 from deploy.errors import AtelierError
@@ -947,6 +948,36 @@ BAD_FILES: list[tuple[str, str, str]] = [
         """,
     ),
     (
+        "tab.yaml",
+        "name: demo\nhosts:\n\t- name: a\n",
+        """
+        DIRECTORY/tab.yaml, line 3, column 1: not YAML: found character '\\t' that cannot start \
+any token
+            allowed: a mapping of settings
+            fix: indent with spaces, not with tabs
+        """,
+    ),
+    (
+        "at.yaml",
+        "name: demo\nhosts:\n- name: @local\n",
+        """
+        DIRECTORY/at.yaml, line 3, column 9: not YAML: found character '@' that cannot start \
+any token
+            allowed: a mapping of settings
+            fix: put what begins with this character in quotes
+        """,
+    ),
+    (
+        "column.yaml",
+        "name: demo\n hosts: []\n",
+        """
+        DIRECTORY/column.yaml, line 2, column 7: not YAML: mapping values are not allowed here
+            allowed: a mapping of settings
+            fix: put text with a colon and a space in it in quotes, and begin all settings of one \
+mapping in the same column
+        """,
+    ),
+    (
         "syntax.yaml",
         "name: demo\nhosts: [{name: a}\nmodels: []\n",
         """
@@ -960,6 +991,7 @@ BAD_FILES: list[tuple[str, str, str]] = [
         """
         DIRECTORY/twice.yaml, line 2, column 39: not YAML: threads is there more than once
             allowed: a mapping of settings
+            fix: leave out all but one
         """,
     ),
     (
@@ -1028,10 +1060,29 @@ two = pyinfra_hosts(make("two"), __file__)
     ),
     (
         "loads.py",
-        "from deploy import Deployment\nDeployment.load('lab.yaml')\n",
+        "from deploy import Deployment\nDeployment.load('lab.yaml', __file__)\n",
         """
         DIRECTORY/lab.yaml: cannot be read: No such file or directory
             allowed: a YAML file
+        """,
+    ),
+    (
+        "nowhere.py",
+        "from deploy import Deployment\nDeployment.load('lab.yaml')\n",
+        """
+        Deployment.load: 'lab.yaml', and not where it starts
+            allowed: an absolute path, or a relative one and __file__
+            fix: Deployment.load('lab.yaml', __file__)
+        """,
+    ),
+    (
+        "word.py",
+        "from deploy import Hots\n",
+        f"""
+        DIRECTORY/word.py, line 1: ImportError: cannot import name 'Hots' from 'deploy' \
+({deploy.__file__})
+            allowed: {", ".join(deploy.__all__)}
+            fix: correct the inventory file
         """,
     ),
     (
