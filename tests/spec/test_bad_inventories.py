@@ -211,7 +211,7 @@ weights, wired_limit_mib
         program(path="bin/x"),
         """
         hosts[0].programs.llama-server.path: 'bin/x'
-            allowed: an absolute path on the host, without '..'
+            allowed: an absolute path of the host below /, without '..' and the characters , : " \\
         """,
     ),
     (
@@ -302,7 +302,51 @@ weights, wired_limit_mib
         {"hosts": [{"name": "@local", "directory": "srv"}]},
         """
         hosts[0].directory: 'srv'
-            allowed: an absolute path below /, without '..'
+            allowed: an absolute path of the host below /, without '..' and the characters , : " \\
+        """,
+    ),
+    (
+        {"hosts": [{"name": "@local", "directory": "/srv/a,b"}]},
+        """
+        hosts[0].directory: '/srv/a,b'
+            allowed: an absolute path of the host below /, without '..' and the characters , : " \\
+        """,
+    ),
+    (
+        {
+            "hosts": [
+                {"name": "a,b", "address": "10.0.0.1 ", "ssh_user": "-l", "ssh_key": "key\n"},
+                {"name": "-o", "address": "-x", "ssh_user": "", "ssh_jump": "-x"},
+            ],
+            "models": [{"name": "tiny-coder", "served_model_name": "", "quantization": " "}],
+            "web_ui": {"title": "Lab\nof ours"},
+            "image_archives": "images\0",
+        },
+        """
+        hosts[0].name: 'a,b'
+            allowed: a host name, an address or '@local'
+        hosts[0].address: '10.0.0.1 '
+            allowed: a host name or an address
+        hosts[0].ssh_user: '-l'
+            allowed: the name of an account on the host
+        hosts[0].ssh_key: 'key\\n'
+            allowed: text on one line
+        hosts[1].name: '-o'
+            allowed: a host name, an address or '@local'
+        hosts[1].address: '-x'
+            allowed: a host name or an address
+        hosts[1].ssh_user: ''
+            allowed: text on one line
+        hosts[1].ssh_jump: '-x'
+            allowed: user@name:port, of which only the name is needed
+        models[0].quantization: ' '
+            allowed: text on one line
+        models[0].served_model_name: ''
+            allowed: text on one line
+        web_ui.title: 'Lab\\nof ours'
+            allowed: text on one line
+        image_archives: 'images\\x00'
+            allowed: text on one line
         """,
     ),
     (
@@ -813,7 +857,7 @@ vllm-cpu, vllm-rocm
         {"hosts": [{"name": "h", "driver": "latest"}]},
         """
         hosts[0].driver: 'latest'
-            allowed: 'present', or Driver(..)
+            allowed: 'present', or Driver(...)
         """,
     ),
     (
