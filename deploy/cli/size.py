@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from deploy.catalog import Catalog, load_catalog
-from deploy.cli.options import JsonOption
+from deploy.cli.options import JsonOption, writable
 from deploy.cli.output import print_json
 from deploy.cli.paragraphs import print_list
 from deploy.cli.size_options import (
@@ -179,7 +179,8 @@ def size(  # noqa: PLR0913, PLR0917  one parameter per option
         ),
     ] = None,
     plot: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write a page (HTML) with diagrams.")
+        Path | None,
+        typer.Option(metavar="FILE", callback=writable, help="Write a page (HTML) with diagrams."),
     ] = None,
     json: JsonOption = False,
 ) -> None:
