@@ -306,6 +306,20 @@ weights, wired_limit_mib
         """,
     ),
     (
+        {
+            "name": ["x" * 1000],
+            "models": [{"name": "tiny-coder", "max_lora_rank": -1, "gpus": 10000}],
+        },
+        f"""
+        name: ['{"x" * 198}... (1004 characters)
+            allowed: text in quotes
+        models[0].gpus: 10000
+            allowed: at most 1024
+        models[0].max_lora_rank: -1
+            allowed: 1, 8, 16, 32, 64, 128, 256, 320, 512
+        """,
+    ),
+    (
         {"hosts": [{"name": "@local", "directory": "/srv/a,b"}]},
         """
         hosts[0].directory: '/srv/a,b'
