@@ -35,7 +35,7 @@ lint:
 
 types:
 	$(BIN)/mypy deploy tests bench
-	$(BIN)/mypy deploy.py
+	$(BIN)/mypy deploy.py config.py
 
 contracts:
 	$(BIN)/lint-imports --no-logo

@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
+from deploy import Deployment
 from deploy.artefacts import make_artefacts
-from deploy.inventory import Deployment
 from deploy.services import ConfigTree, HostModelFile
 
 

@@ -15,10 +15,10 @@ from bench.measure import Row, repeat
 from bench.proxy import delaying_proxy
 from bench.sshd_log import SshdLog
 from bench.stack import Stack
+from deploy import Deployment
 from deploy.artefacts import make_artefacts
 from deploy.catalog import load_catalog
 from deploy.images import build_images, make_build_plan
-from deploy.inventory import Deployment
 from tests.e2e.hosts import USER, Host, run_host
 from tests.e2e.names import host_name
 from tests.e2e.site import free_port

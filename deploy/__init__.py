@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from deploy.inventory import (
+    from deploy.inventory import pyinfra_hosts
+    from deploy.words import (
         Acme,
         Aristote,
         Deployment,
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
         Team,
         Valkey,
         WebUI,
-        pyinfra_hosts,
     )
 
 __all__ = [
@@ -88,6 +88,6 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     # pyinfra switches this off for files that it runs, which have no bytecode anyway
     sys.dont_write_bytecode = bool(sys.flags.dont_write_bytecode)
-    from deploy import inventory
+    from deploy import inventory, words
 
-    return getattr(inventory, name)
+    return getattr(inventory if name == "pyinfra_hosts" else words, name)

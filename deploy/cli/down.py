@@ -17,7 +17,7 @@ def down(
         bool, typer.Option("--volumes", help="Remove volumes too: users and chats are lost.")
     ] = False,
     host: Annotated[
-        str | None, typer.Option("--host", help="Remove it from this host only.")
+        str | None, typer.Option("--host", metavar="HOST", help="Remove it from this host only.")
     ] = None,
     yes: YesOption = False,
 ) -> None:

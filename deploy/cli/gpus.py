@@ -32,9 +32,11 @@ class VendorName(StrEnum):
 def gpus(
     inventory: Annotated[
         Path | None,
-        typer.Argument(metavar="[INVENTORY]", help="Show the cards of its hosts at work."),
+        typer.Argument(metavar="INVENTORY", help="Show the cards of its hosts at work."),
     ] = None,
-    host: Annotated[str | None, typer.Option(help="With INVENTORY: only of this host.")] = None,
+    host: Annotated[
+        str | None, typer.Option(metavar="HOST", help="With INVENTORY: only of this host.")
+    ] = None,
     vendor: Annotated[VendorName | None, typer.Option(help="Only this vendor's.")] = None,
     min_memory: Annotated[
         float, typer.Option(metavar="GIB", min=0, help="Only with this much memory, in GiB.")

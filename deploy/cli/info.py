@@ -41,7 +41,7 @@ def info(inventory: InventoryArgument, as_json: JsonOption = False) -> None:
         lines = [
             f"  chat in a browser  {facts['web_ui_url']}",
             f"                     log in as {facts['admin_email']},",
-            "                     the password is web_ui_admin_password in the file of secrets",
+            "                     password: web_ui_admin_password in the file of secrets",
             *lines,
         ]
     entry = artefacts.spec.entry

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeGuard
 
 import typer
 
-from deploy.cli.options import InventoryArgument, JsonOption, YesOption
+from deploy.cli.options import InventoryArgument, JsonOption, Verb, YesOption
 from deploy.cli.output import console, print_json
 from deploy.errors import AtelierError, HostError
 
@@ -23,7 +23,7 @@ lock = typer.Typer(
 )
 
 
-@lock.command()
+@lock.command(cls=Verb)
 def status(inventory: InventoryArgument, as_json: JsonOption = False) -> None:
     """Show for each host which run has the lock, or had it last.
 
@@ -45,11 +45,11 @@ def status(inventory: InventoryArgument, as_json: JsonOption = False) -> None:
     raise typer.Exit(0 if all(row["lock"] in {"free", "cut"} for row in rows) else 1)
 
 
-@lock.command()
+@lock.command(cls=Verb)
 def release(
     inventory: InventoryArgument,
     host: Annotated[
-        str | None, typer.Option("--host", help="Release it on this host only.")
+        str | None, typer.Option("--host", metavar="HOST", help="Release it on this host only.")
     ] = None,
     yes: YesOption = False,
 ) -> None:

@@ -13,7 +13,10 @@ from deploy.cli.options import InventoryArgument
 def logs(
     inventory: InventoryArgument,
     service: Annotated[
-        str, typer.Argument(help="Name of a service, or a part that only one name has.")
+        str,
+        typer.Argument(
+            metavar="SERVICE", help="Name of a service, or a part that only one name has."
+        ),
     ],
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Show new lines as they come, until stopped.")

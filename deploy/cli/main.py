@@ -22,6 +22,7 @@ from deploy.cli.load_report import load
 from deploy.cli.lock import lock
 from deploy.cli.logs import logs
 from deploy.cli.models import models
+from deploy.cli.options import Verb
 from deploy.cli.output import error_console, print_json
 from deploy.cli.plan import plan
 from deploy.cli.prune import prune
@@ -51,9 +52,17 @@ PANELS = {
     "Look after": (status, logs, load, info, env, ca, prune, down),
     "People": (usage,),
 }
+PLAIN = {
+    "Value error, ": "",
+    "Input should be": "it must be",
+    "a valid integer, unable to parse string as an integer": "a whole number",
+    "a valid integer, got a number with a fractional part": "a whole number",
+    "a valid number, unable to parse string as a number": "a number",
+}
+"""What pydantic says of a wrong value, and how it is told."""
 for panel, verbs in PANELS.items():
     for verb in verbs:
-        app.command(rich_help_panel=panel)(verb)
+        app.command(cls=Verb, rich_help_panel=panel)(verb)
 app.add_typer(users, rich_help_panel="People")
 app.add_typer(lock, rich_help_panel="Look after")
 app.add_typer(secrets, rich_help_panel="Look after")
@@ -99,8 +108,9 @@ def _report(error: AtelierError) -> None:
 
 
 def _report_usage(error: typer.TyperException) -> int:
-    message = error.format_message().replace("Value error, ", "")
-    message = message.replace("Input should be", "it must be")
+    message = error.format_message()
+    for said, plain in PLAIN.items():
+        message = message.replace(said, plain)
     if "--json" in sys.argv:
         print_json({"error": message, "problems": []})
         return 1

@@ -65,7 +65,9 @@ def models(  # noqa: PLR0913, PLR0917  one parameter per option
         Path | None,
         typer.Option(metavar="CONFIG", help="Print a catalogue row made from a config.json."),
     ] = None,
-    lacking: Annotated[bool, typer.Option("--lacking", help="What each row lacks.")] = False,
+    lacking: Annotated[
+        bool, typer.Option("--lacking", help="Show what each row of the catalogue lacks.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """List the models of the catalogue, or write a row for a new one (--add).

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
+
+
+class Verb(TyperCommand):
+    """A verb whose help is plain text: in a table of 80 columns, long options lose their ends."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings | {"rich_markup_mode": None})
 
 
 def writable(path: Path | None) -> Path | None:

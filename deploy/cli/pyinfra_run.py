@@ -18,7 +18,7 @@ from types import FrameType
 from typing import Any
 
 from deploy.cli.output import error_console
-from deploy.errors import HostError, InventoryFileError, Problem
+from deploy.errors import HostError, Problem
 from deploy.hosts.finding import FINDINGS_FILE
 
 PROJECT = Path(__file__).parent.parent.parent
@@ -124,21 +124,10 @@ def _pyinfra_ends_by_itself() -> Iterator[None]:
 
 
 def _require_hosts(inventory: Path) -> None:
-    from deploy.inventory import is_yaml, load_inventory
+    from deploy.inventory import load_inventory, refuse_yaml
 
     load_inventory(inventory)
-    if is_yaml(inventory):
-        python = inventory.with_suffix(".py").name
-        raise InventoryFileError(
-            Problem(
-                str(inventory),
-                "an inventory in YAML, which pyinfra does not read",
-                "an inventory in Python",
-                f"write {python} next to it, with the three lines: from deploy import Deployment,"
-                f" pyinfra_hosts; deployment = Deployment.load({inventory.name!r});"
-                " hosts = pyinfra_hosts(deployment, __file__)",
-            )
-        )
+    refuse_yaml(inventory)
 
 
 def _essence(messages: str) -> str:

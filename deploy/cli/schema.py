@@ -8,7 +8,7 @@ from deploy.cli.output import print_json
 def schema() -> None:
     """Print the JSON Schema of a deployment.
 
-    It describes what Deployment(...) takes in Python and Deployment.load("x.yaml") in YAML.
+    It describes what Deployment(...) takes in Python, and what a file in YAML may hold.
     """
     from deploy.spec import DeploymentSpec  # only this verb pays for importing it
 

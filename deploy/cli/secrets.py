@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deploy.cli.options import InventoryArgument, JsonOption
+from deploy.cli.options import InventoryArgument, JsonOption, Verb
 from deploy.cli.output import console, print_json, print_table
 from deploy.errors import Problem, SecretError
 
@@ -22,7 +22,7 @@ secrets = typer.Typer(
 )
 
 
-@secrets.command(name="list")
+@secrets.command(name="list", cls=Verb)
 def list_secrets(inventory: InventoryArgument, as_json: JsonOption = False) -> None:
     """List the deployment's secrets: where each comes from, and what happens with another value.
 
@@ -55,7 +55,7 @@ def _from(store: SecretStore, name: SecretName) -> str:
     return "inventory" if store.is_declared(name) else "file"
 
 
-@secrets.command()
+@secrets.command(cls=Verb)
 def rotate(
     inventory: InventoryArgument,
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the secret.")],

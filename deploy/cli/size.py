@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from deploy.catalog import Catalog, load_catalog
-from deploy.cli.options import JsonOption
+from deploy.cli.options import JsonOption, writable
 from deploy.cli.output import print_json
 from deploy.cli.paragraphs import print_list
 from deploy.cli.size_options import (
@@ -78,17 +78,22 @@ def size(  # noqa: PLR0913, PLR0917  one parameter per option
     model: SizedModelArgument,
     gpus: GpusOption,
     tensor_parallel_size: Annotated[
-        int | None, typer.Option(help="GPUs that share each layer; the best by default.")
+        int | None, typer.Option(help="How many GPUs share each layer; the best by default.")
     ] = None,
     pipeline_parallel_size: Annotated[
-        int | None, typer.Option(help="Groups of GPUs that each have a part of the layers.")
+        int | None, typer.Option(help="How many groups of GPUs each have a part of the layers.")
     ] = None,
     gpu_memory_utilization: UtilizationOption = DEFAULT_UTILIZATION,
     max_model_len: MaxModelLenOption = None,
-    dtype: Annotated[str | None, typer.Option(help="bfloat16, float16 or float32.")] = None,
+    dtype: Annotated[
+        str | None, typer.Option(help="Type of the numbers: bfloat16, float16 or float32.")
+    ] = None,
     quantization: Annotated[
         str | None,
-        typer.Option(help="none, awq, gptq, fp8, int8, mxfp4, nvfp4, ...; GGUF: q4_k_m, ..."),
+        typer.Option(
+            help="Format of the weights: none, awq, gptq, fp8, int8, mxfp4, nvfp4, ..., or of GGUF"
+            " files q4_k_m, q8_0, ..."
+        ),
     ] = None,
     kv_cache_dtype: KvCacheDtypeOption = "auto",
     users: SizedUsersOption = None,
@@ -99,42 +104,64 @@ def size(  # noqa: PLR0913, PLR0917  one parameter per option
         float | None, typer.Option(help="Size of the weight files, where you know it.")
     ] = None,
     max_num_seqs: Annotated[
-        int | None, typer.Option(help="Requests of one step; the engine's default unless set.")
+        int | None,
+        typer.Option(help="The most requests at the same time; the engine's default unless set."),
     ] = None,
     max_num_batched_tokens: Annotated[
-        int | None, typer.Option(help="Tokens of one step; the engine's default unless set.")
+        int | None,
+        typer.Option(help="The most tokens of one step; the engine's default unless set."),
     ] = None,
     data_parallel_size: Annotated[
-        int, typer.Option(help="Ranks with attention of their own that share the experts.")
+        int,
+        typer.Option(
+            help="How many groups of GPUs have the attention layers each, and share the experts."
+        ),
     ] = 1,
     enable_expert_parallel: Annotated[
-        bool, typer.Option("--enable-expert-parallel", help="Whole experts, not slices, on a GPU.")
+        bool,
+        typer.Option(
+            "--enable-expert-parallel",
+            help="Each GPU has whole experts, instead of a slice of every expert.",
+        ),
     ] = False,
     speculative_config: Annotated[
         str | None,
         typer.Option(
             metavar="JSON",
-            help='Drafts: {"method": "mtp", "num_speculative_tokens": 3}; "model": a name or'
-            ' config.json; "acceptance": a share.',
+            help='What drafts tokens, e.g. {"method": "mtp", "num_speculative_tokens": 3}; with'
+            ' "model" the name of a draft model or its config.json, with "acceptance" the share of'
+            " drafted tokens that are right.",
         ),
     ] = None,
     language_model_only: Annotated[
-        bool, typer.Option("--language-model-only", help="No images: no encoder is profiled.")
+        bool,
+        typer.Option(
+            "--language-model-only",
+            help="Serve a model that takes images without its image encoder.",
+        ),
     ] = False,
     enable_prefix_caching: Annotated[
         bool,
-        typer.Option("--enable-prefix-caching", help="Keep prefixes of models with a state, too."),
+        typer.Option(
+            "--enable-prefix-caching",
+            help="Reuse the beginnings of prompts for models with a state (Mamba), too.",
+        ),
     ] = False,
     max_loras: Annotated[int, typer.Option(help="LoRA adapters at once.")] = 0,
     max_lora_rank: Annotated[int, typer.Option(help="Largest rank of the adapters.")] = 16,
     enforce_eager: Annotated[
-        bool, typer.Option("--enforce-eager", help="No CUDA graphs; slower than the estimate then.")
+        bool,
+        typer.Option(
+            "--enforce-eager", help="Without CUDA graphs; it is slower than the estimate then."
+        ),
     ] = False,
     flash_attention: Annotated[
         bool | None,
-        typer.Option(help="With llama.cpp and Ollama; Ollama's default for the model unless set."),
+        typer.Option(
+            help="Flash attention in llama.cpp and Ollama; the engine's choice unless set."
+        ),
     ] = None,
-    engine: Annotated[EngineName, typer.Option(help="What serves it.")] = EngineName.VLLM,
+    engine: Annotated[EngineName, typer.Option(help="Engine that serves it.")] = EngineName.VLLM,
     engine_version: Annotated[
         str | None,
         typer.Option(
@@ -152,11 +179,12 @@ def size(  # noqa: PLR0913, PLR0917  one parameter per option
         ),
     ] = None,
     plot: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write a page (HTML) with diagrams.")
+        Path | None,
+        typer.Option(metavar="FILE", callback=writable, help="Write a page (HTML) with diagrams."),
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Size one model on GPUs: memory, context, users at once, and an estimate of the speed."""
+    """Size one model on GPUs: what fits, memory, context, users at once, an estimated speed."""
     catalog = load_catalog()
     devices = find_devices(gpus, catalog)
     try:

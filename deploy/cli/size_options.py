@@ -20,7 +20,10 @@ MaxModelLenOption = Annotated[
     int | None, typer.Option(help="Longest request; the longest that fits by default.")
 ]
 KvCacheDtypeOption = Annotated[
-    str, typer.Option(help="auto or fp8 (fp8_e4m3, fp8_e5m2); of GGUF q8_0, q4_0.")
+    str,
+    typer.Option(
+        help="Type of the KV cache: auto or fp8 (fp8_e4m3, fp8_e5m2); with GGUF files q8_0 or q4_0."
+    ),
 ]
 SizedUsersOption = Annotated[int | None, typer.Option(help="Requests at the same time.")]
 ContextOption = Annotated[int | None, typer.Option(help="Tokens of each request; 8192 by default.")]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from deploy.cli.options import InventoryArgument, JsonOption, YesOption
+from deploy.cli.options import InventoryArgument, JsonOption, Verb, YesOption
 from deploy.cli.output import console, print_json, print_table
 from deploy.errors import PeopleError, Problem
 
@@ -28,7 +28,7 @@ NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Name of the p
 COLUMNS = ["person", "team", "models", "limits", "spent", "key"]
 
 
-@users.command(name="list")
+@users.command(name="list", cls=Verb)
 def list_users(inventory: InventoryArgument, as_json: JsonOption = False) -> None:
     """List everybody with a key: team, models, limits, what is spent, whether the key is valid.
 
@@ -53,11 +53,11 @@ def list_users(inventory: InventoryArgument, as_json: JsonOption = False) -> Non
         print_table("teams", columns, [_team_cells(row) for row in teams], whole=["limits"])
 
 
-@users.command()
+@users.command(cls=Verb)
 def show(inventory: InventoryArgument, name: NameArgument, as_json: JsonOption = False) -> None:
     """Show one person and the limits of their key; never the key itself, which is kept nowhere.
 
-    JSON: like one of the people of ``list``.
+    JSON: like one of the people that `atelier users list` has.
     """
     from deploy.people.summary import all_rows
 
@@ -73,11 +73,11 @@ def show(inventory: InventoryArgument, name: NameArgument, as_json: JsonOption =
         console.print(f"{field:10} {_text(value)}", markup=False, soft_wrap=True)
 
 
-@users.command()
+@users.command(cls=Verb)
 def add(  # noqa: PLR0913, PLR0917  one parameter per option
     inventory: InventoryArgument,
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="Name or e-mail address.")
+        str | None, typer.Argument(metavar="NAME", help="Name or e-mail address.")
     ] = None,
     file: Annotated[
         Path | None, typer.Option(metavar="CSV", help="Add everybody in a CSV or YAML file.")
@@ -87,7 +87,9 @@ def add(  # noqa: PLR0913, PLR0917  one parameter per option
     model: Annotated[
         list[str] | None, typer.Option(metavar="MODEL", help="A model; may be given repeatedly.")
     ] = None,
-    max_budget: Annotated[float | None, typer.Option(help="What may be spent.")] = None,
+    max_budget: Annotated[
+        float | None, typer.Option(help="The most that may be spent in --budget-duration.")
+    ] = None,
     budget_duration: Annotated[
         str | None,
         typer.Option(metavar="TIME", help="Time for which the budget is, e.g. 24h, 7d or 1mo."),
@@ -128,14 +130,14 @@ def add(  # noqa: PLR0913, PLR0917  one parameter per option
         _print_paths(people.add(newcomers))
 
 
-@users.command()
+@users.command(cls=Verb)
 def rotate(inventory: InventoryArgument, name: NameArgument) -> None:
     """Give a person a new key; the old one ends at once. Limits and what is spent stay."""
     with _people(inventory) as people:
         _print_paths(people.rotate(name))
 
 
-@users.command()
+@users.command(cls=Verb)
 def disable(inventory: InventoryArgument, name: NameArgument) -> None:
     """Refuse a person's key from now on."""
     with _people(inventory) as people:
@@ -144,7 +146,7 @@ def disable(inventory: InventoryArgument, name: NameArgument) -> None:
     _print_missing(name, missing)
 
 
-@users.command()
+@users.command(cls=Verb)
 def enable(inventory: InventoryArgument, name: NameArgument) -> None:
     """Accept a disabled key again."""
     with _people(inventory) as people:
@@ -153,7 +155,7 @@ def enable(inventory: InventoryArgument, name: NameArgument) -> None:
     _print_missing(name, missing)
 
 
-@users.command()
+@users.command(cls=Verb)
 def remove(inventory: InventoryArgument, name: NameArgument, yes: YesOption = False) -> None:
     """Remove a person and their key; what they used stays in the figures."""
     with _people(inventory) as people:

@@ -16,11 +16,8 @@ from deploy.live.checks import (
     complete,
     embed,
     rerank,
-    router_is_ready,
-    sender_is_ready,
     stream_chat,
     stream_completion,
-    web_ui_is_ready,
 )
 from deploy.live.connection import Addresses, Connection, connect, container_address
 from deploy.live.engine_questions import engine_question, expected_answer, patience
@@ -29,6 +26,7 @@ from deploy.live.http import Base
 from deploy.live.links import ask_end
 from deploy.live.login import Login
 from deploy.live.question import Question, Tell, answers
+from deploy.live.ready import router_is_ready, sender_is_ready, web_ui_is_ready
 from deploy.plan.deployment_plan import DeploymentPlan
 from deploy.plan.replica_plan import ReplicaPlan
 from deploy.plan.service_plans import RouterPlan

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 
 from deploy.catalog.decoder_sizes import DTYPES
 from deploy.errors import PlanError, Problem
@@ -29,6 +30,16 @@ COUNTS = {
     "lora_rank": 1024,
 }
 """Settings that are whole numbers from 1, and how far they go."""
+SAID = {
+    "lora_slots": "max_loras",
+    "lora_rank": "max_lora_rank",
+    "speculation": "speculative_config",
+    "speculation.tokens": "speculative_config.num_speculative_tokens",
+    "speculation.method": "speculative_config.method",
+    "speculation.acceptance": "speculative_config.acceptance",
+    "speculation.draft": "speculative_config.model",
+}
+"""What operators call settings that have another name here."""
 
 
 def check_request(request: SizingRequest) -> None:
@@ -37,7 +48,7 @@ def check_request(request: SizingRequest) -> None:
     Raises:
         PlanError: with one problem per value.
     """
-    problems = tuple(_problems(request))
+    problems = [replace(each, path=SAID.get(each.path, each.path)) for each in _problems(request)]
     if problems:
         raise PlanError(*problems)
 

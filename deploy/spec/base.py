@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from ipaddress import IPv4Address
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, ClassVar
 
 from pydantic import (
@@ -68,7 +68,18 @@ MemoryLimit = Annotated[ByteSize, AfterValidator(_enough_to_start)]
 """Memory limit of a container; Docker takes 0 for no limit at all."""
 
 
+def _is_one_line(text: str) -> str:
+    if not text.strip() or not text.isprintable():
+        raise refusal(repr(text), "text on one line")
+    return text
+
+
+Line = Annotated[str, AfterValidator(_is_one_line)]
+"""Text that is neither empty nor of several lines."""
+
+
 def _at_home(path: Path) -> Path:
+    _is_one_line(str(path))
     try:
         return path.expanduser()
     except RuntimeError:
@@ -85,6 +96,23 @@ LocalPath = Annotated[Path, AfterValidator(_at_home)]
 """A path on this machine; a relative one starts next to the inventory."""
 LocalPathOr = Annotated[str, AfterValidator(_may_be_at_home)]
 """The same, or something else, such as a URL."""
+HOST_PATHS = "an absolute path of the host below /, without '..' and the characters , : \" \\"
+
+
+def is_host_path(path: PurePosixPath) -> bool:
+    """Whether it can be one of a host: Docker takes some characters for the end of a path."""
+    plain = str(path).isprintable() and not set(',:"\\') & set(str(path))
+    return plain and path.is_absolute() and ".." not in path.parts and len(path.parts) > 1
+
+
+def _is_of_a_host(path: PurePosixPath) -> PurePosixPath:
+    if not is_host_path(path):
+        raise refusal(repr(str(path)), HOST_PATHS)
+    return path
+
+
+HostPath = Annotated[PurePosixPath, AfterValidator(_is_of_a_host)]
+"""A path on the host."""
 
 
 def _written_out(address: Any) -> Any:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 from math import inf
-from pathlib import PurePosixPath
 from typing import Literal
 
 from pydantic import ByteSize, Field, ValidationInfo, field_validator
 
-from deploy.spec.base import NAME, MemoryLimit, Spec, refusal
+from deploy.spec.base import NAME, HostPath, Line, MemoryLimit, Spec, refusal
 from deploy.spec.engine_kinds import ENGINES, EngineKind, EngineTraits
 from deploy.spec.engine_settings import (
     KV_CACHE_DTYPES,
@@ -42,7 +41,7 @@ class EngineSpec(Spec):
     SGLang 256, with TGI and TensorRT-LLM 128."""
     max_model_len: int | None = Field(default=None, ge=256, le=10_000_000)
     """Context length in tokens of models that declare none."""
-    quantization: str | None = None
+    quantization: Line | None = None
     """How the weights are kept, of models that declare nothing, e.g. ``awq`` or ``q4_k_m``."""
     threads: int | None = Field(default=None, ge=1, le=1024)
     """llama.cpp: CPU threads for generation; all cores by default."""
@@ -101,7 +100,7 @@ class EngineSpec(Spec):
     """vLLM, SGLang, TensorRT-LLM, TGI: shared memory of its processes, e.g. ``8GiB``."""
     ipc: Literal["private", "host"] = "private"
     """vLLM, SGLang, TensorRT-LLM, TGI: ``host`` shares the host's shared memory instead."""
-    huggingface_cache: PurePosixPath | None = None
+    huggingface_cache: HostPath | None = None
     """vLLM, SGLang, TensorRT-LLM, TGI: directory of the host with the Hugging Face cache, e.g. on
     NFS; by default below the host's directory, for all deployments there."""
     offline: bool = False
@@ -231,13 +230,6 @@ class EngineSpec(Spec):
             allowed = "'auto', 'nobind', or the cores of each process such as '0-31|32-63'"
             raise refusal(repr(text), allowed)
         return text
-
-    @field_validator("huggingface_cache")
-    @classmethod
-    def _cache_is_absolute(cls, path: PurePosixPath | None) -> PurePosixPath | None:
-        if path is not None and (not path.is_absolute() or ".." in path.parts):
-            raise refusal(repr(str(path)), "an absolute path of the host, without '..'")
-        return path
 
     @field_validator("env")
     @classmethod

@@ -15,11 +15,16 @@ from pydantic import (
     model_validator,
 )
 
-from deploy.spec.base import Spec, refusal
+from deploy.spec.base import HostPath, Line, Spec, refusal
 from deploy.spec.driver import DriverSpec
 from deploy.spec.program import HOMEBREW_HAPROXY, ProgramName, ProgramSpec
 
-HOP = re.compile(r"([\w.-]+@)?[\w.-]+(:\d{1,5})?")
+ADDRESS = re.compile(r"\w[\w.:%-]*")
+"""A host name, or an address, also one of IPv6."""
+NAME = re.compile(r"[^\s,\[\]@-][^\s,\[\]]*")
+"""What ``ssh`` knows a host by can be more than a host name."""
+LOGIN = re.compile(r"[^\s-]\S*")
+HOP = re.compile(r"([\w.-]+@)?\w[\w.-]*(:\d{1,5})?")
 """A jump host: ``user@name:port``, of which only the name is needed."""
 LOCAL = "@local"
 CONNECTORS = ("@ssh/", "@fake/")
@@ -33,6 +38,20 @@ def _profile_is_one(name: str) -> str:
     return name
 
 
+def _leads_to_a_host(address: str) -> str:
+    if not ADDRESS.fullmatch(address):
+        raise refusal(repr(address), "a host name or an address")
+    return address
+
+
+def _can_log_in(name: str) -> str:
+    if not LOGIN.fullmatch(name):
+        raise refusal(repr(name), "the name of an account on the host")
+    return name
+
+
+HostAddress = Annotated[str, AfterValidator(_leads_to_a_host)]
+Login = Annotated[Line, AfterValidator(_can_log_in)]
 MigProfileName = Annotated[
     str,
     AfterValidator(_profile_is_one),
@@ -60,13 +79,13 @@ class HostSpec(Spec):
 
     name: str
     """``@local`` for this machine, else the name that pyinfra connects to."""
-    address: str | None = None
+    address: HostAddress | None = None
     """Address or DNS name, where it differs from the name."""
-    ssh_user: str | None = None
+    ssh_user: Login | None = None
     """User to log in as; by default the one of the SSH configuration."""
     ssh_port: int | None = Field(default=None, ge=1, le=65535)
     """Port of the SSH server."""
-    ssh_key: str | None = None
+    ssh_key: Line | None = None
     """Path of the private key on this machine; a relative one starts next to the inventory."""
     ssh_jump: str | None = None
     """Host to go through, e.g. ``me@bastion.lab:2222``; several with commas between them."""
@@ -121,7 +140,7 @@ class HostSpec(Spec):
     wired_limit_mib: int | None = Field(default=None, ge=1024)
     """macOS: how much of the memory its GPU may have, in MiB (``iogpu.wired_limit_mb``), after each
     start of the host as well. By default what macOS gives it: 75 % of the memory."""
-    directory: PurePosixPath = PurePosixPath("/var/lib/atelier")
+    directory: HostPath = PurePosixPath("/var/lib/atelier")
     """Where configuration and model files are kept on the host."""
 
     @model_validator(mode="before")
@@ -134,8 +153,10 @@ class HostSpec(Spec):
     @field_validator("name")
     @classmethod
     def _name_is_connectable(cls, name: str) -> str:
-        other_place = name.startswith("@") and name != LOCAL and not name.startswith(CONNECTORS)
-        if not name or other_place or any(character.isspace() for character in name):
+        plain = name
+        for connector in CONNECTORS:
+            plain = plain.removeprefix(connector)
+        if name != LOCAL and not (NAME.fullmatch(plain) and plain.isprintable()):
             fix = f"did you mean {LOCAL!r}?" if name.lower().startswith(LOCAL[:4]) else ""
             raise refusal(repr(name), f"a host name, an address or {LOCAL!r}", fix)
         return name
@@ -149,7 +170,7 @@ class HostSpec(Spec):
     @classmethod
     def _driver_may_be_present(cls, driver: Any) -> Any:
         if isinstance(driver, str) and driver != "present":
-            raise refusal(repr(driver), "'present', or Driver(..)")
+            raise refusal(repr(driver), "'present', or Driver(...)")
         return None if isinstance(driver, str) else driver
 
     @field_validator("ssh_jump")
@@ -230,13 +251,6 @@ class HostSpec(Spec):
         if self.gpu_clocks_mhz and self.gpu_clocks_mhz[0] > self.gpu_clocks_mhz[1]:
             raise refusal(f"gpu_clocks_mhz={self.gpu_clocks_mhz}", "the lowest one first")
         return self
-
-    @field_validator("directory")
-    @classmethod
-    def _directory_is_absolute(cls, directory: PurePosixPath) -> PurePosixPath:
-        if not directory.is_absolute() or ".." in directory.parts or len(directory.parts) < 2:
-            raise refusal(repr(str(directory)), "an absolute path below /, without '..'")
-        return directory
 
     def deployment_directory(self, deployment: str) -> PurePosixPath:
         """What belongs to one deployment alone on this host."""

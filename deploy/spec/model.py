@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from pathlib import PurePosixPath
 from typing import Literal
 
 from pydantic import Field, field_validator
 
-from deploy.spec.base import NAME, LocalPath, Spec, refusal
+from deploy.spec.base import HOST_PATHS, NAME, Line, LocalPath, Spec, is_host_path, refusal
 from deploy.spec.engine import EngineSpec
 from deploy.spec.speculative import SpeculativeSpec
 
@@ -40,9 +41,9 @@ class ModelSpec(Spec):
     adapter: ``org/name`` or ``org/name@revision``."""
     weights_gib: float | None = Field(default=None, gt=0, le=100_000)
     """Size of the weight files in GiB, if you know it; worked out from the model by default."""
-    quantization: str | None = None
+    quantization: Line | None = None
     """How the weights are kept, e.g. ``awq``, ``fp8`` or ``q4_k_m``; as published by default."""
-    served_model_name: str | None = None
+    served_model_name: Line | None = None
     """What clients ask for; the name by default."""
     roles: tuple[RoleName, ...] | None = Field(default=None, min_length=1)
     """What it is for: ``chat``, ``completion`` or both, or with vLLM ``embedding`` or ``rerank``;
@@ -90,10 +91,10 @@ class ModelSpec(Spec):
     def _weights_are_named(cls, weights: str | None) -> str | None:
         if weights is None or REPOSITORY.fullmatch(weights) or TAG.fullmatch(weights):
             return weights
-        if not weights.startswith("/") or ".." in weights.split("/"):
+        if not is_host_path(PurePosixPath(weights)):
             raise refusal(
                 repr(weights),
-                "a repository such as 'Qwen/Qwen2.5-Coder-7B-Instruct', or an absolute path",
+                f"a repository such as 'Qwen/Qwen2.5-Coder-7B-Instruct', or {HOST_PATHS}",
             )
         return weights
 
@@ -121,11 +122,11 @@ class ModelSpec(Spec):
         for name, source in adapters.items():
             if not NAME.fullmatch(name):
                 raise refusal(repr(name), "names of lower-case letters, digits, dots and hyphens")
-            is_directory = source.startswith("/") and ".." not in source.split("/")
+            is_directory = is_host_path(PurePosixPath(source))
             if not is_directory and ("@" in source or not REPOSITORY.fullmatch(source)):
                 raise refusal(
                     f"{name}: {source!r}",
-                    "an absolute path of the host, or a repository such as 'org/name'",
+                    f"a repository such as 'org/name', or {HOST_PATHS}",
                 )
         return adapters
 

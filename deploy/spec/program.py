@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import field_validator, model_validator
 
-from deploy.spec.base import LocalPathOr, Spec, refusal
+from deploy.spec.base import HostPath, LocalPathOr, Spec, refusal
 
 ProgramName = Literal["haproxy", "llama-server", "ollama"]
 ENDS = (".tar.gz", ".tgz", ".tar")
@@ -24,7 +24,7 @@ class ProgramSpec(Spec):
     relative to the inventory, or a URL that this machine fetches it from."""
     sha256: str | None = None
     """Digest of the archive; a URL needs it."""
-    path: PurePosixPath | None = None
+    path: HostPath | None = None
     """Where the program is on the host, in the place of an archive."""
     version: str = ""
     """Its version, e.g. ``b11669``; of a program that is there already, another one restarts it."""
@@ -43,13 +43,6 @@ class ProgramSpec(Spec):
             fix = "copy it from the release's page, or compute it: sha256sum FILE"
             raise refusal(repr(sha256), "64 lower-case hexadecimal digits", fix)
         return sha256
-
-    @field_validator("path")
-    @classmethod
-    def _path_is_absolute(cls, path: PurePosixPath | None) -> PurePosixPath | None:
-        if path is not None and (not path.is_absolute() or ".." in path.parts):
-            raise refusal(repr(str(path)), "an absolute path on the host, without '..'")
-        return path
 
     @field_validator("version")
     @classmethod

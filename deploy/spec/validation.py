@@ -43,6 +43,8 @@ ALLOWED = {
     "tuple_type": "a list",
 }
 """What may be there instead, by pydantic's name for what is wrong."""
+MOST_SHOWN = 200
+"""Characters of a wrong value, which may be a whole file."""
 
 
 def validate(model: type[SpecType], data: Any, root: str = "") -> SpecType:
@@ -110,8 +112,13 @@ def _problem(model: type[Spec], details: ErrorDetails, root: str) -> Problem:
             settings = ", ".join(_settings(_annotation_at(model, location)))
             return Problem(path, found, f"its settings by name: {settings}")
         case kind:
-            allowed = ALLOWED[kind].format_map(context) if kind in ALLOWED else details["msg"]
+            limits = {name: _whole(value) for name, value in context.items()}
+            allowed = ALLOWED[kind].format_map(limits) if kind in ALLOWED else details["msg"]
             return Problem(path, found, allowed)
+
+
+def _whole(limit: Any) -> Any:
+    return int(limit) if isinstance(limit, float) and limit.is_integer() else limit
 
 
 def _title(model: type[Spec]) -> str:
@@ -128,7 +135,11 @@ def _found(model: type[Spec], details: ErrorDetails) -> str:
     )
     value = details["input"]
     is_shown = is_key or value is None or not hidden
-    return repr(value) if is_shown else f"a {type(value).__name__}, not shown"
+    return _shortened(repr(value)) if is_shown else f"a {type(value).__name__}, not shown"
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}... ({len(text)} characters)"
 
 
 def _unknown_setting(model: type[Spec], location: tuple[int | str, ...], path: str) -> Problem:
@@ -139,7 +150,7 @@ def _unknown_setting(model: type[Spec], location: tuple[int | str, ...], path: s
 
 
 def _did_you_mean(found: Any, allowed: list[str]) -> str:
-    matches = difflib.get_close_matches(str(found), allowed, n=1)
+    matches = difflib.get_close_matches(found, allowed, n=1) if isinstance(found, str) else []
     return f"did you mean {matches[0]!r}?" if matches else ""
 
 

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import ByteSize, Field, field_validator, model_validator
 
-from deploy.spec.base import MemoryLimit, refusal
+from deploy.spec.base import Line, MemoryLimit, refusal
 from deploy.spec.endpoint import EndpointSpec
 from deploy.spec.ldap import LdapSpec
 from deploy.spec.oidc import OidcSpec
@@ -62,7 +62,7 @@ class WebUISpec(EndpointSpec):
     entry sends people to the others. While somebody has a page open, it waits that long."""
     memory_limit: MemoryLimit = ByteSize(2 * GIB)
     """Memory limit of the container, e.g. ``2GiB``."""
-    title: str | None = None
+    title: Line | None = None
     """Name shown in the browser, before Open WebUI's own in parentheses; Atelier by default, and
     Open WebUI's own alone above 50 people, where its licence asks for that."""
     url: str | None = None

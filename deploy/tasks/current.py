@@ -9,9 +9,10 @@ from pyinfra import host
 
 from deploy.artefacts import Artefacts, make_artefacts
 from deploy.errors import InventoryFileError, Problem
-from deploy.inventory import Declared, errors_for_operators
+from deploy.inventory import Declared
 from deploy.operations import sudo
 from deploy.spec import HostSpec
+from deploy.words import errors_for_operators
 
 ONE_AT_A_TIME = Lock()
 """pyinfra prepares its hosts in parallel, and secrets must not be made up for each of them."""

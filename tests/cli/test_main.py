@@ -14,7 +14,11 @@ USAGE = [
         ["gpus", "--vendor", "intel"],
         "Invalid value for '--vendor': 'intel' is not one of 'nvidia', 'amd', 'apple', 'cpu'.",
     ),
-    (["gpus", "--min-memory", "much"], "Invalid value for '--min-memory': it must be a valid"),
+    (["gpus", "--min-memory", "much"], "Invalid value for '--min-memory': it must be a number"),
+    (
+        ["size", "x", "--gpus", "l4", "--users", "1.5"],
+        "Invalid value for '--users': it must be a whole number",
+    ),
     (["models", "--rolle", "chat"], "No such option: --rolle"),
     (["modells"], "No such command 'modells'."),
 ]
@@ -51,10 +55,15 @@ def test_a_caller_may_have_closed_what_the_command_writes_to() -> None:
 
 
 def test_what_the_system_refuses_is_explained_without_a_traceback(tmp_path: Path) -> None:
-    page = tmp_path / "nowhere" / "page.html"
-    size = ["size", "qwen2.5-coder-7b", "--gpus", "l40s", "--plot", str(page)]
+    size = ["size", f"{tmp_path}/{'long' * 100}.json", "--gpus", "l40s"]
     error = run(*size, stream="stderr", status=1)
-    assert error == f"error: {page}: No such file or directory\n"
+    assert error == f"error: {size[1]}: File name too long\n"
+
+
+def test_a_page_that_cannot_be_written_is_told_before_anything_is_sized(tmp_path: Path) -> None:
+    page = tmp_path / "nowhere" / "page.html"
+    error = run("size", "no-model", "--gpus", "l4", "--plot", str(page), stream="stderr", status=2)
+    assert f"'--plot': {page} cannot be written: name a file in a folder of yours" in error
 
 
 def test_who_reads_may_stop_reading() -> None:

@@ -137,10 +137,10 @@ WRONG = [
     (["--gpus", "l40s", "--kv-cache-dtype", "int2"], "kv_cache_dtype: 'int2'"),
     (["--gpus", "l40s", "--engine", "magic"], "Invalid value for '--engine'"),
     (["--gpus", "l40s", "--engine-version", "new"], "engine_version: 'new'"),
-    (["--gpus", "l40s", "--max-loras", "-1"], "lora_slots: -1"),
+    (["--gpus", "l40s", "--max-loras", "-1"], "max_loras: -1"),
     (["--gpus", "l40s", "--input-tokens", "-5", "--output-tokens", "3"], "input_tokens: -5"),
     (["--gpus", "l40s", "--observed", "/etc/hosts"], "observed: /etc/hosts"),
-    (["--gpus", "l40s", "--plot", "/nowhere/page.html"], "/nowhere/page.html: No such file"),
+    (["--gpus", "l40s", "--plot", "/nowhere/page.html"], "/nowhere/page.html cannot be written"),
     *(
         (
             ["--gpus", "l40s", "--speculative-config", f'{{"method": "draft_model", {said}}}'],

@@ -81,8 +81,8 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
         found.append((url, path))
         raise ValueError(path)
 
-    for name in ("post", "get", "stream"):
-        monkeypatch.setattr(f"deploy.live.checks.{name}", ask)
+    for name in ("checks.post", "checks.stream", "ready.get"):
+        monkeypatch.setattr(f"deploy.live.{name}", ask)
     monkeypatch.setattr("deploy.live.verify.ask_entry", lambda *_: "")
     return found
 

@@ -17,7 +17,7 @@ from paramiko import SSHException
 from deploy.artefacts import Artefacts
 from deploy.endpoints import router_url, web_ui_url
 from deploy.errors import ConnectionFailedError, ServiceError
-from deploy.live import checks
+from deploy.live import checks, ready
 from deploy.live.connection import connect, container_address
 from deploy.live.inspect import parse_spec, parse_time
 from deploy.live.logs import find_unit, read_logs
@@ -387,11 +387,11 @@ def test_a_sender_of_aristote(serve: Serve) -> None:
         asked.append((path, headers["Authorization"]))
         return 200, json.dumps({"object": "list", "data": [{"id": "tiny"}, {"id": "old"}]})
 
-    said = checks.sender_is_ready(serve(answer), "sk-key", ["tiny"])
+    said = ready.sender_is_ready(serve(answer), "sk-key", ["tiny"])
     assert said == "has the queues of 1 model, and reaches its database"
     assert asked == [("/v1/models", "Bearer sk-key")]
     with pytest.raises(ServiceError, match=r"^big: RabbitMQ has no queue for it"):
-        checks.sender_is_ready(serve(answer), "sk-key", ["tiny", "big"])
+        ready.sender_is_ready(serve(answer), "sk-key", ["tiny", "big"])
 
 
 def test_a_model_that_still_thinks_has_answered(serve: Serve) -> None:
@@ -467,10 +467,10 @@ def test_a_web_ui_that_has_no_models_yet(serve: Serve, late: int, works: bool) -
 
 def test_one_of_several_web_uis(serve: Serve) -> None:
     url = serve(lambda path, *_: (200 if path == "/ready" else 404, '{"status": true}'))
-    assert checks.web_ui_is_ready(url) == "reaches its database and Valkey"
+    assert ready.web_ui_is_ready(url) == "reaches its database and Valkey"
     away = serve(lambda *_: (503, '{"detail": "Redis not ready"}'))
     with pytest.raises(ServiceError, match="Redis not ready"):
-        checks.web_ui_is_ready(away)
+        ready.web_ui_is_ready(away)
 
 
 def test_a_password_that_was_changed_in_the_web_ui(serve: Serve) -> None:

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from deploy import Deployment
 from deploy.catalog import load_catalog
 from deploy.errors import AtelierError
-from deploy.inventory import Deployment
 from deploy.model_files import read_model_files
 from deploy.plan.deployment_plan import DeploymentPlan
 from deploy.plan.make_plan import make_plan

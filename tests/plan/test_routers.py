@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
+from deploy import Deployment
 from deploy.artefacts import Artefacts
 from deploy.cli.plan_text import plan_text
 from deploy.endpoints import completions_url, router_url
 from deploy.errors import PlanError
-from deploy.inventory import Deployment
 from deploy.plan.to_json import plan_to_json
 from tests.conftest import MakeArtefacts
 

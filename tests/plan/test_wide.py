@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from deploy import Deployment
 from deploy.catalog import load_catalog
 from deploy.errors import PlanError
-from deploy.inventory import Deployment
 from deploy.plan.deployment_plan import DeploymentPlan
 from deploy.plan.make_plan import make_plan
 from tests.conftest import MakeArtefacts

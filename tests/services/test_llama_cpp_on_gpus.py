@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
+from deploy import Deployment
 from deploy.artefacts import Artefacts, make_artefacts
 from deploy.catalog import load_catalog
 from deploy.catalog.entry import DIRECTORY
 from deploy.errors import PlanError
-from deploy.inventory import Deployment
 from deploy.plan.to_json import plan_to_json
 from deploy.services import ContainerSpec, Tier
 from deploy.units import GIB

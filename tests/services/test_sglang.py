@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 import yaml
 
+from deploy import Deployment
 from deploy.artefacts import Artefacts, make_artefacts
 from deploy.catalog import load_catalog
 from deploy.errors import PlanError
-from deploy.inventory import Deployment
 from deploy.render import TEMPLATES
 from deploy.services import ContainerSpec, Tier
 from deploy.services.compiled import is_cache

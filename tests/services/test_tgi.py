@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import yaml
 
+from deploy import Deployment
 from deploy.artefacts import Artefacts, make_artefacts
 from deploy.catalog import load_catalog
 from deploy.errors import PlanError
-from deploy.inventory import Deployment
 from deploy.services import ContainerSpec, Tier
 from deploy.services.engines import container_port, upstream
 from deploy.sizing.tgi import VERSION

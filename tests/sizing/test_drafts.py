@@ -118,11 +118,11 @@ def test_drafts_are_only_taken_where_they_can_be() -> None:
 @pytest.mark.parametrize(
     ("speculation", "path"),
     [
-        (Speculation("medusa", 3), "speculation.method"),
-        (Speculation("mtp", 0), "speculation.tokens"),
-        (Speculation("mtp", 3, acceptance=1.5), "speculation.acceptance"),
-        (Speculation("draft_model", 3), "speculation.draft"),
-        (Speculation("mtp", 3, read_architecture(EAGLE3_8B)), "speculation.draft"),
+        (Speculation("medusa", 3), "speculative_config.method"),
+        (Speculation("mtp", 0), "speculative_config.num_speculative_tokens"),
+        (Speculation("mtp", 3, acceptance=1.5), "speculative_config.acceptance"),
+        (Speculation("draft_model", 3), "speculative_config.model"),
+        (Speculation("mtp", 3, read_architecture(EAGLE3_8B)), "speculative_config.model"),
     ],
 )
 def test_speculation_that_cannot_be_meant_is_refused(speculation: Speculation, path: str) -> None:

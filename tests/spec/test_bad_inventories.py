@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+import deploy
 from deploy import Deployment, Host, Model, Secret
 from deploy.artefacts import make_artefacts
 from deploy.errors import AtelierError
@@ -210,7 +211,7 @@ weights, wired_limit_mib
         program(path="bin/x"),
         """
         hosts[0].programs.llama-server.path: 'bin/x'
-            allowed: an absolute path on the host, without '..'
+            allowed: an absolute path of the host below /, without '..' and the characters , : " \\
         """,
     ),
     (
@@ -301,7 +302,65 @@ weights, wired_limit_mib
         {"hosts": [{"name": "@local", "directory": "srv"}]},
         """
         hosts[0].directory: 'srv'
-            allowed: an absolute path below /, without '..'
+            allowed: an absolute path of the host below /, without '..' and the characters , : " \\
+        """,
+    ),
+    (
+        {
+            "name": ["x" * 1000],
+            "models": [{"name": "tiny-coder", "max_lora_rank": -1, "gpus": 10000}],
+        },
+        f"""
+        name: ['{"x" * 198}... (1004 characters)
+            allowed: text in quotes
+        models[0].gpus: 10000
+            allowed: at most 1024
+        models[0].max_lora_rank: -1
+            allowed: 1, 8, 16, 32, 64, 128, 256, 320, 512
+        """,
+    ),
+    (
+        {"hosts": [{"name": "@local", "directory": "/srv/a,b"}]},
+        """
+        hosts[0].directory: '/srv/a,b'
+            allowed: an absolute path of the host below /, without '..' and the characters , : " \\
+        """,
+    ),
+    (
+        {
+            "hosts": [
+                {"name": "a,b", "address": "10.0.0.1 ", "ssh_user": "-l", "ssh_key": "key\n"},
+                {"name": "-o", "address": "-x", "ssh_user": "", "ssh_jump": "-x"},
+            ],
+            "models": [{"name": "tiny-coder", "served_model_name": "", "quantization": " "}],
+            "web_ui": {"title": "Lab\nof ours"},
+            "image_archives": "images\0",
+        },
+        """
+        hosts[0].name: 'a,b'
+            allowed: a host name, an address or '@local'
+        hosts[0].address: '10.0.0.1 '
+            allowed: a host name or an address
+        hosts[0].ssh_user: '-l'
+            allowed: the name of an account on the host
+        hosts[0].ssh_key: 'key\\n'
+            allowed: text on one line
+        hosts[1].name: '-o'
+            allowed: a host name, an address or '@local'
+        hosts[1].address: '-x'
+            allowed: a host name or an address
+        hosts[1].ssh_user: ''
+            allowed: text on one line
+        hosts[1].ssh_jump: '-x'
+            allowed: user@name:port, of which only the name is needed
+        models[0].quantization: ' '
+            allowed: text on one line
+        models[0].served_model_name: ''
+            allowed: text on one line
+        web_ui.title: 'Lab\\nof ours'
+            allowed: text on one line
+        image_archives: 'images\\x00'
+            allowed: text on one line
         """,
     ),
     (
@@ -812,7 +871,7 @@ vllm-cpu, vllm-rocm
         {"hosts": [{"name": "h", "driver": "latest"}]},
         """
         hosts[0].driver: 'latest'
-            allowed: 'present', or Driver(..)
+            allowed: 'present', or Driver(...)
         """,
     ),
     (
@@ -947,6 +1006,36 @@ BAD_FILES: list[tuple[str, str, str]] = [
         """,
     ),
     (
+        "tab.yaml",
+        "name: demo\nhosts:\n\t- name: a\n",
+        """
+        DIRECTORY/tab.yaml, line 3, column 1: not YAML: found character '\\t' that cannot start \
+any token
+            allowed: a mapping of settings
+            fix: indent with spaces, not with tabs
+        """,
+    ),
+    (
+        "at.yaml",
+        "name: demo\nhosts:\n- name: @local\n",
+        """
+        DIRECTORY/at.yaml, line 3, column 9: not YAML: found character '@' that cannot start \
+any token
+            allowed: a mapping of settings
+            fix: put what begins with this character in quotes
+        """,
+    ),
+    (
+        "column.yaml",
+        "name: demo\n hosts: []\n",
+        """
+        DIRECTORY/column.yaml, line 2, column 7: not YAML: mapping values are not allowed here
+            allowed: a mapping of settings
+            fix: put text with a colon and a space in it in quotes, and begin all settings of one \
+mapping in the same column
+        """,
+    ),
+    (
         "syntax.yaml",
         "name: demo\nhosts: [{name: a}\nmodels: []\n",
         """
@@ -960,6 +1049,7 @@ BAD_FILES: list[tuple[str, str, str]] = [
         """
         DIRECTORY/twice.yaml, line 2, column 39: not YAML: threads is there more than once
             allowed: a mapping of settings
+            fix: leave out all but one
         """,
     ),
     (
@@ -1028,10 +1118,29 @@ two = pyinfra_hosts(make("two"), __file__)
     ),
     (
         "loads.py",
-        "from deploy import Deployment\nDeployment.load('lab.yaml')\n",
+        "from deploy import Deployment\nDeployment.load('lab.yaml', __file__)\n",
         """
         DIRECTORY/lab.yaml: cannot be read: No such file or directory
             allowed: a YAML file
+        """,
+    ),
+    (
+        "nowhere.py",
+        "from deploy import Deployment\nDeployment.load('lab.yaml')\n",
+        """
+        Deployment.load: 'lab.yaml', and not where it starts
+            allowed: an absolute path, or a relative one and __file__
+            fix: Deployment.load('lab.yaml', __file__)
+        """,
+    ),
+    (
+        "word.py",
+        "from deploy import Hots\n",
+        f"""
+        DIRECTORY/word.py, line 1: ImportError: cannot import name 'Hots' from 'deploy' \
+({deploy.__file__})
+            allowed: {", ".join(deploy.__all__)}
+            fix: correct the inventory file
         """,
     ),
     (

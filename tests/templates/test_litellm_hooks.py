@@ -152,6 +152,9 @@ def test_a_request_is_not_given_back_to_what_it_failed_on(module: Any) -> None:
         (mapped(500, answered(500)), {}),
         (mapped(400, answered(400)), {}),
         (mapped(408, None), {"model_info": None}),
+        # a body that is null or a list, where LiteLLM itself fails
+        (AttributeError("'NoneType' object has no attribute 'get'"), {}),
+        (AttributeError("'list' object has no attribute 'get'"), {"model_info": None}),
     ],
 )
 def test_what_clients_ask_leaves_nothing_out(

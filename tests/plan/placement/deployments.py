@@ -5,9 +5,9 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from deploy import Deployment
 from deploy.catalog import load_catalog
 from deploy.errors import PlanError
-from deploy.inventory import Deployment
 from deploy.plan.deployment_plan import DeploymentPlan
 from deploy.plan.make_plan import make_plan
 

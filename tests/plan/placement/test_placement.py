@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+from deploy import Deployment
 from deploy.catalog import load_catalog
-from deploy.inventory import Deployment
 from deploy.model_files import read_model_files
 from deploy.plan.deployment_plan import DeploymentPlan
 from deploy.plan.make_plan import make_plan
