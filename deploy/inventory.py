@@ -162,7 +162,7 @@ def refuse_yaml(path: Path) -> None:
                 "an inventory in YAML, which pyinfra does not read",
                 "an inventory in Python",
                 f"write {python} next to it, with the three lines: from deploy import Deployment,"
-                f" pyinfra_hosts; deployment = Deployment.load({path.name!r}, __file__);"
+                f" pyinfra_hosts; deployment = Deployment.load({path.name!r});"
                 " hosts = pyinfra_hosts(deployment, __file__)",
             )
         )

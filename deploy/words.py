@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from deploy.catalog import with_profile
-from deploy.errors import AtelierError, InventoryFileError, Problem
+from deploy.errors import AtelierError
 from deploy.spec import (
     AcmeSpec,
     AristoteSpec,
@@ -90,21 +90,19 @@ class DeploymentDeclaration:
             refuse_unnamed(DeploymentSpec, unnamed)
             return declare(_plain(settings))
 
-    def load(self, path: str | Path, inventory_file: str | Path | None = None) -> DeploymentSpec:
+    def load(self, path: str | Path) -> DeploymentSpec:
         """Read the same settings from a YAML file.
 
         Args:
-            path: where it is.
-            inventory_file: ``__file__`` of the inventory, which a relative path starts next to.
+            path: where it is; a relative one starts next to the file that this is called in.
 
         Raises:
             InventoryFileError: if the file cannot be read as a mapping.
             SpecError: with one problem per invalid setting.
         """
+        caller = sys._getframe(1).f_globals.get("__file__", "")
         with errors_for_operators():
-            if inventory_file is None and not Path(path).is_absolute():
-                raise InventoryFileError(_from_where(path))
-            return declare(read_settings(Path(inventory_file or "").parent / path))
+            return declare(read_settings(Path(caller).parent / path))
 
 
 Acme = Declaration(AcmeSpec)
@@ -140,15 +138,6 @@ def declare(settings: dict[str, Any]) -> DeploymentSpec:
         SpecError: with one problem per invalid setting.
     """
     return validate(DeploymentSpec, with_profile(settings))
-
-
-def _from_where(path: str | Path) -> Problem:
-    return Problem(
-        "Deployment.load",
-        f"{str(path)!r}, and not where it starts",
-        "an absolute path, or a relative one and __file__",
-        f"Deployment.load({str(path)!r}, __file__)",
-    )
 
 
 def _plain(value: Any) -> Any:

@@ -1118,19 +1118,10 @@ two = pyinfra_hosts(make("two"), __file__)
     ),
     (
         "loads.py",
-        "from deploy import Deployment\nDeployment.load('lab.yaml', __file__)\n",
+        "from deploy import Deployment\nDeployment.load('lab.yaml')\n",
         """
         DIRECTORY/lab.yaml: cannot be read: No such file or directory
             allowed: a YAML file
-        """,
-    ),
-    (
-        "nowhere.py",
-        "from deploy import Deployment\nDeployment.load('lab.yaml')\n",
-        """
-        Deployment.load: 'lab.yaml', and not where it starts
-            allowed: an absolute path, or a relative one and __file__
-            fix: Deployment.load('lab.yaml', __file__)
         """,
     ),
     (

@@ -412,7 +412,7 @@ def test_yaml_is_found_next_to_its_inventory_from_anywhere(
     (tmp_path / "lab" / "x.yaml").write_text(YAML)
     (tmp_path / "lab" / "site.py").write_text(
         "from deploy import Deployment, pyinfra_hosts\n"
-        "hosts = pyinfra_hosts(Deployment.load('x.yaml', __file__), __file__)\n"
+        "hosts = pyinfra_hosts(Deployment.load('x.yaml'), __file__)\n"
     )
     monkeypatch.chdir(tmp_path)
     assert load_inventory(Path("lab/site.py")).spec.name == "demo"
