@@ -324,6 +324,21 @@ def test_what_moves_or_compiles_is_left_alone(rig: Rig) -> None:
     assert set(rig.look(30)) == {"works"}
 
 
+@pytest.mark.parametrize("compiler", ["ptxas-blackwell", "clang++", "clang-20", "ld.lld", "cc1plus"])
+def test_compilers_are_known_by_how_their_names_begin(rig: Rig, compiler: str) -> None:
+    """As /proc shows them, 15 characters at most."""
+    rig.connect(TABLE)
+    rig.start_process(9, compiler[:15], 7)
+    assert set(rig.look(30)) == {"works"}
+
+
+@pytest.mark.parametrize("other", ["VLLM::Worker_TP", "python3", "cl", "nv"])
+def test_other_processes_are_no_compilers(rig: Rig, other: str) -> None:
+    rig.connect(TABLE)
+    rig.start_process(9, other, 7)
+    assert rig.look(30)[-1] == "hangs"
+
+
 def test_a_server_that_answers_nothing(rig: Rig) -> None:
     rig.look()
     rig.engine.text = None
