@@ -33,6 +33,8 @@ DATA = PurePosixPath("/app/backend/data")
 SQLITE = "webui.db"
 CHATS = ("chat",)
 """How the tables begin that keep what people ask and are answered, by design."""
+ANSWER_SECONDS = 300
+"""As long as it counts an answer that nobody writes any more as one that is being written."""
 SLIM = "-slim"
 PROXIES = {"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"}
 OPENAI_ADDRESSES = (
@@ -127,6 +129,8 @@ def _shared(context: ServiceContext, plan: WebUIPlan) -> dict[str, str | SecretT
         "REDIS_URL": url,
         # the router has its keys there, too
         "REDIS_KEY_PREFIX": f"{context.plan.name}-{IMAGE}",
+        # what is left there of an answer if it dies meanwhile; an hour unless set (tasks.py)
+        "REDIS_RESPONSE_STREAM_TTL": str(ANSWER_SECONDS),
     }
     if plan.spec.oidc:
         # the provider says who has logged out there

@@ -45,7 +45,7 @@ COMPILERS = (
 )
 """How names of compilers begin. Triton has one of its own for Blackwell, ``ptxas-blackwell``, and
 ROCm's are ``clang++``, ``clang-20`` and ``amdclang++``."""
-OWN = ("vllm:admission_rejections", "vllm:engine_sleep_state")
+OWN = ("vllm:admission_rejections", "vllm:engine_sleep_state", "vllm:websocket_connection")
 """Figures that the HTTP server moves by itself."""
 SHOWN = (
     "num_requests_running",

@@ -235,6 +235,8 @@ def test_several_share_everything_but_their_names(make: MakeArtefacts) -> None:
     assert env["REDIS_URL"] == env["WEBSOCKET_REDIS_URL"]
     assert env["REDIS_URL"] == "redis://:<valkey_password>@demo-valkey-0:6379/0"
     assert env["REDIS_KEY_PREFIX"] == "demo-open-webui"
+    # no longer than tasks.py counts an answer as being written: REDIS_TASK_TTL of 0.12.4
+    assert env["REDIS_RESPONSE_STREAM_TTL"] == "300"
 
 
 def test_the_entry_hands_people_to_all_of_them(make: MakeArtefacts) -> None:
