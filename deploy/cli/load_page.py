@@ -7,12 +7,13 @@ from pathlib import Path
 
 from deploy.cli.diagram import Series, curves, page, table, text_list
 from deploy.cli.load_text import COLUMNS, rows, summary, title_of, verdict_text
-from deploy.live.load.report import LoadReport, UseReport, tokens_over_time
+from deploy.live.load.report import LoadReport, UseReport, first_tokens, tokens_over_time
 from deploy.live.load.session import Measured
+from deploy.live.load.waits import shares
 
 HOW = (
-    "half, 95 %, 99 %: so many are no worse than this; requests that were given up before their"
-    " first token are not in it",
+    "half, 95 %, 99 %: so many are no worse than this; who stopped waiting counts as waiting until"
+    " then, and > means that it had not come for so many",
     "the plan: what it estimates for so many people who all ask at once, docs/sizing.md",
     "simulated people ask for made-up code: how long they pause is an assumption, docs/load.md",
 )
@@ -49,11 +50,13 @@ def _sections(found: LoadReport, measured: Measured) -> Iterator[tuple[str, str]
 def _shares(use: UseReport, measured: Measured, what: str) -> Series:
     samples = [each for each in measured.samples if each.use is use.use]
     if what == "first":
-        known = sorted(v for each in samples if (v := each.first_token_seconds) is not None)
-    else:
-        speeds = (each.tokens_per_second for each in samples)
-        known = sorted((v for v in speeds if v is not None), reverse=True)
-    step = max(len(known) // MOST_POINTS, 1)
-    points = [(value, 100 * (i + 1) / len(known)) for i, value in enumerate(known)]
-    kept = [*points[::step], *points[-1:]]
-    return kept if what == "first" else kept[::-1]
+        return _fewer([(seconds, 100 * part) for seconds, part in shares(*first_tokens(samples))])
+    speeds = (each.tokens_per_second for each in samples)
+    known = sorted((v for v in speeds if v is not None), reverse=True)
+    return _fewer([(value, 100 * (i + 1) / len(known)) for i, value in enumerate(known)])[::-1]
+
+
+def _fewer(points: Series) -> Series:
+    """As many as a diagram needs, the last one among them."""
+    step = max(len(points) // MOST_POINTS, 1)
+    return [*points[::step], *points[-1:]]

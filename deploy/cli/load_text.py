@@ -82,7 +82,10 @@ def rows(use: UseReport) -> Iterator[list[str]]:
 def _cells(found: Spread | None, digits: int) -> list[str]:
     if found is None:
         return ["-", "-", "-"]
-    return [f"{each:.{digits}f}" for each in (found.p50, found.p95, found.p99)]
+    figures = {"p50": found.p50, "p95": found.p95, "p99": found.p99}
+    return [
+        f"{'>' if name in found.longer else ''}{each:.{digits}f}" for name, each in figures.items()
+    ]
 
 
 def _cell(value: float | None, digits: int) -> str:
@@ -143,8 +146,9 @@ def _speed(use: UseReport, verdict: Verdict, found: float) -> str:
 
 
 def _first(use: UseReport, verdict: Verdict, found: float) -> str:  # noqa: ARG001
+    came = "had not come after" if verdict.is_longer else "came within"
     return (
-        f"half of the first tokens came within {found:.2f} s, the plan promises"
+        f"half of the first tokens {came} {found:.2f} s, the plan promises"
         f" {verdict.wanted:.2f} s to a prompt that waits for nothing: {_judgement(verdict)}"
     )
 
@@ -159,6 +163,8 @@ def _pace(use: UseReport, verdict: Verdict, found: float) -> str:  # noqa: ARG00
 
 def _in_time(use: UseReport, verdict: Verdict, found: float) -> str:  # noqa: ARG001
     late = "in time" if verdict.kind is Kind.KEPT else "so late that no one looks at them any more"
+    if verdict.is_longer:
+        return f"more than 5 % were not whole after {found:.2f} s: {late} ({verdict.wanted:g} s)."
     return f"95 % were whole within {found:.2f} s: {late} ({verdict.wanted:g} s)."
 
 

@@ -13,7 +13,7 @@ from rich.markup import escape
 
 from deploy.cli.options import InventoryArgument, JsonOption
 from deploy.cli.output import print_json, print_table
-from deploy.hosts.certificate_checks import SOON_DAYS
+from deploy.hosts.certificate_checks import SOON_DAYS, URGENT_DAYS
 from deploy.units import MIB
 
 if TYPE_CHECKING:
@@ -28,11 +28,12 @@ SIGNALLED = 128
 def status(inventory: InventoryArgument, as_json: JsonOption = False) -> None:
     """Show every service of the plan as it runs, read through Docker's API and systemctl.
 
-    Exit status 0 if everything runs, healthy and as planned, else 1. JSON: {"ok": bool,
+    Exit status 0 if everything runs, healthy and as planned, and no certificate that a deployment
+    renews ends within a week, else 1. JSON: {"ok": bool,
     "services": [{"service", "host", "image", "state", "health", "drift", "url",
     "uptime_seconds", "memory_bytes", "memory_limit_bytes", "restarts": {"count", "exit_status",
-    "out_of_memory"}, "certificate_days", "certificate_problem", "health_said", "hangs": {"times",
-    "at", "why"} or null}]}.
+    "out_of_memory"}, "certificate_days", "certificate_renews_itself", "certificate_problem",
+    "health_said", "hangs": {"times", "at", "why"} or null}]}.
     """
     from deploy.cli.load import load_artefacts
     from deploy.live.status import read_status
@@ -52,7 +53,7 @@ def _row(service: ServiceStatus) -> list[str]:
     healthy = service.state == "running" and service.health == "healthy"
     state = f"{service.state}, {service.health}" if service.health else service.state
     drift = ", ".join(service.drift)
-    certificate = _certificate(service.certificate_days)
+    certificate = _certificate(service)
     if service.certificate_problem:
         certificate = f"[yellow]certificate: {escape(service.certificate_problem)}[/]"
     names = [f"[bold]{service.service}[/]", f"[dim]{service.image}[/]", service.url]
@@ -72,14 +73,18 @@ def _row(service: ServiceStatus) -> list[str]:
     ]
 
 
-def _certificate(days: int | None) -> str:
+def _certificate(service: ServiceStatus) -> str:
     """How long a certificate lasts, where there is one."""
+    days = service.certificate_days
     if days is None:
         return ""
     if days < 0:
         return f"[red]certificate: ended {-days} days ago[/]"
-    color = "yellow" if days < SOON_DAYS else "dim"
-    return f"[{color}]certificate: {days} days left[/]"
+    color = "red" if days < URGENT_DAYS else "yellow" if days < SOON_DAYS else "dim"
+    if service.certificate_renews_itself or color == "dim":
+        # those that last a week are renewed by whoever issues them
+        return f"[dim]certificate: {days} days left[/]"
+    return f"[{color}]certificate: {days} days left, see `atelier doctor`[/]"
 
 
 def restarts_text(restarts: Restarts) -> str:

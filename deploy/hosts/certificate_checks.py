@@ -12,6 +12,9 @@ from deploy.tls.read import CertificateFacts, read_certificate
 
 SOON_DAYS = 21
 """A certificate with fewer days left is warned about."""
+URGENT_DAYS = 7
+"""A service whose certificate has fewer days left is not in order: who looks at nothing but an
+exit status is to hear of it before all connections fail."""
 ROOT_SOON_DAYS = 365
 """Clients need time to get another root."""
 RENEW = "deploy: pyinfra INVENTORY deploy.py renews it"

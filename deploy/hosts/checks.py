@@ -32,8 +32,8 @@ from deploy.units import GIB
 MINIMUM_ENGINE = (20, 10)
 CLOCK_SKEW_SECONDS = 30
 LINKS_BEHIND_SECONDS, LINKS_AHEAD_SECONDS = 86_400, 30 * 86_400
-"""Certificates of links are valid from a day before they are made, and renewed 30 days before they
-end."""
+"""Certificates of links are valid from a day before they are made, and have more days left than
+that after each deployment."""
 TRIED_SYSTEMS = ("debian", "ubuntu", "rhel", "fedora", "centos")
 
 

@@ -106,10 +106,10 @@ def stream(
         "POST", base, path, key, json=body | {"stream": True}, timeout=_answered_in(seconds)
     )
     with closing(client.send(request, stream=True)) as reply:
-        if reply.is_error:
-            reply.read()
+        reply.read()
         _raise_for_status(reply)
-        raw = [line for line in reply.iter_lines() if line.strip()]
+    # not splitlines(), for which lines end at more than that, also in the middle of a text
+    raw = [line.strip() for line in reply.text.split("\n") if line.strip()]
     if raw and raw[0].startswith("{"):
         # no stream at all
         _raise_for_body(path, _read(path, "".join(raw)))

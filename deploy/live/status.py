@@ -16,6 +16,7 @@ from deploy.changes.drift import drift
 from deploy.changes.expected import expected
 from deploy.changes.live import Live
 from deploy.errors import ConnectionFailedError, Problem
+from deploy.hosts.certificate_checks import URGENT_DAYS
 from deploy.live.acme import read_renewal
 from deploy.live.connection import Connection, connect
 from deploy.live.daemons import read_daemon
@@ -54,6 +55,8 @@ class ServiceStatus:
     restarts: Restarts = NEVER
     certificate_days: int | None = None
     """Days that the certificate which it serves has left; ``None`` for services without one."""
+    certificate_renews_itself: bool = False
+    """Whether an authority renews that, and not a deployment."""
     certificate_problem: str = ""
     """Why an authority did not issue or renew the entry's certificate; empty if it did."""
     health_said: str = ""
@@ -65,7 +68,8 @@ class ServiceStatus:
     def ok(self) -> bool:
         """Whether it runs, healthy and as planned."""
         works = self.state == "running" and self.health == "healthy" and not self.drift
-        return works and (self.certificate_days is None or self.certificate_days >= 0)
+        least = 0 if self.certificate_renews_itself else URGENT_DAYS
+        return works and (self.certificate_days is None or self.certificate_days >= least)
 
 
 def read_status(artefacts: Artefacts) -> Iterator[ServiceStatus]:
@@ -134,6 +138,7 @@ def _read_container(unit: Unit, artefacts: Artefacts, connection: Connection) ->
         restarts=read_restarts(container.attrs, connection.client),
         hangs=read_hangs(container),
         certificate_days=_certificate_days(unit, artefacts, connection) if running else None,
+        certificate_renews_itself=_renews_itself(unit, artefacts),
         certificate_problem=_certificate_problem(unit, artefacts, connection),
     )
 
@@ -196,6 +201,11 @@ def _certificate_days(unit: Unit, artefacts: Artefacts, connection: Connection) 
     has_link = unit.config is not None and CERTIFICATE in unit.config.files
     own = loaded(connection, unit.name) if has_link else None
     return min(served, own.days_left) if served is not None and own else served
+
+
+def _renews_itself(unit: Unit, artefacts: Artefacts) -> bool:
+    entry = artefacts.plan.entry
+    return unit.tier == Tier.ENTRY and entry is not None and entry.spec.acme is not None
 
 
 def _certificate_problem(unit: Unit, artefacts: Artefacts, connection: Connection) -> str:

@@ -9,11 +9,12 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 
 from deploy.plan.service_plans import EntryPlan, WebUIPlan
+from deploy.render import TEMPLATES
 from deploy.services import postgres, routers, valkey
 from deploy.services.container import HealthCheck, Mount, environment
 from deploy.services.context import ServiceContext
 from deploy.services.health import http_check
-from deploy.services.host_files import DataFile
+from deploy.services.host_files import ConfigFile, DataFile
 from deploy.services.litellm_config import PERSON_HEADER
 from deploy.services.open_webui_logins import CONFIG, login_environment, login_files
 from deploy.services.routes import (
@@ -30,9 +31,13 @@ from deploy.spec import SecretName, SecretText
 IMAGE = "open-webui"
 PORT = 8080
 DATA = PurePosixPath("/app/backend/data")
+SILENCE = "sitecustomize.py"
+"""What keeps what people write out of the log; Python knows it by this name."""
 SQLITE = "webui.db"
 CHATS = ("chat",)
 """How the tables begin that keep what people ask and are answered, by design."""
+ANSWER_SECONDS = 300
+"""As long as it counts an answer that nobody writes any more as one that is being written."""
 SLIM = "-slim"
 PROXIES = {"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"}
 OPENAI_ADDRESSES = (
@@ -65,11 +70,12 @@ def units(context: ServiceContext) -> Iterator[Unit]:
 
 
 def _unit(context: ServiceContext, plan: WebUIPlan, index: int) -> Unit:
-    files = login_files(context)
-    config = context.config_tree(plan.host, IMAGE, files) if files else None
-    mounts = {DATA: Mount(kind="volume", source=volume_name(context))}
-    if config:
-        mounts[CONFIG] = Mount(kind="bind", source=str(config.directory), read_only=True)
+    silence = ConfigFile(content=(TEMPLATES / IMAGE / SILENCE).read_text("utf-8"))
+    config = context.config_tree(plan.host, IMAGE, {SILENCE: silence, **login_files(context)})
+    mounts = {
+        DATA: Mount(kind="volume", source=volume_name(context)),
+        CONFIG: Mount(kind="bind", source=str(config.directory), read_only=True),
+    }
     return Unit(
         host=plan.host,
         tier=Tier.WEB_UI,
@@ -127,6 +133,8 @@ def _shared(context: ServiceContext, plan: WebUIPlan) -> dict[str, str | SecretT
         "REDIS_URL": url,
         # the router has its keys there, too
         "REDIS_KEY_PREFIX": f"{context.plan.name}-{IMAGE}",
+        # what is left there of an answer if it dies meanwhile; an hour unless set (tasks.py)
+        "REDIS_RESPONSE_STREAM_TTL": str(ANSWER_SECONDS),
     }
     if plan.spec.oidc:
         # the provider says who has logged out there
@@ -196,6 +204,8 @@ def _environment(context: ServiceContext, plan: WebUIPlan) -> dict[str, str]:
     return {
         "PORT": str(PORT),
         "DATA_DIR": str(DATA),
+        # where Python finds what it runs when it starts
+        "PYTHONPATH": str(CONFIG),
         "WEBUI_NAME": plan.title,
         "WEBUI_URL": origins[0],
         # chat hangs silently for an origin that is not listed

@@ -24,6 +24,7 @@ class WebUISpec(EndpointSpec):
         "WEBUI_ADMIN_PASSWORD": "secrets={'web_ui_admin_password': Secret(...)}",
         "WEBUI_ADMIN_EMAIL": "admin_email",
         "OPENAI_API_BASE_URLS": "",
+        "PYTHONPATH": "",
         "DATABASE_URL": "postgres=Postgres(web_ui_database_url=Secret(...))",
         "ENABLE_FORWARD_USER_INFO_HEADERS": "",
         "FORWARD_USER_INFO_HEADER_USER_EMAIL": "",

@@ -13,8 +13,9 @@ from deploy.tls.authority import issue, make_authority
 from deploy.tls.pair import OwnCertificates
 from deploy.tls.read import read_certificate
 
-RENEWED_DAYS = 30
-"""A certificate with fewer days left is renewed."""
+RENEWED_DAYS = 45
+"""A certificate with fewer days left is renewed: whoever deploys once a month, or somewhat later,
+does so before it ends."""
 
 
 def provide(

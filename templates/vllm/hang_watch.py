@@ -39,10 +39,13 @@ EXIT_STATUS = 75
 ANSWER_SECONDS = 10
 ESTABLISHED = "01"
 LOOPBACK = ("0100007F", "00000000000000000000000001000000")
-COMPILERS = frozenset(
-    {"nvcc", "cicc", "ptxas", "fatbinary", "ninja", "cc1", "cc1plus", "hipcc", "clang", "lld"}
+COMPILERS = (
+    *("nvcc", "cicc", "cudafe++", "ptxas", "fatbinary", "ninja", "cc1"),
+    *("hipcc", "clang", "amdclang", "lld", "ld.lld"),
 )
-OWN = ("vllm:admission_rejections", "vllm:engine_sleep_state")
+"""How names of compilers begin. Triton has one of its own for Blackwell, ``ptxas-blackwell``, and
+ROCm's are ``clang++``, ``clang-20`` and ``amdclang++``."""
+OWN = ("vllm:admission_rejections", "vllm:engine_sleep_state", "vllm:websocket_connection")
 """Figures that the HTTP server moves by itself."""
 SHOWN = (
     "num_requests_running",
@@ -196,7 +199,7 @@ class Watch:
         return [path.read_text() for path in paths if path.exists()]
 
     def _compiles(self) -> bool:
-        return any(each.name in COMPILERS for each in processes(self.proc, self.root))
+        return any(each.name.startswith(COMPILERS) for each in processes(self.proc, self.root))
 
     def shown(self) -> dict[str, float]:
         """The figures that say most."""

@@ -327,6 +327,7 @@ def test_status_as_json(
         "memory_limit_bytes",
         "restarts",
         "certificate_days",
+        "certificate_renews_itself",
         "certificate_problem",
         "health_said",
         "hangs",

@@ -172,3 +172,18 @@ def test_a_mac_shows_its_certificate_to_whoever_connects(
     monkeypatch.setattr(way, "way", lambda *_: ("127.0.0.1", 9))
     with pytest.raises(ServiceError, match="HAProxy does not answer"):
         links.ask_end(artefacts, end, "demo-link-server-mac-0", way)
+
+
+@pytest.mark.parametrize(
+    ("days", "renews_itself", "ok"),
+    [(None, False, True), (7, False, True), (6, False, False), (6, True, True), (-1, True, False)],
+)
+def test_a_certificate_that_ends_this_week_is_not_in_order(
+    days: int | None, renews_itself: bool, ok: bool
+) -> None:
+    found = status.ServiceStatus(
+        *("link-client", "a", "haproxy:3", "running", "healthy", (), "", 60, 0, 0),
+        certificate_days=days,
+        certificate_renews_itself=renews_itself,
+    )
+    assert found.ok is ok

@@ -341,6 +341,13 @@ def test_a_streamed_chat(serve: Serve) -> None:
     assert checks.stream_chat(url, "sk-key", "tiny") == "answered 'pong' (2 events)"
 
 
+def test_a_streamed_text_may_have_lines_of_its_own(serve: Serve) -> None:
+    """JSON need not escape these, which Python takes for ends of lines."""
+    said = json.dumps({"choices": [{"delta": {"content": "po\x85\u2028ng"}}]}, ensure_ascii=False)
+    url = serve(lambda *_: (200, f"data: {said}\r\n\r\ndata: [DONE]\r\n\r\n"))
+    assert checks.stream_chat(url, "sk-key", "tiny").endswith("(1 events)")
+
+
 @pytest.mark.parametrize(
     ("status", "text", "message"),
     [

@@ -71,6 +71,8 @@ def test_files(demo: Artefacts) -> None:
     }
     for path in HOOKS:
         assert files.pop(f"litellm.{path.name}") == path.read_text()
+    silence = TEMPLATES / "open-webui" / "sitecustomize.py"
+    assert files.pop(f"open-webui.{silence.name}") == silence.read_text()
     assert sorted(files) == ["litellm.atelier.json", "litellm.config.yaml"]
     for name, content in files.items():
         compare(name, content)

@@ -14,6 +14,7 @@ from deploy.artefacts import Artefacts, make_artefacts
 from deploy.errors import AtelierError
 from deploy.plan.web_ui import OWN_TITLE
 from deploy.services import Tier, Unit
+from deploy.services.open_webui import SILENCE
 from deploy.spec import SecretText
 from deploy.tls.authority import make_authority
 from tests.conftest import MakeArtefacts, declare
@@ -161,15 +162,26 @@ def test_what_proves_them_is_mounted(tmp_path: Path) -> None:
     made = make_artefacts(declare(entry=ENTRY, web_ui=web_ui), tmp_path)
     (unit,) = web_uis(made)
     assert unit.config
-    assert {name: file.content for name, file in unit.config.files.items()} == {
-        "oidc.pem": pem,
-        "ldap.pem": pem,
-    }
+    files = {name: file.content for name, file in unit.config.files.items()}
+    assert set(files) == {"oidc.pem", "ldap.pem", SILENCE}
+    assert (files["oidc.pem"], files["ldap.pem"]) == (pem, pem)
     env = variables(made)
     assert env["SSL_CERT_FILE"] == env["AIOHTTP_CLIENT_SSL_CERT_FILE"] == "/etc/atelier/oidc.pem"
     assert env["LDAP_CA_CERT_FILE"] == "/etc/atelier/ldap.pem"
     [mount] = [each for path, each in unit.container.mounts.items() if str(path) == "/etc/atelier"]
     assert mount.source == str(unit.config.directory)
+
+
+def test_errors_of_its_database_are_silent_whoever_logs_in(tmp_path: Path) -> None:
+    """Python runs a file of that name from the directories of PYTHONPATH."""
+    made = make_artefacts(declare(entry=ENTRY), tmp_path)
+    (unit,) = web_uis(made)
+    assert unit.config
+    assert set(unit.config.files) == {"sitecustomize.py"}
+    paths = {str(path): mount for path, mount in unit.container.mounts.items()}
+    assert paths[variables(made)["PYTHONPATH"]].source == str(unit.config.directory)
+    with pytest.raises(AtelierError, match="PYTHONPATH"):
+        make_artefacts(declare(web_ui={"env": {"PYTHONPATH": "/x"}}), tmp_path)
 
 
 def test_what_proves_them_is_read_before_anything_is_touched(tmp_path: Path) -> None:
@@ -235,6 +247,8 @@ def test_several_share_everything_but_their_names(make: MakeArtefacts) -> None:
     assert env["REDIS_URL"] == env["WEBSOCKET_REDIS_URL"]
     assert env["REDIS_URL"] == "redis://:<valkey_password>@demo-valkey-0:6379/0"
     assert env["REDIS_KEY_PREFIX"] == "demo-open-webui"
+    # no longer than tasks.py counts an answer as being written: REDIS_TASK_TTL of 0.12.4
+    assert env["REDIS_RESPONSE_STREAM_TTL"] == "300"
 
 
 def test_the_entry_hands_people_to_all_of_them(make: MakeArtefacts) -> None:

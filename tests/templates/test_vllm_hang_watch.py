@@ -70,6 +70,8 @@ vllm:num_requests_running{engine="0",model_name="m"} 4.0
 vllm:num_requests_running{engine="1",model_name="m"} 1.0
 vllm:admission_rejections_total{reason="load"} 7.0
 vllm:engine_sleep_state{engine="0",sleep_state="awake"} 1.0
+vllm:websocket_connections_total 3.0
+vllm:websocket_connection_duration_seconds_sum 3.5
 python_gc_objects_collected_total{generation="0"} 9131.0
 """
 TABLE = """\
@@ -322,6 +324,23 @@ def test_what_moves_or_compiles_is_left_alone(rig: Rig) -> None:
         assert rig.look() == ["works"]
     rig.start_process(9, "ninja", 7)
     assert set(rig.look(30)) == {"works"}
+
+
+@pytest.mark.parametrize(
+    "compiler", ["ptxas-blackwell", "clang++", "clang-20", "ld.lld", "cc1plus"]
+)
+def test_compilers_are_known_by_how_their_names_begin(rig: Rig, compiler: str) -> None:
+    """As /proc shows them, 15 characters at most."""
+    rig.connect(TABLE)
+    rig.start_process(9, compiler[:15], 7)
+    assert set(rig.look(30)) == {"works"}
+
+
+@pytest.mark.parametrize("other", ["VLLM::Worker_TP", "python3", "cl", "nv"])
+def test_other_processes_are_no_compilers(rig: Rig, other: str) -> None:
+    rig.connect(TABLE)
+    rig.start_process(9, other, 7)
+    assert rig.look(30)[-1] == "hangs"
 
 
 def test_a_server_that_answers_nothing(rig: Rig) -> None:

@@ -92,7 +92,7 @@ def test_what_is_made_first(made: LinkCertificates) -> None:
 
 
 def test_what_is_kept_stays(made: LinkCertificates) -> None:
-    again = provide_links(made, "lab", (CLIENT, B), NOW + timedelta(days=CERTIFICATE_DAYS - 40))
+    again = provide_links(made, "lab", (CLIENT, B), NOW + timedelta(days=CERTIFICATE_DAYS - 50))
     assert (again.reasons, again.is_new, again.previous) == ((), False, {})
     assert again.pairs == made.pairs
 
@@ -122,6 +122,20 @@ def test_those_that_end_soon_are_renewed(made: LinkCertificates) -> None:
     assert found.authority == made.authority
     assert found.previous == made.pairs
     assert not set(found.pairs.values()) & set(made.pairs.values())
+
+
+@pytest.mark.parametrize("first", range(0, 35, 3))
+def test_who_deploys_once_a_month_never_has_one_that_ended(
+    made: LinkCertificates, first: int
+) -> None:
+    """On the same day of each month, and 4 days late once in a while."""
+    kept, passed = made, first
+    for month in range(60):
+        now = NOW + timedelta(days=passed)
+        ends = min(read_certificate(pair.certificate).ends for pair in kept.pairs.values())
+        assert ends > now + timedelta(days=7)
+        kept = provide_links(kept, "lab", (B, CLIENT), now)
+        passed += 35 if month % 5 == 0 else 31
 
 
 def test_an_authority_that_ends_soon_is_made_anew_with_all(made: LinkCertificates) -> None:

@@ -75,7 +75,7 @@ class Client:
             if reply.status_code != httpx.codes.OK:
                 sample.outcome = _refusal(reply.status_code)
                 return
-            async for line in reply.aiter_lines():
+            async for line in _lines(reply):
                 if line.startswith(DATA) and not self._is_end(line.removeprefix(DATA), sample):
                     return
         if sample.outcome == outcomes.UNFINISHED:
@@ -118,6 +118,17 @@ async def open_client(target: Target, people: int) -> AsyncIterator[Client]:
         if target.server_name:
             http.event_hooks["request"].append(_named(target.server_name))
         yield Client(http, time.monotonic())
+
+
+async def _lines(reply: httpx.Response) -> AsyncIterator[str]:
+    """As they come; those of httpx end at more than line breaks, also in the middle of a text."""
+    pending = ""
+    async for text in reply.aiter_text():
+        *whole, pending = (pending + text).split("\n")
+        for line in whole:
+            yield line.rstrip("\r")
+    if pending:
+        yield pending
 
 
 def _named(name: str) -> Any:

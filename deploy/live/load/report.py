@@ -13,6 +13,7 @@ from deploy.live.load.promise import Promise
 from deploy.live.load.queue import Queue
 from deploy.live.load.sample import Sample
 from deploy.live.load.session import Measured
+from deploy.live.load.waits import seconds_of, shares
 from deploy.live.load.workload import Shape, Use
 from deploy.recommend.evaluate import COMPLETION_SECONDS
 from deploy.sizing.throughput import ERROR
@@ -21,6 +22,9 @@ ENOUGH = 5
 """Fewer answers say nothing."""
 FEW_ERRORS = 0.01
 """Part of all requests that may fail in a service that works."""
+PERCENTILES = (50, 95, 99)
+IN_VAIN = {outcomes.UNFINISHED, outcomes.CANCELLED, outcomes.TIMED_OUT}
+"""Requests whose people stopped waiting, or would be waiting still."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,10 @@ class Spread:
     p95: float
     p99: float
     count: int
+    waited: int = 0
+    """Others, for whom it had not come when they stopped waiting; they count as well."""
+    longer: tuple[str, ...] = ()
+    """Which of the figures are in truth longer: it never came for so many."""
 
 
 class Kind(StrEnum):
@@ -60,6 +68,8 @@ class Verdict:
     kind: Kind
     found: float | None
     wanted: float
+    is_longer: bool = False
+    """Whether it is in truth longer than what was found."""
 
 
 @dataclass(frozen=True)
@@ -158,8 +168,32 @@ def spread(values: Iterable[float | None], *, high_is_good: bool = False) -> Spr
     known = sorted((v for v in values if v is not None), reverse=high_is_good)
     if not known:
         return None
-    p50, p95, p99 = (known[max(math.ceil(len(known) * p / 100), 1) - 1] for p in (50, 95, 99))
+    p50, p95, p99 = (known[max(math.ceil(len(known) * p / 100), 1) - 1] for p in PERCENTILES)
     return Spread(p50, p95, p99, len(known))
+
+
+def spread_of_waits(took: Sequence[float], waited: Sequence[float]) -> Spread | None:
+    """Percentiles of how long something took.
+
+    Args:
+        took: seconds of those for whom it came.
+        waited: seconds of those who stopped waiting before.
+    """
+    if not took and not waited:
+        return None
+    parts, longest = shares(took, waited), max((*took, *waited))
+    found = {f"p{p}": seconds_of(p / 100, parts) for p in PERCENTILES}
+    known = {name: longest if each is None else each for name, each in found.items()}
+    longer = tuple(name for name, each in found.items() if each is None)
+    return Spread(**known, count=len(took), waited=len(waited), longer=longer)
+
+
+def first_tokens(samples: Iterable[Sample]) -> tuple[list[float], list[float]]:
+    """How long first tokens took, and how long others waited for one in vain."""
+    all_of_them = list(samples)
+    took = [v for each in all_of_them if (v := each.first_token_seconds) is not None]
+    without = [each for each in all_of_them if each.first is None and each.outcome in IN_VAIN]
+    return took, [each.ended - each.begun for each in without]
 
 
 def _use(measured: Measured, part: Part) -> UseReport:
@@ -172,7 +206,8 @@ def _use(measured: Measured, part: Part) -> UseReport:
     }
     errors = {kind: n for kind, n in counts.most_common() if kind not in expected}
     prompts = [each.prompt_tokens for each in samples if each.prompt_tokens]
-    whole = [each for each in samples if each.outcome == outcomes.ANSWERED]
+    whole = [each.ended - each.begun for each in samples if each.outcome == outcomes.ANSWERED]
+    in_part = [each.ended - each.begun for each in samples if each.outcome in IN_VAIN]
     found = UseReport(
         use=shape.use,
         model=part.model,
@@ -184,12 +219,12 @@ def _use(measured: Measured, part: Part) -> UseReport:
         unfinished=counts[outcomes.UNFINISHED],
         too_many=counts[outcomes.TOO_MANY],
         errors=errors,
-        first_token_seconds=spread(each.first_token_seconds for each in samples),
+        first_token_seconds=spread_of_waits(*first_tokens(samples)),
         tokens_per_second_per_person=spread(
             (each.tokens_per_second for each in samples), high_is_good=True
         ),
         token_gap_seconds=spread(gap for each in samples for gap in each.gaps),
-        answer_seconds=spread(each.ended - each.begun for each in whole),
+        answer_seconds=spread_of_waits(whole, in_part),
         prompt_tokens=sum(prompts) / len(prompts) if prompts else None,
         tokens=sum(each.written for each in samples),
         tokens_per_second=sum(e.written for e in samples) / max(measured.seconds, 1e-9),
@@ -236,11 +271,15 @@ def _at_least(
 def _at_most(
     measure: Measure, found: Spread | None, share: str, wanted: float, error: float = 0.0
 ) -> Verdict:
-    if found is None or found.count < ENOUGH:
+    if found is None or found.count + found.waited < ENOUGH:
         return Verdict(measure, Kind.NOT_MEASURED, None, wanted)
     value: float = getattr(found, share)
-    kind = Kind.WITHIN_ERROR if value <= wanted / (1 - error) else Kind.MISSED
-    return Verdict(measure, Kind.KEPT if value <= wanted else kind, value, wanted)
+    is_longer, most = share in found.longer, wanted / (1 - error)
+    if is_longer and value <= most:
+        # no one waited long enough to tell
+        return Verdict(measure, Kind.NOT_MEASURED, None, wanted)
+    kind = Kind.WITHIN_ERROR if value <= most else Kind.MISSED
+    return Verdict(measure, Kind.KEPT if value <= wanted else kind, value, wanted, is_longer)
 
 
 def _queue(looks: list[Queue]) -> QueueReport | None:

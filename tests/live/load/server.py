@@ -11,7 +11,7 @@ from typing import Any
 from bench.mock_engine import Engine
 from deploy.live.load.target import Target
 
-REFUSALS = {
+ANSWERS = {
     "refused": b"HTTP/1.1 429 Too Many Requests\r\nContent-Length: 2\r\n\r\n{}",
     "broken": b"HTTP/1.1 500 Oh\r\nContent-Length: 2\r\n\r\n{}",
     "cut": b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\ndata: {}\n\n",
@@ -22,12 +22,17 @@ REFUSALS = {
 }
 
 
+SAID = 'data: {"choices": [{"delta": {"content": "a\u2028b\x85c"}}]}\r\n\r\ndata: [DONE]'.encode()
+ANSWERS["own lines"] = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(SAID), SAID)
+"""JSON need not escape the first two, which Python takes for ends of lines."""
+
+
 class Faulty(Engine):
-    """Fails for models of these names."""
+    """Answers in its own way for models of these names, mostly with failures."""
 
     async def _answer(self, writer: asyncio.StreamWriter, path: str, body: dict[str, Any]) -> None:
-        if refusal := REFUSALS.get(body.get("model", "")):
-            writer.write(refusal)
+        if answer := ANSWERS.get(body.get("model", "")):
+            writer.write(answer)
             await writer.drain()
             raise ConnectionResetError
         await super()._answer(writer, path, body)

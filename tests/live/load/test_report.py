@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import pytest
 
 from deploy.cli.load_page import write_load_page
-from deploy.cli.load_text import folded, load_to_json, summary, verdict_text
+from deploy.cli.load_text import folded, load_to_json, rows, summary, verdict_text
 from deploy.cli.output import console
 from deploy.live.load import sample as outcomes
 from deploy.live.load.promise import Promise
@@ -142,6 +142,47 @@ def test_in_plain_words() -> None:
     assert said[2].startswith("In the engines 4 at once and 6 waiting at most; 4.0 waiting")
     nothing = Verdict(Measure.PACE, Kind.NOT_MEASURED, None, 10)
     assert verdict_text(use, nothing) == "Completions: too few answers to judge pace."
+
+
+def waiting(outcome: str, seconds: float) -> Sample:
+    """A request without a token until somebody stopped waiting."""
+    return Sample(Use.COMPLETIONS, 2.0, ended=2.0 + seconds, outcome=outcome)
+
+
+def test_who_waits_in_vain_is_no_reason_to_praise() -> None:
+    """Ten of a hundred are answered at once, and all others never."""
+    answered = [answer(float(i), 0.1, 110) for i in range(10)]
+    never = [waiting(outcomes.UNFINISHED, 98.0) for _ in range(90)]
+    found = load(*answered, *never, promise=Promise(100, 100, 100.0, 0.2))
+    assert kinds(found)[Measure.FIRST_TOKEN] is Kind.MISSED
+    assert kinds(found)[Measure.COMPLETION] is Kind.MISSED
+    [use] = found.uses
+    assert use.first_token_seconds
+    assert (use.first_token_seconds.count, use.first_token_seconds.waited) == (10, 90)
+    texts = [verdict_text(use, verdict) for verdict in use.verdicts]
+    assert texts[1] == (
+        "Completions: half of the first tokens had not come after 98.00 s, the plan promises 0.20 s"
+        " to a prompt that waits for nothing: the promise is not kept."
+    )
+    assert "more than 5 % were not whole after 98.00 s: so late" in texts[3]
+    assert next(rows(use)) == ["first token, s", ">98.00", ">98.00", ">98.00", "0.20"]
+
+
+def test_who_gives_up_early_says_little() -> None:
+    answered = [answer(float(i), 0.4, 200) for i in range(6)]
+    early = [waiting(outcomes.CANCELLED, 0.1) for _ in range(6)]
+    promise = Promise(9, 9, 100.0, 0.5)
+    assert kinds(load(*answered, *early, promise=promise))[Measure.FIRST_TOKEN] is Kind.KEPT
+    alone = kinds(load(*early, promise=promise))
+    assert (alone[Measure.FIRST_TOKEN], alone[Measure.COMPLETION]) == (Kind.NOT_MEASURED,) * 2
+
+
+def test_what_is_refused_has_not_waited() -> None:
+    answered = [answer(float(i), 0.3, 100) for i in range(6)]
+    refused = [failed(outcomes.TOO_MANY), failed("HTTP 504")]
+    [use] = load(*answered, *refused).uses
+    assert use.first_token_seconds
+    assert (use.first_token_seconds.count, use.first_token_seconds.waited) == (6, 0)
 
 
 def test_what_most_failures_were() -> None:

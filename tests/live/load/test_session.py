@@ -76,6 +76,7 @@ def test_completions_are_given_up_as_editors_do() -> None:
         ("error", "an error in the stream (oom)"),
         ("text", outcomes.NO_JSON),
         ("list", outcomes.NO_JSON),
+        ("own lines", outcomes.ANSWERED),
     ],
 )
 def test_failures_are_told_apart(model: str, outcome: str) -> None:
