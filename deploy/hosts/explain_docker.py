@@ -18,7 +18,10 @@ NOT_SEEN = (
     "install Docker from the distribution's packages"
 )
 
+PODMAN = "the docker command is Podman's"
+
 FIXES = {
+    re.escape(PODMAN): "remove the package podman-docker from the host, and install Docker",
     r"iptables.*No chain/target/match by that name|chain '?DOCKER\S* does not exist"
     r"|iptables: .*(Bad rule|does a matching rule exist)": (
         "the firewall was reloaded and Docker's rules are gone. "
