@@ -17,6 +17,7 @@ from deploy.hosts.mac.checks import system_findings
 from deploy.hosts.place_checks import (
     architecture_findings,
     directory_findings,
+    forwarding_findings,
     mapped_user_findings,
     network_findings,
 )
@@ -66,6 +67,7 @@ def host_findings(
     yield from room_findings(found, [*room_needs(subject, found), *more])
     yield from directory_findings(subject.spec, found)
     yield from network_findings(subject.spec, found)
+    yield from forwarding_findings(subject.units, found)
     yield from mapped_user_findings(subject.units, found)
     yield from architecture_findings(subject.images, found)
     yield from _clock(subject, found, now)

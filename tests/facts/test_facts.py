@@ -443,3 +443,12 @@ def test_a_host_whose_docker_does_not_answer_has_nothing(
     if isinstance(fact, Deployment):
         nothing = Belongings(unanswering_engine=("yes",))
     assert answer == nothing
+
+
+@pytest.mark.parametrize(
+    ("said", "security", "forwards"),
+    [("0", "", False), ("1", "", True), ("0", '"name=rootless"', True), ("", "", True)],
+)
+def test_whether_a_host_passes_packets_on(said: str, security: str, forwards: bool) -> None:
+    rows = ["@info", f'{{"security":[{security}]}}', "@forwarding", *([said] if said else [])]
+    assert Host().process(["@engine", "24.0.5", *rows]).daemon.forwards is forwards
