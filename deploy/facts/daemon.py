@@ -61,8 +61,8 @@ def parse_daemon(sections: dict[str, list[str]]) -> Daemon:
         root=info.get("root") or "",
         cgroup_driver=info.get("cgroups") or "",
         maps_users="name=userns" in security,
-        # a rootless one has a network of its own, which forwards
-        forwards=first(sections.get("forwarding")) != "0" or "name=rootless" in security,
+        is_rootless="name=rootless" in security,
+        forwards=first(sections.get("forwarding")) != "0",
         pools=tuple((pool["Base"], pool["Size"]) for pool in info.get("pools") or ()),
         has_network=bool(sections.get("network")),
         subnets=tuple(" ".join(sections.get("subnets", [])).split()),

@@ -20,6 +20,7 @@ from deploy.hosts.place_checks import (
     forwarding_findings,
     mapped_user_findings,
     network_findings,
+    rootless_findings,
 )
 from deploy.hosts.room import Need, room_findings, room_needs
 from deploy.hosts.service_checks import service_findings
@@ -69,6 +70,7 @@ def host_findings(
     yield from network_findings(subject.spec, found)
     yield from forwarding_findings(subject.units, found)
     yield from mapped_user_findings(subject.units, found)
+    yield from rootless_findings(subject.units, found)
     yield from architecture_findings(subject.images, found)
     yield from _clock(subject, found, now)
     if subject.certificate:

@@ -102,6 +102,27 @@ def mapped_user_findings(units: Iterable[Unit], found: HostState) -> Iterator[Fi
         )
 
 
+def rootless_findings(units: Iterable[Unit], found: HostState) -> Iterator[Finding]:
+    """Whether containers that belong into the host's network get there.
+
+    https://docs.docker.com/engine/security/rootless/troubleshoot/
+    """
+    inside = [
+        unit.name
+        for unit in units
+        if unit.runs.kind == "container" and unit.container.is_on_host_network
+    ]
+    if found.daemon.is_rootless and inside:
+        yield Finding(
+            "Docker",
+            "problem",
+            "Docker here is rootless, with a network of its own, so other hosts would not reach "
+            f"{', '.join(inside)}",
+            "Docker that root runs, for one replica over several hosts",
+            "install Docker for root and declare sudo=True for the host, or nnodes=1",
+        )
+
+
 def _needs_own_users(unit: Unit) -> bool:
     if unit.runs.kind != "container":
         return False
@@ -147,7 +168,9 @@ def forwarding_findings(units: Iterable[Unit], found: HostState) -> Iterator[Fin
     counts as soon as their settings are loaded again.
     """
     bridged = [unit for unit in units if _has_own_network(unit)]
-    if found.daemon.forwards or _kind(found.daemon) == "Docker Desktop" or not bridged:
+    # these have a network of their own, which forwards
+    is_elsewhere = found.daemon.is_rootless or _kind(found.daemon) == "Docker Desktop"
+    if found.daemon.forwards or is_elsewhere or not bridged:
         return
     ports = ((unit.name, port) for unit in bridged for port in unit.container.ports)
     asked = list(dict.fromkeys(name for name, port in ports if not _is_own(port.host_ip)))

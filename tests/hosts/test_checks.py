@@ -424,6 +424,7 @@ def test_a_host_with_services_alone_needs_no_docker(make: MakeArtefacts) -> None
         ({"forwards": False}, "127.0.0.1", "warning"),
         ({}, "0.0.0.0", ""),  # noqa: S104
         ({"forwards": False, "operating_system": "Docker Desktop"}, "0.0.0.0", ""),  # noqa: S104
+        ({"forwards": False, "is_rootless": True}, "0.0.0.0", ""),  # noqa: S104
     ],
 )
 def test_a_host_that_passes_no_packets_on(
@@ -436,3 +437,18 @@ def test_a_host_that_passes_no_packets_on(
     rows = [r for r in host_findings(subject, found, None, time.time()) if "ip_forward" in r.found]
     assert [row.status for row in rows] == ([status] if status else [])
     assert [("litellm-0" in row.found) for row in rows] == ([status == "problem"] if rows else [])
+
+
+@pytest.mark.parametrize(("network", "is_said"), [("host", True), ("demo", False)])
+def test_a_rootless_docker_has_no_part_in_the_hosts_network(
+    network: str, is_said: bool, make: MakeArtefacts
+) -> None:
+    """As one replica over several hosts needs."""
+    deployed = make()
+    [unit, *_] = deployed.stack.units
+    node = unit.model_copy(update={"runs": unit.container.model_copy(update={"network": network})})
+    subject = Subject(deployed.host("@local"), (node,))
+    found = replace(GOOD, daemon=replace(GOOD.daemon, is_rootless=True))
+    rows = [r for r in host_findings(subject, found, None, time.time()) if "rootless" in r.found]
+    assert [row.status for row in rows] == ["problem"] * is_said
+    assert all(unit.name in row.found for row in rows)
