@@ -62,6 +62,7 @@ app.add_typer(secrets, rich_help_panel="Look after")
 def main() -> None:
     """Run the command; an operator's mistake ends it with its explanation and exit status 1."""
     # a caller may have closed them
+    sys.stdin = sys.stdin or Path(os.devnull).open(encoding="utf-8")
     sys.stdout, sys.stderr = sys.stdout or _nowhere(), sys.stderr or _nowhere()
     try:
         status = app(prog_name="atelier", standalone_mode=False)

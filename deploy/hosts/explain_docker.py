@@ -56,7 +56,7 @@ FIXES = {
     ),
     r"error getting credentials|docker-credential-\S+": (
         "Docker's client keeps logins with a program that is not there or does not work: take "
-        "credsStore and credHelpers out of ~/.docker/config.json, root's where sudo=True is declared"
+        "credsStore and credHelpers out of ~/.docker/config.json (root's, with sudo=True)"
     ),
     r"proxyconnect|Proxy Authentication Required": (
         "Docker's daemon goes through a proxy that does not let it: see systemctl show "
@@ -67,8 +67,8 @@ FIXES = {
         "there as a snap, too: sudo aa-remove-unknown, then restart Docker; remove the second one"
     ),
     r"cannot (stop|kill) container.*did not receive an exit|tried to kill container": (
-        "a process in it hangs in the kernel, often in a driver: see dmesg on the host, and restart "
-        "the host"
+        "a process in it hangs in the kernel, often in a driver: see dmesg on the host, and "
+        "restart it"
     ),
     r"permission denied while trying to connect to the docker|dial unix \S+ connect: permission": (
         "let this user use Docker: declare sudo=True for the host, or put the user into the group "

@@ -55,6 +55,8 @@ def wrong_password(host: str, said: str) -> Problem:
     fix = "check the password, and the host's sudoers file"
     if "must have a tty" in said:
         fix = "let this user run sudo without a terminal: Defaults !requiretty in the sudoers file"
+    elif "not found" in said:
+        fix = "install sudo there, or log in as root: ssh_user='root' without sudo=True"
     return Problem(
         f"host {host}",
         f"sudo does not let this user in: {said}",

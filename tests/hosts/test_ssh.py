@@ -77,6 +77,11 @@ def test_sudo_that_wants_a_terminal() -> None:
     assert "check the password" in sudo.wrong_password("gpu1", "Sorry, try again.").fix
 
 
+def test_a_host_without_sudo() -> None:
+    said = "it says: sh: 1: sudo: not found"
+    assert "install sudo there, or log in as root" in sudo.wrong_password("gpu1", said).fix
+
+
 def test_the_program_that_knows_the_password(tmp_path: Path) -> None:
     """It really runs, and is for its owner alone."""
     script = "#!/bin/sh\nbase64 -d <<'end'\neCB5Cg==\nend\n"
