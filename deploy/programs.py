@@ -77,18 +77,16 @@ def fetch_archive(archive: ProgramArchive, report: Report) -> LocalFile:
 
 
 def _fetch(archive: ProgramArchive, path: Path) -> None:
-    import httpx  # takes long, and most runs fetch nothing
+    # takes long, and most runs fetch nothing
+    import httpx
+
+    from deploy.outward import open_client
 
     part, digest = path.with_name(f"{path.name}.{os.getpid()}.part"), hashlib.sha256()
     try:
         with (
-            httpx.stream(
-                "GET",
-                archive.url,
-                headers={"Accept-Encoding": "identity"},
-                follow_redirects=True,
-                timeout=TIMEOUT_SECONDS,
-            ) as reply,
+            open_client(follow_redirects=True, timeout=TIMEOUT_SECONDS) as client,
+            client.stream("GET", archive.url, headers={"Accept-Encoding": "identity"}) as reply,
             part.open("wb") as target,
         ):
             reply.raise_for_status()

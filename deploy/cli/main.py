@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TextIO
+from typing import Literal, TextIO
 
 import typer
 
@@ -71,6 +71,7 @@ app.add_typer(secrets, rich_help_panel="Look after")
 def main() -> None:
     """Run the command; an operator's mistake ends it with its explanation and exit status 1."""
     # a caller may have closed them
+    sys.stdin = sys.stdin or _nowhere("r")
     sys.stdout, sys.stderr = sys.stdout or _nowhere(), sys.stderr or _nowhere()
     try:
         status = app(prog_name="atelier", standalone_mode=False)
@@ -95,8 +96,8 @@ def main() -> None:
     sys.exit(status if isinstance(status, int) else 0)
 
 
-def _nowhere() -> TextIO:
-    return Path(os.devnull).open("w", encoding="utf-8")
+def _nowhere(mode: Literal["r", "w"] = "w") -> TextIO:
+    return Path(os.devnull).open(mode, encoding="utf-8")
 
 
 def _report(error: AtelierError) -> None:

@@ -41,6 +41,7 @@ def look_at_daemon(network: str, root: str) -> list[str]:
         f'case "$info" in *io.containerd.snapshotter*) images={CONTAINERD} ;; esac',
         "echo '@info'; printf '%s\\n' \"${info#*|}\"",
         f'echo "@endpoint"; {ENDPOINT}',
+        "echo '@forwarding'; cat /proc/sys/net/ipv4/ip_forward 2>/dev/null",
         f"echo '@volumes'; {show('volumes')} | cut -d ' ' -f 2",
         f"echo '@network'; if {show('networks')} | grep -q {name}; then echo yes; else "
         "echo '@subnets'; ids=$(docker network ls --quiet 2>/dev/null); "
@@ -53,12 +54,15 @@ def parse_daemon(sections: dict[str, list[str]]) -> Daemon:
     """What the sections say of the daemon."""
     info = _info(first(sections.get("info")))
     routes = [row.split()[0] for row in sections.get("routes", [])]
+    security = info.get("security") or ()
     return Daemon(
         endpoint=first(sections.get("endpoint")),
         operating_system=info.get("os") or "",
         root=info.get("root") or "",
         cgroup_driver=info.get("cgroups") or "",
-        maps_users="name=userns" in (info.get("security") or ()),
+        maps_users="name=userns" in security,
+        is_rootless="name=rootless" in security,
+        forwards=first(sections.get("forwarding")) != "0",
         pools=tuple((pool["Base"], pool["Size"]) for pool in info.get("pools") or ()),
         has_network=bool(sections.get("network")),
         subnets=tuple(" ".join(sections.get("subnets", [])).split()),

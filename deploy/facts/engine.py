@@ -13,7 +13,11 @@ from pyinfra.api import FactBase
 
 from deploy.services.container import LABEL_DEPLOYMENT, LABEL_HOLDS, LABEL_SERVICE
 
-ASK_ENGINE = "command -v docker >/dev/null 2>&1 && docker version >/dev/null 2>&1"
+IS_PODMAN = "docker --version 2>/dev/null | grep -qi podman"
+"""Shell condition: the ``docker`` command is Podman's, which does not know all that is asked."""
+ASK_ENGINE = (
+    f"command -v docker >/dev/null 2>&1 && docker version >/dev/null 2>&1 && ! {{ {IS_PODMAN}; }}"
+)
 ENGINE_ANSWERS = (
     f'case "${{atelier_docker:-}}" in yes) true ;; no) false ;; *) {ASK_ENGINE} ;; esac'
 )
@@ -81,7 +85,8 @@ if [ -z "${{atelier_docker:-}}" ]; then
   }}
   lines() {{ printf '%s\\n' "$atelier_said" | sed -n "$1"; }}
   atelier_said=$(
-    docker info --format {shlex.quote(INFO)} 2>/dev/null |
+    # of what it does not know the beginning is printed, without an end of line
+    {{ docker info --format {shlex.quote(INFO)} 2>/dev/null; echo; }} |
       also {NETWORKS} |
       also {VOLUMES} |
       also images |

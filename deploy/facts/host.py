@@ -11,11 +11,12 @@ from pyinfra.api import FactBase
 
 from deploy.facts.common import look_at_common, parse_common
 from deploy.facts.daemon import ROOT, look_at_daemon, parse_daemon
-from deploy.facts.engine import ENGINE, of_deployment, show
+from deploy.facts.engine import ENGINE, IS_PODMAN, of_deployment, show
 from deploy.facts.places import look_at_places, look_at_sizes
 from deploy.facts.sections import first, split_sections
 from deploy.facts.services import parse_holds
 from deploy.facts.system import SYSTEM_SECTIONS, parse_system
+from deploy.hosts.explain_docker import PODMAN
 from deploy.hosts.state import Daemon, HostState
 
 LISTEN_STATE = "0A"
@@ -51,7 +52,8 @@ class Host(FactBase[HostState]):
             [
                 f"export LC_ALL=C\n{ENGINE}",
                 "echo '@engine'; if [ $atelier_docker = no ]; then "
-                "echo '@engine_error'; docker version 2>&1 >/dev/null | tail -n 1; "
+                f"echo '@engine_error'; if {IS_PODMAN}; then echo {shlex.quote(PODMAN)}; "
+                "else docker version 2>&1 >/dev/null | tail -n 1; fi; "
                 'elif [ -n "${atelier_info%%|*}" ]; then echo "${atelier_info%%|*}"; '
                 "else docker version --format '{{.Server.Version}}'; fi",
                 "echo '@memory'; awk '/^MemTotal:/ {printf \"%.0f\\n\", $2 * 1024}' /proc/meminfo",

@@ -17,8 +17,10 @@ from deploy.hosts.mac.checks import system_findings
 from deploy.hosts.place_checks import (
     architecture_findings,
     directory_findings,
+    forwarding_findings,
     mapped_user_findings,
     network_findings,
+    rootless_findings,
 )
 from deploy.hosts.room import Need, room_findings, room_needs
 from deploy.hosts.service_checks import service_findings
@@ -66,7 +68,9 @@ def host_findings(
     yield from room_findings(found, [*room_needs(subject, found), *more])
     yield from directory_findings(subject.spec, found)
     yield from network_findings(subject.spec, found)
+    yield from forwarding_findings(subject.units, found)
     yield from mapped_user_findings(subject.units, found)
+    yield from rootless_findings(subject.units, found)
     yield from architecture_findings(subject.images, found)
     yield from _clock(subject, found, now)
     if subject.certificate:

@@ -7,6 +7,7 @@ import re
 from paramiko import SSHException
 
 from deploy.hosts.ssh import find_endpoint
+from deploy.hosts.ssh_shell import NO_COMMANDS, NO_COMMANDS_FIX
 from deploy.spec import HostSpec
 
 
@@ -27,6 +28,7 @@ def explain(message: str, host: HostSpec) -> str:
     known = target.known_as or at_port
     who = f"{target.user}@{target.address}"
     fixes = {
+        NO_COMMANDS: NO_COMMANDS_FIX,
         r"No host key for|not found in known_hosts": (
             f"compare the key with the one on the host's console, then add it: "
             f"ssh-keyscan -p {target.port} {target.address} >> ~/.ssh/known_hosts; "

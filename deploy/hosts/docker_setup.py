@@ -17,6 +17,7 @@ from deploy.hosts.daemon_settings import (
     wanted_settings,
 )
 from deploy.hosts.docker_packages import Packages, find_packages
+from deploy.hosts.explain_docker import PODMAN
 from deploy.hosts.state import DockerState
 from deploy.spec import HostSpec
 
@@ -141,7 +142,7 @@ def _refusals(host: HostSpec, found: DockerState, *, cdi: bool) -> Iterator[Prob
     if found.is_podman and not found.is_installed:
         yield Problem(
             "docker",
-            "the docker command is Podman's",
+            PODMAN,
             "Docker",
             "remove the package podman-docker from the host",
         )

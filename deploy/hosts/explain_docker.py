@@ -18,7 +18,13 @@ NOT_SEEN = (
     "install Docker from the distribution's packages"
 )
 
+PODMAN = "the docker command is Podman's"
+
 FIXES = {
+    r"sandbox\b.* pair interfaces|Module \S+ not found in directory /lib/modules": (
+        "the kernel that runs has lost its modules: it was upgraded. Restart the host"
+    ),
+    re.escape(PODMAN): "remove the package podman-docker from the host, and install Docker",
     r"iptables.*No chain/target/match by that name|chain '?DOCKER\S* does not exist"
     r"|iptables: .*(Bad rule|does a matching rule exist)": (
         "the firewall was reloaded and Docker's rules are gone. "
@@ -47,6 +53,22 @@ FIXES = {
     r"bind source path does not exist|mounts denied|is not shared": NOT_SEEN,
     r"read-only file system": (
         f"the file system is mounted read-only, or {NOT_SEEN[0].lower()}{NOT_SEEN[1:]}"
+    ),
+    r"error getting credentials|docker-credential-\S+": (
+        "Docker's client keeps logins with a program that is not there or does not work: take "
+        "credsStore and credHelpers out of ~/.docker/config.json (root's, with sudo=True)"
+    ),
+    r"proxyconnect|Proxy Authentication Required": (
+        "Docker's daemon goes through a proxy that does not let it: see systemctl show "
+        "docker.service --property Environment, and proxies in /etc/docker/daemon.json"
+    ),
+    r"cannot (stop|kill) container.*permission denied|could not kill.*permission denied": (
+        "AppArmor keeps Docker from ending the container, as after Docker was installed anew or is "
+        "there as a snap, too: sudo aa-remove-unknown, then restart Docker; remove the second one"
+    ),
+    r"cannot (stop|kill) container.*did not receive an exit|tried to kill container": (
+        "a process in it hangs in the kernel, often in a driver: see dmesg on the host, and "
+        "restart it"
     ),
     r"permission denied while trying to connect to the docker|dial unix \S+ connect: permission": (
         "let this user use Docker: declare sudo=True for the host, or put the user into the group "

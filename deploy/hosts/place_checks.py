@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from ipaddress import ip_address
 from pathlib import PurePosixPath
 
 from deploy.hosts.address_ranges import free_range
@@ -101,6 +102,27 @@ def mapped_user_findings(units: Iterable[Unit], found: HostState) -> Iterator[Fi
         )
 
 
+def rootless_findings(units: Iterable[Unit], found: HostState) -> Iterator[Finding]:
+    """Whether containers that belong into the host's network get there.
+
+    https://docs.docker.com/engine/security/rootless/troubleshoot/
+    """
+    inside = [
+        unit.name
+        for unit in units
+        if unit.runs.kind == "container" and unit.container.is_on_host_network
+    ]
+    if found.daemon.is_rootless and inside:
+        yield Finding(
+            "Docker",
+            "problem",
+            "Docker here is rootless, with a network of its own, so other hosts would not reach "
+            f"{', '.join(inside)}",
+            "Docker that root runs, for one replica over several hosts",
+            "install Docker for root and declare sudo=True for the host, or nnodes=1",
+        )
+
+
 def _needs_own_users(unit: Unit) -> bool:
     if unit.runs.kind != "container":
         return False
@@ -137,6 +159,42 @@ def network_findings(spec: HostSpec, found: HostState) -> Iterator[Finding]:
             "one for the deployment's network",
             NO_RANGE,
         )
+
+
+def forwarding_findings(units: Iterable[Unit], found: HostState) -> Iterator[Finding]:
+    """Whether packets get from the network to containers, and back.
+
+    Docker switches forwarding on when it starts; hardening guides (CIS) switch it off, which
+    counts as soon as their settings are loaded again.
+    """
+    bridged = [unit for unit in units if _has_own_network(unit)]
+    # these have a network of their own, which forwards
+    is_elsewhere = found.daemon.is_rootless or _kind(found.daemon) == "Docker Desktop"
+    if found.daemon.forwards or is_elsewhere or not bridged:
+        return
+    ports = ((unit.name, port) for unit in bridged for port in unit.container.ports)
+    asked = list(dict.fromkeys(name for name, port in ports if not _is_own(port.host_ip)))
+    whom = f", and nobody reaches {', '.join(asked)} from other machines" if asked else ""
+    yield Finding(
+        "network",
+        "problem" if asked else "warning",
+        f"the host forwards no packets (net.ipv4.ip_forward=0): containers reach nothing{whom}",
+        "net.ipv4.ip_forward=1",
+        "switch it on: sudo sysctl -w net.ipv4.ip_forward=1; and set it to 1 in the file below "
+        "/etc/sysctl.d that switches it off",
+    )
+
+
+def _has_own_network(unit: Unit) -> bool:
+    return unit.runs.kind == "container" and not unit.container.is_on_host_network
+
+
+def _is_own(address: str) -> bool:
+    """Whether the host alone reaches what listens there."""
+    try:
+        return ip_address(address).is_loopback
+    except ValueError:
+        return address == "localhost"
 
 
 def _declared_pools(spec: HostSpec) -> tuple[tuple[str, int], ...]:

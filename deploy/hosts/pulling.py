@@ -37,7 +37,8 @@ def explain_pull(message: str, reference: str, *, has_login: bool) -> str:
         r"manifest unknown|not found|manifest for|name unknown": (
             f"{registry} does not have {reference}: declare images={{...: Image(reference='...')}}"
         ),
-        r"no such host|dial tcp|timeout|timed out|refused|unreachable|no route|EOF": (
+        r"no such host|dial tcp|timeout|timed out|deadline exceeded|request canceled|refused|reset"
+        r"|unreachable|no route|EOF": (
             f"the host does not reach {registry}: declare registry_mirror, or bring the image: "
             "image_source='load'"
         ),

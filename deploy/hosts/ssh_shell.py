@@ -23,6 +23,11 @@ NOT_PLAIN = re.compile(r"[^A-Za-z0-9 _./=:,@+%\"$(){}\[\]<>|&;*?~#^`-]")
 WORD_BYTES = 180
 """Of the command in each word; a byte takes up to five characters there."""
 CHUNK_BYTES = 65536
+NO_COMMANDS = "no command of this user runs there"
+NO_COMMANDS_FIX = (
+    "see on the host what the user's login shell is (getent passwd), whether the password has "
+    "expired (chage -l), and ForceCommand in sshd_config or command= in authorized_keys"
+)
 
 
 def frame(command: str) -> str:
@@ -72,12 +77,21 @@ class Errors(_AfterMark, ChannelStderrFile):
     """Standard error of a framed command."""
 
 
+def runs_nothing(said: str) -> str:
+    """That no command runs on a host, and what was printed instead."""
+    return f"{NO_COMMANDS}: {' '.join(said.split()) or 'nothing is printed'}"
+
+
 def skip_to_mark(channel: paramiko.Channel) -> bytes:
-    """Wait until the command begins; what has come of its output already."""
+    """Wait until the command begins; what has come of its output already.
+
+    Raises:
+        SSHException: if it never does, with what was printed instead.
+    """
     before = b""
     while MARK not in before:
         chunk = channel.recv(CHUNK_BYTES)
         if not chunk:
-            return before
+            raise paramiko.SSHException(runs_nothing(before.decode("utf-8", "replace")))
         before += chunk
     return before.partition(MARK)[2]

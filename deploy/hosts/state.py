@@ -87,6 +87,10 @@ class Daemon:
     """Who makes its containers' cgroups: ``cgroupfs``, itself, or ``systemd``."""
     maps_users: bool = False
     """Whether root of a container is another user of the host (``userns-remap``)."""
+    is_rootless: bool = False
+    """Whether it runs as a user, in a network of its own."""
+    forwards: bool = True
+    """Whether the host passes packets on between its containers and the network."""
     pools: tuple[tuple[str, int], ...] = ()
     """Ranges that it takes networks from, and the size of those; empty for its own defaults."""
     has_network: bool = False

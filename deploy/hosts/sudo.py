@@ -7,10 +7,13 @@ import sys
 from getpass import getpass
 
 from deploy.errors import HostError, Problem
+from deploy.hosts.ssh_shell import NO_COMMANDS_FIX, runs_nothing
 
 PASSWORD_VARIABLE = "ATELIER_SUDO_PASSWORD"  # noqa: S105 - the name of a variable
 QUIETLY = 'said=$(LC_ALL=C {} 2>&1) || {{ echo "it says: $said"; exit 1; }}'
 """With words before what sudo says: at the bare words pyinfra would ask for a password itself."""
+SUDO_SAYS = "it says:"
+"""Those words: without them, sudo was not asked."""
 TRY_SUDO = QUIETLY.format("sudo -n true")
 _typed: list[str] = []
 
@@ -52,9 +55,13 @@ def _nobody_to_ask(host: str) -> Problem:
 
 def wrong_password(host: str, said: str) -> Problem:
     """What is shown when sudo does not let the user in."""
+    if SUDO_SAYS not in said:
+        return Problem(f"host {host}", runs_nothing(said), fix=NO_COMMANDS_FIX)
     fix = "check the password, and the host's sudoers file"
     if "must have a tty" in said:
         fix = "let this user run sudo without a terminal: Defaults !requiretty in the sudoers file"
+    elif "not found" in said:
+        fix = "install sudo there, or log in as root: ssh_user='root' without sudo=True"
     return Problem(
         f"host {host}",
         f"sudo does not let this user in: {said}",

@@ -15,6 +15,7 @@ import httpx
 from deploy.hub.answers import LONGEST_WAIT_SECONDS, TOO_MANY, Answer
 from deploy.hub.listing import HubFile
 from deploy.local_file import LocalFile, user_cache
+from deploy.outward import open_client
 from deploy.units import MB
 
 ASK_SECONDS = 30
@@ -78,7 +79,8 @@ def room_here(files: Iterable[HubFile]) -> tuple[int, int]:
 def _client(token: str) -> httpx.Client:
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     # the machine's own certificates: a proxy with an authority of its own is trusted where it is
-    return httpx.Client(timeout=ASK_SECONDS, headers=headers, verify=ssl.create_default_context())
+    verify = ssl.create_default_context()
+    return open_client(timeout=ASK_SECONDS, headers=headers, verify=verify)
 
 
 def _in_the_clients_cache(file: HubFile) -> Iterator[Path]:

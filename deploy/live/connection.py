@@ -15,7 +15,7 @@ from deploy.errors import ConnectionFailedError, Problem, ServiceError
 from deploy.hosts.connection import explain
 from deploy.hosts.ssh import CONNECTION_ERRORS
 from deploy.live import shell
-from deploy.live.local_command import open_local_command
+from deploy.live.local_command import open_local_command, uses_context
 from deploy.live.login import Login, log_in
 from deploy.live.tunnel import open_command, open_port
 from deploy.plan.addresses import host_and_port
@@ -205,7 +205,7 @@ def _open(host: HostSpec, login: Login | None, stack: ExitStack) -> docker.Docke
     """Both clients ask for the engine's version, so that one that does not answer is noticed."""
     import docker
 
-    if login is None and not host.sudo:
+    if login is None and not host.sudo and not uses_context():
         client = docker.from_env(timeout=TIMEOUT_SECONDS)
     else:
         # the engine's socket through the docker command of the host, as the docker CLI does it

@@ -1,7 +1,9 @@
-"""A local socket that leads to a command on this machine, such as one with sudo."""
+"""A local socket that leads to a command on this machine, such as Docker's client with sudo."""
 
 from __future__ import annotations
 
+import json
+import os
 import socket
 import subprocess
 import threading
@@ -12,6 +14,27 @@ from pathlib import Path
 from typing import IO
 
 from deploy.live.tunnel import CHUNK_BYTES, open_socket, refuse
+
+
+def uses_context() -> bool:
+    """Whether Docker's client here goes where its context says, which Python's does not know.
+
+    So it does for a rootless Docker or Docker Desktop, which make a context when they are set up.
+    """
+    if os.environ.get("DOCKER_HOST"):
+        return False
+    named = os.environ.get("DOCKER_CONTEXT") or _current_context()
+    return named not in {"", "default"}
+
+
+def _current_context() -> str:
+    directory = Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker")
+    try:
+        settings = json.loads((directory / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        # Docker's client says what is wrong with it
+        return ""
+    return str(settings.get("currentContext") or "") if isinstance(settings, dict) else ""
 
 
 @contextmanager

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import paramiko
 
 from deploy.hosts.ssh import open_ssh
-from deploy.hosts.sudo import ask_password
+from deploy.hosts.ssh_shell import runs_nothing
+from deploy.hosts.sudo import SUDO_SAYS, TRY_SUDO, ask_password
 from deploy.spec import HostSpec
 
 TIMEOUT_SECONDS = 30
@@ -31,9 +32,12 @@ def log_in(host: HostSpec, stack: ExitStack) -> Login:
     ssh = stack.enter_context(open_ssh(host))
     if not host.sudo:
         return Login(ssh, sudo_wants_password=False)
-    _, output, _ = ssh.exec_command("sudo -n true", timeout=TIMEOUT_SECONDS)
-    output.read()
-    return Login(ssh, sudo_wants_password=output.channel.recv_exit_status() != 0)
+    _, output, _ = ssh.exec_command(TRY_SUDO, timeout=TIMEOUT_SECONDS)
+    said = output.read().decode("utf-8", "replace")
+    lets_in = output.channel.recv_exit_status() == 0
+    if not (lets_in or SUDO_SAYS in said):
+        raise paramiko.SSHException(runs_nothing(said))
+    return Login(ssh, sudo_wants_password=not lets_in)
 
 
 def with_sudo(host: HostSpec, command: str, *, wants_password: bool) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import select
 import shlex
 import socket
@@ -21,6 +22,8 @@ from deploy.scripts import read_script
 
 CHUNK_BYTES = 65536
 START_SECONDS = 30
+DEEPEST_BYTES = 70
+"""Of the directory that a socket's own is in: a path has 103 bytes on macOS, 107 on Linux."""
 NOT_ALLOWED = 1
 """What an SSH server answers that forwards no ports."""
 Way = tuple[paramiko.Channel, bytes]
@@ -82,13 +85,19 @@ def open_command(ssh: paramiko.SSHClient, command: str, first_line: str = "") ->
 @contextmanager
 def open_socket(answer: Answer) -> Iterator[Path]:
     """Make a socket file for this user alone; each connection to it is answered in a thread."""
-    with tempfile.TemporaryDirectory() as directory:
+    with tempfile.TemporaryDirectory(dir=_short_directory()) as directory:
         path = Path(directory) / "socket"
         listening = socket.socket(socket.AF_UNIX)
         listening.bind(str(path))
         listening.listen()
         with _serve(listening, answer):
             yield path
+
+
+def _short_directory() -> str | None:
+    """Where temporary files are kept here, unless TMPDIR names a place too deep for a socket."""
+    is_deep = len(os.fsencode(tempfile.gettempdir())) > DEEPEST_BYTES
+    return "/tmp" if is_deep else None  # noqa: S108 - a directory in it is made for this user alone
 
 
 def _run(ssh: paramiko.SSHClient, command: str, first_line: str = "") -> Way:

@@ -157,15 +157,21 @@ begin() {
   if is_service "$2"; then start_service "$2" "$1"; else docker container "$1" "$2"; fi
 }
 
-# all at once
+# all at once; fails if one of them runs on: AppArmor, or a driver that hangs, may keep Docker from ending it
 stop_previous() {
   previous=
   for each; do
     if is_service "$each.previous"; then stop_service "$each"; fi
     if is_container "$each.previous"; then previous="$previous $each.previous"; fi
   done
+  [ -n "$previous" ] || return 0
   # shellcheck disable=SC2086 # names are words
-  [ -z "$previous" ] || quietly docker container stop $previous
+  if error=$(docker container stop $previous 2>&1 >/dev/null); then return 0; fi
+  for each in $previous; do
+    [ "$(docker container inspect --format '{{.State.Running}}' "$each" 2>/dev/null)" = true ] || continue
+    say "container ${each%.previous} cannot be stopped: $error"
+    return 1
+  done
 }
 
 restore() {
@@ -195,7 +201,10 @@ swap() {
   shift
   for each in $all; do set_aside "$each"; done
   # shellcheck disable=SC2086 # names are words
-  stop_previous $all
+  if ! stop_previous $all; then
+    restore $all
+    exit 1
+  fi
   while [ $# -gt 0 ]; do
     name=$1 timeout=$2
     shift 2
@@ -231,7 +240,7 @@ halt() {
     case ",$gone," in *",$each,"*) set_aside "$each" ;; esac
     if exists "$each.next"; then set_aside "$each"; fi
   done
-  stop_previous "$@"
+  stop_previous "$@" || return 1
   stop_all "$@"
 }
 

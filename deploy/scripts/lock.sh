@@ -16,6 +16,8 @@
 set -eu
 umask 022
 trap '' PIPE HUP
+# hardening guides export it from profiles: bash then waits no longer than so many seconds for standard input
+unset TMOUT
 
 action=$1 directory=$2
 lock=$directory/lock record=$directory/lock.json

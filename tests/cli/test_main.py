@@ -54,6 +54,19 @@ def test_a_caller_may_have_closed_what_the_command_writes_to() -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
+def test_a_caller_may_have_closed_what_the_command_asks_at(tmp_path: Path) -> None:
+    inventory = tmp_path / "lab.py"
+    text = Path("inventories/individual.py").read_text()
+    inventory.write_text(text.replace("workstation.lab.example", "lab.invalid"))
+    code = "from deploy.cli.main import main; main()"
+    command = [sys.executable, "-c", code, "doctor", str(inventory)]
+    shell = ["sh", "-c", 'exec "$@" <&-', "sh", *command]
+    done = subprocess.run(shell, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "lab.invalid" in done.stdout
+
+
 def test_what_the_system_refuses_is_explained_without_a_traceback(tmp_path: Path) -> None:
     size = ["size", f"{tmp_path}/{'long' * 100}.json", "--gpus", "l40s"]
     error = run(*size, stream="stderr", status=1)

@@ -443,3 +443,20 @@ def test_a_host_whose_docker_does_not_answer_has_nothing(
     if isinstance(fact, Deployment):
         nothing = Belongings(unanswering_engine=("yes",))
     assert answer == nothing
+
+
+@pytest.mark.parametrize(
+    ("said", "security", "forwards", "is_rootless"),
+    [
+        ("0", "", False, False),
+        ("1", "", True, False),
+        ("0", '"name=seccomp","name=rootless"', False, True),
+        ("", "", True, False),
+    ],
+)
+def test_the_network_of_dockers_containers(
+    said: str, security: str, forwards: bool, is_rootless: bool
+) -> None:
+    rows = ["@info", f'{{"security":[{security}]}}', "@forwarding", *([said] if said else [])]
+    daemon = Host().process(["@engine", "24.0.5", *rows]).daemon
+    assert (daemon.forwards, daemon.is_rootless) == (forwards, is_rootless)

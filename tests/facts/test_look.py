@@ -217,6 +217,36 @@ def test_what_docker_need_not_say_does_not_fail_it(tmp_path: Path, command: str)
     assert result.stdout.splitlines() == ["network demo demo", "volume other "]
 
 
+PODMAN = """#!/bin/sh
+# as podman 4.3.1: of a template that it does not know it prints the beginning
+unknown() { printf '%s ' "$1"; echo "Error: template: can't evaluate field $2" >&2; exit 125; }
+case "$1 $2" in
+--version*) echo "podman version 4.3.1" ;;
+version*) echo "Client:       Podman Engine" ;;
+info*) unknown info .ServerVersion ;;
+"network ls") unknown "network podman" .Label ;;
+esac
+"""
+
+
+def test_podman_in_dockers_place_is_told(tmp_path: Path) -> None:
+    """It does not know all that Docker is asked, which must not fail the look."""
+    _install_docker(tmp_path, PODMAN)
+    questions = [
+        Question.of(facts.Host, deployment="demo", directory=str(tmp_path)),
+        Question.of(Docker),
+        Question.of(Resources),
+    ]
+    command = Look().command(tuple(question.shell for question in questions))
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+    result = subprocess.run(["sh", "-c", command], env=environment, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    lines = Look().process(result.stdout.splitlines())
+    host, docker, resources = (q.parse(lines.get(n, [])) for n, q in enumerate(questions))
+    assert (host.engine_version, host.engine_error) == (None, "the docker command is Podman's")
+    assert (docker.is_podman, docker.answers, resources) == (True, False, {})
+
+
 def _install_docker(directory: Path, text: str) -> None:
     (directory / "docker").write_text(text)
     (directory / "docker").chmod(0o755)

@@ -415,3 +415,40 @@ def test_a_host_with_services_alone_needs_no_docker(make: MakeArtefacts) -> None
     }
     assert "Docker" not in found
     assert found["ports"] == "free or ours: 8000"
+
+
+@pytest.mark.parametrize(
+    ("daemon", "listen", "status"),
+    [
+        ({"forwards": False}, "0.0.0.0", "problem"),  # noqa: S104
+        ({"forwards": False}, "127.0.0.1", "warning"),
+        ({}, "0.0.0.0", ""),  # noqa: S104
+        ({"forwards": False, "operating_system": "Docker Desktop"}, "0.0.0.0", ""),  # noqa: S104
+        ({"forwards": False, "is_rootless": True}, "0.0.0.0", ""),  # noqa: S104
+    ],
+)
+def test_a_host_that_passes_no_packets_on(
+    daemon: dict[str, Any], listen: str, status: str, make: MakeArtefacts
+) -> None:
+    """Hardening guides switch forwarding off that Docker had switched on."""
+    artefacts = make(router={"port": 4000, "listen": listen}, web_ui=None)
+    subject = Subject(artefacts.host("@local"), artefacts.stack.on("@local"))
+    found = replace(GOOD, daemon=replace(GOOD.daemon, **daemon))
+    rows = [r for r in host_findings(subject, found, None, time.time()) if "ip_forward" in r.found]
+    assert [row.status for row in rows] == ([status] if status else [])
+    assert [("litellm-0" in row.found) for row in rows] == ([status == "problem"] if rows else [])
+
+
+@pytest.mark.parametrize(("network", "is_said"), [("host", True), ("demo", False)])
+def test_a_rootless_docker_has_no_part_in_the_hosts_network(
+    network: str, is_said: bool, make: MakeArtefacts
+) -> None:
+    """As one replica over several hosts needs."""
+    deployed = make()
+    [unit, *_] = deployed.stack.units
+    node = unit.model_copy(update={"runs": unit.container.model_copy(update={"network": network})})
+    subject = Subject(deployed.host("@local"), (node,))
+    found = replace(GOOD, daemon=replace(GOOD.daemon, is_rootless=True))
+    rows = [r for r in host_findings(subject, found, None, time.time()) if "rootless" in r.found]
+    assert [row.status for row in rows] == ["problem"] * is_said
+    assert all(unit.name in row.found for row in rows)

@@ -23,6 +23,40 @@ from deploy.hosts.explain_docker import explain_docker
             "Chain 'DOCKER' does not exist",
             "load the firewall before Docker starts",
         ),
+        (
+            'error getting credentials - err: exec: "docker-credential-desktop": executable file '
+            "not found in $PATH, out: ``",
+            "take credsStore and credHelpers out of ~/.docker/config.json",
+        ),
+        (
+            'Error response from daemon: Get "https://registry-1.docker.io/v2/": proxyconnect tcp: '
+            "dial tcp 10.0.0.1:3128: connect: connection refused",
+            "systemctl show docker.service --property Environment",
+        ),
+        (
+            'Get "https://registry-1.docker.io/v2/": Proxy Authentication Required',
+            "proxies in /etc/docker/daemon.json",
+        ),
+        (
+            "failed to create endpoint lab-litellm-0 on network lab: failed to add the host "
+            "(vethdcb1b33) <=> sandbox (veth4bcd5c9) pair interfaces: operation not supported",
+            "Restart the host",
+        ),
+        (
+            "iptables v1.8.9 (legacy): can't initialize iptables table `nat': modprobe: FATAL: "
+            "Module ip_tables not found in directory /lib/modules/6.1.0-18-amd64",
+            "Restart the host",
+        ),
+        (
+            "container lab-vllm-0 cannot be stopped: Error response from daemon: cannot stop "
+            "container: 0123: permission denied",
+            "aa-remove-unknown",
+        ),
+        (
+            "Error response from daemon: cannot stop container: lab-vllm-0: tried to kill "
+            "container, but did not receive an exit event",
+            "hangs in the kernel",
+        ),
         ("sh: 1: docker: not found", "secure_path in its sudoers"),
         ("bash: line 1: docker: command not found", "docker='distribution'"),
         (

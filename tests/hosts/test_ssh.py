@@ -74,7 +74,19 @@ def test_nobody_to_ask(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_sudo_that_wants_a_terminal() -> None:
     said = "it says: sudo: sorry, you must have a tty to run sudo"
     assert "Defaults !requiretty" in sudo.wrong_password("gpu1", said).fix
-    assert "check the password" in sudo.wrong_password("gpu1", "Sorry, try again.").fix
+    assert "check the password" in sudo.wrong_password("gpu1", "it says: Sorry, try again.").fix
+
+
+def test_a_login_that_runs_no_commands() -> None:
+    """As of a user whose password has expired: sudo has not been asked."""
+    problem = sudo.wrong_password("gpu1", "Password change required but no TTY available.")
+    assert problem.found.endswith("runs there: Password change required but no TTY available.")
+    assert "chage -l" in problem.fix
+
+
+def test_a_host_without_sudo() -> None:
+    said = "it says: sh: 1: sudo: not found"
+    assert "install sudo there, or log in as root" in sudo.wrong_password("gpu1", said).fix
 
 
 def test_the_program_that_knows_the_password(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from typing import Any
 import httpx
 import pytest
 
+from deploy.errors import ConnectionFailedError
 from deploy.hosts import ssh_config
 from deploy.hosts.ssh import Client, open_ssh, transport_of
 from deploy.hosts.ssh_shell import MARK, Output, frame, frame_merged
@@ -252,6 +253,18 @@ def test_a_command_that_fails_at_once_says_why(server: Server, ssh: Client) -> N
         with httpx.Client(transport=transport) as client:
             said = client.get("http://docker/version")
     assert (said.status_code, said.text.strip()) == (502, "not allowed")
+
+
+@pytest.mark.parametrize("sudo", [False, True])
+def test_a_login_that_runs_no_commands_is_told(server: Server, sudo: bool) -> None:
+    """Its shell is nologin, its password has expired, or a command of its own is forced on it."""
+    server.shell = ("sh", "-c", "echo 'This account is currently not available.'; exit 1")
+    host = HostSpec(name="127.0.0.1", ssh_port=server.port, ssh_user="alice", sudo=sudo)
+    with pytest.raises(ConnectionFailedError) as failed, connect(host):
+        pass
+    said = "no command of this user runs there: This account is currently not available."
+    assert said in str(failed.value)
+    assert "what the user's login shell is" in str(failed.value)
 
 
 def test_the_script_is_one_that_every_shell_passes_on() -> None:

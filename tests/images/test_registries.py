@@ -87,6 +87,15 @@ def test_certificates(tmp_path: Path) -> None:
             "the host does not reach registry.lab",
         ),
         (
+            'Get "https://registry.lab/v2/": context deadline exceeded',
+            "the host does not reach registry.lab",
+        ),
+        (
+            'error getting credentials - err: exec: "docker-credential-pass": executable file not '
+            "found in $PATH, out: ``",
+            "Docker's client keeps logins with a program that is not there",
+        ),
+        (
             "http: server gave HTTP response to HTTPS client",
             "registry.lab has no TLS",
         ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -78,3 +79,62 @@ def test_what_sudo_says_is_told(home: Path, monkeypatch: pytest.MonkeyPatch) -> 
     [host] = declare(hosts=[{"name": "@local", "sudo": True}]).hosts
     with pytest.raises(ConnectionFailedError, match="sudo: wrong password"), connect(host):
         pass
+
+
+CLIENT = """#!/bin/sh
+config=${DOCKER_CONFIG:-$HOME/.docker}/config.json
+grep -qs '"currentContext": "rootless"' "$config" || [ "${DOCKER_CONTEXT:-}" = rootless ] ||
+  { echo "the wrong Docker: $*" >&2; exit 1; }
+"""
+SOME_CONTEXT = '{"currentContext": "rootless"}'
+
+
+@pytest.mark.parametrize(
+    ("variables", "settings"),
+    [
+        ({}, {".docker/config.json": SOME_CONTEXT}),
+        ({"DOCKER_CONFIG": "elsewhere"}, {"elsewhere/config.json": SOME_CONTEXT}),
+        ({"DOCKER_CONTEXT": "rootless"}, {}),
+    ],
+)
+def test_docker_is_asked_where_its_context_says(
+    home: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    variables: dict[str, str],
+    settings: dict[str, str],
+) -> None:
+    """A rootless Docker has a socket that Docker's client alone knows."""
+    (home / "bin" / "docker").write_text(CLIENT + DOCKER.partition("exit 1; }\n")[2])
+    monkeypatch.delenv("DOCKER_HOST")
+    for name, value in variables.items():
+        monkeypatch.setenv(name, str(home / value) if name == "DOCKER_CONFIG" else value)
+    for path, text in settings.items():
+        (home / path).parent.mkdir()
+        (home / path).write_text(text)
+    [host] = declare(hosts=[{"name": "@local"}]).hosts
+    with connect(host) as connection:
+        assert ask_docker(connection) == "24.0.5"
+
+
+def test_a_socket_that_is_named_wins_over_a_context(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it does for Docker's client."""
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{home}/docker.sock")
+    monkeypatch.setenv("DOCKER_CONTEXT", "rootless")
+    [host] = declare(hosts=[{"name": "@local"}]).hosts
+    with connect(host) as connection:
+        assert ask_docker(connection) == "24.0.5"
+
+
+def test_a_deep_directory_for_temporary_files_does_not_matter(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On clusters and in CI, TMPDIR has more bytes than the path of a socket may have."""
+    deep = home / ("d" * 100)
+    deep.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(deep))
+    (home / "nopasswd").touch()
+    [host] = declare(hosts=[{"name": "@local", "sudo": True}]).hosts
+    with connect(host) as connection:
+        assert ask_docker(connection) == "24.0.5"

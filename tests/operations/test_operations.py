@@ -561,6 +561,12 @@ def test_a_good_host_passes(demo: Artefacts, differences: dict[str, Any]) -> Non
             "    fix: start Docker on the host: sudo systemctl start docker",
         ),
         (
+            {"engine_version": None, "engine_error": "the docker command is Podman's"},
+            "Docker: the docker command is Podman's\n"
+            "    allowed: Docker 20.10 or newer that this user may use\n"
+            "    fix: remove the package podman-docker from the host, and install Docker",
+        ),
+        (
             {"engine_version": "19.03.15"},
             "Docker: version 19.03.15\n    allowed: 20.10 or newer\n"
             "    fix: upgrade it; versions 3 to 5 are Podman's: replace podman-docker by Docker",

@@ -195,6 +195,20 @@ def test_a_broken_first_container_is_removed(engine: Engine) -> None:
     assert engine.containers == {}
 
 
+@pytest.mark.parametrize("image", ["good", "nostart"])
+def test_one_that_cannot_be_stopped_serves_on(engine: Engine, image: str) -> None:
+    """Else both would run, and share a port or a GPU."""
+    engine.add(NAME, "stuck")
+    result = engine.replace(image)
+    assert result.returncode == 1
+    assert result.stdout.splitlines() == [
+        f"container {NAME} cannot be stopped: Error: cannot stop container: {PREVIOUS}: permission "
+        "denied",
+        f"{NAME}: the container before it serves again",
+    ]
+    assert engine.containers == {NAME: ("stuck", "running")}
+
+
 def test_both_broken_is_said(engine: Engine) -> None:
     engine.add(NAME, "sick")
     result = engine.replace("crash")

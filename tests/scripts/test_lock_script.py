@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -207,3 +208,20 @@ def test_of_many_at_once_one_gets_it(directory: Directory) -> None:
     for look in looks:
         look.wait(timeout=30)
     assert sorted(answers) == ["held"] * 4 + ["taken"]
+
+
+@pytest.mark.skipif(not shutil.which("bash"), reason="bash is not installed")
+def test_a_shell_that_logs_out_after_a_while_keeps_the_lock(
+    directory: Directory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Hardening guides export TMOUT from profiles; bash is the shell that heeds it."""
+    (directory.programs / "sh").unlink()
+    (directory.programs / "sh").symlink_to(str(shutil.which("bash")))
+    monkeypatch.setattr(
+        Directory, "environment", lambda self: {"PATH": str(self.programs), "TMOUT": "1"}
+    )
+    with directory.held() as run:
+        time.sleep(1.5)
+        assert (run.poll(), directory.status()["lock"]) == (None, "held")
+        send(run, "done")
+    assert directory.record()["state"] == "done"
