@@ -89,7 +89,7 @@ def test_conditions_are_warnings() -> None:
 
 
 def spec(*models: ModelSpec) -> DeploymentSpec:
-    return DeploymentSpec(name="lab", hosts=(HostSpec(name="h", address="@local"),), models=models)
+    return DeploymentSpec(name="lab", hosts=(HostSpec(name="@local"),), models=models)
 
 
 def test_a_deployment_is_judged_by_its_models() -> None:

@@ -249,9 +249,9 @@ def test_vocabularies_may_be_padded_differently(vocabulary: int, fits: bool) -> 
 
 
 def test_what_llama_cpp_does_not_draft_with() -> None:
-    with pytest.raises(PlanError, match=r"speculation: mtp with llama\.cpp"):
+    with pytest.raises(PlanError, match=r"speculative_config: mtp with llama\.cpp"):
         drafted("h200", speculation=Speculation("mtp", 2))
-    with pytest.raises(PlanError, match="speculation: ngram with Ollama"):
+    with pytest.raises(PlanError, match="speculative_config: ngram with Ollama"):
         drafted("h200", speculation=Speculation("ngram", 2), engine="ollama")
     states = sized(c.QWEN3_6_27B, "h200", speculation=Speculation("ngram", 2))
     assert [one.kind for one in states.reasons] == [ReasonKind.STATES_DRAFTED]
