@@ -18,6 +18,7 @@ import pytest
 from tests.e2e.hosts import USER, Host, run_host
 from tests.e2e.names import host_name
 from tests.e2e.site import Operator, Settings
+from tests.processes import started
 
 NAME = host_name("bare")
 MARK = "/etc/docker/installed-by-atelier"
@@ -330,7 +331,7 @@ def test_sudo_with_a_password_that_shows_nowhere(site: Site, sudo_password: str)
         "rm -f /tmp/seen /tmp/stop; while [ ! -f /tmp/stop ]; do "
         "cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ >>/tmp/seen 2>/dev/null; sleep 0.01; done"
     )
-    with subprocess.Popen(["docker", "exec", site.host.name, "sh", "-c", watch]):
+    with started(["docker", "exec", site.host.name, "sh", "-c", watch]):
         result = site.run("-y", "-vvv")
         answer = site.atelier("status", "--json")
         site.host.run("touch /tmp/stop")

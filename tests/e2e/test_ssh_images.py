@@ -24,6 +24,7 @@ from tests.e2e.hosts import USER, Host, bridge, run_host
 from tests.e2e.names import CHECKOUT, host_name
 from tests.e2e.registry import run_registry
 from tests.e2e.site import MASTER_KEY, Operator
+from tests.processes import started
 
 NAME = host_name("images")
 DEPLOYMENT = "e2e-images"
@@ -333,7 +334,7 @@ def test_a_login_is_on_the_host_only_while_it_pulls(
     site.environment["E2E_REGISTRY_PASSWORD"] = PASSWORD
     site.declare(**pulled(router, secure, ca=str(secure.ca), **LOGIN))
     planned = site.announced("--dry")
-    with subprocess.Popen(["docker", "exec", site.host.name, "sh", "-c", WATCH]):
+    with started(["docker", "exec", site.host.name, "sh", "-c", WATCH]):
         result = site.run("-y", "-vvv")
         site.host.run("touch /tmp/stop")
     assert (result.status, result.steps) == (0, planned), result.output

@@ -16,6 +16,7 @@ from deploy.hosts.ssh import open_ssh
 from deploy.spec import HostSpec
 from tests.e2e.hosts import USER, Host, run_host
 from tests.e2e.names import host_name
+from tests.processes import ssh_agent
 
 CERTIFY = """
 cat >/etc/ssh/hostkey-cert.pub && echo HostCertificate /etc/ssh/hostkey-cert.pub \
@@ -224,14 +225,11 @@ def test_which_key_is_the_right_one(directive: str, lab: Lab) -> None:
 def agent(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """With seven keys that open nothing, and then the one that gets in."""
     place = lab.home / "agent"
-    with subprocess.Popen(["ssh-agent", "-D", "-a", place], stdout=subprocess.DEVNULL) as process:
-        while not place.exists() and process.poll() is None:
-            pass
+    with ssh_agent(place):
         keys = [lab.home / f"other{number}" for number in range(7)]
         environment = os.environ | {"SSH_AUTH_SOCK": str(place)}
         subprocess.run(["ssh-add", "-q", *keys, lab.home / "lab"], env=environment, check=True)
         yield place
-        process.terminate()
     place.unlink(missing_ok=True)
 
 

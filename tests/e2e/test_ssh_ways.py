@@ -21,6 +21,7 @@ from tests.e2e.hosts import USER, Host
 from tests.e2e.names import host_name
 from tests.e2e.remote import containers_of, run_site
 from tests.e2e.site import Settings, Site
+from tests.processes import ssh_agent
 
 NAME = host_name("ways")
 PASSPHRASE = "sesame"
@@ -78,9 +79,7 @@ def _agent(home: Path, host: Host) -> Iterator[Path]:
     askpass.write_text(f"#!/bin/sh\necho {PASSPHRASE}\n")
     askpass.chmod(0o700)
     more = {"SSH_ASKPASS": str(askpass), "SSH_ASKPASS_REQUIRE": "force"}
-    with subprocess.Popen(["ssh-agent", "-D", "-a", place], stdout=subprocess.DEVNULL) as process:
-        while not place.exists() and process.poll() is None:
-            pass
+    with ssh_agent(place):
         subprocess.run(
             ["ssh-add", "-q", *map(str, [*keys, host.key])],
             env=os.environ | more | {"SSH_AUTH_SOCK": str(place)},
@@ -88,7 +87,6 @@ def _agent(home: Path, host: Host) -> Iterator[Path]:
             check=True,
         )
         yield place
-        process.terminate()
 
 
 def test_it_is_deployed_and_every_command_reaches_it(box: Box) -> None:

@@ -22,6 +22,7 @@ from deploy.hosts.ssh import open_ssh, transport_of
 from deploy.hosts.ssh_keys import public_part
 from deploy.spec import HostSpec
 from tests.hosts.ssh_server import Server, serve, write_known_hosts
+from tests.processes import ssh_agent
 
 PASSPHRASE = "sesame"
 
@@ -62,16 +63,13 @@ def agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     askpass = tmp_path / "askpass"
     askpass.write_text(f"#!/bin/sh\necho {PASSPHRASE}\n")
     askpass.chmod(0o700)
-    with subprocess.Popen(["ssh-agent", "-D", "-a", place], stdout=subprocess.DEVNULL) as process:
-        while not place.exists() and process.poll() is None:
-            pass
+    with ssh_agent(place):
         monkeypatch.setenv("SSH_AUTH_SOCK", str(place))
         for number in range(7):
             make_key(tmp_path / f"other{number}")
         make_key(tmp_path / "locked", PASSPHRASE)
         add_to_agent(*(tmp_path / f"other{number}" for number in range(7)), tmp_path / "locked")
         yield place
-        process.terminate()
 
 
 def add_to_agent(*keys: Path) -> None:
