@@ -130,6 +130,14 @@ def test_a_host_that_gets_another_name_keeps_what_it_has(world: World) -> None:
     assert world.state("b")["containers"]["demo-llama-cpp-tiny-coder-1"]["id"] == before
 
 
+def test_a_model_makes_room_for_another_in_the_memory_of_its_host(world: World) -> None:
+    """2 GiB are the router's: both models together do not fit."""
+    world.memory_gib = 7
+    settings: Settings = {"hosts": [A], "engine": {"memory_limit": "4GiB"}}
+    for name in ("first", "second"):
+        become(world, settings | {"models": [{"name": name, "path": TINY}]})
+
+
 @pytest.mark.parametrize(
     ("before", "after"),
     [

@@ -12,6 +12,7 @@ from deploy.changes.live import Live, LiveContainer, LiveService
 from deploy.facts.engine import CONTAINER, ENGINE, ENGINE_ANSWERS, of_deployment, show
 from deploy.facts.images import ids_by_name
 from deploy.facts.look import words
+from deploy.facts.memory import look_at_memory, parse_memory
 from deploy.facts.model_store import RECORDS, ModelStore, look_at_models, parse_models
 from deploy.facts.sections import split_sections
 from deploy.facts.services import look_at_services, parse_services, split_services
@@ -57,6 +58,8 @@ class UnitsState:
     """What is in the stores of engines that have one, by container."""
     other_models: tuple[tuple[str, str], ...] = ()
     """Containers without a wanted store, and models that Atelier made in them."""
+    memory_bytes: int = 0
+    """Memory installed in the host; 0 where it does not say."""
 
     @property
     def everything(self) -> tuple[Live, ...]:
@@ -91,7 +94,8 @@ class Units(FactBase[UnitsState]):
         others = "".join(f" -e {shlex.quote(name)}" for name in names) or " -e ''"
         return "; ".join(
             [
-                f"{ENGINE}\n{TOOLS}; if [ -d {config} ]; then "
+                f"{ENGINE}\n{look_at_memory()}",
+                f"{TOOLS}; if [ -d {config} ]; then "
                 f"echo '@directories'; {_find(config, 'd', '$changed')}; "
                 f"echo '@modes'; {_find(config, 'f', '$mode')}; "
                 f"echo '@files'; {_find(config, 'f', '$digest')}; fi",
@@ -134,6 +138,7 @@ class Units(FactBase[UnitsState]):
             changed_at={path: float(seconds) for seconds, path in directories},
             stores={name: parse_models(split_sections(lines)) for name, lines in stores.items()},
             other_models=tuple(_pair(row) for row in sections.get("models", [])),
+            memory_bytes=parse_memory(sections),
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 import subprocess
 import sys
@@ -32,6 +33,7 @@ from deploy.services.unit import holds_of
 
 FIXTURES = Path(__file__).parent / "fixtures"
 LITELLM = "/var/lib/atelier/deployments/demo/config/litellm"
+MEMORY = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 AWKWARD = "it's; touch broken #"
 
 
@@ -123,8 +125,17 @@ def test_a_container_that_never_ran_and_is_not_ours() -> None:
 
 
 def test_containers_of_older_releases_hold_their_ports_and_whole_gpus() -> None:
-    spec = {"ports": [{"host_port": 8000}], "gpus": [0, 1]}
-    assert holds_of(None, spec) == Holds(ports=frozenset({8000}), gpus={0: 1.0, 1: 1.0})
+    spec = {"ports": [{"host_port": 8000}], "gpus": [0, 1], "memory_bytes": 5}
+    whole = {0: 1.0, 1: 1.0}
+    assert holds_of(None, spec) == Holds(ports=frozenset({8000}), gpus=whole, memory_bytes=5)
+
+
+def test_what_runs_holds_the_memory_of_its_description_and_its_label_stays_as_it_was() -> None:
+    """A label that changed would have services of systemd and of Macs replaced."""
+    holds = Holds(ports=frozenset({8000}), gpus={1: 0.5}, memory_bytes=7)
+    assert holds.to_label() == '{"gpus":{"1":0.5},"ports":[8000]}'
+    assert holds_of(json.loads(holds.to_label()), {"memory_bytes": 7}) == holds
+    assert holds_of(None, None) == Holds()
 
 
 def test_a_deployment_of_which_there_is_nothing() -> None:
@@ -287,9 +298,13 @@ FACTS: list[tuple[FactBase[Any], dict[str, Any], Any]] = [
             "names": ("x-0",),
             "stores": (("x-0", "v", "i:1", "/h"),),
         },
-        UnitsState(),
+        UnitsState(memory_bytes=MEMORY),
     ),
-    (Units(), {"deployment": "x", "directory": "/none/x", "names": ()}, UnitsState()),
+    (
+        Units(),
+        {"deployment": "x", "directory": "/none/x", "names": ()},
+        UnitsState(memory_bytes=MEMORY),
+    ),
     (Deployment(), {"deployment": "x", "directory": "/none"}, Belongings()),
     (Images(), {"record": "/none/x", "files": []}, ImagesState()),
     (Resources(), {}, {}),
