@@ -57,7 +57,7 @@ class Group:
     @property
     def rolls(self) -> bool:
         """Whether its host must wait for its turn: hosts take turns tier by tier."""
-        return any(member.rolls and member.tier == self.tier for member in self.members)
+        return any(member.rolls for member in self.members)
 
     @property
     def gpus(self) -> frozenset[int]:

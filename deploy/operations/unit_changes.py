@@ -55,10 +55,10 @@ class HostChanges:
     orphans: Mapping[str, tuple[Live, ...]]
     """What is live of each unit that is no longer wanted, by the unit's name."""
 
-    def of(self, tier: Tier, *, rolling: bool) -> tuple[Group, ...]:
-        """The groups that change with a tier: those that wait for their host's turn, or not."""
+    def of(self, tier: Tier, *, rolling: bool | None) -> tuple[Group, ...]:
+        """The groups that change with a tier: those that wait for a turn, the others, or all."""
         return tuple(
-            group for group in self.groups if group.tier == tier and group.rolls == rolling
+            group for group in self.groups if group.tier == tier and rolling in (None, group.rolls)
         )
 
     @property

@@ -115,13 +115,13 @@ def test_two_services_exchange_ports_in_the_order_of_their_tiers() -> None:
     assert group.tier == Tier.WEB_UI
 
 
-def test_what_waits_for_a_later_tier_waits_for_no_turn() -> None:
-    """Hosts take turns with the engines; with the routers there is no turn for this one."""
+def test_what_waits_for_a_later_tier_waits_for_its_turn_there() -> None:
+    """Else all hosts would change at the same time what they serve, with the routers."""
     serves = Pending("m-0", Tier.ENGINE, "recreate", "m", rolls=True, old=port(1), new=port(2))
     router = Pending("router", Tier.ROUTER, "recreate", "router", old=port(2), new=port(1))
     [alone], [group] = form_groups([serves], []), form_groups([serves, router], [])
     assert (alone.tier, alone.rolls) == (Tier.ENGINE, True)
-    assert (group.tier, group.rolls) == (Tier.ROUTER, False)
+    assert (group.tier, group.rolls) == (Tier.ROUTER, True)
 
 
 def test_what_needs_one_that_is_new_starts_with_it_whatever_that_waits_for() -> None:

@@ -10,7 +10,7 @@ import pytest
 from deploy.artefacts import Artefacts
 from deploy.catalog import load_catalog
 from tests.conftest import MakeArtefacts
-from tests.operations.transitions import carry_out
+from tests.operations.transitions import away_together, carry_out
 
 TINY = str(load_catalog().models["tiny-coder"].path)
 TWICE = [{"name": "tiny-coder", "replicas": 2}]
@@ -237,3 +237,20 @@ def test_each_becomes_every_other_one(
         if (problems := carry_out(made[one], made[other], is_tight=is_tight))
     }
     assert found == {}
+
+
+@pytest.mark.parametrize(
+    ("deployments", "one", "other"),
+    [
+        (ON_MACS, "two", "ports exchanged with links"),
+        (ON_CPUS, "native", "native, ports exchanged"),
+        (ON_GPUS, "replicas", "shorter replicas"),
+    ],
+    ids=["with links", "with the router", "alone"],
+)
+def test_hosts_that_serve_the_same_take_turns_whatever_changes_with_it(
+    deployments: Deployments, one: str, other: str, make: MakeArtefacts
+) -> None:
+    before, after = (make(**{"web_ui": None} | deployments[name]) for name in (one, other))
+    before.secrets.save()
+    assert away_together(before, after) == []

@@ -101,7 +101,7 @@ def carry_out(before: Artefacts, after: Artefacts, *, is_tight: bool = False) ->
         if unit.name in hosts.running[unit.host] and (unit.host, unit.name) not in changing:
             hosts.running[unit.host][unit.name] = unit.holds
     decided = replica_changes.decide_for(after, seen)
-    steps = [step for name in seen for step in _steps(after, name, decided)]
+    steps = [step for name in seen for step in _steps(after, name, seen[name], decided)]
     for _, name, operation, arguments in sorted(steps, key=lambda step: step[0]):
         facts: dict[Any, Any] = {Units: seen[name], Contents: {}, Resources: {}}
         for command in run(operation, FakeHost(facts, name=name), **arguments).commands:
@@ -113,6 +113,32 @@ def carry_out(before: Artefacts, after: Artefacts, *, is_tight: bool = False) ->
             hosts.problems.append(f"on {name} {sorted(hosts.running[name])} run, not {wanted}")
     left = changing - hosts.started
     return [*hosts.problems, *(f"{unit} on {name} stays as it was" for name, unit in sorted(left))]
+
+
+def away_together(before: Artefacts, after: Artefacts) -> list[str]:
+    """Units that serve the same on several hosts, and are replaced at the same time."""
+    seen = _seen(before, after, is_tight=False)
+    decided = replica_changes.decide_for(after, seen)
+    away: dict[tuple[Any, ...], set[str]] = {}
+    for name, state in seen.items():
+        facts: dict[Any, Any] = {Units: state, Contents: {}, Resources: {}}
+        for place, _, operation, arguments in _steps(after, name, state, decided):
+            done = run(operation, FakeHost(facts, name=name), **arguments)
+            for unit in _replaced(done.commands, after.stack.on(name), state):
+                # without a turn, all hosts go through a tier at the same time
+                moment = place[:3] if place[1:2] == (True,) else place[:1]
+                away.setdefault((moment, unit.serves), set()).add(name)
+    return [f"{serves} on {sorted(on)}" for (_, serves), on in away.items() if on > {min(on)}]
+
+
+def _replaced(commands: Iterable[Any], units: Iterable[Unit], state: UnitsState) -> Iterator[Unit]:
+    """Units that are there and that commands stop."""
+    there = {live.name for live in state.everything}
+    for command in (each for one in commands for each in _flat(one)):
+        if isinstance(command, ScriptCommand) and not isinstance(command, WholeCommand):
+            action, names, *_ = words(command)
+            stopped = names.split(",") if action in {"replace", "swap"} else []
+            yield from (unit for unit in units if unit.name in there.intersection(stopped))
 
 
 def _least(state: UnitsState, wanted: Iterable[Unit]) -> int:
@@ -170,14 +196,17 @@ class _Looping(FakeHost):
 Step = tuple[tuple[Any, ...], str, Any, dict[str, Any]]
 
 
-def _steps(after: Artefacts, name: str, decided: replica_changes.ReplicaChanges) -> list[Step]:
+def _steps(
+    after: Artefacts, name: str, state: UnitsState, decided: replica_changes.ReplicaChanges
+) -> list[Step]:
     """The operations of a host that change units, each with its place among those of all."""
     steps: list[Step] = []
+    facts: dict[Any, Any] = {Units: state}
 
     def converged(**arguments: Any) -> None:
         said = arguments.pop("name")
         turns = [host.name for host in after.spec.hosts].index(name)
-        place = (arguments["tier"].position, arguments.get("rolling", False), turns, said)
+        place = (arguments["tier"].position, bool(arguments["rolling"]), turns, said)
         steps.append((place, name, CONVERGED, arguments))
 
     def removed(**arguments: Any) -> None:
@@ -190,7 +219,7 @@ def _steps(after: Artefacts, name: str, decided: replica_changes.ReplicaChanges)
         mock.patch.object(replica_changes, "decide", return_value=decided),
         mock.patch.object(tasks, "barrier"),
         mock.patch.object(tasks, "routing"),
-        ctx_host.use(_Looping({}, name=name)),
+        ctx_host.use(_Looping(facts, name=name)),
     ):
         tasks.converge(after)
     return steps
