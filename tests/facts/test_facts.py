@@ -145,6 +145,12 @@ def test_a_deployment_of_which_there_is_nothing() -> None:
 def test_deployment() -> None:
     assert Deployment().process(read("deployment.txt")) == Belongings(
         containers=("demo-litellm-0", "demo-llama-cpp-tiny-coder-0"),
+        services=("demo-llama-cpp-m2-0",),
+        kinds=(
+            "demo-litellm-0 litellm",
+            "demo-llama-cpp-m2-0 llama-cpp",
+            "demo-llama-cpp-tiny-coder-0 llama-cpp",
+        ),
         networks=("demo",),
         volumes=("demo-open-webui",),
         releases=(
