@@ -69,6 +69,9 @@ def assert_as_wanted(world: World) -> None:
         assert [n for n in left.get(machine, ()) if ".ending-" not in n] == []
         # Docker makes volumes that nobody made before
         assert {*state.get("volumes", {}).values()} <= {"demo"}
+        # the engines' keys are where a router reads them
+        keys = {path.parent.name for path in (world.directory / machine).rglob("engine_keys")}
+        assert keys == {unit.runs.service for unit in own if unit.runs.service == "litellm"}
         for unit in own:
             marks, digest = unit.marks("demo"), artefacts.secrets.digest
             if unit.image_name:

@@ -18,6 +18,7 @@ from deploy.facts.sections import split_sections
 from deploy.facts.services import look_at_services, parse_services, split_services
 from deploy.images.reference import listed
 from deploy.live.inspect import live_container
+from deploy.services.context import LIVE
 from deploy.services.ollama import IMAGE as OLLAMA
 
 TOOLS = (
@@ -58,6 +59,8 @@ class UnitsState:
     """What is in the stores of engines that have one, by container."""
     other_models: tuple[tuple[str, str], ...] = ()
     """Containers without a wanted store, and models that Atelier made in them."""
+    told: tuple[str, ...] = ()
+    """Directories of what services read whenever it changes, such as the engines' keys."""
     memory_bytes: int = 0
     """Memory installed in the host; 0 where it does not say."""
 
@@ -90,7 +93,7 @@ class Units(FactBase[UnitsState]):
             stores: name, volume, image and home of each engine that keeps models; without a
                 container, volume and image are empty.
         """
-        config = shlex.quote(f"{directory}/config")
+        config, live = shlex.quote(f"{directory}/config"), shlex.quote(f"{directory}/{LIVE}")
         others = "".join(f" -e {shlex.quote(name)}" for name in names) or " -e ''"
         return "; ".join(
             [
@@ -99,6 +102,7 @@ class Units(FactBase[UnitsState]):
                 f"echo '@directories'; {_find(config, 'd', '$changed')}; "
                 f"echo '@modes'; {_find(config, 'f', '$mode')}; "
                 f"echo '@files'; {_find(config, 'f', '$digest')}; fi",
+                f"echo '@told'; [ ! -d {live} ] || find {live} -mindepth 1 -maxdepth 1 -type d",
                 look_at_services(deployment, names),
                 f"if {{ {ENGINE_ANSWERS}; }}; then "
                 f'rows=$(echo "$atelier_rows" | sed -n "s/ {deployment} / /p")',
@@ -138,6 +142,7 @@ class Units(FactBase[UnitsState]):
             changed_at={path: float(seconds) for seconds, path in directories},
             stores={name: parse_models(split_sections(lines)) for name, lines in stores.items()},
             other_models=tuple(_pair(row) for row in sections.get("models", [])),
+            told=tuple(sorted(sections.get("told", []))),
             memory_bytes=parse_memory(sections),
         )
 

@@ -427,11 +427,15 @@ def test_real_files_are_found(bare_path: Path, tmp_path: Path) -> None:
     file = release / "config.yaml"
     file.write_text("foo\n")
     file.chmod(0o640)
+    keys = tmp_path / "live" / "litellm" / "engine_keys"
+    keys.parent.mkdir(parents=True)
+    keys.write_text("sk-1\n")
     command = Units().command(deployment="x", directory=str(tmp_path), names=())
     state = Units().process(run(command, bare_path, tmp_path).stdout.splitlines())
     # printf 'foo\n' | sha256sum
     digest = "b5bb9d8014a0f9b1d61e21e796d78dccdf1352f23cd32812f4850b878ae4944c"
     assert state.releases == {str(release): {"config.yaml": FileState(0o640, digest)}}
+    assert state.told == (str(keys.parent),)
     assert abs(state.changed_at[str(release)] - datetime.now(UTC).timestamp()) < 60
     contents = run(Contents().command(paths=[str(file)]), bare_path, tmp_path).stdout.splitlines()
     assert Contents().process(contents) == {str(file): "foo\n"}
