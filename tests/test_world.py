@@ -69,6 +69,9 @@ def assert_as_wanted(world: World) -> None:
         assert [n for n in left.get(machine, ()) if ".ending-" not in n] == []
         # Docker makes volumes that nobody made before
         assert {*state.get("volumes", {}).values()} <= {"demo"}
+        # the engines' keys are where a router reads them
+        keys = {path.parent.name for path in (world.directory / machine).rglob("engine_keys")}
+        assert keys == {unit.runs.service for unit in own if unit.runs.service == "litellm"}
         for unit in own:
             marks, digest = unit.marks("demo"), artefacts.secrets.digest
             if unit.image_name:
@@ -128,6 +131,14 @@ def test_a_host_that_gets_another_name_keeps_what_it_has(world: World) -> None:
     world.converged_twice()
     assert_as_wanted(world)
     assert world.state("b")["containers"]["demo-llama-cpp-tiny-coder-1"]["id"] == before
+
+
+def test_a_model_makes_room_for_another_in_the_memory_of_its_host(world: World) -> None:
+    """2 GiB are the router's: both models together do not fit."""
+    world.memory_gib = 7
+    settings: Settings = {"hosts": [A], "engine": {"memory_limit": "4GiB"}}
+    for name in ("first", "second"):
+        become(world, settings | {"models": [{"name": name, "path": TINY}]})
 
 
 @pytest.mark.parametrize(

@@ -135,8 +135,10 @@ def held(everything: Iterable[Live]) -> Holds:
     """What all that belongs to one unit holds."""
     ports: frozenset[int] = frozenset()
     gpus: dict[int, float] = {}
+    memory_bytes = 0
     for live in everything:
         ports |= live.holds.ports
+        memory_bytes = max(memory_bytes, live.holds.memory_bytes)
         for index, share in live.holds.gpus.items():
             gpus[index] = max(gpus.get(index, 0.0), share)
-    return Holds(ports=ports, gpus=gpus)
+    return Holds(ports=ports, gpus=gpus, memory_bytes=memory_bytes)

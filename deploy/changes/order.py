@@ -1,8 +1,9 @@
 """Which units of a host change together, which at the same time and which one after the other.
 
-A port has one owner, and a GPU's memory is given out once: a unit cannot start while another one
-still has what it needs, nor before one that it needs. Such units form a group: what runs is
-stopped, the new ones start, and if one of them fails everything of the group is as it was before.
+A port has one owner, and memory of a GPU or of the host is given out once: a unit cannot start
+while another one still has what it needs, nor before one that it needs. Such units form a group:
+what runs is stopped, the new ones start, and if one of them fails everything of the group is as it
+was before.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ class Pending:
     """Name of the unit that it does not become healthy without."""
     rolls: bool = False
     """Whether it serves now, and a unit on another host serves meanwhile: hosts take turns."""
+    is_engine: bool = False
+    """Whether it loads a model: engines fill their memory when they start, others as they work."""
     old: Holds = field(default_factory=Holds)
     """What it has on its host now."""
     new: Holds = field(default_factory=Holds)
@@ -54,7 +57,7 @@ class Group:
     @property
     def rolls(self) -> bool:
         """Whether its host must wait for its turn: hosts take turns tier by tier."""
-        return any(member.rolls and member.tier == self.tier for member in self.members)
+        return any(member.rolls for member in self.members)
 
     @property
     def gpus(self) -> frozenset[int]:
@@ -67,15 +70,22 @@ class Group:
         return frozenset(member.serves for member in self.members if member.serves)
 
 
-def form_groups(pending: Sequence[Pending], standing: Iterable[Holds]) -> tuple[Group, ...]:
+def form_groups(
+    pending: Sequence[Pending], standing: Iterable[Holds], memory_bytes: int = 0
+) -> tuple[Group, ...]:
     """The units that change, in groups; each in the order of the tiers.
 
     Args:
         pending: the units of one host that change.
         standing: what the units hold that do not change.
+        memory_bytes: memory of the host; 0 where that is not known.
     """
-    crowded = _crowded_gpus(pending, list(standing))
-    groups = _connected(pending, lambda one, other: _conflict(one, other, crowded))
+    standing = list(standing)
+    gpus = _crowded_gpus(pending, standing)
+    is_crowded = _is_crowded(pending, standing, memory_bytes)
+    groups = _connected(
+        pending, lambda one, other: _conflict(one, other, gpus, is_crowded=is_crowded)
+    )
     return tuple(
         Group(tuple(sorted(group, key=lambda member: member.tier.position))) for group in groups
     )
@@ -110,14 +120,33 @@ def _largest_share(member: Pending, index: int) -> float:
     return max(member.old.gpus.get(index, 0.0), member.new.gpus.get(index, 0.0))
 
 
-def _conflict(one: Pending, other: Pending, crowded: frozenset[int]) -> bool:
+def _is_crowded(pending: Sequence[Pending], standing: Sequence[Holds], memory_bytes: int) -> bool:
+    """Whether the host's memory does not hold what is there and what is to come at a time.
+
+    What is only made anew is stopped first, and has its memory once.
+    """
+    most = sum(holds.memory_bytes for holds in standing)
+    most += sum(max(member.old.memory_bytes, member.new.memory_bytes) for member in pending)
+    return 0 < memory_bytes < most
+
+
+def _conflict(one: Pending, other: Pending, crowded: frozenset[int], *, is_crowded: bool) -> bool:
     if "keep" in {one.action, other.action}:
         return False
     if one.new.ports & other.old.ports or other.new.ports & one.old.ports:
         return True
     if _waits(one, other) or _waits(other, one):
         return True
+    if is_crowded and (_makes_room(one, other) or _makes_room(other, one)):
+        return True
     return bool(_gpus(one) & _gpus(other) & crowded)
+
+
+def _makes_room(one: Pending, other: Pending) -> bool:
+    """Whether an engine leaves memory of the host, and the other one will have more than now."""
+    leaves = one.old.memory_bytes > one.new.memory_bytes
+    wants = other.new.memory_bytes > other.old.memory_bytes
+    return one.is_engine and other.is_engine and leaves and wants
 
 
 def _waits(one: Pending, other: Pending) -> bool:

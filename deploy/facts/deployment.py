@@ -22,6 +22,8 @@ class Belongings:
     containers: tuple[str, ...] = ()
     services: tuple[str, ...] = ()
     """Services without a container, and what an interrupted change left of them."""
+    kinds: tuple[str, ...] = ()
+    """Name of each of these, and what it is, e.g. ``demo-litellm-0 litellm``."""
     data: tuple[str, ...] = ()
     """Directory with the data of those."""
     networks: tuple[str, ...] = ()
@@ -55,12 +57,14 @@ class Deployment(FactBase[Belongings]):
                 f"echo '@releases'; [ ! -d {path}/config ] || "
                 f"find {path}/config -mindepth 2 -maxdepth 2 -type d",
                 f"echo '@services'; grep -lsxF {mark} {SERVICES}/*/unit {SERVICES}/*/marks | "
-                "while read -r unit; do unit=${unit%/*}; echo ${unit##*/}; done",
+                'while read -r unit; do name=${unit%/*} name=${name##*/}; echo "$name"; '
+                'echo "@kinds"; sed -n "s/^Service=/$name /p" "$unit"; echo \'@services\'; done',
                 f"echo '@data'; [ ! -d {shlex.quote(data)} ] || echo {shlex.quote(data)}",
                 "command -v docker >/dev/null 2>&1 || exit 0",
                 f"{{ {ENGINE_ANSWERS}; }} || {{ echo '@unanswering_engine'; echo yes; exit 0; }}",
                 f"rows=$(docker container ls --all --filter {label} "
                 f"--format '{{{{.Names}}}} {{{{.Label \"{LABEL_SERVICE}\"}}}}') || exit 1",
+                "echo '@kinds'; echo \"$rows\"",
                 "echo '@containers'; echo \"$rows\" | sed 's/ .*//'",
                 f"echo '@models'; echo \"$rows\" | sed -n 's/ {OLLAMA}$//p' | {RECORDS}",
                 f"echo '@networks'; docker network ls --filter {label} --format '{{{{.Name}}}}'",

@@ -12,8 +12,9 @@ from pyinfra.api import FactBase
 from deploy.facts.common import look_at_common, parse_common
 from deploy.facts.daemon import ROOT, look_at_daemon, parse_daemon
 from deploy.facts.engine import ENGINE, IS_PODMAN, of_deployment, show
+from deploy.facts.memory import look_at_memory, parse_memory
 from deploy.facts.places import look_at_places, look_at_sizes
-from deploy.facts.sections import first, split_sections
+from deploy.facts.sections import split_sections
 from deploy.facts.services import parse_holds
 from deploy.facts.system import SYSTEM_SECTIONS, parse_system
 from deploy.hosts.explain_docker import PODMAN
@@ -56,7 +57,7 @@ class Host(FactBase[HostState]):
                 "else docker version 2>&1 >/dev/null | tail -n 1; fi; "
                 'elif [ -n "${atelier_info%%|*}" ]; then echo "${atelier_info%%|*}"; '
                 "else docker version --format '{{.Server.Version}}'; fi",
-                "echo '@memory'; awk '/^MemTotal:/ {printf \"%.0f\\n\", $2 * 1024}' /proc/meminfo",
+                look_at_memory(),
                 *look_at_daemon(deployment, docker_root),
                 *look_at_places(
                     directory=shlex.quote(directory),
@@ -90,7 +91,7 @@ class Host(FactBase[HostState]):
         return HostState(
             engine_version=engine[0].strip('"') if engine else None,
             engine_error=" ".join(sections.get("engine_error", [])),
-            memory_bytes=int(float(first(sections.get("memory"), "0"))),
+            memory_bytes=parse_memory(sections),
             daemon=parse_daemon(sections) if engine else Daemon(),
             addresses=_addresses(sections.get("addresses", [])),
             images=frozenset(sections.get("images", [])),

@@ -11,6 +11,7 @@ from collections.abc import Collection
 from pyinfra.api import FactBase
 
 from deploy.facts.common import look_at_common, parse_common
+from deploy.facts.memory import look_at_memory, parse_memory
 from deploy.facts.places import look_at_places, look_at_sizes
 from deploy.facts.sections import first, split_sections
 from deploy.facts.services import parse_holds
@@ -47,7 +48,7 @@ class MacHost(FactBase[HostState]):
                 "echo '@version'; sw_vers -productVersion 2>/dev/null",
                 "echo '@kernel'; uname -sm",
                 "echo '@uid'; id -u",
-                "echo '@memory'; sysctl -n hw.memsize 2>/dev/null",
+                look_at_memory(),
                 *look_at_places(
                     directory=shlex.quote(directory),
                     volumes=shlex.quote(str(data_directory(deployment))),
@@ -67,9 +68,9 @@ class MacHost(FactBase[HostState]):
     def process(self, output: list[str]) -> HostState:
         """Parse the sections."""
         sections = split_sections(output)
-        version, memory = first(sections.get("version")), first(sections.get("memory"), "0")
+        version = first(sections.get("version"))
         return HostState(
-            memory_bytes=int(memory) if memory.isdigit() else 0,
+            memory_bytes=parse_memory(sections),
             listening_ports=frozenset(
                 int(port) for port in sections.get("ports", []) if port.isdigit()
             ),
@@ -109,7 +110,7 @@ class Mac(FactBase[MacState]):
             [
                 "export LC_ALL=C",
                 "echo '@chip'; sysctl -n machdep.cpu.brand_string 2>/dev/null",
-                "echo '@memory'; sysctl -n hw.memsize 2>/dev/null",
+                look_at_memory(),
                 "echo '@limit'; sysctl -n iogpu.wired_limit_mb 2>/dev/null",
                 "echo '@power'; pmset -g custom 2>/dev/null | "
                 f"sed -n '/^AC Power:/,$p' | awk '$1 ~ /^({settings})$/ {{ print $1, $2 }}'",
@@ -130,10 +131,10 @@ class Mac(FactBase[MacState]):
     def process(self, output: list[str]) -> MacState:
         """Parse the sections."""
         sections = split_sections(output)
-        limit, memory = first(sections.get("limit")), first(sections.get("memory"))
+        limit = first(sections.get("limit"))
         return MacState(
             chip=first(sections.get("chip")),
-            memory_bytes=int(memory) if memory.isdigit() else 0,
+            memory_bytes=parse_memory(sections),
             wired_limit_mib=int(limit) if limit.isdigit() else None,
             power=_pairs(sections.get("power", [])),
             daemons=_pairs(sections.get("daemons", [])),

@@ -12,11 +12,13 @@ from deploy.changes.live import Live, LiveContainer, LiveService
 from deploy.facts.engine import CONTAINER, ENGINE, ENGINE_ANSWERS, of_deployment, show
 from deploy.facts.images import ids_by_name
 from deploy.facts.look import words
+from deploy.facts.memory import look_at_memory, parse_memory
 from deploy.facts.model_store import RECORDS, ModelStore, look_at_models, parse_models
 from deploy.facts.sections import split_sections
 from deploy.facts.services import look_at_services, parse_services, split_services
 from deploy.images.reference import listed
 from deploy.live.inspect import live_container
+from deploy.services.context import LIVE
 from deploy.services.ollama import IMAGE as OLLAMA
 
 TOOLS = (
@@ -57,6 +59,10 @@ class UnitsState:
     """What is in the stores of engines that have one, by container."""
     other_models: tuple[tuple[str, str], ...] = ()
     """Containers without a wanted store, and models that Atelier made in them."""
+    told: tuple[str, ...] = ()
+    """Directories of what services read whenever it changes, such as the engines' keys."""
+    memory_bytes: int = 0
+    """Memory installed in the host; 0 where it does not say."""
 
     @property
     def everything(self) -> tuple[Live, ...]:
@@ -87,14 +93,16 @@ class Units(FactBase[UnitsState]):
             stores: name, volume, image and home of each engine that keeps models; without a
                 container, volume and image are empty.
         """
-        config = shlex.quote(f"{directory}/config")
+        config, live = shlex.quote(f"{directory}/config"), shlex.quote(f"{directory}/{LIVE}")
         others = "".join(f" -e {shlex.quote(name)}" for name in names) or " -e ''"
         return "; ".join(
             [
-                f"{ENGINE}\n{TOOLS}; if [ -d {config} ]; then "
+                f"{ENGINE}\n{look_at_memory()}",
+                f"{TOOLS}; if [ -d {config} ]; then "
                 f"echo '@directories'; {_find(config, 'd', '$changed')}; "
                 f"echo '@modes'; {_find(config, 'f', '$mode')}; "
                 f"echo '@files'; {_find(config, 'f', '$digest')}; fi",
+                f"echo '@told'; [ ! -d {live} ] || find {live} -mindepth 1 -maxdepth 1 -type d",
                 look_at_services(deployment, names),
                 f"if {{ {ENGINE_ANSWERS}; }}; then "
                 f'rows=$(echo "$atelier_rows" | sed -n "s/ {deployment} / /p")',
@@ -134,6 +142,8 @@ class Units(FactBase[UnitsState]):
             changed_at={path: float(seconds) for seconds, path in directories},
             stores={name: parse_models(split_sections(lines)) for name, lines in stores.items()},
             other_models=tuple(_pair(row) for row in sections.get("models", [])),
+            told=tuple(sorted(sections.get("told", []))),
+            memory_bytes=parse_memory(sections),
         )
 
 

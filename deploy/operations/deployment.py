@@ -8,12 +8,14 @@ from pyinfra import host
 from pyinfra.api import QuoteString, StringCommand
 
 from deploy.changes.change import Change
-from deploy.facts.deployment import Deployment
+from deploy.facts.deployment import Belongings, Deployment
 from deploy.operations.change import announce_all
 from deploy.operations.commands import Commands, refuse
 from deploy.operations.container_command import SCRIPT
 from deploy.operations.lock import changes_host
 from deploy.operations.script import ScriptCommand
+from deploy.operations.together import TogetherCommand
+from deploy.services.stopping import in_turn
 
 
 @changes_host
@@ -40,11 +42,10 @@ def absent(deployment: str, directory: PurePosixPath, *, volumes: bool = False) 
     announce_all(
         Change(f"{kind} {name}", "remove") for kind, names in doomed.items() for name in names
     )
+    yield from _end(found)
     if found.containers:
         names = [QuoteString(name) for name in found.containers]
         yield StringCommand("docker", "container", "rm", "--force", *names)
-    for name in found.services:
-        yield ScriptCommand(SCRIPT, "remove", name, "0", redact=str, progress="removing it")
     for kind in ("network", "volume"):
         for name in doomed[kind]:
             yield StringCommand("docker", kind, "rm", QuoteString(name))
@@ -54,3 +55,21 @@ def absent(deployment: str, directory: PurePosixPath, *, volumes: bool = False) 
         yield StringCommand("rm", "-rf", QuoteString(path), QuoteString(str(private)))
     for path in doomed["directory"]:
         yield StringCommand("rm", "-rf", QuoteString(path))
+
+
+def _end(found: Belongings) -> Commands:
+    """What asks others ends before them, each with the time that it has to end what it has begun.
+
+    Containers are still there then, and services are gone.
+    """
+    services = dict(row.split(" ", 1) for row in found.kinds if " " in row)
+    for together in in_turn((*found.containers, *found.services), services):
+        stopped = [name for name in together if name in found.containers]
+        lanes = [[_script("stop", ",".join(stopped))]] if stopped else []
+        lanes += [[_script("remove", name)] for name in together if name in found.services]
+        yield TogetherCommand(lanes) if len(lanes) > 1 else lanes[0][0]
+
+
+def _script(action: str, names: str) -> ScriptCommand:
+    progress = f"stopping {names.replace(',', ', ')}"
+    return ScriptCommand(SCRIPT, action, names, "0", redact=str, progress=progress)

@@ -18,7 +18,7 @@ from deploy.operations.lock import changes_host
 from deploy.operations.questions import units_question
 from deploy.operations.script import DockerCommand, ScriptCommand
 from deploy.operations.unit_changes import host_changes
-from deploy.services import compiled
+from deploy.services import ContainerSpec, compiled
 from deploy.services.listener import SERVICE as LISTENER
 
 
@@ -26,8 +26,8 @@ from deploy.services.listener import SERVICE as LISTENER
 def removed(artefacts: Artefacts) -> Commands:
     """The host has nothing of the deployment that is not wanted.
 
-    These are units, models, configuration and what was compiled; volumes with data stay. What makes
-    room for another one has gone with it.
+    These are units, models, configuration, what routers were told, with the engines' keys, and what
+    was compiled; volumes with data stay. What makes room for another one has gone with it.
     """
     found = look.ask(Units, **units_question(artefacts, host.name))
     resources = look.ask(Resources)
@@ -41,21 +41,33 @@ def removed(artefacts: Artefacts) -> Commands:
     units = artefacts.stack.on(host.name)
     kept = {str(unit.config.directory) for unit in units if unit.config}
     stale = sorted(path for path in found.releases if path not in kept)
+    told = _untold(artefacts, found)
     unwanted = _unwanted_models(artefacts, found, [live.name for live in orphans])
     caches = _unwanted_caches(artefacts, resources)
     announce_all(Change(f"model {model} in {name}", "remove") for name, model in unwanted)
     announce_all(Change(f"{live.noun} {live.name}", "remove") for live in orphans)
     announce_all(Change(f"configuration {path}", "remove") for path in stale)
+    announce_all(Change(f"directory {path}", "remove") for path in told)
     announce_all(Change(f"volume {name}", "remove") for name in caches)
     for name, model in unwanted:
         yield ScriptCommand("ollama.sh", "remove", name, model, redact=str)
     # what is open there is open in the network of its listener
     for live in sorted(orphans, key=lambda live: live.service == LISTENER):
         yield remove(live)
-    for path in stale:
+    for path in (*stale, *told):
         yield StringCommand("rm", "-rf", QuoteString(path))
     for name in caches:
         yield DockerCommand("docker", "volume", "rm", QuoteString(name))
+
+
+def _untold(artefacts: Artefacts, found: UnitsState) -> list[str]:
+    """Directories that no unit of the host reads any more, and through which none is kept away."""
+    units, read = artefacts.stack.units, set[str]()
+    for unit in artefacts.stack.on(host.name):
+        if isinstance(unit.runs, ContainerSpec):
+            read |= {mount.source for mount in unit.runs.mounts.values()}
+    read |= {str(u.route.directory.parent) for u in units if u.route and u.route.host == host.name}
+    return [path for path in found.told if path not in read]
 
 
 def _unwanted_models(

@@ -16,6 +16,7 @@ from deploy.facts.model_store import ModelStore
 from deploy.facts.units import UnitsState
 from deploy.operations import file_tree, ollama_model
 from deploy.services import ConfigTree, StoredModel, Tier, Unit
+from deploy.services.engines import SERVICES as ENGINES
 
 INTERRUPTS = {"recreate", "restart"}
 """What takes something away that serves."""
@@ -54,10 +55,10 @@ class HostChanges:
     orphans: Mapping[str, tuple[Live, ...]]
     """What is live of each unit that is no longer wanted, by the unit's name."""
 
-    def of(self, tier: Tier, *, rolling: bool) -> tuple[Group, ...]:
-        """The groups that change with a tier: those that wait for their host's turn, or not."""
+    def of(self, tier: Tier, *, rolling: bool | None) -> tuple[Group, ...]:
+        """The groups that change with a tier: those that wait for a turn, the others, or all."""
         return tuple(
-            group for group in self.groups if group.tier == tier and group.rolls == rolling
+            group for group in self.groups if group.tier == tier and rolling in (None, group.rolls)
         )
 
     @property
@@ -100,10 +101,10 @@ def host_changes(
     }
     pending = [
         *(_pending(change, artefacts, there) for change in changes.values()),
-        *(Pending(name, Tier.STORE, "remove", old=held(there[name])) for name in orphans),
+        *(_orphan(name, own) for name, own in orphans.items()),
     ]
     standing = [unit.holds for unit in units if unit.name not in changes]
-    groups = form_groups(pending, standing)
+    groups = form_groups(pending, standing, found.memory_bytes)
     return HostChanges(changes, tuple(_without_lone_orphans(groups)), orphans)
 
 
@@ -140,9 +141,16 @@ def _pending(
         serves=unit.serves,
         needs=unit.needs,
         rolls=action in INTERRUPTS and artefacts.stack.stands_in(unit),
+        is_engine=unit.runs.service in ENGINES,
         old=held(live),
         new=unit.holds,
     )
+
+
+def _orphan(name: str, own: tuple[Live, ...]) -> Pending:
+    """It goes first of its group."""
+    is_engine = any(live.service in ENGINES for live in own)
+    return Pending(name, Tier.STORE, "remove", is_engine=is_engine, old=held(own))
 
 
 def _unit_change(

@@ -45,7 +45,7 @@ def converged(
     artefacts: Artefacts,
     tier: Tier,
     *,
-    rolling: bool = False,
+    rolling: bool | None = False,
     replicas: ReplicaChanges = NO_REPLICAS,
 ) -> Commands:
     """The files, containers, services and models of a tier's units are as described, and healthy.
@@ -58,7 +58,7 @@ def converged(
         artefacts: the deployment.
         tier: whose units.
         rolling: those that serve while units of other hosts serve the same, and only those; it
-            is one host's turn then.
+            is one host's turn then. ``False`` for all others, ``None`` for all: there is no turn.
         replicas: those on several hosts that change: their other hosts are made ready in a tier of
             their own, and change with the one that is asked.
     """
@@ -86,6 +86,25 @@ def converged(
         yield from _wait(own, changes, found, artefacts)
 
 
+def turns(artefacts: Artefacts, replicas: ReplicaChanges = NO_REPLICAS) -> frozenset[Tier]:
+    """Tiers in which the current host takes its turn, as others serve the same as it.
+
+    They are those of such units, and later ones that such a unit has to change with, as another
+    service takes its port.
+
+    Args:
+        artefacts: the deployment.
+        replicas: those on several hosts that change.
+    """
+    shared = [u for u in artefacts.stack.on(host.name) if artefacts.stack.stands_in(u)]
+    if not shared:
+        return frozenset()
+    found = look.ask(Units, **units_question(artefacts, host.name))
+    changes = host_changes(artefacts, host.name, found, replicas.restarting)
+    later = {group.tier for group in changes.groups if group.rolls}
+    return frozenset(later | {unit.tier for unit in shared})
+
+
 def _belonging_to_others(units: list[Unit], found: UnitsState, deployment: str) -> Iterator[str]:
     names = {unit.name for unit in units}
     for live in found.everything:
@@ -94,7 +113,7 @@ def _belonging_to_others(units: list[Unit], found: UnitsState, deployment: str) 
 
 
 def _due(
-    changes: HostChanges, tier: Tier, replicas: ReplicaChanges, *, rolling: bool
+    changes: HostChanges, tier: Tier, replicas: ReplicaChanges, *, rolling: bool | None
 ) -> tuple[Group, ...]:
     """The groups whose turn it is; further hosts of a replica are made ready before it changes."""
     nodes = tuple(group for group in changes.groups if _is_node(_part(group, replicas)))
@@ -104,11 +123,11 @@ def _due(
 
 
 def _earlier(
-    changes: HostChanges, tier: Tier, replicas: ReplicaChanges, *, rolling: bool
+    changes: HostChanges, tier: Tier, replicas: ReplicaChanges, *, rolling: bool | None
 ) -> tuple[Group, ...]:
     """The groups whose turn comes before."""
-    turns = [(each, rolls) for each in Tier for rolls in (False, True)]
-    before = turns[: turns.index((tier, rolling))]
+    order = [(each, rolls) for each in Tier for rolls in (False, True)]
+    before = order[: order.index((tier, bool(rolling)))]
     return tuple(
         group for each, rolls in before for group in _due(changes, each, replicas, rolling=rolls)
     )

@@ -10,7 +10,7 @@
 #   sh -c "$(cat container.sh)" atelier ready|tell NAME SECONDS
 #   sh -c "$(cat container.sh)" atelier halt NAME,NAME,... 0 GONE,GONE,...
 #   sh -c "$(cat container.sh)" atelier drop NAME,NAME,... 0 NEW,NEW,...
-#   sh -c "$(cat container.sh)" atelier launch|revive|glance|clean NAME,NAME,... 0
+#   sh -c "$(cat container.sh)" atelier launch|revive|glance|clean|stop NAME,NAME,... 0
 #
 # replace, prepare and relieve read the secret part of the environment from standard input, a KEY=value a line.
 # A container and a service of one name are one after the other: a unit that moved from one to the other.
@@ -20,6 +20,7 @@
 # The same in steps, which several hosts take together: halt stops what is there, and sets aside what
 # was prepared anew or is GONE; launch starts; glance says how far they are; clean removes what was set
 # aside, or drop the new ones (NEW: those that nothing was there of before), and revive starts the others.
+# stop tells containers to end, all at the same time, and kills those that take longer than their stop timeout.
 # Whatever a killed run leaves behind, the next one goes on from:
 #   NAME.next      created, never started
 #   NAME.previous  the last one known to work; NAME next to it is not proven yet
@@ -333,6 +334,7 @@ case $action in
   settle) settle ;;
   halt | drop) "$action" "$1" $names ;;
   launch | revive | glance) "$action" $names ;;
+  stop) stop_all $names || true ;;
   clean)
     for name in $names; do
       for end in next previous probe; do remove "$name.$end"; done

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, get_args
 
 from deploy.plan.replica_plan import ReplicaPlan
 from deploy.services import llama_cpp, ollama, sglang, tensorrt_llm, tgi, vllm
@@ -29,6 +29,9 @@ MODULES: dict[EngineKind, EngineModule] = {
     "tgi": tgi,
     "vllm": vllm,
 }
+
+SERVICES = frozenset(kind.replace("_", "-") for kind in get_args(EngineKind))
+"""What engines are called on what runs, e.g. ``llama-cpp``."""
 
 
 def upstream(context: ServiceContext, replica: ReplicaPlan) -> Upstream:

@@ -79,9 +79,11 @@ class Holds(Part):
     """TCP ports of the host."""
     gpus: dict[int, float] = Field(default_factory=dict)
     """Shares of GPU memory, from 0 to 1, by the GPU's index."""
+    memory_bytes: int = 0
+    """The most that it may use of the host's memory."""
 
     def to_label(self) -> str:
-        """The same as text, to be written on what runs."""
+        """The same as text, to be written on what runs; the memory is in its description."""
         gpus = {str(index): share for index, share in sorted(self.gpus.items())}
         return canonical_json({"ports": sorted(self.ports), "gpus": gpus})
 
@@ -89,18 +91,22 @@ class Holds(Part):
 def holds_of(label: Any, spec: Mapping[str, Any] | None) -> Holds:
     """What something live holds, by what is written on it.
 
-    Containers of older releases have no such label: they are taken to hold their GPUs whole.
+    Containers of older releases have no such label: they are taken to hold their GPUs whole. How
+    much memory something may use is in the description, of whatever release it is.
 
     Args:
         label: the label with what it holds, parsed, if there is one.
         spec: the label with its description, parsed, if there is one.
     """
+    spec = spec or {}
+    memory_bytes = int(spec.get("memory_bytes", 0))
     if isinstance(label, dict):
         gpus = {int(index): float(share) for index, share in label.get("gpus", {}).items()}
-        return Holds(ports=frozenset(label.get("ports", ())), gpus=gpus)
-    spec = spec or {}
-    ports = frozenset(int(port["host_port"]) for port in spec.get("ports", ()))
-    return Holds(ports=ports, gpus=dict.fromkeys(spec.get("gpus", ()), 1.0))
+        ports = frozenset(label.get("ports", ()))
+    else:
+        gpus = dict.fromkeys(spec.get("gpus", ()), 1.0)
+        ports = frozenset(int(port["host_port"]) for port in spec.get("ports", ()))
+    return Holds(ports=ports, gpus=gpus, memory_bytes=memory_bytes)
 
 
 Runs = Annotated[ContainerSpec | LaunchdSpec | SystemdSpec, Field(discriminator="kind")]
@@ -167,7 +173,7 @@ class Unit(Part):
     def holds(self) -> Holds:
         """What only it can have on its host while it runs."""
         ports = frozenset(port for _, port in self.runs.listens)
-        return Holds(ports=ports, gpus=self.gpu_shares)
+        return Holds(ports=ports, gpus=self.gpu_shares, memory_bytes=self.runs.memory_bytes)
 
     @property
     def model_files(self) -> tuple[HostModelFile, ...]:

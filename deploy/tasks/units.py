@@ -70,16 +70,18 @@ def converge(deployment: Artefacts) -> None:
     if sends_requests(deployment, host.name):
         routing.prepared(name="Prepare routers and entry", artefacts=deployment)
     replicas = replica_changes.decide(deployment)
+    turns = units.turns(deployment, replicas)
     for tier in host.loop(deployment.stack.tiers()):
         if any(unit.tier == tier for unit in deployment.stack.on(host.name)):
             units.converged(
                 name=f"Run the {tier.plural}",
                 artefacts=deployment,
                 tier=tier,
+                rolling=False if tier in turns else None,
                 replicas=replicas,
             )
         for name in host.loop(_taking_turns(deployment, tier)):
-            if name == host.name:
+            if name == host.name and tier in turns:
                 units.converged(
                     name=f"Change the {tier.plural} of {name} while others serve",
                     artefacts=deployment,
@@ -94,13 +96,14 @@ def converge(deployment: Artefacts) -> None:
 
 
 def _taking_turns(deployment: Artefacts, tier: Tier) -> list[str]:
-    """Hosts that share with others what they serve in this tier."""
+    """Hosts that have units of this tier, and share with others what they serve by then."""
     stack = deployment.stack
-    return list(
-        dict.fromkeys(
-            unit.host for unit in stack.units if unit.tier == tier and stack.stands_in(unit)
-        )
+    sharing = dict.fromkeys(
+        unit.host
+        for unit in stack.units
+        if unit.tier.position <= tier.position and stack.stands_in(unit)
     )
+    return [host for host in sharing if any(unit.tier == tier for unit in stack.on(host))]
 
 
 def _weights(deployment: Artefacts) -> list[tuple[PurePosixPath, str]]:

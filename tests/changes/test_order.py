@@ -22,7 +22,13 @@ def port(*numbers: int) -> Holds:
 
 
 def engine(name: str, action: str, old: Holds | None = None, new: Holds | None = None) -> Pending:
-    return Pending(name, Tier.ENGINE, action, name, old=old or Holds(), new=new or Holds())
+    return Pending(
+        name, Tier.ENGINE, action, name, is_engine=True, old=old or Holds(), new=new or Holds()
+    )
+
+
+def memory(gib: int) -> Holds:
+    return Holds(memory_bytes=gib)
 
 
 def names(groups: tuple[Group, ...]) -> list[list[str]]:
@@ -51,6 +57,28 @@ def test_what_fits_beside_the_others_changes_alone() -> None:
     comes = engine("comes", "create", new=gpu(g0=0.2))
     changes = engine("changes", "recreate", gpu(g0=0.3), gpu(g0=0.3))
     assert names(form_groups([comes, changes], [gpu(g0=0.4)])) == [["comes"], ["changes"]]
+
+
+def test_a_model_is_swapped_for_another_in_the_memory_of_its_host() -> None:
+    """Only where both do not fit next to what stands: else the old one answers meanwhile."""
+    old, new = engine("old", "remove", memory(40)), engine("new", "create", new=memory(40))
+    for gib, together in ((99, True), (100, False), (0, False)):
+        expected = [["new", "old"]] if together else [["new"], ["old"]]
+        assert names(form_groups([new, old], [memory(20)], gib)) == expected
+
+
+def test_what_is_only_made_anew_is_not_stopped_for_what_comes() -> None:
+    """It has its memory once, as it is stopped first."""
+    old, new = engine("old", "remove", memory(40)), engine("new", "create", new=memory(40))
+    anew = engine("anew", "recreate", memory(50), memory(50))
+    assert names(form_groups([anew, new, old], [], 100)) == [["anew"], ["new", "old"]]
+
+
+def test_engines_alone_make_room_in_the_memory_of_their_host() -> None:
+    """Others fill theirs as they work, and the one that goes may still be asked."""
+    new = engine("new", "create", new=memory(40))
+    store = replace(engine("store", "remove", memory(70)), is_engine=False)
+    assert names(form_groups([new, store], [], 100)) == [["new"], ["store"]]
 
 
 def test_what_runs_on_while_its_models_change_is_not_stopped_for_others() -> None:
@@ -87,13 +115,13 @@ def test_two_services_exchange_ports_in_the_order_of_their_tiers() -> None:
     assert group.tier == Tier.WEB_UI
 
 
-def test_what_waits_for_a_later_tier_waits_for_no_turn() -> None:
-    """Hosts take turns with the engines; with the routers there is no turn for this one."""
+def test_what_waits_for_a_later_tier_waits_for_its_turn_there() -> None:
+    """Else all hosts would change at the same time what they serve, with the routers."""
     serves = Pending("m-0", Tier.ENGINE, "recreate", "m", rolls=True, old=port(1), new=port(2))
     router = Pending("router", Tier.ROUTER, "recreate", "router", old=port(2), new=port(1))
     [alone], [group] = form_groups([serves], []), form_groups([serves, router], [])
     assert (alone.tier, alone.rolls) == (Tier.ENGINE, True)
-    assert (group.tier, group.rolls) == (Tier.ROUTER, False)
+    assert (group.tier, group.rolls) == (Tier.ROUTER, True)
 
 
 def test_what_needs_one_that_is_new_starts_with_it_whatever_that_waits_for() -> None:
@@ -138,9 +166,10 @@ def test_units_that_serve_the_same_follow_each_other() -> None:
 
 shares = st.dictionaries(st.integers(0, 2), st.sampled_from([0.1, 0.3, 0.5, 0.9]), max_size=2)
 holds = st.builds(
-    lambda gpus, ports: Holds(gpus=gpus, ports=frozenset(ports)),
+    lambda gpus, ports, gib: Holds(gpus=gpus, ports=frozenset(ports), memory_bytes=gib),
     shares,
     st.sets(st.integers(1, 4), max_size=2),
+    st.integers(0, 9),
 )
 hosts = st.lists(st.tuples(holds, holds), max_size=5).map(
     lambda pairs: [
@@ -158,14 +187,17 @@ def test_every_unit_is_in_one_group_and_every_group_in_one_lane(pending: list[Pe
     assert Counter(map(id, ordered)) == Counter(map(id, groups))
 
 
-@given(hosts, st.permutations(range(5)))
+@given(hosts, holds, st.integers(0, 12), st.permutations(range(5)))
 def test_in_whatever_order_groups_change_nobody_misses_what_it_needs(
-    pending: list[Pending], order: list[int]
+    pending: list[Pending], stands: Holds, spare: int, order: list[int]
 ) -> None:
     """As long as everything fits in the end, and did at the start: the planner sees to that."""
-    if _overbooked([unit.old for unit in pending]) or _overbooked([unit.new for unit in pending]):
+    before = [stands, *(unit.old for unit in pending)]
+    after = [stands, *(unit.new for unit in pending)]
+    if _overbooked(before) or _overbooked(after):
         return
-    groups = form_groups(pending, [])
+    has = max(_memory(before), _memory(after)) + spare
+    groups = form_groups(pending, [stands], has)
     now = {unit.name: unit.old for unit in pending}
     for position in order:
         if position >= len(groups):
@@ -175,7 +207,28 @@ def test_in_whatever_order_groups_change_nobody_misses_what_it_needs(
             now[member.name] = Holds()
         for member in group.members:
             now[member.name] = member.new
-            assert not _overbooked(list(now.values()))
+            assert not _overbooked([stands, *now.values()])
+            assert _memory([stands, *now.values()]) <= has
+
+
+@given(hosts, st.integers(1, 50))
+def test_memory_joins_only_what_leaves_some_and_what_wants_some(
+    pending: list[Pending], has: int
+) -> None:
+    """Where the host holds all at a time, or nobody leaves any, it changes nothing."""
+    without = form_groups(pending, [])
+    most = sum(max(unit.old.memory_bytes, unit.new.memory_bytes) for unit in pending)
+    gains = [unit.new.memory_bytes - unit.old.memory_bytes for unit in pending]
+    if most <= has or min(gains, default=0) >= 0 or max(gains, default=0) <= 0:
+        assert form_groups(pending, [], has) == without
+    else:
+        moved = {unit.name for unit, gain in zip(pending, gains, strict=True) if gain}
+        [joined] = [g for g in form_groups(pending, [], has) if moved & {m.name for m in g.members}]
+        assert moved <= {member.name for member in joined.members}
+
+
+def _memory(held: list[Holds]) -> int:
+    return sum(one.memory_bytes for one in held)
 
 
 def _overbooked(held: list[Holds]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 import subprocess
 import sys
@@ -32,6 +33,7 @@ from deploy.services.unit import holds_of
 
 FIXTURES = Path(__file__).parent / "fixtures"
 LITELLM = "/var/lib/atelier/deployments/demo/config/litellm"
+MEMORY = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 AWKWARD = "it's; touch broken #"
 
 
@@ -123,8 +125,17 @@ def test_a_container_that_never_ran_and_is_not_ours() -> None:
 
 
 def test_containers_of_older_releases_hold_their_ports_and_whole_gpus() -> None:
-    spec = {"ports": [{"host_port": 8000}], "gpus": [0, 1]}
-    assert holds_of(None, spec) == Holds(ports=frozenset({8000}), gpus={0: 1.0, 1: 1.0})
+    spec = {"ports": [{"host_port": 8000}], "gpus": [0, 1], "memory_bytes": 5}
+    whole = {0: 1.0, 1: 1.0}
+    assert holds_of(None, spec) == Holds(ports=frozenset({8000}), gpus=whole, memory_bytes=5)
+
+
+def test_what_runs_holds_the_memory_of_its_description_and_its_label_stays_as_it_was() -> None:
+    """A label that changed would have services of systemd and of Macs replaced."""
+    holds = Holds(ports=frozenset({8000}), gpus={1: 0.5}, memory_bytes=7)
+    assert holds.to_label() == '{"gpus":{"1":0.5},"ports":[8000]}'
+    assert holds_of(json.loads(holds.to_label()), {"memory_bytes": 7}) == holds
+    assert holds_of(None, None) == Holds()
 
 
 def test_a_deployment_of_which_there_is_nothing() -> None:
@@ -134,6 +145,12 @@ def test_a_deployment_of_which_there_is_nothing() -> None:
 def test_deployment() -> None:
     assert Deployment().process(read("deployment.txt")) == Belongings(
         containers=("demo-litellm-0", "demo-llama-cpp-tiny-coder-0"),
+        services=("demo-llama-cpp-m2-0",),
+        kinds=(
+            "demo-litellm-0 litellm",
+            "demo-llama-cpp-m2-0 llama-cpp",
+            "demo-llama-cpp-tiny-coder-0 llama-cpp",
+        ),
         networks=("demo",),
         volumes=("demo-open-webui",),
         releases=(
@@ -287,9 +304,13 @@ FACTS: list[tuple[FactBase[Any], dict[str, Any], Any]] = [
             "names": ("x-0",),
             "stores": (("x-0", "v", "i:1", "/h"),),
         },
-        UnitsState(),
+        UnitsState(memory_bytes=MEMORY),
     ),
-    (Units(), {"deployment": "x", "directory": "/none/x", "names": ()}, UnitsState()),
+    (
+        Units(),
+        {"deployment": "x", "directory": "/none/x", "names": ()},
+        UnitsState(memory_bytes=MEMORY),
+    ),
     (Deployment(), {"deployment": "x", "directory": "/none"}, Belongings()),
     (Images(), {"record": "/none/x", "files": []}, ImagesState()),
     (Resources(), {}, {}),
@@ -406,11 +427,15 @@ def test_real_files_are_found(bare_path: Path, tmp_path: Path) -> None:
     file = release / "config.yaml"
     file.write_text("foo\n")
     file.chmod(0o640)
+    keys = tmp_path / "live" / "litellm" / "engine_keys"
+    keys.parent.mkdir(parents=True)
+    keys.write_text("sk-1\n")
     command = Units().command(deployment="x", directory=str(tmp_path), names=())
     state = Units().process(run(command, bare_path, tmp_path).stdout.splitlines())
     # printf 'foo\n' | sha256sum
     digest = "b5bb9d8014a0f9b1d61e21e796d78dccdf1352f23cd32812f4850b878ae4944c"
     assert state.releases == {str(release): {"config.yaml": FileState(0o640, digest)}}
+    assert state.told == (str(keys.parent),)
     assert abs(state.changed_at[str(release)] - datetime.now(UTC).timestamp()) < 60
     contents = run(Contents().command(paths=[str(file)]), bare_path, tmp_path).stdout.splitlines()
     assert Contents().process(contents) == {str(file): "foo\n"}

@@ -103,6 +103,7 @@ def test_configuration_files_of_a_mac(mac: FakeMac) -> None:
     digest = hashlib.sha256(key.read_bytes()).hexdigest()
     assert found.releases == {str(current): {"link.pem.key": FileState(0o600, digest)}}
     assert abs(found.changed_at[str(current)] - time.time()) < 60
+    assert found.memory_bytes == 256 * 1024**3
     text = mac.shell(Contents().command(paths=[str(key)])).stdout.splitlines()
     assert Contents().process(text) == {str(key): "x" * 200}
 

@@ -67,7 +67,7 @@ from deploy.services import ConfigFile, ConfigTree, HostModelFile, Tier, haproxy
 from deploy.spec import SecretName, SecretText
 from tests.conftest import MakeArtefacts
 from tests.operations.found import live
-from tests.operations.harness import Facts, FakeHost, Outcome, run
+from tests.operations.harness import Facts, FakeHost, Outcome, run, words
 from tests.recognisable import LEAK, SECRETS, write_secrets
 
 Announced = Callable[[], list[Any]]
@@ -470,7 +470,8 @@ def test_a_secret_file_is_written_with_its_value_and_never_shown(tmp_path: Path)
 
 DIRECTORY = PurePosixPath("/var/lib/atelier/deployments/demo")
 BELONGINGS = Belongings(
-    containers=("demo-litellm-0", "demo-old-0"),
+    containers=("demo-litellm-0", "demo-litellm-1", "demo-old-0", "demo-postgres-0"),
+    kinds=("demo-litellm-0 litellm", "demo-litellm-1 litellm", "demo-postgres-0 postgres"),
     networks=("demo",),
     volumes=("demo-open-webui",),
     releases=(f"{DIRECTORY}/config/litellm/new", f"{DIRECTORY}/config/litellm/old"),
@@ -488,14 +489,20 @@ def test_a_deployment_is_removed(volumes: bool, announced: Announced) -> None:
         volumes=volumes,
     )
     of_volume = ["docker volume rm demo-open-webui"] if volumes else []
-    assert outcome.shell == [
-        "docker container rm --force demo-litellm-0 demo-old-0",
+    # what is not known first, then routers at the same time, then what they ask
+    assert [words(command) for command in outcome.commands[:3]] == [
+        ["stop", "demo-old-0", "0"],
+        ["stop", "demo-litellm-0,demo-litellm-1", "0"],
+        ["stop", "demo-postgres-0", "0"],
+    ]
+    assert outcome.shell[3:] == [
+        "docker container rm --force demo-litellm-0 demo-litellm-1 demo-old-0 demo-postgres-0",
         "docker network rm demo",
         *of_volume,
         f"rm -rf {DIRECTORY}",
     ]
     assert (("remove", "volume demo-open-webui") in rows(announced)) is volumes
-    assert len(announced()) == 4 + volumes
+    assert len(announced()) == 6 + volumes
 
 
 def test_nothing_is_removed_where_nothing_is(announced: Announced) -> None:

@@ -12,7 +12,7 @@ from deploy.artefacts import Artefacts
 from deploy.changes.live import LiveContainer
 from deploy.facts.engine import Resources
 from deploy.facts.model_store import MadeModel, ModelStore
-from deploy.facts.units import Units
+from deploy.facts.units import Units, UnitsState
 from deploy.operations import orphan
 from deploy.services import Holds
 from tests.conftest import MakeArtefacts
@@ -48,6 +48,23 @@ def test_orphans_are_removed(demo: Artefacts, announced: Announced) -> None:
         ("remove", "container demo-old-0"),
         ("remove", f"configuration {LITELLM}/old"),
     ]
+
+
+def test_what_a_router_was_told_goes_with_it(
+    demo: Artefacts, make: MakeArtefacts, announced: Announced
+) -> None:
+    """The engines' key is among it."""
+    live_directory = "/var/lib/atelier/deployments/demo/live"
+    told = (f"{live_directory}/haproxy", f"{live_directory}/litellm")
+    outcome = remove(demo, told=told)
+    assert outcome.shell == [f"rm -rf {live_directory}/haproxy"]
+    assert rows(announced) == [("remove", f"directory {live_directory}/haproxy")]
+    hosts = [{"name": name, "address": f"10.0.0.{n}"} for n, name in enumerate("ab", 1)]
+    moved = make(hosts=hosts, router={"host": "b"})
+    for name, gone in (("a", told), ("b", told[:1])):
+        facts: dict[Any, Any] = {Units: UnitsState(told=told), Resources: {}}
+        outcome = run(orphan.removed, FakeHost(facts, name=name), artefacts=moved)
+        assert outcome.shell == [f"rm -rf {path}" for path in gone]
 
 
 def test_orphans_that_shared_a_gpu_for_which_no_one_waits_are_removed(

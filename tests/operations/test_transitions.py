@@ -10,7 +10,7 @@ import pytest
 from deploy.artefacts import Artefacts
 from deploy.catalog import load_catalog
 from tests.conftest import MakeArtefacts
-from tests.operations.transitions import carry_out
+from tests.operations.transitions import away_together, carry_out
 
 TINY = str(load_catalog().models["tiny-coder"].path)
 TWICE = [{"name": "tiny-coder", "replicas": 2}]
@@ -56,6 +56,15 @@ ON_CPUS: Deployments = {
         "router": {"port": 4443},
     },
     "two models": {"hosts": [A], "models": [file("m1"), file("m2")]},
+    "two others": {"hosts": [A], "models": [file("m3"), file("m4")]},
+    "more memory for one of them": {
+        "hosts": [A],
+        "models": [file("m1", engine={"memory_limit": "5GiB"}), file("m2")],
+    },
+    "more memory for the other": {
+        "hosts": [A],
+        "models": [file("m1"), file("m2", engine={"memory_limit": "5GiB"})],
+    },
     "Ollama": {"hosts": [A], "engine": {"kind": "ollama"}},
     "a shared Ollama": {"hosts": [A], "engine": {"kind": "ollama", "shared": "desk"}},
     "Aristote": {"hosts": [A], "router": {"kind": "aristote"}, "postgres": {}},
@@ -206,8 +215,17 @@ ON_MACS: Deployments = {
 }
 
 
+@pytest.mark.parametrize(
+    "is_tight",
+    [
+        pytest.param(False, id="much memory"),
+        pytest.param(True, id="little memory", marks=pytest.mark.long),
+    ],
+)
 @pytest.mark.parametrize("deployments", [ON_CPUS, ON_GPUS, ON_MACS], ids=["CPUs", "GPUs", "Macs"])
-def test_each_becomes_every_other_one(deployments: Deployments, make: MakeArtefacts) -> None:
+def test_each_becomes_every_other_one(
+    deployments: Deployments, make: MakeArtefacts, *, is_tight: bool
+) -> None:
     made: dict[str, Artefacts] = {}
     for name, settings in deployments.items():
         made[name] = make(**{"web_ui": None} | settings)
@@ -216,6 +234,23 @@ def test_each_becomes_every_other_one(deployments: Deployments, make: MakeArtefa
     found = {
         f"{one} -> {other}": problems
         for one, other in permutations(made, 2)
-        if (problems := carry_out(made[one], made[other]))
+        if (problems := carry_out(made[one], made[other], is_tight=is_tight))
     }
     assert found == {}
+
+
+@pytest.mark.parametrize(
+    ("deployments", "one", "other"),
+    [
+        (ON_MACS, "two", "ports exchanged with links"),
+        (ON_CPUS, "native", "native, ports exchanged"),
+        (ON_GPUS, "replicas", "shorter replicas"),
+    ],
+    ids=["with links", "with the router", "alone"],
+)
+def test_hosts_that_serve_the_same_take_turns_whatever_changes_with_it(
+    deployments: Deployments, one: str, other: str, make: MakeArtefacts
+) -> None:
+    before, after = (make(**{"web_ui": None} | deployments[name]) for name in (one, other))
+    before.secrets.save()
+    assert away_together(before, after) == []

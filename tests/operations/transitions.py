@@ -1,13 +1,15 @@
 """What a deployment's operations do to hosts that have another one.
 
 Nothing is run: what the commands say is done to a list of what runs on each host. It is as strict
-as Docker and vLLM are: a port has one owner, and shares of a GPU's memory do not exceed it.
+as Docker and vLLM are: a port has one owner, and shares of a GPU's memory do not exceed it. Where
+memory is tight, a host has as much as its engines may use before or after, and not more.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from unittest import mock
 
@@ -35,6 +37,7 @@ from tests.operations.harness import FakeHost, run, words
 CONVERGED, REMOVED = units.converged, orphan.removed
 STARTING = {"replace", "relieve", "start", "restart"}
 WHOLE = 1.0 + 1e-6
+ENGINES = ("llama-cpp", "ollama", "sglang", "vllm")
 
 
 @dataclass
@@ -42,6 +45,8 @@ class Hosts:
     """What runs on each host, and what went wrong."""
 
     running: dict[str, dict[str, Holds]]
+    memory_bytes: Mapping[str, int]
+    """Memory of each host; 0 where there is enough."""
     started: set[tuple[str, str]] = field(default_factory=set)
     problems: list[str] = field(default_factory=list)
 
@@ -57,16 +62,34 @@ class Hosts:
         for index, share in unit.holds.gpus.items():
             if share + sum(each.gpus.get(index, 0.0) for each in others.values()) > WHOLE:
                 self.problems.append(f"{unit.name} finds no room on GPU {index} of {unit.host}")
+        engines = [holds.memory_bytes for name, holds in others.items() if is_engine(name)]
+        most = self.memory_bytes[unit.host] or sys.maxsize
+        if is_engine(unit.name) and sum(engines) + unit.holds.memory_bytes > most:
+            self.problems.append(f"{unit.name} finds no room in the memory of {unit.host}")
         self.running[unit.host][unit.name] = unit.holds
         if (unit.host, unit.name) in self.started:
             self.problems.append(f"{unit.name} starts twice")
         self.started.add((unit.host, unit.name))
 
 
-def carry_out(before: Artefacts, after: Artefacts) -> list[str]:
-    """What goes wrong where a deployment becomes another one; hosts are told by their addresses."""
-    seen = _seen(before, after)
-    hosts = Hosts({name: {u.name: u.holds for u in s.everything} for name, s in seen.items()})
+def is_engine(name: str) -> bool:
+    """Whether a unit of the deployment ``demo`` is an engine."""
+    return name.startswith(tuple(f"demo-{engine}-" for engine in ENGINES))
+
+
+def carry_out(before: Artefacts, after: Artefacts, *, is_tight: bool = False) -> list[str]:
+    """What goes wrong where a deployment becomes another one; hosts are told by their addresses.
+
+    Args:
+        before: what runs.
+        after: what it becomes.
+        is_tight: whether hosts have no more memory than engines need before or after.
+    """
+    seen = _seen(before, after, is_tight=is_tight)
+    hosts = Hosts(
+        {name: {u.name: u.holds for u in s.everything} for name, s in seen.items()},
+        {name: state.memory_bytes for name, state in seen.items()},
+    )
     changing = {
         (name, unit)
         for name, state in seen.items()
@@ -78,7 +101,7 @@ def carry_out(before: Artefacts, after: Artefacts) -> list[str]:
         if unit.name in hosts.running[unit.host] and (unit.host, unit.name) not in changing:
             hosts.running[unit.host][unit.name] = unit.holds
     decided = replica_changes.decide_for(after, seen)
-    steps = [step for name in seen for step in _steps(after, name, decided)]
+    steps = [step for name in seen for step in _steps(after, name, seen[name], decided)]
     for _, name, operation, arguments in sorted(steps, key=lambda step: step[0]):
         facts: dict[Any, Any] = {Units: seen[name], Contents: {}, Resources: {}}
         for command in run(operation, FakeHost(facts, name=name), **arguments).commands:
@@ -92,14 +115,52 @@ def carry_out(before: Artefacts, after: Artefacts) -> list[str]:
     return [*hosts.problems, *(f"{unit} on {name} stays as it was" for name, unit in sorted(left))]
 
 
-def _seen(before: Artefacts, after: Artefacts) -> dict[str, UnitsState]:
+def away_together(before: Artefacts, after: Artefacts) -> list[str]:
+    """Units that serve the same on several hosts, and are replaced at the same time."""
+    seen = _seen(before, after, is_tight=False)
+    decided = replica_changes.decide_for(after, seen)
+    away: dict[tuple[Any, ...], set[str]] = {}
+    for name, state in seen.items():
+        facts: dict[Any, Any] = {Units: state, Contents: {}, Resources: {}}
+        for place, _, operation, arguments in _steps(after, name, state, decided):
+            done = run(operation, FakeHost(facts, name=name), **arguments)
+            for unit in _replaced(done.commands, after.stack.on(name), state):
+                # without a turn, all hosts go through a tier at the same time
+                moment = place[:3] if place[1:2] == (True,) else place[:1]
+                away.setdefault((moment, unit.serves), set()).add(name)
+    return [f"{serves} on {sorted(on)}" for (_, serves), on in away.items() if on > {min(on)}]
+
+
+def _replaced(commands: Iterable[Any], units: Iterable[Unit], state: UnitsState) -> Iterator[Unit]:
+    """Units that are there and that commands stop."""
+    there = {live.name for live in state.everything}
+    for command in (each for one in commands for each in _flat(one)):
+        if isinstance(command, ScriptCommand) and not isinstance(command, WholeCommand):
+            action, names, *_ = words(command)
+            stopped = names.split(",") if action in {"replace", "swap"} else []
+            yield from (unit for unit in units if unit.name in there.intersection(stopped))
+
+
+def _least(state: UnitsState, wanted: Iterable[Unit]) -> int:
+    """What a host must have for its engines before, and for those after."""
+    before = [live.holds.memory_bytes for live in state.everything if is_engine(live.name)]
+    after = [unit.holds.memory_bytes for unit in wanted if is_engine(unit.name)]
+    return max(sum(before), sum(after))
+
+
+def _seen(before: Artefacts, after: Artefacts, *, is_tight: bool) -> dict[str, UnitsState]:
     """What a look finds on each host of the deployment that is to come."""
     there = {_address(before, host.name): host.name for host in before.spec.hosts}
     uses = [use for made in (before, after) for use in made.images.values()]
     images = {familiar(u.image.reference): image_id(u.image.reference) for u in uses}
-    return {
+    seen = {
         host.name: _state(before, there.get(_address(after, host.name), ""), images)
         for host in after.spec.hosts
+    }
+    least = {name: _least(state, after.stack.on(name)) for name, state in seen.items()}
+    return {
+        name: replace(state, memory_bytes=least[name] if is_tight else 0)
+        for name, state in seen.items()
     }
 
 
@@ -135,14 +196,17 @@ class _Looping(FakeHost):
 Step = tuple[tuple[Any, ...], str, Any, dict[str, Any]]
 
 
-def _steps(after: Artefacts, name: str, decided: replica_changes.ReplicaChanges) -> list[Step]:
+def _steps(
+    after: Artefacts, name: str, state: UnitsState, decided: replica_changes.ReplicaChanges
+) -> list[Step]:
     """The operations of a host that change units, each with its place among those of all."""
     steps: list[Step] = []
+    facts: dict[Any, Any] = {Units: state}
 
     def converged(**arguments: Any) -> None:
         said = arguments.pop("name")
         turns = [host.name for host in after.spec.hosts].index(name)
-        place = (arguments["tier"].position, arguments.get("rolling", False), turns, said)
+        place = (arguments["tier"].position, bool(arguments["rolling"]), turns, said)
         steps.append((place, name, CONVERGED, arguments))
 
     def removed(**arguments: Any) -> None:
@@ -155,7 +219,7 @@ def _steps(after: Artefacts, name: str, decided: replica_changes.ReplicaChanges)
         mock.patch.object(replica_changes, "decide", return_value=decided),
         mock.patch.object(tasks, "barrier"),
         mock.patch.object(tasks, "routing"),
-        ctx_host.use(_Looping({}, name=name)),
+        ctx_host.use(_Looping(facts, name=name)),
     ):
         tasks.converge(after)
     return steps

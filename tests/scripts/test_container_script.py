@@ -573,3 +573,14 @@ def test_no_lock_is_kept_by_what_ends(engine: Engine) -> None:
     # the engine's wait is two seconds
     assert ENDING in engine.containers
     assert time.monotonic() - began < 60
+
+
+def test_containers_that_are_removed_with_the_deployment_are_told_to_end(engine: Engine) -> None:
+    """All at the same time, each with its own stop timeout; one that is not there is no problem."""
+    for name in (NAME, "demo-postgres-0"):
+        engine.add(name, "some:1")
+    done = engine.call("stop", f"{NAME},demo-none-0,demo-postgres-0", "0")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert [call for call in engine.log if " stop " in call] == [
+        f"docker container stop {NAME} demo-postgres-0"
+    ]

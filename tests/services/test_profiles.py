@@ -4,6 +4,7 @@ import pytest
 import yaml
 
 from deploy.services import Tier, Unit
+from deploy.services.engines import MODULES, SERVICES
 from tests.golden import assert_golden
 from tests.services.profiles import GOLDEN, PROFILES, artefacts_of, text_of
 
@@ -12,6 +13,14 @@ from tests.services.profiles import GOLDEN, PROFILES, artefacts_of, text_of
 @pytest.mark.parametrize("name", PROFILES)
 def test_containers_and_files_are_as_written(name: str) -> None:
     assert_golden(GOLDEN / f"{name}.json", text_of(name))
+
+
+def test_engines_are_told_by_what_they_are_called() -> None:
+    """On hosts nothing else says what holds a model."""
+    assert {str(vars(module)["IMAGE"]) for module in MODULES.values()} == SERVICES
+    for name in PROFILES:
+        units = artefacts_of(name).stack.units
+        assert [u.runs.service in SERVICES for u in units] == [u.tier == Tier.ENGINE for u in units]
 
 
 @pytest.mark.parametrize("name", ["users_20", "users_100"])

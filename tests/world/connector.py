@@ -33,6 +33,7 @@ PLACES = {
     "/etc/atelier/services": "services",
     "/etc/systemd/system": "systemd",
     "/run/systemd/system": "systemd",
+    "/proc/meminfo": "meminfo",
 }
 
 
@@ -107,6 +108,8 @@ def _has(artefacts: Artefacts, machine: Path) -> dict[str, list[str]]:
     engine[engine.index("@fingerprint") + 1 :] = (
         Path(known).read_text().splitlines() if Path(known).exists() else []
     )
+    kib = int((machine / "meminfo").read_text().split()[1])
+    engine[engine.index("@memory") + 1] = str(kib * 1024)
     programs = [each.program.path for each in artefacts.stack.on(host.name) if each.program]
     engine += ["@uid", "0", "@systemd", "yes", "@sizes", *(f"1 {path}" for path in programs)]
     count = len(gpu_names(artefacts.host(host.name), load_catalog()))

@@ -30,6 +30,8 @@ WORLD, HOST = Path(os.environ["WORLD"]), Path(os.environ["WORLD_HOST"])
 LABEL = "io.atelier."
 UNITS = HOST / "systemd"
 OLLAMA = ".ollama/models/manifests/registry.ollama.ai/library"
+ENGINES = {"llama-cpp", "ollama", "vllm"}
+"""Services that fill their memory as they start."""
 FLAGS = {"--read-only", "--quiet", "-i", "--rm", "--all", "--force", "--no-trunc", "--digests"}
 """Options of Docker without a value."""
 
@@ -116,6 +118,16 @@ def obstacle(state: Json, name: str, holds: Json) -> str:
     return ""
 
 
+def memory_obstacle(state: Json, service: str, wanted_bytes: int) -> str:
+    """What keeps an engine from starting: memory of the host that others have."""
+    taken = sum(c["memory"] for c in state["containers"].values() if c["status"] == "running")
+    taken += sum(service_memory(each) for each in state["services"].values() if each["running"])
+    has = int((HOST / "meminfo").read_text().split()[1]) * 1024
+    if service in ENGINES and taken + wanted_bytes > has:
+        return f"out of memory: {taken + wanted_bytes} bytes would be taken of {has}"
+    return ""
+
+
 # containers
 
 
@@ -182,7 +194,10 @@ def start(state: Json, arguments: Words) -> str:
     holds = json.loads(label)
     if container["network"] != "host" and published != {*holds["ports"]}:
         fail(f"{name} publishes {published}, and holds {holds['ports']}")
-    if problem := obstacle(state, name, holds):
+    service = container["labels"].get(f"{LABEL}service", "")
+    if problem := (
+        obstacle(state, name, holds) or memory_obstacle(state, service, container["memory"])
+    ):
         fail(problem)
     sick = is_sick(container["labels"].get(f"{LABEL}spec", ""))
     container["health"] = "unhealthy" if sick else "healthy"
@@ -503,10 +518,18 @@ def _start(state: Json, name: str, service: Json) -> None:
     if service["running"]:
         return
     text = service["text"]
-    holds = next(line for line in text.splitlines() if line.startswith("Holds=")).split("=", 1)[1]
-    if problem := obstacle(state, name, json.loads(holds)):
+    said = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
+    holds = said["Holds"]
+    if problem := (
+        obstacle(state, name, json.loads(holds))
+        or memory_obstacle(state, said["Service"], service_memory(service))
+    ):
         fail(problem)
     service |= {"running": True, "holds": holds, "sick": is_sick(text), "started": time.time()}
+
+
+def service_memory(service: Json) -> int:
+    return int(re.findall(r"^MemoryMax=(\d+)$", service["text"], re.MULTILINE)[0])
 
 
 def _show(service: Json | None, properties: Iterable[str]) -> None:

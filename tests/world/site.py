@@ -56,6 +56,8 @@ class World(Operator):
 
     directory: Path
     environment: dict[str, str] = field(default_factory=dict)
+    memory_gib: int = 64
+    """Memory of each machine."""
     timeout_seconds = 120
 
     def __post_init__(self) -> None:
@@ -91,6 +93,7 @@ class World(Operator):
             machine = self.directory / places[host["name"]]
             for folder in ("systemd", "services", "volumes"):
                 (machine / folder).mkdir(parents=True, exist_ok=True)
+            (machine / "meminfo").write_text(f"MemTotal: {self.memory_gib * 1024**2} kB\n")
             host["directory"] = str(machine / "lib")
         (self.directory / "settings.json").write_text(json.dumps(wanted | {"hosts": hosts}))
         (self.directory / "machines.json").write_text(json.dumps(places))
