@@ -34,13 +34,23 @@ START_TIMEOUT_SECONDS = 420
 Settings = dict[str, Any]
 
 
+_claims: list[socket.socket] = []
+
+
 def free_port() -> int:
-    """A port that nothing uses, and that the kernel gives to no outgoing connection."""
+    """A port that nothing uses, and that the kernel gives to no outgoing connection.
+
+    No other test is given it while this process runs: its UDP port of the same number says so.
+    """
     while True:
         port = random.randrange(20_000, 32_000)  # noqa: S311 - not a secret
+        claim = socket.socket(type=socket.SOCK_DGRAM)
         with socket.socket() as probe, suppress(OSError):
             probe.bind(("0.0.0.0", port))  # noqa: S104 - free on every address
+            claim.bind(("127.0.0.1", port))
+            _claims.append(claim)
             return port
+        claim.close()
 
 
 def settings_here(name: str, directory: Path) -> Settings:

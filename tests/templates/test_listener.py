@@ -31,6 +31,7 @@ class Listener:
         deadline = time.monotonic() + 60
         while not self.path.exists() or self.path.stat().st_mtime_ns == before:
             assert time.monotonic() < deadline
+            assert self.process.poll() is None
             time.sleep(0.02)
 
     def ask(self, question: bytes = b"_getsocks\n") -> list[socket.socket]:
