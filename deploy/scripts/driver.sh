@@ -55,7 +55,7 @@ is_ours() {
 tell() {
   seconds=0
   # it outlives the step, whose output must end with the step
-  while sleep $tick_seconds </dev/null >/dev/null 2>&1; do
+  while sleep $tick_seconds >/dev/null 2>&1; do
     seconds=$((seconds + tick_seconds))
     holder=$(lock_holder)
     if [ -n "$holder" ]; then
