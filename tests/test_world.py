@@ -42,6 +42,15 @@ SEVERAL: Settings = {
 }
 TWO_MODELS: Settings = {"hosts": [A | CARD], "engine": VLLM, "models": [SMALL, LARGE]}
 ANOTHER_MODEL: Settings = {"hosts": [A | CARD], "engine": VLLM, "models": [MIDDLE]}
+FIRST, SECOND = (
+    {
+        "hosts": [A],
+        "engine": {"kind": "ollama", "memory_limit": "4GiB", "max_model_len": 2048},
+        "models": [{"name": name, "path": TINY}],
+    }
+    for name in ("first", "second")
+)
+"""Of which only one fits into 7 GiB, next to the router."""
 ON_TWO_HOSTS: Settings = {"hosts": [A | NATIVE, B | NATIVE], **TWICE}
 AS_ONE: Settings = {"hosts": [A | CARD, B | CARD, C], **WIDE}
 ON_BY_A_HOST: Settings = {"hosts": [B | CARD, D | CARD, A | CARD, C], **WIDE}
@@ -141,6 +150,19 @@ def test_a_model_makes_room_for_another_in_the_memory_of_its_host(world: World) 
         become(world, settings | {"models": [{"name": name, "path": TINY}]})
 
 
+def test_models_go_with_the_ollama_that_makes_room(world: World) -> None:
+    world.memory_gib = 7
+    for name, settings in (("first", FIRST), ("second", SECOND)):
+        become(world, settings)
+        assert models(world) == {name}
+
+
+def models(world: World) -> set[str]:
+    """What is in the stores of all Ollamas of the host A."""
+    stored = (world.directory / "a" / "volumes").rglob("library/*/*")
+    return {path.parent.name for path in stored}
+
+
 @pytest.mark.parametrize(
     ("before", "after"),
     [
@@ -149,11 +171,14 @@ def test_a_model_makes_room_for_another_in_the_memory_of_its_host(world: World) 
             ON_TWO_HOSTS, ON_TWO_HOSTS | EXCHANGED, id="ports exchanged", marks=pytest.mark.long
         ),
         pytest.param(AS_ONE, ON_BY_A_HOST, id="one replica on two hosts", marks=pytest.mark.long),
+        pytest.param(FIRST, SECOND, id="models in little memory", marks=pytest.mark.long),
     ],
 )
 def test_killed_after_any_change_the_next_run_mends_it(
     world: World, before: dict[str, Any], after: dict[str, Any]
 ) -> None:
+    if "memory_limit" in str(after):
+        world.memory_gib = 7
     become(world, before)
     kept, count = world.keep(), 0
     world.declare(after)
@@ -163,6 +188,7 @@ def test_killed_after_any_change_the_next_run_mends_it(
         assert (planned.status, done.status) == (0, 0), done.output
         assert done.content == planned.content, last
         assert_as_wanted(world)
+        assert models(world) <= {"second"}, last
         world.go_back(kept)
         world.declare(after)
     assert count > 4

@@ -9,7 +9,8 @@ from typing import Any
 from deploy.changes.change import ABSENT
 from deploy.services import Holds
 
-LEFTOVERS = (".next", ".previous", ".probe")
+NEXT = ".next"
+LEFTOVERS = (NEXT, ".previous", ".probe")
 """Ends of names that an interrupted change leaves behind."""
 ENDING = ".ending-"
 """In names of containers that take no new requests and end with their last answer, before their
@@ -138,7 +139,9 @@ def held(everything: Iterable[Live]) -> Holds:
     memory_bytes = 0
     for live in everything:
         ports |= live.holds.ports
-        memory_bytes = max(memory_bytes, live.holds.memory_bytes)
+        # what was only created never had any
+        if not live.name.endswith(NEXT):
+            memory_bytes = max(memory_bytes, live.holds.memory_bytes)
         for index, share in live.holds.gpus.items():
             gpus[index] = max(gpus.get(index, 0.0), share)
     return Holds(ports=ports, gpus=gpus, memory_bytes=memory_bytes)

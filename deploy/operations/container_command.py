@@ -11,7 +11,6 @@ from pyinfra.api.state import State
 from pyinfra.connectors.util import CommandOutput
 
 from deploy.artefacts import Artefacts
-from deploy.changes.live import Live
 from deploy.operations.script import ScriptCommand
 from deploy.secrets import SecretStore
 from deploy.services import Unit
@@ -82,17 +81,21 @@ def prepare(unit: Unit, artefacts: Artefacts) -> ContainerCommand:
     return _create("prepare", unit, artefacts)
 
 
-def swap(names: Sequence[str], fresh: Sequence[Unit], artefacts: Artefacts) -> ContainerCommand:
+def swap(
+    names: Sequence[str], fresh: Sequence[Unit], artefacts: Artefacts, keeping: Sequence[str] = ()
+) -> ContainerCommand:
     """What was prepared starts, when all that have these names are stopped.
 
     Args:
         names: units that change together, also those that go.
         fresh: those that are to run, in the order in which they start.
         artefacts: the deployment.
+        keeping: those that go later, as there is something in them that goes before.
     """
+    kept = [f"keep={','.join(keeping)}"] if keeping else []
     started = [part for unit in fresh for part in (unit.name, str(unit.start_timeout_seconds))]
     return ContainerCommand(
-        *("swap", ",".join(names), "0", *started),
+        *("swap", ",".join(names), "0", *kept, *started),
         waits_for=fresh[-1],
         waits_seconds=sum(unit.start_timeout_seconds for unit in fresh),
         secrets=artefacts.secrets,
@@ -109,9 +112,9 @@ def start(action: str, unit: Unit, artefacts: Artefacts) -> ContainerCommand:
     )
 
 
-def remove(live: Live) -> ScriptCommand:
-    """It goes."""
-    return ScriptCommand(SCRIPT, "remove", live.name, "0", redact=str, progress="removing it")
+def remove(name: str) -> ScriptCommand:
+    """What is called so goes."""
+    return ScriptCommand(SCRIPT, "remove", name, "0", redact=str, progress="removing it")
 
 
 def ready(unit: Unit, artefacts: Artefacts) -> ContainerCommand:

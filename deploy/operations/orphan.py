@@ -42,7 +42,7 @@ def removed(artefacts: Artefacts) -> Commands:
     kept = {str(unit.config.directory) for unit in units if unit.config}
     stale = sorted(path for path in found.releases if path not in kept)
     told = _untold(artefacts, found)
-    unwanted = _unwanted_models(artefacts, found, [live.name for live in orphans])
+    unwanted = _unwanted_models(artefacts, found, [base_name(live.name) for live in orphans])
     caches = _unwanted_caches(artefacts, resources)
     announce_all(Change(f"model {model} in {name}", "remove") for name, model in unwanted)
     announce_all(Change(f"{live.noun} {live.name}", "remove") for live in orphans)
@@ -53,7 +53,7 @@ def removed(artefacts: Artefacts) -> Commands:
         yield ScriptCommand("ollama.sh", "remove", name, model, redact=str)
     # what is open there is open in the network of its listener
     for live in sorted(orphans, key=lambda live: live.service == LISTENER):
-        yield remove(live)
+        yield remove(live.name)
     for path in (*stale, *told):
         yield StringCommand("rm", "-rf", QuoteString(path))
     for name in caches:

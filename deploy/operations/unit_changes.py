@@ -10,7 +10,7 @@ from deploy.artefacts import Artefacts
 from deploy.changes.change import Change, FieldChange
 from deploy.changes.drift import unit_change
 from deploy.changes.expected import expected
-from deploy.changes.live import Live, by_unit, held, named
+from deploy.changes.live import Live, base_name, by_unit, held, named
 from deploy.changes.order import Group, Pending, form_groups
 from deploy.facts.model_store import ModelStore
 from deploy.facts.units import UnitsState
@@ -54,6 +54,8 @@ class HostChanges:
     groups: tuple[Group, ...]
     orphans: Mapping[str, tuple[Live, ...]]
     """What is live of each unit that is no longer wanted, by the unit's name."""
+    models: Mapping[str, tuple[str, ...]]
+    """Models that Atelier made in the stores of those, by the unit's name."""
 
     def of(self, tier: Tier, *, rolling: bool | None) -> tuple[Group, ...]:
         """The groups that change with a tier: those that wait for a turn, the others, or all."""
@@ -105,7 +107,19 @@ def host_changes(
     ]
     standing = [unit.holds for unit in units if unit.name not in changes]
     groups = form_groups(pending, standing, found.memory_bytes)
-    return HostChanges(changes, tuple(_without_lone_orphans(groups)), orphans)
+    return HostChanges(
+        changes, tuple(_without_lone_orphans(groups)), orphans, _made_in(orphans, found)
+    )
+
+
+def _made_in(names: Collection[str], found: UnitsState) -> dict[str, tuple[str, ...]]:
+    """Models that Atelier made in what is no longer wanted."""
+    made: dict[str, tuple[str, ...]] = {}
+    for container, model in sorted(found.other_models):
+        name = base_name(container)
+        if name in names and model not in made.get(name, ()):
+            made[name] = (*made.get(name, ()), model)
+    return made
 
 
 def _with_its_replica(

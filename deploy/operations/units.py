@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 
 from pyinfra import host, state
@@ -18,11 +18,20 @@ from deploy.facts.units import Units, UnitsState
 from deploy.operations import file_tree, ollama_model
 from deploy.operations.change import announce_all
 from deploy.operations.commands import Commands, foreign, refuse
-from deploy.operations.container_command import clean, prepare, ready, replace, start, swap
+from deploy.operations.container_command import (
+    clean,
+    prepare,
+    ready,
+    remove,
+    replace,
+    start,
+    swap,
+)
 from deploy.operations.drained import drained
 from deploy.operations.lock import changes_host
 from deploy.operations.questions import units_question
 from deploy.operations.replica_changes import Part, ReplicaChanges, is_made_anew
+from deploy.operations.script import ScriptCommand
 from deploy.operations.together import TogetherCommand
 from deploy.operations.unit_changes import HostChanges, UnitChange, host_changes
 from deploy.operations.verified import sign_in_again
@@ -178,6 +187,8 @@ def _announce(
         change = changes.units.get(member.name)
         if change is None:
             orphans = changes.orphans[member.name]
+            models = changes.models.get(member.name, ())
+            announce_all(Change(f"model {model} in {member.name}", "remove") for model in models)
             announce_all(Change(f"{live.noun} {live.name}", "remove") for live in orphans)
             continue
         if change.outdated and change.outdated.directory not in told:
@@ -187,8 +198,8 @@ def _announce(
                     change.outdated, found.releases, change.release_in_use, artefacts.secrets
                 )
             )
-        models = (made for _, made in change.models)
-        announce_all(made for made in (change.runs, *models) if made)
+        made_models = (made for _, made in change.models)
+        announce_all(made for made in (change.runs, *made_models) if made)
         _say_why(change, found, artefacts)
 
 
@@ -219,12 +230,24 @@ def _commands(
             fresh = [m.unit for m in members if m.runs]
             yield from (prepare(unit, artefacts) for unit in fresh)
             serving = [member.unit for member in members if _replaces(member)]
-            yield drained(swap([m.name for m in group.members], fresh, artefacts), serving)
+            names = [member.name for member in group.members]
+            keeping = {name: changes.models[name] for name in names if name in changes.models}
+            yield drained(swap(names, fresh, artefacts, tuple(keeping)), serving)
+            yield from _emptied(keeping)
         else:
             yield from (_command(change, artefacts) for change in members if change.runs)
         for change in members:
             for model, made in change.models:
                 yield ollama_model.model_command(change.unit.name, model, made)
+
+
+def _emptied(models: Mapping[str, tuple[str, ...]]) -> Iterator[StringCommand]:
+    """What was set aside goes, with the models in its store: until now it could come back."""
+    for name, own in models.items():
+        before = f"{name}.previous"
+        progress = f"removing models of {name}"
+        yield ScriptCommand("ollama.sh", "remove", before, *own, redact=str, progress=progress)
+        yield remove(before)
 
 
 def _whole(

@@ -5,7 +5,7 @@
 #   sh -c "$(cat container.sh)" atelier prepare|relieve NAME SECONDS INTERVAL START_INTERVAL CREATE_ARGUMENT...
 #   sh -c "$(cat container.sh)" atelier replace|prepare NAME SECONDS systemd UNIT_FILE
 #   sh -c "$(cat container.sh)" atelier replace|prepare NAME SECONDS launchd PROPERTY_LIST MARKS
-#   sh -c "$(cat container.sh)" atelier swap NAME,NAME,... 0 [NAME SECONDS]...
+#   sh -c "$(cat container.sh)" atelier swap NAME,NAME,... 0 [keep=NAME,...] [NAME SECONDS]...
 #   sh -c "$(cat container.sh)" atelier start|restart|enable|wait|clean|settle|remove NAME SECONDS
 #   sh -c "$(cat container.sh)" atelier ready|tell NAME SECONDS
 #   sh -c "$(cat container.sh)" atelier halt NAME,NAME,... 0 GONE,GONE,...
@@ -16,7 +16,8 @@
 # A container and a service of one name are one after the other: a unit that moved from one to the other.
 # relieve replaces a container that gives way, and settle ends such a change: relieve.sh.
 # prepare creates a container without starting it; swap stops the containers of its list, starts those
-# that follow one after the other, and removes the stopped ones when all of these are healthy.
+# that follow one after the other, and removes the stopped ones when all of these are healthy, but for
+# those to keep, which stay as NAME.previous.
 # The same in steps, which several hosts take together: halt stops what is there, and sets aside what
 # was prepared anew or is GONE; launch starts; glance says how far they are; clean removes what was set
 # aside, or drop the new ones (NEW: those that nothing was there of before), and revive starts the others.
@@ -35,7 +36,7 @@ export LC_ALL
 action=$1 name=$2 timeout=$3
 shift 3
 # shellcheck disable=SC2034 # systemd.sh reads it
-reason='' began=$(date +%s)
+reason='' began=$(date +%s) kept=''
 
 say() { echo "$@" || true; }
 quietly() { "$@" >/dev/null 2>&1; }
@@ -218,6 +219,7 @@ swap() {
     exit 1
   done
   for each in $all; do
+    case ",$kept," in *",$each,"*) continue ;; esac
     if exists "$each.previous"; then remove "$each.previous"; fi
   done
 }
@@ -327,6 +329,7 @@ case $action in
     ;;
   swap)
     all=$name
+    case ${1:-} in keep=*) kept=${1#keep=} && shift ;; esac
     can_publish_all $names || exit 1
     swap "$all" "$@"
     ;;

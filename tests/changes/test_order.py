@@ -8,6 +8,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
+from deploy.changes.live import LiveService, held
 from deploy.changes.order import Group, Pending, form_groups, lanes
 from deploy.services import Holds, Tier
 
@@ -72,6 +73,16 @@ def test_what_is_only_made_anew_is_not_stopped_for_what_comes() -> None:
     old, new = engine("old", "remove", memory(40)), engine("new", "create", new=memory(40))
     anew = engine("anew", "recreate", memory(50), memory(50))
     assert names(form_groups([anew, new, old], [], 100)) == [["anew"], ["new", "old"]]
+
+
+def test_what_was_only_created_has_no_memory_yet() -> None:
+    """A run that was killed leaves it; what it is to take the place of still makes room."""
+
+    def live(name: str) -> LiveService:
+        return LiveService(name, "exited", None, 0.0, "demo", None, holds=memory(40))
+
+    assert held([live("new.next")]) == Holds()
+    assert held([live("new.next"), live("new")]) == held([live("new.previous")]) == memory(40)
 
 
 def test_engines_alone_make_room_in_the_memory_of_their_host() -> None:

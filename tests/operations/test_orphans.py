@@ -148,6 +148,18 @@ def test_models_that_are_no_longer_declared_go(make: MakeArtefacts, announced: A
     ]
 
 
+def test_models_of_an_ollama_that_a_killed_run_set_aside_go(
+    make: MakeArtefacts, announced: Announced
+) -> None:
+    name = "demo-ollama-b-0.previous"
+    artefacts = make(engine={"kind": "ollama"})
+    remove(artefacts, stranger(artefacts, name), other_models=((name, "b:latest"),))
+    assert rows(announced) == [
+        ("remove", f"model b:latest in {name}"),
+        ("remove", f"container {name}"),
+    ]
+
+
 VLLM = {"kind": "vllm", "offline": True, "huggingface_cache": "/srv/hf"}
 
 

@@ -244,6 +244,7 @@ def _do(command: Any, host: str, after: Artefacts, hosts: Hosts) -> None:
     elif isinstance(command, ScriptCommand):
         action, names, *more = words(command)
         hosts.stop(host, names.split(",") if action in {*STARTING, "swap", "remove"} else ())
+        more = [word for word in more if not word.startswith("keep=")]
         for name in more[1::2] if action == "swap" else [names] if action in STARTING else []:
             hosts.start(_unit(after, host, name))
 

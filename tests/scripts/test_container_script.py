@@ -584,3 +584,16 @@ def test_containers_that_are_removed_with_the_deployment_are_told_to_end(engine:
     assert [call for call in engine.log if " stop " in call] == [
         f"docker container stop {NAME} demo-postgres-0"
     ]
+
+
+def test_what_is_to_be_emptied_stays_set_aside_until_then(engine: Engine) -> None:
+    """The others go when the new one is healthy; if it does not become so, all come back."""
+    for name in (NAME, "demo-a-0", "demo-b-0"):
+        engine.add(name, "good")
+    engine.run("prepare", "30", "2", "slow", stdin=SECRETS)
+    done = engine.call("swap", f"{NAME},demo-a-0,demo-b-0", "0", "keep=demo-a-0", NAME, "20")
+    assert done.returncode == 0, done.stdout
+    assert engine.containers == {
+        NAME: ("slow", "running"),
+        "demo-a-0.previous": ("good", "exited"),
+    }

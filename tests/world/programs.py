@@ -195,7 +195,9 @@ def start(state: Json, arguments: Words) -> str:
     if container["network"] != "host" and published != {*holds["ports"]}:
         fail(f"{name} publishes {published}, and holds {holds['ports']}")
     service = container["labels"].get(f"{LABEL}service", "")
-    if problem := (
+    # one that was set aside is started for its models to be removed, and loads none
+    loads = not name.endswith(".previous")
+    if problem := loads and (
         obstacle(state, name, holds) or memory_obstacle(state, service, container["memory"])
     ):
         fail(problem)
