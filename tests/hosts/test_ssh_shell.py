@@ -102,6 +102,10 @@ def test_a_login_shell_that_runs_nothing_is_heard(server: Server, ssh: Client) -
     assert stdout.channel.recv_exit_status() == 1
 
 
+def post(port: int, content: bytes) -> httpx.Response:
+    return httpx.post(f"http://127.0.0.1:{port}", content=content, timeout=60)
+
+
 @pytest.fixture
 def service() -> Iterator[SimpleNamespace]:
     """A web server that closes after each answer."""
@@ -129,7 +133,7 @@ def test_a_port_is_reached_whether_or_not_ports_are_forwarded(
     server.shell = ("sh", "-c", f'{PRINTING} eval "$0"')
     with open_port(ssh, "127.0.0.1", service.port) as port:
         for text in (b"0123456789" * 100_000, b"again"):
-            assert httpx.post(f"http://127.0.0.1:{port}", content=text).content == text[::-1]
+            assert post(port, text).content == text[::-1]
     assert len(server.commands) == (0 if forwards else 2)
 
 
@@ -155,7 +159,7 @@ def test_whoever_asks_may_go_away(
         local.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         local.close()
         # it still serves others
-        assert httpx.post(f"http://127.0.0.1:{port}", content=b"abc").content == b"cba"
+        assert post(port, b"abc").content == b"cba"
     assert "tunnel.py" not in capfd.readouterr().err
 
 
@@ -216,9 +220,9 @@ def test_with_whatever_the_host_has(
     help_text = subprocess.run([found, "-h"], capture_output=True, text=True).stderr
     with open_port(ssh, "127.0.0.1", service.port) as port:
         if tool == "nc" and "OpenBSD" in help_text:
-            assert httpx.post(f"http://127.0.0.1:{port}", content=b"abc").status_code == 502
+            assert post(port, b"abc").status_code == 502
             return
-        assert httpx.post(f"http://127.0.0.1:{port}", content=b"abc").content == b"cba"
+        assert post(port, b"abc").content == b"cba"
 
 
 def offer(tmp_path: Path, server: Server, *tools: str) -> None:
@@ -235,14 +239,14 @@ def test_a_host_with_nothing_that_reaches_a_port_says_what_to_do(
 ) -> None:
     offer(tmp_path, server)
     with open_port(ssh, "127.0.0.1", 9) as port:
-        said = httpx.post(f"http://127.0.0.1:{port}", content=b"abc")
+        said = post(port, b"abc")
     assert said.status_code == 502
     assert "set AllowTcpForwarding local in /etc/ssh/sshd_config" in said.text
 
 
 def test_a_port_that_nothing_listens_on(ssh: Client) -> None:
     with open_port(ssh, "127.0.0.1", 9) as port:
-        said = httpx.post(f"http://127.0.0.1:{port}", content=b"abc")
+        said = post(port, b"abc")
     assert (said.status_code, "Connection refused" in said.text) == (502, True)
 
 
@@ -250,7 +254,7 @@ def test_a_command_that_fails_at_once_says_why(server: Server, ssh: Client) -> N
     server.shell = ("sh", "-c", f'{PRINTING} eval "$0"')
     with open_command(ssh, "echo not allowed >&2; exit 1") as path:
         transport = httpx.HTTPTransport(uds=str(path))
-        with httpx.Client(transport=transport) as client:
+        with httpx.Client(transport=transport, timeout=60) as client:
             said = client.get("http://docker/version")
     assert (said.status_code, said.text.strip()) == (502, "not allowed")
 

@@ -16,7 +16,7 @@ from typing import Any
 import paramiko
 import pytest
 
-from deploy.hosts import ssh, ssh_config
+from deploy.hosts import jump_hosts, ssh, ssh_config
 from deploy.hosts.connection import explain
 from deploy.hosts.ssh import open_ssh, transport_of
 from deploy.hosts.ssh_keys import public_part
@@ -338,7 +338,9 @@ def test_all_hosts_behind_a_jump_host_that_is_off_are_told_at_once(
 
     def dial(endpoint: ssh_config.Endpoint) -> socket.socket:
         dialled.append(endpoint.port)
-        time.sleep(0.3)
+        [way] = [each for each in jump_hosts._jump_hosts.values() if not each.connected.done()]
+        while way.users < len(hosts):
+            time.sleep(0.01)
         raise OSError("no connection")
 
     monkeypatch.setattr(ssh, "_dial", dial)
