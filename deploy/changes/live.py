@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any
 
 from deploy.changes.change import ABSENT
@@ -15,6 +16,8 @@ LEFTOVERS = (NEXT, ".previous", ".probe")
 ENDING = ".ending-"
 """In names of containers that take no new requests and end with their last answer, before their
 id."""
+REMOVED_SECONDS = 60.0
+"""So long after it ended, one that takes no new requests is removed by what waits for its end."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,8 @@ class LiveContainer:
     """Its addresses by network; empty where it does not run."""
     health_said: str = ""
     """The last line of its health check, where that fails."""
+    ended_seconds_ago: float = inf
+    """How long it has ended; infinite where it runs, or where that is not known."""
 
     @property
     def noun(self) -> str:
@@ -50,8 +55,12 @@ class LiveContainer:
 
     @property
     def is_ending(self) -> bool:
-        """Whether it only finishes what it has begun, and another one has its place."""
-        return ENDING in self.name and self.state == "running"
+        """Whether it only finishes what it has begun, and another one has its place.
+
+        What waits for its end takes a moment to remove it then.
+        """
+        is_removed = self.ended_seconds_ago < REMOVED_SECONDS
+        return ENDING in self.name and (self.state == "running" or is_removed)
 
     @property
     def starts_with_host(self) -> bool:

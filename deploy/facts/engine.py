@@ -37,6 +37,7 @@ INFO = (
 CONTAINER = (
     '{"Name":{{json .Name}},"Image":{{json .Image}},'
     '"State":{"Status":{{json .State.Status}},"StartedAt":{{json .State.StartedAt}},'
+    '"FinishedAt":{{json .State.FinishedAt}},'
     '"Health":{{if .State.Health}}{"Status":{{json .State.Health.Status}}'
     '{{if eq .State.Health.Status "unhealthy"}},"Log":{{json .State.Health.Log}}{{end}}}'
     "{{else}}null{{end}}},"

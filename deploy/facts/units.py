@@ -14,7 +14,7 @@ from deploy.facts.images import ids_by_name
 from deploy.facts.look import words
 from deploy.facts.memory import look_at_memory, parse_memory
 from deploy.facts.model_store import RECORDS, ModelStore, look_at_models, parse_models
-from deploy.facts.sections import split_sections
+from deploy.facts.sections import first, split_sections
 from deploy.facts.services import look_at_services, parse_services, split_services
 from deploy.images.reference import listed
 from deploy.live.inspect import live_container
@@ -107,6 +107,7 @@ class Units(FactBase[UnitsState]):
                 f"if {{ {ENGINE_ANSWERS}; }}; then "
                 f'rows=$(echo "$atelier_rows" | sed -n "s/ {deployment} / /p")',
                 'own=$(echo "$rows" | cut -d " " -f 1 | tr "\\n" " ")',
+                f"echo '@now'; date +%s; "
                 f"echo '@containers'; {of_deployment('container', deployment)}",
                 f"set --; for name in {words(names)}; do "
                 'case " $own" in *" $name "*) ;; *) set -- "$@" "$name" ;; esac; done; '
@@ -132,7 +133,10 @@ class Units(FactBase[UnitsState]):
         output, services = split_services(output)
         output, stores = _split_stores(output)
         sections = split_sections(output)
-        containers = [live_container(json.loads(row)) for row in sections.get("containers", [])]
+        now = float(first(sections.get("now"), "0"))
+        containers = [
+            live_container(json.loads(row), now) for row in sections.get("containers", [])
+        ]
         directories = [row.split("_", 1) for row in sections.get("directories", [])]
         return UnitsState(
             containers={container.name: container for container in containers},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import datetime
+from math import inf
 from typing import Any
 
 from deploy.changes.live import LiveContainer, LiveService
@@ -28,8 +29,13 @@ DIGEST = "_sha256"
 """End of the names of digests of a service's files."""
 
 
-def live_container(attributes: dict[str, Any]) -> LiveContainer:
-    """A container from what ``docker container inspect`` says of it."""
+def live_container(attributes: dict[str, Any], now: float | None = None) -> LiveContainer:
+    """A container from what ``docker container inspect`` says of it.
+
+    Args:
+        attributes: what it says.
+        now: when it said so by the host's clock, in seconds since the epoch, if that is known.
+    """
     state, limits = attributes["State"], attributes["HostConfig"]
     labels = attributes["Config"].get("Labels") or {}
     spec = parse_spec(labels.get(LABEL_SPEC))
@@ -40,6 +46,7 @@ def live_container(attributes: dict[str, Any]) -> LiveContainer:
         state=state["Status"],
         health=(state.get("Health") or {}).get("Status"),
         started_at=parse_time(state["StartedAt"]),
+        ended_seconds_ago=_ended_ago(state, now),
         restart=limits["RestartPolicy"]["Name"] or "no",
         memory_bytes=limits["Memory"],
         networks=tuple(sorted(networks)),
@@ -50,6 +57,13 @@ def live_container(attributes: dict[str, Any]) -> LiveContainer:
         addresses={name: each["IPAddress"] for name, each in networks.items()},
         health_said=_said(state.get("Health") or {}),
     )
+
+
+def _ended_ago(state: dict[str, Any], now: float | None) -> float:
+    """Seconds since it ended; without an end where it runs, or where that is not known."""
+    if now is None or state["Status"] != "exited" or "FinishedAt" not in state:
+        return inf
+    return now - parse_time(state["FinishedAt"])
 
 
 def _said(health: dict[str, Any]) -> str:

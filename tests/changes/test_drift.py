@@ -248,7 +248,11 @@ def test_one_that_only_finishes_what_it_has_begun_is_left_alone() -> None:
         return made.action if made else None
 
     assert found(LIVE, ending, ending) is None
-    assert found(LIVE, replace(ending, state="exited")) == "clean up after an interrupted change of"
+    ended = replace(ending, state="exited")
+    assert found(LIVE, ended) == "clean up after an interrupted change of"
+    assert found(LIVE, replace(ended, ended_seconds_ago=600.0)) is not None
+    # what waits for its end is about to remove it
+    assert found(LIVE, replace(ended, ended_seconds_ago=1.0)) is None
     # it is nothing to go back to
     assert found(ending) == "create"
 

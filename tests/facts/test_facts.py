@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from datetime import UTC, datetime
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +123,15 @@ def test_a_container_that_never_ran_and_is_not_ours() -> None:
     assert (live.state, live.health, live.started_at) == ("created", None, 0)
     assert (live.deployment, live.spec, live.networks) == (None, None, ())
     assert live.holds == Holds()
+
+
+def test_how_long_ago_one_has_ended() -> None:
+    [row] = [line for line in read("units.txt") if '"/demo-litellm-0"' in line]
+    ended = row.replace('"running"', '"exited","FinishedAt":"2025-03-01T10:21:00.5Z"')
+    now = datetime(2025, 3, 1, 10, 21, 7, tzinfo=UTC).timestamp()
+    for said, ago in ((ended, 7.0), (row, inf)):
+        state = Units().process(["@now", f"{now:.0f}", "@containers", said])
+        assert state.containers["demo-litellm-0"].ended_seconds_ago == ago
 
 
 def test_containers_of_older_releases_hold_their_ports_and_whole_gpus() -> None:
