@@ -164,26 +164,30 @@ def models(world: World) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    ("before", "after"),
+    ("before", "after", "every"),
     [
-        pytest.param(TWO_MODELS, ANOTHER_MODEL, id="models on a card"),
-        pytest.param(
-            ON_TWO_HOSTS, ON_TWO_HOSTS | EXCHANGED, id="ports exchanged", marks=pytest.mark.long
+        pytest.param(TWO_MODELS, ANOTHER_MODEL, 3, id="models on a card, after each third"),
+        *(
+            pytest.param(before, after, 1, id=name, marks=pytest.mark.long)
+            for name, before, after in (
+                ("models on a card", TWO_MODELS, ANOTHER_MODEL),
+                ("ports exchanged", ON_TWO_HOSTS, ON_TWO_HOSTS | EXCHANGED),
+                ("one replica on two hosts", AS_ONE, ON_BY_A_HOST),
+                ("models in little memory", FIRST, SECOND),
+            )
         ),
-        pytest.param(AS_ONE, ON_BY_A_HOST, id="one replica on two hosts", marks=pytest.mark.long),
-        pytest.param(FIRST, SECOND, id="models in little memory", marks=pytest.mark.long),
     ],
 )
 def test_killed_after_any_change_the_next_run_mends_it(
-    world: World, before: dict[str, Any], after: dict[str, Any]
+    world: World, before: dict[str, Any], after: dict[str, Any], every: int
 ) -> None:
     if "memory_limit" in str(after):
         world.memory_gib = 7
     become(world, before)
-    kept, count = world.keep(), 0
+    kept, count = world.keep(), 1
     world.declare(after)
-    while world.kill(after=count + 1):
-        count, last = count + 1, world.changes[-1]
+    while world.kill(after=count):
+        last = world.changes[-1]
         planned, done = world.dry_run(), world.deploy()
         assert (planned.status, done.status) == (0, 0), done.output
         assert done.content == planned.content, last
@@ -191,6 +195,7 @@ def test_killed_after_any_change_the_next_run_mends_it(
         assert models(world) <= {"second"}, last
         world.go_back(kept)
         world.declare(after)
+        count += every
     assert count > 4
     assert_as_wanted(world)
 
