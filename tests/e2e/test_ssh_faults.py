@@ -169,7 +169,7 @@ def test_chains_that_a_firewall_took_away_are_explained(box: Box) -> None:
     box.declare(router=box.base["router"] | {"num_retries": 3, "start_timeout_seconds": 15})
     result = box.site.deploy()
     assert result.status == 1
-    assert "Docker's chains are gone" in result.output
+    assert "Docker's rules are gone" in result.output
     assert "sudo systemctl restart docker" in result.output
     box.host.run("systemctl restart docker")
     box.declare()
