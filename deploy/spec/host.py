@@ -19,7 +19,7 @@ from deploy.spec.base import HostPath, Line, Spec, refusal
 from deploy.spec.driver import DriverSpec
 from deploy.spec.program import HOMEBREW_HAPROXY, ProgramName, ProgramSpec
 
-ADDRESS = re.compile(r"\w[\w.:%-]*")
+ADDRESS = re.compile(r"[\w:][\w.:%-]*")
 """A host name, or an address, also one of IPv6."""
 NAME = re.compile(r"[^\s,\[\]@-][^\s,\[\]]*")
 """What ``ssh`` knows a host by can be more than a host name."""

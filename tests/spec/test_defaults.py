@@ -28,7 +28,7 @@ from deploy import (
     pyinfra_hosts,
 )
 from deploy.inventory import load_inventory
-from deploy.spec import DeploymentSpec, SecretName
+from deploy.spec import DeploymentSpec, HostSpec, SecretName
 from deploy.spec.base import Spec
 from tests.conftest import declare
 
@@ -508,3 +508,8 @@ def test_an_inventory_gives_pyinfra_its_hosts(tmp_path: Path) -> None:
     }
     assert (declared.spec.models, declared.directory) == (spec.models, tmp_path)
     assert declared.to_json()["spec"]["name"] == "demo"
+
+
+@pytest.mark.parametrize("address", ["10.0.0.1", "gpu-1.lab", "fd00::7", "fe80::1%eth0", "::1"])
+def test_a_host_is_reached_by_name_or_by_an_address_of_either_kind(address: str) -> None:
+    assert HostSpec(name="gpu1", address=address).address == address
