@@ -6,6 +6,7 @@ import io
 import json
 import os
 import random
+import secrets
 import signal
 import socket
 import subprocess
@@ -27,7 +28,8 @@ from tests.warm import run_warm
 
 PYINFRA = [sys.executable, "-m", "pyinfra"]
 ATELIER = [str(Path(sys.executable).parent / "atelier")]
-MASTER_KEY = "sk-test-master-key-0123456789"
+MASTER_KEY = f"sk-test-master-key-{secrets.token_hex(8)}"
+"""Of this process alone: tests that run beside it watch this machine for theirs."""
 START_TIMEOUT_SECONDS = 420
 """Enough for any service beside whatever else runs on the machine."""
 

@@ -8,10 +8,8 @@ import json
 import re
 import stat
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ import httpx
 import pyrage
 import pytest
 
+from tests.e2e.argument_watch import ArgumentWatch
 from tests.e2e.names import NAME, PROJECT
 from tests.e2e.site import (
     ATELIER,
@@ -57,8 +56,8 @@ class People(Site):
     """The deployment, and everything that was printed of it."""
 
     printed: list[str] = field(default_factory=list)
-    commands: set[str] = field(default_factory=set)
-    """Command lines of this machine while it was deployed."""
+    processes: ArgumentWatch = field(default_factory=ArgumentWatch)
+    """Their arguments, while it was deployed or a verb ran."""
     keys: set[str] = field(default_factory=set)
     """Every key that somebody was given."""
 
@@ -66,7 +65,7 @@ class People(Site):
         self.write({**self.settings, "people": list(people), **more})
 
     def run(self, *flags: str) -> Result:
-        with _watching(self.commands):
+        with self.processes.watching():
             result = super().run(*flags)
         self.printed.append(result.output + json.dumps(result.changes))
         return result
@@ -80,7 +79,7 @@ class People(Site):
         return result.stdout
 
     def _atelier(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        with _watching(self.commands):
+        with self.processes.watching():
             result = subprocess.run(
                 [*ATELIER, *arguments],
                 cwd=self.directory,
@@ -142,28 +141,6 @@ class People(Site):
     def hash_of(self, alias: str) -> str:
         [token] = self.by_hand("/key/list", key_alias=alias)["keys"]
         return str(token)
-
-
-@contextmanager
-def _watching(commands: set[str]) -> Iterator[None]:
-    """Collect the command lines of every process of this machine."""
-    done = threading.Event()
-
-    def watch() -> None:
-        while not done.wait(0.02):
-            for path in Path("/proc").glob("[0-9]*/cmdline"):
-                try:
-                    commands.add(path.read_bytes().decode("utf-8", "replace"))
-                except OSError:
-                    continue
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    try:
-        yield
-    finally:
-        done.set()
-        watcher.join()
 
 
 @pytest.fixture(scope="module")
@@ -444,11 +421,12 @@ def test_keys_are_in_no_output_label_or_argument(site: People) -> None:
     containers = site.client.containers.list(filters={"label": "io.atelier.deployment"})
     labels = [json.dumps(container.attrs) for container in containers]
     logs = [container.logs().decode("utf-8", "replace") for container in containers]
-    assert any("router_api" in line or "LITELLM_MASTER_KEY" in line for line in site.commands)
+    arguments = site.processes.seen.decode("utf-8", "replace")
+    assert "router_api" in arguments or "LITELLM_MASTER_KEY" in arguments
     for key in site.keys:
-        for text in (*site.printed, *labels, *logs, *site.commands):
+        for text in (*site.printed, *labels, *logs, arguments):
             assert key not in text
-    for text in (*site.printed, *site.commands):
+    for text in (*site.printed, arguments):
         assert MASTER_KEY not in text
     assert not [path for path in PROJECT.rglob("*.env.age") if ".cache" not in path.parts]
 

@@ -5,40 +5,15 @@ from __future__ import annotations
 import json
 import stat
 import subprocess
-import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import yaml
 
+from tests.e2e.argument_watch import ArgumentWatch
 from tests.e2e.names import NAME, PROJECT
 from tests.e2e.registry import Registry
 from tests.e2e.site import MASTER_KEY, Settings, Site, free_port
-
-
-class ArgumentWatch(threading.Thread):
-    """Collects the arguments of every process on this machine until stopped."""
-
-    def __init__(self) -> None:
-        super().__init__(daemon=True)
-        self.seen: set[bytes] = set()
-        self.rounds = 0
-        self._stop_asked = threading.Event()
-
-    def run(self) -> None:
-        while not self._stop_asked.is_set():
-            for path in Path("/proc").glob("[0-9]*/cmdline"):
-                try:
-                    self.seen.add(path.read_bytes())
-                except OSError:
-                    continue
-            self.rounds += 1
-            time.sleep(0.01)
-
-    def stop(self) -> None:
-        self._stop_asked.set()
-        self.join()
 
 
 def kept_secrets(site: Site) -> dict[str, str]:
@@ -68,30 +43,29 @@ def test_no_secret_shows(shared_site: Site, base_settings: Settings) -> None:
     # both containers are created anew, with every kind of output switched on
     assert site.atelier("down", "--yes").returncode == 0
     watch = ArgumentWatch()
-    watch.start()
     printed = ""
-    for flags in (["--dry", "--diff", "-vvv"], ["-y", "--diff", "-vvv"]):
-        finished = subprocess.run(
-            site.command(*flags),
-            cwd=PROJECT,
-            env=site.env(),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-        )
-        assert finished.returncode == 0, finished.stderr
-        printed += finished.stdout + finished.stderr
-    for verb in (["status"], ["verify"], ["check"], ["info"], ["status", "--json"]):
-        shown = site.atelier(*verb)
-        printed += shown.stdout + shown.stderr
-    watch.stop()
+    with watch.watching():
+        for flags in (["--dry", "--diff", "-vvv"], ["-y", "--diff", "-vvv"]):
+            finished = subprocess.run(
+                site.command(*flags),
+                cwd=PROJECT,
+                env=site.env(),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+            )
+            assert finished.returncode == 0, finished.stderr
+            printed += finished.stdout + finished.stderr
+        for verb in (["status"], ["verify"], ["check"], ["info"], ["status", "--json"]):
+            shown = site.atelier(*verb)
+            printed += shown.stdout + shown.stderr
     assert watch.rounds > 50
 
     labels = json.dumps([item.labels for item in site.client.containers.list(all=True)])
     host = Path(base_settings["hosts"][0]["directory"])
     files = world_readable_files(site.directory, host)
     assert files
-    arguments = b"\0".join(watch.seen)
+    arguments = watch.seen
     secrets = kept_secrets(site)
     assert set(secrets) == {
         "router_master_key",

@@ -16,6 +16,7 @@ import pytest
 import yaml
 from docker.models.containers import Container
 
+from tests.e2e.argument_watch import ArgumentWatch
 from tests.e2e.load import Load, steady_load
 from tests.e2e.names import CHECKOUT
 from tests.e2e.privacy import look_for_leaks, searched
@@ -28,7 +29,6 @@ from tests.e2e.site import (
     settings_here,
     with_entry,
 )
-from tests.e2e.test_secrets import ArgumentWatch
 
 NAME = f"e2e-stores-{CHECKOUT}"
 MODEL = "tiny-coder"
@@ -100,13 +100,12 @@ def deployed(tmp_path_factory: pytest.TempPathFactory, settings: Settings) -> It
     environment = {"E2E_MASTER_KEY": MASTER_KEY}
     site = Site(NAME, tmp_path_factory.mktemp("site"), settings, environment)
     watch = ArgumentWatch()
-    watch.start()
     try:
-        result = site.run("-y", "-vvv")
-        watch.stop()
+        with watch.watching():
+            result = site.run("-y", "-vvv")
         assert result.status == 0, result.output
         assert watch.rounds > 50
-        yield Deployed(site, result.output, b"\0".join(watch.seen))
+        yield Deployed(site, result.output, watch.seen)
     finally:
         site.remove()
 

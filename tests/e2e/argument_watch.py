@@ -1,0 +1,50 @@
+"""Collects the arguments of every process on this machine, those of its containers among them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+SECONDS_BETWEEN = 0.01
+
+
+@dataclass
+class ArgumentWatch:
+    """What was seen in all of its watches.
+
+    Other tests run on this machine at the same time: look only for what is of this one alone.
+    """
+
+    of_each: set[bytes] = field(default_factory=set)
+    rounds: int = 0
+
+    @property
+    def seen(self) -> bytes:
+        return b"\0".join(self.of_each)
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        done = threading.Event()
+
+        def watch() -> None:
+            while not done.wait(SECONDS_BETWEEN):
+                self.look()
+
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        try:
+            yield
+        finally:
+            done.set()
+            watcher.join()
+
+    def look(self) -> None:
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            try:
+                self.of_each.add(path.read_bytes())
+            except OSError:
+                continue
+        self.rounds += 1
