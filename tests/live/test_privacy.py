@@ -23,13 +23,12 @@ from hypothesis import strategies as st
 
 from deploy.artefacts import Artefacts
 from deploy.cli.privacy import advice, found_text, remedy
-from deploy.live.privacy import databases, doors, execs, files, silence, stores, ways
+from deploy.live.privacy import browsers, databases, doors, execs, files, silence, stores, ways
 from deploy.live.privacy.doors import Asked, Door
 from deploy.live.privacy.look import Look
 from deploy.live.privacy.needles import Hit, Mark, Needles
 from deploy.live.privacy.places import Place
 from deploy.live.privacy.silence import Silence, _not_blind
-from deploy.live.privacy.ways import CHAT_DOOR
 from deploy.scripts import read_script
 from tests.conftest import MakeArtefacts
 from tests.services.test_vllm import CODER
@@ -262,7 +261,7 @@ def test_sqlite_is_searched_table_by_table(tmp_path: Path, needles: Needles) -> 
     with sqlite3.connect(path) as connection:
         connection.execute("CREATE TABLE chat (chat TEXT)")
         connection.execute("CREATE TABLE config (data BLOB)")
-        word = needles.mark.carried_by(CHAT_DOOR)
+        word = needles.mark.carried_by(browsers.KEPT)
         connection.execute("INSERT INTO chat VALUES (?)", [json.dumps({"said": word})])
         connection.execute("INSERT INTO config VALUES (?)", [f"key {KEY}".encode()])
         connection.execute("CREATE TABLE cache (key TEXT)")
@@ -282,7 +281,7 @@ def test_sqlite_is_searched_table_by_table(tmp_path: Path, needles: Needles) -> 
         patch.setattr(execs, "stream", lambda *_: iter([finished.stdout.encode()]))
         connection_: Any = SimpleNamespace(client=client)
         found = stores.search_sqlite(connection_, unit, path, needles, ("chat",))  # type: ignore[arg-type]
-    assert found.kept_by_design == {Hit("prompt", CHAT_DOOR)}
+    assert found.kept_by_design == {Hit("prompt", browsers.KEPT)}
     assert found.found == {Hit("router_master_key"), Hit("prompt")}
     assert found.where == ("config", "cache")
     assert _not_blind(found) == found
@@ -296,11 +295,11 @@ def rows(needles: Needles, text: str, errors: bytes = b"") -> Place:
 
 
 def test_new_rows_of_postgresql(needles: Needles) -> None:
-    asked, kept = needles.mark.carried_by("whole, entry"), needles.mark.carried_by(CHAT_DOOR)
+    asked, kept = needles.mark.carried_by("whole, entry"), needles.mark.carried_by(browsers.KEPT)
     text = f'atelier-table public."Logs"\n1\t{asked}\n2\tx\natelier-table public.chat\n{kept}\n'
     found = rows(needles, text)
     assert found.found == {Hit("prompt", "whole, entry")}
-    assert found.kept_by_design == {Hit("prompt", CHAT_DOOR)}
+    assert found.kept_by_design == {Hit("prompt", browsers.KEPT)}
     assert found.where == ('public."Logs"',)
     assert found.amount.startswith("3 new rows of 2 tables")
 

@@ -64,7 +64,7 @@ def ask_all(door: Door, mark: Mark) -> Iterator[Asked]:
     for kind, path, body in _bodies(door):
         request = f"{kind}, {door.name}"
         word = mark.carried_by(request)
-        yield Asked(request, _send(door, path, _with(body, word), cut=kind == "cut off"))
+        yield Asked(request, _send(door, path, with_mark(body, word), cut=kind == "cut off"))
     if door.is_router:
         yield from _with_bad_keys(door, mark)
 
@@ -74,11 +74,11 @@ MARK = "{mark}"
 
 
 def _bodies(door: Door) -> Iterator[tuple[str, str, Any]]:
-    chat = _chat(door.model)
+    chat = chat_body(door.model)
     path = door.chat_path
     yield "whole", path, chat
     yield "streamed", path, chat | {"stream": True}
-    yield "cut off", path, chat | {"stream": True, "max_tokens": min(door.max_model_len // 2, 4096)}
+    yield "cut off", path, cut_off_body(door)
     yield "a wrong parameter", path, chat | {"temperature": MARK}
     yield "a streamed wrong parameter", path, chat | {"temperature": MARK, "stream": True}
     yield "a model that is not there", path, chat | {"model": MARK}
@@ -93,7 +93,11 @@ def _bodies(door: Door) -> Iterator[tuple[str, str, Any]]:
         yield "a completion", COMPLETION, asked
         yield "a streamed completion", COMPLETION, asked | {"stream": True}
         yield "a wrong completion", COMPLETION, asked | {"n": MARK}
-    messages = {"model": door.model, "max_tokens": MAX_TOKENS, "messages": _chat("")["messages"]}
+    messages = {
+        "model": door.model,
+        "max_tokens": MAX_TOKENS,
+        "messages": chat_body("")["messages"],
+    }
     yield "a message", MESSAGES, messages
     yield "a wrong message", MESSAGES, messages | {"temperature": MARK}
     response = {"model": door.model, "max_output_tokens": 16, "input": f"Repeat: {MARK}"}
@@ -116,20 +120,28 @@ def _asked(model: str, use: Use) -> tuple[str, dict[str, Any], str]:
     if use == "completion":
         asked = {"model": model, "prompt": f"# {MARK}\n", "max_tokens": MAX_TOKENS}
         return COMPLETION, asked, "temperature"
-    return CHAT, _chat(model), "temperature"
+    return CHAT, chat_body(model), "temperature"
 
 
-def _chat(model: str) -> dict[str, Any]:
+def chat_body(model: str) -> dict[str, Any]:
+    """A short chat, in which MARK stands for the mark."""
     content = f"Repeat this word, and say nothing else: {MARK}"
     said = [{"role": "system", "content": MARK}, {"role": "user", "content": content}]
     return {"model": model, "max_tokens": MAX_TOKENS, "messages": said}
 
 
-def _with(body: Any, word: str) -> Any:
+def cut_off_body(door: Door) -> dict[str, Any]:
+    """A chat with an answer that is long enough to be cut off."""
+    most = min(door.max_model_len // 2, 4096)
+    return chat_body(door.model) | {"stream": True, "max_tokens": most}
+
+
+def with_mark(body: Any, word: str) -> Any:
+    """What is sent, with a request's mark where MARK stands for it."""
     if isinstance(body, dict):
-        return {name: _with(value, word) for name, value in body.items()}
+        return {name: with_mark(value, word) for name, value in body.items()}
     if isinstance(body, list):
-        return [_with(each, word) for each in body]
+        return [with_mark(each, word) for each in body]
     return body.replace(MARK, word) if isinstance(body, str) else body
 
 
@@ -158,7 +170,7 @@ def _send(door: Door, path: str, body: Any, *, cut: bool = False, key: str | Non
 
 def _with_bad_keys(door: Door, mark: Mark) -> Iterator[Asked]:
     """Keys that somebody mistyped are somebody's keys all the same."""
-    body = _with(_chat(door.model), "ping")
+    body = with_mark(chat_body(door.model), "ping")
     request = f"a wrong key, {door.name}"
     yield Asked(request, _send(door, CHAT, body, key=f"sk-{mark.carried_by(request)}"))
     request = f"a key in the address, {door.name}"

@@ -12,6 +12,7 @@ from pathlib import PurePosixPath
 from deploy.artefacts import Artefacts
 from deploy.errors import AtelierError, Problem, ServiceError
 from deploy.live.connection import Connection, connect
+from deploy.live.privacy.browsers import KEPT, TEMPORARY, KeptChat, ask_as_browsers
 from deploy.live.privacy.databases import Server
 from deploy.live.privacy.doors import Asked, ask_all
 from deploy.live.privacy.files import search_container, search_host
@@ -19,7 +20,7 @@ from deploy.live.privacy.logs import search_log
 from deploy.live.privacy.look import Look, begin, now
 from deploy.live.privacy.places import Place
 from deploy.live.privacy.stores import search_sqlite, search_valkey
-from deploy.live.privacy.ways import CHAT_DOOR, KeptChat, find_doors
+from deploy.live.privacy.ways import find_doors
 from deploy.services import Unit, open_webui, postgres, valkey
 from deploy.services.host_service import data_directory
 from deploy.spec.router import RouterKind
@@ -32,7 +33,7 @@ ROWS: dict[RouterKind, str] = {
     "litellm": 'public."LiteLLM_SpendLogs"',
 }
 """Where each router writes who asked what when."""
-WITHOUT_A_ROW = ("cut off", "embedding of", "rerank of")
+WITHOUT_A_ROW = ("cut off", f"{TEMPORARY} with", "embedding of", "rerank of")
 """Requests that need not have one, of all routers."""
 Say = Callable[[str], None]
 
@@ -75,9 +76,9 @@ def look_for_leaks(artefacts: Artefacts, say: Say) -> Silence:
         if not any(each.ended == "200" for each in look.asked):
             found = "no request was answered: there is nothing to look for"
             raise ServiceError(Problem("verify", found, fix="see what `atelier status` says"))
+        say("waiting until routers have written the rows of requests")
+        late = list(_wait_for_rows(look))
         with KeptChat(look):
-            say("waiting until routers have written the rows of requests")
-            late = list(_wait_for_rows(look))
             say("looking through logs, databases, stores and files")
             places = [search() for search in _searches(look)]
         return Silence(tuple(look.asked), (*closed, *late, *places))
@@ -87,7 +88,8 @@ def _ask(look: Look, say: Say) -> Iterator[Place]:
     """Ask through every door; gives those where no one answers."""
     for door in find_doors(look):
         say(f"asking: {door.name}")
-        asked = list(ask_all(door, look.needles.mark))
+        mark = look.needles.mark
+        asked = [*ask_all(door, mark), *([] if door.is_router else ask_as_browsers(door, mark))]
         look.asked += asked
         if not any(each.ended.isdigit() for each in asked):
             problem = "it answers nothing, so that nothing was asked there"
@@ -169,7 +171,7 @@ def _of_database(look: Look, name: str, by_design: tuple[str, ...]) -> Place:
 
 def _not_blind(place: Place) -> Place:
     """The chat that the web UI keeps must be seen."""
-    if place.problem or any(hit.request == CHAT_DOOR for hit in place.kept_by_design):
+    if place.problem or any(hit.request == KEPT for hit in place.kept_by_design):
         return place
     problem = "the chat that was kept there was not found: the search does not work"
     return Place(**(vars(place) | {"problem": problem}))

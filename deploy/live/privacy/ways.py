@@ -1,19 +1,16 @@
-"""The doors of a deployment, and a chat that its web UI keeps."""
+"""The doors of a deployment."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from typing import Any
-
-import httpx
 
 from deploy.artefacts import Artefacts
 from deploy.live.connection import container_address
 from deploy.live.entry import entry_base
-from deploy.live.http import Base, post, prepare
+from deploy.live.http import Base
+from deploy.live.privacy import browsers
 from deploy.live.privacy.doors import Door, Use
 from deploy.live.privacy.look import Look, WebUI
 from deploy.live.privacy.needles import Needles
@@ -23,10 +20,6 @@ from deploy.plan.replica_plan import ReplicaPlan
 from deploy.plan.service_plans import RouterPlan
 from deploy.services import engines, routers, routes
 from deploy.spec import SecretName
-
-CHATS = "/api/v1/chats"
-WEB_UI_CHAT = "/api/chat/completions"
-CHAT_DOOR = "a chat that somebody keeps, web UI"
 
 
 def find_doors(look: Look) -> Iterator[Door]:
@@ -55,7 +48,7 @@ def find_doors(look: Look) -> Iterator[Door]:
         limit = _longest(artefacts, chat)
         yield Door(
             *("web UI", web_ui.base, web_ui.token, chat, None, limit),
-            chat_path=WEB_UI_CHAT,
+            chat_path=browsers.CHAT,
             is_router=False,
         )
 
@@ -116,42 +109,3 @@ def _sign_in(look: Look, people: Base | None) -> WebUI:
     look.needles = Needles(look.needles.mark, {**look.needles.keys, "web UI token": token})
     look.web_ui = WebUI(base, token)
     return look.web_ui
-
-
-class KeptChat:
-    """A chat that the web UI keeps, as browsers have it do; it is removed in the end.
-
-    It must be found: a search that does not find it would find nothing else.
-    """
-
-    def __init__(self, look: Look) -> None:
-        self._look = look
-        self._made: tuple[WebUI, str] | None = None
-
-    def __enter__(self) -> None:
-        web_ui, plan = self._look.web_ui, self._look.artefacts.plan
-        if web_ui is None:
-            return
-        word = self._look.needles.mark.carried_by(CHAT_DOOR)
-        said: dict[str, Any] = {
-            "id": "1",
-            "role": "user",
-            "content": word,
-            "parentId": None,
-            "childrenIds": [],
-        }
-        chat: dict[str, Any] = {
-            "title": "privacy",
-            "models": [plan.default_model],
-            "messages": [said],
-        }
-        chat["history"] = {"messages": {"1": said}, "currentId": "1"}
-        answer = post(web_ui.base, f"{CHATS}/new", web_ui.token, {"chat": chat})
-        self._made = (web_ui, str(answer["id"]))
-
-    def __exit__(self, *_: object) -> None:
-        if self._made:
-            web_ui, chat = self._made
-            with suppress(httpx.HTTPError):
-                client, request = prepare("DELETE", web_ui.base, f"{CHATS}/{chat}", web_ui.token)
-                client.send(request)
