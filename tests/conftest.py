@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from hypothesis import settings
+from xdist.scheduler import LoadScopeScheduling
 
 from deploy import Deployment
 from deploy.artefacts import Artefacts, make_artefacts
@@ -16,6 +17,8 @@ from deploy.catalog import Catalog, load_catalog
 from deploy.operations.change import CHANGES_FILE
 from deploy.spec import DeploymentSpec
 from tests import examples  # noqa: F401 - its profiles
+from tests.e2e.at_once import AtOnce
+from tests.e2e.schedule import make_scheduler
 from tests.recognisable import write_secrets
 
 settings.load_profile("atelier")
@@ -47,6 +50,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(TESTS) and str(item.path.relative_to(TESTS)).startswith(SLOW):
             item.add_marker(pytest.mark.slow)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadScopeScheduling | None:
+    """Here, since what is in a directory below is not asked where that is not named as well."""
+    return make_scheduler(config, log) if config.option.dist == "load" else None
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config: pytest.Config) -> None:
+    if terminal := config.pluginmanager.get_plugin("terminalreporter"):
+        config.pluginmanager.register(AtOnce(terminal))
 
 
 TESTS = Path(__file__).parent

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from xdist.scheduler import LoadScopeScheduling
 
 from tests.e2e.names import NAME
 from tests.e2e.registry import Registry, run_registry
 from tests.e2e.remote import EVERYWHERE
+from tests.e2e.schedule import ONE_DEPLOYMENT
 from tests.e2e.site import (
     MASTER_KEY,
     Settings,
@@ -29,14 +29,8 @@ LEFT_OUT = {
     "saturated": ("test_saturated",),
 }
 """Modules that ``make test`` leaves out, by the marker that a target of the Makefile asks for."""
-ONE_DEPLOYMENT = (
-    *("broken_deployments", "changes", "command", "killed_deployments", "redeployment", "secrets"),
-)
-"""Modules of the same deployment on this machine: one after the other. Any other module has hosts
-and names of its own, and runs beside them."""
 FIRST = ("users_20", *ONE_DEPLOYMENT, "several_hosts", "users_100", "vllm", "ssh_driver", "entry")
 """Those that take longest: the others fill the time until the last of them ends."""
-LONG_SECONDS = 60
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -55,39 +49,6 @@ def _turn(item: pytest.Item) -> int:
     name = item.path.stem.removeprefix("test_")
     is_first = item.path.parent == Path(__file__).parent and name in FIRST
     return FIRST.index(name) if is_first else len(FIRST)
-
-
-def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadScopeScheduling:
-    scheduler = LoadScopeScheduling(config, log)
-    scheduler._split_scope = _deployment_of
-    return scheduler
-
-
-def _deployment_of(nodeid: str) -> str:
-    """What one worker is given whole, because it shares a deployment."""
-    module = Path(nodeid.partition("::")[0]).stem
-    return "here" if module.removeprefix("test_") in ONE_DEPLOYMENT else module
-
-
-@pytest.hookimpl(trylast=True)
-def pytest_configure(config: pytest.Config) -> None:
-    if terminal := config.pluginmanager.get_plugin("terminalreporter"):
-        config.pluginmanager.register(_AtOnce(terminal))
-
-
-class _AtOnce:
-    """Shows failures, and what took long, as they come: a run may be stopped before its summary."""
-
-    def __init__(self, terminal: pytest.TerminalReporter) -> None:
-        self._terminal = terminal
-
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        if report.failed:
-            self._terminal.write_line(f"{report.nodeid}: {report.when} failed")
-            self._terminal.write_line(report.longreprtext)
-        elif report.duration > LONG_SECONDS:
-            took = f"{report.when} took {report.duration:.0f} s"
-            self._terminal.write_line(f"{report.nodeid}: {took}")
 
 
 @pytest.fixture(scope="session")
