@@ -395,7 +395,8 @@ def test_gpus_are_whole_again(site: Site) -> None:
 @pytest.mark.long
 def test_a_host_that_does_not_come_back(site: Site) -> None:
     docker("update", "--restart", "no", NAME)
-    site.host.run("rm -r /srv/fake/module/nvidia; mkdir /srv/fake/module/nouveau")
+    # as it was before any driver, whatever ran before this test
+    site.host.run("rm -rf /srv/fake/module/nvidia; mkdir -p /srv/fake/module/nouveau")
     site.declare(reboot="allowed", reboot_timeout_seconds=60)
     result = site.deploy()
     assert result.status == 1
