@@ -22,7 +22,7 @@ from deploy.plan.native import native_problems, with_native
 from deploy.plan.on_cpu import cpu_hosts
 from deploy.plan.people import people_plan
 from deploy.plan.placement import Claim, Gpus, Placement, Seat, Sizer, place
-from deploy.plan.ports import port_problems
+from deploy.plan.ports import port_problems, with_ports
 from deploy.plan.refusals import (
     backend_problems,
     engine_path,
@@ -31,7 +31,7 @@ from deploy.plan.refusals import (
     split_problems,
 )
 from deploy.plan.replica_plan import ReplicaPlan
-from deploy.plan.replicas import cpu_replica, gpu_replica, with_one_length, with_ports
+from deploy.plan.replicas import cpu_replica, gpu_replica, with_one_length
 from deploy.plan.router import router_problems
 from deploy.plan.routers import router_plans, side_by_side_problems, side_by_side_warnings
 from deploy.plan.shared import as_shared, each_seated, groups_of, to_place, with_one_limit
