@@ -14,7 +14,7 @@ from deploy.artefacts import Artefacts
 from deploy.live.checks import MAX_TOKENS, MESSAGES, PROMPT
 from deploy.plan.service_plans import WebUIPlan
 from deploy.services import Unit
-from deploy.services.container import HealthCheck, Mount
+from deploy.services.container_parts import HealthCheck, Mount
 from deploy.spec.secrets import SecretName
 
 PLAYBOOK = PROJECT / ".cache" / "ansible" / "bin" / "ansible-playbook"

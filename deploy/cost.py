@@ -50,12 +50,9 @@ class MonthlyCost:
 class Efficiency:
     """The slides' figures of a machine under load."""
 
-    tokens_per_second_per_user: float
     tokens_per_second_per_watt: float
     tokens_per_second_per_eur: float
     """Over the price paid once."""
-    eur_per_user: float
-    """Price paid once, over the users."""
     watts_per_user: float
 
 
@@ -107,10 +104,8 @@ def efficiency(
         price_eur: paid once.
     """
     return Efficiency(
-        tokens_per_second_per_user=tokens_per_second / users,
         tokens_per_second_per_watt=tokens_per_second / power_watts,
         tokens_per_second_per_eur=tokens_per_second / price_eur,
-        eur_per_user=price_eur / users,
         watts_per_user=power_watts / users,
     )
 

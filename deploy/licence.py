@@ -16,9 +16,7 @@ ALTERNATIVE_FACTOR = 4.0
 """A model up to this many times larger or smaller can stand in for another of its family."""
 
 
-def licence_problems(
-    spec: DeploymentSpec, catalog: Catalog, use: Use | None = None
-) -> list[Problem]:
+def licence_problems(spec: DeploymentSpec, catalog: Catalog) -> list[Problem]:
     """One problem for each declared model whose licence does not allow the declared use.
 
     Models that are files of the operator's own are not judged: only their owner knows.
@@ -26,10 +24,9 @@ def licence_problems(
     Args:
         spec: the declared deployment.
         catalog: where models and licences are looked up.
-        use: what it is for; what ``spec.use`` says, by default.
     """
     names = ["" if model.path else model.name for model in spec.models]
-    return model_licence_problems(names, use or declared_use(spec), spec.users, catalog)
+    return model_licence_problems(names, Use(spec.use), spec.users, catalog)
 
 
 def model_licence_problems(
@@ -56,12 +53,6 @@ def licence_warnings(
         use: what they are used for.
     """
     return [text for work in works for text in _warnings(work, users, catalog, use)]
-
-
-def declared_use(spec: DeploymentSpec) -> Use:
-    """What the deployment is for, as its operator declared it."""
-    declared = getattr(spec, "use", None)
-    return Use(str(declared).replace("-", "_")) if declared else DEFAULT_USE
 
 
 def use_name(use: Use) -> str:

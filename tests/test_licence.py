@@ -1,6 +1,7 @@
 """Licences against the declared use."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -8,7 +9,6 @@ from deploy.catalog import Use, load_catalog
 from deploy.errors import Problem
 from deploy.licence import (
     alternatives,
-    declared_use,
     licence_problems,
     licence_warnings,
     model_licence_problems,
@@ -88,22 +88,22 @@ def test_conditions_are_warnings() -> None:
     assert warning.endswith("(Use-based restrictions): none of the uses listed there")
 
 
-def spec(*models: ModelSpec) -> DeploymentSpec:
-    return DeploymentSpec(name="lab", hosts=(HostSpec(name="@local"),), models=models)
+def spec(*models: ModelSpec, **declared: Any) -> DeploymentSpec:
+    return DeploymentSpec(name="lab", hosts=(HostSpec(name="@local"),), models=models, **declared)
 
 
 def test_a_deployment_is_judged_by_its_models() -> None:
-    declared = spec(ModelSpec(name="codestral-22b"), ModelSpec(name="devstral-small"))
-    assert [p.path for p in licence_problems(declared, CATALOG, Use.THIRD_PARTY_SERVICE)] == [
-        "models[0].name"
-    ]
-    assert licence_problems(declared, CATALOG, Use.RESEARCH) == []
+    models = (ModelSpec(name="codestral-22b"), ModelSpec(name="devstral-small"))
+    service = spec(*models, use="third_party_service")
+    assert [p.path for p in licence_problems(service, CATALOG)] == ["models[0].name"]
+    assert licence_problems(spec(*models, use="research"), CATALOG) == []
 
 
 def test_files_of_the_operators_own_are_not_judged() -> None:
     declared = spec(ModelSpec(name="codestral-22b", path=Path("mine.gguf")))
-    assert licence_problems(declared, CATALOG, Use.INTERNAL_COMMERCIAL) == []
+    assert licence_problems(declared, CATALOG) == []
 
 
 def test_where_nothing_is_declared_the_use_is_internal_commercial() -> None:
-    assert declared_use(spec(ModelSpec(name="devstral-small"))) is Use.INTERNAL_COMMERCIAL
+    [problem] = licence_problems(spec(ModelSpec(name="codestral-22b")), CATALOG)
+    assert "may not be used for internal-commercial" in problem.found

@@ -30,13 +30,13 @@ class ConfigReader:
         """The first of these keys that is set, a whole number within bounds."""
         found = self._find(names)
         if found is None:
-            return self._default(names, default, "a whole number")
+            if default is None:
+                raise self._missing(names, "a whole number")
+            return default
         name, value = found
-        bounds = f"a whole number from {minimum} to {maximum}"
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise self._error(f"{self._path}.{name}", value, bounds)
-        if not math.isfinite(value) or value != int(value) or not minimum <= value <= maximum:
-            raise self._error(f"{self._path}.{name}", value, bounds)
+        is_whole = _is_number(value) and math.isfinite(value) and value == int(value)
+        if not is_whole or not minimum <= value <= maximum:
+            raise self.error(name, value, f"a whole number from {minimum} to {maximum}")
         return int(value)
 
     def number(self, name: str, default: float, minimum: float, maximum: float) -> float:
@@ -45,9 +45,7 @@ class ConfigReader:
         if found is None:
             return default
         value = found[1]
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise self.error(name, value, f"a number from {minimum:g} to {maximum:g}")
-        if not minimum <= value <= maximum:
+        if not _is_number(value) or not minimum <= value <= maximum:
             raise self.error(name, value, f"a number from {minimum:g} to {maximum:g}")
         return float(value)
 
@@ -58,7 +56,7 @@ class ConfigReader:
             return default
         name, value = found
         if not isinstance(value, bool):
-            raise self._error(f"{self._path}.{name}", value, "true or false")
+            raise self.error(name, value, "true or false")
         return value
 
     def text(self, *names: str, default: str | None = None) -> str:
@@ -70,7 +68,7 @@ class ConfigReader:
             return default
         name, value = found
         if not isinstance(value, str):
-            raise self._error(f"{self._path}.{name}", value, "a string")
+            raise self.error(name, value, "a string")
         return value
 
     def items(self, name: str) -> tuple[Any, ...]:
@@ -79,7 +77,7 @@ class ConfigReader:
         if value is None:
             return ()
         if not isinstance(value, list | tuple):
-            raise self._error(f"{self._path}.{name}", value, "a list")
+            raise self.error(name, value, "a list")
         return tuple(value)
 
     def items_or_text(self, name: str) -> tuple[Any, ...] | str:
@@ -114,11 +112,6 @@ class ConfigReader:
                 return name, self._data[name]
         return None
 
-    def _default(self, names: tuple[str, ...], default: int | None, allowed: str) -> int:
-        if default is None:
-            raise self._missing(names, allowed)
-        return default
-
     def _missing(self, names: tuple[str, ...], allowed: str) -> ModelConfigError:
         return ModelConfigError(Problem(f"{self._path}.{names[0]}", "not set", allowed, FIX))
 
@@ -128,3 +121,8 @@ class ConfigReader:
         return ModelConfigError(
             Problem(path, shown if len(shown) <= 60 else shown[:57] + "...", allowed, FIX)
         )
+
+
+def _is_number(value: object) -> bool:
+    """Whether it is a number; Python's booleans are numbers, too, and JSON's are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -137,16 +137,9 @@ class Model(Entry):
         """Its tag in Ollama's library: the first, the smallest that is recommended."""
         return next((v.ollama for v in self.variants if v.ollama), None)
 
-    def variant(
-        self, quantization: Quantization, weight_format: WeightFormat | None = None
-    ) -> Variant | None:
-        """Its weight files in that quantisation, if there are any.
-
-        Args:
-            quantization: how the weights are kept.
-            weight_format: in which format; either by default.
-        """
+    def variant(self, quantization: str, weight_format: WeightFormat) -> Variant | None:
+        """Its weight files in that quantisation and format, if there are any."""
         for variant in self.variants:
-            if variant.quantization == quantization and weight_format in (None, variant.format):
+            if variant.quantization == quantization and variant.format == weight_format:
                 return variant
         return None

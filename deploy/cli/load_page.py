@@ -7,9 +7,10 @@ from pathlib import Path
 
 from deploy.cli.diagram import Series, curves, page, table, text_list
 from deploy.cli.load_text import COLUMNS, rows, summary, title_of, verdict_text
-from deploy.live.load.report import LoadReport, UseReport, first_tokens, tokens_over_time
+from deploy.live.load.figures import first_tokens, tokens_over_time
+from deploy.live.load.percentiles import shares
+from deploy.live.load.report import LoadReport, UseReport
 from deploy.live.load.session import Measured
-from deploy.live.load.waits import shares
 
 HOW = (
     "half, 95 %, 99 %: so many are no worse than this; who stopped waiting counts as waiting until"

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from deploy.artefacts import Artefacts
-    from deploy.live.load.report import LoadReport, Part
+    from deploy.live.load.figures import Part
+    from deploy.live.load.report import LoadReport
     from deploy.live.load.sample import Sample
     from deploy.live.load.session import Measured
     from deploy.live.load.target import Target

@@ -8,7 +8,10 @@ from dataclasses import asdict
 from typing import Any
 
 from deploy.cli.output import console, print_table
-from deploy.live.load.report import Kind, LoadReport, Measure, Part, Spread, UseReport, Verdict
+from deploy.live.load.figures import Part
+from deploy.live.load.percentiles import Percentiles
+from deploy.live.load.report import LoadReport, UseReport
+from deploy.live.load.verdicts import Kind, Measure, Verdict
 from deploy.live.load.workload import Use
 
 WIDTH = 78
@@ -79,7 +82,7 @@ def rows(use: UseReport) -> Iterator[list[str]]:
     yield ["tokens/s per person", *_cells(use.tokens_per_second_per_person, 1), _cell(speed, 1)]
 
 
-def _cells(found: Spread | None, digits: int) -> list[str]:
+def _cells(found: Percentiles | None, digits: int) -> list[str]:
     if found is None:
         return ["-", "-", "-"]
     figures = {"p50": found.p50, "p95": found.p95, "p99": found.p99}

@@ -37,7 +37,7 @@ def plan_text(plan: DeploymentPlan) -> Iterator[Text]:
         yield Text()
         yield Text("warnings", style="bold")
         for warning in plan.warnings:
-            yield from _wrapped(f"- {warning}", "  ", "    ", "yellow")
+            yield from _wrapped(f"- {warning}", 4, "yellow")
 
 
 def _host(host: HostPlan, plan: DeploymentPlan) -> Iterator[Text]:
@@ -191,11 +191,13 @@ def _each_user(model: ModelPlan) -> str:
 
 
 def _row(label: str, text: str) -> Iterator[Text]:
-    yield from _wrapped(f"{label:{LABEL}}{text}", "  ", " " * (LABEL + 2))
+    yield from _wrapped(f"{label:{LABEL}}{text}", LABEL + 2)
 
 
-def _wrapped(text: str, first: str, others: str, style: str = "") -> Iterator[Text]:
+def _wrapped(text: str, indent: int, style: str = "") -> Iterator[Text]:
+    """Lines of a text, the first two columns in, the others as far as ``indent``."""
+    others = " " * indent
     lines = textwrap.wrap(
-        text, WIDTH, initial_indent=first, subsequent_indent=others, break_on_hyphens=False
+        text, WIDTH, initial_indent="  ", subsequent_indent=others, break_on_hyphens=False
     )
     yield from (Text(line, style=style) for line in lines)

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterable, Mapping
 
 from deploy.changes.live import LiveService
-from deploy.live.inspect import live_service, parse_spec
+from deploy.live.inspect import live_service, parse_spec, values_by_name
 from deploy.scripts import read_script
 from deploy.services.host_service import SERVICES
 from deploy.services.unit import holds_of
@@ -43,10 +43,7 @@ def split_services(output: list[str]) -> tuple[list[str], dict[str, list[str]]]:
 
 def parse_services(services: Mapping[str, list[str]]) -> dict[str, LiveService]:
     """Services by name."""
-    return {
-        name: live_service(name, dict(line.split("=", 1) for line in lines if "=" in line))
-        for name, lines in services.items()
-    }
+    return {name: live_service(name, values_by_name(lines)) for name, lines in services.items()}
 
 
 def look_at_holds(deployment: str) -> str:

@@ -69,38 +69,33 @@ def surroundings_findings(
 
 
 def _authority(name: str, answer: str) -> Finding:
-    if answer == "200":
-        return Finding("authority", "ok", f"{name} answers")
-    return Finding(
-        "authority",
-        "warning",
-        f"{name} does not answer the host: {answer}",
-        fix="without it no certificate is issued: see its status, or give the container a proxy:"
-        " Acme(env={'HTTPS_PROXY': ...})",
+    fix = (
+        "without it no certificate is issued: see its status, or give the container a proxy:"
+        " Acme(env={'HTTPS_PROXY': ...})"
     )
+    return _server("authority", name, answer, fix, answers=answer == "200")
 
 
 def _registry(name: str, answer: str) -> Finding:
-    # a registry asks for a login with 401: it is one, and it is there
-    if answer in {"200", "401", "403"}:
-        return Finding("registry", "ok", f"{name} answers")
-    return Finding(
-        "registry",
-        "warning",
-        f"{name} does not answer the host: {answer}",
-        fix="images that are not on the host yet cannot be pulled: declare registry_mirror, "
-        "give the host a proxy, or bring the images there yourself",
+    fix = (
+        "images that are not on the host yet cannot be pulled: declare registry_mirror, "
+        "give the host a proxy, or bring the images there yourself"
     )
+    # a registry asks for a login with 401: it is one, and it is there
+    return _server("registry", name, answer, fix, answers=answer in {"200", "401", "403"})
 
 
 def _library(name: str, answer: str) -> Finding:
-    # any answer will do: it need not be a page
-    if answer.isdigit() and answer != "000":
-        return Finding("Ollama's library", "ok", f"{name} answers")
-    return Finding(
-        "Ollama's library",
-        "warning",
-        f"{name} does not answer the host: {answer}",
-        fix="models that are not on the host yet cannot be pulled: declare path with a GGUF file,"
-        " or give Ollama a proxy: engine.env with HTTPS_PROXY",
+    fix = (
+        "models that are not on the host yet cannot be pulled: declare path with a GGUF file,"
+        " or give Ollama a proxy: engine.env with HTTPS_PROXY"
     )
+    # any answer will do: it need not be a page
+    answers = answer.isdigit() and answer != "000"
+    return _server("Ollama's library", name, answer, fix, answers=answers)
+
+
+def _server(what: str, name: str, answer: str, fix: str, *, answers: bool) -> Finding:
+    if answers:
+        return Finding(what, "ok", f"{name} answers")
+    return Finding(what, "warning", f"{name} does not answer the host: {answer}", fix=fix)

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 from deploy.errors import ConnectionFailedError, Problem
 from deploy.live.connection import Connection
-from deploy.live.inspect import live_service
-from deploy.live.services import FoundService
+from deploy.live.inspect import live_service, values_by_name
+from deploy.live.services import FoundService, ask_health
 from deploy.services.host_service import SERVICES
 from deploy.services.launchd import DAEMONS, LOGS
 
@@ -27,12 +27,12 @@ def read_daemon(connection: Connection, name: str) -> FoundService | None:
     if status:
         raise ConnectionFailedError(Problem(name, f"the Mac does not answer: {output.strip()}"))
     facts, _, marks = output.partition(f"{MARKS}\n")
-    said = _values(facts)
+    said = values_by_name(facts.splitlines())
     if not said.get("unit_sha256"):
         return None
     if said.get("elapsed"):
         said["started"] = str(int(said["now"]) - elapsed_seconds(said["elapsed"]))
-    live = live_service(name, said | _values(marks))
+    live = live_service(name, said | values_by_name(marks.splitlines()))
     limit = int((live.spec or {}).get("memory_bytes", 0))
     return FoundService(live, int(said.get("rss_kib") or 0) * 1024, limit)
 
@@ -92,14 +92,8 @@ def _command(name: str) -> str:
             " awk -v p=\"$pid\" '$1 == p { n += $2 } END { print n + 0 }'); fi",
             f"[ ! -f {plist} ] || echo unit_sha256=$(shasum -a 256 <{plist} | cut -d ' ' -f 1)",
             f"[ ! -f {marks} ] || echo marks_sha256=$(shasum -a 256 <{marks} | cut -d ' ' -f 1)",
-            f"check=$(sed -n 's/^Health=//p' {marks} 2>/dev/null)",
-            'if [ -n "$check" ] && sh -c "$check" >/dev/null 2>&1',
-            "then echo health=yes; else echo health=no; fi",
+            ask_health(marks),
             f"echo {MARKS}; cat {marks} 2>/dev/null; true",
         ]
     )
     return shlex.join(["sh", "-c", script])
-
-
-def _values(text: str) -> dict[str, str]:
-    return dict(line.split("=", 1) for line in text.splitlines() if "=" in line)

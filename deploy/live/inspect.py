@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from math import inf
 from typing import Any
@@ -73,6 +73,11 @@ def _said(health: dict[str, Any]) -> str:
         return ""
     lines = str(checks[-1].get("Output") or "").split("\n")
     return next((line.strip()[:120] for line in reversed(lines) if line.strip()), "")
+
+
+def values_by_name(lines: Iterable[str]) -> dict[str, str]:
+    """What lines like ``NAME=VALUE`` say; others are passed over."""
+    return dict(line.split("=", 1) for line in lines if "=" in line)
 
 
 def live_service(name: str, said: Mapping[str, str]) -> LiveService:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from deploy.changes.live import LiveService
 from deploy.errors import ConnectionFailedError, Problem
 from deploy.live.connection import Connection
-from deploy.live.inspect import live_service
+from deploy.live.inspect import live_service, values_by_name
 from deploy.services.host_service import SERVICES
 
 PROPERTIES = (
@@ -38,7 +38,7 @@ def read_service(connection: Connection, name: str) -> FoundService | None:
     if status:
         raise ConnectionFailedError(Problem(name, f"systemd does not answer: {output.strip()}"))
     facts, _, marks = output.partition(MARK)
-    said = {**_values(facts), **_values(marks)}
+    said = values_by_name(facts.splitlines()) | values_by_name(marks.splitlines())
     if said.get("LoadState") != "loaded":
         return None
     live = live_service(name, said | _times(said))
@@ -84,6 +84,21 @@ def journal_since(connection: Connection, name: str, since: int) -> Iterator[byt
     )
 
 
+def ask_health(marks: str) -> str:
+    """Shell command that prints whether a service answers its own health check.
+
+    Args:
+        marks: the file in which the check stands, as a shell word.
+    """
+    return "\n".join(
+        [
+            f"check=$(sed -n 's/^Health=//p' {marks} 2>/dev/null)",
+            'if [ -n "$check" ] && sh -c "$check" >/dev/null 2>&1',
+            "then echo health=yes; else echo health=no; fi",
+        ]
+    )
+
+
 def _command(name: str) -> str:
     """Properties of systemd, digests of files, its health; then its unit file."""
     unit = shlex.quote(f"{name}.service")
@@ -96,17 +111,11 @@ def _command(name: str) -> str:
             "echo now=$(date +%s); echo up=$(cut -d. -f1 /proc/uptime)",
             f"echo unit_sha256=$(sha256sum <{file} 2>/dev/null | cut -d' ' -f1)",
             f"echo environment_sha256=$(sha256sum 2>/dev/null <{environment} | cut -d' ' -f1)",
-            f"check=$(sed -n 's/^Health=//p' {file} 2>/dev/null)",
-            'if [ -n "$check" ] && sh -c "$check" >/dev/null 2>&1',
-            "then echo health=yes; else echo health=no; fi",
+            ask_health(file),
             f"cat {file} 2>/dev/null; true",
         ]
     )
     return shlex.join(["sh", "-c", script])
-
-
-def _values(text: str) -> dict[str, str]:
-    return dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
 
 
 def _times(said: dict[str, str]) -> dict[str, str]:

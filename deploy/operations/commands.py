@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import TypeAlias
 
-from pyinfra import logger, state
+from pyinfra import host, logger, state
 from pyinfra.api import FunctionCommand, OperationError
 from pyinfra.api.command import PyinfraCommand
 from pyinfra.api.host import Host
 from pyinfra.api.output import format_text
 from pyinfra.api.state import State
+
+from deploy.errors import HostError
 
 Commands: TypeAlias = Generator[PyinfraCommand, None, None]
 """The commands that bring a host into the wanted state; none if it is already."""
@@ -33,6 +35,11 @@ def refuse(message: str) -> Commands:
     if not state.is_executing:
         raise OperationError(message)
     yield FunctionCommand(_fail, (message,), {})
+
+
+def not_deployable(error: HostError) -> str:
+    """Why the current host cannot be deployed to."""
+    return f"{host.name} cannot be deployed to\n{error}"
 
 
 def end_here(message: str) -> Commands:

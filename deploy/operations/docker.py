@@ -9,7 +9,7 @@ from deploy.facts import look
 from deploy.facts.docker import Docker
 from deploy.hosts.docker_setup import DockerSetup, make_docker_setup
 from deploy.operations.change import announce_all
-from deploy.operations.commands import Commands, refuse
+from deploy.operations.commands import Commands, not_deployable, refuse
 from deploy.operations.lock import changes_host
 from deploy.operations.script import ScriptCommand
 from deploy.spec import HostSpec
@@ -36,7 +36,7 @@ def running(spec: HostSpec, *, cgroupfs: bool = False, cdi: bool = False) -> Com
     try:
         setup = make_docker_setup(spec, found, cgroupfs=cgroupfs, cdi=cdi)
     except HostError as error:
-        yield from refuse(f"{host.name} cannot be deployed to\n{error}")
+        yield from refuse(not_deployable(error))
         return
     announce_all(setup.changes)
     yield from _carry_out(setup)

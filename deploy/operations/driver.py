@@ -29,7 +29,7 @@ from deploy.hosts.drivers.state import DriverState
 from deploy.hosts.drivers.turns import Turn, waits
 from deploy.operations import proof
 from deploy.operations.change import announce, announce_all
-from deploy.operations.commands import Commands, end_here, refuse, show_failure
+from deploy.operations.commands import Commands, end_here, not_deployable, refuse, show_failure
 from deploy.operations.host_restart import restart
 from deploy.operations.lock import changes_host
 from deploy.operations.rested import RestedCommand, on_gpus, serving, told
@@ -98,7 +98,7 @@ def installed(
     try:
         found, setup = look.ask(Drivers), _setup(spec, cuda)
     except HostError as error:
-        yield from refuse(f"{host.name} cannot be deployed to\n{error}")
+        yield from refuse(not_deployable(error))
         return
     if not _has_turn(spec, setup, found, first, turn):
         return
@@ -124,7 +124,7 @@ def gpus_set_up(spec: HostSpec, artefacts: Artefacts) -> Commands:
     try:
         setup = gpu_setup(spec, look.ask(Drivers), load_catalog())
     except HostError as error:
-        yield from refuse(f"{host.name} cannot be deployed to\n{error}")
+        yield from refuse(not_deployable(error))
         return
     units, leaving = on_gpus(artefacts) if interrupts(setup) else ((), ())
     first, *others = setup.changes or (None,)
@@ -164,7 +164,7 @@ def restarted(
     try:
         state, setup = look.ask(Drivers), _setup(spec, cuda)
     except HostError as error:
-        yield from refuse(f"{host.name} cannot be deployed to\n{error}")
+        yield from refuse(not_deployable(error))
         return
     driver = spec.driver or DriverSpec()
     if not setup.reboot:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from datetime import date
 
-from pyinfra import host, state
+from pyinfra import state
 from pyinfra.api import operation
 
 from deploy.catalog import load_catalog
@@ -28,7 +28,7 @@ from deploy.hosts.mac.checks import mac_findings
 from deploy.hosts.room import Need
 from deploy.hosts.subject import Subject
 from deploy.operations import known_secrets
-from deploy.operations.commands import Commands, refuse
+from deploy.operations.commands import Commands, not_deployable, refuse
 from deploy.operations.hub import weights_findings
 from deploy.operations.logins import login_answers
 from deploy.operations.questions import data_question, host_fact, host_question, mac_question
@@ -71,7 +71,7 @@ def refusal(deployment: str, subject: Subject, secrets: SecretStore) -> str:
     left = stranded(subject.elsewhere, owners, deployment, subject.main_router)
     found = problems([*seen, *left])
     found += known_secrets.disagreements(deployment, secrets)
-    return f"{host.name} cannot be deployed to\n{HostError(*found)}" if found else ""
+    return not_deployable(HostError(*found)) if found else ""
 
 
 def findings(

@@ -20,7 +20,7 @@ from deploy.hosts.drivers.host_setup import HostSetup
 from deploy.hosts.drivers.proof import proofs
 from deploy.hosts.explain_docker import explain_docker
 from deploy.operations.change import announce
-from deploy.operations.commands import Commands, refuse
+from deploy.operations.commands import Commands, not_deployable, refuse
 from deploy.operations.lock import changes_host
 from deploy.operations.script import ScriptCommand
 from deploy.services import Unit
@@ -94,7 +94,7 @@ def made(units: tuple[Unit, ...], deployment: str, directory: PurePosixPath) -> 
         # a dry run may come before there is a driver
         expected = [each.expected(gpus, drivers) if state.is_executing else "" for each in due]
     except HostError as error:
-        yield from refuse(f"{host.name} cannot be deployed to\n{error}")
+        yield from refuse(not_deployable(error))
         return
     place = (str(directory / RECORD), f"{deployment}-proof")
     for proof, answer in zip(due, expected, strict=True):

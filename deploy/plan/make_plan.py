@@ -22,7 +22,7 @@ from deploy.plan.native import native_problems, with_native
 from deploy.plan.on_cpu import cpu_hosts
 from deploy.plan.people import people_plan
 from deploy.plan.placement import Claim, Gpus, Placement, Seat, Sizer, place
-from deploy.plan.ports import port_problems
+from deploy.plan.ports import port_problems, with_ports
 from deploy.plan.refusals import (
     backend_problems,
     engine_path,
@@ -31,7 +31,7 @@ from deploy.plan.refusals import (
     split_problems,
 )
 from deploy.plan.replica_plan import ReplicaPlan
-from deploy.plan.replicas import cpu_replica, gpu_replica, with_one_length, with_ports
+from deploy.plan.replicas import cpu_replica, gpu_replica, with_one_length
 from deploy.plan.router import router_problems
 from deploy.plan.routers import router_plans, side_by_side_problems, side_by_side_warnings
 from deploy.plan.shared import as_shared, each_seated, groups_of, to_place, with_one_limit
@@ -64,25 +64,7 @@ def make_plan(
         PlanError: with one problem per thing that cannot be carried out.
     """
     sources = Sources(catalog, model_files, directory)
-    declared = _claims(spec, sources)
-    _raise(shared_problems(declared))
-    hosts = tuple(gpus_of(host, catalog) for host in spec.hosts if host.gpus)
-    sizer = Sizer()
-    _raise(_gpu_problems(declared, _on_gpus(declared, spec), hosts))
-    claims = as_shared(declared, spec.context_tokens)
-    on_gpus = _on_gpus(claims, spec)
-    whole = tuple(host for host in hosts if not any(each.instance for each in host.devices))
-    wide, problems = place_wide([c for c in on_gpus if c.engine.nnodes > 1], whole, sizer)
-    _raise([*problems, *wide_cpu_problems(spec, claims, on_gpus)])
-    taken = {name for seat in wide for name in (seat.host, *seat.other_hosts)}
-    free = tuple(host for host in hosts if host.host not in taken)
-    narrow = to_place(claim for claim in on_gpus if claim.engine.nnodes == 1)
-    if not free:
-        _raise([nothing_left(claim, taken) for claim in narrow])
-    placement = place(narrow, free, sizer) if narrow else Placement(None, None)
-    if narrow and placement.chosen is None:
-        _raise(placement_problems(list(narrow), list(free), sizer))
-    outcome = Outcome(each_seated(placement, free, sizer), hosts, sizer, spec.users, wide)
+    claims, outcome = _seated(spec, sources)
     found = with_one_limit(with_one_length(_replicas(spec, claims, outcome, sources)))
     replicas = tuple(with_ports(with_native(found, spec), spec))
     roles = {claim.name: claim.roles for claim in claims}
@@ -130,6 +112,34 @@ def make_plan(
             *aristote_warnings(spec, replicas, models, routers),
         ),
     )
+
+
+def _seated(spec: DeploymentSpec, sources: Sources) -> tuple[tuple[Claim, ...], Outcome]:
+    """What every model claims, and the GPUs that its replicas get.
+
+    Raises:
+        PlanError: if one cannot be served, or they do not fit together.
+    """
+    declared = _claims(spec, sources)
+    _raise(shared_problems(declared))
+    hosts = tuple(gpus_of(host, sources.catalog) for host in spec.hosts if host.gpus)
+    sizer = Sizer()
+    _raise(_gpu_problems(declared, _on_gpus(declared, spec), hosts))
+    claims = as_shared(declared, spec.context_tokens)
+    on_gpus = _on_gpus(claims, spec)
+    whole = tuple(host for host in hosts if not any(each.instance for each in host.devices))
+    wide, problems = place_wide([c for c in on_gpus if c.engine.nnodes > 1], whole, sizer)
+    _raise([*problems, *wide_cpu_problems(spec, claims, on_gpus)])
+    taken = {name for seat in wide for name in (seat.host, *seat.other_hosts)}
+    free = tuple(host for host in hosts if host.host not in taken)
+    narrow = to_place(claim for claim in on_gpus if claim.engine.nnodes == 1)
+    if not free:
+        _raise([nothing_left(claim, taken) for claim in narrow])
+    placement = place(narrow, free, sizer) if narrow else Placement(None, None)
+    if narrow and placement.chosen is None:
+        _raise(placement_problems(list(narrow), list(free), sizer))
+    seated = each_seated(placement, free, sizer)
+    return claims, Outcome(seated, hosts, sizer, spec.users, wide)
 
 
 def _claims(spec: DeploymentSpec, sources: Sources) -> tuple[Claim, ...]:

@@ -1,8 +1,9 @@
-"""Ports that engines have on their host: those without a container, and those on several hosts."""
+"""How routers reach replicas, and the ports of hosts that some replicas take for it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 
 from deploy.errors import Problem
 from deploy.plan.replica_plan import ReplicaPlan
@@ -10,6 +11,40 @@ from deploy.plan.shared import beside
 from deploy.spec import DeploymentSpec
 
 TRUSTED = "engine.trusted_network"
+
+
+def with_ports(replicas: Iterable[ReplicaPlan], spec: DeploymentSpec) -> Iterator[ReplicaPlan]:
+    """Replicas with how the router reaches them: by name, through a link, or at a port.
+
+    Ports of their host have those without a container, and those on several hosts, which meet at
+    one more port: each the next free one. On a Mac a link leads to that port, unless the network
+    is trusted. Models of a shared Ollama have its one.
+    """
+    published: Counter[tuple[str, int]] = Counter()
+    shared: dict[str, int] = {}
+    macs = {host.name for host in spec.hosts if host.is_mac}
+    for replica in replicas:
+        is_alone = not replica.other_hosts
+        if is_alone and replica.runs == "container":
+            is_linked = replica.host != spec.router_host
+            yield replica.model_copy(update={"is_linked": True}) if is_linked else replica
+            continue
+        first, name = (replica.host, replica.engine.port), replica.engine.shared
+        is_linked = replica.host in macs and not replica.engine.trusted_network
+        if name in shared:
+            yield replica.model_copy(update={"port": shared[name], "is_linked": is_linked})
+            continue
+        number = published[first]
+        if name:
+            shared[name] = replica.engine.port + number
+        yield replica.model_copy(
+            update={
+                "port": replica.engine.port + number,
+                "master_port": None if is_alone else replica.engine.master_port + number,
+                "is_linked": is_linked,
+            }
+        )
+        published[first] += 1
 
 
 def port_problems(spec: DeploymentSpec, replicas: tuple[ReplicaPlan, ...]) -> Iterator[Problem]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -26,7 +25,7 @@ from deploy.plan.vllm_on_cpu import size_on_cpu
 from deploy.plan.weights import ollama_weights, safetensors_weights, told_quantization
 from deploy.sizing import Sizing
 from deploy.sizing.tgi import cuda_memory_fraction
-from deploy.spec import DeploymentSpec, SpeculativeSpec
+from deploy.spec import SpeculativeSpec
 
 
 def gpu_replica(seat: Seat, index: int, host: Gpus, sources: Sources) -> ReplicaPlan:
@@ -159,40 +158,6 @@ def cpu_replica(claim: Claim, hosts: Sequence[str], index: int, sources: Sources
         concurrent_users=slots,
         speculative=_speculative(claim, sources),
     )
-
-
-def with_ports(replicas: Iterable[ReplicaPlan], spec: DeploymentSpec) -> Iterator[ReplicaPlan]:
-    """Replicas with how the router reaches them: by name, through a link, or at a port.
-
-    Ports of their host have those without a container, and those on several hosts, which meet at
-    one more port: each the next free one. On a Mac a link leads to that port, unless the network
-    is trusted. Models of a shared Ollama have its one.
-    """
-    published: Counter[tuple[str, int]] = Counter()
-    shared: dict[str, int] = {}
-    macs = {host.name for host in spec.hosts if host.is_mac}
-    for replica in replicas:
-        is_alone = not replica.other_hosts
-        if is_alone and replica.runs == "container":
-            is_linked = replica.host != spec.router_host
-            yield replica.model_copy(update={"is_linked": True}) if is_linked else replica
-            continue
-        first, name = (replica.host, replica.engine.port), replica.engine.shared
-        is_linked = replica.host in macs and not replica.engine.trusted_network
-        if name in shared:
-            yield replica.model_copy(update={"port": shared[name], "is_linked": is_linked})
-            continue
-        number = published[first]
-        if name:
-            shared[name] = replica.engine.port + number
-        yield replica.model_copy(
-            update={
-                "port": replica.engine.port + number,
-                "master_port": None if is_alone else replica.engine.master_port + number,
-                "is_linked": is_linked,
-            }
-        )
-        published[first] += 1
 
 
 def with_one_length(replicas: Iterable[ReplicaPlan]) -> Iterator[ReplicaPlan]:

@@ -1,6 +1,7 @@
 """From a plan to containers and files: one module per deployed system."""
 
-from deploy.services.container import ContainerSpec, HealthCheck, Mount, Port
+from deploy.services.container import ContainerSpec
+from deploy.services.container_parts import HealthCheck, Mount, Port
 from deploy.services.context import ResolvedImage, ServiceContext
 from deploy.services.host_files import (
     CompileCache,

@@ -19,7 +19,8 @@ from deploy.plan.replica_plan import ReplicaPlan
 from deploy.plan.service_plans import RouterPlan
 from deploy.render import TEMPLATES
 from deploy.services import engines, postgres, rabbitmq
-from deploy.services.container import HealthCheck, Mount, environment
+from deploy.services.container import environment
+from deploy.services.container_parts import HealthCheck, Mount
 from deploy.services.context import ServiceContext
 from deploy.services.health import http_check
 from deploy.services.host_files import ConfigFile, ConfigTree

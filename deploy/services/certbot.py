@@ -16,7 +16,8 @@ from pathlib import PurePosixPath
 
 from deploy.plan.service_plans import EntryPlan
 from deploy.render import TEMPLATES
-from deploy.services.container import HealthCheck, Mount, environment
+from deploy.services.container import environment
+from deploy.services.container_parts import HealthCheck, Mount
 from deploy.services.context import TMP, ServiceContext
 from deploy.services.host_files import ConfigFile
 from deploy.services.unit import Tier, Unit

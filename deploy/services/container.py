@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 from typing import Any, Literal
 
 from pydantic import Field
 
-from deploy.plan.addresses import host_and_port
+from deploy.services.container_parts import HealthCheck, Mount, Port
 from deploy.services.runs import (
     Facts,
     Marks,
@@ -44,52 +44,14 @@ CLIENT_SETTINGS = ("DOCKER_CONTENT_TRUST", "DOCKER_DEFAULT_PLATFORM")
 """Environment variables with which Docker's client wants signatures that images from archives do
 not have, or another platform than the host's; docker_client.sh removes them on hosts."""
 ITSELF = "localhost,127.0.0.1"
-
-
+LOOPBACK = "127.0.0.1"
+HOST_NETWORK = "host"
+"""Docker's name for no network of its own: the container is where its host is."""
+UNKNOWN_IMAGE = "(to be fetched)"
 NO_DUMPS = {"core": 0}
 """A program that crashes must not write its memory to a disk, with what people asked in it.
 
 Docker's own service has no limit (``LimitCORE=infinity``), and containers inherit that."""
-
-
-class Mount(Part):
-    """A volume or a directory of the host, seen inside the container."""
-
-    kind: Literal["volume", "bind"]
-    """A named volume, or a directory of the host."""
-    source: str
-    """Name of the volume, or absolute path on the host."""
-    read_only: bool = False
-    """Whether the container may only read it."""
-
-
-class Port(Part):
-    """A port of the container, published on an address of the host."""
-
-    host_ip: str
-    host_port: int
-    container_port: int
-
-
-class HealthCheck(Part):
-    """How Docker finds out whether the service answers."""
-
-    command: str
-    """Shell command inside the container; exit status 0 is healthy."""
-    interval_seconds: int = 30
-    """Between two checks of a container that runs."""
-    start_interval_seconds: int = 2
-    """Between two checks of one that starts, where Docker has such a setting (25 and newer)."""
-    timeout_seconds: int = 5
-    start_period_seconds: int
-    """Failures within this time after the start do not count."""
-    retries: int = 3
-
-
-UNKNOWN_IMAGE = "(to be fetched)"
-LOOPBACK = "127.0.0.1"
-HOST_NETWORK = "host"
-"""Docker's name for no network of its own: the container is where its host is."""
 
 
 class ContainerSpec(Part):
@@ -220,48 +182,46 @@ class ContainerSpec(Part):
             *self._network_arguments,
             *("--restart", self.restart, "--stop-timeout", str(self.stop_timeout_seconds)),
             *("--memory", str(self.memory_bytes), "--pids-limit", str(self.pids_limit)),
-            *(part for name in self.cap_drop for part in ("--cap-drop", name)),
-            *(part for name in self.cap_add for part in ("--cap-add", name)),
-            *(part for option in self.security_opt for part in ("--security-opt", option)),
+            *_each("--cap-drop", self.cap_drop),
+            *_each("--cap-add", self.cap_add),
+            *_each("--security-opt", self.security_opt),
             *("--log-driver", self.log_driver, "--log-opt", f"max-size={self.log_max_size}"),
             *("--log-opt", f"max-file={self.log_max_files}"),
             *self._proxy_arguments(),
             *_flags("--env", self.plain_env),
-            *self._health_arguments(),
+            *self.healthcheck.arguments,
         ]
         if self.entrypoint:
             arguments += ["--entrypoint", self.entrypoint]
-        if self.user:
-            arguments += ["--user", self.user]
+        arguments += self._user_arguments
         if self.read_only:
             arguments += ["--read-only"]
-        for path in self.tmpfs:
-            arguments += ["--tmpfs", str(path)]
-        for target, mount in self.mounts.items():
-            arguments += ["--mount", _mount_argument(target, mount)]
-        for port in () if self.is_on_host_network else self.ports:
-            published = f"{host_and_port(port.host_ip, port.host_port)}:{port.container_port}"
-            arguments += ["--publish", published]
+        arguments += _each("--tmpfs", self.tmpfs)
+        arguments += self._mount_arguments
+        if not self.is_on_host_network:
+            arguments += _each("--publish", (port.argument for port in self.ports))
         return [*arguments, *self._hardware_arguments(), self.image, *self.command]
 
     def once_arguments(self, *command: str) -> list[str]:
         """Arguments of Docker that run a command with its image and files, and no network."""
-        arguments = ["container", "run", "--rm", "--network", "none"]
-        for name, values in (("--cap-drop", self.cap_drop), ("--cap-add", self.cap_add)):
-            arguments += [part for value in values for part in (name, value)]
-        if self.user:
-            arguments += ["--user", self.user]
-        for target, mount in self.mounts.items():
-            arguments += ["--mount", _mount_argument(target, mount)]
-        return [*arguments, "--entrypoint", command[0], self.image, *command[1:]]
+        return [
+            *("container", "run", "--rm", "--network", "none"),
+            *_each("--cap-drop", self.cap_drop),
+            *_each("--cap-add", self.cap_add),
+            *self._user_arguments,
+            *self._mount_arguments,
+            *("--entrypoint", command[0], self.image, *command[1:]),
+        ]
 
     def access_arguments(self) -> list[str]:
         """What gives it its devices, and what is taken from it, as arguments of Docker."""
         alone = self.model_copy(update={"ipc": "", "shm_size_bytes": 0, "ulimits": {}})
-        arguments = alone._hardware_arguments()
-        for name, values in (("--cap-drop", self.cap_drop), ("--security-opt", self.security_opt)):
-            arguments += [part for value in values for part in (name, value)]
-        return [*arguments, "--user", self.user] if self.user else arguments
+        return [
+            *alone._hardware_arguments(),
+            *_each("--cap-drop", self.cap_drop),
+            *_each("--security-opt", self.security_opt),
+            *self._user_arguments,
+        ]
 
     def labels(self, marks: Marks, digest: SecretDigest) -> dict[str, str]:
         """What is written on the container, for the next run to compare with."""
@@ -283,15 +243,20 @@ class ContainerSpec(Part):
         alias = () if self.is_on_host_network else ("--network-alias", self.name)
         return ("--network", self.network, *alias)
 
+    @property
+    def _user_arguments(self) -> tuple[str, ...]:
+        return ("--user", self.user) if self.user else ()
+
+    @property
+    def _mount_arguments(self) -> list[str]:
+        return _each("--mount", (mount.argument(path) for path, mount in self.mounts.items()))
+
     def _hardware_arguments(self) -> list[str]:
         arguments = []
         if self.gpus:
             # the value is read as CSV: the quotes keep the list of indices in one field
             arguments += ["--gpus", f'"device={",".join(map(str, self.gpus))}"']
-        for device in self.devices:
-            arguments += ["--device", device]
-        for group in self.group_add:
-            arguments += ["--group-add", str(group)]
+        arguments += [*_each("--device", self.devices), *_each("--group-add", self.group_add)]
         if self.ipc:
             arguments += ["--ipc", self.ipc]
         if self.shm_size_bytes:
@@ -308,25 +273,16 @@ class ContainerSpec(Part):
         values = {name: name for name in PROXIES if name not in declared}
         if declared and not {"NO_PROXY", "no_proxy"} & set(declared):
             values |= {name: f"{name}={ITSELF}" for name in ("NO_PROXY", "no_proxy")}
-        return [part for value in values.values() for part in ("--env", value)]
-
-    def _health_arguments(self) -> list[str]:
-        check = self.healthcheck
-        return [
-            *("--health-cmd", check.command),
-            *("--health-timeout", f"{check.timeout_seconds}s"),
-            *("--health-start-period", f"{check.start_period_seconds}s"),
-            *("--health-retries", str(check.retries)),
-        ]
+        return _each("--env", values.values())
 
 
 def _flags(flag: str, values: Mapping[str, str]) -> list[str]:
-    return [part for name, value in sorted(values.items()) for part in (flag, f"{name}={value}")]
+    return _each(flag, (f"{name}={value}" for name, value in sorted(values.items())))
 
 
-def _mount_argument(target: PurePosixPath, mount: Mount) -> str:
-    argument = f"type={mount.kind},source={mount.source},target={target}"
-    return f"{argument},readonly" if mount.read_only else argument
+def _each(flag: str, values: Iterable[object]) -> list[str]:
+    """The same option once for each value."""
+    return [part for value in values for part in (flag, str(value))]
 
 
 def environment(values: Mapping[str, EnvironmentValue]) -> dict[str, str | SecretText]:

@@ -17,7 +17,7 @@ from typing import Any
 from deploy.plan.service_plans import EntryPlan
 from deploy.render import render
 from deploy.services import certbot, haproxy_watch, listener, open_webui
-from deploy.services.container import HealthCheck, Mount
+from deploy.services.container_parts import HealthCheck, Mount
 from deploy.services.context import ServiceContext
 from deploy.services.haproxy_backends import (
     Server,

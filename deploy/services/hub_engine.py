@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from deploy.plan.replica_plan import ReplicaPlan
-from deploy.services.container import HealthCheck
+from deploy.services.container_parts import HealthCheck
 from deploy.services.context import ServiceContext
 from deploy.services.gpu_access import checked, gpu_shares, worker_access
 from deploy.services.health import TIMEOUT_SECONDS, http_check

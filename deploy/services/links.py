@@ -21,7 +21,7 @@ from deploy.plan.replica_plan import ReplicaPlan
 from deploy.plan.service_plans import LinksPlan
 from deploy.render import render
 from deploy.services import engines, haproxy, haproxy_watch, link_places, listener
-from deploy.services.container import Port
+from deploy.services.container_parts import Port
 from deploy.services.context import ServiceContext
 from deploy.services.haproxy import CONFIG, IMAGE, SPARE_SECONDS, quoted_error
 from deploy.services.haproxy_watch import CONFIG_FILE, LONGEST_ANSWER_SECONDS

@@ -13,7 +13,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from deploy.render import TEMPLATES
-from deploy.services.container import HealthCheck, Mount, Port
+from deploy.services.container_parts import HealthCheck, Mount, Port
 from deploy.services.context import ServiceContext
 from deploy.services.unit import Tier, Unit
 from deploy.spec.entry import EntrySpec

@@ -11,7 +11,8 @@ from pathlib import PurePosixPath
 from deploy.plan.service_plans import RouterPlan
 from deploy.render import TEMPLATES
 from deploy.services import postgres, valkey
-from deploy.services.container import HealthCheck, Mount, environment
+from deploy.services.container import environment
+from deploy.services.container_parts import HealthCheck, Mount
 from deploy.services.context import TMP, ServiceContext
 from deploy.services.health import http_check
 from deploy.services.host_files import ConfigFile

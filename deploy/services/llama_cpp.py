@@ -15,7 +15,8 @@ from typing import Any
 
 from deploy.plan.memory import PROMPT_CACHE, prompt_cache_mib
 from deploy.plan.replica_plan import ReplicaPlan
-from deploy.services.container import HealthCheck, Mount, environment
+from deploy.services.container import environment
+from deploy.services.container_parts import HealthCheck, Mount
 from deploy.services.context import ServiceContext
 from deploy.services.gpu_access import (
     RENDER_DEVICES,

@@ -16,7 +16,8 @@ from deploy.plan.memory import PROMPT_CACHE, prompt_cache_mib
 from deploy.plan.replica_plan import ReplicaPlan
 from deploy.plan.shared import beside
 from deploy.plan.weights import ollama_name
-from deploy.services.container import HealthCheck, Mount, environment
+from deploy.services.container import environment
+from deploy.services.container_parts import HealthCheck, Mount
 from deploy.services.context import ServiceContext
 from deploy.services.gpu_access import checked, gpu_access, gpu_shares, image_name, visible_devices
 from deploy.services.health import http_check

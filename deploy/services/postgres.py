@@ -13,7 +13,7 @@ from typing import Literal
 
 from deploy.plan.service_plans import DatabaseUser, PostgresPlan
 from deploy.render import TEMPLATES
-from deploy.services.container import HealthCheck, Mount
+from deploy.services.container_parts import HealthCheck, Mount
 from deploy.services.context import TMP, ServiceContext
 from deploy.services.host_files import ConfigFile, DataFile
 from deploy.services.unit import Tier, Unit

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 
 from deploy.render import TEMPLATES, render
-from deploy.services.container import HealthCheck, Mount
+from deploy.services.container_parts import HealthCheck, Mount
 from deploy.services.context import ServiceContext
 from deploy.services.health import http_check
 from deploy.services.host_files import ConfigFile

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from deploy.plan.service_plans import RouterPlan
 from deploy.services import listener
-from deploy.services.container import Port
+from deploy.services.container_parts import Port
 from deploy.services.context import ServiceContext
 from deploy.services.unit import Route
 from deploy.spec.endpoint import EndpointSpec

@@ -14,7 +14,8 @@ from pathlib import PurePosixPath
 from deploy.plan.replica_plan import ReplicaPlan
 from deploy.render import TEMPLATES
 from deploy.services.compiled import caches_of
-from deploy.services.container import Mount, environment
+from deploy.services.container import environment
+from deploy.services.container_parts import Mount
 from deploy.services.context import ServiceContext
 from deploy.services.gpu_access import (
     gpu_variables,

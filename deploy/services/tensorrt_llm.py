@@ -16,7 +16,8 @@ from typing import Any
 import yaml
 
 from deploy.plan.replica_plan import ReplicaPlan
-from deploy.services.container import Mount, environment
+from deploy.services.container import environment
+from deploy.services.container_parts import Mount
 from deploy.services.context import ServiceContext
 from deploy.services.gpu_access import gpu_variables
 from deploy.services.host_files import ConfigFile

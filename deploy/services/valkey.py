@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 
 from deploy.plan.service_plans import ValkeyPlan
 from deploy.render import TEMPLATES
-from deploy.services.container import HealthCheck, Mount
+from deploy.services.container_parts import HealthCheck, Mount
 from deploy.services.context import ServiceContext
 from deploy.services.host_files import ConfigFile
 from deploy.services.unit import Tier, Unit

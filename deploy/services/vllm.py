@@ -13,7 +13,8 @@ from typing import Any
 from deploy.plan.replica_plan import ReplicaPlan
 from deploy.render import TEMPLATES
 from deploy.services.compiled import caches_of
-from deploy.services.container import HOST_NETWORK, Mount, Port, environment
+from deploy.services.container import HOST_NETWORK, environment
+from deploy.services.container_parts import Mount, Port
 from deploy.services.context import ServiceContext
 from deploy.services.gpu_access import (
     checked,

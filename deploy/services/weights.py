@@ -12,7 +12,8 @@ from pathlib import PurePosixPath
 
 from deploy.plan.replica_plan import ReplicaPlan
 from deploy.plan.weights import declared_weights
-from deploy.services.container import PROXIES, Mount, environment
+from deploy.services.container import PROXIES, environment
+from deploy.services.container_parts import Mount
 from deploy.services.context import ServiceContext
 from deploy.services.host_files import HostWeights
 from deploy.services.unit import Unit

@@ -35,7 +35,7 @@ def sizing_of(chosen: Scored, scored: list[Scored]) -> Sizing:
     """
     best = chosen.arrangement
     setup, stage, request = best.setup, best.tightest, best.setup.request
-    fits = Fit.NO if any(context_reasons(best)) else best.fits
+    fits = Fit.NO if any(context_reasons(request)) else best.fits
     users = chosen.served(len(request.devices)) if fits else 0
     load = request.users or users
     per_user = chosen.speed(load / best.replicas) if fits and load else 0.0
@@ -109,7 +109,7 @@ def _at_the_limit(request: SizingRequest, users: int) -> Reason:
 
 def _reasons(chosen: Scored, count: int) -> Iterator[Reason]:
     best = chosen.arrangement
-    context = tuple(context_reasons(best))
+    context = tuple(context_reasons(best.setup.request))
     if context:
         yield from context
     elif best.lacks_state_blocks:

@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from deploy.catalog import Catalog, Model, Variant, parse_gpus
+from deploy.catalog import Catalog, parse_gpus
 from deploy.catalog.architecture import Architecture, read_architecture
 from deploy.catalog.gguf_header import config_of
 from deploy.catalog.quantization import BY_NAME
@@ -89,10 +89,10 @@ def _from_catalogue(
     gguf = ENGINES[engine].weights == "gguf"
     method = quantization or (DEFAULT_QUANTIZATION if gguf else architecture.quantization.method)
     if gguf:
-        variant = _variant(entry, method, "gguf")
+        variant = entry.variant(method, "gguf")
         size = variant.size_bytes if variant else None
         return DeclaredModel(name, architecture, size / GIB if size else None)
-    variant = _variant(entry, method, "safetensors")
+    variant = entry.variant(method, "safetensors")
     if variant is None or method in {"none", architecture.quantization.method}:
         return DeclaredModel(name, architecture)
     scheme = BY_NAME.get(method, architecture.quantization)
@@ -115,13 +115,6 @@ def find_speculation(
     """
     found = find_model(draft, catalog).architecture if draft else None
     return Speculation(method, tokens, found, acceptance)
-
-
-def _variant(entry: Model, method: str, weight_format: str) -> Variant | None:
-    for variant in entry.variants:
-        if variant.quantization == method and variant.format == weight_format:
-            return variant
-    return None
 
 
 def read_config(path: Path) -> dict[str, Any]:

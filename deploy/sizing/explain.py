@@ -17,6 +17,7 @@ from deploy.sizing.fit import Fit
 from deploy.sizing.hardware import hardware_refusals
 from deploy.sizing.overhead import MIB
 from deploy.sizing.reasons import Reason, ReasonKind, Remedy, RemedyKind, reason, remedy
+from deploy.sizing.request import SizingRequest
 from deploy.sizing.setup import USUAL_UTILIZATION
 from deploy.sizing.sglang_states import SLOTS_PER_REQUEST, pool_gib
 from deploy.sizing.speculation import Speculation, draft_weights_bytes
@@ -137,9 +138,9 @@ def _more_gpus(best: Arrangement) -> Iterator[Remedy]:
             return
 
 
-def context_reasons(best: Arrangement) -> Iterator[Reason]:
+def context_reasons(request: SizingRequest) -> Iterator[Reason]:
     """Why the context that was asked for cannot be."""
-    request, limit = best.setup.request, best.setup.model.max_position_embeddings
+    limit = request.model.max_position_embeddings
     if (request.max_model_len or 0) > limit:
         way = remedy(RemedyKind.SHORTER_CONTEXT, tokens=limit)
         yield reason(ReasonKind.BEYOND_MODEL, way, limit=limit, tokens=request.max_model_len)

@@ -10,6 +10,7 @@ from deploy.errors import PlanError, Problem
 from deploy.sizing.arrangement import DEFAULT_CONTEXT_TOKENS
 from deploy.sizing.check import check_request
 from deploy.sizing.device import weakest
+from deploy.sizing.explain import context_reasons
 from deploy.sizing.fit import Fit
 from deploy.sizing.gguf_memory import BITS_PER_WEIGHT, COMPUTE_TOKENS, CONTEXT_GIB, GgufMemory
 from deploy.sizing.overhead import Overhead
@@ -241,10 +242,7 @@ def _reasons(fit: _Fit) -> Iterator[Reason]:
     elif refused:
         yield from refused
     elif fit.context_tokens > fit.context_limit:
-        way = remedy(RemedyKind.SHORTER_CONTEXT, tokens=fit.context_limit)
-        yield reason(
-            ReasonKind.BEYOND_MODEL, way, limit=fit.context_limit, tokens=fit.context_tokens
-        )
+        yield from context_reasons(fit.request)
     elif not fit.memory.can_read_cache:
         way = remedy(RemedyKind.AUTO_KV_CACHE)
         kind = fit.memory.cache_type

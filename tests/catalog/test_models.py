@@ -148,7 +148,7 @@ def test_a_variant_is_found_by_quantisation_and_format() -> None:
     assert safetensors.huggingface == model.huggingface == "openai/gpt-oss-20b"
     assert gguf is not None
     assert gguf.ollama == model.ollama == "gpt-oss:20b"
-    assert model.variant("awq") is None
+    assert model.variant("awq", "safetensors") is None
 
 
 def test_the_licences_of_the_slides() -> None:

@@ -67,12 +67,14 @@ class ThisMachine:
 
 
 @pytest.fixture
-def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], ThisMachine]]:
-    """Makes runs; each began just now."""
+def machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., ThisMachine]]:
+    """Makes runs; each began just now, or so many seconds ago."""
     runs: list[ThisMachine] = []
 
-    def begin() -> ThisMachine:
-        monkeypatch.setattr(lock, "BEGAN", time.monotonic())
+    def begin(seconds_ago: float = 0.0) -> ThisMachine:
+        monkeypatch.setattr(lock, "BEGAN", time.monotonic() - seconds_ago)
         runs.append(ThisMachine(tmp_path))
         return runs[-1]
 
@@ -120,13 +122,12 @@ def test_a_second_run_is_told_who_has_it(
 
 
 def test_a_run_that_began_before_another_one_ended_is_refused(
-    machine: Callable[[], ThisMachine], tmp_path: Path, caplog: pytest.LogCaptureFixture
+    machine: Callable[..., ThisMachine], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     first = machine()
     first.take()
     (tmp_path / "deployments/demo/config").mkdir()
-    second = machine()
-    time.sleep(1)
+    second = machine(60)
     first.disconnect()
     assert not second.take()
     assert "changed deployment 'demo' there while this one was looking" in caplog.text

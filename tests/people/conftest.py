@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,6 @@ from tests.fake_litellm import FakeLiteLLM, run_fake_litellm
 from tests.people.aristote_container import Container, make_container
 
 TODAY = date(2026, 3, 1)
-PlanPeople = Callable[..., PeoplePlan]
 
 
 def plan_people(**settings: Any) -> PeoplePlan:

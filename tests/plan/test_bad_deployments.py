@@ -840,3 +840,14 @@ def message_of(settings: dict[str, Any], directory: Path) -> str:
 def test_each_is_refused_word_for_word(directory: Path) -> None:
     parts = [f"## {case}\n{message_of(CASES[case], directory)}\n" for case in CASES]
     assert_golden(MESSAGES, "\n".join(parts))
+
+
+@pytest.mark.parametrize("kind", ["vllm", "sglang", "tgi", "tensorrt_llm", "ollama"])
+def test_too_long_a_context_is_told_by_the_setting_that_says_it(kind: str, directory: Path) -> None:
+    settings = {"hosts": [H100], "engine": {"kind": kind}, "models": [CODER_7B]}
+    told = message_of({**settings, "context_tokens": 40_000}, directory)
+    assert told.startswith("context_tokens: 40000 for qwen2.5-coder-7b")
+    assert "max_model_len" not in told
+    longest = [{**CODER_7B, "max_model_len": 40_000}]
+    told = message_of({**settings, "models": longest}, directory)
+    assert told.startswith("models[0].max_model_len: 40000 tokens")

@@ -23,11 +23,6 @@ class Needs:
     minimums: tuple[tuple[str, str], ...] = ()
     """First versions of the driver, and for what."""
 
-    @property
-    def minimum(self) -> str:
-        """The first version that is enough; empty for any."""
-        return max((version for version, _ in self.minimums), key=numbers, default="")
-
     def too_old(self, version: str) -> list[str]:
         """What a version is too old for."""
         return [

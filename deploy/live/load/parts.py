@@ -8,8 +8,8 @@ from deploy.artefacts import Artefacts
 from deploy.catalog import load_catalog
 from deploy.catalog.models import FillInTheMiddle
 from deploy.errors import PlanError, Problem
+from deploy.live.load.figures import Part
 from deploy.live.load.promise import promise
-from deploy.live.load.report import Part
 from deploy.live.load.target import Limits
 from deploy.live.load.workload import SHAPES, Choice, Use, requests_per_minute
 from deploy.plan.deployment_plan import DeploymentPlan

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from deploy.artefacts import Artefacts
+from deploy.live.load.figures import Part
 from deploy.live.load.parts import markers_of
-from deploy.live.load.report import Part
 from deploy.live.load.target import Target, characters_per_token
 from deploy.live.load.workload import Person, Use
 

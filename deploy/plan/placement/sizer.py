@@ -104,9 +104,7 @@ def _request(
         tensor_parallel_size=tp,
         pipeline_parallel_size=pp,
         gpu_memory_utilization=share,
-        max_model_len=claim.max_model_len
-        if shares and not engine.traits.reserves
-        else claim.max_model_len or claim.context_tokens,
+        max_model_len=claim.max_model_len,
         dtype=None if engine.dtype == "auto" else engine.dtype,
         quantization=claim.quantization,
         kv_cache_dtype=engine.kv_cache_dtype,

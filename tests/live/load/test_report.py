@@ -12,20 +12,14 @@ from deploy.cli.load_page import write_load_page
 from deploy.cli.load_text import folded, load_to_json, rows, summary, verdict_text
 from deploy.cli.output import console
 from deploy.live.load import sample as outcomes
+from deploy.live.load.figures import Part, tokens_over_time
+from deploy.live.load.percentiles import percentiles
 from deploy.live.load.promise import Promise
 from deploy.live.load.queue import WAITING, Queue, read
-from deploy.live.load.report import (
-    Kind,
-    LoadReport,
-    Measure,
-    Part,
-    Verdict,
-    report,
-    spread,
-    tokens_over_time,
-)
+from deploy.live.load.report import LoadReport, report
 from deploy.live.load.sample import Sample
 from deploy.live.load.session import Measured
+from deploy.live.load.verdicts import Kind, Measure, Verdict
 from deploy.live.load.workload import SHAPES, Use
 
 VLLM = """\
@@ -68,14 +62,14 @@ def load(*samples: Sample, promise: Promise | None = None) -> LoadReport:
 
 
 def test_percentiles_are_of_those_who_fared_worst() -> None:
-    waits = spread(range(1, 101))
-    speeds = spread(range(1, 101), high_is_good=True)
+    waits = percentiles(range(1, 101))
+    speeds = percentiles(range(1, 101), high_is_good=True)
     assert waits
     assert (waits.p50, waits.p95, waits.p99, waits.count) == (50, 95, 99, 100)
     assert speeds
     assert (speeds.p50, speeds.p95, speeds.p99) == (51, 6, 2)
-    assert spread([None]) is None
-    one = spread([None, 7.0])
+    assert percentiles([None]) is None
+    one = percentiles([None, 7.0])
     assert one
     assert (one.p50, one.p99, one.count) == (7.0, 7.0, 1)
 

@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from deploy.live.load.waits import seconds_of, shares
+from deploy.live.load.percentiles import seconds_of, shares
 
 # weeks of remission of 21 patients with 6-mercaptopurine, a plus where it went on (Freireich et
 # al., Blood 21, 1963), and what every textbook since has as Kaplan and Meier's estimate of it
