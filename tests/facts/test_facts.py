@@ -262,6 +262,23 @@ def test_places_of_a_real_machine(bare_path: Path, tmp_path: Path) -> None:
     assert Host().process(lines).blocked_by == f"{tmp_path}/file"
 
 
+def test_a_place_that_says_nothing_takes_no_others_with_it(bare_path: Path, tmp_path: Path) -> None:
+    """df leaves its row out; the rows of the others must not move up."""
+    (bare_path / "df").unlink()
+    (bare_path / "df").write_text(
+        "#!/bin/sh\n"
+        'for word; do shift; [ "$word" = /tmp/ ] || set -- "$@" "$word"; done\n'
+        '[ "$#" -le 3 ] || exec /usr/bin/df "$@"\n'
+        "exit 1\n"
+    )
+    (bare_path / "df").chmod(0o755)
+    command = Host().command(deployment="x", directory="/proc/x", docker_root=str(tmp_path))
+    found = Host().process(run(command, bare_path, tmp_path).stdout.splitlines()).file_systems
+    assert set(found) == {"directory", "images", "volumes"}
+    assert found["directory"].mount == "/proc"
+    assert found["images"].device == str(tmp_path.stat().st_dev)
+
+
 def test_images() -> None:
     record = ["@record", "litellm:v1 sha256:aa 0123", "x:v1 sha256:bb"]
     files = ["@files", "4567  /etc/docker/certs.d/registry.lab/ca.crt"]
