@@ -237,7 +237,7 @@ def test_addresses_of_a_real_machine() -> None:
 def test_a_host_without_docker() -> None:
     state = Host().process(read("host_without_docker.txt"))
     assert state.engine_version is None
-    assert state.engine_error == "sh: 1: docker: not found"
+    assert state.engine_error == "docker: not found"
     assert state.memory_bytes == 33524700000
     assert state.daemon == Daemon()
     assert state.file_systems["images"].mount == "/"
