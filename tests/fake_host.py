@@ -37,7 +37,7 @@ DOCKER = [
     '{"version":"24.0.5","running":3,"swarm":"inactive"}',
 ]
 """Its Docker, which somebody else installed."""
-BARE_ENGINE = ["@engine", "@engine_error", "sh: 1: docker: not found", *ENGINE[3:]]
+BARE_ENGINE = ["@engine", "@engine_error", "docker: not found", *ENGINE[3:]]
 """A machine with room and no container engine."""
 BARE_DOCKER = [
     *("@os", "ID=debian", 'PRETTY_NAME="Debian GNU/Linux 12 (bookworm)"'),

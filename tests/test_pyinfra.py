@@ -258,7 +258,7 @@ def test_a_bare_host_with_a_card_gets_its_driver_first(site: Site) -> None:
         (
             'hosts=[Host(name="@fake/h1", docker="present")],',
             BARE_DOCKER,
-            ["Docker: sh: 1: docker: not found", "install and start Docker"],
+            ["Docker: docker: not found", "install and start Docker"],
         ),
         (
             "",

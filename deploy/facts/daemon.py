@@ -23,22 +23,31 @@ ENDPOINT = (
 """Prints where Docker's client goes, if that is not its usual socket."""
 
 
-def look_at_daemon(network: str, root: str) -> list[str]:
-    """Shell commands after ``ENGINE`` that print the sections which parse_daemon reads.
+def find_daemon(root: str) -> list[str]:
+    """Shell commands after ``ENGINE`` that leave Docker's directory, and where images are kept.
 
-    They leave its directory, and where images are kept, in ``$root`` and ``$images``.
+    They are in ``$root`` and ``$images``.
 
     Args:
-        network: name of the deployment's network.
         root: Docker's directory where no daemon answers that could say.
     """
-    name = shlex.quote(f"^network {network} ")
-    subnets = shlex.quote("{{range .IPAM.Config}}{{.Subnet}} {{end}}")
     return [
         "info=${atelier_info#*|}; root=${info%%|*}",
         f'[ -n "$root" ] || root={shlex.quote(root)}',
         "images=$root",
         f'case "$info" in *io.containerd.snapshotter*) images={CONTAINERD} ;; esac',
+    ]
+
+
+def look_at_daemon(network: str) -> list[str]:
+    """Shell commands after those that print the sections which parse_daemon reads.
+
+    Args:
+        network: name of the deployment's network.
+    """
+    name = shlex.quote(f"^network {network} ")
+    subnets = shlex.quote("{{range .IPAM.Config}}{{.Subnet}} {{end}}")
+    return [
         "echo '@info'; printf '%s\\n' \"${info#*|}\"",
         f'echo "@endpoint"; {ENDPOINT}',
         "echo '@forwarding'; cat /proc/sys/net/ipv4/ip_forward 2>/dev/null",

@@ -70,6 +70,7 @@ CONTAINERS = _ls(
     *("--all", "--filter", f"label={LABEL_DEPLOYMENT}"),
 )
 ENGINE = f"""
+if [ -z "${{atelier_docker:-}}" ] && ! command -v docker >/dev/null 2>&1; then atelier_docker=no; fi
 if [ -z "${{atelier_docker:-}}" ]; then
   # asks while those before it in a pipe ask, and passes on what they said
   also() {{

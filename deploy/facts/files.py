@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from pyinfra.api import FactBase
 
+from deploy.facts.system import IS_MAC
+
 
 class Contents(FactBase[dict[str, str]]):
     """The text of files that hold no secrets, by path; for diffs."""
@@ -48,7 +50,7 @@ class PathStates(FactBase[dict[str, PathState]]):
         """Print a line for each path there is."""
         quoted = " ".join(shlex.quote(path) for path in paths)
         return (
-            f"if [ \"$(uname)\" = Darwin ]; then stat -L -f '%z %Lp %N' -- {quoted} 2>/dev/null; "
+            f"if {IS_MAC}; then stat -L -f '%z %Lp %N' -- {quoted} 2>/dev/null; "
             f"else stat -L -c '%s %a %n' -- {quoted} 2>/dev/null; fi; true"
         )
 

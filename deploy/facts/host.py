@@ -10,7 +10,7 @@ from ipaddress import ip_address
 from pyinfra.api import FactBase
 
 from deploy.facts.common import look_at_common, parse_common
-from deploy.facts.daemon import ROOT, look_at_daemon, parse_daemon
+from deploy.facts.daemon import ROOT, find_daemon, look_at_daemon, parse_daemon
 from deploy.facts.engine import ENGINE, IS_PODMAN, of_deployment, show
 from deploy.facts.memory import look_at_memory, parse_memory
 from deploy.facts.places import look_at_places, look_at_sizes
@@ -20,11 +20,23 @@ from deploy.facts.system import SYSTEM_SECTIONS, parse_system
 from deploy.hosts.explain_docker import PODMAN
 from deploy.hosts.state import Daemon, HostState
 
-LISTEN_STATE = "0A"
+WHY_NOT = (
+    "if ! command -v docker >/dev/null; then echo 'docker: not found'; "
+    f"elif {IS_PODMAN}; then echo {shlex.quote(PODMAN)}; "
+    "else docker version 2>&1 >/dev/null | tail -n 1; fi"
+)
+"""Shell: says why there is no Docker that answers."""
+SOCKETS = (
+    # 0A: it listens
+    'awk \'$4 == "0A" { sub(/.*:/, "", $2); if (!seen[$2]++) printf "%s ", $2 } END { print "" }\' '
+    "/proc/net/tcp /proc/net/tcp6 2>/dev/null"
+)
+"""Prints the TCP ports that somebody listens on, in hexadecimal, on one line."""
 ADDRESSES = (
-    'if [ "$(cat /proc/sys/net/ipv4/ip_nonlocal_bind 2>/dev/null)" != 1 ]; then '
-    "awk '/32 host LOCAL/ { print at } { at = $2 }' /proc/net/fib_trie; "
-    "awk '{ print $1 }' /proc/net/if_inet6; fi 2>/dev/null"
+    "any=0; { read -r any </proc/sys/net/ipv4/ip_nonlocal_bind; } 2>/dev/null; "
+    'if [ "$any" != 1 ]; then awk \'FILENAME ~ /inet6/ { print $1; next } '
+    "/32 host LOCAL/ { print at } { at = $2 }' /proc/net/fib_trie /proc/net/if_inet6; "
+    "fi 2>/dev/null"
 )
 """Prints the host's own addresses; none where programs may listen on those of others, too."""
 
@@ -49,16 +61,23 @@ class Host(FactBase[HostState]):
             docker_root: where Docker will keep everything, if it does not answer yet.
             weights: a cache of weights outside the directory, if there is one.
         """
+        engine = [
+            *look_at_daemon(deployment),
+            f"echo '@images'; {show('images')} | cut -d ' ' -f 1",
+            f"echo '@own'; {of_deployment('ports', deployment)}",
+            # in the host's network, containers publish nothing
+            f"echo '@own_holds'; {of_deployment('holds', deployment)}",
+        ]
         return "; ".join(
             [
                 f"export LC_ALL=C\n{ENGINE}",
                 "echo '@engine'; if [ $atelier_docker = no ]; then "
-                f"echo '@engine_error'; if {IS_PODMAN}; then echo {shlex.quote(PODMAN)}; "
-                "else docker version 2>&1 >/dev/null | tail -n 1; fi; "
+                f"echo '@engine_error'; {WHY_NOT}; "
                 'elif [ -n "${atelier_info%%|*}" ]; then echo "${atelier_info%%|*}"; '
                 "else docker version --format '{{.Server.Version}}'; fi",
                 look_at_memory(),
-                *look_at_daemon(deployment, docker_root),
+                *find_daemon(docker_root),
+                f"if [ $atelier_docker = yes ]; then {'; '.join(engine)}; fi",
                 *look_at_places(
                     directory=shlex.quote(directory),
                     images='"$images"',
@@ -66,12 +85,7 @@ class Host(FactBase[HostState]):
                     weights=shlex.quote(weights) if weights else "",
                 ),
                 look_at_sizes(files),
-                f"echo '@images'; {show('images')} | cut -d ' ' -f 1",
-                f"echo '@sockets'; awk '$4 == \"{LISTEN_STATE}\"' "
-                "/proc/net/tcp /proc/net/tcp6 2>/dev/null",
-                f"echo '@own'; {of_deployment('ports', deployment)}",
-                # in the host's network, containers publish nothing
-                f"echo '@own_holds'; {of_deployment('holds', deployment)}",
+                f"echo '@sockets'; {SOCKETS}",
                 *look_at_common(deployment, directory),
                 *SYSTEM_SECTIONS,
                 f"echo '@addresses'; {ADDRESSES}",
@@ -104,11 +118,8 @@ class Host(FactBase[HostState]):
 
 
 def _listening(rows: list[str]) -> frozenset[int]:
-    """Local ports of the listening sockets in rows of /proc/net/tcp."""
-    sockets = [row.split() for row in rows if ":" in row]
-    return frozenset(
-        int(socket[1].rsplit(":", 1)[1], 16) for socket in sockets if socket[3] == LISTEN_STATE
-    )
+    """Local ports of the listening sockets."""
+    return frozenset(int(port, 16) for row in rows for port in row.split())
 
 
 def _addresses(rows: list[str]) -> frozenset[str]:

@@ -16,6 +16,7 @@ from pyinfra import host, state
 from pyinfra.api import FactBase
 
 from deploy.facts.engine import ENGINE
+from deploy.facts.system import ASK_SYSTEM
 
 Answer = TypeVar("Answer")
 MARK = "@@"
@@ -55,7 +56,13 @@ class Look(FactBase[dict[int, list[str]]]):
             f"{{ echo {FAILED} {position}; exit 1; }}"
             for position, shell in enumerate(shells)
         ]
-        return f"LC_ALL=C; export LC_ALL; {ENGINE}\n{'; '.join(parts)}"
+        # printed at once: each line would be a packet of its own. The shell of macOS does not
+        # understand every text within $(), but a function
+        return (
+            f"LC_ALL=C; export LC_ALL; : {ASK_SYSTEM}; {ENGINE}\n"
+            f"atelier_look() {{\n{'; '.join(parts)}; echo {MARK}{len(shells)}\n}}\n"
+            "said=$(atelier_look); status=$?; printf '%s\\n' \"$said\"; exit $status"
+        )
 
     @staticmethod
     def default() -> dict[int, list[str]]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from deploy.facts.sections import first
+from deploy.facts.system import IS_MAC
 
 MEMORY = (
-    'if [ "$(uname)" = Darwin ]; then sysctl -n hw.memsize; '
+    f"if {IS_MAC}; then sysctl -n hw.memsize; "
     "else awk '/^MemTotal:/ { printf \"%.0f\\n\", $2 * 1024 }' /proc/meminfo; fi 2>/dev/null"
 )
 """Shell: prints how many bytes are installed, with each system's tools."""

@@ -6,31 +6,54 @@ import shlex
 from collections.abc import Collection
 from typing import cast
 
+from deploy.facts.system import IS_MAC
 from deploy.hosts.state import FileSystem, Place
 
-FUNCTION = r"""
-place() {
+FUNCTIONS = r"""
+find_place() {
   at=$2
   until [ -d "$at/" ]; do
     [ "$1" != directory ] || [ ! -e "$at" ] || echo "blocked $at"
     up=${at%/*}; [ "$up" != "$at" ] || up=; at=$up
   done
   may=no; [ ! -w "$at/" ] || may=yes
-  if [ "$(uname)" = Darwin ]; then place_on_mac "$1"; else place_on_linux "$1"; fi
+  places="$places $1:$may"
 }
-place_on_linux() {
-  row=$(df -B1 --output=avail,itotal,iavail,target -- "$at/" 2>/dev/null | tail -n 1)
-  [ -n "$row" ] || return 0
-  options=$(awk -v at="${row##* }" '$2 == at { found = $4 } END { print found }' /proc/mounts)
-  echo "$1 $may ${options:-rw} $(stat -L -c %d "$at/") $row"
+show_places() {
+  if ! IS_MAC && on_linux "$places" "$@"; then return; fi
+  for each in $places; do
+    if IS_MAC; then on_mac "$each" "$1"; else on_linux "$each" "$1"; fi
+    shift
+  done
 }
-place_on_mac() {
-  df -kP "$at/" 2>/dev/null | awk -v name="$1" -v may="$may" 'NR == 2 {
+on_linux() {
+  list=$1
+  shift
+  { stat -L -c %d -- "$@"; df -B1 --output=avail,itotal,iavail,target -- "$@"; } 2>/dev/null |
+    awk -v places="$list" '
+      FNR == NR { options[$2] = $4; next }
+      NF == 1 { device[++devices] = $1; next }
+      $1 != "Avail" { row[++rows] = $0; mount[rows] = $NF }
+      END {
+        wanted = split(places, place)
+        if (devices != wanted || rows != wanted) exit 1
+        for (i = 1; i <= wanted; i++) {
+          sub(":", " ", place[i])
+          how = options[mount[i]]
+          print place[i], how ? how : "rw", device[i], row[i]
+        }
+      }' /proc/mounts -
+}
+on_mac() {
+  df -kP "$2" 2>/dev/null | awk -v name="${1%:*}" -v may="${1#*:}" 'NR == 2 {
     mount = $6; for (i = 7; i <= NF; i++) mount = mount " " $i
     printf "%s %s rw %s %.0f - - %s\n", name, may, $1, $4 * 1024, mount }'
 }
-""".strip()
-"""Prints a line about the file system of a place, which need not exist yet."""
+places=
+""".strip().replace("IS_MAC", f"{{ {IS_MAC}; }}")
+"""``find_place`` leaves in ``$at`` where a place is, or will be made; ``show_places`` prints a line
+about the file system of each. On Linux all are asked at once, and one by one if one says nothing.
+"""
 
 
 def look_at_places(**places: str) -> list[str]:
@@ -39,8 +62,12 @@ def look_at_places(**places: str) -> list[str]:
     Args:
         places: path of each place, as a word of the shell; empty for one that there is not.
     """
-    rows = (f"place {name} {word}" for name, word in places.items() if word)
-    return [f"{FUNCTION}\necho '@places'", *rows, 'place temporary "${TMPDIR:-/tmp}"']
+    words = {name: word for name, word in places.items() if word}
+    finding = (
+        f'find_place {name} {word}; set -- "$@" "$at/"'
+        for name, word in (words | {"temporary": '"${TMPDIR:-/tmp}"'}).items()
+    )
+    return [f"{FUNCTIONS}\nset --; echo '@places'", *finding, 'show_places "$@"']
 
 
 def look_at_sizes(paths: Collection[str]) -> str:
@@ -49,7 +76,7 @@ def look_at_sizes(paths: Collection[str]) -> str:
         return "true"
     both = shlex.join(name for path in paths for name in (path, f"{path}.part"))
     return (
-        f"echo '@sizes'; if [ \"$(uname)\" = Darwin ]; then stat -L -f '%z %N' -- {both}; "
+        f"echo '@sizes'; if {IS_MAC}; then stat -L -f '%z %N' -- {both}; "
         f"else stat -L -c '%s %n' -- {both}; fi 2>/dev/null"
     )
 

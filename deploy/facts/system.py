@@ -7,9 +7,13 @@ import shlex
 from deploy.facts.sections import first
 from deploy.hosts.state import System
 
+ASK_SYSTEM = '"${atelier_system:=$(uname -sm 2>/dev/null)}"'
+"""Shell: the word for the system and its architecture, asked once in a look."""
+IS_MAC = f'[ {ASK_SYSTEM} != "${{atelier_system#Darwin}}" ]'
+"""Shell condition: the host is a Mac."""
 SYSTEM_SECTIONS = (
     "echo '@os'; cat /etc/os-release 2>/dev/null",
-    "echo '@kernel'; uname -sm 2>/dev/null",
+    f"echo '@kernel'; echo {ASK_SYSTEM}",
     "echo '@uid'; id -u 2>/dev/null",
     "echo '@systemd'; [ ! -d /run/systemd/system ] || echo yes",
 )

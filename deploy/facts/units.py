@@ -16,13 +16,14 @@ from deploy.facts.memory import look_at_memory, parse_memory
 from deploy.facts.model_store import RECORDS, ModelStore, look_at_models, parse_models
 from deploy.facts.sections import first, split_sections
 from deploy.facts.services import look_at_services, parse_services, split_services
+from deploy.facts.system import IS_MAC
 from deploy.images.reference import listed
 from deploy.live.inspect import live_container
 from deploy.services.context import LIVE
 from deploy.services.ollama import IMAGE as OLLAMA
 
 TOOLS = (
-    'if [ "$(uname)" = Darwin ]; then '
+    f"if {IS_MAC}; then "
     'changed="stat -L -f %m_%N --" mode="stat -L -f %Lp_%N --" digest="shasum -a 256"; '
     'else changed="stat -c %Y_%n" mode="stat -c %a_%n" digest=sha256sum; fi'
 )

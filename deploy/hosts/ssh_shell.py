@@ -8,7 +8,7 @@ and standard input is left to the command.
 
 from __future__ import annotations
 
-import re
+import string
 from collections.abc import Iterator
 
 import paramiko
@@ -19,7 +19,8 @@ LAUNCHER = (
     # the mark does not stand in the command itself, which a shell may print
     'printf %s @@ sh@@; printf %s @@ sh@@ >&2; eval "set --; $(printf %b "$@")"'
 )
-NOT_PLAIN = re.compile(r"[^A-Za-z0-9 _./=:,@+%\"$(){}\[\]<>|&;*?~#^`-]")
+PLAIN = f"{string.ascii_letters}{string.digits}" + ' _./=:,@+%"$(){}[]<>|&;*?~#^`-'
+OCTAL = {byte: f"\\0{byte:03o}" for byte in range(256) if chr(byte) not in PLAIN}
 WORD_BYTES = 180
 """Of the command in each word; a byte takes up to five characters there."""
 CHUNK_BYTES = 65536
@@ -44,11 +45,7 @@ def frame_merged(command: str) -> str:
 def _words(command: str) -> Iterator[str]:
     text = command.encode().decode("latin-1")
     for start in range(0, len(text), WORD_BYTES):
-        yield NOT_PLAIN.sub(_octal, text[start : start + WORD_BYTES])
-
-
-def _octal(found: re.Match[str]) -> str:
-    return f"\\0{ord(found[0]):03o}"
+        yield text[start : start + WORD_BYTES].translate(OCTAL)
 
 
 class _AfterMark:

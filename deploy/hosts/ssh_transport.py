@@ -12,6 +12,9 @@ from paramiko.kex_curve25519 import KexCurve25519
 
 CURVE = "curve25519-sha256"
 """paramiko knows it by the name alone that it had before it was a standard."""
+GCM = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com")
+"""Ciphers that authenticate what they encrypt: paramiko computes the digests that others need in
+Python, which is a third of what a copy takes of a processor."""
 SILENCE_SECONDS = 90
 UNKNOWN_REASON = "Unable to open channel."
 """What paramiko says of a refusal whose reason it has given to another one."""
@@ -31,6 +34,7 @@ class Transport(paramiko.Transport):
 
     _kex_info = paramiko.Transport._kex_info | {CURVE: KexCurve25519}  # type: ignore[attr-defined]
     _preferred_kex = (CURVE, *paramiko.Transport._preferred_kex)  # type: ignore[attr-defined]
+    _preferred_ciphers = tuple(dict.fromkeys([*GCM, *paramiko.Transport._preferred_ciphers]))  # type: ignore[attr-defined]
 
     def __init__(self, sock: Any, **options: Any) -> None:
         super().__init__(sock, **options)

@@ -237,7 +237,7 @@ def test_addresses_of_a_real_machine() -> None:
 def test_a_host_without_docker() -> None:
     state = Host().process(read("host_without_docker.txt"))
     assert state.engine_version is None
-    assert state.engine_error == "sh: 1: docker: not found"
+    assert state.engine_error == "docker: not found"
     assert state.memory_bytes == 33524700000
     assert state.daemon == Daemon()
     assert state.file_systems["images"].mount == "/"
@@ -260,6 +260,23 @@ def test_places_of_a_real_machine(bare_path: Path, tmp_path: Path) -> None:
     blocked = Host().command(deployment="x", directory=f"{tmp_path}/file/atelier")
     lines = run(blocked, bare_path, tmp_path).stdout.splitlines()
     assert Host().process(lines).blocked_by == f"{tmp_path}/file"
+
+
+def test_a_place_that_says_nothing_takes_no_others_with_it(bare_path: Path, tmp_path: Path) -> None:
+    """df leaves its row out; the rows of the others must not move up."""
+    (bare_path / "df").unlink()
+    (bare_path / "df").write_text(
+        "#!/bin/sh\n"
+        'for word; do shift; [ "$word" = /tmp/ ] || set -- "$@" "$word"; done\n'
+        '[ "$#" -le 3 ] || exec /usr/bin/df "$@"\n'
+        "exit 1\n"
+    )
+    (bare_path / "df").chmod(0o755)
+    command = Host().command(deployment="x", directory="/proc/x", docker_root=str(tmp_path))
+    found = Host().process(run(command, bare_path, tmp_path).stdout.splitlines()).file_systems
+    assert set(found) == {"directory", "images", "volumes"}
+    assert found["directory"].mount == "/proc"
+    assert found["images"].device == str(tmp_path.stat().st_dev)
 
 
 def test_images() -> None:

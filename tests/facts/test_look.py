@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,6 +16,7 @@ from deploy.facts import host as facts
 from deploy.facts import look
 from deploy.facts.docker import Docker
 from deploy.facts.engine import Resources
+from deploy.facts.files import Contents, PathStates
 from deploy.facts.images import Images
 from deploy.facts.look import Look, Question
 from deploy.facts.units import Units
@@ -110,6 +112,56 @@ def test_a_question_that_fails_fails_the_whole_look() -> None:
     result = subprocess.run(["sh", "-c", command], capture_output=True, text=True)
     assert result.returncode == 1
     assert "never" not in result.stdout
+
+
+def test_a_look_is_printed_at_once_with_its_blank_lines() -> None:
+    """Each write becomes a packet; a file without text has a blank line, the last one of all."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    command = Look().command(("echo one; sleep 0.1; echo two", "echo; echo three; echo", "exit 0"))
+    with ours, theirs:
+        subprocess.run(["sh", "-c", command], stdout=theirs.fileno(), check=True)
+        said = ours.recv(65536).decode()
+        ours.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            ours.recv(1)
+    answers = Look().process(said.splitlines())
+    assert [answers[n] for n in range(3)] == [["one", "two"], ["", "three", ""], []]
+
+
+def test_an_empty_file_is_the_last_answer(tmp_path: Path) -> None:
+    (tmp_path / "empty").touch()
+    question = Question.of(Contents, paths=[f"{tmp_path}/empty"])
+    said = subprocess.run(
+        ["sh", "-c", Look().command((question.shell,))], capture_output=True, text=True, check=True
+    )
+    assert question.parse(Look().process(said.stdout.splitlines())[0]) == {f"{tmp_path}/empty": ""}
+
+
+COUNTED = """#!/bin/sh
+echo {tool} >>{log}
+exec /usr/bin/{tool} "$@"
+"""
+TOOLS = ("awk", "base64", "cat", "cut", "date", "df", "find", "grep", "head", "id", "sed", "stat")
+
+
+def test_a_host_without_docker_starts_few_programs(tmp_path: Path) -> None:
+    """Each takes a host a millisecond or two, and there were 53 of them."""
+    for tool in (*TOOLS, "tail", "tr", "uname"):
+        (tmp_path / tool).write_text(COUNTED.format(tool=tool, log=tmp_path / "log"))
+        (tmp_path / tool).chmod(0o755)
+    questions = [
+        Question.of(facts.Host, deployment="demo", directory=str(tmp_path)),
+        Question.of(PathStates, paths=[str(tmp_path / "log")]),
+        Question.of(Contents, paths=[str(tmp_path / "none")]),
+    ]
+    command = Look().command(tuple(question.shell for question in questions))
+    subprocess.run(
+        ["/bin/sh", "-c", command], env={"PATH": str(tmp_path)}, capture_output=True, check=True
+    )
+    started = sorted((tmp_path / "log").read_text().split())
+    assert started == [
+        *("awk", "awk", "awk", "awk", "cat", "date", "df", "grep", "id", "stat", "stat", "uname")
+    ]
 
 
 DOCKER = """#!/bin/sh

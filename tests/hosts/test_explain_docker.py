@@ -57,7 +57,7 @@ from deploy.hosts.explain_docker import explain_docker
             "container, but did not receive an exit event",
             "hangs in the kernel",
         ),
-        ("sh: 1: docker: not found", "secure_path in its sudoers"),
+        ("docker: not found", "secure_path in its sudoers"),
         ("bash: line 1: docker: command not found", "docker='distribution'"),
         (
             "could not find an available, non-overlapping IPv4 address pool among the defaults",
