@@ -19,9 +19,9 @@ from tests.sizing.published_speed import table as speed_table
 BLIND = (
     "These were searched for when all of the above was done, and sized before anything was changed."
     " The column `blind` has the error at that time, +21 % in the median: drafts, encoders of"
-    " images and ranks of experts were not counted yet. What was added for them follows vLLM's code. Of"
-    " these figures only what NCCL takes for each other GPU was set with them in view. Where the"
-    " memory agrees, blocks of states and a request's share of them agree exactly."
+    " images and ranks of experts were not counted yet. What was added for them follows vLLM's"
+    " code. Of these figures only what NCCL takes for each other GPU was set with them in view."
+    " Where the memory agrees, blocks of states and a request's share of them agree exactly."
 )
 DOCUMENT = Path(__file__).parents[2] / "docs" / "sizing.md"
 HEAD = "## Published start-up logs against ours"
