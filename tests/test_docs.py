@@ -23,6 +23,7 @@ HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
 BLOCK = re.compile(r"```.*?```", re.DOTALL)
 PYTHON = re.compile(r"```python\n(.*?)```", re.DOTALL)
 COMMAND = re.compile(r"\batelier ([a-z]+(?: [^\n`|;'\"]+)?)")
+CELL_END = re.compile(r"(?<!\\)\|")
 ARGUMENT = re.compile(r"[A-Z]+|[\w./-]+\.(py|json|yaml)|[a-z0-9.-]+\d[a-z0-9.-]*")
 """What a verb is given, when a document shows it: a word for it, a file, or a model."""
 GUIDE = "\n".join(
@@ -64,6 +65,17 @@ def test_links_lead_somewhere(path: Path) -> None:
         target = Path(os.path.normpath(path.parent / name)) if name else path
         assert target.exists(), link
         assert not anchor or anchor in _anchors(target), link
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=_named)
+def test_tables_are_tables(path: Path) -> None:
+    """Rows after an empty line, or with other columns than the head, are shown as text."""
+    lines = BLOCK.sub("", path.read_text(encoding="utf-8")).splitlines()
+    blocks = itertools.groupby(lines, lambda line: line.lstrip().startswith("|"))
+    for head, rule, *rows in (list(block) for is_table, block in blocks if is_table):
+        assert set(rule) <= set("|-: "), head
+        for row in rows:
+            assert len(CELL_END.findall(row)) == len(CELL_END.findall(head)), row
 
 
 def _commands(path: Path) -> Iterator[tuple[str, Any]]:
