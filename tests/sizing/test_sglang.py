@@ -115,8 +115,8 @@ def test_what_is_laid_out_in_another_way_is_not_guessed(name: str, gpus: str, wh
     assert (sizing.supported, sizing.fits) == (False, Fit.NO)
     [why] = sizing.reasons
     assert reason_text(why, INVENTORY) == (
-        f"SGLang lays {what} out in a way of its own, which is not modelled: whether it fits would"
-        " be a guess: use engine kind vllm"
+        f"Atelier cannot size {what} with SGLang: whether it fits would be a guess; use engine kind"
+        " vllm"
     )
 
 
