@@ -273,7 +273,7 @@ def test_whole_experts_in_mxfp4() -> None:
     assert (why.kind, reason_text(why)) == (
         ReasonKind.UPCAST,
         "SGLang turns whole experts in mxfp4 into 16 bits on h100, where they take four times the"
-        " memory: remove --enable-expert-parallel",
+        " memory; remove --enable-expert-parallel",
     )
     assert found("gpt-oss-120b", "2x b200", **whole).fits is Fit.PROBABLY
 
