@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -104,6 +104,12 @@ class ServiceError(AtelierError):
 
 class PeopleError(AtelierError):
     """Somebody cannot be given what was asked for, or has it already."""
+
+
+def either(names: Iterable[str]) -> str:
+    """Names of which any one will do: ``a, b or c``."""
+    *others, last = names
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 @contextmanager

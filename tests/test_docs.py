@@ -1,7 +1,8 @@
-"""What the documents say can be followed: links, commands and inventories."""
+"""What the documents say can be followed: links, commands, inventories; and nothing is left out."""
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from typer.main import get_command
 
 import deploy
 from deploy.cli.main import app
+from deploy.spec import DeploymentSpec
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -21,6 +23,12 @@ HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
 BLOCK = re.compile(r"```.*?```", re.DOTALL)
 PYTHON = re.compile(r"```python\n(.*?)```", re.DOTALL)
 COMMAND = re.compile(r"\batelier ([a-z]+(?: [^\n`|;'\"]+)?)")
+CELL_END = re.compile(r"(?<!\\)\|")
+ARGUMENT = re.compile(r"[A-Z]+|[\w./-]+\.(py|json|yaml)|[a-z0-9.-]+\d[a-z0-9.-]*")
+"""What a verb is given, when a document shows it: a word for it, a file, or a model."""
+GUIDE = "\n".join(
+    path.read_text(encoding="utf-8") for path in DOCUMENTS if path.name != "CHANGELOG.md"
+)
 BASE = (
     'name="lab", profile="20-users",'
     ' hosts=[Host(name="gpu1", address="10.0.0.11", gpus="2x l40s")],'
@@ -59,21 +67,66 @@ def test_links_lead_somewhere(path: Path) -> None:
         assert not anchor or anchor in _anchors(target), link
 
 
-def _commands(path: Path) -> Iterator[tuple[str, set[str]]]:
-    """Commands in a document, and the options that they have."""
+@pytest.mark.parametrize("path", DOCUMENTS, ids=_named)
+def test_tables_are_tables(path: Path) -> None:
+    """Rows after an empty line, or with other columns than the head, are shown as text."""
+    lines = BLOCK.sub("", path.read_text(encoding="utf-8")).splitlines()
+    blocks = itertools.groupby(lines, lambda line: line.lstrip().startswith("|"))
+    for head, rule, *rows in (list(block) for is_table, block in blocks if is_table):
+        assert set(rule) <= set("|-: "), head
+        for row in rows:
+            assert len(CELL_END.findall(row)) == len(CELL_END.findall(head)), row
+
+
+def _commands(path: Path) -> Iterator[tuple[str, Any]]:
+    """Commands in a document: what follows the verb, and the verb."""
     group: Any = get_command(app)
     for line in COMMAND.findall(path.read_text(encoding="utf-8")):
         words, command = line.split(" #")[0].split(), group
         while words and words[0] in getattr(command, "commands", {}):
             command = command.commands[words.pop(0)]
         if command is not group:
-            yield " ".join(words), {name for option in command.params for name in option.opts}
+            yield " ".join(words), command
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=_named)
 def test_options_of_commands_exist(path: Path) -> None:
-    for words, options in _commands(path):
+    for words, command in _commands(path):
+        options = {name for option in command.params for name in option.opts}
         assert {*re.findall(r"(?<!\S)--[a-z-]+", words)} <= {*options, "--help"}, words
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=_named)
+def test_commands_take_what_follows_them(path: Path) -> None:
+    for words, command in _commands(path):
+        takes = sum(param.param_type_name == "argument" for param in command.params)
+        given = itertools.takewhile(ARGUMENT.fullmatch, words.split())
+        assert takes or not list(given), f"{command.name} {words}"
+
+
+def _named_settings() -> Iterator[str]:
+    schema = DeploymentSpec.model_json_schema()
+    for part in (schema, *schema["$defs"].values()):
+        yield from part.get("properties", ())
+
+
+def _verbs(command: Any, name: str) -> Iterator[tuple[str, Any]]:
+    yield name, command
+    for verb, each in getattr(command, "commands", {}).items():
+        yield from _verbs(each, f"{name} {verb}")
+
+
+def test_every_setting_is_explained() -> None:
+    explained = {*re.findall(r"\w+", GUIDE)}
+    assert [name for name in _named_settings() if name not in explained] == []
+
+
+def test_every_verb_and_option_is_explained() -> None:
+    explained = {*re.findall(r"--[a-z-]+", GUIDE), "--help"}
+    for name, command in _verbs(get_command(app), "atelier"):
+        assert name in GUIDE
+        options = {option for param in command.params for option in param.opts}
+        assert {option for option in options if option.startswith("--")} <= explained, name
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=_named)

@@ -7,7 +7,7 @@ import re
 from functools import cache
 
 from deploy.catalog.catalog import Catalog, load_catalog
-from deploy.errors import Problem, SpecError
+from deploy.errors import Problem, SpecError, either
 
 EXAMPLES = "'2x l40s', 'l40s' or '1x l40s, 2x rtx-3090', with the names that 'atelier gpus' lists"
 MAX_COUNT = 1024
@@ -73,9 +73,5 @@ def _plain(text: str) -> str:
 def _unknown(text: str, ids: list[str], spellings: dict[str, str]) -> Problem:
     matches = difflib.get_close_matches(_plain(text), list(spellings), n=3)
     suggestions = list(dict.fromkeys(spellings[match] for match in matches))
-    fix = (
-        f"did you mean {' or '.join(map(repr, suggestions))}?"
-        if suggestions
-        else "see 'atelier gpus'"
-    )
+    fix = f"did you mean {either(map(repr, suggestions))}?" if suggestions else "see 'atelier gpus'"
     return Problem("gpus", f"{text.strip()!r} is not in the catalogue", ", ".join(ids), fix)

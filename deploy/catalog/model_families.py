@@ -184,7 +184,9 @@ FAMILIES: dict[str, Family] = {
 """Families by ``model_type``."""
 
 ENCODER = "its layers are not those of BERT"
-STATE_SPACE = "its state-space or linear-attention layers keep a state that engines lay out anew"
+STATE_SPACE = (
+    "its state-space or linear-attention layers keep a state whose size in the engines is not known"
+)
 DECLINED: dict[str, str] = {
     "jamba": STATE_SPACE,
     "mamba": STATE_SPACE,

@@ -161,7 +161,7 @@ def _shape_problems(
         yield Problem(f"{path}.speculative", cause_text(why), fix="remove it")
     if engine.enable_expert_parallel and declared.architecture.moe is None:
         found = f"{declared.name} has no experts: {engine.traits.title} does not start with it"
-        fix = "declare it of the engine of models with experts alone"
+        fix = "declare it only for models that have experts"
         yield Problem("engine.enable_expert_parallel", found, fix=fix)
 
 

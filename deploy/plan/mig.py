@@ -21,7 +21,11 @@ def layout_problems(
         catalog: what cards can be divided into.
     """
     if gpu >= len(gpus):
-        yield Problem(path, f"GPU {gpu} of {len(gpus)}", f"0 to {len(gpus) - 1}, as in nvidia-smi")
+        yield Problem(
+            path,
+            f"GPU {gpu}, but the host has {len(gpus)}",
+            f"0 to {len(gpus) - 1}, as in nvidia-smi",
+        )
         return
     name = gpus[gpu]
     card = catalog.mig.get(name)

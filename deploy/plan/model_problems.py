@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from deploy.catalog import Model
-from deploy.errors import Problem
+from deploy.errors import Problem, either
 from deploy.model_files import Sources
 from deploy.plan.unknown import unknown
 from deploy.spec import EngineSpec, ModelSpec, SpeculativeSpec
@@ -69,7 +69,7 @@ def _argument_problems(
             yield Problem(f"{path}.extra_args", found, "arguments without spaces")
         name = argument.partition("=")[0]
         if name in own:
-            found = f"{name}: what it does would not be planned"
+            found = f"{name}, which Atelier does not allow here"
             yield Problem(f"{path}.extra_args", found, fix=own[name])
 
 
@@ -101,18 +101,20 @@ def _draft_problems(path: str, said: SpeculativeSpec, engine: EngineSpec) -> Ite
         allowed = ", ".join(engine.traits.drafts)
         yield Problem(f"{path}.speculative.method", f"{said.method!r} with {kind}", allowed)
     elif not fetches and said.method == "draft_model" and said.path is None:
-        fix = "declare path of speculative with the draft's GGUF file"
+        fix = "declare path in speculative: the draft's GGUF file"
         yield Problem(f"{path}.speculative.path", "not set", "a GGUF file on this machine", fix)
     if fetches and said.path is not None:
         found, fix = f"{kind} fetches the draft", "remove path, or declare kind='llama_cpp'"
-        yield Problem(f"{path}.speculative.path", found, "with engine kind llama_cpp", fix)
+        yield Problem(f"{path}.speculative.path", found, "only with engine kind llama_cpp", fix)
     if not fetches and said.weights is not None:
-        yield Problem(f"{path}.speculative.weights", f"{kind} fetches none", fix="remove weights")
+        yield Problem(
+            f"{path}.speculative.weights", f"{kind} does not fetch a draft", fix="remove weights"
+        )
 
 
 def _with_engine(name: str) -> str:
     """Which engines have a setting, or serve a role."""
-    return f"with engine kind {' or '.join(kinds_with(name))}"
+    return f"only with engine kind {either(kinds_with(name))}"
 
 
 def possible_roles(entry: Model, engine: EngineSpec) -> tuple[str, ...]:

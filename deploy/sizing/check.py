@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from deploy.catalog.decoder_sizes import DTYPES
-from deploy.errors import PlanError, Problem
+from deploy.errors import PlanError, Problem, either
 from deploy.sizing.request import SizingRequest
 from deploy.sizing.speculation import DRAFTED_WITH, METHODS, Speculation
 from deploy.sizing.trade_offs import owners
@@ -105,7 +105,7 @@ def _reserving_problems(request: SizingRequest) -> Iterator[Problem]:
         found = str(request.pipeline_parallel_size)
         yield Problem("pipeline_parallel_size", found, f"1 with {title}")
     if request.enable_expert_parallel and request.engine not in owners("enable_expert_parallel"):
-        allowed = f"with engine {' or '.join(owners('enable_expert_parallel'))}"
+        allowed = f"only with engine {either(owners('enable_expert_parallel'))}"
         yield Problem("enable_expert_parallel", f"{title} has none", allowed)
     if request.gpu_memory_utilization > engine.most_of_card:
         found = f"{request.gpu_memory_utilization:g}"

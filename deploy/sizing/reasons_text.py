@@ -42,8 +42,7 @@ REASONS = {
         "the memory of this machine's CPU is not declared, and {engine} is sized on GPUs only"
     ),
     ReasonKind.NOT_MODELLED: (
-        "{engine} lays {what} out in a way of its own, which is not modelled: whether it fits would"
-        " be a guess"
+        "Atelier cannot size {what} with {engine}: whether it fits would be a guess"
     ),
     ReasonKind.NOT_FOR_GFX: ("SGLang's ROCm images are built for {needed}, and {device} is {gfx}"),
     ReasonKind.NOT_ON_AMD: "SGLang does not serve {method} weights on {device}",
@@ -77,10 +76,12 @@ REASONS = {
     ReasonKind.TOO_MANY_STAGES: "{layers} layers cannot make {stages} pipeline stages",
     ReasonKind.ILLEGAL_SPLIT: "{causes}",
     ReasonKind.NO_MTP_LAYERS: (
-        "speculative decoding with mtp: its config.json names no layers for multi-token prediction"
+        "speculative decoding with mtp needs layers for multi-token prediction, and its config.json"
+        " names none"
     ),
     ReasonKind.STATES_DRAFTED: (
-        "for models with states it is not known what llama.cpp keeps to undo drafted tokens"
+        "llama.cpp keeps memory to undo drafted tokens, and for models with states it is not known"
+        " how much"
     ),
     ReasonKind.OTHER_VOCABULARY: (
         "the draft model's vocabulary has {draft} entries, the model's {own}: they must be the same"
@@ -122,7 +123,7 @@ REASONS = {
     ),
     ReasonKind.CACHE_NOT_READ: (
         "llama.cpp does not start {model} with a KV cache in {dtype}: that needs flash attention,"
-        " which this model or GPU does not have, and heads of a multiple of 32"
+        " which this model or GPU does not have, and a head size that is a multiple of 32"
     ),
     ReasonKind.BEYOND_MODEL: (
         "the model was made for {limit} tokens, and {set[max_model_len]} is {tokens}"
@@ -178,31 +179,31 @@ REASONS = {
         "{wanted} users at once: {users} are answered, the others wait in the queue"
     ),
     ReasonKind.READS_ALONE: (
-        "the speed of {slots} slots together counts what is read and not what is computed: expect"
-        " less"
+        "the speed of {slots} slots together counts only what is read, not what is computed, so it"
+        " will be lower"
     ),
-    ReasonKind.NO_LINK: "no NVLink: tensor parallelism goes over PCIe",
+    ReasonKind.NO_LINK: "there is no NVLink, so tensor parallelism goes over PCIe",
     ReasonKind.OTHER_DTYPE: "config.json says {declared}: {device} uses {dtype}",
     ReasonKind.OTHER_QUANTIZATION: "config.json says {declared}, sized as {method}",
-    ReasonKind.TAKES_IMAGES: "it takes images too: room for their encoder at work is counted",
+    ReasonKind.TAKES_IMAGES: "it also takes images, so memory for their encoder is counted",
     ReasonKind.ENCODER_UNKNOWN: (
-        "it takes images too: the weights of their encoder are counted by its usual form, what it"
-        " takes at work is not known"
+        "it also takes images: the weights of their encoder are estimated by its usual form, and"
+        " what it takes at work is not known"
     ),
     ReasonKind.SLIDING_WINDOWS: (
-        "sliding windows: kv_cache_tokens counts every layer in full, requests take less"
+        "sliding windows: kv_cache_tokens counts every layer in full, but requests take less"
     ),
     ReasonKind.STATE_LAYERS: (
-        "{layers} of its layers keep a state of {state_mib:.0f} MiB on each GPU for every request"
-        " in place of tokens; memory comes in blocks of {block_tokens} tokens"
+        "{layers} of its layers keep no tokens, but a state of {state_mib:.0f} MiB on each GPU for"
+        " every request; memory comes in blocks of {block_tokens} tokens"
     ),
     ReasonKind.STATE_SLOTS: (
         "each of {requests} requests at once has {each} slots of {state_mib:.0f} MiB for its states"
-        " on each GPU, {pool_gib:.1f} GiB together; {set[max_num_seqs]} says for how many"
+        " on each GPU, {pool_gib:.1f} GiB together; {set[max_num_seqs]} limits the requests"
     ),
     ReasonKind.DRAFTS: (
         "{method} drafts {tokens} tokens at a time: {weights_gib:.2f} GiB of weights on each GPU;"
-        " the speed counts {tokens_per_step:.1f} tokens a step, measure yours"
+        " the speed assumes {tokens_per_step:.1f} tokens a step: measure yours"
     ),
     ReasonKind.AMD: (
         "AMD: {engine} runs with ROCm; the overheads are calibrated on NVIDIA and less certain"
@@ -237,7 +238,7 @@ REASONS = {
 REMEDIES = {
     RemedyKind.SHORTER_CONTEXT: "use {set[max_model_len]} {tokens}",
     RemedyKind.LOWER_CONTEXT: "lower {set[context_tokens]}",
-    RemedyKind.LANGUAGE_MODEL_ONLY: "use {set[language_model_only]} to serve text alone",
+    RemedyKind.LANGUAGE_MODEL_ONLY: "use {set[language_model_only]} to serve only text",
     RemedyKind.SHORTER_STEPS: "lower {set[max_num_batched_tokens]} to {tokens}",
     RemedyKind.LOWER_MAX_NUM_SEQS: "lower {set[max_num_seqs]} to {most}",
     RemedyKind.RAISE_MAX_MODEL_LEN: "raise {set[max_model_len]}",
@@ -258,7 +259,7 @@ REMEDIES = {
     ),
     RemedyKind.SLICED_EXPERTS: "remove {set[enable_expert_parallel]}",
     RemedyKind.SPLIT_LESS: "add GPUs, or split less",
-    RemedyKind.COMPARE_PIPELINE: "compare {set[pipeline_parallel_size]}",
+    RemedyKind.COMPARE_PIPELINE: "compare it with {set[pipeline_parallel_size]}",
     RemedyKind.SERVE_GGUF: "use {set[engine]} ollama or llama_cpp (natively, not in a container)",
     RemedyKind.USE_VLLM: "use {set[engine]} vllm",
     RemedyKind.OTHER_IMAGE: "use a -cu129 image",
@@ -268,7 +269,7 @@ REMEDIES = {
 def reason_text(reason: Reason, names: Names = COMMAND_LINE) -> str:
     """A reason with its ways out."""
     what, ways = cause_text(reason, names), remedies_text(reason, names)
-    return f"{what}: {ways}" if ways else what
+    return f"{what}; {ways}" if ways else what
 
 
 def cause_text(reason: Reason, names: Names = COMMAND_LINE) -> str:

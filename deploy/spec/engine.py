@@ -8,6 +8,7 @@ from typing import Literal
 
 from pydantic import ByteSize, Field, ValidationInfo, field_validator
 
+from deploy.errors import either
 from deploy.spec.base import NAME, HostPath, Line, MemoryLimit, Spec, refusal
 from deploy.spec.engine_kinds import ENGINES, EngineKind, EngineTraits
 from deploy.spec.engine_settings import (
@@ -160,7 +161,7 @@ class EngineSpec(Spec):
         if kind and kind not in owners and not is_default:
             raise refusal(
                 f"{kind} has no such setting",
-                f"with engine kind {' or '.join(owners)}",
+                f"only with engine kind {either(owners)}",
                 f"remove {name}, or declare kind={owners[-1]!r}",
             )
         return value
@@ -173,7 +174,7 @@ class EngineSpec(Spec):
         if allowed and dtype not in allowed:
             raise refusal(f"{kind} knows no {dtype!r}", ", ".join(allowed))
         if dtype in QUANTISED_CACHES and info.data.get("flash_attn") == "off":
-            found = f"{dtype!r}, which {kind} reads with flash attention alone"
+            found = f"{dtype!r}, which {kind} reads only with flash attention"
             raise refusal(found, "auto or f16 with flash_attn='off'", "remove flash_attn")
         return dtype
 

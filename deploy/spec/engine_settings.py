@@ -58,7 +58,7 @@ OWN_VARIABLES = {
 }
 """Environment variables that Atelier sets, and the setting to declare instead."""
 QUANTISED_CACHES = ("q8_0", "q4_0")
-"""Types of a KV cache that llama.cpp reads with flash attention alone."""
+"""Types of a KV cache that llama.cpp reads only with flash attention."""
 KV_CACHE_DTYPES = {
     # of the others that llama.cpp has, its images for CUDA compute no attention on the GPU:
     # https://github.com/ggml-org/llama.cpp/issues/28524

@@ -75,7 +75,7 @@ FORM = "'2x l40s', 'l40s' or '1x l40s, 2x rtx-3090', with the names that 'atelie
         (
             "a100",
             f"gpus: 'a100' is not in the catalogue\n    allowed: {ALLOWED}\n"
-            "    fix: did you mean 'a10' or 'a100-80' or 'a100-40'?",
+            "    fix: did you mean 'a10', 'a100-80' or 'a100-40'?",
         ),
         (
             "abacus",

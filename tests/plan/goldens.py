@@ -31,7 +31,8 @@ ALL = (*INVENTORIES, "aristote", "both_routers", "prod")
 """With those that have another router, and the one that sites copy: the demo by another name."""
 HEAD = """# The plans of the profiles
 
-Made by `make golden`, kept by a test. The words: [the plan](reference-plan.md).
+`make golden` writes this page, and a test keeps it true. How a plan is made: [the
+plan](reference-plan.md).
 """
 
 

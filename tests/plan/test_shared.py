@@ -238,7 +238,7 @@ REFUSED: list[tuple[list[dict[str, Any]], dict[str, Any], str]] = [
     (
         [MIDDLE, SMALL],
         {"engine": {"kind": "vllm", "shared": "desk"}},
-        "engine.shared: vllm has no such setting\n    allowed: with engine kind ollama",
+        "engine.shared: vllm has no such setting\n    allowed: only with engine kind ollama",
     ),
     ([MIDDLE], {"engine": {"kind": "ollama", "shared": "My Desk"}}, "engine.shared: 'My Desk'"),
     (

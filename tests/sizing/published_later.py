@@ -17,11 +17,11 @@ from tests.sizing.published_drafts import drafts_table
 from tests.sizing.published_speed import table as speed_table
 
 BLIND = (
-    "Searched for when all above was done, and sized before anything was changed: `blind` is that"
-    " error, +21 % in the median, since drafts, encoders of images and ranks of experts were not"
-    " counted. What was added for them follows vLLM's code (see above); of these figures only what"
-    " NCCL takes for each peer was set with them in view. Blocks of states and a request's share"
-    " of them are met exactly where the memory is."
+    "These were searched for when all of the above was done, and sized before anything was changed."
+    " The column `blind` has the error at that time, +21 % in the median: drafts, encoders of"
+    " images and ranks of experts were not counted yet. What was added for them follows vLLM's"
+    " code. Of these figures only what NCCL takes for each other GPU was set with them in view."
+    " Where the memory agrees, blocks of states and a request's share of them agree exactly."
 )
 DOCUMENT = Path(__file__).parents[2] / "docs" / "sizing.md"
 HEAD = "## Published start-up logs against ours"
@@ -146,7 +146,7 @@ def later_table() -> str:
 
 def reports_table() -> str:
     """Start-ups that failed, and our verdict."""
-    head = "| source | GPUs (share) | vLLM | max_model_len | assumed | fits, we say |"
+    head = "| source | GPUs (share) | vLLM | max_model_len | assumed | `fits` |"
     return "\n".join([head, "|---" * 6 + "|", *map(_report, (*REPORTS, *LATER))])
 
 
@@ -162,26 +162,25 @@ def tables() -> str:
     return (
         f"{table()}\n\n"
         "### Later releases and other cards\n\n"
-        "What the source leaves open (version, card, share) is marked. A first start on one GPU"
-        " compiles: it was 0 to 1 GiB off ours.\n\n"
+        "Rows where the source does not say everything (version, card, share) are marked as"
+        " assumed. A first start on one GPU compiles: its figures were 0 to 1 GiB off ours.\n\n"
         f"{later_table()}\n\n"
         "### Drafts, images and states: found after the model was made\n\n"
         f"{BLIND}\n\n"
         f"{drafts_table()}\n\n"
         "### Start-ups that failed\n\n"
-        "None of the 36 is said to fit for sure: 0 false fits. They are not calibrated on. Of"
-        ' releases before 0.5, and of 0.8 and 0.9, "yes" is never said: without that rule 7 of the'
-        " 36 would be, all of those releases, where memory outside the profile decided. The last"
-        ' seven were found later: blind, the five with a state were all called "yes" (5 false fits'
-        " of 5), since the limit of requests by blocks of states was not known; the two with ranks"
-        " could not be said.\n\n"
+        "None of these 36 is said to fit for sure: there are no false `yes`. No figure was set with"
+        " them in view. For releases before 0.5, and for 0.8 and 0.9, `yes` is never said, because"
+        " memory outside of the profile decided there; without that rule 7 of the 36 would be"
+        " `yes`. The last seven were found later. Before the limit of requests by blocks of states"
+        " was known, the five of them with a state were all called `yes`; the two with ranks could"
+        " not be sized.\n\n"
         f"{reports_table()}\n\n"
         "### Speeds\n\n"
-        "Tokens a second of each user; 16 of the 17 are within what we state. The share of the"
-        " bandwidth and the time of a layer come from other figures (Qwen2.5-7B on a 4090,"
-        " Qwen3-32B on two PRO 6000), the time of a step and of routing was set with those of"
-        " the A100 and gpt-oss in view. Qwen3-32B with 32 users sampled with top-k and top-p in"
-        " PyTorch.\n\n"
+        "Tokens/s of each user. 16 of the 17 are within the error that we state. The share of the"
+        " bandwidth and the time of a layer were set with other figures (Qwen2.5-7B on a 4090,"
+        " Qwen3-32B on two PRO 6000), the time of a step and of routing with those of the A100 and"
+        " of gpt-oss. Qwen3-32B with 32 users sampled with top-k and top-p in PyTorch.\n\n"
         f"{speed_table()}\n"
     )
 

@@ -72,11 +72,11 @@ def test_a_sentence_spells_settings_as_its_reader_does() -> None:
     (reason,) = sizing.reasons
     assert reason.figures == {"limit": 32768, "tokens": 65536}
     assert [way.kind for way in reason.remedies] == [RemedyKind.SHORTER_CONTEXT]
-    assert reason_text(reason).endswith("--max-model-len is 65536: use --max-model-len 32768")
+    assert reason_text(reason).endswith("--max-model-len is 65536; use --max-model-len 32768")
     assert reason_text(reason, INVENTORY).endswith(
-        "max_model_len is 65536: use max_model_len 32768"
+        "max_model_len is 65536; use max_model_len 32768"
     )
-    assert ": use" not in cause_text(reason)
+    assert "; use" not in cause_text(reason)
 
 
 def test_programs_get_reasons_as_data() -> None:

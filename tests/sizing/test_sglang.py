@@ -115,8 +115,8 @@ def test_what_is_laid_out_in_another_way_is_not_guessed(name: str, gpus: str, wh
     assert (sizing.supported, sizing.fits) == (False, Fit.NO)
     [why] = sizing.reasons
     assert reason_text(why, INVENTORY) == (
-        f"SGLang lays {what} out in a way of its own, which is not modelled: whether it fits would"
-        " be a guess: use engine kind vllm"
+        f"Atelier cannot size {what} with SGLang: whether it fits would be a guess; use engine kind"
+        " vllm"
     )
 
 
@@ -273,7 +273,7 @@ def test_whole_experts_in_mxfp4() -> None:
     assert (why.kind, reason_text(why)) == (
         ReasonKind.UPCAST,
         "SGLang turns whole experts in mxfp4 into 16 bits on h100, where they take four times the"
-        " memory: remove --enable-expert-parallel",
+        " memory; remove --enable-expert-parallel",
     )
     assert found("gpt-oss-120b", "2x b200", **whole).fits is Fit.PROBABLY
 

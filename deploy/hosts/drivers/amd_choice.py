@@ -143,7 +143,9 @@ def _of_the_kernel(
 ) -> AmdChoice:
     extra = () if state.amd.has_own_module else packages.kernel_modules
     if not state.amd.has_own_module and not extra:
-        raise _refuse(f"kernel {state.kernel} has no module amdgpu", "one that has", OTHER_KERNEL)
+        raise _refuse(
+            f"kernel {state.kernel} has no module amdgpu", "a kernel with amdgpu", OTHER_KERNEL
+        )
     names = _named((*extra, *packages.firmware), state, packages)
     firsts = (f"{card.first_kernel_of(state.system.id)} for {gfx}" for gfx, card in cards.items())
     why = f"the first kernel is {', '.join(firsts)}"

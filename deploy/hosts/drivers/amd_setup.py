@@ -219,7 +219,7 @@ def _of_nvidia(driver: DriverSpec) -> Problem:
         "driver",
         f"{name}={getattr(driver, name)!r} for AMD's cards",
         "source and version",
-        f"remove {name}: NVIDIA's drivers alone have it",
+        f"remove {name}: only NVIDIA's drivers have it",
     )
 
 

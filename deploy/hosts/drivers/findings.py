@@ -193,7 +193,7 @@ def _settings(gpu: Gpu, *, is_limited: bool) -> Iterator[Finding]:
         yield Finding(
             "GPU settings",
             "warning",
-            f"{gpu.name}: compute mode {gpu.compute_mode}: one process alone may use it",
+            f"{gpu.name}: compute mode {gpu.compute_mode}: only one process at a time may use it",
             fix="sudo nvidia-smi -c DEFAULT",
         )
     if gpu.persistence is False:
@@ -208,7 +208,7 @@ def _settings(gpu: Gpu, *, is_limited: bool) -> Iterator[Finding]:
         yield Finding(
             "GPU settings",
             "warning",
-            f"{gpu.name}: limited to {limit:.0f} of {usual:.0f} W, which speeds do not count with",
+            f"{gpu.name}: limited to {limit:.0f} of {usual:.0f} W; estimated speeds ignore that",
         )
 
 

@@ -97,7 +97,7 @@ SERVING = replace(read("serving_ubuntu"), nvswitches=0)
     ("state", "gpu", "declared", "words"),
     [
         (SERVING, {"ecc_pending": False}, {}, "ECC is on, and off after a restart"),
-        (SERVING, {"compute_mode": "Exclusive_Process"}, {}, "one process alone may use it"),
+        (SERVING, {"compute_mode": "Exclusive_Process"}, {}, "only one process at a time"),
         (SERVING, {"persistence": False}, {}, "persistence is off"),
         (SERVING, {"power_watts": 400.0}, {}, "limited to 400 of 700 W"),
         (SERVING, {"mig": True, "mig_instances": ("1g.10gb",)}, {}, "is split by MIG: 1g.10gb"),
@@ -120,7 +120,7 @@ def test_what_works_less_well(
     found = look(state, (replace(CARD, **gpu),), **declared)
     wrong = [row for row in found if row.status != "ok"]
     assert words in wrong[0].found
-    assert wrong[0].fix or "W, which speeds do not count with" in wrong[0].found
+    assert wrong[0].fix or "W; estimated speeds ignore that" in wrong[0].found
     # it is said once for each card that it concerns
     assert len(wrong) == (2 if gpu else 1)
 
