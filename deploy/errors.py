@@ -107,9 +107,18 @@ class PeopleError(AtelierError):
 
 
 def either(names: Iterable[str]) -> str:
-    """Names of which any one will do: ``a, b or c``."""
+    """Names of which any one will do: ``a, b or c``; there must be one."""
+    return _listed(names, "or")
+
+
+def every(names: Iterable[str]) -> str:
+    """Names that all are meant: ``a, b and c``; there must be one."""
+    return _listed(names, "and")
+
+
+def _listed(names: Iterable[str], word: str) -> str:
     *others, last = names
-    return f"{', '.join(others)} or {last}" if others else last
+    return f"{', '.join(others)} {word} {last}" if others else last
 
 
 @contextmanager

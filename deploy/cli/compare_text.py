@@ -48,11 +48,19 @@ def _row(answer: EngineAnswer) -> list[str]:
         _loads(answer),
         str(answer.one.max_model_len_that_fits),
         str(sizing.concurrent_users),
-        f"{answer.one.tokens_per_second_per_user:.0f}",
-        f"{'<' if answer.is_upper_bound else ''}{sizing.tokens_per_second:.0f}",
+        *_speeds(answer),
         f"{sizing.kv_cache_tokens * sizing.replicas / 1000:.0f}k",
         licence,
     ]
+
+
+def _speeds(answer: EngineAnswer) -> tuple[str, str]:
+    """Of one user alone, and of all together."""
+    if not answer.sizing.writes:
+        return NONE, NONE
+    most = "<" if answer.is_upper_bound else ""
+    together = f"{most}{answer.sizing.tokens_per_second:.0f}"
+    return f"{answer.one.tokens_per_second_per_user:.0f}", together
 
 
 def _loads(answer: EngineAnswer) -> str:

@@ -37,7 +37,8 @@ class Fit:
     replicas: int
     max_model_len: int
     concurrent_users: int
-    tokens_per_second_per_user: float
+    tokens_per_second_per_user: float | None
+    """``None`` of a model that writes nothing."""
 
 
 def best_fit(name: str, model: Model, gpus: str, catalog: Catalog) -> Fit | None:
@@ -61,7 +62,7 @@ def best_fit(name: str, model: Model, gpus: str, catalog: Catalog) -> Fit | None
                 sizing.replicas,
                 sizing.max_model_len,
                 sizing.concurrent_users,
-                round(sizing.tokens_per_second_per_user, 1),
+                round(sizing.tokens_per_second_per_user, 1) if sizing.writes else None,
             )
     return None
 
@@ -75,7 +76,7 @@ def fit_row(name: str, fit: Fit | None) -> list[str]:
         f"{fit.replicas}x{fit.tensor_parallel_size}x{fit.pipeline_parallel_size}",
         f"{fit.max_model_len}",
         str(fit.concurrent_users),
-        f"{fit.tokens_per_second_per_user:.0f}",
+        "-" if fit.tokens_per_second_per_user is None else f"{fit.tokens_per_second_per_user:.0f}",
     ]
 
 

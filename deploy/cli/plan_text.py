@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from rich.text import Text
 
+from deploy.errors import every
 from deploy.plan.deployment_plan import DeploymentPlan, HostPlan, ModelPlan
 from deploy.plan.replica_plan import ReplicaPlan
 from deploy.plan.service_plans import RouterPlan
@@ -97,7 +98,7 @@ def _linked(host: HostPlan, plan: DeploymentPlan) -> Iterator[Text]:
         return
     hops = [hop for hop in plan.links.hops if hop.server == host.name and hop.asked in SERVICES]
     if hops:
-        names = " and ".join(dict.fromkeys(SERVICES[hop.asked] for hop in hops))
+        names = every(dict.fromkeys(SERVICES[hop.asked] for hop in hops))
         yield Text(f"  {names}: reached over TLS, at port {plan.links.spec.port}")
 
 

@@ -75,13 +75,16 @@ def memory_bar(sizing: Sizing) -> str:
 
 
 def _print_users(sizing: Sizing) -> None:
-    rows = (
+    rows = [
         ("KV cache", f"{sizing.kv_cache_tokens} tokens per replica"),
         ("max_model_len", f"{sizing.max_model_len} (up to {sizing.max_model_len_that_fits} fit)"),
         ("users at once", f"{sizing.concurrent_users} with {sizing.context_tokens} tokens each"),
-        ("speed", f"{sizing.tokens_per_second_per_user:.1f} tokens/s each"),
-        ("", f"{sizing.tokens_per_second:.0f} tokens/s together ({ESTIMATE})"),
-    )
+    ]
+    if sizing.writes:
+        rows += [
+            ("speed", f"{sizing.tokens_per_second_per_user:.1f} tokens/s each"),
+            ("", f"{sizing.tokens_per_second:.0f} tokens/s together ({ESTIMATE})"),
+        ]
     for name, value in rows:
         print_text(f"  {name:16}{value}")
     print_text("")

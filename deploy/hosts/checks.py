@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from ipaddress import ip_address
 
+from deploy.errors import every
 from deploy.hosts.cdi import FIRST_DOCKER, knows_cdi, must_be_switched_on, wants_cdi
 from deploy.hosts.certificate_checks import certificate_findings, link_finding
 from deploy.hosts.daemon_settings import CGROUPFS, read_daemon_json
@@ -237,7 +238,7 @@ def _setting(unit: Unit, port: int, subject: Subject) -> str:
 
 def _memory(units: tuple[Unit, ...], found: HostState) -> Finding:
     needed = sum(unit.runs.memory_bytes for unit in units)
-    nouns = " and ".join(f"{noun}s" for noun in dict.fromkeys(u.runs.noun for u in units))
+    nouns = every(f"{noun}s" for noun in dict.fromkeys(u.runs.noun for u in units))
     use = f"the {nouns} may use {needed / GIB:.1f} GiB of {found.memory_bytes / GIB:.1f} GiB"
     if needed <= found.memory_bytes:
         return Finding("memory", "ok", use)

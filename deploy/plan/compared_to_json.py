@@ -8,7 +8,7 @@ from typing import Any
 from deploy.catalog import Image
 from deploy.plan.side_by_side import EngineAnswer, Question, Weights
 from deploy.sizing.reasons_text import INVENTORY, reason_text
-from deploy.sizing.to_json import ESTIMATE
+from deploy.sizing.to_json import ESTIMATE, speeds
 
 
 def comparison_to_json(question: Question, answers: Sequence[EngineAnswer]) -> dict[str, Any]:
@@ -46,9 +46,8 @@ def _answer(answer: EngineAnswer) -> dict[str, Any]:
         "max_model_len_that_fits": answer.one.max_model_len_that_fits,
         "context_tokens": sizing.context_tokens,
         "concurrent_users": sizing.concurrent_users if fits else 0,
-        "tokens_per_second_for_one": round(answer.one.tokens_per_second_per_user, 2),
-        "tokens_per_second_per_user": round(sizing.tokens_per_second_per_user, 2),
-        "tokens_per_second": round(sizing.tokens_per_second, 1),
+        "tokens_per_second_for_one": speeds(answer.one)["tokens_per_second_per_user"],
+        **speeds(sizing),
         "licence": answer.images[0].licence if answer.images else None,
         "images": [_image(image) for image in answer.images],
         "at_the_limit": reason_text(sizing.at_the_limit) if sizing.at_the_limit else "",

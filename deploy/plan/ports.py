@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
-from deploy.errors import Problem
+from deploy.errors import Problem, every
 from deploy.plan.replica_plan import ReplicaPlan
 from deploy.plan.shared import beside
 from deploy.spec import DeploymentSpec
@@ -80,7 +80,7 @@ def _open_engines(replicas: tuple[ReplicaPlan, ...]) -> Iterator[Problem]:
         yield Problem(
             TRUSTED,
             f"{replica.served_model_name} would be in the networks of"
-            f" {' and '.join(replica.hosts)}: what these hosts say to each other has no key and no"
+            f" {every(replica.hosts)}: what these hosts say to each other has no key and no"
             " encryption, and no link can carry it",
             "a network, or a firewall, that lets only the router's host and each other reach them",
             "set that up and declare trusted_network=True",

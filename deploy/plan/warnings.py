@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from deploy.catalog import Catalog, Use
+from deploy.errors import every
 from deploy.licence import licence_warnings
 from deploy.plan.deployment_plan import HostPlan, ModelPlan
 from deploy.plan.model_plans import Outcome
@@ -106,7 +107,7 @@ def _shared(replicas: tuple[ReplicaPlan, ...]) -> Iterator[str]:
     }
     for host, *names in sorted(together):
         yield (
-            f"{host}: {' and '.join(dict.fromkeys(names))} share GPUs: each is slower while the"
+            f"{host}: {every(dict.fromkeys(names))} share GPUs: each is slower while the"
             " other works; speeds are those of one working alone"
         )
 

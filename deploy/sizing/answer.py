@@ -87,6 +87,7 @@ def unsplit(setup: Setup) -> Sizing:
         engine=request.engine,
         engine_version=request.engine_version,
         gpus=tuple(device.name for device in request.devices),
+        writes=setup.model.keeps_tokens,
         parameters_billion=count_parameters(setup.model) / 1e9,
         active_parameters_billion=count_active_parameters(setup.model) / 1e9,
         dtype=setup.precision.dtype,
@@ -104,6 +105,8 @@ def _at_the_limit(request: SizingRequest, users: int) -> Reason:
     if engine.reserves:
         length = request.max_model_len
         return reason(ReasonKind.RESERVED, request=users + 1, context_tokens=length)
+    if not request.model.keeps_tokens:
+        return reason(ReasonKind.WAITS, request=users + 1)
     return reason(ReasonKind.QUEUE, request=users + 1, when_full=engine.when_full)
 
 

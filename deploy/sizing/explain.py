@@ -178,7 +178,7 @@ def rejected_reason(other: Scored, best: Scored) -> Reason:
     served, best_served = other.served(gpus), best.served(gpus)
     if served < best_served:
         return reason(ReasonKind.FEWER_USERS, users=served, best=best_served)
-    if not other.is_preferred:
+    if not other.is_preferred and split.setup.model.keeps_tokens:
         return reason(
             ReasonKind.PIPELINE_SLOWER,
             users=served,

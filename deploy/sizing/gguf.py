@@ -83,7 +83,7 @@ class _Fit:
     @property
     def verdict(self) -> Fit:
         """Whether every layer fits on the GPUs, for sure or by the estimate."""
-        if self.layers_on_gpu < self.layers or self.context_tokens > self.context_limit:
+        if self.layers_on_gpu < self.layers or self.is_too_long:
             return Fit.NO
         refused = any(gguf_draft_refusals(self.request.speculation, self.request.model))
         if refused or not self.memory.can_read_cache:
@@ -95,6 +95,11 @@ class _Fit:
     def context_limit(self) -> int:
         """What the model was made for."""
         return self.request.model.max_position_embeddings
+
+    @property
+    def is_too_long(self) -> bool:
+        """Whether the context that was asked for cannot be."""
+        return any(context_reasons(self.request))
 
     @property
     def longest_context(self) -> int:
@@ -109,7 +114,7 @@ class _Fit:
     @property
     def most_slots(self) -> int:
         """Slots of this context that fit with every layer on the GPU."""
-        if self.context_tokens > self.context_limit:
+        if self.is_too_long:
             return 0
         low, high = 0, MOST_SLOTS
         while low < high:
@@ -241,7 +246,7 @@ def _reasons(fit: _Fit) -> Iterator[Reason]:
         yield reason(ReasonKind.MEMORY_UNKNOWN)
     elif refused:
         yield from refused
-    elif fit.context_tokens > fit.context_limit:
+    elif fit.is_too_long:
         yield from context_reasons(fit.request)
     elif not fit.memory.can_read_cache:
         way = remedy(RemedyKind.AUTO_KV_CACHE)

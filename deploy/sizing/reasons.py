@@ -91,6 +91,7 @@ class ReasonKind(StrEnum):
     OLD_FOR_IMAGES = "old_for_images"
     # what happens to one request more
     QUEUE = "queue"
+    WAITS = "waits"
     RESERVED = "reserved"
     SLOTS = "slots"
 

@@ -222,6 +222,7 @@ REASONS = {
     ReasonKind.OLD_FOR_IMAGES: (
         "vLLM's default images (CUDA 13) do not run on compute capability 7.0"
     ),
+    ReasonKind.WAITS: "Request {request} waits in the queue until one ends.",
     ReasonKind.QUEUE: (
         "Request {request} waits in the queue until one ends. When running requests outgrow the KV"
         " cache, {when_full}."

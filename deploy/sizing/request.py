@@ -98,6 +98,8 @@ class Sizing:
     warnings: tuple[Reason, ...] = ()
     """What works, but not as one may expect."""
     engine_version: str = DEFAULT_VERSION
+    writes: bool = True
+    """Whether it writes text, which encoders do not."""
     parameters_billion: float = 0.0
     active_parameters_billion: float = 0.0
     dtype: str = ""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from deploy.catalog.architecture import Architecture
+from deploy.errors import every
 from deploy.sizing.device import Device
 from deploy.sizing.precision import Precision
 from deploy.sizing.reasons import Reason, ReasonKind, RemedyKind, reason, remedy
@@ -98,7 +99,7 @@ def _amd_refusals(model: Architecture, device: Device, precision: Precision) -> 
         yield reason(
             ReasonKind.NOT_FOR_GFX,
             remedy(RemedyKind.USE_VLLM),
-            needed=" and ".join(ROCM_GFX),
+            needed=every(ROCM_GFX),
             device=device.name,
             gfx=device.gfx,
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from deploy.errors import every
 from deploy.sizing import sglang_models, tensorrt_llm_models, tgi
 from deploy.sizing.answer import sizing_of, unsplit, whole_experts
 from deploy.sizing.arrangement import DEFAULT_CONTEXT_TOKENS
@@ -98,7 +99,7 @@ def _refusals(setup: Setup) -> Iterator[Reason]:
     request = setup.request
     vendors = {device.vendor for device in request.devices}
     if len(vendors) > 1:
-        yield reason(ReasonKind.SEVERAL_VENDORS, vendors=" and ".join(sorted(vendors)))
+        yield reason(ReasonKind.SEVERAL_VENDORS, vendors=every(sorted(vendors)))
         return
     yield from hardware_refusals(
         setup.device,

@@ -45,13 +45,21 @@ def sizing_to_json(sizing: Sizing) -> dict[str, Any]:
         "users": sizing.users,
         "concurrent_users": sizing.concurrent_users,
         "at_the_limit": reason_text(sizing.at_the_limit) if sizing.at_the_limit else "",
-        "tokens_per_second_per_user": round(sizing.tokens_per_second_per_user, 2),
-        "tokens_per_second": round(sizing.tokens_per_second, 1),
+        **speeds(sizing),
         "prefill_tokens_per_second": round(sizing.prefill_tokens_per_second),
         "throughput": ESTIMATE,
         "details": sizing.details,
         "reason_data": [reason.to_json() for reason in sizing.reasons],
         "warning_data": [warning.to_json() for warning in sizing.warnings],
+    }
+
+
+def speeds(sizing: Sizing) -> dict[str, float | None]:
+    """Tokens per second that each gets, and all together; null of what writes nothing."""
+    each, together = sizing.tokens_per_second_per_user, sizing.tokens_per_second
+    return {
+        "tokens_per_second_per_user": round(each, 2) if sizing.writes else None,
+        "tokens_per_second": round(together, 1) if sizing.writes else None,
     }
 
 

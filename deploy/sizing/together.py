@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from deploy.errors import every
 from deploy.sizing.fit import Fit
 from deploy.sizing.overhead import Overhead
 from deploy.sizing.reasons import Reason, ReasonKind, RemedyKind, reason, remedy
@@ -67,7 +68,7 @@ def _too_many(loaded: Sequence[Sizing], needed_gib: float, usable_gib: float) ->
         remedy(RemedyKind.FEWER_LOADED, most=max(fitting, 1)),
         remedy(RemedyKind.SMALLER_QUANTIZATION),
         remedy(RemedyKind.MORE_MEMORY),
-        names=" and ".join(sizing.model for sizing in loaded),
+        names=every(sizing.model for sizing in loaded),
         needed_gib=needed_gib,
         usable_gib=usable_gib,
     )

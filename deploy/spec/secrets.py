@@ -16,6 +16,7 @@ from pydantic import (
     model_validator,
 )
 
+from deploy.errors import every
 from deploy.spec.base import LocalPath, Spec, refusal
 
 
@@ -86,7 +87,7 @@ class SecretSource(Spec):
         declared = [name for name in ("env", "file", "command") if getattr(self, name)]
         if len(declared) != 1:
             raise refusal(
-                " and ".join(declared) or "no source",
+                every(declared) if declared else "no source",
                 "exactly one of env, file, command",
                 "say where the secret comes from, e.g. Secret(env='ROUTER_KEY')",
             )

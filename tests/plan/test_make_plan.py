@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from deploy.errors import PlanError
 from deploy.plan.memory import container_memory_bytes, cpu_memory_bytes
 from tests.conftest import MakeArtefacts
 
@@ -72,3 +74,16 @@ def test_an_eighth_for_prompts_comes_on_top_of_what_is_counted() -> None:
     assert limit - limit // 8 >= weights + held + GIB // 2
     # as before where little is held, or nothing is known of it
     assert cpu_memory_bytes(weights, GIB) == cpu_memory_bytes(weights, 0) == 7 * GIB
+
+
+def test_long_chats_beside_models_that_read_less(make: MakeArtefacts) -> None:
+    """Those that write nothing are counted with what they read; a chat that is too long is not."""
+    lab: dict[str, Any] = {
+        "hosts": [{"name": "gpu1", "gpus": "2x l40s"}],
+        "engine": {"kind": "vllm"},
+        "models": [{"name": "qwen3-8b"}, {"name": "bge-m3"}],
+    }
+    plan = make(**lab, context_tokens=32768).plan
+    assert [each.context_tokens for each in plan.models] == [32768, 8192]
+    with pytest.raises(PlanError, match="context_tokens: 65536 for qwen3-8b"):
+        make(**lab, context_tokens=65536)

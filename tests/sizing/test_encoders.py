@@ -9,7 +9,7 @@ import pytest
 from deploy.catalog import load_catalog
 from deploy.catalog.architecture import read_architecture
 from deploy.catalog.weight_tensors import count_parameters
-from deploy.sizing import Fit, Sizing, SizingRequest, find_devices, size_model
+from deploy.sizing import Fit, Sizing, SizingRequest, find_devices, size_model, sizing_to_json
 from deploy.sizing.reasons_text import reason_text
 from deploy.units import GIB
 
@@ -63,3 +63,13 @@ def test_texts_longer_than_its_positions_are_refused() -> None:
     sizing = size_bge("1x l40s", max_model_len=10_000)
     assert sizing.fits is Fit.NO
     assert "8192" in reason_text(sizing.reasons[0])
+
+
+def test_it_writes_nothing() -> None:
+    """No speed of writing, and no KV cache that requests outgrow."""
+    sizing = size_bge("2x l40s")
+    shown = sizing_to_json(sizing)
+    assert (shown["tokens_per_second_per_user"], shown["tokens_per_second"]) == (None, None)
+    told = [shown["at_the_limit"], *(row["reason"] for row in shown["rejected"])]
+    assert len(told) == 3
+    assert not [text for text in told if "KV cache" in text or "tokens/s" in text]

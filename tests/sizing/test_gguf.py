@@ -255,3 +255,15 @@ def test_what_llama_cpp_does_not_draft_with() -> None:
         drafted("h200", speculation=Speculation("ngram", 2), engine="ollama")
     states = sized(c.QWEN3_6_27B, "h200", speculation=Speculation("ngram", 2))
     assert [one.kind for one in states.reasons] == [ReasonKind.STATES_DRAFTED]
+
+
+@pytest.mark.parametrize("engine", ["llama_cpp", "ollama"])
+def test_requests_longer_than_the_longest_are_refused(engine: str) -> None:
+    """Also where both fit on the card, and the model was made for more."""
+    devices, model = find_devices("h200", load_catalog()), read_architecture(c.QWEN2_32B)
+    asked = {"engine": engine, "max_model_len": 8192, "context_tokens": 16384}
+    found = size_model(SizingRequest(model, devices, **asked))  # type: ignore[arg-type]
+    assert (found.fits, found.concurrent_users) == (Fit.NO, 0)
+    assert [reason.kind for reason in found.reasons] == [ReasonKind.CONTEXT_TOO_LONG]
+    asked["context_tokens"] = 8192
+    assert size_model(SizingRequest(model, devices, **asked)).fits is Fit.YES  # type: ignore[arg-type]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from deploy.catalog import Model
+from deploy.errors import every
 from deploy.sizing import DeclaredModel, Speculation
 from deploy.sizing.arrangement import DEFAULT_CONTEXT_TOKENS
 from deploy.spec import EngineSpec, ModelSpec
@@ -63,7 +64,7 @@ class Claim:
     @property
     def title(self) -> str:
         """What is placed: a model, or the models of a shared Ollama."""
-        return " and ".join(each.name for each in self.together) or self.name
+        return every(each.name for each in self.together) if self.together else self.name
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -125,11 +126,14 @@ def counted_context(
 
     Args:
         declared: the deployment's ``context_tokens``.
-        roles: what the model is for; one that only completes has short requests.
+        roles: what the model is for; one that only completes has short requests, and one that
+            writes nothing has no longer ones than it reads.
         max_model_len: its longest request, where declared.
         limit: what the model was made for.
     """
-    completes_only = set(roles) == {"completion"}
-    default = min(DEFAULT_CONTEXT_TOKENS, max_model_len or limit, limit)
-    wanted = declared or default
-    return min(wanted, COMPLETION_CONTEXT_TOKENS) if completes_only else wanted
+    longest = min(max_model_len or limit, limit)
+    wanted = declared or min(DEFAULT_CONTEXT_TOKENS, longest)
+    if set(roles) == {"completion"}:
+        return min(wanted, COMPLETION_CONTEXT_TOKENS)
+    writes = set(roles) & {"chat", "completion"}
+    return wanted if writes else min(wanted, longest)
