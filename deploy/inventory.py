@@ -141,11 +141,29 @@ def refuse_no_file(path: Path) -> None:
     Raises:
         InventoryFileError: with what it is.
     """
-    if not path.is_file():
-        found = "a directory" if path.is_dir() else "no file" if path.exists() else "no such file"
-        raise InventoryFileError(
-            Problem(str(path), found, fix="give the path of an inventory file")
-        )
+    found = _what_it_is(path)
+    if found:
+        allowed = "" if found == NO_FILE else "a file, e.g. inventories/demo.py"
+        fix = "give the path of an inventory file"
+        raise InventoryFileError(Problem(str(path), found, allowed, fix))
+
+
+NO_FILE = "no such file"
+
+
+def _what_it_is(path: Path) -> str:
+    """What a path leads to; empty if that is a file."""
+    try:
+        kinds = {
+            "": path.is_file(),
+            "a directory": path.is_dir(),
+            "a pipe": path.is_fifo(),
+            "a socket": path.is_socket(),
+            "a device": path.is_char_device() or path.is_block_device(),
+        }
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    return next((kind for kind, is_one in kinds.items() if is_one), NO_FILE)
 
 
 def refuse_yaml(path: Path) -> None:
