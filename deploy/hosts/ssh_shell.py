@@ -1,9 +1,9 @@
 """Commands on a host run in ``sh``, whatever the login shell of its user is and its profile prints.
 
-A command is one line of words in single quotes without newlines, backslashes before quotes or
-exclamation marks, which every shell passes on unchanged, and no word is longer than old shells
-take. What was printed before ``sh`` began is dropped, up to a mark. None of it costs a round trip,
-and standard input is left to the command.
+A command is one line of words in single quotes without newlines, backslashes, dollar signs and
+exclamation marks, which every shell passes on unchanged, xonsh, too, and no word is longer than old
+shells take. What was printed before ``sh`` began is dropped, up to a mark. None of it costs a round
+trip, and standard input is left to the command.
 """
 
 from __future__ import annotations
@@ -17,9 +17,12 @@ from paramiko.channel import ChannelFile, ChannelStderrFile
 MARK = b"@@sh@@"
 LAUNCHER = (
     # the mark does not stand in the command itself, which a shell may print
-    'printf %s @@ sh@@; printf %s @@ sh@@ >&2; eval "set --; $(printf %b "$@")"'
+    "printf %s @@ sh@@; printf %s @@ sh@@ >&2; "
+    # % becomes what is between [ and ], a backslash, which cannot stand here either
+    'eval "set --; $(printf %b "$('
+    'printf %s "$@" | LC_ALL=C tr "[%]" "[-]" || echo exit 127)")"'
 )
-NOT_PLAIN = re.compile(r"[^A-Za-z0-9 _./=:,@+%\"$(){}\[\]<>|&;*?~#^`-]")
+NOT_PLAIN = re.compile(r"[^A-Za-z0-9 _./=:,@+\"(){}\[\]<>|&;*?~#^`-]")
 WORD_BYTES = 180
 """Of the command in each word; a byte takes up to five characters there."""
 CHUNK_BYTES = 65536
@@ -48,7 +51,7 @@ def _words(command: str) -> Iterator[str]:
 
 
 def _octal(found: re.Match[str]) -> str:
-    return f"\\0{ord(found[0]):03o}"
+    return f"%0{ord(found[0]):03o}"
 
 
 class _AfterMark:
