@@ -28,7 +28,8 @@ WORD_BYTES = 180
 CHUNK_BYTES = 65536
 NO_COMMANDS = "no command of this user runs there"
 NO_COMMANDS_FIX = (
-    "see on the host what the user's login shell is (getent passwd), whether the password has "
+    "see on the host what the user's login shell is (getent passwd), which may not be a restricted "
+    "one such as rbash; whether the password has "
     "expired (chage -l), and ForceCommand in sshd_config or command= in authorized_keys"
 )
 
@@ -95,6 +96,9 @@ def skip_to_mark(channel: paramiko.Channel) -> bytes:
     while MARK not in before:
         chunk = channel.recv(CHUNK_BYTES)
         if not chunk:
-            raise paramiko.SSHException(runs_nothing(before.decode("utf-8", "replace")))
+            # which have come by now
+            errors = channel.recv_stderr(CHUNK_BYTES) if channel.recv_stderr_ready() else b""
+            said = (before + errors).decode("utf-8", "replace")
+            raise paramiko.SSHException(runs_nothing(said))
         before += chunk
     return before.partition(MARK)[2]
