@@ -102,11 +102,17 @@ def _stop_at_failures() -> None:
     pyinfra reads its settings from config.py in the directory that it is called from; this is
     called from anywhere. It would also ask whether to go on, and take Enter for a yes.
     """
+    import gevent
     from pyinfra import config, state
+    from pyinfra.api.exceptions import PyinfraError
 
     if config.FAIL_PERCENT is None:
         config.FAIL_PERCENT = 0
     state.should_raise_failed_hosts = None
+    hub = gevent.get_hub()
+    if PyinfraError not in hub.NOT_ERROR:
+        # the last host that fails ends the run: said once, and without a traceback of a greenlet
+        hub.NOT_ERROR = (*hub.NOT_ERROR, PyinfraError)
 
 
 def load_inventory(path: Path) -> Declared:

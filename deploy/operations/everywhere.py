@@ -47,10 +47,13 @@ def _ask_all(state: State, ask: Callable[[], Answer]) -> list[Answer] | Exceptio
     active = state.inventory.get_active_hosts()
     hosts = [each for each in state.inventory if each in active]
     asking = [gevent.spawn(_ask, host, ask) for host in hosts]
+    answers = {}
     for done in gevent.iwait(asking):
-        if isinstance(done.value, Exception):
-            return done.value
-    return [each.value for each in asking]
+        answer = done.get()
+        if isinstance(answer, Exception):
+            return answer
+        answers[done] = answer
+    return [answers[each] for each in asking]
 
 
 def _ask(host: Host, ask: Callable[[], Answer]) -> Answer | Exception:
