@@ -102,11 +102,17 @@ def _stop_at_failures() -> None:
     pyinfra reads its settings from config.py in the directory that it is called from; this is
     called from anywhere. It would also ask whether to go on, and take Enter for a yes.
     """
+    import gevent
     from pyinfra import config, state
+    from pyinfra.api.exceptions import PyinfraError
 
     if config.FAIL_PERCENT is None:
         config.FAIL_PERCENT = 0
     state.should_raise_failed_hosts = None
+    hub = gevent.get_hub()
+    if PyinfraError not in hub.NOT_ERROR:
+        # the last host that fails ends the run: said once, and without a traceback of a greenlet
+        hub.NOT_ERROR = (*hub.NOT_ERROR, PyinfraError)
 
 
 def load_inventory(path: Path) -> Declared:
@@ -141,11 +147,29 @@ def refuse_no_file(path: Path) -> None:
     Raises:
         InventoryFileError: with what it is.
     """
-    if not path.is_file():
-        found = "a directory" if path.is_dir() else "no file" if path.exists() else "no such file"
-        raise InventoryFileError(
-            Problem(str(path), found, fix="give the path of an inventory file")
-        )
+    found = _what_it_is(path)
+    if found:
+        allowed = "" if found == NO_FILE else "a file, e.g. inventories/demo.py"
+        fix = "give the path of an inventory file"
+        raise InventoryFileError(Problem(str(path), found, allowed, fix))
+
+
+NO_FILE = "no such file"
+
+
+def _what_it_is(path: Path) -> str:
+    """What a path leads to; empty if that is a file."""
+    try:
+        kinds = {
+            "": path.is_file(),
+            "a directory": path.is_dir(),
+            "a pipe": path.is_fifo(),
+            "a socket": path.is_socket(),
+            "a device": path.is_char_device() or path.is_block_device(),
+        }
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    return next((kind for kind, is_one in kinds.items() if is_one), NO_FILE)
 
 
 def refuse_yaml(path: Path) -> None:

@@ -103,7 +103,7 @@ def _fetch(archive: ProgramArchive, path: Path) -> None:
                 )
             )
         part.replace(path)
-    except (httpx.HTTPError, OSError) as error:
+    except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
         fix = "fetch it by hand, and declare its path as archive"
         raise ProgramError(Problem(archive.url, f"cannot be fetched: {error}", fix=fix)) from None
     finally:

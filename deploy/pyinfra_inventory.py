@@ -20,8 +20,7 @@ def refuse_bad_inventories() -> None:
 
     def make_inventory(inventory: str, *arguments: Any, **settings: Any) -> Any:
         error: Exception | None = None
-        if _is_path(inventory) and not Path(inventory).is_file():
-            # pyinfra would ask DNS for it
+        if not _may_be_one(inventory):
             _refuse(Path(inventory), None)
         try:
             made = make(inventory, *arguments, **settings)
@@ -36,6 +35,18 @@ def refuse_bad_inventories() -> None:
         _refuse(Path(inventory), error)
 
     cli.make_inventory = make_inventory
+
+
+def _may_be_one(inventory: str) -> bool:
+    """Whether it is a file, or what is no path at all.
+
+    Of a path where nothing is, pyinfra would ask DNS; of a pipe, it would wait for what comes out.
+    """
+    path = Path(inventory)
+    try:
+        return path.is_file() or not (_is_path(inventory) or path.exists())
+    except OSError:
+        return False
 
 
 def _is_path(inventory: str) -> bool:

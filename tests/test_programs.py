@@ -67,8 +67,8 @@ def test_another_file_is_refused(release: Release, tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
-@pytest.mark.parametrize("path", ["/gone", ""])
-def test_a_page_that_does_not_have_it(release: Release, path: str) -> None:
-    url = f"{release.url}{path}" if path else "http://127.0.0.1:9"
+@pytest.mark.parametrize("url", ["{here}/gone", "http://127.0.0.1:9", "http://[::1/x.tar.gz"])
+def test_a_page_that_does_not_have_it(release: Release, url: str) -> None:
+    url = url.format(here=release.url)
     with pytest.raises(ProgramError, match="cannot be fetched"):
         fetch_archive(ProgramArchive(SHA256, url), lambda _: None)

@@ -195,3 +195,13 @@ def test_openssh_is_asked_once_about_all_hosts(tmp_path: Path, server: Server) -
     assert ran.returncode == 0, ran.stdout
     assert "asked ahead: 2" in ran.stdout
     assert server.logins == 2
+
+
+def test_a_login_shell_that_runs_nothing_ends_a_run_without_a_traceback(
+    tmp_path: Path, server: Server
+) -> None:
+    server.shell = ("sh", "-c", "echo 'rbash: line 1: exec: restricted' >&2; exit 1")
+    ran = run(tmp_path, what=[str(Path.cwd() / "deploy.py")])
+    assert ran.returncode == 1
+    assert "exec: restricted" in ran.stdout
+    assert "Traceback" not in ran.stdout

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.warm import run_warm
+from tests.warm import ROOT, run_warm
 
 GOOD = """
 from deploy import Deployment, Host, Model, pyinfra_hosts
@@ -57,11 +60,39 @@ def test_an_inventory_that_cannot_be_read_is_no_success(name: str, tmp_path: Pat
     assert "Connecting to hosts" not in ran.stderr
 
 
-@pytest.mark.parametrize(("name", "found"), [("prod.py", "no such file"), ("", "a directory")])
-def test_a_path_without_an_inventory_is_no_success(name: str, found: str, tmp_path: Path) -> None:
-    ran = run_warm("pyinfra", str(tmp_path / name), "deploy.py", "-y")
+ALLOWED = "\n    allowed: a file, e.g. inventories/demo.py"
+NO_FILES = {
+    "prod.py": "no such file",
+    "folder": f"a directory{ALLOWED}",
+    "pipe": f"a pipe{ALLOWED}",
+    "pipe.py": f"a pipe{ALLOWED}",
+    "socket": f"a socket{ALLOWED}",
+    "device": f"a device{ALLOWED}",
+    "p" * 300 + ".py": f"cannot be read: File name too long{ALLOWED}",
+}
+
+
+@pytest.fixture
+def no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What is no file, in the current directory: pyinfra takes names without a slash for hosts."""
+    monkeypatch.chdir(tmp_path)
+    Path("folder").mkdir()
+    os.mkfifo("pipe")
+    os.mkfifo("pipe.py")
+    Path("device").symlink_to("/dev/null")
+    Path("config.py").symlink_to(ROOT / "config.py")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind("socket")
+        yield
+
+
+@pytest.mark.parametrize("program", ["pyinfra", "atelier"])
+@pytest.mark.parametrize("name", NO_FILES)
+def test_a_path_without_an_inventory_is_no_success(name: str, program: str, no_files: None) -> None:
+    words = (name, str(ROOT / "deploy.py"), "-y") if program == "pyinfra" else ("plan", name)
+    ran = run_warm(program, *words, directory=Path.cwd())
     assert ran.returncode == 1
-    assert f"{tmp_path / name}: {found}\n    fix: give the path of an inventory file" in ran.stderr
+    assert f"{name}: {NO_FILES[name]}\n    fix: give the path of an inventory file" in ran.stderr
     assert "Traceback" not in ran.stderr
 
 

@@ -51,6 +51,13 @@ FIRST, SECOND = (
     for name in ("first", "second")
 )
 """Of which only one fits into 7 GiB, next to the router."""
+ON_CARDS: Settings = {
+    "hosts": [A | CARD, B | CARD, C],
+    "engine": {"kind": "ollama", "max_model_len": 2048},
+    "models": [{"name": "first", "path": TINY, "replicas": 2}],
+    "router": {"host": C["name"]},
+}
+"""Ollama on both hosts of a replica that comes."""
 ON_TWO_HOSTS: Settings = {"hosts": [A | NATIVE, B | NATIVE], **TWICE}
 AS_ONE: Settings = {"hosts": [A | CARD, B | CARD, C], **WIDE}
 ON_BY_A_HOST: Settings = {"hosts": [B | CARD, D | CARD, A | CARD, C], **WIDE}
@@ -157,9 +164,17 @@ def test_models_go_with_the_ollama_that_makes_room(world: World) -> None:
         assert models(world) == {name}
 
 
-def models(world: World) -> set[str]:
-    """What is in the stores of all Ollamas of the host A."""
-    stored = (world.directory / "a" / "volumes").rglob("library/*/*")
+def test_models_go_with_the_ollamas_that_make_room_for_one_replica_on_two_hosts(
+    world: World,
+) -> None:
+    for settings, kept in ((ON_CARDS, {"first"}), (AS_ONE, set())):
+        become(world, settings)
+        assert models(world, "a") == models(world, "b") == kept
+
+
+def models(world: World, machine: str = "a") -> set[str]:
+    """What is in the stores of all Ollamas of a host."""
+    stored = (world.directory / machine / "volumes").rglob("library/*/*")
     return {path.parent.name for path in stored}
 
 
@@ -174,6 +189,7 @@ def models(world: World) -> set[str]:
                 ("ports exchanged", ON_TWO_HOSTS, ON_TWO_HOSTS | EXCHANGED),
                 ("one replica on two hosts", AS_ONE, ON_BY_A_HOST),
                 ("models in little memory", FIRST, SECOND),
+                ("models on two hosts", ON_CARDS, AS_ONE),
             )
         ),
     ],

@@ -6,7 +6,8 @@ import re
 
 from paramiko import SSHException
 
-from deploy.hosts.ssh import find_endpoint
+from deploy.hosts.control_master import KERBEROS, OPEN
+from deploy.hosts.ssh import TOO_LONG, find_endpoint
 from deploy.hosts.ssh_shell import NO_COMMANDS, NO_COMMANDS_FIX
 from deploy.spec import HostSpec
 
@@ -29,6 +30,7 @@ def explain(message: str, host: HostSpec) -> str:
     who = f"{target.user}@{target.address}"
     fixes = {
         NO_COMMANDS: NO_COMMANDS_FIX,
+        TOO_LONG: "let OpenSSH's server (openssh-server) answer there, or on a port of its own",
         r"No host key for|not found in known_hosts": (
             f"compare the key with the one on the host's console, then add it: "
             f"ssh-keyscan -p {target.port} {target.address} >> ~/.ssh/known_hosts; "
@@ -40,6 +42,10 @@ def explain(message: str, host: HostSpec) -> str:
         ),
         r"resolve|Name or service|gaierror|nodename nor": (
             f"check the spelling of {target.address}, or declare address='...' for the host"
+        ),
+        f"{re.escape(OPEN)}|{re.escape(KERBEROS)}": (
+            f"log in with a key, which this program needs; ssh gets it there: ssh-copy-id -p"
+            f" {target.port} {who}. Through a jump host, an open connection is enough"
         ),
         r"wanted besides": (
             f"let {target.user} in with a key alone, at least from this machine: "

@@ -42,6 +42,14 @@ FIXES = {
         f"larger range: {POOLS}"
     ),
     r"Pool overlaps with other one": f"another network has this address range: {NO_RANGE}",
+    r"has active endpoints": (
+        "another container is in this network: docker network inspect names it, and docker network "
+        f"disconnect takes it out. If it names none, Docker has miscounted: {RESTART}"
+    ),
+    r"volume is in use": (
+        "another container has this volume: docker ps --all --filter volume=NAME names it; remove "
+        "it first"
+    ),
     r"port is already allocated|address already in use": (
         "another program has this port. See which one with: sudo ss -ltnp; stop it, or declare "
         "another port"

@@ -15,6 +15,7 @@ from typing import Any
 import paramiko
 from paramiko.channel import ChannelFile, ChannelStderrFile, ChannelStdinFile
 
+from deploy.hosts.control_master import command_through, is_open, ways_of_ssh
 from deploy.hosts.jump_hosts import JumpHost, enter
 from deploy.hosts.known_hosts import KnownHosts
 from deploy.hosts.ssh_config import Declared, Endpoint, ask_ahead, read_endpoint
@@ -26,6 +27,9 @@ from deploy.spec import HostSpec
 HOP = re.compile(r"(ssh://)?((?P<user>.+)@)?(\[(?P<ip>[^]]+)\]|(?P<name>[^:]+))(:(?P<port>\d+))?")
 CONNECTION_ERRORS = (paramiko.SSHException, EOFError, OSError)
 """What paramiko raises where a connection cannot be made, or breaks."""
+DROPBEAR = "dropbear"
+TOO_LONG = "commands of more than 9000 characters"
+"""https://github.com/mkj/dropbear/blob/master/src/sysoptions.h, MAX_CMD_LEN; looks are longer."""
 PREFIX = "@ssh/"
 """What pyinfra lets one write before the name of a host."""
 # what paramiko logs as an error it raises too, for those who can say what to do about it
@@ -82,9 +86,12 @@ class Client(paramiko.SSHClient):
             SSHException: if the connection was closed, or has no room for it.
         """
         transport_of(self)
-        stdin, stdout, _ = super().exec_command(
-            frame(command), bufsize, timeout, get_pty, environment
-        )
+        try:
+            stdin, stdout, _ = super().exec_command(
+                frame(command), bufsize, timeout, get_pty, environment
+            )
+        except EOFError:
+            raise paramiko.SSHException("the server closed the connection at a command") from None
         channel = stdout.channel
         return stdin, Output(channel, "r", bufsize), Errors(channel, "r", bufsize)
 
@@ -103,7 +110,12 @@ def open_ssh(host: HostSpec) -> Client:
         SSHException: if the host is not who it was, or does not let this user in.
         OSError: if it cannot be reached.
     """
-    return _open_with_room(find_endpoint(host), host)
+    client = _open_with_room(find_endpoint(host), host)
+    version = transport_of(client).remote_version
+    if DROPBEAR in version:
+        client.close()
+        raise paramiko.SSHException(f"{version} closes the connection at {TOO_LONG}")
+    return client
 
 
 def _open(endpoint: Endpoint, host: HostSpec, behind: tuple[Endpoint, ...] = ()) -> Client:
@@ -132,11 +144,16 @@ def _open_with_room(endpoint: Endpoint, host: HostSpec) -> Client:
 def _way(
     endpoint: Endpoint, host: HostSpec, behind: tuple[Endpoint, ...]
 ) -> tuple[JumpHost | None, Any]:
-    """What carries the connection: TCP, a command, or a channel of the last jump host."""
+    """What carries the connection: TCP, a command, or a channel of the last jump host.
+
+    A connection that ``ssh`` has open to that one is used as ``ssh`` would.
+    """
     if endpoint.jump:
         hop, behind = _last_hop(endpoint.jump, host), (*behind, endpoint)
         if hop in behind:
             raise paramiko.SSHException(f"ProxyJump {endpoint.jump}: leads to {hop.address} again")
+        if is_open(hop):
+            return None, _run_proxy(command_through(hop, endpoint.address, endpoint.port))
         through = enter((hop, host.ssh_host_keys), partial(_open, hop, host, behind))
         place, nowhere = (endpoint.address, endpoint.port), ("127.0.0.1", 0)
         try:
@@ -147,7 +164,8 @@ def _way(
             through.leave()
             raise
     if endpoint.proxy_command:
-        return None, _run_proxy(endpoint)
+        passes = endpoint.proxy_passes_socket
+        return None, _run_proxy(endpoint.proxy_command, passes_socket=passes)
     return None, _dial(endpoint)
 
 
@@ -181,17 +199,17 @@ def _last_hop(jump: str, host: HostSpec) -> Endpoint:
     )
 
 
-def _run_proxy(endpoint: Endpoint) -> socket.socket:
+def _run_proxy(command: str, *, passes_socket: bool = False) -> socket.socket:
     """A socket to a command's standard input and output; the command ends when it closes."""
     ours, theirs = socket.socketpair()
     with theirs:
         subprocess.Popen(
-            ["sh", "-c", f"exec {endpoint.proxy_command}"],
+            ["sh", "-c", f"exec {command}"],
             stdin=theirs.fileno(),
             stdout=theirs.fileno(),
             start_new_session=True,
         )
-    return _passed_through(ours) if endpoint.proxy_passes_socket else ours
+    return _passed_through(ours) if passes_socket else ours
 
 
 def _passed_through(ours: socket.socket) -> socket.socket:
@@ -228,13 +246,21 @@ def _log_in(client: Client, endpoint: Endpoint, sock: Any, *, accept_new: bool) 
                 _transport, algorithms=known.algorithms(name if port == 22 else f"[{name}]:{port}")
             ),
         )
-    except paramiko.AuthenticationException:
+    except paramiko.AuthenticationException as error:
         offered = ", ".join(keys.offered) or "no key, as none was found"
         wanted = f"; wanted besides: {', '.join(sorted(keys.wanted))}" if keys.wanted else ""
+        ways = ways_of_ssh(endpoint, _allowed(error))
+        others = f"; ssh itself may use {' or '.join(ways)}" if ways else ""
         raise paramiko.AuthenticationException(
-            f"Authentication failed for {endpoint.user}; offered: {offered}{wanted}"
+            f"Authentication failed for {endpoint.user}; offered: {offered}{wanted}{others}"
         ) from None
     transport_of(client).set_keepalive(endpoint.keepalive_seconds)
+
+
+def _allowed(error: paramiko.AuthenticationException) -> set[str]:
+    """Kinds of logins that the server allows."""
+    tried = (each.result for each in getattr(error, "result", ()))
+    return {kind for result in tried for kind in getattr(result, "allowed_types", ())}
 
 
 def _transport(sock: Any, *, algorithms: list[str], **options: Any) -> paramiko.Transport:

@@ -64,6 +64,10 @@ class Endpoint:
     """Own address that the connection comes from."""
     connect_timeout_seconds: int
     keepalive_seconds: int
+    control_path: str | None
+    """Socket of a connection that ``ssh`` may keep open to it."""
+    uses_kerberos: bool
+    """Whether ``ssh`` logs in with Kerberos where it can."""
 
 
 @dataclass(frozen=True)
@@ -248,6 +252,8 @@ def _endpoint(name: str, settings: Settings) -> Endpoint:
         bind_address=one("bindaddress") or None,
         connect_timeout_seconds=int(one("connecttimeout") or 0) or CONNECT_SECONDS,
         keepalive_seconds=int(one("serveraliveinterval", "0")) or KEEPALIVE_SECONDS,
+        control_path=one("controlpath") or None,
+        uses_kerberos=one("gssapiauthentication") == "yes",
     )
 
 

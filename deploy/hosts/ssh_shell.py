@@ -1,9 +1,9 @@
 """Commands on a host run in ``sh``, whatever the login shell of its user is and its profile prints.
 
-A command is one line of words in single quotes without newlines, backslashes before quotes or
-exclamation marks, which every shell passes on unchanged, and no word is longer than old shells
-take. What was printed before ``sh`` began is dropped, up to a mark. None of it costs a round trip,
-and standard input is left to the command.
+A command is one line of words in single quotes without newlines, backslashes, dollar signs and
+exclamation marks, which every shell passes on unchanged, xonsh, too, and no word is longer than old
+shells take. What was printed before ``sh`` began is dropped, up to a mark. None of it costs a round
+trip, and standard input is left to the command.
 """
 
 from __future__ import annotations
@@ -17,16 +17,20 @@ from paramiko.channel import ChannelFile, ChannelStderrFile
 MARK = b"@@sh@@"
 LAUNCHER = (
     # the mark does not stand in the command itself, which a shell may print
-    'printf %s @@ sh@@; printf %s @@ sh@@ >&2; eval "set --; $(printf %b "$@")"'
+    "printf %s @@ sh@@; printf %s @@ sh@@ >&2; "
+    # % becomes what is between [ and ], a backslash, which cannot stand here either
+    'eval "set --; $(printf %b "$('
+    'printf %s "$@" | LC_ALL=C tr "[%]" "[-]" || echo exit 127)")"'
 )
-PLAIN = f"{string.ascii_letters}{string.digits}" + ' _./=:,@+%"$(){}[]<>|&;*?~#^`-'
-OCTAL = {byte: f"\\0{byte:03o}" for byte in range(256) if chr(byte) not in PLAIN}
+PLAIN = f"{string.ascii_letters}{string.digits}" + ' _./=:,@+"(){}[]<>|&;*?~#^`-'
+OCTAL = {byte: f"%0{byte:03o}" for byte in range(256) if chr(byte) not in PLAIN}
 WORD_BYTES = 180
 """Of the command in each word; a byte takes up to five characters there."""
 CHUNK_BYTES = 65536
 NO_COMMANDS = "no command of this user runs there"
 NO_COMMANDS_FIX = (
-    "see on the host what the user's login shell is (getent passwd), whether the password has "
+    "see on the host what the user's login shell is (getent passwd), which may not be a restricted "
+    "one such as rbash; whether the password has "
     "expired (chage -l), and ForceCommand in sshd_config or command= in authorized_keys"
 )
 
@@ -89,6 +93,9 @@ def skip_to_mark(channel: paramiko.Channel) -> bytes:
     while MARK not in before:
         chunk = channel.recv(CHUNK_BYTES)
         if not chunk:
-            raise paramiko.SSHException(runs_nothing(before.decode("utf-8", "replace")))
+            # which have come by now
+            errors = channel.recv_stderr(CHUNK_BYTES) if channel.recv_stderr_ready() else b""
+            said = (before + errors).decode("utf-8", "replace")
+            raise paramiko.SSHException(runs_nothing(said))
         before += chunk
     return before.partition(MARK)[2]

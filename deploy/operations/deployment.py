@@ -13,7 +13,7 @@ from deploy.operations.change import announce_all
 from deploy.operations.commands import Commands, refuse
 from deploy.operations.container_command import SCRIPT
 from deploy.operations.lock import changes_host
-from deploy.operations.script import ScriptCommand
+from deploy.operations.script import DockerCommand, ScriptCommand
 from deploy.operations.together import TogetherCommand
 from deploy.services.stopping import in_turn
 
@@ -45,10 +45,10 @@ def absent(deployment: str, directory: PurePosixPath, *, volumes: bool = False) 
     yield from _end(found)
     if found.containers:
         names = [QuoteString(name) for name in found.containers]
-        yield StringCommand("docker", "container", "rm", "--force", *names)
+        yield DockerCommand("docker", "container", "rm", "--force", *names)
     for kind in ("network", "volume"):
         for name in doomed[kind]:
-            yield StringCommand("docker", kind, "rm", QuoteString(name))
+            yield DockerCommand("docker", kind, "rm", QuoteString(name))
     for path in doomed["data"]:
         # of an account that systemd makes, what is there is a link
         private = PurePosixPath(path).parent / "private" / PurePosixPath(path).name

@@ -16,7 +16,9 @@ from pyinfra.context import ctx_host, ctx_state
 from deploy.operations.script import ScriptCommand
 
 Answer = TypeVar("Answer")
-_asked: WeakKeyDictionary[State, dict[Any, gevent.Greenlet[..., list[Any]]]] = WeakKeyDictionary()
+_asked: WeakKeyDictionary[State, dict[Any, gevent.Greenlet[..., list[Any] | Exception]]] = (
+    WeakKeyDictionary()
+)
 
 
 def ask_everywhere(ask: Callable[[], Answer]) -> list[Answer]:
@@ -35,22 +37,33 @@ def ask_everywhere(ask: Callable[[], Answer]) -> list[Answer]:
     asked = _asked.setdefault(state, {})
     if ask not in asked:
         asked[ask] = gevent.spawn(_ask_all, state, ask)
-    answers: list[Answer] = asked[ask].get()
+    answers = asked[ask].get()
+    if isinstance(answers, Exception):
+        raise answers
     return answers
 
 
-def _ask_all(state: State, ask: Callable[[], Answer]) -> list[Answer]:
+def _ask_all(state: State, ask: Callable[[], Answer]) -> list[Answer] | Exception:
     active = state.inventory.get_active_hosts()
     hosts = [each for each in state.inventory if each in active]
     asking = [gevent.spawn(_ask, host, ask) for host in hosts]
-    gevent.joinall(asking, raise_error=True)
-    return [each.get() for each in asking]
+    answers = {}
+    for done in gevent.iwait(asking):
+        answer = done.get()
+        if isinstance(answer, Exception):
+            return answer
+        answers[done] = answer
+    return [answers[each] for each in asking]
 
 
-def _ask(host: Host, ask: Callable[[], Answer]) -> Answer:
+def _ask(host: Host, ask: Callable[[], Answer]) -> Answer | Exception:
+    """The answer, or what was raised: gevent prints a traceback of what a greenlet raises."""
     # greenlets begin without pyinfra's current host
-    with ctx_host.use(host):
-        return ask()
+    try:
+        with ctx_host.use(host):
+            return ask()
+    except Exception as error:
+        return error
 
 
 def run_on(

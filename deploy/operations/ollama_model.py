@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+
 from deploy.changes.change import ABSENT, Change, FieldChange
 from deploy.facts.model_store import ModelStore
+from deploy.operations.container_command import remove
 from deploy.operations.script import ScriptCommand
 from deploy.services import StoredModel
 from deploy.services.ollama_model import manifest_path
@@ -43,6 +46,19 @@ def model_command(container: str, model: StoredModel, change: Change) -> ScriptC
         redact=str,
         progress="" if change.action == "pull" else f"{change.action} {model.name}",
     )
+
+
+def emptied(models: Mapping[str, tuple[str, ...]]) -> Iterator[ScriptCommand]:
+    """What was set aside goes, with the models in its store: until now it could come back.
+
+    Args:
+        models: those that Atelier made, by the name of what makes room for another one.
+    """
+    for name, own in models.items():
+        before = f"{name}.previous"
+        progress = f"removing models of {name}"
+        yield ScriptCommand(SCRIPT, "remove", before, *own, redact=str, progress=progress)
+        yield remove(before)
 
 
 def _drift(model: StoredModel, found: ModelStore) -> tuple[FieldChange, ...]:

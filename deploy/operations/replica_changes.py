@@ -31,6 +31,8 @@ class Part:
     """Those that nothing was there of before."""
     has_former: bool
     """Whether another one of the unit runs before, which can come back."""
+    models: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Models in the stores of those that no one wants any more, which go with them."""
 
     @property
     def runs(self) -> tuple[str, ...]:
@@ -115,12 +117,14 @@ def _part(unit: Unit, changes: HostChanges, found: UnitsState) -> Part:
     former = {
         name for name, live in there.items() if {each.name for each in live} - {f"{name}.next"}
     }
+    names = tuple(member.name for member in members)
     return Part(
         unit,
-        names=tuple(member.name for member in members),
+        names=names,
         gone=frozenset(member.name for member in members if member.action == "remove"),
-        new=frozenset(member.name for member in members) - former,
+        new=frozenset(names) - former,
         has_former=unit.name in former and is_made_anew(own, alone=len(members) == 1),
+        models=changes.made_in(names),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
@@ -62,6 +62,10 @@ class HostChanges:
         return tuple(
             group for group in self.groups if group.tier == tier and rolling in (None, group.rolls)
         )
+
+    def made_in(self, names: Iterable[str]) -> dict[str, tuple[str, ...]]:
+        """Models that Atelier made in the stores of those of some units that go."""
+        return {name: self.models[name] for name in names if name in self.models}
 
     @property
     def swapped_orphans(self) -> frozenset[str]:

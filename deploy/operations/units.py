@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 
 from pyinfra import host, state
@@ -22,7 +22,6 @@ from deploy.operations.container_command import (
     clean,
     prepare,
     ready,
-    remove,
     replace,
     start,
     swap,
@@ -31,7 +30,6 @@ from deploy.operations.drained import drained
 from deploy.operations.lock import changes_host
 from deploy.operations.questions import units_question
 from deploy.operations.replica_changes import Part, ReplicaChanges, is_made_anew
-from deploy.operations.script import ScriptCommand
 from deploy.operations.together import TogetherCommand
 from deploy.operations.unit_changes import HostChanges, UnitChange, host_changes
 from deploy.operations.verified import sign_in_again
@@ -231,23 +229,14 @@ def _commands(
             yield from (prepare(unit, artefacts) for unit in fresh)
             serving = [member.unit for member in members if _replaces(member)]
             names = [member.name for member in group.members]
-            keeping = {name: changes.models[name] for name in names if name in changes.models}
+            keeping = changes.made_in(names)
             yield drained(swap(names, fresh, artefacts, tuple(keeping)), serving)
-            yield from _emptied(keeping)
+            yield from ollama_model.emptied(keeping)
         else:
             yield from (_command(change, artefacts) for change in members if change.runs)
         for change in members:
             for model, made in change.models:
                 yield ollama_model.model_command(change.unit.name, model, made)
-
-
-def _emptied(models: Mapping[str, tuple[str, ...]]) -> Iterator[StringCommand]:
-    """What was set aside goes, with the models in its store: until now it could come back."""
-    for name, own in models.items():
-        before = f"{name}.previous"
-        progress = f"removing models of {name}"
-        yield ScriptCommand("ollama.sh", "remove", before, *own, redact=str, progress=progress)
-        yield remove(before)
 
 
 def _whole(

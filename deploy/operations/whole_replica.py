@@ -19,6 +19,7 @@ from deploy.hosts.ssh import CONNECTION_ERRORS
 from deploy.operations.commands import show_failure
 from deploy.operations.container_command import SCRIPT, ContainerCommand
 from deploy.operations.everywhere import run_on
+from deploy.operations.ollama_model import emptied
 from deploy.operations.progress import telling
 from deploy.operations.replica_changes import Part
 from deploy.operations.script import ScriptCommand
@@ -79,11 +80,19 @@ class WholeCommand(ContainerCommand):
         if halted and self._take(self._launch):
             problem = self._wait(lambda part: part.runs)
             if not problem:
-                return self._take(self._step("clean"))
+                return self._take(self._clean) and self._empty()
             self._show(problem)
             self._take(self._tell, show=True)
         self._go_back()
         return False
+
+    def _empty(self) -> bool:
+        """Models go with what made room, which could come back until now."""
+        return all(
+            self._succeeded([self._on(part, command)])
+            for part in self.parts
+            for command in emptied(part.models)
+        )
 
     def _go_back(self) -> None:
         """New ones go on all hosts before an old one starts."""
@@ -120,7 +129,10 @@ class WholeCommand(ContainerCommand):
 
     def _take(self, step: Step, *, show: bool = False) -> bool:
         """Take a step on all hosts; what is said of it is shown where it fails, or always."""
-        said = self._everywhere(step, self.parts)
+        return self._succeeded(self._everywhere(step, self.parts), show=show)
+
+    def _succeeded(self, said: Sequence[Said], *, show: bool = False) -> bool:
+        """Whether a step was taken everywhere; what is said of it is shown as ``_take`` says."""
         for each in said:
             if show or not each.succeeded:
                 lines = [line.removeprefix(FAILED) for line in each.lines]
@@ -153,6 +165,11 @@ class WholeCommand(ContainerCommand):
 
     def _launch(self, part: Part) -> ScriptCommand:
         return self._script("launch", ",".join(part.runs), "0")
+
+    def _clean(self, part: Part) -> ScriptCommand:
+        # those with models stay set aside until these are removed
+        names = [name for name in part.names if name not in part.models]
+        return self._script("clean", ",".join(names), "0")
 
     def _glance(self, names: Callable[[Part], tuple[str, ...]]) -> list[tuple[str, str]]:
         """How far each unit is, and the same in words."""

@@ -6,12 +6,12 @@ import re
 
 from pydantic import ByteSize, Field, field_validator, model_validator
 
+from deploy.spec.addresses import read_url
 from deploy.spec.base import LocalPath, MemoryLimit, Spec, refusal
 from deploy.spec.secrets import EnvironmentValue, SecretSource, refuse_plain_secrets
 from deploy.units import MIB
 
 LETS_ENCRYPT = "https://acme-v02.api.letsencrypt.org/directory"
-DIRECTORY = re.compile(r"https://[^\s/@?#]+(/[^\s@?#]*)?")
 KEY_ID = re.compile(r"[^\s%#]+")
 EMAIL = re.compile(r"[^\s@,%#]+@[^\s@,%#]+\.[^\s@,%#]+")
 
@@ -68,7 +68,7 @@ class AcmeSpec(Spec):
     @field_validator("directory")
     @classmethod
     def _directory_is_a_url(cls, url: str) -> str:
-        if not DIRECTORY.fullmatch(url):
+        if not read_url(url, "https"):
             raise refusal(repr(url), "https:// and the path of a directory", f"e.g. {LETS_ENCRYPT}")
         return url
 

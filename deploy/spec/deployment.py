@@ -9,6 +9,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from deploy.spec.addresses import read_url
 from deploy.spec.base import NAME, LocalPath, refusal
 from deploy.spec.engine import EngineSpec
 from deploy.spec.entry import EntrySpec
@@ -24,7 +25,6 @@ from deploy.spec.stores import PostgresSpec, ValkeySpec
 from deploy.spec.web_ui import WebUISpec
 
 REGISTRY = re.compile(r"[\w.-]+(:\d+)?(/[\w.-]+)*/?")
-ENDPOINT = re.compile(r"https?://[^\s/@?#]+(/[^\s@?#]*)?")
 Use = Literal["research", "internal_commercial", "third_party_service"]
 
 
@@ -99,7 +99,7 @@ class DeploymentSpec(RoutersSpec):
         if mirror is not None and not REGISTRY.fullmatch(mirror):
             raise refusal(
                 repr(mirror),
-                "host or host:port, and a path where there is one, e.g. registry.lab:5000/hub",
+                "a name or an IPv4 address, its port and its path, e.g. registry.lab:5000/hub",
                 "leave out http:// and https://",
             )
         return mirror
@@ -107,7 +107,7 @@ class DeploymentSpec(RoutersSpec):
     @field_validator("huggingface_endpoint")
     @classmethod
     def _endpoint_is_a_url(cls, url: str) -> str:
-        if not ENDPOINT.fullmatch(url):
+        if not read_url(url, "http", "https"):
             raise refusal(repr(url), "http:// or https://, and a host, e.g. 'https://hub.lab'")
         return url.rstrip("/")
 

@@ -7,13 +7,14 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from deploy.spec.addresses import read_url
 from deploy.spec.base import Spec, refusal
 
 BRANCH = re.compile(r"[0-9]{3}")
 VERSION = re.compile(r"\d{2,3}\.\d+(\.\d+)?")
 FINGERPRINT = re.compile(r"[0-9A-F]{40}")
 WINDOW = re.compile(r"([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d")
-URL = re.compile(r"(https?|file)://[^\s@?#]+")
+FILES = re.compile(r"file://[^\s@?#]+")
 
 
 class DriverSpec(Spec):
@@ -84,9 +85,11 @@ class DriverSpec(Spec):
     @field_validator("repository", "toolkit_repository")
     @classmethod
     def _repository_is_a_url(cls, url: str | None) -> str | None:
-        if url is not None and not URL.fullmatch(url):
+        if url is None:
+            return None
+        if not (FILES.fullmatch(url) or read_url(url, "http", "https")):
             raise refusal(repr(url), "http://, https:// or file://, without user, '?' and '#'")
-        return url.rstrip("/") if url else url
+        return url.rstrip("/")
 
     @field_validator("reboot_window")
     @classmethod

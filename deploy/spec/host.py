@@ -15,6 +15,7 @@ from pydantic import (
     model_validator,
 )
 
+from deploy.spec.addresses import PORT, is_place
 from deploy.spec.base import HostPath, Line, Spec, refusal
 from deploy.spec.driver import DriverSpec
 from deploy.spec.program import HOMEBREW_HAPROXY, ProgramName, ProgramSpec
@@ -24,7 +25,7 @@ ADDRESS = re.compile(r"[\w:][\w.:%-]*")
 NAME = re.compile(r"[^\s,\[\]@-][^\s,\[\]]*")
 """What ``ssh`` knows a host by can be more than a host name."""
 LOGIN = re.compile(r"[^\s-]\S*")
-HOP = re.compile(r"([\w.-]+@)?\w[\w.-]*(:\d{1,5})?")
+HOP = re.compile(rf"([\w.-]+@)?(?P<host>\[[^\s\]]*\]|\w[\w.-]*){PORT}")
 """A jump host: ``user@name:port``, of which only the name is needed."""
 LOCAL = "@local"
 CONNECTORS = ("@ssh/", "@fake/")
@@ -36,6 +37,11 @@ def _profile_is_one(name: str) -> str:
     if not MIG_PROFILE.fullmatch(name):
         raise refusal(repr(name), "a profile such as '3g.40gb'")
     return name
+
+
+def _is_hop(text: str) -> bool:
+    found = HOP.fullmatch(text)
+    return found is not None and is_place(found)
 
 
 def _leads_to_a_host(address: str) -> str:
@@ -176,7 +182,7 @@ class HostSpec(Spec):
     @field_validator("ssh_jump")
     @classmethod
     def _jump_is_hosts(cls, jump: str | None) -> str | None:
-        if jump is not None and not all(HOP.fullmatch(hop) for hop in jump.split(",")):
+        if jump is not None and not all(_is_hop(hop) for hop in jump.split(",")):
             raise refusal(repr(jump), "user@name:port, of which only the name is needed")
         return jump
 

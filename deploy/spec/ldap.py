@@ -6,16 +6,15 @@ import re
 
 from pydantic import field_validator, model_validator
 
+from deploy.spec.addresses import read_url, without_brackets
 from deploy.spec.base import LocalPath, Spec, refusal
 from deploy.spec.secrets import SecretSource
 
 LDAP_BIND_PASSWORD = "web_ui.ldap.bind_password"  # noqa: S105 - what it is called
-URL = re.compile(r"(?P<scheme>ldaps?)://(?P<host>[^\s/@?#:]+)(:(?P<port>\d{1,5}))?/?")
 NAME = re.compile(r"\s*[A-Za-z0-9.-]+\s*=.+")
 """How a distinguished name begins (https://www.rfc-editor.org/rfc/rfc4514)."""
 ATTRIBUTE = re.compile(r"[A-Za-z][A-Za-z0-9-]*")
 PORTS = {"ldap": 389, "ldaps": 636}
-HIGHEST_PORT = 65535
 ESCAPED = str.maketrans({"\\": r"\5c", "*": r"\2a", "(": r"\28", ")": r"\29", "\0": r"\00"})
 """What stands for something else in a filter (https://www.rfc-editor.org/rfc/rfc4515)."""
 
@@ -56,8 +55,8 @@ class LdapSpec(Spec):
     @field_validator("url")
     @classmethod
     def _url_is_one(cls, url: str) -> str:
-        found = URL.fullmatch(url)
-        if not found or not 0 < int(found["port"] or 1) <= HIGHEST_PORT:
+        found = read_url(url, *PORTS)
+        if found is None or found["path"] not in {None, "/"}:
             raise refusal(
                 repr(url), "ldaps://, a host, and a port where it is not 636, without a path"
             )
@@ -127,8 +126,8 @@ class LdapSpec(Spec):
 
     @property
     def host(self) -> str:
-        """Its host."""
-        return self._parts["host"]
+        """Its host; an address of IPv6 without brackets, as the web UI's library wants it."""
+        return without_brackets(self._parts["host"])
 
     @property
     def port(self) -> int:
@@ -145,7 +144,7 @@ class LdapSpec(Spec):
 
     @property
     def _parts(self) -> re.Match[str]:
-        found = URL.fullmatch(self.url)
+        found = read_url(self.url, *PORTS)
         assert found is not None  # noqa: S101 - it was validated
         return found
 

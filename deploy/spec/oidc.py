@@ -9,11 +9,11 @@ import re
 
 from pydantic import field_validator, model_validator
 
+from deploy.spec.addresses import read_url
 from deploy.spec.base import LocalPath, Spec, refusal
 from deploy.spec.secrets import SecretSource
 
 OIDC_CLIENT_SECRET = "web_ui.oidc.client_secret"  # noqa: S105 - what it is called
-ISSUER = re.compile(r"https://[^\s/@?#]+(/[^\s@?#]*)?")
 WORD = re.compile(r"[^\s;]+")
 SEPARATOR = "|"
 """Between names of groups and roles where Open WebUI has them in one variable; commas are in the
@@ -61,7 +61,7 @@ class OidcSpec(Spec):
     @field_validator("issuer")
     @classmethod
     def _issuer_is_a_url(cls, issuer: str) -> str:
-        if not ISSUER.fullmatch(issuer):
+        if not read_url(issuer, "https"):
             raise refusal(
                 repr(issuer),
                 "https:// and the provider's address, e.g. 'https://id.lab.example/realms/lab'",

@@ -31,7 +31,7 @@ class RegistrySpec(Spec):
         if not ADDRESS.fullmatch(address):
             raise refusal(
                 repr(address),
-                "host or host:port, e.g. registry.lab:5000",
+                "a name or an IPv4 address, and its port, e.g. registry.lab:5000",
                 "leave out http://, https:// and the path",
             )
         return address

@@ -6,6 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import ByteSize, Field, field_validator, model_validator
 
+from deploy.spec.addresses import read_url
 from deploy.spec.base import Line, MemoryLimit, refusal
 from deploy.spec.endpoint import EndpointSpec
 from deploy.spec.ldap import LdapSpec
@@ -97,8 +98,10 @@ class WebUISpec(EndpointSpec):
     @field_validator("url")
     @classmethod
     def _url_is_absolute(cls, url: str | None) -> str | None:
-        if url is not None and not url.startswith(("http://", "https://")):
-            raise refusal(repr(url), "an address that starts with http:// or https://")
+        if url is not None and not read_url(url, "http", "https"):
+            raise refusal(
+                repr(url), "http:// or https://, and a host, e.g. 'https://ai.lab.example'"
+            )
         return url.rstrip("/") if url else url
 
     @model_validator(mode="after")

@@ -30,6 +30,10 @@ class Server:
     wanted_besides: str = ""
     """What is asked for after that key, e.g. a password."""
     shell: tuple[str, ...] = ("sh", "-c")
+    version: str = ""
+    """How it calls itself, if not as paramiko does."""
+    cuts_off: bool = False
+    """Whether it ends a connection on which a command is to run."""
     forwards: bool = False
     max_sessions: int = 10
     """Sessions at a time on one connection."""
@@ -62,6 +66,7 @@ def _accept(listening: socket.socket, server: Server, transports: list[paramiko.
             return
         transport = paramiko.Transport(connection)
         transport.add_server_key(HOST_KEY)
+        transport.local_version = server.version or transport.local_version
         transports.append(transport)
         transport.start_server(server=_Interface(server, transport), event=threading.Event())
 
@@ -99,6 +104,8 @@ class _Interface(paramiko.ServerInterface):
 
     def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:
         self._server.commands.append(command.decode())
+        if self._server.cuts_off:
+            self._transport.close()
         arguments = [*self._server.shell, command.decode()]
         threading.Thread(target=self._run, args=(arguments, channel), daemon=True).start()
         return True

@@ -51,6 +51,7 @@ def test_everything_that_openssh_says_counts(answer: Path, home: Path) -> None:
         "stricthostkeychecking accept-new\nserveraliveinterval 7\nconnecttimeout 9\n"
         "addressfamily inet6\nbindaddress fd00::2\n"
         'proxyusefdpass yes\nknownhostscommand /bin/known "%H of" %r %t\n'
+        "controlpath /run/cm-you@10.0.0.9\ngssapiauthentication yes\n"
     )
     assert find_endpoint(HostSpec(name="gpu1")) == Endpoint(
         address="10.0.0.9",
@@ -71,6 +72,8 @@ def test_everything_that_openssh_says_counts(answer: Path, home: Path) -> None:
         bind_address="fd00::2",
         connect_timeout_seconds=9,
         keepalive_seconds=7,
+        control_path="/run/cm-you@10.0.0.9",
+        uses_kerberos=True,
     )
 
 

@@ -49,7 +49,9 @@ def ssh(server: Server) -> Iterator[Client]:
         yield client
 
 
-@pytest.mark.parametrize("shell", ["sh", "bash", "dash", "zsh", "ksh", "tcsh", "csh", "fish"])
+@pytest.mark.parametrize(
+    "shell", ["sh", "bash", "dash", "zsh", "ksh", "tcsh", "csh", "fish", "xonsh"]
+)
 def test_a_long_command_passes_a_shell_unchanged(shell: str) -> None:
     if not shutil.which(shell):
         pytest.skip(f"{shell} is not installed")
@@ -65,9 +67,20 @@ def test_a_line_is_of_what_no_shell_changes() -> None:
     assert not set("\n!\t") & set(line)
     assert line.isascii()
     words = line.split("'")[1::2]
+    # xonsh reads words in single quotes as Python does, and puts variables in
+    assert "\\" not in line
+    assert "$" not in "".join(words[1:])
     assert max(map(len, words)) <= 1000
-    assert "\\'" not in line
-    assert not any(word.endswith("\\") for word in words)
+
+
+def test_nothing_succeeds_without_the_program_that_reads_it(tmp_path: Path) -> None:
+    (tmp_path / "sh").symlink_to(str(shutil.which("sh")))
+    command = frame("echo done")
+    ran = subprocess.run(
+        ["/bin/sh", "-c", command], env={"PATH": str(tmp_path)}, capture_output=True
+    )
+    assert (ran.returncode, ran.stdout) == (127, MARK)
+    assert b"tr: not found" in ran.stderr
 
 
 def test_what_a_profile_prints_is_dropped(server: Server, ssh: Client) -> None:
@@ -228,7 +241,7 @@ def test_with_whatever_the_host_has(
 def offer(tmp_path: Path, server: Server, *tools: str) -> None:
     """A host that has these programs, and those that a script cannot do without."""
     (tmp_path / "bin").mkdir()
-    for name in ("sh", "cat", *tools):
+    for name in ("sh", "cat", "tr", *tools):
         found = sys.executable if name == "python3" else shutil.which(name)
         (tmp_path / "bin" / name).symlink_to(str(found))
     server.shell = ("env", f"PATH={tmp_path}/bin", "sh", "-c")

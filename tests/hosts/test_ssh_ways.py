@@ -379,6 +379,80 @@ def test_two_jump_hosts(home: Path, server: Server) -> None:
         assert ssh.exec_command("echo through")[1].read() == b"through\n"
 
 
+@pytest.fixture
+def control_path(home: Path, server: Server) -> Iterator[Path]:
+    """A connection that ``ssh`` keeps open; the server lets nobody in after that."""
+    path = home / "open"
+    command = ["ssh", "-F", "none", "-M", "-N", "-S", str(path), "-p", str(server.port)]
+    known = f"UserKnownHostsFile={home}/.ssh/known_hosts"
+    keeping = subprocess.Popen([*command, "-o", known, "alice@127.0.0.1"])
+    try:
+        deadline = time.monotonic() + 30
+        while not path.exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        server.allowed = b"nobody"
+        yield path
+    finally:
+        keeping.terminate()
+        keeping.wait()
+
+
+def test_a_jump_host_is_gone_through_on_a_connection_that_is_open(
+    home: Path, server: Server, control_path: Path
+) -> None:
+    server.forwards = True
+    with serve() as target:
+        place = f"Host gpu1\n  HostName 127.0.0.1\n  Port {target.port}\n  ProxyJump hop\n"
+        hop = (
+            f"Host hop\n  HostName 127.0.0.1\n  Port {server.port}\n  ControlPath {control_path}\n"
+        )
+        (home / ".ssh/config").write_text(f"{place}{hop}Host *\n  User alice\n")
+        with (home / ".ssh/known_hosts").open("a") as known:
+            known.write(target.known_host)
+        with open_ssh(HostSpec(name="gpu1")) as ssh:
+            assert ssh.exec_command("echo through")[1].read() == b"through\n"
+    assert server.logins == 1
+
+
+def test_who_gets_in_with_ssh_alone_is_told_why(
+    home: Path, server: Server, control_path: Path
+) -> None:
+    server.wanted_besides = "publickey,gssapi-with-mic"
+    lines = [f"ControlPath {control_path}", "GSSAPIAuthentication yes"]
+    host = configure(home, server, *lines)
+    with pytest.raises(paramiko.AuthenticationException) as refused:
+        open_ssh(host)
+    assert str(refused.value).endswith(
+        f"; ssh itself may use a connection that is open already (ControlPath {control_path})"
+        " or Kerberos (GSSAPIAuthentication)"
+    )
+    fix = explain(f"Authentication error ({refused.value})", host)
+    assert f"ssh-copy-id -p {server.port} alice@127.0.0.1" in fix
+    server.wanted_besides = "publickey"
+    control_path.unlink()
+    with pytest.raises(paramiko.AuthenticationException, match=r"as none was found$"):
+        open_ssh(host)
+
+
+def test_dropbear_is_refused_at_once(home: Path, server: Server) -> None:
+    server.version = "SSH-2.0-dropbear_2022.83"
+    host = configure(home, server)
+    with pytest.raises(paramiko.SSHException) as refused:
+        open_ssh(host)
+    said = "SSH-2.0-dropbear_2022.83 closes the connection at commands of more than 9000 characters"
+    assert str(refused.value) == said
+    assert "openssh-server" in explain(said, host)
+
+
+def test_a_server_that_closes_the_connection_at_a_command(home: Path, server: Server) -> None:
+    server.cuts_off = True
+    with (
+        open_ssh(configure(home, server)) as ssh,
+        pytest.raises(paramiko.SSHException, match="closed the connection at a command"),
+    ):
+        ssh.exec_command("echo done")
+
+
 def test_addresses_that_are_not_wanted_are_left_alone(
     home: Path, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:

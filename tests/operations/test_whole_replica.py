@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -229,6 +230,28 @@ def test_an_orphan_that_made_room_comes_back(running: Site) -> None:
     running.prepare(NODE, "good")
     assert not running.change(running.part(ASKED), running.part(NODE, "orphan"))
     assert running.containers == {ASKED: OLD, NODE: OLD, "orphan": OLD}
+
+
+def test_an_orphan_stays_set_aside_until_its_models_are_removed(
+    running: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = running.machines[SECOND]
+    machine.engine.add("orphan", OLD[0])
+    others, there = machine.run_shell_command, []
+
+    def run(command: Any, **options: Any) -> tuple[bool, CommandOutput]:
+        if "first:latest" not in command.get_raw_value():
+            return others(command, **options)
+        there.append(machine.containers.keys())
+        return True, CommandOutput([])
+
+    monkeypatch.setattr(machine, "run_shell_command", run)
+    for name in (ASKED, NODE):
+        running.prepare(name, "good")
+    emptied = replace(running.part(NODE, "orphan"), models={"orphan": ("first:latest",)})
+    assert running.change(running.part(ASKED), emptied)
+    assert there == [{NODE, "orphan.previous"}]
+    assert running.containers == {ASKED: NEW, NODE: NEW}
 
 
 def test_a_host_that_is_lost_brings_the_others_back(

@@ -84,6 +84,21 @@ def test_router_and_web_ui_stay_on_the_machine_itself(make: MakeArtefacts) -> No
         assert [str(port.host_ip) for port in other.container.ports] == ["127.0.0.1"]
 
 
+def test_an_answer_of_500_is_neither_retried_nor_held_against_the_router(
+    make: MakeArtefacts,
+) -> None:
+    """LiteLLM answers it to a body that is no JSON object: a client's mistake, not a failure."""
+    hosts = {"hosts": TWO_HOSTS, "router": {"host": "a.lab.example"}}
+    for made in (make(entry={}), make(**hosts, entry={"host": "b.lab.example"})):
+        found = sections(entry(made))
+        retried = [line for section in found.values() for line in rules(section, "retry-on")]
+        assert retried == [["conn-failure", "empty-response"]]
+        for server in (line for section in found.values() for line in rules(section, "server")):
+            # all that an observed error does is that its health is asked for sooner
+            modes = {word: server[at + 1] for at, word in enumerate(server) if word == "on-error"}
+            assert modes == ({"on-error": "fastinter"} if "observe" in server else {})
+
+
 def test_there_is_none_unless_declared(demo: Artefacts) -> None:
     assert demo.stack.tier(Tier.ENTRY) == ()
 

@@ -141,6 +141,12 @@ def test_a_directory(make: MakeArtefacts) -> None:
     assert env["JWT_EXPIRES_IN"] == "8h"
 
 
+def test_a_directory_at_an_address_of_ipv6(make: MakeArtefacts) -> None:
+    """ldap3 takes no brackets in what is no URL."""
+    env = variables(make(web_ui={"ldap": LDAP | {"url": "ldaps://[2001:db8::1]:1636"}}))
+    assert (env["LDAP_SERVER_HOST"], env["LDAP_SERVER_PORT"]) == ("2001:db8::1", "1636")
+
+
 def test_groups_of_a_directory_are_escaped_in_its_filter() -> None:
     ldap = Ldap(
         url="ldap://10.0.0.9:1389",

@@ -689,7 +689,7 @@ Acme(port_80_is_forwarded=True)
         {"web_ui": {"url": "chat.lab.example"}},
         """
         web_ui.url: 'chat.lab.example'
-            allowed: an address that starts with http:// or https://
+            allowed: http:// or https://, and a host, e.g. 'https://ai.lab.example'
         """,
     ),
     (
@@ -718,7 +718,7 @@ Acme(port_80_is_forwarded=True)
         {"registries": [{"address": "https://registry.lab/"}]},
         """
         registries[0].address: 'https://registry.lab/'
-            allowed: host or host:port, e.g. registry.lab:5000
+            allowed: a name or an IPv4 address, and its port, e.g. registry.lab:5000
             fix: leave out http://, https:// and the path
         """,
     ),
@@ -773,7 +773,7 @@ Acme(port_80_is_forwarded=True)
         {"registry_mirror": "https://registry.lab"},
         """
         registry_mirror: 'https://registry.lab'
-            allowed: host or host:port, and a path where there is one, e.g. registry.lab:5000/hub
+            allowed: a name or an IPv4 address, its port and its path, e.g. registry.lab:5000/hub
             fix: leave out http:// and https://
         """,
     ),

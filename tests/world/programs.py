@@ -74,8 +74,8 @@ def changed(what: str) -> None:
         file.write(f"{HOST.name} {what}\n")
         file.seek(0)
         count = len(file.readlines())
-    if count == int(os.environ.get("WORLD_KILL", "0")):
-        (WORLD / "killed").touch()
+    if count == int(after := os.environ.get("WORLD_KILL", "0")):
+        (WORLD / f"killed-{after}").touch()
         os.kill(0, signal.SIGKILL)
 
 

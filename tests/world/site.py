@@ -105,8 +105,9 @@ class World(Operator):
         return make_artefacts(declared.spec, declared.directory)
 
     def run(self, *flags: str) -> Result:
-        for name in ("changes", "killed", "unknown"):
-            (self.directory / name).unlink(missing_ok=True)
+        for name in ("changes", "killed-*", "unknown"):
+            for path in self.directory.glob(name):
+                path.unlink()
         (self.directory / "changes").touch()
         result = super().run(*flags)
         unknown = self.directory / "unknown"
