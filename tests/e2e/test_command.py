@@ -154,6 +154,24 @@ def test_down_removes_only_its_own(site: Site, tmp_path: Path) -> None:
         assert "Nothing to remove." in site.atelier("down", "--yes").stdout
 
 
+def test_down_says_who_is_in_the_network(site: Site) -> None:
+    """A container of somebody else, which is left alone; the next run removes the rest."""
+    image = site.container("llama-cpp-tiny-coder").image
+    guest = site.client.containers.run(
+        image, ["60"], entrypoint=["sleep"], network=NAME, detach=True
+    )
+    try:
+        down = site.atelier("down", "--yes")
+        assert down.returncode == 1
+        assert "docker network inspect names it" in " ".join(down.stderr.split())
+        guest.reload()
+        assert guest.status == "running"
+    finally:
+        guest.remove(force=True)
+    assert site.atelier("down", "--yes").returncode == 0
+    assert not site.client.networks.list(names=[f"^{NAME}$"])
+
+
 def test_down_asks_first(site: Site) -> None:
     before = site.snapshot()
     refused = site.atelier("down")

@@ -124,6 +124,14 @@ def deploy(rig: Rig) -> Result:
     return result
 
 
+@pytest.fixture
+def deployed(rig: Rig) -> Rig:
+    """As it is declared first, whatever ran before: some tests run without the others."""
+    rig.declare()
+    deploy(rig)
+    return rig
+
+
 def test_a_first_deployment(rig: Rig) -> None:
     planned = rig.site.apply()
     assert {(row["action"], row["resource"]) for row in planned.changes} >= {
@@ -252,8 +260,9 @@ def test_what_was_changed_by_hand_is_mended(
 
 
 @pytest.mark.long
-def test_another_version_of_the_program(rig: Rig) -> None:
+def test_another_version_of_the_program(deployed: Rig) -> None:
     """The one before is kept until it is pruned."""
+    rig = deployed
     make_archive(rig.site.directory / "llama-b2.tar.gz", "b2")
     [old] = rig.programs()
     program = {"archive": "llama-b2.tar.gz", "version": "b2"}
@@ -271,7 +280,8 @@ def test_another_version_of_the_program(rig: Rig) -> None:
 
 
 @pytest.mark.long
-def test_a_model_that_is_no_longer_wanted_goes(rig: Rig) -> None:
+def test_a_model_that_is_no_longer_wanted_goes(deployed: Rig) -> None:
+    rig = deployed
     tiny = Path(__file__).parents[2] / "deploy/catalog/models/tiny-coder-q8_0.gguf"
     rig.declare(models=[{"name": "other", "path": str(tiny), "roles": ["completion"]}])
     planned = rig.site.apply()
@@ -287,8 +297,9 @@ def test_a_model_that_is_no_longer_wanted_goes(rig: Rig) -> None:
 
 
 @pytest.mark.long
-def test_it_moves_into_a_container_and_back(rig: Rig) -> None:
+def test_it_moves_into_a_container_and_back(deployed: Rig) -> None:
     """On the same port; the host gets Docker for that."""
+    rig = deployed
     rig.declare(host={"engines": "containers", "programs": {}})
     planned = rig.site.apply()
     moved = ("recreate", f"container {NAME}")
@@ -307,7 +318,8 @@ def test_it_moves_into_a_container_and_back(rig: Rig) -> None:
 
 
 @pytest.mark.long
-def test_a_service_that_fails_leaves_the_container_before_it(rig: Rig) -> None:
+def test_a_service_that_fails_leaves_the_container_before_it(deployed: Rig) -> None:
+    rig = deployed
     rig.declare(host={"engines": "containers", "programs": {}})
     deploy(rig)
     before = containers_of(rig.engine)[NAME]
@@ -323,8 +335,9 @@ def test_a_service_that_fails_leaves_the_container_before_it(rig: Rig) -> None:
 
 
 @pytest.mark.long
-def test_a_router_on_the_same_host(rig: Rig) -> None:
+def test_a_router_on_the_same_host(deployed: Rig) -> None:
     """Its container reaches the engine at the host's address."""
+    rig = deployed
     rig.declare(router={"host": "engine"})
     deploy(rig)
     assert set(containers_of(rig.engine)) == {"e2e-litellm-0"}

@@ -24,6 +24,15 @@ from deploy.hosts.explain_docker import explain_docker
             "load the firewall before Docker starts",
         ),
         (
+            "Error response from daemon: error while removing network: network lab id eb7be0ce6363 "
+            "has active endpoints",
+            "docker network inspect names it",
+        ),
+        (
+            "Error response from daemon: remove lab-postgres: volume is in use - [023cb38a406d]",
+            "docker ps --all --filter volume=NAME",
+        ),
+        (
             'error getting credentials - err: exec: "docker-credential-desktop": executable file '
             "not found in $PATH, out: ``",
             "take credsStore and credHelpers out of ~/.docker/config.json",
