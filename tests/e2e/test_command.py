@@ -156,10 +156,9 @@ def test_down_removes_only_its_own(site: Site, tmp_path: Path) -> None:
 
 def test_down_says_who_is_in_the_network(site: Site) -> None:
     """A container of somebody else, which is left alone; the next run removes the rest."""
-    image = site.container("llama-cpp-tiny-coder").image
-    guest = site.client.containers.run(
-        image, ["60"], entrypoint=["sleep"], network=NAME, detach=True
-    )
+    image = str(site.container("llama-cpp-tiny-coder").attrs["Config"]["Image"])
+    guest = site.client.containers.create(image, ["60"], entrypoint=["sleep"], network=NAME)
+    guest.start()
     try:
         down = site.atelier("down", "--yes")
         assert down.returncode == 1
