@@ -107,18 +107,20 @@ class PeopleError(AtelierError):
 
 
 def either(names: Iterable[str]) -> str:
-    """Names of which any one will do: ``a, b or c``; there must be one."""
+    """Names of which any one will do: ``a, b or c``."""
     return _listed(names, "or")
 
 
 def every(names: Iterable[str]) -> str:
-    """Names that all are meant: ``a, b and c``; there must be one."""
+    """Names that all are meant: ``a, b and c``."""
     return _listed(names, "and")
 
 
 def _listed(names: Iterable[str], word: str) -> str:
-    *others, last = names
-    return f"{', '.join(others)} {word} {last}" if others else last
+    given = list(names)
+    if len(given) < 2:
+        return "".join(given)
+    return f"{', '.join(given[:-1])} {word} {given[-1]}"
 
 
 @contextmanager

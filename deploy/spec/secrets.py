@@ -87,7 +87,7 @@ class SecretSource(Spec):
         declared = [name for name in ("env", "file", "command") if getattr(self, name)]
         if len(declared) != 1:
             raise refusal(
-                every(declared) if declared else "no source",
+                every(declared) or "no source",
                 "exactly one of env, file, command",
                 "say where the secret comes from, e.g. Secret(env='ROUTER_KEY')",
             )

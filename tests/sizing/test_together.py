@@ -71,7 +71,7 @@ def test_how_many_would_fit_is_said() -> None:
     found = size_together(models, 3, 15.0)
     assert not found.fits
     assert reason_text(found.reasons[0], INVENTORY) == (
-        "c and b and a are loaded at the same time and need 19.5 GiB of each GPU, which leaves"
+        "c, b and a are loaded at the same time and need 19.5 GiB of each GPU, which leaves"
         " 15.0 GiB; lower max_loaded_models to 2, or use a smaller quantization, or take more GPU"
         " memory"
     )

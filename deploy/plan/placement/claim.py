@@ -64,7 +64,7 @@ class Claim:
     @property
     def title(self) -> str:
         """What is placed: a model, or the models of a shared Ollama."""
-        return every(each.name for each in self.together) if self.together else self.name
+        return every(each.name for each in self.together) or self.name
 
     @property
     def names(self) -> tuple[str, ...]:
