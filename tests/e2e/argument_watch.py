@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -42,9 +43,8 @@ class ArgumentWatch:
             watcher.join()
 
     def look(self) -> None:
-        for path in Path("/proc").glob("[0-9]*/cmdline"):
-            try:
-                self.of_each.add(path.read_bytes())
-            except OSError:
-                continue
+        for name in filter(str.isdigit, os.listdir("/proc")):  # noqa: PTH208 - none is asked for
+            # it may have ended meanwhile
+            with suppress(OSError):
+                self.of_each.add(Path("/proc", name, "cmdline").read_bytes())
         self.rounds += 1
