@@ -113,7 +113,8 @@ class _Interface(paramiko.ServerInterface):
     def _run(self, arguments: list[str], channel: paramiko.Channel) -> None:
         status = _run(arguments, channel)
         self._sessions -= 1
-        channel.send_exit_status(status)
+        # as shells say it of what a signal ended
+        channel.send_exit_status(status if status >= 0 else 128 - status)
         channel.close()
 
     def check_channel_direct_tcpip_request(
