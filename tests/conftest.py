@@ -39,8 +39,10 @@ SLOW = (
     *("scripts/test_container_script", "scripts/test_daemon_script", "scripts/test_lock_script"),
     *("scripts/test_driver_script", "scripts/test_gpu_settings_script"),
     *("scripts/test_service_script", "templates/test_haproxy_watch", "templates/test_link"),
-    *("templates/test_vllm_hang_watch",),
+    *("templates/test_aristote", "templates/test_vllm_hang_watch", "templates/test_vllm_node"),
+    *("live/test_browsers", "live/test_hanging_docker", "live/test_local_command"),
     *("test_people_runs", "test_pyinfra", "test_real_locks", "test_two_operators", "test_world"),
+    *("test_fake_vllm",),
 )
 """Modules, or what their names begin with, whose tests take seconds: real programs, sockets and
 runs of pyinfra. ``make check`` leaves them to ``make test``."""
