@@ -124,5 +124,5 @@ class ConfigReader:
 
 
 def _is_number(value: object) -> bool:
-    """Whether it is a number; Python's booleans are numbers, too, and JSON's are none."""
+    """Whether it is a number: to Python, booleans are numbers, too; in JSON they are not."""
     return isinstance(value, int | float) and not isinstance(value, bool)

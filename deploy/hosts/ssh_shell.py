@@ -29,9 +29,9 @@ WORD_BYTES = 180
 CHUNK_BYTES = 65536
 NO_COMMANDS = "no command of this user runs there"
 NO_COMMANDS_FIX = (
-    "see on the host what the user's login shell is (getent passwd), which may not be a restricted "
-    "one such as rbash; whether the password has "
-    "expired (chage -l), and ForceCommand in sshd_config or command= in authorized_keys"
+    "see on the host what the user's login shell is (getent passwd): nologin and restricted shells "
+    "such as rbash do not work. See also whether the password has expired (chage -l), and "
+    "ForceCommand in sshd_config or command= in authorized_keys"
 )
 
 
