@@ -16,6 +16,7 @@ from deploy.operations.commands import Commands
 from deploy.operations.container_command import remove
 from deploy.operations.lock import changes_host
 from deploy.operations.questions import units_question
+from deploy.operations.replica_changes import ReplicaChanges
 from deploy.operations.script import DockerCommand, ScriptCommand
 from deploy.operations.unit_changes import host_changes
 from deploy.services import ContainerSpec, compiled
@@ -23,15 +24,19 @@ from deploy.services.listener import SERVICE as LISTENER
 
 
 @changes_host
-def removed(artefacts: Artefacts) -> Commands:
+def removed(artefacts: Artefacts, replicas: ReplicaChanges) -> Commands:
     """The host has nothing of the deployment that is not wanted.
 
     These are units, models, configuration, what routers were told, with the engines' keys, and what
     was compiled; volumes with data stay. What makes room for another one has gone with it.
+
+    Args:
+        artefacts: the deployment.
+        replicas: those on several hosts that change: room is made on all of these.
     """
     found = look.ask(Units, **units_question(artefacts, host.name))
     resources = look.ask(Resources)
-    changes = host_changes(artefacts, host.name, found)
+    changes = host_changes(artefacts, host.name, found, replicas.restarting)
     orphans = [
         live
         for unit, own in changes.orphans.items()

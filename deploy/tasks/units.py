@@ -92,7 +92,9 @@ def converge(deployment: Artefacts) -> None:
         barrier.reached(name=f"All {tier.plural} run")
         if tier == Tier.ENGINE and host.name == deployment.plan.router.host:
             routing.settled(name="Forget the engines' old key", artefacts=deployment)
-    orphan.removed(name="Remove what the plan no longer has", artefacts=deployment)
+    orphan.removed(
+        name="Remove what the plan no longer has", artefacts=deployment, replicas=replicas
+    )
 
 
 def _taking_turns(deployment: Artefacts, tier: Tier) -> list[str]:

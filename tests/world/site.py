@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -132,6 +133,13 @@ class World(Operator):
         path = self.directory / machine / "state.json"
         found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
         return found
+
+    @contextmanager
+    def change(self, machine: str) -> Iterator[dict[str, Any]]:
+        """What a machine has, to be changed."""
+        state = self.state(machine)
+        yield state
+        (self.directory / machine / "state.json").write_text(json.dumps(state))
 
     def running(self) -> dict[str, set[str]]:
         """What runs on each machine, by its name."""
