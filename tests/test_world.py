@@ -222,7 +222,7 @@ def test_killed_after_any_change_the_next_run_mends_it(
         last = world.changes[-1]
         planned, done = world.dry_run(), world.deploy()
         assert (planned.status, done.status) == (0, 0), done.output
-        assert done.content == planned.content, last
+        assert done.announcements == planned.announcements, last
         assert_as_wanted(world)
         assert models(world) <= {"second"}, last
         world.go_back(kept)

@@ -99,6 +99,14 @@ def complete_at(url: str, model: str = "tiny-coder", key: str = MASTER_KEY) -> s
     return str(reply.json()["choices"][0]["text"])
 
 
+Field = tuple[str, str, str]
+"""Name, old and new value of what changes."""
+
+
+def _fields(change: dict[str, Any]) -> list[Field]:
+    return [(row["field"], row["old"], row["new"]) for row in change["fields"]]
+
+
 @dataclass(frozen=True)
 class Result:
     status: int
@@ -117,11 +125,18 @@ class Result:
         return set(self.steps)
 
     @property
-    def content(self) -> dict[tuple[str, str], list[tuple[str, str, str]]]:
-        """Name, old and new value of each announced field, by step."""
+    def announcements(self) -> list[tuple[str, str, str, list[Field]]]:
+        """Each announced change: host, action, resource and fields; hosts are in any order."""
+        return sorted(
+            (change["host"], change["action"], change["resource"], _fields(change))
+            for change in self.changes
+        )
+
+    @property
+    def content(self) -> dict[tuple[str, str], list[Field]]:
+        """The fields of each announced change, by step."""
         return {
-            step: [(row["field"], row["old"], row["new"]) for row in change["fields"]]
-            for step, change in zip(self.steps, self.changes, strict=True)
+            step: _fields(change) for step, change in zip(self.steps, self.changes, strict=True)
         }
 
     @property
@@ -207,7 +222,7 @@ class Operator:
         assert planned.status == 0, planned.output
         done, again = self.deploy(), self.deploy()
         assert [done.status, again.status] == [0, 0], done.output + again.output
-        assert done.content == planned.content, done.output
+        assert done.announcements == planned.announcements, done.output
         assert again.changes == [], again.output
         return planned, done, again
 

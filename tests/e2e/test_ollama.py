@@ -225,7 +225,7 @@ def test_another_file_is_another_model(deployed: Deployed, site: Site) -> None:
     deployed.file.write_bytes(weights)
     dry, made = site.dry_run(), site.deploy()
     assert made.status == 0, made.output
-    assert dry.announced == made.announced
+    assert dry.announcements == made.announcements
     assert {("recreate", container_of(CHAT)), ("create", model_of(CHAT))} < made.announced
     assert len(made.announced) == 3  # and the file is copied
     after = digests(site, CHAT)
@@ -270,7 +270,7 @@ def test_a_model_no_longer_declared_is_removed(deployed: Deployed, site: Site) -
     assert made.status == 0, made.output
     assert {("remove", model_of(CHAT)), ("remove", container_of(CHAT))} < made.announced
     # but for the name of the router's new configuration, which both know
-    assert dry.announced == made.announced
+    assert dry.announcements == made.announcements
     assert set(site.snapshot()) == {f"{NAME}-{CODER}-0", f"{NAME}-litellm-0"}
     left = site.client.containers.run(
         site.container(CODER).attrs["Image"],

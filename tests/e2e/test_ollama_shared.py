@@ -88,7 +88,7 @@ def changed(site: Site, settings: Settings) -> Result:
     site.write(settings)
     dry, made = site.dry_run(), site.deploy()
     assert made.status == 0, made.output
-    assert dry.announced == made.announced
+    assert dry.announcements == made.announcements
     settled(site)
     return made
 

@@ -83,7 +83,7 @@ def test_no_request_fails(site: Site) -> None:
         done, again = site.deploy(), site.deploy()
         wait_for(20)
     assert [done.status, again.status] == [0, 0], done.output + again.output
-    assert done.content == planned.content
+    assert done.announcements == planned.announcements
     assert again.changes == []
     keys = (
         f"file {site.settings['hosts'][0]['directory']}/deployments/{NAME}/live/litellm/engine_keys"

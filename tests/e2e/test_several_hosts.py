@@ -591,7 +591,7 @@ def test_what_one_compiled_is_carried_to_a_new_one(pair: Pair, everywhere: Regis
     )
     pair.declare(models=[{"name": name, "replicas": 2}], **settings)
     planned, made = pair.site.dry_run(), pair.deploy()
-    assert made.content == planned.content, made.output
+    assert made.announcements == planned.announcements, made.output
     assert ("b", f"volume {volume}") in {
         (row["host"], row["resource"]) for row in made.changes if row["action"] == "fill"
     }

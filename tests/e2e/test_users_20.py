@@ -74,7 +74,7 @@ class Box:
         planned, done = self.printed(self.site.dry_run()), self.printed(self.site.deploy())
         assert [planned.status, done.status] == [0, 0], planned.output + done.output
         assert done.steps == planned.steps
-        assert done.content == planned.content
+        assert done.announcements == planned.announcements
         again = self.printed(self.site.deploy())
         assert (again.status, again.succeeded, again.changes) == (0, 0, []), again.output
         self.collect_keys()
@@ -225,7 +225,7 @@ def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
         box = Box(Site("coder", home, settings, {"HOME": str(home), "COLUMNS": "120"}), host)
         planned, first = box.printed(box.site.dry_run()), box.printed(box.site.deploy())
         assert [planned.status, first.status] == [0, 0], planned.output + first.output
-        assert first.content == planned.content
+        assert first.announcements == planned.announcements
         box.collect_keys()
         yield box
 
