@@ -10,6 +10,7 @@ from deploy.model_files import Sources
 from deploy.plan.unknown import unknown
 from deploy.spec import EngineSpec, ModelSpec, SpeculativeSpec
 from deploy.spec.engine_kinds import TEXT_ROLES, WITHOUT_TEXT, kinds_with
+from deploy.spec.secrets import is_plain_secret
 
 OWN_SETTINGS = (
     "tool_call_parser",
@@ -20,6 +21,8 @@ OWN_SETTINGS = (
     "language_model_only",
 )
 """Settings of models that not every engine has."""
+HUB_TOKEN = "declare secrets={'huggingface_token': Secret(...)}"  # noqa: S105 - says where one is
+SECRET_VARIABLE = "if the engine has a variable for it: env={'NAME': Secret(...)}"  # noqa: S105
 
 
 def model_problems(
@@ -71,6 +74,23 @@ def _argument_problems(
         if name in own:
             found = f"{name}, which Atelier does not allow here"
             yield Problem(f"{path}.extra_args", found, fix=own[name])
+    for name in _secret_arguments(arguments):
+        if name not in own:
+            found = f"{name} has a secret, which everybody on the host could read"
+            fix = HUB_TOKEN if name in {"--hf-token", "-hft"} else SECRET_VARIABLE
+            yield Problem(f"{path}.extra_args", found, "arguments without secrets", fix)
+
+
+def _secret_arguments(arguments: tuple[str, ...]) -> Iterator[str]:
+    """Names of the options whose values are secrets; the values are not shown."""
+    option = ""
+    for argument in arguments:
+        name, _, value = argument.partition("=")
+        if not name.startswith("-"):
+            name, value = option or "an argument", argument
+        option = "" if value else name
+        if is_plain_secret(name, value):
+            yield name
 
 
 def _feature_problems(

@@ -134,9 +134,30 @@ def _text_or_secret(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
 EnvironmentValue = Annotated[str | SecretSource, WrapValidator(_text_or_secret)]
 """The value of an environment variable, or where it comes from if it is a secret."""
 SECRET_NAMES = re.compile(
-    r"(^|_)(TOKEN|PASSWORD|PASSWD|SECRET|CREDENTIALS|(API|ACCESS|SECRET)_KEY)$"
+    r"(^|_)(TOKEN|PASS|PASSWORD|PASSWD|PASSPHRASE|SECRET|CREDENTIALS"
+    r"|(API|ACCESS|AUTH|ENCRYPTION|PRIVATE|SECRET|SIGNING)_?KEY)$|_PWD$"
 )
-URL_WITH_PASSWORD = re.compile(r"\w+://[^/\s:@]*:[^/\s@]+@")
+SECRET_VALUES = re.compile(
+    r"\w+://[^/\s:@]*:[^/\s@]+@"
+    r"|\b(hf_|sk-|gh[opsu]_|github_pat_|glpat-|xox[abp]-|AKIA)[\w-]{16,}"
+    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----"
+)
+"""URLs with a password, what well-known services give out as tokens, and private keys."""
+SWITCHES = {"true", "false", "yes", "no", "on", "off", "none", "0", "1"}
+"""Values of variables that turn something on or off, such as ``ENABLE_API_KEY``."""
+
+
+def is_plain_secret(name: str, value: str) -> bool:
+    """Whether the value of a variable or an argument is a secret, as far as one can see.
+
+    Args:
+        name: e.g. ``LAB_TOKEN`` or ``--hf-token``.
+        value: what it is set to in the inventory.
+    """
+    if not value or value.lower() in SWITCHES:
+        return False
+    variable = name.lstrip("-").replace("-", "_").upper()
+    return bool(SECRET_NAMES.search(variable) or SECRET_VALUES.search(value))
 
 
 def refuse_plain_secrets(env: dict[str, EnvironmentValue]) -> dict[str, EnvironmentValue]:
@@ -149,9 +170,7 @@ def refuse_plain_secrets(env: dict[str, EnvironmentValue]) -> dict[str, Environm
     for name, value in env.items():
         if not VARIABLE.fullmatch(name):
             raise refusal(f"a variable called {name!r}", "letters, digits and underscores")
-        if not isinstance(value, str) or not value:
-            continue
-        if SECRET_NAMES.search(name.upper()) or URL_WITH_PASSWORD.search(value):
+        if isinstance(value, str) and is_plain_secret(name, value):
             raise refusal(
                 f"{name} is a secret, and its value is in the inventory",
                 f"{name} with Secret(env='...'), Secret(file='...') or Secret(command=[...])",

@@ -137,6 +137,17 @@ CASES: dict[str, dict[str, Any]] = {
         "engine": {**SGLANG, "extra_args": ["--tp-size=2", "--mem-fraction-static", "0.95"]},
         "models": [{**CODER_7B, "extra_args": ["--api-key", "x"]}],
     },
+    "secrets in arguments": {
+        "engine": {
+            **VLLM,
+            "extra_args": [
+                *("--hf-token", "lab", "--otlp-traces-endpoint=https://me:pass@traces"),
+                *("--kv-transfer-config", '{"token": "glpat-0123456789abcdefghij"}'),
+                *("--enable-prompt-tokens-details", "--ssl-keyfile-password=x"),
+            ],
+        },
+        "models": [{**CODER_7B, "extra_args": ["sk-0123456789abcdefghij"]}],
+    },
     "a GGUF file for SGLang": {
         "engine": SGLANG,
         "models": [{"name": "own", "path": "own.gguf"}],

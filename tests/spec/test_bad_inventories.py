@@ -655,6 +655,25 @@ Acme(port_80_is_forwarded=True)
             fix: set it in the environment and declare {'LAB_TOKEN': Secret(env='LAB_TOKEN')}
         """,
     ),
+    *(
+        (
+            {"web_ui": {"env": {name: value}}},
+            f"""
+        web_ui.env: {name} is a secret, and its value is in the inventory
+            allowed: {name} with Secret(env='...'), Secret(file='...') or Secret(command=[...])
+            fix: set it in the environment and declare {{{name!r}: Secret(env={name!r})}}
+        """,
+        )
+        for name, value in (
+            ("SMTP_PASS", "x"),
+            ("LDAP_PWD", "x"),
+            ("TRACES_APIKEY", "x"),
+            ("S3_PRIVATE_KEY", "x"),
+            ("HUB", "hf_0123456789abcdefghij"),
+            ("EXTRA_HEADERS", "Authorization: Bearer sk-0123456789abcdefghij"),
+            ("SIGNS_WITH", "-----BEGIN EC PRIVATE KEY-----"),
+        )
+    ),
     (
         {"web_ui": {"env": {"DB_URL": "postgresql://me:pass@db/x"}}},
         """

@@ -513,3 +513,18 @@ def test_an_inventory_gives_pyinfra_its_hosts(tmp_path: Path) -> None:
 @pytest.mark.parametrize("address", ["10.0.0.1", "gpu-1.lab", "fd00::7", "fe80::1%eth0", "::1"])
 def test_a_host_is_reached_by_name_or_by_an_address_of_either_kind(address: str) -> None:
     assert HostSpec(name="gpu1", address=address).address == address
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ENABLE_API_KEY", "true"),
+        ("ENABLE_API_KEY", "False"),
+        ("OAUTH_ID_TOKEN", ""),
+        ("TOKENS_PER_MINUTE", "4096"),
+        ("API_KEY_HEADER", "X-Lab"),
+        ("RAG_WEB_LOADER", "risk-sk-learn"),
+    ],
+)
+def test_what_is_no_secret_is_taken_in_plain_text(name: str, value: str) -> None:
+    assert declare(engine={"env": {name: value}}).engine.env == {name: value}
