@@ -138,11 +138,11 @@ SECRET_NAMES = re.compile(
     r"|(API|ACCESS|AUTH|ENCRYPTION|PRIVATE|SECRET|SIGNING)_?KEY)$|_PWD$"
 )
 SECRET_VALUES = re.compile(
-    r"\w+://[^/\s:@]*:[^/\s@]+@"
+    r"(?<=://)[^/\s:@]*:[^/\s]+(?=@)"
     r"|\b(hf_|sk-|gh[opsu]_|github_pat_|glpat-|xox[abp]-|AKIA)[\w-]{16,}"
-    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----"
+    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----[^'\"]*"
 )
-"""URLs with a password, what well-known services give out as tokens, and private keys."""
+"""Passwords in URLs, what well-known services give out as tokens, and private keys."""
 SWITCHES = {"true", "false", "yes", "no", "on", "off", "none", "0", "1"}
 """Values of variables that turn something on or off, such as ``ENABLE_API_KEY``."""
 
@@ -158,6 +158,11 @@ def is_plain_secret(name: str, value: str) -> bool:
         return False
     variable = name.lstrip("-").replace("-", "_").upper()
     return bool(SECRET_NAMES.search(variable) or SECRET_VALUES.search(value))
+
+
+def without_secrets(text: str) -> str:
+    """Text that somebody may read, with ``***`` in the place of what looks like a secret."""
+    return SECRET_VALUES.sub("***", text)
 
 
 def refuse_plain_secrets(env: dict[str, EnvironmentValue]) -> dict[str, EnvironmentValue]:

@@ -13,6 +13,7 @@ from pydantic_core import ErrorDetails
 
 from deploy.errors import Problem, SpecError
 from deploy.spec.base import Spec
+from deploy.spec.secrets import without_secrets
 
 SpecType = TypeVar("SpecType", bound=Spec)
 ALLOWED = {
@@ -97,7 +98,8 @@ def _problem(model: type[Spec], details: ErrorDetails, root: str) -> Problem:
     found = _found(model, details)
     match details["type"]:
         case "refused":
-            return Problem(path, context["found"], context["allowed"], context["fix"])
+            refused = without_secrets(context["found"])
+            return Problem(path, refused, context["allowed"], context["fix"])
         case "extra_forbidden":
             return _unknown_setting(model, location, path)
         case "too_short":
@@ -135,7 +137,7 @@ def _found(model: type[Spec], details: ErrorDetails) -> str:
     )
     value = details["input"]
     is_shown = is_key or value is None or not hidden
-    return _shortened(repr(value)) if is_shown else f"a {type(value).__name__}, not shown"
+    return _shortened(without_secrets(repr(value))) if is_shown else f"a {type(value).__name__}, not shown"
 
 
 def _shortened(text: str) -> str:

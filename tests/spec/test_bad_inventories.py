@@ -620,6 +620,15 @@ Acme(port_80_is_forwarded=True)
         """,
     ),
     (
+        {"huggingface_endpoint": "https://me:p@ss@hub.lab/", "name": "hf_0123456789abcdefghij"},
+        """
+        name: '***'
+            allowed: at most 40 lower-case letters, digits, dots and hyphens
+        huggingface_endpoint: 'https://***@hub.lab/'
+            allowed: http:// or https://, and a host, e.g. 'https://hub.lab'
+        """,
+    ),
+    (
         {"huggingface_endpoint": "hub.lab"},
         """
         huggingface_endpoint: 'hub.lab'
