@@ -136,8 +136,9 @@ def _found(model: type[Spec], details: ErrorDetails) -> str:
         for part in _specs(_annotation_at(model, details["loc"][:length]))
     )
     value = details["input"]
-    is_shown = is_key or value is None or not hidden
-    return _shortened(without_secrets(repr(value))) if is_shown else f"a {type(value).__name__}, not shown"
+    if hidden and not is_key and value is not None:
+        return f"a {type(value).__name__}, not shown"
+    return _shortened(without_secrets(repr(value)))
 
 
 def _shortened(text: str) -> str:
