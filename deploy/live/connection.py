@@ -187,7 +187,10 @@ def _problem(host: HostSpec, error: Exception) -> Problem:
 
 
 def _name_host_in_errors(client: docker.DockerClient, host: HostSpec) -> None:
-    """Where there are several hosts, say which one it is whose Docker stops answering."""
+    """Where there are several hosts, say which one it is whose Docker stops answering.
+
+    A question on a connection that ends without an answer is asked once more, on another one.
+    """
     from requests import RequestException
 
     ask = client.api.request
@@ -196,9 +199,19 @@ def _name_host_in_errors(client: docker.DockerClient, host: HostSpec) -> None:
         try:
             return ask(*args, **options)
         except RequestException as error:
-            raise ConnectionFailedError(_problem(host, error)) from None
+            if args[0] != "GET" or not _lost(error):
+                raise ConnectionFailedError(_problem(host, error)) from None
+        with _explained(host):
+            return ask(*args, **options)
 
     client.api.request = request  # type: ignore[method-assign]
+
+
+def _lost(error: Exception) -> bool:
+    """Whether a connection ended without an answer, and not for want of time."""
+    from urllib3.exceptions import ProtocolError
+
+    return any(isinstance(cause, ProtocolError) for cause in error.args)
 
 
 def _open(host: HostSpec, login: Login | None, stack: ExitStack) -> docker.DockerClient:

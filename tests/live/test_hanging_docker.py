@@ -1,4 +1,4 @@
-"""A Docker that takes questions and answers none, or stops answering in between."""
+"""A Docker that takes questions and answers none, stops answering in between, or hangs up."""
 
 from __future__ import annotations
 
@@ -23,6 +23,9 @@ class Daemon:
 
     def __init__(self, path: Path) -> None:
         self.answers = True
+        self.hangs_up = 0
+        """On so many of the next questions."""
+        self.asked: list[str] = []
         self._listening = socket.socket(socket.AF_UNIX)
         self._listening.bind(str(path))
         self._listening.listen()
@@ -38,7 +41,11 @@ class Daemon:
 
     def _serve(self, client: socket.socket) -> None:
         with client:
-            while client.recv(65536):
+            while question := client.recv(65536):
+                self.asked.append(question.split(b" ")[0].decode())
+                if self.hangs_up:
+                    self.hangs_up -= 1
+                    return
                 if self.answers:
                     client.sendall(ANSWER % (len(VERSION), VERSION))
 
@@ -80,3 +87,24 @@ def test_one_that_stops_answering(daemon: Daemon) -> None:
         with pytest.raises(ConnectionFailedError) as refused:
             there.client.containers.get("x")
     expect_it_is_said(refused)
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_one_that_hangs_up_is_asked_once_more(daemon: Daemon, times: int) -> None:
+    with connection.connect(declare().hosts[0]) as there:
+        asked = len(daemon.asked)
+        daemon.hangs_up = times
+        if times == 1:
+            assert there.client.version()["Version"] == "24.0.5"
+        else:
+            with pytest.raises(ConnectionFailedError, match="host @local: Docker of this machine"):
+                there.client.version()
+        assert daemon.asked[asked:] == ["GET", "GET"]
+
+
+def test_what_it_may_have_done_already_is_not_asked_again(daemon: Daemon) -> None:
+    with connection.connect(declare().hosts[0]) as there:
+        daemon.hangs_up = 1
+        with pytest.raises(ConnectionFailedError, match="host @local: Docker of this machine"):
+            there.client.networks.prune()
+        assert daemon.asked.count("POST") == 1
