@@ -24,7 +24,6 @@ def entry_problems(spec: DeploymentSpec) -> Iterator[Problem]:
     yield from _replica_problems(spec)
     if spec.entry is None:
         return
-    host = _host(spec)
     yield from _acme_problems(spec, spec.entry)
     for name in _names(spec, spec.entry):
         if not is_name(name):
