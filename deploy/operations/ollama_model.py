@@ -9,7 +9,7 @@ from deploy.facts.model_store import ModelStore
 from deploy.operations.container_command import remove
 from deploy.operations.script import ScriptCommand
 from deploy.services import StoredModel
-from deploy.services.ollama_model import manifest_path
+from deploy.services.ollama_model import manifest_path, unproven_name
 
 SCRIPT = "ollama.sh"
 
@@ -69,4 +69,7 @@ def _drift(model: StoredModel, found: ModelStore) -> tuple[FieldChange, ...]:
         return (FieldChange("made from", made.source if made else "not known", model.source),)
     if made.digest != digest:
         return (FieldChange("digest", digest[:12], made.digest[:12]),)
+    if model.modelfile and manifest_path(unproven_name(model.name)) in found.digests:
+        # another one takes its name, and then its place
+        return (FieldChange("state", "left by an interrupted change", "as made"),)
     return ()

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from deploy.errors import Problem
-from deploy.plan.replica_plan import ReplicaPlan
 from deploy.plan.service_plans import EntryPlan
 from deploy.spec import DeploymentSpec, EntrySpec, HostSpec
 from deploy.spec.entry import is_dns_name, is_name
@@ -20,12 +19,11 @@ def entry_plan(spec: DeploymentSpec) -> EntryPlan | None:
     return EntryPlan(host=spec.entry_host, spec=spec.entry, names=_names(spec, spec.entry))
 
 
-def entry_problems(spec: DeploymentSpec, replicas: tuple[ReplicaPlan, ...]) -> Iterator[Problem]:
-    """A host without a usable name, services out of reach, ports that engines have."""
+def entry_problems(spec: DeploymentSpec) -> Iterator[Problem]:
+    """A host without a usable name, and services out of reach."""
     yield from _replica_problems(spec)
     if spec.entry is None:
         return
-    host = _host(spec)
     yield from _acme_problems(spec, spec.entry)
     for name in _names(spec, spec.entry):
         if not is_name(name):
@@ -35,7 +33,6 @@ def entry_problems(spec: DeploymentSpec, replicas: tuple[ReplicaPlan, ...]) -> I
                 "DNS names and IP addresses that people type",
                 "declare entry=Entry(names=[...])",
             )
-    yield from _port_problems(spec.entry, host.name, replicas)
 
 
 def _acme_problems(spec: DeploymentSpec, entry: EntrySpec) -> Iterator[Problem]:
@@ -71,21 +68,6 @@ def _replica_problems(spec: DeploymentSpec) -> Iterator[Problem]:
                 f"{count} of Aristote, but the entry leads only to LiteLLM, the main router",
                 "1, or Aristote as the main router",
                 f"declare {setting}.replicas = 1, or Aristote first",
-            )
-
-
-def _port_problems(
-    entry: EntrySpec, host: str, replicas: tuple[ReplicaPlan, ...]
-) -> Iterator[Problem]:
-    ports = {(replica.host, replica.port): replica.served_model_name for replica in replicas}
-    for setting in ("http_port", "https_port"):
-        port = getattr(entry, setting)
-        if (host, port) in ports:
-            yield Problem(
-                f"entry.{setting}",
-                f"{ports[host, port]} is published on port {port} of {host}, too",
-                "a port of its own for each",
-                f"declare another {setting}, or another port of the engine",
             )
 
 

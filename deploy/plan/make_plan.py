@@ -80,7 +80,7 @@ def make_plan(
             *link_problems(spec, replicas),
             *web_ui_problems(spec),
             *store_problems(spec),
-            *entry_problems(spec, replicas),
+            *entry_problems(spec),
             *side_by_side_problems(spec, routers, roles),
             *router_problems(spec, routers),
             *aristote_problems(spec, replicas, routers),

@@ -48,9 +48,10 @@ def with_ports(replicas: Iterable[ReplicaPlan], spec: DeploymentSpec) -> Iterato
 
 
 def port_problems(spec: DeploymentSpec, replicas: tuple[ReplicaPlan, ...]) -> Iterator[Problem]:
-    """Two replicas on one port, engines open to all, and trust that is not needed."""
+    """Two on one port, engines open to all, and trust that is not needed."""
     yield from _open_engines(replicas)
     yield from _needless_trust(spec, replicas)
+    yield from _ports_of_services(spec, replicas)
     taken: dict[tuple[str, int], ReplicaPlan] = {}
     for replica in replicas:
         if replica.port is None:
@@ -64,6 +65,24 @@ def port_problems(spec: DeploymentSpec, replicas: tuple[ReplicaPlan, ...]) -> It
                 "a port of its own for each replica",
                 "declare ports of their engines that lie further apart",
             )
+
+
+def _ports_of_services(
+    spec: DeploymentSpec, replicas: tuple[ReplicaPlan, ...]
+) -> Iterator[Problem]:
+    """Ports that a router, the web UI or the entry has, too."""
+    services = {(host, port): setting for setting, host, port in spec.service_ports()}
+    for replica in replicas:
+        for name in ("port", "master_port"):
+            port = getattr(replica, name)
+            if setting := services.get((replica.host, port)):
+                yield Problem(
+                    f"engine.{name}",
+                    f"{replica.served_model_name} would be on port {port} of {replica.host},"
+                    f" which {setting} is, too",
+                    "a port of its own for each",
+                    f"declare another {setting}, or another {name} of the engine",
+                )
 
 
 def _open_engines(replicas: tuple[ReplicaPlan, ...]) -> Iterator[Problem]:

@@ -219,6 +219,8 @@ swap() {
     exit 1
   done
   for each in $all; do
+    # of one that goes a killed run may have prepared another
+    if exists "$each.next"; then remove "$each.next"; fi
     case ",$kept," in *",$each,"*) continue ;; esac
     if exists "$each.previous"; then remove "$each.previous"; fi
   done
@@ -240,7 +242,12 @@ halt() {
   shift
   can_publish_all "$@" || return 1
   for each; do
-    case ",$gone," in *",$each,"*) set_aside "$each" ;; esac
+    case ",$gone," in
+      *",$each,"*)
+        set_aside "$each"
+        remove "$each.next"
+        ;;
+    esac
     if exists "$each.next"; then set_aside "$each"; fi
   done
   stop_previous "$@" || return 1

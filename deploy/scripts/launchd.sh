@@ -68,13 +68,18 @@ stop_service() {
 }
 
 remove_service() {
-  log=$(mark "$1" Log 2>/dev/null) || true
-  rm -rf "${services:?}/$1"
   case $1 in
-    *.next) return 0 ;;
+    *.next) ;;
     # what launchd has is the one that came after it
-    *.previous) if is_service "${1%.previous}"; then return 0; fi ;;
+    *.previous) is_service "${1%.previous}" || uninstall_service "$1" ;;
+    *) uninstall_service "$1" ;;
   esac
+  # last: by this the next run finds what a killed one has not removed
+  rm -rf "${services:?}/$1"
+}
+
+uninstall_service() {
+  log=$(mark "$1" Log 2>/dev/null) || true
   unload "${1%.previous}" || true
   rm -f "$units/${1%.previous}.plist"
   # the one before it writes there, too

@@ -93,8 +93,11 @@ load() {
   inside 'ollama run "$1" "" 2>&1' "$1"
 }
 
+# what a model is called until it has been loaded
+next_of() { echo "${1%:*}:atelier-next"; }
+
 create() {
-  next=${model%:*}:atelier-next
+  next=$(next_of "$model")
   claim
   # shellcheck disable=SC2016
   output=$(inside_reading 'file=$(mktemp) && cat >"$file" && ollama create "$1" -f "$file" 2>&1
@@ -137,8 +140,10 @@ remove() {
     sleep 0.5
   done
   for model; do
-    # shellcheck disable=SC2016
-    if quietly inside 'ollama show "$1"' "$model"; then inside 'ollama rm "$1" 2>&1' "$model" >/dev/null; fi
+    for each in "$model" "$(next_of "$model")"; do
+      # shellcheck disable=SC2016
+      if quietly inside 'ollama show "$1"' "$each"; then inside 'ollama rm "$1" 2>&1' "$each" >/dev/null; fi
+    done
     inside "$write" "$model" ''
   done
 }

@@ -49,16 +49,21 @@ start_service() {
 stop_service() { quietly systemctl disable --now "$1.service" || true; }
 
 remove_service() {
-  rm -rf "${services:?}/$1"
   case $1 in
-    *.next) return 0 ;;
+    *.next) ;;
     # what systemd has is the one that came after it
-    *.previous) if is_service "${1%.previous}"; then return 0; fi ;;
+    *.previous) is_service "${1%.previous}" || uninstall_service "${1%.previous}" ;;
+    *) uninstall_service "$1" ;;
   esac
-  stop_service "${1%.previous}"
-  rm -f "$units/${1%.previous}.service"
+  # last: by this the next run finds what a killed one has not removed
+  rm -rf "${services:?}/$1"
+}
+
+uninstall_service() {
+  stop_service "$1"
+  rm -f "$units/$1.service"
   systemctl daemon-reload
-  quietly systemctl reset-failed "${1%.previous}.service" || true
+  quietly systemctl reset-failed "$1.service" || true
 }
 
 set_service_aside() { mv "$services/$1" "$services/$1.previous"; }

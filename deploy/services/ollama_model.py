@@ -51,6 +51,11 @@ def model_file(context: ServiceContext, replica: ReplicaPlan) -> HostModelFile |
     return HostModelFile(source=file, path=path)
 
 
+def unproven_name(name: str) -> str:
+    """What a model is called until it has been loaded for the first time."""
+    return f"{name.rpartition(':')[0]}:atelier-next"
+
+
 @dataclass(frozen=True)
 class Store:
     """Where an Ollama keeps its models."""

@@ -81,6 +81,15 @@ def test_nothing_is_done_to_a_model_that_is_as_wanted(
     assert announced() == []
 
 
+def test_what_a_killed_run_was_making_does_not_stay_beside_the_model(
+    created: Artefacts, announced: Announced
+) -> None:
+    left = MANIFEST.replace("latest", "atelier-next")
+    outcome = converge(created, store(created, digests={MANIFEST: DIGEST, left: "cd" * 32}))
+    assert [words[0] for words in scripts(outcome)] == ["create"]
+    assert [row["fields"][0]["old"] for row in announced()] == ["left by an interrupted change"]
+
+
 def test_the_first_deployment_announces_container_and_model(
     created: Artefacts, announced: Announced
 ) -> None:

@@ -580,6 +580,20 @@ CASES: dict[str, dict[str, Any]] = {
         "router": {"host": "10.0.0.2", "listen": "10.0.0.2"},
         "web_ui": {"host": "10.0.0.1", "port": 8443},
     },
+    "ports of engines that services have": {
+        "hosts": [{**CPU, "address": "10.0.0.2", **NATIVE}],
+        "engine": {"kind": "llama_cpp", "port": 3000},
+        "models": [
+            {"name": "tiny-coder", "replicas": 1},
+            {"name": "tiny", "path": TINY, "engine": {"kind": "llama_cpp", "port": 4000}},
+        ],
+        "web_ui": {"port": 3000},
+    },
+    "a port where hosts meet that the entry has": {
+        "hosts": [{"name": "10.0.0.1", "gpus": "1x l40s"}, {"name": "10.0.0.2", "gpus": "1x l40s"}],
+        "engine": {"kind": "vllm", "nnodes": 2, "trusted_network": True, "master_port": 8443},
+        "entry": {"https_port": 8443},
+    },
     "ports that collide": {
         "hosts": [{**CPU, "address": "10.0.0.2", **NATIVE}],
         "engine": {"kind": "llama_cpp"},

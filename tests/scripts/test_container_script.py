@@ -387,6 +387,15 @@ def test_units_that_exchange_something_change_together(engine: Engine) -> None:
     )
 
 
+def test_one_that_goes_takes_what_a_killed_run_prepared_with_it(engine: Engine) -> None:
+    for name in (ONE, TWO, GONE):
+        engine.add(name, "good")
+    for name in (ONE, TWO, GONE):
+        engine.add(f"{name}.next", "slow", "created")
+    assert swap(engine, ONE, TWO).returncode == 0
+    assert engine.containers == {ONE: ("slow", "running"), TWO: ("slow", "running")}
+
+
 def test_if_one_of_them_fails_all_are_as_before(engine: Engine) -> None:
     for name in (ONE, TWO, GONE):
         engine.add(name, "good")
@@ -584,6 +593,14 @@ def test_containers_that_are_removed_with_the_deployment_are_told_to_end(engine:
     assert [call for call in engine.log if " stop " in call] == [
         f"docker container stop {NAME} demo-postgres-0"
     ]
+
+
+def test_one_that_is_to_be_emptied_keeps_nothing_that_a_killed_run_prepared(engine: Engine) -> None:
+    """Also where it makes room for a replica on several hosts."""
+    for name in (GONE, f"{GONE}.next", f"{ONE}.next"):
+        engine.add(name, "good")
+    assert engine.call("halt", f"{GONE},{ONE}", "0", GONE).returncode == 0
+    assert set(engine.containers) == {f"{GONE}.previous", f"{ONE}.next"}
 
 
 def test_what_is_to_be_emptied_stays_set_aside_until_then(engine: Engine) -> None:

@@ -121,6 +121,14 @@ def test_only_what_is_named_is_removed(store: Store) -> None:
     assert set(store.found.digests) == {"registry.ollama.ai/library/other/1"}
 
 
+def test_what_a_killed_run_left_of_a_model_goes_with_it(store: Store) -> None:
+    store.create()
+    left = store.home / ".ollama/models/manifests/registry.ollama.ai/library/tiny/atelier-next"
+    left.write_text("FROM /models/other.gguf\n")
+    assert store.run("remove", "c", "tiny:latest").returncode == 0
+    assert store.found.digests == {}
+
+
 def test_what_is_gone_already_is_only_struck_off(store: Store) -> None:
     store.create()
     (store.home / ".ollama/models/manifests" / MANIFEST).unlink()

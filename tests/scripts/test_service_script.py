@@ -254,6 +254,14 @@ def test_a_service_is_removed(machine: Machine) -> None:
     assert machine.is_as_if_never_there()
 
 
+def test_one_whose_removal_was_killed_is_found_and_removed(machine: Machine) -> None:
+    machine.replace("good")
+    assert machine.call("remove", NAME, "0", kill_after=1).returncode != 0
+    assert set(machine.look()) == {NAME}
+    assert machine.call("remove", NAME, "0").returncode == 0
+    assert machine.is_as_if_never_there()
+
+
 def test_what_a_change_left_is_cleaned_up(machine: Machine) -> None:
     machine.replace("good")
     for end in ("next", "previous"):
