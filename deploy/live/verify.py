@@ -201,7 +201,7 @@ def _web_ui_replica_questions(artefacts: Artefacts, connection: Connection) -> I
     if web_ui is None or web_ui.spec.replicas == 1:
         return
     for index in range(web_ui.spec.replicas):
-        name = open_webui.container_name(artefacts.context, index)
+        name = routes.web_ui_name(artefacts.context, index)
 
         def ask(name: str = name) -> str:
             address = container_address(connection, name, artefacts.plan.name)
