@@ -53,7 +53,7 @@ unit:
 thorough: $(VENV)/dev ## try every property with ten times as many examples, other ones each time
 	$(BIN)/pytest -q -n 2 --hypothesis-profile thorough $$(grep -rl --include '*.py' '^@given' tests)
 
-golden: $(VENV)/dev ## write every golden file anew; read the difference before committing it
+golden: $(VENV)/dev ## write every golden file again; read the difference before committing it
 	@$(BIN)/python -m tests.sizing.published_later
 	@UPDATE_GOLDEN=1 $(BIN)/pytest -q -m golden
 	@git --no-pager diff --stat
@@ -98,7 +98,7 @@ bench: $(VENV)/runtime $(ANSIBLE)/installed engine ## measure, and compare with 
 engine: ## make sure that Docker runs on this machine
 	@scripts/ensure-engine
 
-lock: $(VENV)/dev ## pin the dependencies anew
+lock: $(VENV)/dev ## pin the dependencies again
 	scripts/lock
 
 clean: ## remove the environment and every cache
