@@ -67,7 +67,7 @@ test: engine $(VENV)/molecule ## make checks, and end-to-end tests with real con
 images: $(VENV)/dev engine
 	@$(BIN)/python -m tests.e2e.images
 
-test-faults: $(VENV)/dev engine ## an engine and a router that die under a load, load and privacy over SSH, on a machine with nothing else to do; not in make test
+test-faults: $(VENV)/dev engine ## an engine and a router that die under a load, loads and searches over SSH, on a machine with nothing else to do; not in make test
 	$(BIN)/pytest -q --durations 5 -m faults tests/e2e
 
 test-long: $(VENV)/dev engine ## what takes minutes each: several hosts, replacements under load, every point to be killed at, backups; not in make test
