@@ -53,7 +53,7 @@ unit:
 thorough: $(VENV)/dev ## try every property with ten times as many examples, other ones each time
 	$(BIN)/pytest -q -n 2 --hypothesis-profile thorough $$(grep -rl --include '*.py' '^@given' tests)
 
-golden: $(VENV)/dev ## write every golden file anew; read the difference before committing it
+golden: $(VENV)/dev ## write every golden file again; read the difference before committing it
 	@$(BIN)/python -m tests.sizing.published_later
 	@UPDATE_GOLDEN=1 $(BIN)/pytest -q -m golden
 	@git --no-pager diff --stat
@@ -67,7 +67,7 @@ test: engine $(VENV)/molecule ## make checks, and end-to-end tests with real con
 images: $(VENV)/dev engine
 	@$(BIN)/python -m tests.e2e.images
 
-test-faults: $(VENV)/dev engine ## an engine and a router that die under a load, on a machine with nothing else to do; not in make test
+test-faults: $(VENV)/dev engine ## an engine and a router that die under a load, loads and searches over SSH, on a machine with nothing else to do; not in make test
 	$(BIN)/pytest -q --durations 5 -m faults tests/e2e
 
 test-long: $(VENV)/dev engine ## what takes minutes each: several hosts, replacements under load, every point to be killed at, backups; not in make test
@@ -98,7 +98,7 @@ bench: $(VENV)/runtime $(ANSIBLE)/installed engine ## measure, and compare with 
 engine: ## make sure that Docker runs on this machine
 	@scripts/ensure-engine
 
-lock: $(VENV)/dev ## pin the dependencies anew
+lock: $(VENV)/dev ## pin the dependencies again
 	scripts/lock
 
 clean: ## remove the environment and every cache

@@ -28,7 +28,7 @@ Measurement = Callable[[Path], Iterator[Row]]
 def main(only: str = "", output: Path = DOCUMENT, *, quick: bool = False) -> None:
     """Measure everything, or only what has a word in its name; quick measures once.
 
-    The streams are a part of the document of their own: --only streams writes it anew.
+    The streams are a part of the document of their own: --only streams writes it again.
     """
     console = Console()
     if only != STREAMS:

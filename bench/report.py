@@ -58,11 +58,11 @@ def terminal_table(rows: Iterable[Row]) -> Table:
 
 def document(rows: list[Row], machine: dict[str, str]) -> str:
     """docs/benchmarks.md."""
-    parts = [INTRODUCTION, _table(COLUMNS, [_cells(row) for row in rows])]
+    parts = [INTRODUCTION, table(COLUMNS, [_cells(row) for row in rows])]
     columns = ("where", "what", *(f"times faster than {tool}" for tool in ANSIBLES))
-    parts += ["## Atelier compared with Ansible\n", _table(columns, _speedups(rows))]
+    parts += ["## Atelier compared with Ansible\n", table(columns, _speedups(rows))]
     parts += ["## Where the time of a redeployment without a change goes\n", STEPS, *_steps(rows)]
-    parts += ["## The machine\n", _table(("", ""), list(machine.items()))]
+    parts += ["## The machine\n", table(("", ""), list(machine.items()))]
     parts.append("Repeat it with `make bench`; it takes about a quarter of an hour.\n")
     return "\n".join(parts)
 
@@ -93,7 +93,9 @@ def section_of(text: str, heading: str) -> str:
 
 def table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     """A table in Markdown."""
-    return _table(columns, rows)
+    header = list(columns)
+    lines = [header, ["---"] * len(header), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def _speedups(rows: list[Row]) -> Iterator[tuple[str, ...]]:
@@ -107,7 +109,7 @@ def _speedups(rows: list[Row]) -> Iterator[tuple[str, ...]]:
 def _steps(rows: list[Row]) -> list[str]:
     found = [row for row in rows if row.steps]
     return [
-        f"{row.where}:\n\n" + _table(("step", "seconds"), _significant(row.steps)) for row in found
+        f"{row.where}:\n\n" + table(("step", "seconds"), _significant(row.steps)) for row in found
     ]
 
 
@@ -119,9 +121,3 @@ def _cells(row: Row) -> tuple[str, ...]:
     counts = ("" if count is None else str(count) for count in (row.connections, row.commands))
     processor = f"{median(row.processor_seconds):.2f}" if row.processor_seconds else ""
     return (row.where, row.what, row.tool, f"{row.median:.2f}", row.spread, processor, *counts)
-
-
-def _table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    header = list(columns)
-    lines = [header, ["---"] * len(header), *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)

@@ -247,7 +247,7 @@ def test_a_bare_host_with_a_card_gets_its_driver_first(site: Site) -> None:
         "because branch 580 (long term) has updates until 2028-06",
         "because open modules drive Ampere",
         "Will end the run before a restart of host @fake/h1",
-        "the module nouveau is loaded",
+        "reason: the module nouveau is loaded",
     ):
         assert words in result.stderr, result.stderr
 

@@ -13,6 +13,7 @@ class FieldChange:
 
     field: str
     old: str
+    """Empty for a reason, which had no value before."""
     new: str
 
 

@@ -8,6 +8,7 @@ from paramiko import SSHException
 
 from deploy.hosts.control_master import KERBEROS, OPEN
 from deploy.hosts.ssh import TOO_LONG, find_endpoint
+from deploy.hosts.ssh_config import Endpoint
 from deploy.hosts.ssh_shell import NO_COMMANDS, NO_COMMANDS_FIX
 from deploy.spec import HostSpec
 
@@ -25,10 +26,15 @@ def explain(message: str, host: HostSpec) -> str:
         target = find_endpoint(host)
     except SSHException:
         return wrong
+    return next((fix for said, fix in _fixes(target).items() if re.search(said, message)), "")
+
+
+def _fixes(target: Endpoint) -> dict[str, str]:
+    """What to do, by a pattern of what the SSH client says; the first that is found counts."""
     at_port = target.address if target.port == 22 else f"[{target.address}]:{target.port}"
     known = target.known_as or at_port
     who = f"{target.user}@{target.address}"
-    fixes = {
+    return {
         NO_COMMANDS: NO_COMMANDS_FIX,
         TOO_LONG: "let OpenSSH's server (openssh-server) answer there, or on a port of its own",
         r"No host key for|not found in known_hosts": (
@@ -74,4 +80,3 @@ def explain(message: str, host: HostSpec) -> str:
             "see AllowTcpForwarding in its sshd_config"
         ),
     }
-    return next((fix for pattern, fix in fixes.items() if re.search(pattern, message)), "")

@@ -53,9 +53,9 @@ def ask_entry(
     """
     require_issued(artefacts, renewal)
     way = connection.way(address_of(plan), plan.spec.https_port)
-    believed = trusted(artefacts, plan)
+    authorities = trusted(artefacts, plan)
     for name in plan.names:
-        facts, version = _handshake(way, name, trusting(believed))
+        facts, version = _handshake(way, name, trusting(authorities))
     plain = connection.reach(address_of(plan), plan.spec.http_port)
     reply = httpx.get(
         f"{plain}/health",
@@ -92,7 +92,7 @@ def _handshake(
     """The certificate that is served under a name, and the version of TLS.
 
     Raises:
-        ServiceError: if there is no TLS, or the certificate is not believed.
+        ServiceError: if there is no TLS, or the certificate is not trusted.
     """
     try:
         with (
@@ -101,7 +101,7 @@ def _handshake(
         ):
             return read_der(secured.getpeercert(binary_form=True) or b""), secured.version() or ""
     except ssl.SSLCertVerificationError as error:
-        found = f"its certificate for {name} is not believed: {error.verify_message}"
+        found = f"its certificate for {name} is not trusted: {error.verify_message}"
         raise ServiceError(Problem("entry", found, fix="deploy again")) from None
     except (OSError, EOFError) as error:
         raise ServiceError(Problem("entry", f"no TLS at {host_and_port(*way)}: {error}")) from None

@@ -31,7 +31,7 @@ class Secure:
     name: str
     """What its certificate must be for: a DNS name or an address."""
     trusted: str
-    """PEM of the certificates that are believed, or PUBLIC_AUTHORITIES."""
+    """PEM of the certificates that are trusted, or PUBLIC_AUTHORITIES."""
 
 
 class RefusedError(ServiceError):
@@ -155,7 +155,7 @@ def _client(trusted: str = "") -> httpx.Client:
     kept: llama.cpp closes them unannounced.
 
     Args:
-        trusted: PEM of the certificates that are believed.
+        trusted: PEM of the certificates that are trusted.
     """
     return httpx.Client(
         timeout=TIMEOUT_SECONDS,

@@ -106,14 +106,14 @@ def _questions(
     entry = artefacts.plan.entry
     people: Base | None = None
     if entry:
-        connection, renewal, is_believed = hosts[entry.host], None, True
+        connection, renewal, is_trusted = hosts[entry.host], None, True
         if entry.spec.acme:
             renewal = wait_for_certificate(artefacts, connection)
-            is_believed = renewal is not None and renewal.issued
+            is_trusted = renewal is not None and renewal.issued
         ask = partial(ask_entry, artefacts, entry, connection, renewal)
         yield Question("entry", entry.host, ask)
         # what is behind it is asked all the same where it has no certificate yet
-        people = entry_base(artefacts, entry, connection) if is_believed else None
+        people = entry_base(artefacts, entry, connection) if is_trusted else None
     for router in artefacts.plan.routers:
         yield from _router_questions(artefacts, router, hosts[router.host], people)
     if artefacts.plan.web_ui:
@@ -201,7 +201,7 @@ def _web_ui_replica_questions(artefacts: Artefacts, connection: Connection) -> I
     if web_ui is None or web_ui.spec.replicas == 1:
         return
     for index in range(web_ui.spec.replicas):
-        name = open_webui.container_name(artefacts.context, index)
+        name = routes.web_ui_name(artefacts.context, index)
 
         def ask(name: str = name) -> str:
             address = container_address(connection, name, artefacts.plan.name)

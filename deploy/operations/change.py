@@ -22,8 +22,8 @@ def announce(change: Change) -> None:
     if state.config.DIFF:
         host.log(f"Will {change.action} {format_text(change.resource, bold=True)}")
         for field in change.fields:
-            old, new = format_text(field.old, fg="red"), format_text(field.new, fg="green")
-            host.log(f"    {field.field}: {old} -> {new}")
+            old = f"{format_text(field.old, fg='red')} -> " if field.old else ""
+            host.log(f"    {field.field}: {old}{format_text(field.new, fg='green')}")
         for line in change.diff:
             host.log(f"    {line}")
     _record(change)

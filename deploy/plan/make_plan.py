@@ -73,14 +73,7 @@ def make_plan(
     _raise(
         [
             *tag_problems(claims, replicas),
-            *mac_problems(spec, replicas),
-            *native_problems(spec, replicas),
-            *wide_problems(spec, replicas),
-            *port_problems(spec, replicas),
-            *link_problems(spec, replicas),
-            *web_ui_problems(spec),
-            *store_problems(spec),
-            *entry_problems(spec),
+            *_service_problems(spec, replicas),
             *side_by_side_problems(spec, routers, roles),
             *router_problems(spec, routers),
             *aristote_problems(spec, replicas, routers),
@@ -112,6 +105,18 @@ def make_plan(
             *aristote_warnings(spec, replicas, models, routers),
         ),
     )
+
+
+def _service_problems(spec: DeploymentSpec, replicas: tuple[ReplicaPlan, ...]) -> Iterator[Problem]:
+    """Why what is declared of hosts and services cannot be, with the replicas where they lie."""
+    yield from mac_problems(spec, replicas)
+    yield from native_problems(spec, replicas)
+    yield from wide_problems(spec, replicas)
+    yield from port_problems(spec, replicas)
+    yield from link_problems(spec, replicas)
+    yield from web_ui_problems(spec)
+    yield from store_problems(spec)
+    yield from entry_problems(spec)
 
 
 def _seated(spec: DeploymentSpec, sources: Sources) -> tuple[tuple[Claim, ...], Outcome]:

@@ -68,7 +68,7 @@ def _argument_problems(
     for argument in arguments:
         if engine.traits.quotes_nothing and len(argument.split()) != 1:
             # what it is may be a secret
-            found = f"one with spaces, at which the image of {engine.kind} takes it apart"
+            found = f"one with spaces, where the image of {engine.kind} splits it"
             yield Problem(f"{path}.extra_args", found, "arguments without spaces")
         name = argument.partition("=")[0]
         if name in own:

@@ -13,7 +13,7 @@ from ipaddress import IPv4Address
 
 from deploy.errors import Problem
 from deploy.plan.placement import Claim, Gpus, Seat, Sizer
-from deploy.plan.placement.sizer import Split
+from deploy.plan.placement.claim import Split
 from deploy.plan.refusals import engine_path
 from deploy.plan.replica_plan import ReplicaPlan
 from deploy.sizing import Device, Sizing

@@ -115,7 +115,7 @@ def transfer(job: Job, file: Job, stop: threading.Event) -> None:
         if not digest_is_right(part_of(blob), file):
             part_of(blob).unlink()
             failures += 1
-            say(f"{file['path']}: what arrived was corrupt, fetching it anew")
+            say(f"{file['path']}: what arrived was corrupt, fetching it again")
             if failures >= ATTEMPTS:
                 raise FetchError(f"{file['path']} arrives with a wrong digest every time")
             continue

@@ -27,21 +27,21 @@ class Rotation:
 
 ROTATIONS: dict[SecretName, Rotation] = {
     SecretName.ROUTER_MASTER_KEY: Rotation(
-        "routers are replaced, then the web UI; whoever uses the old key is refused at once,"
-        " chats in the web UI until that has the new one"
+        "routers are replaced, then the web UI; the old key is refused at once, and chats in the"
+        " web UI fail until it has the new one"
     ),
     SecretName.ENGINE_API_KEY: Rotation(
-        "routers try both keys while the engines are replaced one after the other; then the old"
-        " one is refused, and no request has failed; Aristote's consumers have one key, and are"
-        " replaced after the engines: requests in between fail"
+        "routers try both keys while the engines are replaced one after the other, so that no"
+        " request fails; then the old one is refused. With Aristote requests fail until its"
+        " consumers have the new one, too"
     ),
     SecretName.WEB_UI_SECRET_KEY: Rotation(
         "the web UI is replaced, and everybody has to log in again"
     ),
     SecretName.WEB_UI_ADMIN_PASSWORD: Rotation(
-        "the web UI, which must run, is told at once; its container is replaced by the next"
-        " deployment",
-        declared="change it there and in the web UI, which reads it at its first start alone",
+        "it is sent to the web UI at once, which must run; the next deployment replaces the web"
+        " UI's container",
+        declared="change it there and in the web UI, which reads it only at its first start",
     ),
     SecretName.ROUTER_SALT_KEY: Rotation(
         "never: what the router has encrypted in its database would be lost",
@@ -51,7 +51,7 @@ ROTATIONS: dict[SecretName, Rotation] = {
     SecretName.ROUTER_DATABASE_PASSWORD: Rotation(
         "PostgreSQL sets the new password when it starts again, then the routers are replaced;"
         " until then keys that a router has not seen within the last minute are not looked up,"
-        " and Aristote answers no one"
+        " and Aristote answers no requests"
     ),
     SecretName.WEB_UI_DATABASE_PASSWORD: Rotation(
         "PostgreSQL sets the new password when it starts again, then the web UI is replaced,"

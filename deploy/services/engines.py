@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Protocol, get_args
 
 from deploy.plan.replica_plan import ReplicaPlan
 from deploy.services import llama_cpp, ollama, sglang, tensorrt_llm, tgi, vllm
 from deploy.services.context import ServiceContext
+from deploy.services.unit import Unit
 from deploy.services.upstream import Upstream
 from deploy.spec.engine_kinds import EngineKind
 
 
 class EngineModule(Protocol):
-    """What the module of an engine offers apart from its units."""
+    """What the module of an engine offers."""
 
     PORT: int
     """The port that it listens on in its container."""
+
+    def units(self, context: ServiceContext) -> Iterator[Unit]:
+        """Its units in a deployment; none where no model is served by it."""
 
     def upstream(self, context: ServiceContext, replica: ReplicaPlan) -> Upstream:
         """How a router reaches a replica."""

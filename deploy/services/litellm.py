@@ -15,7 +15,7 @@ from deploy.services.container import environment
 from deploy.services.container_parts import HealthCheck, Mount
 from deploy.services.context import TMP, ServiceContext
 from deploy.services.health import http_check
-from deploy.services.host_files import ConfigFile
+from deploy.services.host_files import ConfigFile, ConfigTree
 from deploy.services.litellm_config import config_text, hook_settings
 from deploy.services.routes import (
     LITELLM,
@@ -60,22 +60,7 @@ def units(context: ServiceContext) -> Iterator[Unit]:
 
 def _unit(context: ServiceContext, plan: RouterPlan, index: int) -> Unit:
     live = context.live_directory(plan.host, IMAGE)
-    config = context.config_tree(
-        plan.host,
-        IMAGE,
-        {
-            "config.yaml": ConfigFile(content=config_text(context, plan)),
-            "atelier.json": ConfigFile(
-                content=hook_settings(
-                    context, plan, router_addresses(context, plan, PORT), STOP_SECONDS
-                )
-            ),
-            **{
-                path.name: ConfigFile(content=path.read_text())
-                for path in sorted((TEMPLATES / "litellm").glob(HOOKS))
-            },
-        },
-    )
+    config = _config(context, plan)
     return Unit(
         host=plan.host,
         tier=Tier.ROUTER,
@@ -90,22 +75,7 @@ def _unit(context: ServiceContext, plan: RouterPlan, index: int) -> Unit:
             IMAGE,
             IMAGE,
             command=("--config", str(CONFIG / "config.yaml"), "--port", str(PORT)),
-            env={
-                "ATELIER_REPLICA": str(index),
-                "HOME": str(TMP),
-                # engines close connections that are idle for 5 s: it should be the first to do so
-                "AIOHTTP_KEEPALIVE_TIMEOUT": "4",
-                # a container that was made anew may have another address; 5 min otherwise
-                "AIOHTTP_TTL_DNS_CACHE": "2",
-                "LITELLM_LOCAL_MODEL_COST_MAP": "True",
-                "LITELLM_MODE": "PRODUCTION",
-                "LITELLM_TELEMETRY": "False",
-                # where the hooks find each other
-                "PYTHONPATH": str(CONFIG),
-                **environment(plan.spec.env),
-                **_stores(context),
-                "LITELLM_MASTER_KEY": SecretText.of(SecretName.ROUTER_MASTER_KEY),
-            },
+            env=_variables(context, plan, index),
             mounts={
                 CONFIG: Mount(kind="bind", source=str(config.directory), read_only=True),
                 LIVE: Mount(kind="bind", source=str(live), read_only=True),
@@ -119,6 +89,44 @@ def _unit(context: ServiceContext, plan: RouterPlan, index: int) -> Unit:
             ),
         ),
     )
+
+
+def _config(context: ServiceContext, plan: RouterPlan) -> ConfigTree:
+    """Its configuration, and the hooks with theirs."""
+    hooks = hook_settings(context, plan, router_addresses(context, plan, PORT), STOP_SECONDS)
+    return context.config_tree(
+        plan.host,
+        IMAGE,
+        {
+            "config.yaml": ConfigFile(content=config_text(context, plan)),
+            "atelier.json": ConfigFile(content=hooks),
+            **{
+                path.name: ConfigFile(content=path.read_text())
+                for path in sorted((TEMPLATES / "litellm").glob(HOOKS))
+            },
+        },
+    )
+
+
+def _variables(
+    context: ServiceContext, plan: RouterPlan, index: int
+) -> dict[str, str | SecretText]:
+    return {
+        "ATELIER_REPLICA": str(index),
+        "HOME": str(TMP),
+        # engines close connections that are idle for 5 s: it should be the first to do so
+        "AIOHTTP_KEEPALIVE_TIMEOUT": "4",
+        # a new container may have another address; 5 min otherwise
+        "AIOHTTP_TTL_DNS_CACHE": "2",
+        "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+        "LITELLM_MODE": "PRODUCTION",
+        "LITELLM_TELEMETRY": "False",
+        # where the hooks find each other
+        "PYTHONPATH": str(CONFIG),
+        **environment(plan.spec.env),
+        **_stores(context),
+        "LITELLM_MASTER_KEY": SecretText.of(SecretName.ROUTER_MASTER_KEY),
+    }
 
 
 def _stores(context: ServiceContext) -> dict[str, str | SecretText]:

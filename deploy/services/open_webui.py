@@ -56,11 +56,6 @@ def volume_name(context: ServiceContext) -> str:
     return f"{context.plan.name}-{IMAGE}"
 
 
-def container_name(context: ServiceContext, index: int = 0) -> str:
-    """Name of a web UI's container, which is also its DNS name on the deployment's network."""
-    return web_ui_name(context, index)
-
-
 def units(context: ServiceContext) -> Iterator[Unit]:
     """Every replica of the web UI, where there is one; the first that starts makes the tables."""
     plan = context.plan.web_ui
@@ -89,7 +84,7 @@ def _unit(context: ServiceContext, plan: WebUIPlan, index: int) -> Unit:
         drain_seconds=plan.spec.drain_seconds if plan.spec.replicas > 1 else 0,
         config=config,
         runs=context.container(
-            container_name(context, index),
+            web_ui_name(context, index),
             IMAGE,
             IMAGE,
             env=_all_variables(context, plan),

@@ -8,20 +8,15 @@ from typing import Protocol
 from deploy.services import (
     aristote,
     certbot,
+    engines,
     haproxy,
     links,
     listener,
     litellm,
-    llama_cpp,
-    ollama,
     open_webui,
     postgres,
     rabbitmq,
-    sglang,
-    tensorrt_llm,
-    tgi,
     valkey,
-    vllm,
 )
 from deploy.services.context import ServiceContext
 from deploy.services.unit import Unit
@@ -34,21 +29,16 @@ class ServiceModule(Protocol):
         """Its units in a deployment; none where the plan does without it."""
 
 
-SERVICES: dict[str, ServiceModule] = {
-    "postgres": postgres,
-    "valkey": valkey,
-    "rabbitmq": rabbitmq,
-    "llama_cpp": llama_cpp,
-    "ollama": ollama,
-    "sglang": sglang,
-    "tensorrt_llm": tensorrt_llm,
-    "tgi": tgi,
-    "vllm": vllm,
-    "links": links,
-    "aristote": aristote,
-    "litellm": litellm,
-    "open_webui": open_webui,
-    "certbot": certbot,
-    "listener": listener,
-    "haproxy": haproxy,
-}
+SERVICES: tuple[ServiceModule, ...] = (
+    postgres,
+    valkey,
+    rabbitmq,
+    *engines.MODULES.values(),
+    links,
+    aristote,
+    litellm,
+    open_webui,
+    certbot,
+    listener,
+    haproxy,
+)

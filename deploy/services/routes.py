@@ -160,7 +160,7 @@ def from_entry(context: ServiceContext, router: RouterPlan, index: int, port: in
 
 
 def web_ui_name(context: ServiceContext, index: int) -> str:
-    """Name of a web UI's container."""
+    """Name of a web UI's container, which is also its DNS name on the deployment's network."""
     return context.container_name(OPEN_WEBUI, index=index)
 
 

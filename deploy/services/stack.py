@@ -56,7 +56,7 @@ class Stack:
 
 def make_stack(context: ServiceContext) -> Stack:
     """The units of a plan."""
-    units = [unit for service in SERVICES.values() for unit in service.units(context)]
+    units = [unit for service in SERVICES for unit in service.units(context)]
     models = list(context.plan.served_models)
 
     def position(unit: Unit) -> tuple[int, int]:

@@ -47,8 +47,9 @@ class DriverSpec(Spec):
     """Fingerprint of the key that signs the toolkit's repository."""
     reboot: Literal["ask", "allowed", "never"] = "ask"
     """What happens where a driver needs a restart of the host: ``ask``: the run ends and says how
-    to go on; ``allowed``: the host is restarted while its units rest, one host after the other;
-    ``never``: the run goes on if its driver works until somebody restarts it, else it ends."""
+    to go on; ``allowed``: its units are stopped and the host is restarted, one host after the
+    other; ``never``: the run goes on if its driver works until somebody restarts it, else it
+    ends."""
     reboot_window: str | None = None
     """When it may be restarted, in the host's own time, e.g. ``"02:00-05:00"``."""
     reboot_timeout_seconds: int = Field(default=900, ge=60, le=7200)

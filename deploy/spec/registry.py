@@ -20,7 +20,7 @@ class RegistrySpec(Spec):
     username: str | None = None
     """Who pulls."""
     password: SecretSource | None = None
-    """Where the password or token comes from; it is used for pulling and stays nowhere."""
+    """Where the password or token comes from; it is used for pulling, and not kept."""
     ca: LocalPath | None = None
     """Certificate of the authority that signed the registry's, a PEM file relative to the
     inventory."""

@@ -110,7 +110,7 @@ def test_certificates_of_the_site(make: MakeArtefacts, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("pair", "found"),
     [
-        (site_pair(*NAMES), "is not believed: "),
+        (site_pair(*NAMES), "is not trusted: "),
         (None, "no TLS at 127.0.0.1"),
     ],
     ids=["another authority", "nothing there"],

@@ -14,6 +14,7 @@ from deploy.facts.engine import Resources
 from deploy.facts.model_store import MadeModel, ModelStore
 from deploy.facts.units import Units, UnitsState
 from deploy.operations import orphan
+from deploy.operations.replica_changes import ReplicaChanges
 from deploy.services import Holds
 from tests.conftest import MakeArtefacts
 from tests.operations.found import found, live, releases, stranger
@@ -32,7 +33,7 @@ def remove(artefacts: Artefacts, *more: LiveContainer, **differences: Any) -> Ou
         Units: found(artefacts, [*own, *more], **differences),
         Resources: {f"volume {name}": owner for name, owner in volumes.items()},
     }
-    return run(orphan.removed, FakeHost(facts, name="@local"), artefacts=artefacts)
+    return run(orphan.removed, FakeHost(facts, name="@local"), artefacts=artefacts, replicas=ReplicaChanges())
 
 
 def rows(announced: Announced) -> list[tuple[str, str]]:
@@ -63,7 +64,7 @@ def test_what_a_router_was_told_goes_with_it(
     moved = make(hosts=hosts, router={"host": "b"})
     for name, gone in (("a", told), ("b", told[:1])):
         facts: dict[Any, Any] = {Units: UnitsState(told=told), Resources: {}}
-        outcome = run(orphan.removed, FakeHost(facts, name=name), artefacts=moved)
+        outcome = run(orphan.removed, FakeHost(facts, name=name), artefacts=moved, replicas=ReplicaChanges())
         assert outcome.shell == [f"rm -rf {path}" for path in gone]
 
 

@@ -91,9 +91,7 @@ def unit_setup(units: tuple[str, ...], state: DriverState, *, start: bool) -> Ho
         Change(
             f"unit {unit}.service",
             "enable and start" if start else "enable",
-            (FieldChange("state", state.services.get(unit, ABSENT), "active" if start else ""),)
-            if start
-            else (),
+            (FieldChange("state", state.services.get(unit, ABSENT), "active"),) if start else (),
         )
         for unit in wrong
     )

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from deploy.catalog import Model
 from deploy.errors import every
-from deploy.sizing import DeclaredModel, Speculation
+from deploy.sizing import DeclaredModel, Device, SizingRequest, Speculation
 from deploy.sizing.arrangement import DEFAULT_CONTEXT_TOKENS
 from deploy.spec import EngineSpec, ModelSpec
 
@@ -16,8 +16,13 @@ DEFAULT_SLOTS = 2
 """Requests at once of engines that keep a fixed context for each."""
 UNKNOWN_LIMIT = 10_000_000
 """Tokens of context of a model that nothing is known of: its engine knows."""
+LITTLE_CONTEXT_TOKENS = 2048
+"""Tokens of context that leave nearly all memory to weights."""
+DEFAULT_LORA_RANK = 16
 LEAST_SHARE = 0.05
 SHARE_STEP = 0.02
+Split = tuple[int, int]
+"""``tensor_parallel_size`` and ``pipeline_parallel_size``."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,6 +110,55 @@ class Claim:
             return (self.share,) if self.share <= most + 1e-9 else ()
         count = int((most - LEAST_SHARE) / SHARE_STEP + 1e-9) + 1
         return tuple(round(LEAST_SHARE + SHARE_STEP * step, 2) for step in range(max(count, 0)))
+
+    @property
+    def with_little_context(self) -> Claim:
+        """The same with short requests, whatever is declared: what its weights alone need."""
+        return replace(self, context_tokens=LITTLE_CONTEXT_TOKENS, max_model_len=None)
+
+    def request(
+        self, device: Device, gpus: int, share: float, split: Split | None
+    ) -> SizingRequest:
+        """What sizing is asked of one replica.
+
+        Args:
+            device: each of its GPUs.
+            gpus: how many it has.
+            share: the part of each GPU's memory that it takes.
+            split: how its layers are shared out; ``None`` for what is declared, or sizing's choice.
+        """
+        assert self.declared is not None  # noqa: S101 - claims on GPUs are known to sizing
+        model, engine, shares = self.model, self.engine, self.engine.traits.shares_cache
+        only_stage = None if engine.traits.has_pipelines else 1
+        tp, pp = split or (engine.tensor_parallel_size, engine.pipeline_parallel_size or only_stage)
+        return SizingRequest(
+            model=self.declared.architecture,
+            devices=(device,) * gpus,
+            engine=engine.kind,
+            name=model.name,
+            tensor_parallel_size=tp,
+            pipeline_parallel_size=pp,
+            gpu_memory_utilization=share,
+            max_model_len=self.max_model_len,
+            dtype=None if engine.dtype == "auto" else engine.dtype,
+            quantization=self.quantization,
+            kv_cache_dtype=engine.kv_cache_dtype,
+            users=self.users if shares else self.slots,
+            context_tokens=self.context_tokens,
+            weights_gib=model.weights_gib or self.declared.weights_gib,
+            max_num_seqs=self.slots,
+            max_num_batched_tokens=engine.max_num_batched_tokens,
+            engine_version=self.engine_version,
+            enforce_eager=engine.enforce_eager,
+            speculation=self.speculation,
+            enable_expert_parallel=engine.enable_expert_parallel,
+            language_model_only=model.language_model_only,
+            lora_slots=len(model.lora_adapters),
+            lora_rank=model.max_lora_rank or DEFAULT_LORA_RANK,
+            flash_attention=None if shares else engine.flash_attn != "off",
+            split_mode=engine.split_mode,
+            tensor_split=engine.tensor_split if gpus == len(engine.tensor_split) else (),
+        )
 
 
 def context_limit(entry: Model | None, declared: DeclaredModel | None) -> int:

@@ -4,16 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from deploy.plan.placement.claim import Claim
-from deploy.sizing import Device, Sizing, SizingRequest, size_gguf, size_model
+from deploy.plan.placement.claim import Claim, Split
+from deploy.sizing import Device, Sizing, size_gguf, size_model
 from deploy.sizing.choose import split_problems, split_sizes, stages_are_legal
 from deploy.sizing.setup import make_setup
 from deploy.sizing.together import size_together
-
-Split = tuple[int, int]
-"""``tensor_parallel_size`` and ``pipeline_parallel_size``."""
-LITTLE_CONTEXT_TOKENS = 2048
-DEFAULT_LORA_RANK = 16
 
 
 @dataclass
@@ -44,7 +39,7 @@ class Sizer:
         if tp or pp:
             split = (tp or 1, pp or 1)
             return [split] if split[0] * split[1] <= most else []
-        request = _request(claim, device, 1, claim.utilization, None)
+        request = claim.request(device, 1, claim.utilization, None)
         setup = make_setup(request)
         sizes = split_sizes(most)
         legal = [size for size in sizes if not split_problems(setup, size)]
@@ -62,7 +57,7 @@ class Sizer:
         """Whether so many GPUs hold the weights and a little context."""
         key = (claim.index, device, size, "holds")
         if key not in self._sizings:
-            little = replace(claim, context_tokens=LITTLE_CONTEXT_TOKENS, max_model_len=None)
+            little = claim.with_little_context
             self._sizings[key] = _size(little, device, size, claim.utilization, (size, 1))
         return bool(self._sizings[key].fits)
 
@@ -82,45 +77,8 @@ class Sizer:
 
 def _size(claim: Claim, device: Device, gpus: int, share: float, split: Split | None) -> Sizing:
     if claim.engine.traits.shares_cache:
-        return size_model(_request(claim, device, gpus, share, split))
+        return size_model(claim.request(device, gpus, share, split))
     smaller = replace(device, usable_gib=device.usable_gib * share)
-    sizing = size_gguf(_request(claim, smaller, gpus, 1.0, None))
+    sizing = size_gguf(claim.request(smaller, gpus, 1.0, None))
     users = sizing.max_num_seqs if sizing.fits else 0
     return replace(sizing, concurrent_users=users, usable_gib_per_gpu=device.usable_gib)
-
-
-def _request(
-    claim: Claim, device: Device, gpus: int, share: float, split: Split | None
-) -> SizingRequest:
-    assert claim.declared is not None  # noqa: S101 - claims on GPUs are known to sizing
-    engine, shares = claim.engine, claim.engine.traits.shares_cache
-    only_stage = None if engine.traits.has_pipelines else 1
-    tp, pp = split or (engine.tensor_parallel_size, engine.pipeline_parallel_size or only_stage)
-    return SizingRequest(
-        model=claim.declared.architecture,
-        devices=(device,) * gpus,
-        engine=engine.kind,
-        name=claim.model.name,
-        tensor_parallel_size=tp,
-        pipeline_parallel_size=pp,
-        gpu_memory_utilization=share,
-        max_model_len=claim.max_model_len,
-        dtype=None if engine.dtype == "auto" else engine.dtype,
-        quantization=claim.quantization,
-        kv_cache_dtype=engine.kv_cache_dtype,
-        users=claim.users if shares else claim.slots,
-        context_tokens=claim.context_tokens,
-        weights_gib=claim.model.weights_gib or claim.declared.weights_gib,
-        max_num_seqs=claim.slots,
-        max_num_batched_tokens=engine.max_num_batched_tokens,
-        engine_version=claim.engine_version,
-        enforce_eager=engine.enforce_eager,
-        speculation=claim.speculation,
-        enable_expert_parallel=engine.enable_expert_parallel,
-        language_model_only=claim.model.language_model_only,
-        lora_slots=len(claim.model.lora_adapters),
-        lora_rank=claim.model.max_lora_rank or DEFAULT_LORA_RANK,
-        flash_attention=None if shares else engine.flash_attn != "off",
-        split_mode=engine.split_mode,
-        tensor_split=engine.tensor_split if gpus == len(engine.tensor_split) else (),
-    )
