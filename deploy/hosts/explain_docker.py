@@ -58,6 +58,10 @@ FIXES = {
         "the host does not have this address: declare listen with an address of the host"
     ),
     r"no space left on device|disk quota exceeded": FREE_SPACE,
+    r"flock: .*(No locks available|Function not implemented|not supported)": (
+        "this file system has no locks: start the lock service of NFS on the host (rpc.statd), "
+        "mount Lustre with the option flock, or declare a place on a disk of the host"
+    ),
     r"bind source path does not exist|mounts denied|is not shared": NOT_SEEN,
     r"read-only file system": (
         f"the file system is mounted read-only, or {NOT_SEEN[0].lower()}{NOT_SEEN[1:]}"
