@@ -53,7 +53,7 @@ def host_findings(
         subject: the host as declared.
         found: what it is like.
         docker: its Docker, looked at where no engine answers.
-        now: this machine's clock, in seconds since the epoch.
+        now: this machine's clock when the host's was read, in seconds since the epoch.
         more: what is to come that a hub was asked about.
     """
     yield from system_findings(subject.spec, found.system)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Iterator
 from datetime import date
 
@@ -91,7 +90,8 @@ def findings(
     docker = look.ask(Docker) if wants and not subject.spec.is_mac else None
     weights = list(weights_findings(subject, secrets))
     needs = [each for each in weights if isinstance(each, Need)]
-    yield from host_findings(subject, found, docker, time.time(), needs)
+    now = look.moment_of(found.clock_seconds)
+    yield from host_findings(subject, found, docker, now, needs)
     if subject.web_ui:
         yield from login_findings(subject.web_ui, login_answers(subject, secrets))
     if data := data_question(subject):
