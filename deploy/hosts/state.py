@@ -71,6 +71,8 @@ class FileSystem:
     """Whether it is mounted read-only."""
     is_writable: bool = True
     """Whether this user may write at that place, or to the directory that it will be made in."""
+    pool: str = ""
+    """What it shares its free space with, where that is more than itself: of btrfs and ZFS."""
 
 
 @dataclass(frozen=True)

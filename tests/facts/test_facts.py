@@ -26,7 +26,9 @@ from deploy.facts.logins import Logins
 from deploy.facts.look import Look
 from deploy.facts.model_store import MadeModel, ModelStore
 from deploy.facts.old_images import BroughtImage, OldImages
+from deploy.facts.places import look_at_places, parse_places
 from deploy.facts.programs import OldPrograms
+from deploy.facts.sections import split_sections
 from deploy.facts.units import FileState, Units, UnitsState
 from deploy.hosts.state import Daemon, FileSystem, HostState
 from deploy.services import Holds
@@ -260,6 +262,31 @@ def test_places_of_a_real_machine(bare_path: Path, tmp_path: Path) -> None:
     blocked = Host().command(deployment="x", directory=f"{tmp_path}/file/atelier")
     lines = run(blocked, bare_path, tmp_path).stdout.splitlines()
     assert Host().process(lines).blocked_by == f"{tmp_path}/file"
+
+
+def test_what_shares_its_space_with_others(bare_path: Path, tmp_path: Path) -> None:
+    """Subvolumes of btrfs and datasets of ZFS, of which each is a device of its own."""
+    mounts = {
+        "/": "/dev/sda2 / btrfs rw,subvol=/root",
+        "/docker": "/dev/sda2 /docker btrfs rw,subvol=/docker",
+        "/tank": "tank/data/x /tank zfs ro,xattr",
+        "/plain": "/dev/sdb1 /plain ext4 rw",
+    }
+    (tmp_path / "mounts").write_text("".join(f"{line} 0 0\n" for line in mounts.values()))
+    rows = "\n".join(["Avail Inodes IFree Mounted on", *(f"5000 - - {at}" for at in mounts)])
+    for name, said in {"df": rows, "stat": "41\n42\n43\n44"}.items():
+        (bare_path / name).unlink()
+        (bare_path / name).write_text(f"#!/bin/sh\ncat <<'.'\n{said}\n.\n")
+        (bare_path / name).chmod(0o755)
+    looking = look_at_places(directory="/", images="/", volumes="/")
+    command = "; ".join(looking).replace("/proc/mounts", f"{tmp_path}/mounts")
+    found = parse_places(split_sections(run(command, bare_path, tmp_path).stdout.splitlines()))
+    assert [(each.device, each.pool, each.is_read_only) for each in found.values()] == [
+        ("41", "/dev/sda2", False),
+        ("42", "/dev/sda2", False),
+        ("43", "tank", True),
+        ("44", "", False),
+    ]
 
 
 def test_a_place_that_says_nothing_takes_no_others_with_it(bare_path: Path, tmp_path: Path) -> None:
