@@ -31,6 +31,10 @@ FIXES: dict[Place, str] = {
 }
 
 
+OF_CONTAINERD = "move containerd's data to a larger disk (root in /etc/containerd/config.toml)"
+"""What to do where containerd keeps the images, which data-root does not move."""
+
+
 @dataclass(frozen=True)
 class Need:
     """Something that is to come."""
@@ -114,10 +118,10 @@ def _of_store(unit: Unit, found: HostState) -> Iterator[Need]:
 
 
 def room_findings(found: HostState, needs: Iterable[Need]) -> Iterator[Finding]:
-    """One finding for each file system that something is kept on, and for each full pool of some."""
+    """One finding for each file system that something is kept on, and for each full pool."""
     wanted = [need for need in needs if need.size_bytes]
     pools: dict[str, list[list[Place]]] = {}
-    for places in _alike(found.file_systems):
+    for places in _alike(_own(found)):
         system = found.file_systems[places[0]]
         pools.setdefault(system.pool or system.device, []).append(places)
     for together in pools.values():
@@ -128,6 +132,12 @@ def room_findings(found: HostState, needs: Iterable[Need]) -> Iterator[Finding]:
             yield from (room for room in [_room(found, every, wanted)] if room.status != "ok")
         for places in together:
             yield from _inodes(found.file_systems[places[0]], places)
+
+
+def _own(found: HostState) -> dict[Place, FileSystem]:
+    """The places that are on file systems of the host itself."""
+    of_docker = {"images", "volumes"} if found.daemon.is_apart else set()
+    return {place: system for place, system in found.file_systems.items() if place not in of_docker}
 
 
 def _alike(systems: dict[Place, FileSystem]) -> list[list[Place]]:
@@ -168,7 +178,9 @@ def _room(found: HostState, places: list[Place], wanted: list[Need]) -> Finding:
     if system.free_bytes >= needed:
         return Finding("disk", "ok", free)
     rows = "".join(f"\n      {need.what}: {size_text(need.size_bytes)}" for need in needs)
-    fixes = [FIXES[place] for place in places if place in FIXES]
+    own = found.daemon.has_containerd_images and not found.daemon.is_rootless
+    texts = FIXES | ({"images": OF_CONTAINERD} if own else {})
+    fixes = [texts[place] for place in places if place in texts]
     if {"images", "volumes"} & {*places}:
         fixes.insert(0, "free some, e.g. docker image prune --all")
     return Finding(

@@ -75,6 +75,9 @@ class FileSystem:
     """What it shares its free space with, where that is more than itself: of btrfs and ZFS."""
 
 
+DESKTOP = "Docker Desktop"
+
+
 @dataclass(frozen=True)
 class Daemon:
     """Docker's daemon."""
@@ -83,8 +86,12 @@ class Daemon:
     """Where its client reaches it, where that is declared, e.g. ``tcp://10.0.0.1:2376``."""
     operating_system: str = ""
     """What it runs on, e.g. ``Docker Desktop``."""
+    other_kernel: str = ""
+    """The kernel that it runs on, where that is not the host's: it is in a machine of its own."""
     root: str = ""
     """Its directory."""
+    has_containerd_images: bool = False
+    """Whether containerd keeps its images, and not it itself."""
     cgroup_driver: str = ""
     """Who makes its containers' cgroups: ``cgroupfs``, itself, or ``systemd``."""
     maps_users: bool = False
@@ -103,6 +110,11 @@ class Daemon:
     """Ranges that the host has routes for."""
     volumes: frozenset[str] = frozenset()
     """Names of the volumes there are, of those that were asked for."""
+
+    @property
+    def is_apart(self) -> bool:
+        """Whether its images, volumes and networks are in a machine of its own."""
+        return bool(self.other_kernel) or self.operating_system == DESKTOP
 
 
 @dataclass(frozen=True)

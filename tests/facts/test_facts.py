@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
+import socket
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -15,7 +17,7 @@ from typing import Any
 import pytest
 from pyinfra.api import FactBase
 
-from deploy.facts.daemon import ENDPOINT
+from deploy.facts.daemon import ENDPOINT, OWN_SOCKET, find_daemon
 from deploy.facts.deployment import Belongings, Deployment
 from deploy.facts.engine import Resources
 from deploy.facts.files import Contents, PathState, PathStates
@@ -228,6 +230,56 @@ def test_host() -> None:
         own_ports=frozenset({4000}),
         addresses=frozenset({"10.0.0.11", "127.0.0.1", "fd00::2"}),
     )
+
+
+CONTAINERD_STORE = '"driver":[["driver-type","io.containerd.snapshotter.v1"]]'
+
+
+@pytest.mark.parametrize(
+    ("info", "settings", "images"),
+    [
+        ("", None, "/data/docker"),
+        (CONTAINERD_STORE, None, "/data/docker/containerd/daemon"),
+        (CONTAINERD_STORE, "", "/var/lib/containerd"),
+        (CONTAINERD_STORE, 'version = 2\n[debug]\nroot = "/x"\n', "/var/lib/containerd"),
+        (CONTAINERD_STORE, "root = '/big disk/containerd' # moved\n", "/big disk/containerd"),
+        (CONTAINERD_STORE, 'root="/big"\nstate = "/run/containerd"\n', "/big"),
+        (f'{CONTAINERD_STORE},"name=rootless"', 'root="/big"', "/data/docker/containerd/daemon"),
+    ],
+)
+def test_where_images_are_kept(
+    info: str, settings: str | None, images: str, tmp_path: Path
+) -> None:
+    """Docker's daemon uses the containerd of the host, where that runs, or starts its own."""
+    command = "; ".join([*find_daemon("/var/lib/docker"), 'echo "$images"'])
+    for path in (OWN_SOCKET, "/etc/containerd/config.toml"):
+        command = command.replace(path, f"{tmp_path}/{Path(path).name}")
+    if settings is not None:
+        (tmp_path / "config.toml").write_text(settings)
+        with socket.socket(socket.AF_UNIX) as listener, contextlib.chdir(tmp_path):
+            listener.bind(Path(OWN_SOCKET).name)
+    own = {"atelier_info": f"29.1.0|/data/docker|{{{info}}}", "PATH": os.environ["PATH"]}
+    said = subprocess.run(
+        ["sh", "-euc", command], env=own, capture_output=True, text=True, check=True
+    )
+    assert said.stdout.strip() == images
+
+
+@pytest.mark.parametrize(
+    ("kernel", "own", "other"),
+    [
+        ("6.1.0-31-amd64", "6.1.0-31-amd64", ""),
+        ("6.6.87.2-linuxkit", "6.1.0-31-amd64", "6.6.87.2-linuxkit"),
+        ("6.1.0-31-amd64", "", ""),
+        ("", "6.1.0-31-amd64", ""),
+    ],
+)
+def test_a_daemon_on_another_kernel(kernel: str, own: str, other: str) -> None:
+    info = json.dumps(
+        {"kernel": kernel, "driver": [["driver-type", "io.containerd.snapshotter.v1"]]}
+    )
+    daemon = Host().process(["@engine", "29.1.0", "@info", info, "@kernel_of_host", own]).daemon
+    assert (daemon.other_kernel, daemon.has_containerd_images) == (other, True)
 
 
 def test_addresses_of_a_real_machine() -> None:

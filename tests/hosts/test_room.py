@@ -55,6 +55,21 @@ def test_what_is_full_is_made_room_on_where_it_is_full(place: str, fix: str) -> 
     assert finding.fix.startswith("free some") is ("docker" in fix)
 
 
+def test_images_that_containerd_keeps_are_moved_with_it() -> None:
+    """data-root moves no image there."""
+    full: dict[Place, FileSystem] = {"images": FileSystem("/full", "1", 0)}
+    found = HostState(file_systems=full, daemon=Daemon(has_containerd_images=True))
+    [finding] = room_findings(found, [])
+    assert "containerd/config.toml" in finding.fix
+    assert "data-root" not in finding.fix
+
+
+def test_what_is_in_another_machine_takes_no_room_of_the_host() -> None:
+    full: dict[Place, FileSystem] = {"images": FileSystem("/full", "1", 0)}
+    apart = HostState(file_systems=full, daemon=Daemon(operating_system="Docker Desktop"))
+    assert list(room_findings(apart, [Need("engine:1", "images", GIB)])) == []
+
+
 def test_what_goes_to_one_file_system_is_added_up() -> None:
     needs = [Need("engine:1", "images", 8 * GIB), Need("x.gguf", "directory", 3 * GIB)]
     apart = state(images=9 * GIB, directory=4 * GIB)
