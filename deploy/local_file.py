@@ -13,6 +13,8 @@ from pathlib import Path
 
 SETTLED_SECONDS = 2
 """A file that changed less than this ago may change again without its time showing it."""
+AHEAD_SECONDS = 3600
+"""A file server's clock may be ahead; what is further ahead was not changed just now."""
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -45,7 +47,8 @@ def read_local_file(path: Path) -> LocalFile:
         with path.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         unchanged = state == _state(path, path.stat())
-        if unchanged and time.time() - status.st_mtime > SETTLED_SECONDS:
+        age = time.time() - status.st_mtime
+        if unchanged and not -AHEAD_SECONDS <= age <= SETTLED_SECONDS:
             write_note(note, state | {"sha256": sha256})
     return LocalFile(path, status.st_size, sha256)
 

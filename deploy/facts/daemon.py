@@ -15,7 +15,7 @@ ROOT = "/var/lib/docker"
 CONTAINERD = "/var/lib/containerd"
 """Where containerd keeps everything unless its configuration says otherwise."""
 CONTAINERD_ROOT = (
-    "sed -n \"/^ *\\[/q; s/^root *= *[\\\"']\\(.*\\)[\\\"'].*/\\1/p\" "
+    'sed -n "/^ *\\[/q; s/^root *= *[\\"\']\\(.*\\)[\\"\'].*/\\1/p" '
     "/etc/containerd/config.toml 2>/dev/null"
 )
 """Prints what containerd's configuration says of that."""

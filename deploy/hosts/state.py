@@ -44,8 +44,9 @@ class System:
 
 
 MACHINES = {
-    **{"x86_64": "amd64", "aarch64": "arm64", "i686": "386", "i386": "386"},
-    **{"armv7l": "arm", "armv6l": "arm", "loongarch64": "loong64"},
+    **{"x86_64": "amd64", "aarch64": "arm64", "i686": "386", "i586": "386", "i386": "386"},
+    # a process of 32 bits sees a processor of 64 as armv8l
+    **{"armv8l": "arm", "armv7l": "arm", "armv6l": "arm", "loongarch64": "loong64"},
 }
 """What ``uname -m`` prints, and what images call it where that is another name."""
 

@@ -24,6 +24,7 @@ from deploy.facts.files import Contents, PathState, PathStates
 from deploy.facts.health import Health
 from deploy.facts.host import ADDRESSES, Host
 from deploy.facts.images import Images, ImagesState
+from deploy.facts.known_secrets import look_at_known_secrets, parse_known_secrets
 from deploy.facts.logins import Logins
 from deploy.facts.look import Look
 from deploy.facts.model_store import MadeModel, ModelStore
@@ -33,6 +34,7 @@ from deploy.facts.programs import OldPrograms
 from deploy.facts.sections import split_sections
 from deploy.facts.units import FileState, Units, UnitsState
 from deploy.hosts.state import Daemon, FileSystem, HostState
+from deploy.secrets.fingerprint import FILE
 from deploy.services import Holds
 from deploy.services.unit import holds_of
 
@@ -120,6 +122,14 @@ def test_units() -> None:
         },
     }
     assert state.other_models == (("demo-ollama-b-0", "b:latest"),)
+
+
+def test_files_of_a_clock_that_was_ahead() -> None:
+    """They would look newer than whatever starts until that time comes: it would start each run."""
+    rows = ["@directories", "1000_/a", "1001_/b", "90000_/c"]
+    known = Units().process([*rows, "@now", "1000"]).changed_at
+    assert known == {"/a": 1000, "/b": 1001}
+    assert set(Units().process(rows).changed_at) == {"/a", "/b", "/c"}
 
 
 def test_a_container_that_never_ran_and_is_not_ours() -> None:
@@ -230,6 +240,36 @@ def test_host() -> None:
         own_ports=frozenset({4000}),
         addresses=frozenset({"10.0.0.11", "127.0.0.1", "fd00::2"}),
     )
+
+
+@pytest.mark.parametrize(
+    ("written", "text"),
+    [
+        ('{"fingerprint": "f", "secrets": []}', '{"fingerprint": "f", "secrets": []}'),
+        # of a host that lost its power
+        ("", ""),
+        ('{"fingerprint": "f", "sec', ""),
+        ("\0" * 40, ""),
+        (None, ""),
+    ],
+)
+def test_secrets_that_a_host_knows(written: str | None, text: str, tmp_path: Path) -> None:
+    """Without its file, the containers say them."""
+    spec = {"secret_env": {"KEY": "digest"}}
+    docker = tmp_path / "docker"
+    docker.write_text(f"#!/bin/sh\n[ \"$2\" = ls ] && echo 0123 || echo '{json.dumps(spec)}'\n")
+    docker.chmod(0o755)
+    if written is not None:
+        (tmp_path / FILE).write_text(f"{written}\n" if written else "")
+    said = subprocess.run(
+        ["sh", "-c", look_at_known_secrets("demo", str(tmp_path))],
+        env={"PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    known = parse_known_secrets(split_sections(said.stdout.splitlines()))
+    assert (known.text, known.digests) == (text, frozenset() if text else {"digest"})
 
 
 CONTAINERD_STORE = '"driver":[["driver-type","io.containerd.snapshotter.v1"]]'

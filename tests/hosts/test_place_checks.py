@@ -229,6 +229,8 @@ def refused(demo: Artefacts, kernel: str, **changes: Any) -> list[tuple[str, str
         ("Linux aarch64", ("amd64",), True),
         ("Linux riscv64", ("amd64", "arm64"), True),
         ("Linux aarch64", (), False),
+        ("Linux armv8l", ("amd64", "arm"), False),
+        ("Linux armv8l", ("amd64", "arm64"), True),
         ("", ("amd64",), False),
     ],
 )
