@@ -7,6 +7,7 @@ import json
 import os
 import re
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,8 +34,12 @@ def user_cache() -> Path:
     return Path(base).expanduser() / "atelier"
 
 
-def read_local_file(path: Path) -> LocalFile:
+def read_local_file(path: Path, check: Callable[[Path], None] = lambda _: None) -> LocalFile:
     """A file with its digest; it is read again only when it was changed or replaced.
+
+    Args:
+        path: where it is.
+        check: looks at a file that is about to be read, and raises what is wrong with it.
 
     Raises:
         OSError: if it cannot be read.
@@ -44,6 +49,7 @@ def read_local_file(path: Path) -> LocalFile:
     note = user_cache() / "digests" / f"{hashlib.sha256(os.fsencode(path)).hexdigest()[:32]}.json"
     sha256 = _known(note, state)
     if sha256 is None:
+        check(path)
         with path.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         unchanged = state == _state(path, path.stat())
