@@ -33,8 +33,8 @@ on_linux() {
     awk -v places="$list" '
       FNR == NR {
         options[$2] = $4; pool[$2] = ""
-        if ($3 == "btrfs") pool[$2] = "@" $1
-        if ($3 == "zfs") { sub("/.*", "", $1); pool[$2] = "@" $1 }
+        if ($3 == "zfs") sub("/.*", "", $1)
+        if ($3 == "btrfs" || $3 == "zfs" || $1 ~ ":/|^\/\/") pool[$2] = "@" $3 "=" $1
         next
       }
       NF == 1 { device[++devices] = $1; next }
@@ -58,8 +58,8 @@ places=
 """.strip().replace("IS_MAC", f"{{ {IS_MAC}; }}")
 """``find_place`` leaves in ``$at`` where a place is, or will be made; ``show_places`` prints a line
 about the file system of each. On Linux all are asked at once, and one by one if one says nothing.
-After the device of a subvolume of btrfs or a dataset of ZFS, and ``@``, stands what it shares its
-space with.
+After the device, and ``@``, stands what shares its space with others: the type of a file system,
+``=``, and the pool of a subvolume of btrfs or a dataset of ZFS, or the place on a file server.
 """
 
 

@@ -73,7 +73,8 @@ class FileSystem:
     is_writable: bool = True
     """Whether this user may write at that place, or to the directory that it will be made in."""
     pool: str = ""
-    """What it shares its free space with, where that is more than itself: of btrfs and ZFS."""
+    """What it shares its free space with, where that is more than itself, after its type and ``=``:
+    a pool of btrfs or ZFS, or a place on a file server, e.g. ``nfs4=nas:/home``."""
 
 
 DESKTOP = "Docker Desktop"

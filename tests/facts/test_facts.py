@@ -362,7 +362,7 @@ def test_what_shares_its_space_with_others(bare_path: Path, tmp_path: Path) -> N
         "/": "/dev/sda2 / btrfs rw,subvol=/root",
         "/docker": "/dev/sda2 /docker btrfs rw,subvol=/docker",
         "/tank": "tank/data/x /tank zfs ro,xattr",
-        "/plain": "/dev/sdb1 /plain ext4 rw",
+        "/home": "nas:/export/home /home nfs4 rw",
     }
     (tmp_path / "mounts").write_text("".join(f"{line} 0 0\n" for line in mounts.values()))
     rows = "\n".join(["Avail Inodes IFree Mounted on", *(f"5000 - - {at}" for at in mounts)])
@@ -374,10 +374,10 @@ def test_what_shares_its_space_with_others(bare_path: Path, tmp_path: Path) -> N
     command = "; ".join(looking).replace("/proc/mounts", f"{tmp_path}/mounts")
     found = parse_places(split_sections(run(command, bare_path, tmp_path).stdout.splitlines()))
     assert [(each.device, each.pool, each.is_read_only) for each in found.values()] == [
-        ("41", "/dev/sda2", False),
-        ("42", "/dev/sda2", False),
-        ("43", "tank", True),
-        ("44", "", False),
+        ("41", "btrfs=/dev/sda2", False),
+        ("42", "btrfs=/dev/sda2", False),
+        ("43", "zfs=tank", True),
+        ("44", "nfs4=nas:/export/home", False),
     ]
 
 
