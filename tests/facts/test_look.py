@@ -98,7 +98,7 @@ def test_a_run_looks_again_at_what_its_dry_run_saw(host: Any) -> None:
 def test_when_a_clock_was_read(host: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A look takes its time, and may be long ago when it is judged: other hosts answer later."""
     times = iter([1000.0, 1090.0])
-    monkeypatch.setattr(look.time, "time", lambda: next(times, 1300.0))
+    monkeypatch.setattr("deploy.facts.look.time.time", lambda: next(times, 1300.0))
     assert look.moment_of(1.0) == 1000.0
     times = iter([1000.0, 1090.0])
     look.ask(Word, word="one")
