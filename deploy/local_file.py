@@ -7,12 +7,15 @@ import json
 import os
 import re
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 SETTLED_SECONDS = 2
 """A file that changed less than this ago may change again without its time showing it."""
+AHEAD_SECONDS = 3600
+"""A file server's clock may be ahead; what is further ahead was not changed just now."""
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -31,8 +34,12 @@ def user_cache() -> Path:
     return Path(base).expanduser() / "atelier"
 
 
-def read_local_file(path: Path) -> LocalFile:
+def read_local_file(path: Path, check: Callable[[Path], None] = lambda _: None) -> LocalFile:
     """A file with its digest; it is read again only when it was changed or replaced.
+
+    Args:
+        path: where it is.
+        check: looks at a file that is about to be read, and raises what is wrong with it.
 
     Raises:
         OSError: if it cannot be read.
@@ -42,10 +49,12 @@ def read_local_file(path: Path) -> LocalFile:
     note = user_cache() / "digests" / f"{hashlib.sha256(os.fsencode(path)).hexdigest()[:32]}.json"
     sha256 = _known(note, state)
     if sha256 is None:
+        check(path)
         with path.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         unchanged = state == _state(path, path.stat())
-        if unchanged and time.time() - status.st_mtime > SETTLED_SECONDS:
+        age = time.time() - status.st_mtime
+        if unchanged and not -AHEAD_SECONDS <= age <= SETTLED_SECONDS:
             write_note(note, state | {"sha256": sha256})
     return LocalFile(path, status.st_size, sha256)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -12,6 +13,19 @@ from deploy.errors import HostError, Problem
 ANSWER = '{"lock":'
 """How the line begins that the script prints."""
 End = Literal["held", "done", "cut", "released"]
+WAYS_OUT = {
+    r"No locks available|Function not implemented|not supported": (
+        "a directory on a file system that has locks (flock)",
+        "declare another directory for the host, on a disk of its own; or start the lock service of"
+        " NFS there (rpc.statd), or mount Lustre with the option flock",
+    ),
+    r"No space left on device|quota exceeded": (
+        "room for a few more files",
+        "see on the host what is full with df -h and df -i, and remove what is not needed",
+    ),
+}
+"""What is allowed and what to do about what keeps a host from locking, by what it says; the first
+pattern that is found counts."""
 
 
 @dataclass(frozen=True)
@@ -110,12 +124,18 @@ def held_problem(host: str, deployment: str, found: LockState) -> Problem:
 
 def untaken_problem(host: str, directory: str, error: HostError) -> Problem:
     """Why a run does not go on where it cannot take the lock."""
-    return Problem(
-        f"host {host}",
-        f"the lock in {directory} cannot be taken; {error.problems[0].found}",
+    found = error.problems[0].found
+    way_out = way_out_of(found) or (
         "a directory that this user may write to",
         "make it so, or declare sudo=True or another directory for the host",
     )
+    return Problem(f"host {host}", f"the lock in {directory} cannot be taken; {found}", *way_out)
+
+
+def way_out_of(said: str) -> tuple[str, str] | None:
+    """What is allowed and what to do, by what a host says that cannot lock."""
+    ways = (way for pattern, way in WAYS_OUT.items() if re.search(pattern, said, re.IGNORECASE))
+    return next(ways, None)
 
 
 def stale_problem(host: str, deployment: str, found: LockState) -> Problem:

@@ -7,9 +7,11 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from deploy.catalog import Catalog
+from deploy.catalog.gguf_header import extent_of
 from deploy.errors import (
     AtelierError,
     InventoryFileError,
@@ -150,7 +152,7 @@ def _read_part(path: Path, setting: str) -> LocalFile:
         with path.open("rb") as file:
             begins_right = file.read(len(MAGIC)) == MAGIC
         if begins_right:
-            return read_local_file(path)
+            return read_local_file(path, partial(_refuse_pieces, setting=setting))
     except OSError as error:
         raise InventoryFileError(
             Problem(setting, f"cannot read {path}: {error.strerror}", fix="let this user read it")
@@ -163,6 +165,37 @@ def _read_part(path: Path, setting: str) -> LocalFile:
             _pointer_fix(path),
         )
     )
+
+
+def _refuse_pieces(path: Path, setting: str) -> None:
+    """A file that ends too early, or that engines would not find the others of."""
+    extent = extent_of(path)
+    if extent is None:
+        return
+    size = path.stat().st_size
+    if size < extent.least_bytes:
+        raise InventoryFileError(
+            Problem(
+                setting,
+                f"{path} has {size} bytes, and ends before its last tensor begins",
+                f"the whole file, of more than {extent.least_bytes} bytes",
+                "download it again; if it was cut into pieces, such as x.gguf.part1of2 or "
+                "x.gguf-split-a, put them together: cat x.gguf* > whole.gguf",
+            )
+        )
+    named = PART.fullmatch(path.name)
+    if extent.parts > 1 and (named is None or int(named["count"]) != extent.parts):
+        prefix = named["prefix"] if named else path.stem
+        raise InventoryFileError(
+            Problem(
+                setting,
+                f"{path} is one of {extent.parts} parts of a model, of which engines find the"
+                " others by their names",
+                f"a name such as {prefix}-00001-of-{extent.parts:05}.gguf",
+                "give all parts the names back that they had, or put them together: "
+                "llama-gguf-split --merge FIRST WHOLE",
+            )
+        )
 
 
 def _pointer_fix(path: Path) -> str:

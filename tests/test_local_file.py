@@ -46,6 +46,13 @@ def test_a_file_is_read_once(file: Path, read: list[str]) -> None:
     assert read == ["model.gguf"]
 
 
+def test_a_file_of_a_clock_that_was_wrong_is_read_once(file: Path, read: list[str]) -> None:
+    """It would be read by every command until that time comes."""
+    write(file, b"weights", time=4_000_000_000)
+    assert read_local_file(file) == read_local_file(file)
+    assert read == ["model.gguf"]
+
+
 def test_a_file_that_changed_is_read_again(file: Path) -> None:
     read_local_file(file)
     write(file, b"Weights", time=1_700_000_001)

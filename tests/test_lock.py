@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from deploy.errors import HostError
-from deploy.lock import describe, held_problem, moment, parse_lock
+from deploy.errors import HostError, Problem
+from deploy.lock import describe, held_problem, moment, parse_lock, untaken_problem
 
 RUN = {"who": "alice@laptop", "process": 12, "doing": "pyinfra lab.py deploy.py", "reason": "why"}
 
@@ -79,3 +79,20 @@ def test_a_host_that_does_not_answer(text: str) -> None:
 )
 def test_moments(ago: float, text: str) -> None:
     assert moment(0, ago) == f"1970-01-01 00:00:00 UTC ({text} ago)"
+
+
+@pytest.mark.parametrize(
+    ("said", "allowed", "fix"),
+    [
+        ("flock: 9: No locks available", "has locks", "rpc.statd"),
+        ("flock: 9: Function not implemented", "has locks", "mount Lustre with the option flock"),
+        ("mkdir: cannot create directory: No space left on device", "room", "df -i"),
+        ("mkdir: cannot create directory: Disk quota exceeded", "room", "df -h"),
+        ("mkdir: cannot create directory: Permission denied", "may write to", "sudo=True"),
+    ],
+)
+def test_why_it_cannot_be_taken(said: str, allowed: str, fix: str) -> None:
+    problem = untaken_problem("gpu1", "/var/lib/atelier", HostError(Problem("lock", said)))
+    assert said in problem.found
+    assert allowed in problem.allowed
+    assert fix in problem.fix

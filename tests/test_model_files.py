@@ -11,6 +11,7 @@ from deploy.catalog import Catalog
 from deploy.errors import InventoryFileError
 from deploy.model_files import ModelFile, read_model_files
 from tests.conftest import MakeArtefacts, declare
+from tests.split_gguf import split_gguf
 
 NAMES = [f"coder-0000{number}-of-00003.gguf" for number in (1, 2, 3)]
 
@@ -104,3 +105,39 @@ def test_engines_are_given_the_parts(make: MakeArtefacts, parts: list[Path], kin
     else:
         wanted = [f"FROM {target}/{name}" for name in NAMES]
         assert engine.models[0].modelfile.splitlines()[:3] == wanted
+
+
+@pytest.fixture
+def split(tmp_path: Path, catalog: Catalog) -> list[Path]:
+    """The parts of a real model."""
+    whole = catalog.models["tiny-coder"].path
+    assert whole is not None
+    return split_gguf(whole, tmp_path / "tiny", 3)
+
+
+def test_real_parts_are_whole(split: list[Path], catalog: Catalog) -> None:
+    assert len(read(split[0], catalog).parts) == 3
+
+
+@pytest.mark.parametrize("name", ["tiny.gguf", "tiny-00001-of-00001.gguf", "tiny.gguf.part1of3"])
+def test_a_part_with_another_name(name: str, split: list[Path], catalog: Catalog) -> None:
+    """Engines find the others by the name, and compare it with what the file says."""
+    with pytest.raises(InventoryFileError, match="is one of 3 parts of a model") as error:
+        read(split[0].rename(split[0].with_name(name)), catalog)
+    assert "-00001-of-00003.gguf" in error.value.problems[0].allowed
+    assert "llama-gguf-split --merge" in error.value.problems[0].fix
+
+
+@pytest.mark.parametrize("name", ["tiny.gguf", "tiny.gguf-split-a", "tiny.gguf.part1of2"])
+def test_a_piece_of_a_file(name: str, tmp_path: Path, catalog: Catalog) -> None:
+    """A download that was cut, or a file that was cut to be smaller: it begins as a whole one."""
+    whole = catalog.models["tiny-coder"].path
+    assert whole is not None
+    content = whole.read_bytes()
+    path = tmp_path / name
+    path.write_bytes(content[: len(content) // 2])
+    with pytest.raises(InventoryFileError, match="ends before its last tensor") as error:
+        read(path, catalog)
+    assert "cat x.gguf*" in error.value.problems[0].fix
+    path.write_bytes(content)
+    assert read(path, catalog).size_bytes == len(content)

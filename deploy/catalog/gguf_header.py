@@ -38,11 +38,26 @@ UNLIKE = ("expert_count", "attention.sliding_window", "attention.kv_lora_rank")
 """What makes a model another than its architecture alone would be."""
 
 
+ALIGNMENT = 32
+"""Of the data of tensors, unless ``general.alignment`` says another."""
+
+
+@dataclass(frozen=True)
+class Extent:
+    """How much of a model a file is to have."""
+
+    parts: int
+    """Of how many parts it is one."""
+    least_bytes: int
+    """The last of its tensors begins before that."""
+
+
 @dataclass(frozen=True)
 class _Head:
     values: dict[str, Any]
     tensors: dict[str, tuple[int, ...]]
     """Their dimensions, the one that is adjacent in memory first."""
+    extent: Extent
 
 
 def config_of(parts: Iterable[Path]) -> dict[str, Any] | None:
@@ -61,6 +76,14 @@ def config_of(parts: Iterable[Path]) -> dict[str, Any] | None:
     values = {key: value for head in heads for key, value in head.values.items()}
     tensors = {name: shape for head in heads for name, shape in head.tensors.items()}
     return _config(values, tensors)
+
+
+def extent_of(path: Path) -> Extent | None:
+    """What a file's head says of how much it has; ``None`` where it cannot be read."""
+    try:
+        return _read(path).extent
+    except (OSError, ValueError, RecursionError, struct.error):
+        return None
 
 
 def _config(values: dict[str, Any], tensors: dict[str, tuple[int, ...]]) -> dict[str, Any] | None:
@@ -93,12 +116,21 @@ def _read(path: Path) -> _Head:
         for _ in range(values):
             key = _text(file).decode()
             found[key] = _value(file, _number(file, "I"))
-        shapes = {}
+        shapes, last = {}, 0
         for _ in range(tensors):
             name = _text(file).decode()
             shapes[name] = tuple(_number(file, "Q") for _ in range(_number(file, "I")))
-            file.read(struct.calcsize("<IQ"))
-        return _Head(found, shapes)
+            _number(file, "I")
+            last = max(last, _number(file, "Q"))
+        return _Head(found, shapes, _extent(found, file.tell(), last if tensors else None))
+
+
+def _extent(values: dict[str, Any], head_bytes: int, last: int | None) -> Extent:
+    """What a file has at least, if its last tensor begins there after the head."""
+    alignment = int(values.get("general.alignment") or ALIGNMENT)
+    data_at = -(-head_bytes // alignment) * alignment
+    parts = int(values.get("split.count") or 1)
+    return Extent(parts, head_bytes if last is None else data_at + last + 1)
 
 
 def _value(file: BinaryIO, kind: int) -> Any:

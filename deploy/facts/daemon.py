@@ -13,6 +13,14 @@ from deploy.hosts.state import Daemon
 ROOT = "/var/lib/docker"
 """Where Docker keeps everything unless it is told otherwise."""
 CONTAINERD = "/var/lib/containerd"
+"""Where containerd keeps everything unless its configuration says otherwise."""
+CONTAINERD_ROOT = (
+    'sed -n "/^ *\\[/q; s/^root *= *[\\"\']\\(.*\\)[\\"\'].*/\\1/p" '
+    "/etc/containerd/config.toml 2>/dev/null"
+)
+"""Prints what containerd's configuration says of that."""
+OWN_SOCKET = "/run/containerd/containerd.sock"
+"""Of the host's containerd, which Docker's daemon uses if it is there, and else starts its own."""
 
 ENDPOINT = (
     'if [ -z "$DOCKER_HOST" ] && { [ -n "$DOCKER_CONTEXT" ] || '
@@ -35,7 +43,9 @@ def find_daemon(root: str) -> list[str]:
         "info=${atelier_info#*|}; root=${info%%|*}",
         f'[ -n "$root" ] || root={shlex.quote(root)}',
         "images=$root",
-        f'case "$info" in *io.containerd.snapshotter*) images={CONTAINERD} ;; esac',
+        'case "$info" in *io.containerd.snapshotter*) images=$root/containerd/daemon; '
+        f'case "$info" in *name=rootless*) ;; *) if [ -S {OWN_SOCKET} ]; then '
+        f"images=$({CONTAINERD_ROOT}); images=${{images:-{CONTAINERD}}}; fi ;; esac ;; esac",
     ]
 
 
@@ -49,6 +59,7 @@ def look_at_daemon(network: str) -> list[str]:
     subnets = shlex.quote("{{range .IPAM.Config}}{{.Subnet}} {{end}}")
     return [
         "echo '@info'; printf '%s\\n' \"${info#*|}\"",
+        "echo '@kernel_of_host'; cat /proc/sys/kernel/osrelease 2>/dev/null",
         f'echo "@endpoint"; {ENDPOINT}',
         "echo '@forwarding'; cat /proc/sys/net/ipv4/ip_forward 2>/dev/null",
         f"echo '@volumes'; {show('volumes')} | cut -d ' ' -f 2",
@@ -64,10 +75,13 @@ def parse_daemon(sections: dict[str, list[str]]) -> Daemon:
     info = _info(first(sections.get("info")))
     routes = [row.split()[0] for row in sections.get("routes", [])]
     security = info.get("security") or ()
+    own_kernel = first(sections.get("kernel_of_host"))
     return Daemon(
         endpoint=first(sections.get("endpoint")),
         operating_system=info.get("os") or "",
+        other_kernel=_other(info.get("kernel") or "", own_kernel),
         root=info.get("root") or "",
+        has_containerd_images="io.containerd.snapshotter" in json.dumps(info.get("driver")),
         cgroup_driver=info.get("cgroups") or "",
         maps_users="name=userns" in security,
         is_rootless="name=rootless" in security,
@@ -78,6 +92,11 @@ def parse_daemon(sections: dict[str, list[str]]) -> Daemon:
         routes=tuple(route for route in routes if route[0].isdigit()),
         volumes=frozenset(sections.get("volumes", [])),
     )
+
+
+def _other(kernel: str, own: str) -> str:
+    """The kernel of the daemon, if it is known not to be the host's."""
+    return kernel if own and kernel != own else ""
 
 
 def _info(text: str) -> dict[str, Any]:

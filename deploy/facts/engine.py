@@ -30,6 +30,7 @@ INFO = (
     '{"version":{{json .ServerVersion}},"running":{{.ContainersRunning}},'
     '"swarm":{{json .Swarm.LocalNodeState}},'
     '"root":{{json .DockerRootDir}},"os":{{json .OperatingSystem}},'
+    '"kernel":{{json .KernelVersion}},'
     '"pools":{{json .DefaultAddressPools}},"driver":{{json .DriverStatus}},'
     '"cgroups":{{json .CgroupDriver}},"security":{{json .SecurityOptions}}}'
 )

@@ -8,6 +8,7 @@ holds until an operation changes something on that host.
 from __future__ import annotations
 
 import shlex
+import time
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -87,6 +88,8 @@ class _Seen:
 
     executing: bool
     answers: dict[Question, Any]
+    began: float
+    ended: float
 
 
 _questions: dict[str, tuple[Question, ...]] = {}
@@ -107,7 +110,9 @@ def ask(fact: type[FactBase[Answer]], **arguments: Any) -> Answer:
         return host.get_fact(fact, **dict(question.arguments))
     seen = _seen.get(host.name)
     if seen is None or seen.executing != state.is_executing:
-        seen = _seen[host.name] = _Seen(state.is_executing, _look(expected))
+        began = time.time()
+        answers = _look(expected)
+        seen = _seen[host.name] = _Seen(state.is_executing, answers, began, time.time())
     answer: Answer = seen.answers[question]
     return answer
 
@@ -118,6 +123,20 @@ def seen(name: str, fact: type[FactBase[Answer]]) -> Answer | None:
     if found is None or found.executing != state.is_executing:
         return None
     return next((a for asked, a in found.answers.items() if asked.fact is fact), None)
+
+
+def moment_of(clock: float | None) -> float:
+    """This machine's time when the current host's clock was read, as near to that as can be.
+
+    It was some time while the host was looked at, and that may be long ago: others answer later.
+
+    Args:
+        clock: what the host's clock said, in seconds since the epoch.
+    """
+    found = _seen.get(host.name)
+    if found is None or clock is None:
+        return time.time()
+    return min(max(clock, found.began), found.ended)
 
 
 def forget() -> None:

@@ -31,7 +31,12 @@ on_linux() {
   shift
   { stat -L -c %d -- "$@"; df -B1 --output=avail,itotal,iavail,target -- "$@"; } 2>/dev/null |
     awk -v places="$list" '
-      FNR == NR { options[$2] = $4; next }
+      FNR == NR {
+        options[$2] = $4; pool[$2] = ""
+        if ($3 == "zfs") sub("/.*", "", $1)
+        if ($3 == "btrfs" || $3 == "zfs" || $1 ~ ":/|^\/\/") pool[$2] = "@" $3 "=" $1
+        next
+      }
       NF == 1 { device[++devices] = $1; next }
       $1 != "Avail" { row[++rows] = $0; mount[rows] = $NF }
       END {
@@ -40,7 +45,7 @@ on_linux() {
         for (i = 1; i <= wanted; i++) {
           sub(":", " ", place[i])
           how = options[mount[i]]
-          print place[i], how ? how : "rw", device[i], row[i]
+          print place[i], how ? how : "rw", device[i] pool[mount[i]], row[i]
         }
       }' /proc/mounts -
 }
@@ -53,6 +58,8 @@ places=
 """.strip().replace("IS_MAC", f"{{ {IS_MAC}; }}")
 """``find_place`` leaves in ``$at`` where a place is, or will be made; ``show_places`` prints a line
 about the file system of each. On Linux all are asked at once, and one by one if one says nothing.
+After the device, and ``@``, stands what shares its space with others: the type of a file system,
+``=``, and the pool of a subvolume of btrfs or a dataset of ZFS, or the place on a file server.
 """
 
 
@@ -103,10 +110,12 @@ def _file_system(row: list[str]) -> tuple[Place, FileSystem]:
     name, may, options, device, free, inodes, free_inodes, mount = row
     place = cast(Place, "temporary files" if name == "temporary" else name)
     # some file systems make room for files as they need it
+    device, _, pool = device.partition("@")
     has_limit = inodes.isdigit() and int(inodes) > 0 and free_inodes.isdigit()
     return place, FileSystem(
         mount=mount,
         device=device,
+        pool=pool,
         free_bytes=int(free),
         free_inodes=int(free_inodes) if has_limit else None,
         is_read_only="ro" in options.split(","),

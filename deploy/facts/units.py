@@ -144,7 +144,12 @@ class Units(FactBase[UnitsState]):
             services=parse_services(services),
             images=ids_by_name(sections.get("images", [])),
             releases=_releases(sections, [path for _, path in directories]),
-            changed_at={path: float(seconds) for seconds, path in directories},
+            changed_at={
+                path: float(seconds)
+                for seconds, path in directories
+                # written while the clock was ahead: what started since would never be newer
+                if not now or float(seconds) <= now + 1
+            },
             stores={name: parse_models(split_sections(lines)) for name, lines in stores.items()},
             other_models=tuple(_pair(row) for row in sections.get("models", [])),
             told=tuple(sorted(sections.get("told", []))),

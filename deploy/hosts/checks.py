@@ -15,12 +15,12 @@ from deploy.hosts.explain_docker import explain_docker
 from deploy.hosts.finding import Finding
 from deploy.hosts.login_checks import LEEWAY_SECONDS
 from deploy.hosts.mac.checks import system_findings
+from deploy.hosts.network_checks import forwarding_findings, network_findings
 from deploy.hosts.place_checks import (
     architecture_findings,
     directory_findings,
-    forwarding_findings,
+    kept_findings,
     mapped_user_findings,
-    network_findings,
     rootless_findings,
 )
 from deploy.hosts.room import Need, room_findings, room_needs
@@ -53,7 +53,7 @@ def host_findings(
         subject: the host as declared.
         found: what it is like.
         docker: its Docker, looked at where no engine answers.
-        now: this machine's clock, in seconds since the epoch.
+        now: this machine's clock when the host's was read, in seconds since the epoch.
         more: what is to come that a hub was asked about.
     """
     yield from system_findings(subject.spec, found.system)
@@ -66,8 +66,10 @@ def host_findings(
     yield from _ports(subject, found)
     yield from _addresses(subject, found)
     yield _memory(subject.units, found)
-    yield from room_findings(found, [*room_needs(subject, found), *more])
-    yield from directory_findings(subject.spec, found)
+    needs = [*room_needs(subject, found), *more]
+    yield from room_findings(found, needs)
+    yield from directory_findings(subject.spec, found, subject.weights_cache)
+    yield from kept_findings(found, needs, subject.weights_cache)
     yield from network_findings(subject.spec, found)
     yield from forwarding_findings(subject.units, found)
     yield from mapped_user_findings(subject.units, found)

@@ -57,7 +57,19 @@ FIXES = {
     r"cannot assign requested address": (
         "the host does not have this address: declare listen with an address of the host"
     ),
-    r"no space left on device|disk quota exceeded": FREE_SPACE,
+    r"disk quota exceeded": (
+        "a quota of this user, group or directory is used up: see quota -s, xfs_quota or zfs get "
+        "quota on the host; raise it, or remove files that are not needed"
+    ),
+    r"no space left on device": FREE_SPACE,
+    r"stat \S+ permission denied|creating mount source path.*permission denied": (
+        "Docker's daemon may not enter this directory, though this user may: NFS with root_squash, "
+        "or a file system of this user's own (FUSE). Declare a directory on a disk of the host"
+    ),
+    r"flock: .*(No locks available|Function not implemented|not supported)": (
+        "this file system has no locks: start the lock service of NFS on the host (rpc.statd), "
+        "mount Lustre with the option flock, or declare a place on a disk of the host"
+    ),
     r"bind source path does not exist|mounts denied|is not shared": NOT_SEEN,
     r"read-only file system": (
         f"the file system is mounted read-only, or {NOT_SEEN[0].lower()}{NOT_SEEN[1:]}"

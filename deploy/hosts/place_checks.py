@@ -1,23 +1,25 @@
-"""Whether files can be put on a host, its images run there, and Docker sees and reaches it all."""
+"""Whether files can be put on a host, its images run there, and Docker sees it all."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from ipaddress import ip_address
 from pathlib import PurePosixPath
+from urllib.parse import urlsplit
 
-from deploy.hosts.address_ranges import free_range
-from deploy.hosts.explain_docker import NO_RANGE
 from deploy.hosts.finding import Finding
-from deploy.hosts.state import Daemon, HostState
+from deploy.hosts.room import Need
+from deploy.hosts.state import DESKTOP, Daemon, HostState, Place
 from deploy.images import ImageUse
 from deploy.services import Unit
 from deploy.spec import HostSpec
 
 SNAP = PurePosixPath("/var/snap")
+SNAP_KIND, MACHINE_KIND = "a snap", "in a machine of its own"
 SEEN = {
-    "a snap": (PurePosixPath("/home"),),
-    "Docker Desktop": tuple(
+    SNAP_KIND: (PurePosixPath("/home"),),
+    MACHINE_KIND: (PurePosixPath("/home"), PurePosixPath("/Users")),
+    DESKTOP: tuple(
         PurePosixPath(path)
         for path in ("/home", "/Users", "/Volumes", "/private", "/tmp")  # noqa: S108
     ),
@@ -26,8 +28,14 @@ SEEN = {
 LOCAL = ("unix://", "npipe://", "fd://")
 
 
-def directory_findings(spec: HostSpec, found: HostState) -> Iterator[Finding]:
-    """Whether the host's directory can be made, written to, and seen by Docker."""
+def directory_findings(spec: HostSpec, found: HostState, cache: str = "") -> Iterator[Finding]:
+    """Whether the host's directory can be made, written to, and seen by Docker.
+
+    Args:
+        spec: the host.
+        found: what it is like.
+        cache: where weights are kept, if that is somewhere else.
+    """
     directory = found.file_systems.get("directory")
     if found.blocked_by:
         yield Finding(
@@ -44,13 +52,7 @@ def directory_findings(spec: HostSpec, found: HostState) -> Iterator[Finding]:
             fix="declare another directory for the host, or mount it to be written to",
         )
     elif directory and not directory.is_writable:
-        yield Finding(
-            "directory",
-            "problem",
-            f"this user may not write to {spec.directory}, or may not make it",
-            "a directory that this user may make and write to",
-            "declare sudo=True for the host, or a directory such as /home/NAME/atelier",
-        )
+        yield _not_writable("directory", str(spec.directory), found)
     temporary = found.file_systems.get("temporary files")
     if temporary and not temporary.is_writable:
         yield Finding(
@@ -59,11 +61,78 @@ def directory_findings(spec: HostSpec, found: HostState) -> Iterator[Finding]:
             f"this user may not write to the directory of temporary files ({temporary.mount})",
             fix="mount it to be written to, with mode 1777, or set TMPDIR on the host",
         )
-    yield from _seen(spec, found.daemon)
+    yield from _seen(found, "directory", spec.directory)
+    if cache:
+        yield from _seen(found, "huggingface_cache", PurePosixPath(cache))
 
 
-def _seen(spec: HostSpec, daemon: Daemon) -> Iterator[Finding]:
-    if daemon.endpoint and not daemon.endpoint.startswith(LOCAL):
+def _not_writable(setting: str, path: str, found: HostState) -> Finding:
+    what = f"{path}, or may not make it"
+    if found.system.is_root:
+        return Finding(
+            setting,
+            "problem",
+            f"root may not write to {what}",
+            "a directory that root may make and write to",
+            f"declare another {setting}, on a disk of the host. On NFS, root_squash keeps root from"
+            " writing: see exports on the server; else see lsattr for the attribute i",
+        )
+    return Finding(
+        setting,
+        "problem",
+        f"this user may not write to {what}",
+        "a directory that this user may make and write to",
+        "declare sudo=True for the host, or a directory such as /home/NAME/atelier",
+    )
+
+
+def kept_findings(found: HostState, needs: Iterable[Need], cache: str = "") -> Iterator[Finding]:
+    """Whether Docker, and what fetches weights, may write to where they keep theirs.
+
+    A disk with errors becomes read-only, and what runs there goes on for a while.
+
+    Args:
+        found: what the host is like.
+        needs: what is to come.
+        cache: where weights are kept, if that is not in the host's own directory.
+    """
+    for mount, places in _read_only(found).items():
+        yield Finding(
+            "disk",
+            "problem",
+            f"{mount}, where Docker keeps its {' and '.join(places)}, is mounted read-only",
+            fix="see dmesg on the host: a disk with errors becomes read-only. Repair it, and mount "
+            "it to be written to",
+        )
+    weights = found.file_systems.get("weights")
+    if weights is None or not any(need.place == "weights" and need.size_bytes for need in needs):
+        return
+    if weights.is_read_only:
+        yield Finding(
+            "huggingface_cache",
+            "problem",
+            f"weights are to come to {cache}, on {weights.mount}, which is mounted read-only",
+            fix="put them there where it can be written to, or declare another huggingface_cache",
+        )
+    elif not weights.is_writable:
+        yield _not_writable("huggingface_cache", cache, found)
+
+
+def _read_only(found: HostState) -> dict[str, list[Place]]:
+    """Mounts that Docker keeps something on and cannot write to."""
+    mounts: dict[str, list[Place]] = {}
+    of_docker: tuple[Place, ...] = ("images", "volumes")
+    for place in () if found.daemon.is_apart else of_docker:
+        system = found.file_systems.get(place)
+        if system and system.is_read_only:
+            mounts.setdefault(system.mount, []).append(place)
+    return mounts
+
+
+def _seen(found: HostState, setting: str, path: PurePosixPath) -> Iterator[Finding]:
+    """Whether Docker sees a directory of the host."""
+    daemon = found.daemon
+    if setting == "directory" and _is_another(daemon.endpoint, found):
         yield Finding(
             "Docker",
             "problem",
@@ -74,15 +143,46 @@ def _seen(spec: HostSpec, daemon: Daemon) -> Iterator[Finding]:
         )
     kind = _kind(daemon)
     seen = SEEN.get(kind, ())
-    if seen and not any(spec.directory.is_relative_to(path) for path in seen):
+    if seen and not any(path.is_relative_to(each) for each in seen):
         yield Finding(
-            "directory",
+            setting,
             "problem",
-            f"Docker here is {kind}, and does not see {spec.directory}",
+            f"Docker here is {kind}, and does not see {path}",
             f"a directory below {' or '.join(map(str, seen))}",
-            "declare directory='/home/NAME/atelier' for the host, or install Docker from the "
+            f"declare {setting}='/home/NAME/atelier' for the host, or install Docker from the "
             "distribution's packages instead",
         )
+    elif kind == SNAP_KIND and _is_hidden(path):
+        yield Finding(
+            setting,
+            "problem",
+            f"Docker here is {kind}, and does not see {path}: it sees nothing in a home directory"
+            " whose name begins with a dot",
+            "a directory below /home without such a name",
+            f"declare {setting}='/home/NAME/atelier' for the host, or install Docker from the "
+            "distribution's packages instead",
+        )
+
+
+def _is_another(endpoint: str, found: HostState) -> bool:
+    """Whether an endpoint of Docker is on another machine than the host."""
+    if not endpoint or endpoint.startswith(LOCAL):
+        return False
+    try:
+        name = urlsplit(endpoint).hostname or ""
+        return name != "localhost" and not _is_own(name, found)
+    except ValueError:
+        return True
+
+
+def _is_own(name: str, found: HostState) -> bool:
+    """Whether an address is one of the host's."""
+    return ip_address(name).is_loopback or name in found.addresses
+
+
+def _is_hidden(path: PurePosixPath) -> bool:
+    """Whether a path begins in a home directory with a dot."""
+    return path.is_relative_to("/home") and any(part.startswith(".") for part in path.parts[3:4])
 
 
 def mapped_user_findings(units: Iterable[Unit], found: HostState) -> Iterator[Finding]:
@@ -133,77 +233,10 @@ def _needs_own_users(unit: Unit) -> bool:
 
 def _kind(daemon: Daemon) -> str:
     if daemon.root and PurePosixPath(daemon.root).is_relative_to(SNAP):
-        return "a snap"
+        return SNAP_KIND
+    if daemon.other_kernel and daemon.operating_system != DESKTOP:
+        return MACHINE_KIND
     return daemon.operating_system
-
-
-def network_findings(spec: HostSpec, found: HostState) -> Iterator[Finding]:
-    """Whether Docker can make the deployment's network; nothing where that is there."""
-    daemon = found.daemon
-    if found.engine_version is None or daemon.has_network:
-        return
-    pools = _declared_pools(spec) or daemon.pools
-    if free_range(pools, daemon.subnets) is None:
-        yield Finding(
-            "network",
-            "problem",
-            f"Docker has no address range left: {len(daemon.subnets)} networks have them all",
-            "one for the deployment's network",
-            NO_RANGE,
-        )
-    elif free_range(pools, [*daemon.subnets, *daemon.routes]) is None:
-        yield Finding(
-            "network",
-            "warning",
-            "the host has routes to every address range that Docker has left, e.g. of a VPN",
-            "one for the deployment's network",
-            NO_RANGE,
-        )
-
-
-def forwarding_findings(units: Iterable[Unit], found: HostState) -> Iterator[Finding]:
-    """Whether packets get from the network to containers, and back.
-
-    Docker switches forwarding on when it starts; hardening guides (CIS) switch it off, which
-    counts as soon as their settings are loaded again.
-    """
-    bridged = [unit for unit in units if _has_own_network(unit)]
-    # these have a network of their own, which forwards
-    is_elsewhere = found.daemon.is_rootless or _kind(found.daemon) == "Docker Desktop"
-    if found.daemon.forwards or is_elsewhere or not bridged:
-        return
-    ports = ((unit.name, port) for unit in bridged for port in unit.container.ports)
-    asked = list(dict.fromkeys(name for name, port in ports if not _is_own(port.host_ip)))
-    whom = f", and nobody reaches {', '.join(asked)} from other machines" if asked else ""
-    yield Finding(
-        "network",
-        "problem" if asked else "warning",
-        f"the host forwards no packets (net.ipv4.ip_forward=0): containers reach nothing{whom}",
-        "net.ipv4.ip_forward=1",
-        "switch it on: sudo sysctl -w net.ipv4.ip_forward=1; and set it to 1 in the file below "
-        "/etc/sysctl.d that switches it off",
-    )
-
-
-def _has_own_network(unit: Unit) -> bool:
-    return unit.runs.kind == "container" and not unit.container.is_on_host_network
-
-
-def _is_own(address: str) -> bool:
-    """Whether the host alone reaches what listens there."""
-    try:
-        return ip_address(address).is_loopback
-    except ValueError:
-        return address == "localhost"
-
-
-def _declared_pools(spec: HostSpec) -> tuple[tuple[str, int], ...]:
-    """What Docker will have, where Atelier looks after it."""
-    pools = spec.docker_settings.get("default-address-pools")
-    try:
-        return tuple((pool["base"], int(pool["size"])) for pool in pools or ())
-    except (TypeError, KeyError, ValueError):
-        return ()
 
 
 def architecture_findings(images: Iterable[ImageUse], found: HostState) -> Iterator[Finding]:

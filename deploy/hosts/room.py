@@ -21,12 +21,18 @@ SPARE_BYTES: dict[Place, int] = {"images": 256 * MIB, "directory": 8 * MIB, "tem
 UNPACKED = 5
 """An archive of a program, compressed, and what is unpacked of it."""
 SPARE_INODES = 1000
+MOVING_BYTES = 256 * MIB
+"""So much may come or go between two questions about one file system."""
 FIXES: dict[Place, str] = {
     "images": "move Docker's data to a larger disk (data-root in docker_settings)",
     "directory": "declare another directory for the host, on a larger disk",
     "weights": "declare another huggingface_cache, on a larger disk",
     "temporary files": "remove files that are not needed from there, or make it larger",
 }
+
+
+OF_CONTAINERD = "move containerd's data to a larger disk (root in /etc/containerd/config.toml)"
+"""What to do where containerd keeps the images, which data-root does not move."""
 
 
 @dataclass(frozen=True)
@@ -112,32 +118,69 @@ def _of_store(unit: Unit, found: HostState) -> Iterator[Need]:
 
 
 def room_findings(found: HostState, needs: Iterable[Need]) -> Iterator[Finding]:
-    """One finding for each file system that something is kept on."""
+    """One finding for each file system that something is kept on, and for each full pool."""
     wanted = [need for need in needs if need.size_bytes]
-    devices: dict[str, list[Place]] = {}
-    for place, system in found.file_systems.items():
-        devices.setdefault(system.device, []).append(place)
-    for places in devices.values():
+    pools: dict[str, list[list[Place]]] = {}
+    for places in _alike(_own(found)):
         system = found.file_systems[places[0]]
-        yield _room(system, places, [need for need in wanted if need.place in places])
-        if system.free_inodes is not None and system.free_inodes < SPARE_INODES:
-            yield Finding(
-                "disk",
-                "problem",
-                f"room for {system.free_inodes} more files on {_name(system, places)}",
-                f"at least {SPARE_INODES} (df -i)",
-                "remove files that are not needed",
-            )
+        pools.setdefault(system.pool or system.device, []).append(places)
+    for together in pools.values():
+        rooms = [_room(found, places, wanted) for places in together]
+        yield from rooms
+        every = [place for places in together for place in places]
+        if len(together) > 1 and all(room.status == "ok" for room in rooms):
+            yield from (room for room in [_room(found, every, wanted)] if room.status != "ok")
+        for places in together:
+            yield from _inodes(found.file_systems[places[0]], places)
 
 
-def _room(system: FileSystem, places: list[Place], needs: list[Need]) -> Finding:
+def _own(found: HostState) -> dict[Place, FileSystem]:
+    """The places that are on file systems of the host itself."""
+    of_docker = {"images", "volumes"} if found.daemon.is_apart else set()
+    return {place: system for place, system in found.file_systems.items() if place not in of_docker}
+
+
+def _alike(systems: dict[Place, FileSystem]) -> list[list[Place]]:
+    """Places on one file system; with a quota (of a project) some have less of it than others."""
+    groups: list[list[Place]] = []
+    for place, system in systems.items():
+        for group in groups:
+            other = systems[group[0]]
+            apart = abs(system.free_bytes - other.free_bytes)
+            if system.device == other.device and apart <= MOVING_BYTES:
+                group.append(place)
+                break
+        else:
+            groups.append([place])
+    return groups
+
+
+def _inodes(system: FileSystem, places: list[Place]) -> Iterator[Finding]:
+    if system.free_inodes is not None and system.free_inodes < SPARE_INODES:
+        yield Finding(
+            "disk",
+            "problem",
+            f"room for {system.free_inodes} more files on {system.mount} ({', '.join(places)})",
+            f"at least {SPARE_INODES} (df -i)",
+            "remove files that are not needed",
+        )
+
+
+def _room(found: HostState, places: list[Place], wanted: list[Need]) -> Finding:
+    """Whether places have room, which share what the roomiest of them has."""
+    systems = [found.file_systems[place] for place in places]
+    system = max(systems, key=lambda each: each.free_bytes)
+    needs = [need for need in wanted if need.place in places]
     spare = max(SPARE_BYTES.get(place, 0) for place in places)
     needed = max(sum(need.size_bytes for need in needs), spare)
-    free = f"{size_text(system.free_bytes)} free on {_name(system, places)}"
+    mounts = " and ".join(dict.fromkeys(each.mount for each in systems))
+    free = f"{size_text(system.free_bytes)} free on {mounts} ({', '.join(places)})"
     if system.free_bytes >= needed:
         return Finding("disk", "ok", free)
     rows = "".join(f"\n      {need.what}: {size_text(need.size_bytes)}" for need in needs)
-    fixes = [FIXES[place] for place in places if place in FIXES]
+    own = found.daemon.has_containerd_images and not found.daemon.is_rootless
+    texts = FIXES | ({"images": OF_CONTAINERD} if own else {})
+    fixes = [texts[place] for place in places if place in texts]
     if {"images", "volumes"} & {*places}:
         fixes.insert(0, "free some, e.g. docker image prune --all")
     return Finding(
@@ -147,10 +190,6 @@ def _room(system: FileSystem, places: list[Place], needs: list[Need]) -> Finding
         f"at least {size_text(needed)}{rows}",
         "; or ".join(fixes),
     )
-
-
-def _name(system: FileSystem, places: list[Place]) -> str:
-    return f"{system.mount} ({', '.join(places)})"
 
 
 def size_text(size_bytes: int) -> str:

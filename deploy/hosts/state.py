@@ -44,8 +44,9 @@ class System:
 
 
 MACHINES = {
-    **{"x86_64": "amd64", "aarch64": "arm64", "i686": "386", "i386": "386"},
-    **{"armv7l": "arm", "armv6l": "arm", "loongarch64": "loong64"},
+    **{"x86_64": "amd64", "aarch64": "arm64", "i686": "386", "i586": "386", "i386": "386"},
+    # a process of 32 bits sees a processor of 64 as armv8l
+    **{"armv8l": "arm", "armv7l": "arm", "armv6l": "arm", "loongarch64": "loong64"},
 }
 """What ``uname -m`` prints, and what images call it where that is another name."""
 
@@ -71,6 +72,12 @@ class FileSystem:
     """Whether it is mounted read-only."""
     is_writable: bool = True
     """Whether this user may write at that place, or to the directory that it will be made in."""
+    pool: str = ""
+    """What it shares its free space with, where that is more than itself, after its type and ``=``:
+    a pool of btrfs or ZFS, or a place on a file server, e.g. ``nfs4=nas:/home``."""
+
+
+DESKTOP = "Docker Desktop"
 
 
 @dataclass(frozen=True)
@@ -81,8 +88,12 @@ class Daemon:
     """Where its client reaches it, where that is declared, e.g. ``tcp://10.0.0.1:2376``."""
     operating_system: str = ""
     """What it runs on, e.g. ``Docker Desktop``."""
+    other_kernel: str = ""
+    """The kernel that it runs on, where that is not the host's: it is in a machine of its own."""
     root: str = ""
     """Its directory."""
+    has_containerd_images: bool = False
+    """Whether containerd keeps its images, and not it itself."""
     cgroup_driver: str = ""
     """Who makes its containers' cgroups: ``cgroupfs``, itself, or ``systemd``."""
     maps_users: bool = False
@@ -101,6 +112,11 @@ class Daemon:
     """Ranges that the host has routes for."""
     volumes: frozenset[str] = frozenset()
     """Names of the volumes there are, of those that were asked for."""
+
+    @property
+    def is_apart(self) -> bool:
+        """Whether its images, volumes and networks are in a machine of its own."""
+        return bool(self.other_kernel) or self.operating_system == DESKTOP
 
 
 @dataclass(frozen=True)

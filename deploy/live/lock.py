@@ -6,11 +6,15 @@ import shlex
 
 from deploy.errors import HostError, Problem
 from deploy.live.shell import run_once
-from deploy.lock import LockState, parse_lock
+from deploy.lock import LockState, parse_lock, way_out_of
 from deploy.scripts import read_script
 from deploy.spec import HostSpec
 
 SCRIPT = "lock.sh"
+OF_ANOTHER = (
+    "see who has it now: atelier lock status INVENTORY; the process of another user is ended by "
+    "that user or by root (sudo=True for this host)"
+)
 
 
 def read_lock(host: HostSpec, deployment: str) -> LockState:
@@ -44,9 +48,6 @@ def _ask(host: HostSpec, deployment: str, action: str, *more: str) -> LockState:
     command = shlex.join(["sh", "-c", script, "atelier", action, directory, *more])
     status, output = run_once(host, command)
     if status:
-        fix = (
-            "see who has it now: atelier lock status INVENTORY; the process of another user is "
-            "ended by that user or by root (sudo=True for this host)"
-        )
-        raise HostError(Problem(f"host {host.name}", f"lock: {output.strip()}", fix=fix))
+        allowed, fix = way_out_of(output) or ("", OF_ANOTHER)
+        raise HostError(Problem(f"host {host.name}", f"lock: {output.strip()}", allowed, fix))
     return parse_lock(output)

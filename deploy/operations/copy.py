@@ -15,6 +15,7 @@ from deploy.hosts.ssh import CONNECTION_ERRORS
 from deploy.local_file import LocalFile
 from deploy.operations.commands import show_failure
 from deploy.operations.progress import telling
+from deploy.operations.script import fix_of
 from deploy.operations.stream import run_reading
 from deploy.scripts import read_script
 from deploy.units import MB
@@ -75,7 +76,7 @@ class CopyCommand(PyinfraCommand):
             begin, print_input=state.print_input, **connector_arguments
         )
         if not succeeded:
-            show_failure(host, f"{self.path}: {output.output}")
+            show_failure(host, _with_fix(f"{self.path}: {output.output}"))
         if not succeeded or output.stdout == THERE:
             return succeeded
         return self._copy(host, dict(connector_arguments), int(output.stdout or 0))
@@ -90,7 +91,7 @@ class CopyCommand(PyinfraCommand):
         if status == WRONG_DIGEST:
             message = "it arrived with a wrong digest and was thrown away: run it again"
         if status:
-            show_failure(host, f"{self._name}: {message}")
+            show_failure(host, _with_fix(f"{self._name}: {message}"))
         return status == 0
 
     def _send(self, host: Host, arguments: dict[str, Any], offset: int) -> tuple[int, str]:
@@ -117,3 +118,8 @@ class CopyCommand(PyinfraCommand):
         arguments = (str(self.path), str(self.file.size_bytes), *more)
         quoted = [QuoteString(argument) for argument in arguments]
         return StringCommand("sh", "-c", script, "atelier", action, *quoted)
+
+
+def _with_fix(said: str) -> str:
+    """What a host said of a file, and what to do about it, where that is known."""
+    return f"{said}\n{fix}" if (fix := fix_of(said)) else said

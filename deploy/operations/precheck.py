@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Iterator
 from datetime import date
 
-from pyinfra import state
+from pyinfra import host, state
 from pyinfra.api import operation
 
 from deploy.catalog import load_catalog
@@ -26,6 +25,8 @@ from deploy.hosts.finding import Finding, problems
 from deploy.hosts.login_checks import login_findings
 from deploy.hosts.mac.checks import mac_findings
 from deploy.hosts.room import Need
+from deploy.hosts.shared_directories import place_on_server, shared_findings
+from deploy.hosts.state import HostState
 from deploy.hosts.subject import Subject
 from deploy.operations import known_secrets
 from deploy.operations.commands import Commands, not_deployable, refuse
@@ -34,6 +35,10 @@ from deploy.operations.logins import login_answers
 from deploy.operations.questions import data_question, host_fact, host_question, mac_question
 from deploy.secrets import SecretStore
 from deploy.services import Unit
+from deploy.spec import HostSpec
+
+PLACE = "atelier_place_on_server"
+"""Where it is kept where a host's directory is on a file server, in what pyinfra keeps of it."""
 
 
 @operation()
@@ -91,7 +96,9 @@ def findings(
     docker = look.ask(Docker) if wants and not subject.spec.is_mac else None
     weights = list(weights_findings(subject, secrets))
     needs = [each for each in weights if isinstance(each, Need)]
-    yield from host_findings(subject, found, docker, time.time(), needs)
+    now = look.moment_of(found.clock_seconds)
+    yield from host_findings(subject, found, docker, now, needs)
+    yield from _shared(subject.spec, found)
     if subject.web_ui:
         yield from login_findings(subject.web_ui, login_answers(subject, secrets))
     if data := data_question(subject):
@@ -107,6 +114,18 @@ def findings(
         today = date.today().isoformat()
         seen = (look.ask(Gpus), look.ask(Drivers))
         yield from all_gpu_findings(subject.spec, *seen, cuda, catalog, today)
+
+
+def _shared(spec: HostSpec, found: HostState) -> Iterator[Finding]:
+    """Whether a host that was looked at before keeps its files in the same directory."""
+    system = found.file_systems.get("directory")
+    host.connector_data[PLACE] = place_on_server(spec, system)
+    others = {
+        other.name: other.connector_data.get(PLACE, "")
+        for other in state.inventory
+        if other.name != host.name
+    }
+    yield from shared_findings(spec, system, others)
 
 
 def cuda_of(units: Iterable[Unit]) -> dict[str, str]:

@@ -80,8 +80,10 @@ remove() {
     tags=$(docker image inspect --format '{{range .RepoTags}}{{.}}{{end}}' "$id")
     if [ -z "$tags" ]; then docker image rm "$id" >/dev/null; fi
   fi
-  grep -vF "$reference $id" "$list" >"$list.new" || true
-  mv "$list.new" "$list"
+  # 1: no line is left; 2: it could not be written, and the list that is there stays
+  status=0
+  grep -vF "$reference $id" "$list" >"$list.new" || status=$?
+  if [ "$status" -le 1 ]; then mv "$list.new" "$list"; else rm -f "$list.new"; fi
 }
 
 case $action in

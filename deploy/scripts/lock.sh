@@ -14,6 +14,7 @@
 # and says "held" without a lock after the host itself went down. The lock is flock(2) on
 # DIRECTORY/lock; where there is no flock, DIRECTORY/lock.pid is a link that names the holder.
 set -eu
+export LC_ALL=C
 umask 022
 trap '' PIPE HUP
 # hardening guides export it from profiles: bash then waits no longer than so many seconds for standard input
@@ -23,9 +24,21 @@ action=$1 directory=$2
 lock=$directory/lock record=$directory/lock.json
 
 now() { date +%s.%N | sed 's/\.[^0-9].*//; s/\.$//'; }
-recorded() { cat "$record" 2>/dev/null || echo null; }
+# a host that lost its power may have half of the file, or a file of zeros
+recorded() {
+  line=$(tr -d '\0' 2>/dev/null <"$record") || line=
+  case $line in '{"state":"'*'"run":{'*'}}') printf '%s\n' "$line" ;; *) echo null ;; esac
+}
 answer() { printf '{"lock":"%s","now":%s,"record":%s}\n' "$1" "$(now)" "$2" || true; }
 has_flock() { command -v flock >/dev/null 2>&1; }
+
+# 1: somebody else has it; where there are no locks (NFS without lockd, Lustre without flock) it ends here, as flock says why
+try_flock() {
+  status=0
+  flock "$@" || status=$?
+  [ "$status" -le 1 ] || exit "$status"
+  return "$status"
+}
 
 is_holder() {
   [ -n "$1" ] || return 1
@@ -36,7 +49,13 @@ is_holder() {
 
 is_free() {
   if [ ! -e "$lock" ] && [ ! -L "$lock.pid" ]; then return 0; fi
-  if has_flock; then (exec 9<"$lock" && flock -s -n 9); return; fi
+  if has_flock; then
+    exec 9<"$lock"
+    status=0
+    try_flock -s -n 9 || status=$?
+    exec 9<&-
+    return "$status"
+  fi
   ! is_holder "$(readlink "$lock.pid")"
 }
 
@@ -46,7 +65,7 @@ take() {
     # reading is enough, so that it need not belong to this user; but on NFS it takes writing
     if [ -w "$lock" ]; then exec 9<>"$lock"; else exec 9<"$lock"; fi
     # a look at the lock takes it for a moment
-    flock -n 9 || { sleep 0.2 && flock -n 9; }
+    try_flock -n 9 || { sleep 0.2 && try_flock -n 9; }
     return
   fi
   if ln -s "$$" "$lock.pid" 2>/dev/null; then return; fi
@@ -68,10 +87,16 @@ answer_held() { # the holder writes down who it is a moment after it took the lo
 }
 
 write() {
-  printf '{"state":"%s","pid":%s,"since":%s,"until":%s,"run":%s}\n' \
-    "$1" "$$" "$since" "$2" "$run" >"$record.$$"
-  mv "$record.$$" "$record"
+  line=$(printf '{"state":"%s","pid":%s,"since":%s,"until":%s,"run":%s}' "$1" "$$" "$since" "$2" "$run")
+  if replace 2>/dev/null; then return; fi
+  # a full disk: what frees some takes the lock, too, and the room of the record before is enough for this one
+  rm -f "$record.$$" "$record"
+  if replace; then return; fi
+  rm -f "$record.$$"
+  [ -w "$directory" ]
 }
+
+replace() { printf '%s\n' "$line" >"$record.$$" && mv "$record.$$" "$record"; }
 
 finish() {
   if [ ! -f "$record" ]; then return; fi # the deployment was removed

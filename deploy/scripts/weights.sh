@@ -72,7 +72,11 @@ lock() {
   if command -v flock >/dev/null 2>&1; then
     # deployments share the cache, and a killed run may leave this script running: wait for it
     exec 9>>"$cache/atelier/$1.lock"
-    flock --nonblock 9 || { echo "another run brings these weights: waiting for it" && flock --wait 14400 9; }
+    flock --nonblock 9 && return
+    # else the file system has no locks, as flock says
+    [ "$?" = 1 ] || return 1
+    echo "another run brings these weights: waiting for it"
+    flock --wait 14400 9
   fi
 }
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
+import socket
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -15,20 +17,24 @@ from typing import Any
 import pytest
 from pyinfra.api import FactBase
 
-from deploy.facts.daemon import ENDPOINT
+from deploy.facts.daemon import ENDPOINT, OWN_SOCKET, find_daemon
 from deploy.facts.deployment import Belongings, Deployment
 from deploy.facts.engine import Resources
 from deploy.facts.files import Contents, PathState, PathStates
 from deploy.facts.health import Health
 from deploy.facts.host import ADDRESSES, Host
 from deploy.facts.images import Images, ImagesState
+from deploy.facts.known_secrets import look_at_known_secrets, parse_known_secrets
 from deploy.facts.logins import Logins
 from deploy.facts.look import Look
 from deploy.facts.model_store import MadeModel, ModelStore
 from deploy.facts.old_images import BroughtImage, OldImages
+from deploy.facts.places import look_at_places, parse_places
 from deploy.facts.programs import OldPrograms
+from deploy.facts.sections import split_sections
 from deploy.facts.units import FileState, Units, UnitsState
 from deploy.hosts.state import Daemon, FileSystem, HostState
+from deploy.secrets.fingerprint import FILE
 from deploy.services import Holds
 from deploy.services.unit import holds_of
 
@@ -116,6 +122,14 @@ def test_units() -> None:
         },
     }
     assert state.other_models == (("demo-ollama-b-0", "b:latest"),)
+
+
+def test_files_of_a_clock_that_was_ahead() -> None:
+    """They would look newer than whatever starts until that time comes: it would start each run."""
+    rows = ["@directories", "1000_/a", "1001_/b", "90000_/c"]
+    known = Units().process([*rows, "@now", "1000"]).changed_at
+    assert known == {"/a": 1000, "/b": 1001}
+    assert set(Units().process(rows).changed_at) == {"/a", "/b", "/c"}
 
 
 def test_a_container_that_never_ran_and_is_not_ours() -> None:
@@ -228,6 +242,86 @@ def test_host() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("written", "text"),
+    [
+        ('{"fingerprint": "f", "secrets": []}', '{"fingerprint": "f", "secrets": []}'),
+        # of a host that lost its power
+        ("", ""),
+        ('{"fingerprint": "f", "sec', ""),
+        ("\0" * 40, ""),
+        (None, ""),
+    ],
+)
+def test_secrets_that_a_host_knows(written: str | None, text: str, tmp_path: Path) -> None:
+    """Without its file, the containers say them."""
+    spec = {"secret_env": {"KEY": "digest"}}
+    docker = tmp_path / "docker"
+    docker.write_text(f"#!/bin/sh\n[ \"$2\" = ls ] && echo 0123 || echo '{json.dumps(spec)}'\n")
+    docker.chmod(0o755)
+    if written is not None:
+        (tmp_path / FILE).write_text(f"{written}\n" if written else "")
+    said = subprocess.run(
+        ["sh", "-c", look_at_known_secrets("demo", str(tmp_path))],
+        env={"PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    known = parse_known_secrets(split_sections(said.stdout.splitlines()))
+    assert (known.text, known.digests) == (text, frozenset() if text else {"digest"})
+
+
+CONTAINERD_STORE = '"driver":[["driver-type","io.containerd.snapshotter.v1"]]'
+
+
+@pytest.mark.parametrize(
+    ("info", "settings", "images"),
+    [
+        ("", None, "/data/docker"),
+        (CONTAINERD_STORE, None, "/data/docker/containerd/daemon"),
+        (CONTAINERD_STORE, "", "/var/lib/containerd"),
+        (CONTAINERD_STORE, 'version = 2\n[debug]\nroot = "/x"\n', "/var/lib/containerd"),
+        (CONTAINERD_STORE, "root = '/big disk/containerd' # moved\n", "/big disk/containerd"),
+        (CONTAINERD_STORE, 'root="/big"\nstate = "/run/containerd"\n', "/big"),
+        (f'{CONTAINERD_STORE},"name=rootless"', 'root="/big"', "/data/docker/containerd/daemon"),
+    ],
+)
+def test_where_images_are_kept(
+    info: str, settings: str | None, images: str, tmp_path: Path
+) -> None:
+    """Docker's daemon uses the containerd of the host, where that runs, or starts its own."""
+    command = "; ".join([*find_daemon("/var/lib/docker"), 'echo "$images"'])
+    for path in (OWN_SOCKET, "/etc/containerd/config.toml"):
+        command = command.replace(path, f"{tmp_path}/{Path(path).name}")
+    if settings is not None:
+        (tmp_path / "config.toml").write_text(settings)
+        with socket.socket(socket.AF_UNIX) as listener, contextlib.chdir(tmp_path):
+            listener.bind(Path(OWN_SOCKET).name)
+    own = {"atelier_info": f"29.1.0|/data/docker|{{{info}}}", "PATH": os.environ["PATH"]}
+    said = subprocess.run(
+        ["sh", "-euc", command], env=own, capture_output=True, text=True, check=True
+    )
+    assert said.stdout.strip() == images
+
+
+@pytest.mark.parametrize(
+    ("kernel", "own", "other"),
+    [
+        ("6.1.0-31-amd64", "6.1.0-31-amd64", ""),
+        ("6.6.87.2-linuxkit", "6.1.0-31-amd64", "6.6.87.2-linuxkit"),
+        ("6.1.0-31-amd64", "", ""),
+        ("", "6.1.0-31-amd64", ""),
+    ],
+)
+def test_a_daemon_on_another_kernel(kernel: str, own: str, other: str) -> None:
+    info = json.dumps(
+        {"kernel": kernel, "driver": [["driver-type", "io.containerd.snapshotter.v1"]]}
+    )
+    daemon = Host().process(["@engine", "29.1.0", "@info", info, "@kernel_of_host", own]).daemon
+    assert (daemon.other_kernel, daemon.has_containerd_images) == (other, True)
+
+
 def test_addresses_of_a_real_machine() -> None:
     printed = subprocess.run(["sh", "-c", ADDRESSES], capture_output=True, text=True, check=True)
     found = Host().process(["@engine", "@addresses", *printed.stdout.splitlines()]).addresses
@@ -260,6 +354,31 @@ def test_places_of_a_real_machine(bare_path: Path, tmp_path: Path) -> None:
     blocked = Host().command(deployment="x", directory=f"{tmp_path}/file/atelier")
     lines = run(blocked, bare_path, tmp_path).stdout.splitlines()
     assert Host().process(lines).blocked_by == f"{tmp_path}/file"
+
+
+def test_what_shares_its_space_with_others(bare_path: Path, tmp_path: Path) -> None:
+    """Subvolumes of btrfs and datasets of ZFS, of which each is a device of its own."""
+    mounts = {
+        "/": "/dev/sda2 / btrfs rw,subvol=/root",
+        "/docker": "/dev/sda2 /docker btrfs rw,subvol=/docker",
+        "/tank": "tank/data/x /tank zfs ro,xattr",
+        "/home": "nas:/export/home /home nfs4 rw",
+    }
+    (tmp_path / "mounts").write_text("".join(f"{line} 0 0\n" for line in mounts.values()))
+    rows = "\n".join(["Avail Inodes IFree Mounted on", *(f"5000 - - {at}" for at in mounts)])
+    for name, said in {"df": rows, "stat": "41\n42\n43\n44"}.items():
+        (bare_path / name).unlink()
+        (bare_path / name).write_text(f"#!/bin/sh\ncat <<'.'\n{said}\n.\n")
+        (bare_path / name).chmod(0o755)
+    looking = look_at_places(directory="/", images="/", volumes="/")
+    command = "; ".join(looking).replace("/proc/mounts", f"{tmp_path}/mounts")
+    found = parse_places(split_sections(run(command, bare_path, tmp_path).stdout.splitlines()))
+    assert [(each.device, each.pool, each.is_read_only) for each in found.values()] == [
+        ("41", "btrfs=/dev/sda2", False),
+        ("42", "btrfs=/dev/sda2", False),
+        ("43", "zfs=tank", True),
+        ("44", "nfs4=nas:/export/home", False),
+    ]
 
 
 def test_a_place_that_says_nothing_takes_no_others_with_it(bare_path: Path, tmp_path: Path) -> None:

@@ -95,6 +95,19 @@ def test_a_run_looks_again_at_what_its_dry_run_saw(host: Any) -> None:
     assert len(host.asked) == 2
 
 
+def test_when_a_clock_was_read(host: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A look takes its time, and may be long ago when it is judged: other hosts answer later."""
+    times = iter([1000.0, 1090.0])
+    monkeypatch.setattr("deploy.facts.look.time.time", lambda: next(times, 1300.0))
+    assert look.moment_of(1.0) == 1000.0
+    times = iter([1000.0, 1090.0])
+    look.ask(Word, word="one")
+    clocks = (940.0, 1000.0, 1045.5, 1090.0, 1150.0)
+    assert [clock - look.moment_of(clock) for clock in clocks] == [-60, 0, 0, 0, 60]
+    look.forget()
+    assert look.moment_of(1045.5) == look.moment_of(None) == 1300.0
+
+
 def test_a_question_that_was_not_expected_is_asked_alone(host: Host) -> None:
     assert look.ask(Word, word="three") == "three"
     assert host.asked == ["echo three"]

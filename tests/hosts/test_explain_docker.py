@@ -99,6 +99,12 @@ from deploy.hosts.explain_docker import explain_docker
             "mounted read-only",
         ),
         ("write /var/lib/docker/tmp/x: no space left on device", "df -h"),
+        ("dd: error writing '/home/me/x.part': Disk quota exceeded", "quota -s"),
+        (
+            'invalid mount config for type "bind": stat /home/me/atelier/x: permission denied',
+            "root_squash",
+        ),
+        ("flock: 9: No locks available", "rpc.statd"),
         (
             "permission denied while trying to connect to the Docker daemon socket at unix:///x",
             "sudo=True",

@@ -11,11 +11,13 @@ import pytest
 from deploy.artefacts import Artefacts
 from deploy.catalog import Catalog
 from deploy.hosts.address_ranges import DEFAULT_POOLS, free_range
+from deploy.hosts.network_checks import network_findings
 from deploy.hosts.place_checks import (
     architecture_findings,
     directory_findings,
-    network_findings,
+    kept_findings,
 )
+from deploy.hosts.room import Need
 from deploy.hosts.state import Daemon, FileSystem, HostState, System
 from deploy.images import ImageArchive, make_build_plan, resolve
 from deploy.local_file import LocalFile
@@ -24,8 +26,8 @@ from deploy.spec import HostSpec
 HERE = FileSystem("/srv", "1", 100 * 1024**3)
 
 
-def directory(found: HostState, **spec: Any) -> list[tuple[str, str]]:
-    findings = list(directory_findings(HostSpec(name="gpu1", **spec), found))
+def directory(found: HostState, cache: str = "", **spec: Any) -> list[tuple[str, str]]:
+    findings = list(directory_findings(HostSpec(name="gpu1", **spec), found, cache))
     assert all(finding.fix and finding.status == "problem" for finding in findings)
     return [(finding.name, finding.found) for finding in findings]
 
@@ -39,6 +41,13 @@ def test_directories_that_cannot_be_made() -> None:
     assert directory(closed) == [
         ("directory", "this user may not write to /var/lib/atelier, or may not make it")
     ]
+    # sudo is of no help to root: NFS with root_squash
+    of_root = replace(closed, system=System(is_root=True))
+    [(_, said)] = directory(of_root)
+    assert said.startswith("root may not write to /var/lib/atelier")
+    [finding] = directory_findings(HostSpec(name="gpu1"), of_root)
+    assert "root_squash" in finding.fix
+    assert "sudo" not in finding.fix
     frozen = replace(HERE, is_writable=False, is_read_only=True)
     assert directory(HostState(file_systems={"directory": frozen})) == [
         ("directory", "/var/lib/atelier is on /srv, which is mounted read-only")
@@ -64,11 +73,70 @@ def test_temporary_files_that_nobody_may_write() -> None:
         (Daemon(endpoint="unix:///run/user/1000/docker.sock"), "/srv/x", True),
         (Daemon(endpoint="tcp://10.0.0.9:2376"), "/srv/x", False),
         (Daemon(endpoint="ssh://me@gpu2"), "/srv/x", False),
+        (Daemon(endpoint="tcp://[::1"), "/srv/x", False),
+        (Daemon(endpoint="tcp://gpu9:2375"), "/srv/x", False),
+        # the host itself
+        (Daemon(endpoint="tcp://127.0.0.1:2375"), "/srv/x", True),
+        (Daemon(endpoint="tcp://localhost:2376"), "/srv/x", True),
+        (Daemon(endpoint="tcp://[::1]:2376"), "/srv/x", True),
+        (Daemon(endpoint="tcp://10.0.0.5:2376"), "/srv/x", True),
+        # Rancher Desktop, Colima
+        (Daemon(operating_system="Alpine Linux v3.20", other_kernel="6.6.0"), "/srv/x", False),
+        (Daemon(operating_system="Alpine Linux v3.20", other_kernel="6.6.0"), "/home/me/x", True),
+        (Daemon(operating_system="Docker Desktop", other_kernel="6.6.0"), "/tmp/x", True),
+        # a snap sees no hidden files of home directories
+        (Daemon(root="/var/snap/docker/common/var-lib-docker"), "/home/me/.atelier", False),
+        (Daemon(root="/var/snap/docker/common/var-lib-docker"), "/home/me/x/.atelier", True),
     ],
 )
 def test_directories_that_docker_does_not_see(daemon: Daemon, path: str, is_seen: bool) -> None:
-    found = HostState(daemon=daemon, file_systems={"directory": HERE})
+    addresses = frozenset({"127.0.0.1", "10.0.0.5"})
+    found = HostState(daemon=daemon, addresses=addresses, file_systems={"directory": HERE})
     assert (directory(found, directory=path) == []) is is_seen
+
+
+def test_a_cache_that_docker_does_not_see() -> None:
+    found = HostState(daemon=Daemon(root="/var/snap/docker/common/var-lib-docker"))
+    here, cache = "/home/me/atelier", "/srv/huggingface"
+    assert directory(found, cache, directory=here) == [
+        ("huggingface_cache", "Docker here is a snap, and does not see /srv/huggingface")
+    ]
+    assert directory(found, "/home/me/huggingface", directory=here) == []
+
+
+def kept(found: HostState, *needs: Need) -> list[tuple[str, str]]:
+    findings = list(kept_findings(found, needs, "/data/huggingface"))
+    assert all(finding.fix and finding.status == "problem" for finding in findings)
+    return [(finding.name, finding.found) for finding in findings]
+
+
+def test_a_disk_of_docker_that_became_read_only() -> None:
+    frozen = replace(HERE, is_read_only=True, is_writable=False)
+    found = HostState(file_systems={"images": frozen, "volumes": frozen, "directory": HERE})
+    assert kept(found) == [
+        ("disk", "/srv, where Docker keeps its images and volumes, is mounted read-only")
+    ]
+    # this user need not be able to write there, and what is in another machine is not there
+    closed = replace(HERE, is_writable=False)
+    assert kept(HostState(file_systems={"images": closed, "volumes": closed})) == []
+    assert kept(replace(found, daemon=Daemon(other_kernel="6.6.0"))) == []
+
+
+@pytest.mark.parametrize(
+    ("system", "said"),
+    [
+        (HERE, ""),
+        (replace(HERE, is_writable=False), "this user may not write to /data/huggingface"),
+        (replace(HERE, is_read_only=True, is_writable=False), "which is mounted read-only"),
+    ],
+)
+def test_a_cache_that_weights_are_to_come_to(system: FileSystem, said: str) -> None:
+    """One with everything in it may well be read-only."""
+    found = HostState(file_systems={"weights": system})
+    refused = kept(found, Need("weights of lab/coder", "weights", 1))
+    assert [name for name, text in refused if said in text] == ["huggingface_cache"] * bool(said)
+    assert len(refused) == bool(said)
+    assert kept(found, Need("weights of lab/coder", "weights", 0)) == kept(found) == []
 
 
 # address ranges
@@ -109,6 +177,34 @@ def test_docker_without_a_range_for_one_more_network() -> None:
     assert network(small, docker_settings={"default-address-pools": pools}) == []
 
 
+@pytest.mark.parametrize(
+    "pools",
+    [
+        "10.200.0.0/16",
+        [{"base": "10.200.0.0/33", "size": 24}],
+        [{"base": "10.200.0.0/16", "size": 33}],
+        [{"base": "10.200.0.0/16", "size": 8}],
+        [{"base": "10.200.0.0/16", "size": "24"}],
+        [{"base": "10.200.0.0/16"}],
+        ["10.200.0.0/16"],
+        {"base": "10.200.0.0/16", "size": 24},
+        24,
+    ],
+)
+@pytest.mark.parametrize("version", ["24.0.5", None])
+def test_pools_that_docker_would_not_take(pools: Any, version: str | None) -> None:
+    """Also where it is still to be installed."""
+    spec = HostSpec(name="gpu1", docker_settings={"default-address-pools": pools})
+    [finding] = network_findings(spec, HostState(engine_version=version))
+    assert (finding.status, "10.200.0.0/16" in finding.fix) == ("problem", True)
+
+
+def test_pools_that_docker_takes() -> None:
+    pools = [{"base": "10.200.0.0/16", "size": 24}, {"base": "fd00::/48", "size": 64}]
+    assert network(Daemon(), docker_settings={"default-address-pools": pools}) == []
+    assert network(Daemon(), docker_settings={"default-address-pools": []}) == []
+
+
 def test_routes_are_only_a_warning() -> None:
     """Newer Dockers mind fewer routes than older ones."""
     vpn = Daemon(subnets=("172.17.0.0/16",), routes=("0.0.0.0/1", "128.0.0.0/1"))
@@ -133,6 +229,8 @@ def refused(demo: Artefacts, kernel: str, **changes: Any) -> list[tuple[str, str
         ("Linux aarch64", ("amd64",), True),
         ("Linux riscv64", ("amd64", "arm64"), True),
         ("Linux aarch64", (), False),
+        ("Linux armv8l", ("amd64", "arm"), False),
+        ("Linux armv8l", ("amd64", "arm64"), True),
         ("", ("amd64",), False),
     ],
 )

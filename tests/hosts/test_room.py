@@ -55,6 +55,21 @@ def test_what_is_full_is_made_room_on_where_it_is_full(place: str, fix: str) -> 
     assert finding.fix.startswith("free some") is ("docker" in fix)
 
 
+def test_images_that_containerd_keeps_are_moved_with_it() -> None:
+    """data-root moves no image there."""
+    full: dict[Place, FileSystem] = {"images": FileSystem("/full", "1", 0)}
+    found = HostState(file_systems=full, daemon=Daemon(has_containerd_images=True))
+    [finding] = room_findings(found, [])
+    assert "containerd/config.toml" in finding.fix
+    assert "data-root" not in finding.fix
+
+
+def test_what_is_in_another_machine_takes_no_room_of_the_host() -> None:
+    full: dict[Place, FileSystem] = {"images": FileSystem("/full", "1", 0)}
+    apart = HostState(file_systems=full, daemon=Daemon(operating_system="Docker Desktop"))
+    assert list(room_findings(apart, [Need("engine:1", "images", GIB)])) == []
+
+
 def test_what_goes_to_one_file_system_is_added_up() -> None:
     needs = [Need("engine:1", "images", 8 * GIB), Need("x.gguf", "directory", 3 * GIB)]
     apart = state(images=9 * GIB, directory=4 * GIB)
@@ -72,6 +87,61 @@ def test_what_goes_to_one_file_system_is_added_up() -> None:
             "at least 11.0 GiB\n      engine:1: 8.0 GiB\n      x.gguf: 3.0 GiB",
         )
     ]
+
+
+def on(device: str, free: int, pool: str = "", mount: str = "/") -> FileSystem:
+    return FileSystem(mount, device, free, pool=pool)
+
+
+@pytest.mark.parametrize("pool", ["/dev/sda2", "tank"])
+def test_subvolumes_and_datasets_share_their_space(pool: str) -> None:
+    """Each of them is a device of its own, and each says that all that is free is its own."""
+    needs = [Need("engine:1", "images", 8 * GIB), Need("x.gguf", "directory", 3 * GIB)]
+
+    def both(free: int, of_images: int) -> HostState:
+        return HostState(
+            file_systems={
+                "directory": on("41", free, pool, "/srv"),
+                "images": on("42", of_images, pool, "/var/lib/docker"),
+            }
+        )
+
+    assert problems(both(9 * GIB, 9 * GIB), needs) == [
+        (
+            "9.0 GiB free on /srv and /var/lib/docker (directory, images)",
+            "at least 11.0 GiB\n      engine:1: 8.0 GiB\n      x.gguf: 3.0 GiB",
+        )
+    ]
+    assert problems(both(12 * GIB, 12 * GIB), needs) == []
+    # one of them has a quota: what is short is told once
+    assert problems(both(12 * GIB, 2 * GIB), needs) == [
+        (
+            "2.0 GiB free on /var/lib/docker (images)",
+            "at least 8.0 GiB\n      engine:1: 8.0 GiB",
+        )
+    ]
+
+
+def test_a_quota_of_one_directory_is_no_quota_of_another() -> None:
+    """XFS and ext4 have them for projects: df says another free space of each directory."""
+    needs = [Need("engine:1", "images", 8 * GIB), Need("x.gguf", "directory", 3 * GIB)]
+
+    def both(of_directory: int, of_images: int) -> HostState:
+        places: dict[Place, FileSystem] = {
+            "directory": on("1", of_directory),
+            "images": on("1", of_images),
+        }
+        return HostState(file_systems=places)
+
+    assert problems(both(4 * GIB, 100 * GIB), needs) == []
+    assert [found for found, _ in problems(both(100 * GIB, 4 * GIB), needs)] == [
+        "4.0 GiB free on / (images)"
+    ]
+    assert [found for found, _ in problems(both(4 * GIB, 10 * GIB), needs)] == [
+        "10.0 GiB free on / (directory, images)"
+    ]
+    # files come and go between two questions
+    assert len(list(room_findings(both(99 * GIB, 99 * GIB + MIB), needs))) == 1
 
 
 @pytest.mark.parametrize("place", ["images", "volumes", "directory"])

@@ -177,3 +177,33 @@ def test_progress_is_told_in_megabytes() -> None:
     line: Callable[[float], str] = Progress("x.tar", 300_000_000, 100_000_000, 50_000_000).line
     assert line(10) == "x.tar: 150 of 300 MB copied, 5.0 MB/s"
     assert Progress("x", 10, 4, 6).line(10) == "x: copied, comparing its digest"
+
+
+@pytest.mark.parametrize(
+    ("program", "said", "fix"),
+    [
+        ("dd", "dd: error writing 'x.part': No space left on device", "df -h"),
+        ("dd", "dd: error writing 'x.part': Disk quota exceeded", "quota -s"),
+        ("mkdir", "mkdir: cannot create directory 'x': Disk quota exceeded", "quota -s"),
+        ("mkdir", "mkdir: cannot create directory 'x': Read-only file system", "read-only"),
+    ],
+)
+def test_what_to_do_about_a_file_that_cannot_be_written(
+    program: str,
+    said: str,
+    fix: str,
+    file: LocalFile,
+    target: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(copy, "show_failure", lambda _, message: told.append(message))
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / program).write_text(f'#!/bin/sh\necho "{said}" >&2\nexit 1\n')
+    (tmp_path / "bin" / program).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
+    assert not execute(file, target)[0]
+    [message] = told
+    assert said in message
+    assert fix in message.partition("fix: ")[2]

@@ -19,6 +19,7 @@ from deploy.facts.programs import InstalledProgram, OldPrograms
 from deploy.facts.units import Units
 from deploy.operations import deployment, old_program, orphan, program, units
 from deploy.operations.program import InstallCommand
+from deploy.operations.replica_changes import ReplicaChanges
 from deploy.services import Holds, Tier
 from deploy.spec import SecretName
 from tests.conftest import MakeArtefacts

@@ -225,3 +225,69 @@ def test_a_shell_that_logs_out_after_a_while_keeps_the_lock(
         assert (run.poll(), directory.status()["lock"]) == (None, "held")
         send(run, "done")
     assert directory.record()["state"] == "done"
+
+
+def test_half_a_record_is_none(directory: Directory) -> None:
+    """As a file system has it that lost its power while the record was written."""
+    with directory.held() as run:
+        send(run, "done")
+    whole = (directory.path / "lock.json").read_bytes()
+    for left in (b"", whole[: len(whole) // 2], bytes(len(whole))):
+        (directory.path / "lock.json").write_bytes(left)
+        assert (directory.status()["lock"], directory.status()["record"]) == ("free", None)
+        with directory.held("bob") as run:
+            assert run.answer["record"] is None  # type: ignore[attr-defined]
+            send(run, "done")
+        assert directory.record()["run"] == {"who": "bob"}
+
+
+def test_a_file_system_without_locks_is_no_other_run(directory: Directory) -> None:
+    """NFS without its lock service, Lustre without flock."""
+    flock = directory.programs / "flock"
+    if not flock.exists():
+        pytest.skip("only flock locks files")
+    (directory.path / "lock").touch()
+    flock.unlink()
+    flock.write_text('#!/bin/sh\necho "flock: 9: No locks available" >&2\nexit 71\n')
+    flock.chmod(0o755)
+    for found in (directory.run("hold", stdin='{"who": "bob"}\n'), directory.run("status")):
+        assert (found.returncode, found.stdout) == (71, "")
+        assert "No locks available" in found.stderr
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_a_full_disk_does_not_keep_anybody_from_freeing_some(
+    directory: Directory, before: bool
+) -> None:
+    """Nothing new can be written, but the room of the record before can be used again."""
+    if before:
+        with directory.held() as run:
+            send(run, "done")
+    else:
+        (directory.path / "lock").touch()
+    mv = directory.programs / "mv"
+    mv.unlink()
+    mv.write_text(
+        f'#!/bin/sh\nif [ ! -e "$2" ] && {"true" if before else "false"}; then '
+        f'exec {shutil.which("mv")} "$@"; fi\n'
+        'echo "mv: error writing: No space left on device" >&2\nexit 1\n'
+    )
+    mv.chmod(0o755)
+    with directory.held("bob") as run:
+        assert run.answer["lock"] == "taken"  # type: ignore[attr-defined]
+        found = directory.status()["record"]
+        assert (found["run"] if before else found) == ({"who": "bob"} if before else None)
+        send(run, "done")
+    assert run.returncode == 0
+    assert not list(directory.path.glob("lock.json.*"))
+
+
+def test_a_directory_that_is_not_this_users_is_refused(directory: Directory) -> None:
+    if os.geteuid() == 0:
+        pytest.skip("root may write everywhere")
+    (directory.path / "lock").touch()
+    directory.path.chmod(0o555)
+    refused = directory.run("hold", stdin='{"who": "bob"}\n')
+    directory.path.chmod(0o755)
+    assert refused.returncode != 0
+    assert "ermission denied" in refused.stderr
