@@ -58,6 +58,12 @@ class Endpoint:
     known_as: str | None
     """The name that the host's key is kept under, where that is not its address."""
     accept_new: bool
+    revoked_host_keys: str | None
+    """File of keys that no host may have."""
+    accepts_old_rsa: bool
+    """Whether a server may prove itself with RSA and SHA-1, as old ones do."""
+    trusts_loopback: bool
+    """Whether every key is accepted of a server on this machine, such as the end of a tunnel."""
     family: socket.AddressFamily
     """Which addresses its name stands for: IPv4, IPv6 or either."""
     bind_address: str | None
@@ -248,6 +254,9 @@ def _endpoint(name: str, settings: Settings) -> Endpoint:
         ),
         known_as=alias or None,
         accept_new=one("stricthostkeychecking") in ACCEPT_NEW,
+        revoked_host_keys=_path(one("revokedhostkeys"), tokens) if one("revokedhostkeys") else None,
+        accepts_old_rsa="ssh-rsa" in one("hostkeyalgorithms").split(","),
+        trusts_loopback=one("nohostauthenticationforlocalhost") == "yes",
         family=FAMILIES.get(one("addressfamily"), socket.AF_UNSPEC),
         bind_address=one("bindaddress") or None,
         connect_timeout_seconds=int(one("connecttimeout") or 0) or CONNECT_SECONDS,

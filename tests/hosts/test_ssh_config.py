@@ -52,6 +52,8 @@ def test_everything_that_openssh_says_counts(answer: Path, home: Path) -> None:
         "addressfamily inet6\nbindaddress fd00::2\n"
         'proxyusefdpass yes\nknownhostscommand /bin/known "%H of" %r %t\n'
         "controlpath /run/cm-you@10.0.0.9\ngssapiauthentication yes\n"
+        "revokedhostkeys ~/.ssh/revoked\nhostkeyalgorithms ssh-ed25519,ssh-rsa\n"
+        "nohostauthenticationforlocalhost yes\n"
     )
     assert find_endpoint(HostSpec(name="gpu1")) == Endpoint(
         address="10.0.0.9",
@@ -68,6 +70,9 @@ def test_everything_that_openssh_says_counts(answer: Path, home: Path) -> None:
         known_hosts_command=("/bin/known", "lab of", "you", "NONE"),
         known_as="lab",
         accept_new=True,
+        revoked_host_keys=f"{home}/.ssh/revoked",
+        accepts_old_rsa=True,
+        trusts_loopback=True,
         family=socket.AF_INET6,
         bind_address="fd00::2",
         connect_timeout_seconds=9,
