@@ -3,14 +3,31 @@
 from __future__ import annotations
 
 import re
+import shlex
+from pathlib import Path
 
 from paramiko import SSHException
 
 from deploy.hosts.control_master import KERBEROS, OPEN
-from deploy.hosts.ssh import TOO_LONG, find_endpoint
+from deploy.hosts.ssh import TOO_LONG, address_of, declared_of, find_endpoint
 from deploy.hosts.ssh_config import Endpoint
+from deploy.hosts.ssh_keys import NOT_SIGNED
+from deploy.hosts.ssh_proxy import ENDED
 from deploy.hosts.ssh_shell import NO_COMMANDS, NO_COMMANDS_FIX
 from deploy.spec import HostSpec
+
+SERVER = re.compile(r"server '(?P<name>[^']+)'")
+ONE_MORE_WAY = {
+    "kex": "KexAlgorithms +curve25519-sha256",
+    "host key": (
+        "HostKeyAlgorithms +ssh-ed25519 with such a key (ssh-keygen -A), or let ssh accept what an"
+        " old server has: HostKeyAlgorithms +ssh-rsa in ~/.ssh/config"
+    ),
+    "ciphers": "Ciphers +aes256-gcm@openssh.com",
+    "macs": "MACs +hmac-sha2-512-etm@openssh.com",
+    "": "KexAlgorithms, Ciphers or MACs",
+}
+"""By what paramiko says that it found nothing in common in."""
 
 
 def explain(message: str, host: HostSpec) -> str:
@@ -26,46 +43,60 @@ def explain(message: str, host: HostSpec) -> str:
         target = find_endpoint(host)
     except SSHException:
         return wrong
-    return next((fix for said, fix in _fixes(target).items() if re.search(said, message)), "")
+    fixes = _fixes(message, host, target)
+    return next((fix for said, fix in fixes.items() if re.search(said, message)), "")
 
 
-def _fixes(target: Endpoint) -> dict[str, str]:
+def _fixes(message: str, host: HostSpec, target: Endpoint) -> dict[str, str]:
     """What to do, by a pattern of what the SSH client says; the first that is found counts."""
-    at_port = target.address if target.port == 22 else f"[{target.address}]:{target.port}"
-    known = target.known_as or at_port
-    who = f"{target.user}@{target.address}"
+    log_in, copy_key = (_command(program, host) for program in ("ssh", "ssh-copy-id"))
     return {
         NO_COMMANDS: NO_COMMANDS_FIX,
         TOO_LONG: "let OpenSSH's server (openssh-server) answer there, or on a port of its own",
         r"No host key for|not found in known_hosts": (
-            f"compare the key with the one on the host's console, then add it: "
-            f"ssh-keyscan -p {target.port} {target.address} >> ~/.ssh/known_hosts; "
-            "or declare ssh_host_keys='accept-new' for a network you trust"
+            f"log in once, compare the key that is shown with the one on the host's console, and "
+            f"say yes: {log_in}; or declare ssh_host_keys='accept-new' for a network you trust"
         ),
         r"does not match|host key error": (
-            f"if the host was reinstalled, remove its old key: ssh-keygen -R '{known}'; if"
+            f"if the host was reinstalled, remove its old key: {_forget(message, target)}; if"
             " not, another machine answers in its place"
         ),
         r"resolve|Name or service|gaierror|nodename nor": (
             f"check the spelling of {target.address}, or declare address='...' for the host"
         ),
         f"{re.escape(OPEN)}|{re.escape(KERBEROS)}": (
-            f"log in with a key, which this program needs; ssh gets it there: ssh-copy-id -p"
-            f" {target.port} {who}. Through a jump host, an open connection is enough"
+            f"log in with a key, which this program needs; ssh gets it there: {copy_key}."
+            " Through a jump host, an open connection is enough"
+        ),
+        ENDED: (
+            f"see what it printed, and correct it until this works: {log_in}; ProxyCommand in"
+            " ~/.ssh/config says what is run"
+        ),
+        r"was revoked": (
+            "give the host new keys: remove /etc/ssh/ssh_host_*, then run ssh-keygen -A and restart"
+            " its SSH server. @revoked in known_hosts or RevokedHostKeys says that the old one is"
+            " not to be trusted"
+        ),
+        r"RevokedHostKeys": "correct that path in ~/.ssh/config, or let this user read the file",
+        NOT_SIGNED: (
+            "unlock the agent, plug in the card or touch it, or say yes where the agent asks; then"
+            f" try: {log_in}"
         ),
         r"wanted besides": (
             f"let {target.user} in with a key alone, at least from this machine: "
             "AuthenticationMethods publickey in a Match block of the host's sshd_config"
         ),
         r"Authentication|No authentication methods|PasswordRequired": (
-            f"try: ssh -p {target.port} {who}; declare ssh_user and ssh_key, unlock a key that has "
-            f"a passphrase (ssh-add), or copy your key there: ssh-copy-id -p {target.port} {who}"
+            f"try: {log_in}; declare ssh_user and ssh_key, unlock a key that has a passphrase "
+            f"(ssh-add), or copy your key there: {copy_key}"
         ),
-        r"Incompatible ssh": (
-            "allow one more way in the host's sshd_config, e.g. KexAlgorithms "
-            "+curve25519-sha256, Ciphers +aes256-gcm@openssh.com, MACs "
-            "+hmac-sha2-512-etm@openssh.com: this program knows none of those that are allowed"
-        ),
+        **{
+            rf"Incompatible ssh.*{found}": (
+                f"allow one more way in the host's sshd_config: {setting}; this program knows none "
+                "of those that are allowed"
+            )
+            for found, setting in ONE_MORE_WAY.items()
+        },
         r"refused": (
             f"nothing answers on port {target.port}: start the SSH server there, "
             "or declare ssh_port"
@@ -80,3 +111,27 @@ def _fixes(target: Endpoint) -> dict[str, str]:
             "see AllowTcpForwarding in its sshd_config"
         ),
     }
+
+
+def _command(program: str, host: HostSpec) -> str:
+    """A program of OpenSSH with what is declared; the rest is in its configuration."""
+    declared = declared_of(host)
+    options = {
+        "-p": declared.port,
+        "-o": declared.jump and f"ProxyJump={declared.jump}",
+        "-i": declared.key,
+    }
+    given = [text for name, value in options.items() if value for text in (name, str(value))]
+    name = address_of(host)
+    return shlex.join([program, *given, f"{declared.user}@{name}" if declared.user else name])
+
+
+def _forget(message: str, target: Endpoint) -> str:
+    """The command that removes a host's old key from where it stands."""
+    at_port = target.address if target.port == 22 else f"[{target.address}]:{target.port}"
+    # that of a jump host may be the one that changed
+    named = SERVER.search(message)
+    known = named["name"] if named else target.known_as or at_port
+    files = target.known_hosts[:1]
+    is_usual = files == (str(Path("~/.ssh/known_hosts").expanduser()),)
+    return shlex.join(["ssh-keygen", "-R", known, *(() if is_usual else ("-f", *files))])

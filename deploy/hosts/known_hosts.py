@@ -25,6 +25,7 @@ import paramiko
 
 from deploy.hosts.host_certificate import ALGORITHMS as CERTIFICATES
 from deploy.hosts.host_certificate import HostCertificate
+from deploy.hosts.revoked_keys import is_revoked
 
 TIMEOUT_SECONDS = 30
 AUTHORITY, REVOKED = "@cert-authority", "@revoked"
@@ -72,6 +73,15 @@ def parse(text: str) -> Iterator[Line]:
                     continue
 
 
+class AnyKey(paramiko.MissingHostKeyPolicy):
+    """Accepts every server (NoHostAuthenticationForLocalhost, at the end of tunnels)."""
+
+    def missing_host_key(
+        self, client: paramiko.SSHClient, hostname: str, key: paramiko.PKey
+    ) -> None:
+        """Return whatever the key is."""
+
+
 class KnownHosts(paramiko.MissingHostKeyPolicy):
     """Decides whether a server is who it should be.
 
@@ -79,14 +89,21 @@ class KnownHosts(paramiko.MissingHostKeyPolicy):
         files: files of known hosts; a new key is added to the first one.
         command: prints further lines, if there is one.
         accept_new: whether the key of a host that was never seen is accepted.
+        revoked: file of keys that no host may have, if there is one (RevokedHostKeys).
 
     Raises:
         SSHException: if the command fails.
     """
 
     def __init__(
-        self, files: Sequence[str], command: Sequence[str] = (), *, accept_new: bool
+        self,
+        files: Sequence[str],
+        command: Sequence[str] = (),
+        *,
+        accept_new: bool,
+        revoked: str | None = None,
     ) -> None:
+        self._revoked = revoked
         self._lines = [*_said(command), *(line for path in files for line in _read(path))]
         self._new = Path(files[0]) if accept_new and files else None
         self._accept_new = accept_new
@@ -117,7 +134,8 @@ class KnownHosts(paramiko.MissingHostKeyPolicy):
         for_all = [line for line in self._lines if any(line.is_of(name) for name in names)]
         certificate = HostCertificate.of(key)
         shown = {key.asbytes()} | ({certificate.authority} if certificate else set())
-        if any(line.marker == REVOKED and line.key in shown for line in for_all):
+        is_marked = any(line.marker == REVOKED and line.key in shown for line in for_all)
+        if is_marked or (self._revoked and is_revoked(shown | _blob(key), self._revoked)):
             raise paramiko.SSHException(f"the host key of {hostname!r} was revoked")
         if any(not line.marker and line.key == key.asbytes() for line in for_all):
             return
@@ -146,6 +164,12 @@ class KnownHosts(paramiko.MissingHostKeyPolicy):
         with suppress(OSError):
             self._new.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             _append(self._new, f"{hostname} {key.get_name()} {key.get_base64()}\n".encode())
+
+
+def _blob(key: paramiko.PKey) -> set[bytes]:
+    """The certificate that came with a key, if one did."""
+    blob = key.public_blob
+    return {blob.key_blob} if blob else set()
 
 
 def _append(path: Path, line: bytes) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import re
 import socket
-import subprocess
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from functools import partial
@@ -17,16 +16,18 @@ from paramiko.channel import ChannelFile, ChannelStderrFile, ChannelStdinFile
 
 from deploy.hosts.control_master import command_through, is_open, ways_of_ssh
 from deploy.hosts.jump_hosts import JumpHost, enter
-from deploy.hosts.known_hosts import KnownHosts
+from deploy.hosts.known_hosts import RSA, AnyKey, KnownHosts
 from deploy.hosts.ssh_config import Declared, Endpoint, ask_ahead, read_endpoint
-from deploy.hosts.ssh_keys import Keys
+from deploy.hosts.ssh_keys import NOT_SIGNED, Keys
+from deploy.hosts.ssh_proxy import ProxySocket, passed_by_proxy, run_proxy
 from deploy.hosts.ssh_shell import Errors, Output, frame
-from deploy.hosts.ssh_transport import Transport, prepare_socket
+from deploy.hosts.ssh_transport import Transport, leads_to_loopback, prepare_socket
 from deploy.spec import HostSpec
 
 HOP = re.compile(r"(ssh://)?((?P<user>.+)@)?(\[(?P<ip>[^]]+)\]|(?P<name>[^:]+))(:(?P<port>\d+))?")
 CONNECTION_ERRORS = (paramiko.SSHException, EOFError, OSError)
 """What paramiko raises where a connection cannot be made, or breaks."""
+NO_SERVER = "no banner of an SSH server has come"
 DROPBEAR = "dropbear"
 TOO_LONG = "commands of more than 9000 characters"
 """https://github.com/mkj/dropbear/blob/master/src/sysoptions.h, MAX_CMD_LEN; looks are longer."""
@@ -42,7 +43,7 @@ def find_endpoint(host: HostSpec) -> Endpoint:
     Raises:
         SSHException: if OpenSSH does not accept its configuration.
     """
-    return read_endpoint(_address(host), _declared(host))
+    return read_endpoint(address_of(host), declared_of(host))
 
 
 def find_endpoints_ahead(hosts: Iterable[HostSpec]) -> None:
@@ -51,15 +52,21 @@ def find_endpoints_ahead(hosts: Iterable[HostSpec]) -> None:
     for host in hosts:
         # what is wrong with one is told when it is connected to
         with suppress(paramiko.SSHException):
-            servers.append((_address(host), _declared(host)))
+            servers.append((address_of(host), declared_of(host)))
     ask_ahead(servers)
 
 
-def _address(host: HostSpec) -> str:
+def address_of(host: HostSpec) -> str:
+    """What ``ssh`` is asked for."""
     return host.address or host.name.removeprefix(PREFIX)
 
 
-def _declared(host: HostSpec) -> Declared:
+def declared_of(host: HostSpec) -> Declared:
+    """What the inventory says besides.
+
+    Raises:
+        SSHException: if the home directory that the path of its key names is nobody's.
+    """
     try:
         key = str(Path(host.ssh_key).expanduser()) if host.ssh_key else None
     except RuntimeError:
@@ -125,11 +132,17 @@ def _open(endpoint: Endpoint, host: HostSpec, behind: tuple[Endpoint, ...] = ())
     client.through = through
     try:
         _log_in(client, endpoint, sock, accept_new=host.ssh_host_keys == "accept-new")
-    except BaseException:
+    except BaseException as error:
         client.close()
         sock.close()
+        if isinstance(sock, ProxySocket) and _is_no_server(error):
+            raise paramiko.SSHException(sock.why_ended() or NO_SERVER) from None
         raise
     return client
+
+
+def _is_no_server(error: BaseException) -> bool:
+    return isinstance(error, EOFError) or "banner" in str(error)
 
 
 def _open_with_room(endpoint: Endpoint, host: HostSpec) -> Client:
@@ -153,7 +166,7 @@ def _way(
         if hop in behind:
             raise paramiko.SSHException(f"ProxyJump {endpoint.jump}: leads to {hop.address} again")
         if is_open(hop):
-            return None, _run_proxy(command_through(hop, endpoint.address, endpoint.port))
+            return None, run_proxy(command_through(hop, endpoint.address, endpoint.port))
         through = enter((hop, host.ssh_host_keys), partial(_open, hop, host, behind))
         place, nowhere = (endpoint.address, endpoint.port), ("127.0.0.1", 0)
         try:
@@ -164,8 +177,8 @@ def _way(
             through.leave()
             raise
     if endpoint.proxy_command:
-        passes = endpoint.proxy_passes_socket
-        return None, _run_proxy(endpoint.proxy_command, passes_socket=passes)
+        connect = passed_by_proxy if endpoint.proxy_passes_socket else run_proxy
+        return None, connect(endpoint.proxy_command)
     return None, _dial(endpoint)
 
 
@@ -192,33 +205,11 @@ def _last_hop(jump: str, host: HostSpec) -> Endpoint:
     match = HOP.fullmatch(last)
     if match is None:
         raise paramiko.SSHException(f"not a jump host: {last!r}")
-    key = _declared(host).key
+    key = declared_of(host).key
     port = int(match["port"]) if match["port"] else None
     return read_endpoint(
         match["ip"] or match["name"], Declared(match["user"], port, key, before or None)
     )
-
-
-def _run_proxy(command: str, *, passes_socket: bool = False) -> socket.socket:
-    """A socket to a command's standard input and output; the command ends when it closes."""
-    ours, theirs = socket.socketpair()
-    with theirs:
-        subprocess.Popen(
-            ["sh", "-c", f"exec {command}"],
-            stdin=theirs.fileno(),
-            stdout=theirs.fileno(),
-            start_new_session=True,
-        )
-    return _passed_through(ours) if passes_socket else ours
-
-
-def _passed_through(ours: socket.socket) -> socket.socket:
-    """The connection that a command makes and hands over (ProxyUseFdpass)."""
-    with ours:
-        _, passed, _, _ = socket.recv_fds(ours, 1, 1)
-    if not passed:
-        raise paramiko.SSHException("ProxyCommand ended without a connection")
-    return socket.socket(fileno=passed[0])
 
 
 def _log_in(client: Client, endpoint: Endpoint, sock: Any, *, accept_new: bool) -> None:
@@ -226,11 +217,16 @@ def _log_in(client: Client, endpoint: Endpoint, sock: Any, *, accept_new: bool) 
         endpoint.known_hosts,
         endpoint.known_hosts_command,
         accept_new=accept_new or endpoint.accept_new,
+        revoked=endpoint.revoked_host_keys,
     )
-    client.set_missing_host_key_policy(known)
+    trusted = endpoint.trusts_loopback and not endpoint.known_as and leads_to_loopback(sock)
+    client.set_missing_host_key_policy(AnyKey() if trusted else known)
     port = 22 if endpoint.known_as else endpoint.port
     name = endpoint.known_as or endpoint.address
     keys = Keys(endpoint)
+    algorithms = known.algorithms(name if port == 22 else f"[{name}]:{port}")
+    if endpoint.accepts_old_rsa:
+        algorithms.append(RSA)
     try:
         client.connect(
             # the socket is open: these two only say which host key is the right one
@@ -242,17 +238,20 @@ def _log_in(client: Client, endpoint: Endpoint, sock: Any, *, accept_new: bool) 
             auth_timeout=endpoint.connect_timeout_seconds,
             sock=sock,
             auth_strategy=keys,
-            transport_factory=partial(
-                _transport, algorithms=known.algorithms(name if port == 22 else f"[{name}]:{port}")
-            ),
+            transport_factory=partial(_transport, algorithms=algorithms),
         )
     except paramiko.AuthenticationException as error:
         offered = ", ".join(keys.offered) or "no key, as none was found"
-        wanted = f"; wanted besides: {', '.join(sorted(keys.wanted))}" if keys.wanted else ""
+        said = keys.said
+        wanted = f"; wanted besides: {', '.join(sorted(said.wanted))}" if said.wanted else ""
+        unsigned = (
+            f"; {NOT_SIGNED}: {', '.join(dict.fromkeys(said.unsigned))}" if said.unsigned else ""
+        )
         ways = ways_of_ssh(endpoint, _allowed(error))
         others = f"; ssh itself may use {' or '.join(ways)}" if ways else ""
         raise paramiko.AuthenticationException(
-            f"Authentication failed for {endpoint.user}; offered: {offered}{wanted}{others}"
+            f"Authentication failed for {endpoint.user}; offered: {offered}"
+            f"{unsigned}{wanted}{others}"
         ) from None
     transport_of(client).set_keepalive(endpoint.keepalive_seconds)
 

@@ -23,6 +23,8 @@ KEEPALIVE_SECONDS = 30
 ACCEPT_NEW = {"accept-new", "no", "off", "false"}
 FAMILIES = {"inet": socket.AF_INET, "inet6": socket.AF_INET6}
 RELATIVE_INCLUDE = re.compile(r"^(\s*Include[\s=]+\"?)(?![/~\s\"])", re.IGNORECASE | re.MULTILINE)
+OWN_CONFIG = "~/.ssh/config"
+FOR_ALL_USERS = Path("/etc/ssh/ssh_config")
 DEFAULT_KEYS = [f"~/.ssh/id_{kind}" for kind in ("ed25519", "ecdsa", "rsa")]
 DEFAULT_KNOWN_HOSTS = ["~/.ssh/known_hosts ~/.ssh/known_hosts2"]
 GLOBAL_KNOWN_HOSTS = ["/etc/ssh/ssh_known_hosts /etc/ssh/ssh_known_hosts2"]
@@ -58,6 +60,12 @@ class Endpoint:
     known_as: str | None
     """The name that the host's key is kept under, where that is not its address."""
     accept_new: bool
+    revoked_host_keys: str | None
+    """File of keys that no host may have."""
+    accepts_old_rsa: bool
+    """Whether a server may prove itself with RSA and SHA-1, as old ones do."""
+    trusts_loopback: bool
+    """Whether every key is accepted of a server on this machine, such as the end of a tunnel."""
     family: socket.AddressFamily
     """Which addresses its name stands for: IPv4, IPv6 or either."""
     bind_address: str | None
@@ -145,6 +153,7 @@ def _ask_openssh(name: str, declared: Declared) -> Settings:
             raise paramiko.SSHException(f"ssh -G {name}: {found}") from None
     if asked.returncode:
         said = asked.stderr.strip() or f"exit status {asked.returncode}"
+        said = said.replace(source[-1], OWN_CONFIG) if source else said
         raise paramiko.SSHException(f"ssh -G {name}: {said}")
     return _settings(asked.stdout)
 
@@ -165,21 +174,21 @@ def _settings(said: str) -> Settings:
 def _config_of_other_home() -> Iterator[list[str]]:
     """OpenSSH takes the home directory of the user, whatever HOME says; this project takes HOME.
 
-    What is included by a relative path lies there, too.
+    A file that OpenSSH is told of takes the place of that for all users of this machine, too.
     """
     if str(Path.home()) == _real_home():
         yield []
         return
-    config = Path("~/.ssh/config").expanduser()
-    text = config.read_text(encoding="latin-1") if config.is_file() else ""
-    if not RELATIVE_INCLUDE.search(text):
-        yield ["-F", str(config) if text else "none"]
-        return
+    for_all = RELATIVE_INCLUDE.sub(rf"\g<1>{FOR_ALL_USERS.parent}/", _text(FOR_ALL_USERS))
     # whatever its encoding is: it stays
     with NamedTemporaryFile("w", encoding="latin-1") as file:
-        file.write(RELATIVE_INCLUDE.sub(rf"\g<1>{config.parent}/", text))
+        file.write(f"{_text(Path(OWN_CONFIG).expanduser())}\nMatch all\n{for_all}")
         file.flush()
         yield ["-F", file.name]
+
+
+def _text(config: Path) -> str:
+    return config.read_text(encoding="latin-1") if config.is_file() else ""
 
 
 def _real_home() -> str:
@@ -191,7 +200,7 @@ def _real_home() -> str:
 
 def _ask_paramiko(name: str, declared: Declared) -> Settings:
     """What paramiko understands of the configuration, where OpenSSH is not installed."""
-    path = Path("~/.ssh/config").expanduser()
+    path = Path(OWN_CONFIG).expanduser()
     config = paramiko.SSHConfig.from_path(str(path)) if path.is_file() else paramiko.SSHConfig()
     found = config.lookup(name)
     settings = {key: value if isinstance(value, list) else [value] for key, value in found.items()}
@@ -248,6 +257,9 @@ def _endpoint(name: str, settings: Settings) -> Endpoint:
         ),
         known_as=alias or None,
         accept_new=one("stricthostkeychecking") in ACCEPT_NEW,
+        revoked_host_keys=_path(one("revokedhostkeys"), tokens) if one("revokedhostkeys") else None,
+        accepts_old_rsa="ssh-rsa" in one("hostkeyalgorithms").split(","),
+        trusts_loopback=one("nohostauthenticationforlocalhost") == "yes",
         family=FAMILIES.get(one("addressfamily"), socket.AF_UNSPEC),
         bind_address=one("bindaddress") or None,
         connect_timeout_seconds=int(one("connecttimeout") or 0) or CONNECT_SECONDS,

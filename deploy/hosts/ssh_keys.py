@@ -8,49 +8,50 @@ from __future__ import annotations
 
 import base64
 import binascii
-import socket
 import struct
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from getpass import getpass
 from pathlib import Path
+from typing import Any
 
 import paramiko
 from cryptography.exceptions import UnsupportedAlgorithm
-from paramiko.agent import AgentKey, AgentSSH
+from paramiko.agent import AgentKey
 from paramiko.auth_strategy import AuthSource, AuthStrategy, InMemoryPrivateKey, NoneAuth
 from paramiko.pkey import PublicBlob
 
 from deploy.hosts.host_certificate import key_in
+from deploy.hosts.ssh_agent import Agent, NotSignedError, Session
 from deploy.hosts.ssh_config import Endpoint
 
 MAGIC = b"openssh-key-v1\0"
 NO_KEY = (paramiko.SSHException, UnsupportedAlgorithm, ValueError, TypeError, OSError)
 """What is raised for a file that is no key, or one of a kind that cannot be used here."""
+NOT_SIGNED = "keys that did not sign"
 _unlocked: dict[str, list[paramiko.PKey]] = {}
 _one_question = threading.Lock()
 
 
-class Agent(AgentSSH):
-    """The agent behind a socket; without keys if it does not answer."""
+@dataclass(frozen=True)
+class Said:
+    """What was said of the keys that were offered."""
 
-    def __init__(self, path: str | None) -> None:
-        super().__init__()
-        connection = socket.socket(socket.AF_UNIX)
-        try:
-            connection.connect(path or "")
-            self._connect(connection)  # type: ignore[attr-defined]
-        except (OSError, paramiko.SSHException):
-            connection.close()
+    wanted: set[str] = field(default_factory=set)
+    """What the server wants besides a key that it knows."""
+    unsigned: list[str] = field(default_factory=list)
+    """Keys that were not used, and why."""
 
 
 class Key(InMemoryPrivateKey):
     """A key that lets nobody in if the server wants more than it."""
 
-    def __init__(self, user: str, key: paramiko.PKey, wanted: set[str]) -> None:
+    def __init__(self, user: str, key: paramiko.PKey, name: str, said: Said) -> None:
         super().__init__(user, key)
-        self._wanted = wanted
+        self._name = name
+        self._said = said
 
     def authenticate(self, transport: paramiko.Transport) -> list[str]:
         """Offer it.
@@ -58,9 +59,13 @@ class Key(InMemoryPrivateKey):
         Raises:
             AuthenticationException: if it is not enough.
         """
-        more: list[str] = super().authenticate(transport)
+        try:
+            more: list[str] = super().authenticate(transport)
+        except NotSignedError as error:
+            self._said.unsigned.append(f"{self._name} ({error})")
+            raise
         if more:
-            self._wanted.update(more)
+            self._said.wanted.update(more)
             raise paramiko.AuthenticationException("the server wants more than this key")
         return more
 
@@ -71,13 +76,25 @@ class Keys(AuthStrategy):
     def __init__(self, endpoint: Endpoint) -> None:
         super().__init__(ssh_config=paramiko.SSHConfig())
         self._endpoint = endpoint
+        self._session: Session | None = None
         self.offered: list[str] = []
-        self.wanted: set[str] = set()
-        """What the server wants besides a key that it knows."""
+        self.said = Said()
+
+    def authenticate(self, transport: paramiko.Transport) -> Any:
+        """Offer them on a connection.
+
+        Raises:
+            AuthenticationException: if none lets this user in.
+        """
+        self._session = getattr(transport, "session", None)
+        return super().authenticate(transport)
 
     def get_sources(self) -> Iterator[AuthSource]:
         """Configured keys, of the agent or a file, other keys of the agent, none at all."""
-        in_agent = list(Agent(self._endpoint.agent).get_keys())
+        agent = Agent(self._endpoint.agent)
+        in_agent = list(agent.get_keys())
+        if in_agent and self._session:
+            agent.bind(self._session)
         locked = []
         for path in filter(_is_there, self._endpoint.keys):
             public = public_part(path)
@@ -98,7 +115,7 @@ class Keys(AuthStrategy):
         self.offered.append(name)
         for certificate in (*self._certificates(key, name), None):
             key.public_blob = certificate
-            yield Key(self._endpoint.user, key, self.wanted)
+            yield Key(self._endpoint.user, key, name, self.said)
 
     def _certificates(self, key: paramiko.PKey, name: str) -> Iterator[PublicBlob]:
         """Those in files that are for this key."""

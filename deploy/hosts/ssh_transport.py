@@ -5,10 +5,13 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Callable
+from ipaddress import ip_address
 from typing import Any
 
 import paramiko
 from paramiko.kex_curve25519 import KexCurve25519
+
+from deploy.hosts.ssh_agent import LoginHandler, Session
 
 CURVE = "curve25519-sha256"
 """paramiko knows it by the name alone that it had before it was a standard."""
@@ -40,12 +43,34 @@ class Transport(paramiko.Transport):
         super().__init__(sock, **options)
         self.another: Callable[[], paramiko.SSHClient] | None = None
         """Connects once more to the same server."""
+        self.session: Session | None = None
+        """Which server it leads to."""
         self._others: list[paramiko.SSHClient] = []
         self._one_at_a_time = threading.Lock()
         self._turn = threading.Condition()
         self._is_careful = False
         self._careless = 0
         """How many channels are being opened at the same time."""
+
+    def auth_publickey(
+        self, username: str, key: paramiko.PKey, event: threading.Event | None = None
+    ) -> list[str]:
+        """Log in with a key.
+
+        Raises:
+            AuthenticationException: if it does not let this user in.
+        """
+        if not (self.active and self.initial_kex_done):
+            raise paramiko.SSHException("No existing session")
+        answered = event or threading.Event()
+        handler = self.auth_handler = LoginHandler(self)
+        handler.auth_publickey(username, key, answered)
+        return [] if event else handler.wait_for_response(answered)
+
+    def _verify_key(self, host_key: bytes, sig: bytes) -> None:
+        """Keep the first proof: later ones are of the same session."""
+        super()._verify_key(host_key, sig)  # type: ignore[misc]
+        self.session = self.session or Session(host_key, self.session_id or b"", sig)
 
     def open_channel(self, *args: Any, **options: Any) -> paramiko.Channel:
         """A channel; what is raised is why this one was refused, and not another one.
@@ -137,6 +162,13 @@ class Transport(paramiko.Transport):
 
 def _is_refusal(error: paramiko.SSHException) -> bool:
     return isinstance(error, paramiko.ChannelException) or str(error) == UNKNOWN_REASON
+
+
+def leads_to_loopback(sock: Any) -> bool:
+    """Whether a socket is a connection to this machine's own addresses; commands have none."""
+    if not isinstance(sock, socket.socket) or sock.family == socket.AF_UNIX:
+        return False
+    return ip_address(sock.getpeername()[0].partition("%")[0]).is_loopback
 
 
 def prepare_socket(sock: socket.socket) -> None:

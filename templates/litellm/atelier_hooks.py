@@ -35,21 +35,13 @@ from atelier_people import KeyHashes, StandIns, WebUI, as_people
 from atelier_priorities import Priorities
 from atelier_recycling import Recycling, watch
 from atelier_replicas import LeftOut
+from atelier_requests import of_the_client
 from fastapi import HTTPException
 from litellm.integrations.custom_logger import CustomLogger
 from litellm.proxy.proxy_server import app
 
 LIVE = Path("/etc/atelier")
 """What Atelier changes while LiteLLM runs."""
-OPERATORS = frozenset(
-    {
-        *("timeout", "stream_timeout", "request_timeout"),
-        *("api_key", "api_version", "azure", "custom_llm_provider", "deployment_id", "headers"),
-        *("organization", "provider_specific_header", "use_litellm_proxy"),
-    }
-)
-"""Of a request: how long an engine may take, how it is reached, and with which key. With another
-key, an engine that refuses it would be left out for all others."""
 
 log = logging.getLogger("LiteLLM Proxy")
 
@@ -77,8 +69,7 @@ class Hooks(CustomLogger):  # type: ignore[misc]
         """Only the operator says how an engine is asked, and who goes first."""
         kind = str(getattr(call_type, "value", call_type))
         conversation.set(conversation_of(data, kind, getattr(user_api_key_dict, "api_key", None)))
-        allowed = {name: value for name, value in data.items() if name not in OPERATORS}
-        return self.priorities.put_on(allowed, kind)
+        return self.priorities.put_on(of_the_client(data), kind)
 
     async def async_filter_deployments(
         self,

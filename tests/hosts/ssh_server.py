@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import paramiko
 
@@ -37,6 +38,9 @@ class Server:
     forwards: bool = False
     max_sessions: int = 10
     """Sessions at a time on one connection."""
+    host_key: paramiko.PKey = HOST_KEY
+    host_key_kinds: tuple[str, ...] = ()
+    """How it proves itself, if not in all ways."""
     logins: int = 0
     offered: list[bytes] = field(default_factory=list)
     commands: list[str] = field(default_factory=list)
@@ -47,9 +51,9 @@ class Server:
 
 
 @contextmanager
-def serve() -> Iterator[Server]:
+def serve(**settings: Any) -> Iterator[Server]:
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        server = Server(port=listening.getsockname()[1])
+        server = Server(port=listening.getsockname()[1], **settings)
         transports: list[paramiko.Transport] = []
         threading.Thread(target=_accept, args=(listening, server, transports), daemon=True).start()
         yield server
@@ -65,7 +69,9 @@ def _accept(listening: socket.socket, server: Server, transports: list[paramiko.
         except OSError:
             return
         transport = paramiko.Transport(connection)
-        transport.add_server_key(HOST_KEY)
+        transport.add_server_key(server.host_key)
+        if server.host_key_kinds:
+            transport.get_security_options().key_types = server.host_key_kinds
         transport.local_version = server.version or transport.local_version
         transports.append(transport)
         transport.start_server(server=_Interface(server, transport), event=threading.Event())

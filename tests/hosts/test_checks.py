@@ -347,7 +347,7 @@ def test_the_library_of_ollama(make: MakeArtefacts, answer: str, status: str) ->
     [
         (
             "SSH error (StrictPolicy: No host key for gpu1 found in known_hosts)",
-            "ssh-keyscan -p 2222",
+            "say yes: ssh -p 2222 me@gpu1;",
         ),
         ("SSH host key error (Host key for gpu1 does not match.)", "ssh-keygen -R '[gpu1]:2222'"),
         ("Could not resolve hostname ([Errno -2] Name or service not known)", "spelling of gpu1"),

@@ -52,6 +52,8 @@ def test_everything_that_openssh_says_counts(answer: Path, home: Path) -> None:
         "addressfamily inet6\nbindaddress fd00::2\n"
         'proxyusefdpass yes\nknownhostscommand /bin/known "%H of" %r %t\n'
         "controlpath /run/cm-you@10.0.0.9\ngssapiauthentication yes\n"
+        "revokedhostkeys ~/.ssh/revoked\nhostkeyalgorithms ssh-ed25519,ssh-rsa\n"
+        "nohostauthenticationforlocalhost yes\n"
     )
     assert find_endpoint(HostSpec(name="gpu1")) == Endpoint(
         address="10.0.0.9",
@@ -68,6 +70,9 @@ def test_everything_that_openssh_says_counts(answer: Path, home: Path) -> None:
         known_hosts_command=("/bin/known", "lab of", "you", "NONE"),
         known_as="lab",
         accept_new=True,
+        revoked_host_keys=f"{home}/.ssh/revoked",
+        accepts_old_rsa=True,
+        trusts_loopback=True,
         family=socket.AF_INET6,
         bind_address="fd00::2",
         connect_timeout_seconds=9,
@@ -157,7 +162,7 @@ def test_what_is_declared_is_asked_with_and_only_once(answer: Path, home: Path) 
     )
     assert find_endpoint(host) is find_endpoint(host)
     asked = (home / "asked").read_text().split()
-    assert asked[:3] == ["-F", "none", "-G"]
+    assert (asked[0], asked[2]) == ("-F", "-G")
     assert asked[3:9] == ["-l", "me", "-p", "2222", "-J", "b"]
     assert asked[9:] == ["-o", f'IdentityFile="{home}/k"', "--", "10.0.0.1"]
 
@@ -236,3 +241,26 @@ def test_what_another_home_directory_includes_by_a_relative_path(home: Path) -> 
     assert (found.address, found.user, found.port) == ("10.0.0.9", "you", 2299)
     assert (found.connect_timeout_seconds, other.connect_timeout_seconds) == (7, 30)
     assert (other.address, other.port, other.user != "you") == ("x", 2299, True)
+
+
+def test_what_is_configured_for_all_users_counts_in_another_home_directory(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pipeline, or a login with another HOME; what the user says comes first, as for ssh."""
+    for_all = tmp_path / "etc/ssh_config"
+    (for_all.parent / "ssh_config.d").mkdir(parents=True)
+    monkeypatch.setattr(ssh_config, "FOR_ALL_USERS", for_all)
+    for_all.write_text("Include ssh_config.d/*.conf\nHost *\n  Port 2222\n  User everybody\n")
+    (for_all.parent / "ssh_config.d/lab.conf").write_text("Host gpu1\n  HostName 10.0.0.9\n")
+    (home / ".ssh/config").write_text("Host gpu*\n  User you\n")
+    found = find_endpoint(HostSpec(name="gpu1"))
+    assert (found.user, found.address, found.port) == ("you", "10.0.0.9", 2222)
+    ssh_config.read_endpoint.cache_clear()
+    (home / ".ssh/config").unlink()
+    assert find_endpoint(HostSpec(name="gpu1")).user == "everybody"
+
+
+def test_what_is_wrong_in_another_home_directory_is_told_with_its_place(home: Path) -> None:
+    (home / ".ssh/config").write_text("Host gpu1\n  Nonsense yes\n")
+    with pytest.raises(paramiko.SSHException, match=r"~/\.ssh/config: line 2: "):
+        find_endpoint(HostSpec(name="gpu1"))

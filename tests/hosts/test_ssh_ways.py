@@ -301,7 +301,7 @@ def test_a_proxy_command_that_hands_the_connection_over(home: Path, server: Serv
         assert ssh.exec_command("echo through")[1].read() == b"through\n"
     ssh_config.read_endpoint.cache_clear()
     host = configure(home, server, "ProxyCommand true", "ProxyUseFdpass yes")
-    with pytest.raises(paramiko.SSHException, match="ProxyCommand ended without a connection"):
+    with pytest.raises(paramiko.SSHException, match="has ended with exit status 0: true"):
         open_ssh(host)
 
 
@@ -427,7 +427,7 @@ def test_who_gets_in_with_ssh_alone_is_told_why(
         " or Kerberos (GSSAPIAuthentication)"
     )
     fix = explain(f"Authentication error ({refused.value})", host)
-    assert f"ssh-copy-id -p {server.port} alice@127.0.0.1" in fix
+    assert "ssh-copy-id box" in fix
     server.wanted_besides = "publickey"
     control_path.unlink()
     with pytest.raises(paramiko.AuthenticationException, match=r"as none was found$"):

@@ -138,7 +138,9 @@ def test_an_orphan_goes(native: Artefacts, announced: Announced) -> None:
     services = {service.name: service for service in (own, old)}
     seen = found(native, [live(native, ROUTER)], services=services)
     facts: dict[Any, Any] = {Units: seen, Resources: {}}
-    outcome = run(orphan.removed, FakeHost(facts, name="@local"), artefacts=native, replicas=ReplicaChanges())
+    outcome = run(
+        orphan.removed, FakeHost(facts, name="@local"), artefacts=native, replicas=ReplicaChanges()
+    )
     assert steps(announced) == [("remove", "service demo-llama-cpp-old-0")]
     assert words(outcome.commands[0]) == ["remove", "demo-llama-cpp-old-0", "0"]
 

@@ -33,7 +33,12 @@ def remove(artefacts: Artefacts, *more: LiveContainer, **differences: Any) -> Ou
         Units: found(artefacts, [*own, *more], **differences),
         Resources: {f"volume {name}": owner for name, owner in volumes.items()},
     }
-    return run(orphan.removed, FakeHost(facts, name="@local"), artefacts=artefacts, replicas=ReplicaChanges())
+    return run(
+        orphan.removed,
+        FakeHost(facts, name="@local"),
+        artefacts=artefacts,
+        replicas=ReplicaChanges(),
+    )
 
 
 def rows(announced: Announced) -> list[tuple[str, str]]:
@@ -64,7 +69,9 @@ def test_what_a_router_was_told_goes_with_it(
     moved = make(hosts=hosts, router={"host": "b"})
     for name, gone in (("a", told), ("b", told[:1])):
         facts: dict[Any, Any] = {Units: UnitsState(told=told), Resources: {}}
-        outcome = run(orphan.removed, FakeHost(facts, name=name), artefacts=moved, replicas=ReplicaChanges())
+        outcome = run(
+            orphan.removed, FakeHost(facts, name=name), artefacts=moved, replicas=ReplicaChanges()
+        )
         assert outcome.shell == [f"rm -rf {path}" for path in gone]
 
 

@@ -252,6 +252,8 @@ def test_other_errors_stay_as_they_are(module: Any, status: int) -> None:
         {"provider_specific_header": {"extra_headers": {"Authorization": "Bearer wrong"}}},
         {"custom_llm_provider": "anthropic", "azure": True, "api_version": "v0"},
         {"deployment_id": "x", "use_litellm_proxy": True},
+        {"num_retries": 50, "max_retries": 50, "model_group_retry_policy": {}},
+        {"router_settings_override": {"timeout": 0.001}},
     ],
 )
 def test_a_client_says_nothing_about_how_an_engine_is_asked(
@@ -260,6 +262,28 @@ def test_a_client_says_nothing_about_how_an_engine_is_asked(
     data = {"model": "m"} | own
     kept = asyncio.run(module.hooks.async_pre_call_hook(NOBODY, None, data, "acompletion"))
     assert kept == {"model": "m"}
+
+
+@pytest.mark.parametrize("field", ["fallbacks", "context_window_fallbacks"])
+@pytest.mark.parametrize(
+    ("named", "kept"),
+    [
+        (["other"], ["other"]),
+        ([{"m": ["other"]}], [{"m": ["other"]}]),
+        ([{"model": "m", "messages": [], "api_key": "wrong"}], [{"model": "m", "messages": []}]),
+        ([{"model": "m", "timeout": 0.001, "mock_response": "x"}], [{"model": "m"}]),
+        ([{"m": [{"model": "m", "extra_headers": {}}]}], [{"m": [{"model": "m"}]}]),
+        ([{"model": "m", "fallbacks": [{"model": "m", "api_key": "x"}]}], [{"model": "m"}]),
+        ([{"timeout": 0.001}], [{}]),
+        ("m", "m"),
+    ],
+)
+def test_a_client_names_models_to_go_on_with_and_nothing_of_their_engines(
+    field: str, named: Any, kept: Any, module: Any
+) -> None:
+    data = {"model": "m", field: named}
+    asked = asyncio.run(module.hooks.async_pre_call_hook(NOBODY, None, data, "acompletion"))
+    assert asked == {"model": "m", field: kept}
 
 
 def timed_out(kind: type[httpx.TimeoutException]) -> Exception:
