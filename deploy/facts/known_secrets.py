@@ -20,10 +20,12 @@ def look_at_known_secrets(deployment: str, directory: str) -> str:
     label = shlex.quote(f"label={LABEL_DEPLOYMENT}={deployment}")
     template = shlex.quote(f'{{{{index .Config.Labels "{LABEL_SPEC}"}}}}')
     return (
+        f"echo '@fingerprint'; line=; {{ read -r line <{path} || :; }} 2>/dev/null; case $line in "
         # a host that lost its power may have an empty one, or one of zeros
-        f"echo '@fingerprint'; grep -s '^{{.*\"fingerprint\".*}}$' {path} || {{ "
-        f"ids=$(docker container ls -aq --filter {label} 2>/dev/null); "
-        f"echo '@specs'; [ -z \"$ids\" ] || docker container inspect --format {template} $ids; }}"
+        "'{'*'\"fingerprint\"'*'}') printf '%s\\n' \"$line\" ;; "
+        f"*) ids=$(docker container ls -aq --filter {label} 2>/dev/null); "
+        f"echo '@specs'; [ -z \"$ids\" ] || docker container inspect --format {template} $ids ;; "
+        "esac"
     )
 
 

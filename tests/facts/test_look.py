@@ -208,7 +208,7 @@ def test_docker_is_asked_once_for_what_several_questions_need(tmp_path: Path) ->
     _install_docker(tmp_path, DOCKER)
     fingerprint = tmp_path / "deployments" / "demo" / "secrets.fingerprint"
     fingerprint.parent.mkdir(parents=True)
-    fingerprint.write_text("known")
+    fingerprint.write_text('{"fingerprint": "known"}')
     questions = [
         Question.of(facts.Host, deployment="demo", directory=str(tmp_path)),
         Question.of(Docker),
