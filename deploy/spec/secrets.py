@@ -139,7 +139,7 @@ SECRET_NAMES = re.compile(
 )
 SECRET_VALUES = re.compile(
     r"(?<=://)[^/\s:@]*:[^/\s]+(?=@)"
-    r"|\b(hf_|sk-|gh[opsu]_|github_pat_|glpat-|xox[abp]-|AKIA)[\w-]{16,}"
+    r"|\b(hf_|sk-|gh[opsu]_|github_pat_|glpat-|xox[abp]-|AKIA)(\w+-)*[A-Za-z0-9]{16,}"
     r"|-----BEGIN [A-Z ]*PRIVATE KEY-----[^'\"]*"
 )
 """Passwords in URLs, what well-known services give out as tokens, and private keys."""

@@ -523,7 +523,7 @@ def test_a_host_is_reached_by_name_or_by_an_address_of_either_kind(address: str)
         ("OAUTH_ID_TOKEN", ""),
         ("TOKENS_PER_MINUTE", "4096"),
         ("API_KEY_HEADER", "X-Lab"),
-        ("RAG_WEB_LOADER", "risk-sk-learn"),
+        ("SERVED_MODELS", "lab/sk-coder-instruct-7b-q4 hf_coder_instruct_7b_q4"),
     ],
 )
 def test_what_is_no_secret_is_taken_in_plain_text(name: str, value: str) -> None:
