@@ -83,7 +83,7 @@ class Transport(paramiko.Transport):
         except (paramiko.SSHException, EOFError) as error:
             if self.is_active():
                 raise
-            raise paramiko.SSHException(f"no channel: {self._reason_of_end(error)}") from error
+            raise paramiko.SSHException(f"no channel: {reason_of_end(self, error)}") from error
 
     def _open_in_turn(self, *args: Any, **options: Any) -> paramiko.Channel:
         with self._turn:
@@ -103,14 +103,6 @@ class Transport(paramiko.Transport):
         with self._turn:
             self._turn.wait_for(lambda: not self._careless)
             return super().open_channel(*args, **options)
-
-    def _reason_of_end(self, error: Exception) -> str:
-        """Paramiko keeps the reason for the first who asks, and says "not active" to the others."""
-        kept = self.saved_exception
-        # of a channel that was refused before, which says nothing of the end
-        is_no_reason = kept is None or isinstance(kept, paramiko.ChannelException)
-        told = str(error if is_no_reason else kept)
-        return "the connection was closed" if told in {"", NOT_ACTIVE} else told
 
     def open_session(
         self,
@@ -158,6 +150,22 @@ class Transport(paramiko.Transport):
             raise paramiko.SSHException(
                 f"the server opens no session: see MaxSessions in its sshd_config ({error})"
             ) from None
+
+
+def reason_of_end(transport: paramiko.Transport, error: Exception | None = None) -> str:
+    """Why a connection has ended.
+
+    Paramiko keeps the reason for the first who asks, and says "not active" to the others.
+
+    Args:
+        transport: of the connection.
+        error: what was said to whoever asked.
+    """
+    kept = transport.saved_exception
+    # of a channel that was refused before, which says nothing of the end
+    is_no_reason = kept is None or isinstance(kept, paramiko.ChannelException)
+    told = str((error or "") if is_no_reason else kept)
+    return "the connection was closed" if told in {"", NOT_ACTIVE} else told
 
 
 def _is_refusal(error: paramiko.SSHException) -> bool:

@@ -9,6 +9,7 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from deploy.errors import ConnectionFailedError, Problem, ServiceError
@@ -165,11 +166,11 @@ def _explained(host: HostSpec) -> Iterator[None]:
     try:
         yield
     except (DockerException, RequestException, *CONNECTION_ERRORS) as error:
-        raise ConnectionFailedError(_problem(host, error)) from None
+        raise ConnectionFailedError(_problem(host, str(error))) from None
 
 
-def _problem(host: HostSpec, error: Exception) -> Problem:
-    if "Read timed out" in str(error):
+def _problem(host: HostSpec, said: str) -> Problem:
+    if "Read timed out" in said:
         where = "this machine" if host.is_local else host.name
         return Problem(
             f"host {host.name}",
@@ -180,9 +181,8 @@ def _problem(host: HostSpec, error: Exception) -> Problem:
     where = "this machine" if host.is_local else f"{host.name} over SSH"
     return Problem(
         f"host {host.name}",
-        f"Docker of {where} does not answer: {error}",
-        fix=explain(str(error), host)
-        or "check that Docker runs there and that this user may use it",
+        f"Docker of {where} does not answer: {said}",
+        fix=explain(said, host) or "check that Docker runs there and that this user may use it",
     )
 
 
@@ -197,14 +197,21 @@ def _name_host_in_errors(client: docker.DockerClient, host: HostSpec) -> None:
 
     def request(*args: Any, **options: Any) -> requests.Response:
         try:
-            return ask(*args, **options)
+            return _arrived(ask(*args, **options), host)
         except RequestException as error:
             if args[0] != "GET" or not _lost(error):
-                raise ConnectionFailedError(_problem(host, error)) from None
+                raise ConnectionFailedError(_problem(host, str(error))) from None
         with _explained(host):
-            return ask(*args, **options)
+            return _arrived(ask(*args, **options), host)
 
     client.api.request = request  # type: ignore[method-assign]
+
+
+def _arrived(response: requests.Response, host: HostSpec) -> requests.Response:
+    """What Docker says; what the way to it says, which has no other status, is raised."""
+    if response.status_code == HTTPStatus.BAD_GATEWAY:
+        raise ConnectionFailedError(_problem(host, response.text))
+    return response
 
 
 def _lost(error: Exception) -> bool:

@@ -18,6 +18,7 @@ import paramiko
 
 from deploy.hosts.ssh import CONNECTION_ERRORS, transport_of
 from deploy.hosts.ssh_shell import MARK, frame, skip_to_mark
+from deploy.hosts.ssh_transport import reason_of_end
 from deploy.scripts import read_script
 
 CHUNK_BYTES = 65536
@@ -125,8 +126,12 @@ def _answer(local: socket.socket, open_channel: OpenChannel) -> None:
             if begun:
                 local.sendall(begun)
             answered, errors = _relay(local, channel)
-            if not (begun or answered) and _has_failed(channel):
+            if begun or answered:
+                return
+            if _has_failed(channel):
                 refuse(local, errors.rpartition(MARK)[2].decode("utf-8", "replace"))
+            elif why := _why_broken(channel):
+                refuse(local, f"the SSH connection broke: {why}")
 
 
 def _has_failed(channel: paramiko.Channel) -> bool:
@@ -135,6 +140,15 @@ def _has_failed(channel: paramiko.Channel) -> bool:
         and channel.status_event.wait(1)
         and channel.exit_status > 0
     )
+
+
+def _why_broken(channel: paramiko.Channel) -> str:
+    """Why the connection of a channel has ended; empty if it has not."""
+    transport = channel.get_transport()
+    if channel.closed and not channel.eof_received:
+        # it ends after its channels
+        transport.join(1)
+    return "" if transport.is_active() else reason_of_end(transport)
 
 
 def refuse(local: socket.socket, reason: str) -> None:

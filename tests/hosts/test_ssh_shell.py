@@ -272,6 +272,16 @@ def test_a_command_that_fails_at_once_says_why(server: Server, ssh: Client) -> N
     assert (said.status_code, said.text.strip()) == (502, "not allowed")
 
 
+def test_a_connection_that_breaks_says_so(ssh: Client) -> None:
+    with open_command(ssh, "head -c 1 >/dev/null; exec sleep 60") as path:
+        transport = httpx.HTTPTransport(uds=str(path))
+        threading.Timer(0.5, transport_of(ssh).sock.shutdown, [socket.SHUT_RDWR]).start()
+        with httpx.Client(transport=transport, timeout=60) as client:
+            said = client.get("http://docker/version")
+    assert said.status_code == 502
+    assert said.text.startswith("the SSH connection broke: "), said.text
+
+
 @pytest.mark.parametrize("sudo", [False, True])
 def test_a_login_that_runs_no_commands_is_told(server: Server, sudo: bool) -> None:
     """Its shell is nologin, its password has expired, or a command of its own is forced on it."""

@@ -15,7 +15,7 @@ from deploy.live import connection
 from tests.conftest import declare
 
 VERSION = b'{"ApiVersion": "1.41", "MinAPIVersion": "1.12", "Version": "24.0.5"}'
-ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"
+ANSWER = b"HTTP/1.1 %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"
 
 
 class Daemon:
@@ -23,6 +23,7 @@ class Daemon:
 
     def __init__(self, path: Path) -> None:
         self.answers = True
+        self.status = b"200 OK"
         self.hangs_up = 0
         """On so many of the next questions."""
         self.asked: list[str] = []
@@ -47,7 +48,7 @@ class Daemon:
                     self.hangs_up -= 1
                     return
                 if self.answers:
-                    client.sendall(ANSWER % (len(VERSION), VERSION))
+                    client.sendall(ANSWER % (self.status, len(VERSION), VERSION))
 
     def close(self) -> None:
         self._listening.close()
@@ -108,3 +109,11 @@ def test_what_it_may_have_done_already_is_not_asked_again(daemon: Daemon) -> Non
         with pytest.raises(ConnectionFailedError, match="host @local: Docker of this machine"):
             there.client.networks.prune()
         assert daemon.asked.count("POST") == 1
+
+
+def test_a_way_that_breaks_names_its_host(daemon: Daemon) -> None:
+    with connection.connect(declare().hosts[0]) as there:
+        daemon.status = b"502 Bad Gateway"
+        with pytest.raises(ConnectionFailedError) as refused:
+            there.client.containers.list()
+    assert str(refused.value).startswith("host @local: Docker of this machine does not answer: {")
