@@ -96,7 +96,7 @@ def _declared_pools(spec: HostSpec) -> tuple[tuple[str, int], ...]:
 def _are_ranges(pools: Any) -> bool:
     """Whether Docker takes them as pools of addresses."""
     try:
-        ranges = [(ip_network(pool["base"]), pool["size"]) for pool in pools]
+        ranges = [(ip_network(pool["base"], strict=False), pool["size"]) for pool in pools]
     except (TypeError, KeyError, ValueError):
         return False
     return all(

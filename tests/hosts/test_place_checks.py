@@ -200,7 +200,7 @@ def test_pools_that_docker_would_not_take(pools: Any, version: str | None) -> No
 
 
 def test_pools_that_docker_takes() -> None:
-    pools = [{"base": "10.200.0.0/16", "size": 24}, {"base": "fd00::/48", "size": 64}]
+    pools = [{"base": "10.200.0.1/16", "size": 24}, {"base": "fd00::/48", "size": 64}]
     assert network(Daemon(), docker_settings={"default-address-pools": pools}) == []
     assert network(Daemon(), docker_settings={"default-address-pools": []}) == []
 
