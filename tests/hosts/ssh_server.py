@@ -13,6 +13,9 @@ from typing import Any
 
 import paramiko
 
+from deploy.hosts import ssh_config
+from deploy.spec import HostSpec
+
 HOST_KEY = paramiko.ECDSAKey.generate()
 MAX_KEYS = 6
 SUCCESSFUL, PARTLY, FAILED = 0, 1, 2
@@ -119,9 +122,10 @@ class _Interface(paramiko.ServerInterface):
     def _run(self, arguments: list[str], channel: paramiko.Channel) -> None:
         status = _run(arguments, channel)
         self._sessions -= 1
-        # as shells say it of what a signal ended
-        channel.send_exit_status(status if status >= 0 else 128 - status)
-        channel.close()
+        with suppress(paramiko.SSHException, EOFError, OSError):  # the client may be gone
+            # as shells say it of what a signal ended
+            channel.send_exit_status(status if status >= 0 else 128 - status)
+            channel.close()
 
     def check_channel_direct_tcpip_request(
         self, chanid: int, origin: tuple[str, int], destination: tuple[str, int]
@@ -187,3 +191,11 @@ def _forward(transport: paramiko.Transport, destination: tuple[str, int]) -> Non
 def write_known_hosts(home: Path, server: Server) -> None:
     (home / ".ssh").mkdir(exist_ok=True)
     (home / ".ssh/known_hosts").write_text(server.known_host)
+
+
+def configure(home: Path, server: Server, *lines: str) -> HostSpec:
+    """A host that the inventory only names; the lines are those of its configuration."""
+    own = [*lines, f"Port {server.port}", "HostName 127.0.0.1", "User alice"]
+    (home / ".ssh/config").write_text("\n  ".join(["Host box", *own]) + "\n")
+    ssh_config.read_endpoint.cache_clear()
+    return HostSpec(name="box")

@@ -11,39 +11,14 @@ from pathlib import Path
 import paramiko
 import pytest
 
-from deploy.hosts import ssh_config
 from deploy.hosts.connection import explain
 from deploy.hosts.ssh import open_ssh
 from deploy.hosts.ssh_keys import public_part
 from deploy.spec import HostSpec
-from tests.hosts.ssh_server import HOST_KEY, Server, serve, write_known_hosts
+from tests.hosts.ssh_server import HOST_KEY, Server, configure, serve
 from tests.processes import ssh_agent
 
 PUBLIC = f"{HOST_KEY.get_name()} {HOST_KEY.get_base64()}"
-
-
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
-    (tmp_path / ".ssh").mkdir()
-    ssh_config.read_endpoint.cache_clear()
-    yield tmp_path
-    ssh_config.read_endpoint.cache_clear()
-
-
-@pytest.fixture
-def server(home: Path) -> Iterator[Server]:
-    with serve() as server:
-        write_known_hosts(home, server)
-        yield server
-
-
-def configure(home: Path, server: Server, *lines: str) -> HostSpec:
-    own = [*lines, f"Port {server.port}", "HostName 127.0.0.1", "User alice"]
-    (home / ".ssh/config").write_text("\n  ".join(["Host box", *own]) + "\n")
-    ssh_config.read_endpoint.cache_clear()
-    return HostSpec(name="box")
 
 
 def make_key(path: Path, *, kind: str = "ed25519") -> bytes:

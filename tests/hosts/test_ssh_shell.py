@@ -273,7 +273,7 @@ def test_a_command_that_fails_at_once_says_why(server: Server, ssh: Client) -> N
 
 
 def test_a_connection_that_breaks_says_so(ssh: Client) -> None:
-    with open_command(ssh, "head -c 1 >/dev/null; exec sleep 60") as path:
+    with open_command(ssh, "head -c 1 >/dev/null; exec sleep 5") as path:
         transport = httpx.HTTPTransport(uds=str(path))
         threading.Timer(0.5, transport_of(ssh).sock.shutdown, [socket.SHUT_RDWR]).start()
         with httpx.Client(transport=transport, timeout=60) as client:

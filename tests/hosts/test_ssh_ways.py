@@ -21,33 +21,10 @@ from deploy.hosts.connection import explain
 from deploy.hosts.ssh import open_ssh, transport_of
 from deploy.hosts.ssh_keys import public_part
 from deploy.spec import HostSpec
-from tests.hosts.ssh_server import Server, serve, write_known_hosts
+from tests.hosts.ssh_server import Server, configure, serve
 from tests.processes import ssh_agent
 
 PASSPHRASE = "sesame"
-
-
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    (tmp_path / ".ssh").mkdir()
-    ssh_config.read_endpoint.cache_clear()
-    yield tmp_path
-    ssh_config.read_endpoint.cache_clear()
-
-
-@pytest.fixture
-def server(home: Path) -> Iterator[Server]:
-    with serve() as server:
-        write_known_hosts(home, server)
-        yield server
-
-
-def configure(home: Path, server: Server, *lines: str) -> HostSpec:
-    """A host that the inventory only names."""
-    own = [f"Port {server.port}", "HostName 127.0.0.1", "User alice", *lines]
-    (home / ".ssh/config").write_text("\n  ".join(["Host box", *own]) + "\n")
-    return HostSpec(name="box")
 
 
 def make_key(path: Path, passphrase: str = "") -> bytes:
