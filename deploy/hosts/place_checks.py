@@ -15,7 +15,7 @@ from deploy.services import Unit
 from deploy.spec import HostSpec
 
 SNAP = PurePosixPath("/var/snap")
-SNAP_KIND, MACHINE_KIND = "a snap", "in a machine of its own"
+SNAP_KIND, MACHINE_KIND = "a snap", "in a virtual machine"
 SEEN = {
     SNAP_KIND: (PurePosixPath("/home"),),
     MACHINE_KIND: (PurePosixPath("/home"), PurePosixPath("/Users")),

@@ -79,7 +79,7 @@ def _ports_of_services(
                 yield Problem(
                     f"engine.{name}",
                     f"{replica.served_model_name} would be on port {port} of {replica.host},"
-                    f" which {setting} is, too",
+                    f" which is also {setting}",
                     "a port of its own for each",
                     f"declare another {setting}, or another {name} of the engine",
                 )

@@ -229,7 +229,7 @@ def test_without_openssh(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_another_home_directory_includes_by_a_relative_path(home: Path) -> None:
-    """OpenSSH itself would look for it in the user's own home directory."""
+    """There, and not in the home directory of the user."""
     (home / ".ssh/conf.d").mkdir()
     (home / ".ssh/config").write_text(
         'Include "conf.d/a*"\nHost gpu*\n  include=conf.d/b.conf\n'
